@@ -1,0 +1,1 @@
+"""Corpora: sources, preparation, the memory-mapped store, batches."""

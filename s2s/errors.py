@@ -1,0 +1,55 @@
+"""Every error s2s raises on purpose, as one tree.
+
+    S2sError                 run time, exit status 1
+    ├── UsageError           the user's mistake, exit status 2
+    │   ├── RecipeError      a recipe that is not valid: all its faults, each with file and line
+    │   └── DataError        a corpus, an input file or a text that is not as promised
+    ├── RunError             a run directory or checkpoint that cannot be used
+    ├── TrainingError        training that cannot go on (NaN, divergence, full disk)
+    └── Interrupted          Ctrl-C or SIGTERM after the state was saved, exit status 130 or 143
+
+A message is one line: place, what was expected, what was found, what to do. The command line
+prints it on stderr and exits with `exit_status`; nothing else is caught there.
+"""
+
+from collections.abc import Sequence
+
+
+class S2sError(Exception):
+    """Root of the tree; its message is written for the user."""
+
+    exit_status = 1
+
+
+class UsageError(S2sError):
+    """The user asked for something that cannot be done as asked."""
+
+    exit_status = 2
+
+
+class RecipeError(UsageError):
+    """One or more faults of a recipe, one line each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class DataError(UsageError):
+    """Data that is missing, unreadable or not what the recipe says it is."""
+
+
+class RunError(S2sError):
+    """A run directory or a checkpoint that cannot be used."""
+
+
+class TrainingError(S2sError):
+    """Training that cannot go on; the last good checkpoint is intact."""
+
+
+class Interrupted(S2sError):
+    """Stopped by a signal after saving; `exit_status` is 128 plus the signal's number."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number

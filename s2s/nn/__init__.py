@@ -1,0 +1,1 @@
+"""Networks: recurrent stacks, encoders, attention, decoders, the assembled model."""

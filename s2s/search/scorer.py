@@ -1,0 +1,56 @@
+"""What search needs of a model: start from a memory, step over tokens.
+
+Dimension letters: B sentences, K hypotheses per sentence, N = B*K rows, V vocabulary, S source time.
+"""
+
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+
+from torch import Tensor
+
+
+class Rows(Protocol):
+    """A bundle of tensors whose first dimension runs over rows (sentences or hypotheses)."""
+
+    def select(self, rows: Tensor) -> Self:
+        """Rows `rows` (int64 [M]) of self, in that order, as a new bundle."""
+        ...
+
+    def put(self, rows: Tensor, other: Self) -> Self:
+        """Copy of self in which row `rows[i]` is row i of `other`."""
+        ...
+
+
+M = TypeVar("M", bound=Rows)
+S = TypeVar("S", bound=Rows)
+
+
+class Step(NamedTuple, Generic[S]):
+    """One step of a scorer over N rows."""
+
+    logits: Tensor
+    """float32 [N, V], unnormalized log-probabilities of the next token."""
+    state: S
+    """State after the tokens that were read."""
+    attention: Tensor | None
+    """float32 [N, S], weights over the source positions; None for a model without attention."""
+
+
+class Scorer(Protocol[M, S]):
+    """A model as search sees it. Its rows never influence each other."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Size of the target vocabulary."""
+        ...
+
+    def encode(self, source: Tensor, lengths: Tensor) -> M:
+        """Memory of B sentences; source int64 [B, S] padded with PAD, lengths int64 [B]."""
+        ...
+
+    def start(self, memory: M) -> S:
+        """State before the first token, one row per sentence of the memory."""
+        ...
+
+    def step(self, memory: M, state: S, tokens: Tensor) -> Step[S]:
+        """Read `tokens` (int64 [N]), N = B*K rows, the K rows of a sentence adjacent."""
+        ...

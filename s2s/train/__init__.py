@@ -1,0 +1,1 @@
+"""Training: loss, optimizer and schedule, resumable state, the loop, validation."""
