@@ -3,9 +3,13 @@
 Dimension letters: B sentences, K hypotheses per sentence, N = B*K rows, V vocabulary, S source time.
 """
 
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from torch import Tensor
+
+from s2s.nn.step import Step
+
+__all__ = ["Rows", "Scorer", "Step"]
 
 
 class Rows(Protocol):
@@ -22,17 +26,6 @@ class Rows(Protocol):
 
 M = TypeVar("M", bound=Rows)
 S = TypeVar("S", bound=Rows)
-
-
-class Step(NamedTuple, Generic[S]):
-    """One step of a scorer over N rows."""
-
-    logits: Tensor
-    """float32 [N, V], unnormalized log-probabilities of the next token."""
-    state: S
-    """State after the tokens that were read."""
-    attention: Tensor | None
-    """float32 [N, S], weights over the source positions; None for a model without attention."""
 
 
 class Scorer(Protocol[M, S]):

@@ -1,0 +1,99 @@
+"""The assembled encoder-decoder: an `nn.Module` for training that is also a scorer for search.
+
+Dimension letters: B sentences, N rows, S source time, T target time, E embedding width,
+D source state width, V target vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from s2s.nn.decoder import build_decoder
+from s2s.nn.dropout import drop_channels, drop_words
+from s2s.nn.encoder import RecurrentEncoder
+from s2s.nn.memory import DecoderState, Memory
+from s2s.recipe import Model
+
+from s2s.nn.step import Step
+
+
+class Seq2Seq(nn.Module):
+    """Encoder, attention, decoder and the output layer over `target_vocabulary` tokens.
+
+    `unigram` (float [V], summing to one) are the target tokens' frequencies in training; the output
+    bias starts at their logarithm. From a zero bias, the quickest way to those frequencies is a
+    saturated constant readout, behind which all gradients vanish for hundreds of updates.
+    """
+
+    def __init__(
+        self,
+        recipe: Model,
+        source_vocabulary: int,
+        target_vocabulary: int,
+        unigram: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.target_vocabulary = target_vocabulary
+        width = recipe.embeddings
+        self.target_embedding = _embedding(target_vocabulary, width)
+        self.source_embedding = (
+            self.target_embedding if recipe.tied == "all" else _embedding(source_vocabulary, width)
+        )
+        self.encoder = RecurrentEncoder(recipe.encoder, width, recipe.dropout.encoder)
+        self.decoder = build_decoder(recipe, self.encoder.width)
+        self.output = nn.Linear(width, target_vocabulary)
+        if recipe.tied == "none":
+            nn.init.normal_(self.output.weight, std=width**-0.5)
+        else:
+            self.output.weight = self.target_embedding.weight
+        with torch.no_grad():
+            self.output.bias.zero_()
+            if unigram is not None:
+                self.output.bias.copy_(unigram.clamp_min(1e-7).log())
+
+    @property
+    def vocabulary(self) -> int:
+        """Size of the target vocabulary."""
+        return self.target_vocabulary
+
+    def encode(self, source: Tensor, lengths: Tensor) -> Memory:
+        """Memory of B sources: int64 [B, S] padded with PAD, lengths int64 [B]."""
+        e_SBE = self._embed(self.source_embedding, source.t())
+        states_SBD, final_BD = self.encoder(e_SBE, lengths)
+        states_BSD = states_SBD.transpose(0, 1).contiguous()
+        mask_BS = torch.arange(source.shape[1], device=source.device) < lengths.unsqueeze(1)
+        return Memory(states_BSD, self.decoder.keys(states_BSD), mask_BS, final_BD)
+
+    def readouts(self, memory: Memory, target_input: Tensor) -> Tensor:
+        """Readouts [T, B, E] below the output layer under teacher forcing, of int64 [B, T]."""
+        e_TBE = self._embed(self.target_embedding, target_input.t())
+        readout_TBE: Tensor = self.decoder.teacher_forced(memory, e_TBE).readout
+        return readout_TBE
+
+    def forward(self, source: Tensor, lengths: Tensor, target_input: Tensor) -> Tensor:
+        """Logits [B, T, V] of every next token under teacher forcing."""
+        readout_TBE = self.readouts(self.encode(source, lengths), target_input)
+        logits_BTV: Tensor = self.output(readout_TBE).transpose(0, 1)
+        return logits_BTV
+
+    def start(self, memory: Memory) -> DecoderState:
+        """State before the first token, one row per sentence."""
+        return self.decoder.start(memory)
+
+    def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
+        """Read `tokens` int64 [N]; logits float32 [N, V] of what follows."""
+        e_NE = self.target_embedding(tokens)
+        decoded, state = self.decoder.step(memory, state, e_NE)
+        return Step(self.output(decoded.readout).float(), state, decoded.weights)
+
+    def _embed(self, embedding: nn.Embedding, ids_TB: Tensor) -> Tensor:
+        dropout = self.recipe.dropout
+        e_TBE = drop_words(embedding(ids_TB), dropout.word, self.training)
+        return drop_channels(e_TBE, dropout.embedding, self.training)
+
+
+def _embedding(vocabulary: int, width: int) -> nn.Embedding:
+    """Rows of expected norm 1, so that a tied output starts with logits of order 1."""
+    embedding = nn.Embedding(vocabulary, width)
+    nn.init.normal_(embedding.weight, std=width**-0.5)
+    return embedding

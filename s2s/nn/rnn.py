@@ -1,0 +1,113 @@
+"""Recurrent layers: whole sequences in one fused kernel, or one step at a time.
+
+    i, f, o = sigmoid(W x + U h + b)      g = tanh(W x + U h + b)
+    c = f * c + i * g                     h = o * tanh(c)
+
+(Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; the gate order i, f, g, o
+is PyTorch's.) A layer is an `nn.LSTM` of one layer, so that both ways of running share parameters.
+
+Dimension letters: T time, B sentences, N rows, D input width, H hidden width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LSTMLayer(nn.Module):
+    """One unidirectional LSTM layer.
+
+    Initialization: input weights Glorot uniform and recurrent weights orthogonal per gate, biases
+    zero but for the forget gate's 1 (Jozefowicz et al. 2015, section 2.2).
+    """
+
+    def __init__(self, input_width: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.lstm = nn.LSTM(input_width, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters from the global random generator."""
+        with torch.no_grad():
+            for gate in range(4):
+                rows = slice(gate * self.width, (gate + 1) * self.width)
+                nn.init.xavier_uniform_(self.lstm.weight_ih_l0[rows])
+                nn.init.orthogonal_(self.lstm.weight_hh_l0[rows])
+            self.lstm.bias_ih_l0.zero_()
+            self.lstm.bias_hh_l0.zero_()
+            self.lstm.bias_ih_l0[self.width : 2 * self.width] = 1.0
+
+    def forward(
+        self, x_TBD: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Outputs [T, B, H] and the last (h, c), each [B, H], from the state (zeros if None)."""
+        initial = None if state is None else (state[0].unsqueeze(0), state[1].unsqueeze(0))
+        h_TBH, (h_1BH, c_1BH) = self.lstm(x_TBD, initial)
+        return h_TBH, (h_1BH[0], c_1BH[0])
+
+    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """One step from (h, c), each [N, H], to the next."""
+        return self.step_projected(self.project(x_ND), state)
+
+    def project(self, x: Tensor, start: int = 0) -> Tensor:
+        """W x + b [..., 4H] of input channels `start` onwards; several steps at a time if wished.
+
+        Splitting the input by channels lets the part that is known beforehand (the embeddings of
+        teacher forcing) be multiplied for all steps at once; add the other parts without bias.
+        """
+        weight = self.lstm.weight_ih_l0[:, start : start + x.shape[-1]]
+        return F.linear(x, weight, self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0)
+
+    def step_projected(
+        self,
+        gates_NG: Tensor,
+        state: tuple[Tensor, Tensor],
+        rest: tuple[Tensor, int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """One step from projected input [N, 4H]; `rest` = (input, first channel) adds another part."""
+        h_NH, c_NH = state
+        gates_NG = gates_NG + F.linear(h_NH, self.lstm.weight_hh_l0)
+        if rest is not None:
+            x_ND, start = rest
+            weight = self.lstm.weight_ih_l0[:, start : start + x_ND.shape[-1]]
+            gates_NG = gates_NG + F.linear(x_ND, weight)
+        i, f, g, o = gates_NG.chunk(4, dim=-1)
+        c_NH = torch.sigmoid(f) * c_NH + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c_NH), c_NH
+
+
+class _Permute(torch.autograd.Function):
+    """Rows of x in another order, where that order undoes itself: the gradient is the same gather.
+
+    `index_select` alone would accumulate its gradient row by row, several times slower.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, order: Tensor) -> Tensor:
+        ctx.save_for_backward(order)
+        return x.index_select(0, order)
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
+    ) -> tuple[Tensor, None]:
+        (order,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradient.contiguous().index_select(0, order), None
+
+
+def reversal(lengths_B: Tensor, time: int) -> Tensor:
+    """Order int64 [T*B] that reverses each sentence of a [T*B, D] array in place, padding apart."""
+    t_T1 = torch.arange(time, device=lengths_B.device).unsqueeze(1)
+    mirrored_TB = lengths_B.unsqueeze(0) - 1 - t_T1
+    source_TB = torch.where(mirrored_TB >= 0, mirrored_TB, t_T1)
+    batch = lengths_B.shape[0]
+    column_B = torch.arange(batch, device=lengths_B.device)
+    return (source_TB * batch + column_B).reshape(-1)
+
+
+def reverse(x_TBD: Tensor, order: Tensor) -> Tensor:
+    """`x_TBD` with each sentence reversed by `order` of `reversal`; reversing twice is nothing."""
+    time, batch, width = x_TBD.shape
+    flat: Tensor = _Permute.apply(x_TBD.reshape(time * batch, width), order)
+    return flat.view(time, batch, width)
