@@ -5,13 +5,21 @@ The temporary name opens with `.tmp-`; one left behind by a crash is never read 
 """
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name next to `path` that nobody else uses.
+
+    The tempfile module would make it readable to its owner only, hiding a run from colleagues.
+    """
+    return path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
 
 
 def sync_file(path: Path) -> None:
@@ -58,14 +66,12 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     """Replace the file `path` by `content` (text as UTF-8, its line ends untouched)."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent)
-    temporary = Path(name)
+    temporary = temporary_beside(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would hide a run from colleagues
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -81,9 +87,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     two renames a crash leaves no `target` at all, never half of one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{target.name}-", dir=target.parent))
+    temporary = temporary_beside(target)
+    temporary.mkdir()
     try:
-        temporary.chmod(0o777 & ~_umask())
         yield temporary
         sync_tree(temporary)
         _replace_folder(temporary, target)
@@ -98,18 +104,11 @@ def _replace_folder(new: Path, target: Path) -> None:
     if not target.exists():
         new.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{target.name}-", dir=target.parent))
-    target.rename(old / target.name)
+    old = temporary_beside(target)
+    target.rename(old)
     try:
         new.rename(target)
     except BaseException:
-        (old / target.name).rename(target)
+        old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    """The process's mask for new files, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
