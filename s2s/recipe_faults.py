@@ -109,7 +109,7 @@ def _expected(detail: ErrorDetails) -> str:
 
 
 def _choices(expected: str) -> str:
-    """pydantic's `'a', 'b' or 'c'` as a list."""
+    """Pydantic's `'a', 'b' or 'c'` as a list."""
     listed = expected.replace(" or ", ", ")
     return f"one of {listed}" if ", " in listed else listed
 

@@ -62,7 +62,7 @@ class Spot:
                 return _spots(section)[str(key)]
         return Spot()
 
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The keys of every type that may stand here, each once."""
         return tuple(dict.fromkeys(key for section in self.sections for key in _spots(section)))
 
@@ -107,12 +107,12 @@ def meant(keys: Keys, kind: object) -> str:
     """
     *section, key = (str(part) for part in keys)
     spot = spot_at(tuple(section))
-    owners = [k for k in spot.kinds() if spot.is_tagged and spot.of_kind(k).keys().count(key)]
+    owners = [k for k in spot.kinds() if spot.is_tagged and spot.of_kind(k).names().count(key)]
     if owners:
         listed = " or ".join(f"'{owner}'" for owner in owners)
         return f" ('{key}' belongs to kind {listed})"
     chosen = spot.of_kind(kind) if spot.is_tagged else spot
-    near = close_to(key, chosen.keys())
+    near = close_to(key, chosen.names())
     if near:
         return near
     found = _elsewhere(key, tuple(section))
@@ -138,7 +138,7 @@ def all_paths() -> tuple[tuple[str, ...], ...]:
 
 
 def _walk(spot: Spot, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for key in spot.keys():
+    for key in spot.names():
         yield (*above, key)
         yield from _walk(spot.child(key), (*above, key))
 

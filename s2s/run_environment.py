@@ -1,0 +1,80 @@
+"""What a run was made with: versions, commit, hardware, seed, and the format of its folder."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import s2s
+from s2s.errors import RunError
+
+FORMAT = 1
+"""Layout of the run directory; raised when an older s2s could no longer read it."""
+
+PACKAGES = ("torch", "numpy", "pyarrow", "datasets", "sentencepiece", "sacrebleu", "safetensors")
+"""Packages whose version may change what a run gives."""
+
+
+def describe_environment(device: str, seed: int) -> dict[str, Any]:
+    """All of it as plain JSON."""
+    return {
+        "format": FORMAT,
+        "s2s": s2s.__version__,
+        "commit": _commit(Path(s2s.__file__).parent),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "device": device,
+        "seed": seed,
+        "command": sys.argv,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def check_format(path: Path) -> None:
+    """Refuse the run whose `environment.json` is `path` if a newer s2s wrote it.
+
+    Raises `RunError`. A run that has none yet was not trained: nothing can be wrong with it.
+    """
+    try:
+        written = json.loads(path.read_bytes())["format"]
+        is_newer = written > FORMAT
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path}: expected the environment of a run, found {error}") from error
+    if is_newer:
+        what = f"{path.parent}: written by a newer s2s (run format {written}, this one: {FORMAT})"
+        raise RunError(f"{what}; upgrade s2s, or train the run again")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit(folder: Path) -> str | None:
+    """The git commit of s2s's source, with `+` where it has changes; None for an installed one."""
+    if not (folder.parent / ".git").exists():
+        return None
+    head = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return head and head + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ("git", "-C", str(folder), *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
