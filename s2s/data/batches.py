@@ -1,0 +1,157 @@
+"""Which pairs make a batch, and the batch itself.
+
+Dimension letters: B sentences, S source time, T target time. All of it is arithmetic on the flat
+arrays of the store: no Python loop over tokens or rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2s.data.batch import Batch
+from s2s.data.store import Corpus, Ids
+from s2s.text.special import BOS, EOS, PAD
+
+Lengths = NDArray[np.int64]
+
+JITTER = 0.1
+"""Lengths are blurred by up to this share before sorting, so that the pairs sharing a batch change
+from epoch to epoch; more mixes more and pads more."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The batches of one epoch, in the order of training; every pair is in exactly one."""
+
+    order: NDArray[np.int64]
+    """int64 [pairs]: the pairs of batch after batch."""
+    starts: NDArray[np.int64]
+    """int64 [batches + 1]: where in `order` each batch begins."""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, batch: int) -> NDArray[np.int64]:
+        """int64 [B]: the pairs of a batch."""
+        if not 0 <= batch < len(self):
+            raise IndexError(f"batch {batch} of {len(self)}")
+        return self.order[self.starts[batch] : self.starts[batch + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return (self[batch] for batch in range(len(self)))
+
+
+def batch_plan(
+    lengths: tuple[Lengths, Lengths],
+    batch_tokens: int,
+    *,
+    seed: int,
+    epoch: int,
+    multiple: int = 1,
+) -> BatchPlan:
+    """Batches of pairs of similar length, in random order: a pure function of its arguments.
+
+    `lengths` are the source's and target's, int64 [pairs] without end of sentence. In each batch,
+    B times the padded source length and B times the padded target length (end of sentence
+    included, rounded up to a multiple of `multiple`) are at most `batch_tokens`; a pair that is
+    longer by itself makes a batch of its own.
+    """
+    random = np.random.default_rng([seed, epoch])
+    source, target = lengths[0] + 1, lengths[1] + 1
+    by_length = _sorted_by_length(source, target, random)
+    padded = round_up(np.maximum(source, target)[by_length], multiple)
+    starts = _fill(padded, batch_tokens)
+    shuffled = random.permutation(len(starts) - 1)
+    sizes = np.diff(starts)[shuffled]
+    new_starts = np.concatenate([[0], np.cumsum(sizes)])
+    return BatchPlan(by_length[_ranges(starts[:-1][shuffled], sizes)], new_starts)
+
+
+def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batch:
+    """The batch of these pairs (int64 [B]), in this order; both times are padded up to a multiple
+    of `multiple`."""
+    source_BS, source_lengths = _padded(
+        corpus.source_values, corpus.source_offsets, pairs, multiple
+    )
+    target_BT, target_lengths = _padded(
+        corpus.target_values, corpus.target_offsets, pairs, multiple
+    )
+    input_BT = np.full_like(target_BT, PAD)
+    input_BT[:, 0] = BOS
+    input_BT[:, 1:] = np.where(target_BT[:, :-1] == EOS, PAD, target_BT[:, :-1])
+    return Batch(
+        source=torch.from_numpy(source_BS),
+        source_lengths=torch.from_numpy(source_lengths),
+        target_input=torch.from_numpy(input_BT),
+        target_output=torch.from_numpy(target_BT),
+        target_lengths=torch.from_numpy(target_lengths),
+    )
+
+
+def collate_sources(sources: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """int64 [B, S] with end of sentence and padding, and the lengths int64 [B] with the former.
+
+    What a search reads; `sources` holds at least one row, rows may be empty.
+    """
+    lengths = np.fromiter(map(len, sources), np.int64, len(sources))
+    values = np.fromiter(chain.from_iterable(sources), np.int64, int(lengths.sum()))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    source_BS, with_end = _padded(values, offsets, np.arange(len(sources)), multiple)
+    return torch.from_numpy(source_BS), torch.from_numpy(with_end)
+
+
+def round_up(length: Any, multiple: int) -> Any:
+    """The next multiple of `multiple`, for a number or an array."""
+    return -(-length // multiple) * multiple
+
+
+def _sorted_by_length(source: Lengths, target: Lengths, random: np.random.Generator) -> Lengths:
+    """Pairs by blurred target length, then by blurred source length."""
+    blurred_target = np.floor(target * (1 + JITTER * random.random(len(target))))
+    blurred_source = source * (1 + JITTER * random.random(len(source)))
+    # Up and down in turn: the last batch of one target length and the first of the next then have
+    # source lengths alike.
+    direction = 1 - 2 * (blurred_target % 2)
+    # One key: the source's share stays below 1/2, so it only decides within one target length.
+    key = blurred_target + direction * blurred_source / (2.5 * source.max(initial=1))
+    order: Lengths = np.argsort(key)
+    return order
+
+
+def _fill(padded: Lengths, batch_tokens: int) -> Lengths:
+    """Where batches begin (and the last ends) if filled greedily: rows times the longest fit."""
+    starts, begin, total = [0], 0, len(padded)
+    while begin < total:
+        most = max(1, batch_tokens // int(padded[begin]))
+        longest = np.maximum.accumulate(padded[begin : begin + most])
+        tokens = longest * np.arange(1, len(longest) + 1)
+        begin += max(1, int(np.searchsorted(tokens, batch_tokens, side="right")))
+        starts.append(begin)
+    return np.asarray(starts, dtype=np.int64)
+
+
+def _ranges(starts: Lengths, sizes: Lengths) -> Lengths:
+    """The numbers from starts[i] on, sizes[i] of them, for each i in turn."""
+    ends = np.cumsum(sizes)
+    total = int(ends[-1]) if len(ends) else 0
+    numbers: Lengths = np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
+    return numbers
+
+
+def _padded(
+    values: Ids, offsets: Lengths, rows: Lengths, multiple: int
+) -> tuple[NDArray[np.int64], Lengths]:
+    """Rows with end of sentence and padding, int64 [B, time], and their lengths with the former."""
+    begins = offsets[rows]
+    lengths = offsets[rows + 1] - begins
+    time = int(round_up(lengths.max(initial=0) + 1, multiple))
+    padded = np.full((len(rows), time), PAD, dtype=np.int64)
+    padded[np.arange(time) < lengths[:, None]] = values[_ranges(begins, lengths)]
+    padded[np.arange(len(rows)), lengths] = EOS
+    return padded, lengths + 1

@@ -1,0 +1,101 @@
+"""Data sets of the Hugging Face hub, and local folders laid out like one."""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from s2s.data.arrow_text import check_columns, texts
+from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, did_you_mean, file_identity, listed
+from s2s.errors import DataError
+from s2s.recipe import DatasetData
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetBuilder
+
+
+@dataclass(frozen=True)
+class DatasetSplit:
+    """One split of a data set, read through the `datasets` library and its cache."""
+
+    data: DatasetData
+    split: str
+    """Name of the split in the data set, or a slice of one (`train[:1000]`)."""
+
+    def identity(self) -> dict[str, Any]:
+        """Size and time of a local folder's files; name, configuration and revision on the hub.
+
+        The hub is not asked whether a data set without pinned revision has changed: a run goes on
+        with the data it began with, also without network. `s2s prep --force` fetches anew.
+        """
+        folder = Path(self.data.dataset)
+        named = {"config": self.data.config, "split": self.split}
+        if not folder.is_dir():
+            return {"dataset": self.data.dataset, "revision": self.data.revision, **named}
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {"folder": [file_identity(path) for path in files], **named}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError for a split or column that is not there, listing those that are."""
+        dataset = self._open()
+        names = (self.data.columns.source, self.data.columns.target)
+        place = f"{self.data.dataset}, split '{self.split}'"
+        check_columns(dataset.features.arrow_schema, names, place)
+        if len(dataset) == 0:
+            raise DataError(f"{place}: no rows")
+        first_row = 0
+        for table in dataset.with_format("arrow").iter(CHUNK_PAIRS):
+            yield clean(*(texts(table, name, (place, first_row)) for name in names))
+            first_row += table.num_rows
+
+    def _open(self) -> "Dataset":
+        builder = _prepared(self.data.dataset, self.data.config, self.data.revision)
+        splits = list(builder.info.splits or {})
+        base = re.split(r"[\[+]", self.split)[0]
+        if base not in splits:
+            raise DataError(
+                f"{self.data.dataset}: no split '{base}'{did_you_mean(base, splits)}; "
+                f"{listed(splits)}"
+            )
+        try:
+            dataset: Dataset = builder.as_dataset(split=self.split)
+        except ValueError as error:
+            raise DataError(f"{self.data.dataset}: split '{self.split}': {error}") from error
+        return dataset
+
+
+def open_dataset(
+    data: DatasetData, split: Literal["train", "validation", "test"]
+) -> DatasetSplit | None:
+    """The split of that role, or None where the recipe names none."""
+    name = {
+        "train": data.splits.train,
+        "validation": data.splits.validation,
+        "test": data.splits.test,
+    }[split]
+    return None if name is None else DatasetSplit(data, name)
+
+
+@lru_cache(maxsize=1)  # the three splits of a run share what resolving the data set costs
+def _prepared(dataset: str, config: str | None, revision: str | None) -> "DatasetBuilder":
+    """The data set downloaded (unless it is a folder) and converted in the library's cache.
+
+    Raises DataError with the library's own words where that fails.
+    """
+    if dataset.startswith((".", "/", "~")) and not Path(dataset).is_dir():
+        raise DataError(f"{dataset}: no such folder")
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    try:
+        builder = datasets.load_dataset_builder(dataset, config, revision=revision)
+        builder.download_and_prepare()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{dataset}: {reason}") from error
+    return builder

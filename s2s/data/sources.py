@@ -1,0 +1,120 @@
+"""Where sentence pairs come from: one kind of split per kind of source, all read the same way.
+
+A split can be read any number of times and holds one chunk of pairs in memory.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol, assert_never
+
+from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity
+from s2s.data.hub import open_dataset
+from s2s.data.tables import open_table
+from s2s.errors import DataError
+from s2s.recipe import Data, DatasetData, FilesData, GeneratedData
+from s2s.text.lines import read_lines
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+class Split(Protocol):
+    """The pairs of one split, in order."""
+
+    def identity(self) -> dict[str, Any]:
+        """What the pairs depend on, as JSON: if it has not changed, neither have they. Cheap.
+
+        Raises DataError where a file is missing.
+        """
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The pairs, a few thousand at a time, from the first one on.
+
+        Raises DataError, with the place, for whatever is not a pair of texts.
+        """
+
+
+@dataclass(frozen=True)
+class ParallelFiles:
+    """Two plain text files; line i of one belongs to line i of the other."""
+
+    source: Path
+    target: Path
+
+    def identity(self) -> dict[str, Any]:
+        """Size and time of both files."""
+        return {"source": file_identity(self.source), "target": file_identity(self.target)}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError for unequal numbers of lines, with both, and for empty files."""
+        num_pairs = 0
+        with closing(read_lines(self.source)) as left, closing(read_lines(self.target)) as right:
+            while True:
+                source = list(islice(left, CHUNK_PAIRS))
+                target = list(islice(right, CHUNK_PAIRS))
+                if len(source) != len(target):
+                    rest = (sum(1 for _ in left), sum(1 for _ in right))
+                    raise self._unequal(
+                        num_pairs + len(source) + rest[0], num_pairs + len(target) + rest[1]
+                    )
+                if not source:
+                    break
+                num_pairs += len(source)
+                yield clean(source, target)
+        if num_pairs == 0:
+            raise DataError(f"{self.source}: empty file")
+
+    def _unequal(self, num_source: int, num_target: int) -> DataError:
+        return DataError(
+            f"{self.source} has {num_source} lines but {self.target} has {num_target}; "
+            "line i of one must belong to line i of the other"
+        )
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A corpus that s2s makes itself."""
+
+    data: GeneratedData
+    split: SplitName
+
+    def identity(self) -> dict[str, Any]:
+        """The generator's parameters."""
+        return {**asdict(self.data), "filters": None, "split": self.split}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Runs the generator."""
+        from s2s.data.generated import generate  # it brings a localization library along
+
+        pairs = generate(self.data, self.split)
+        while batch := list(islice(pairs, CHUNK_PAIRS)):
+            yield clean([source for source, _ in batch], [target for _, target in batch])
+
+
+def open_split(data: Data, split: SplitName) -> Split | None:
+    """The split of the recipe's data, or None where the recipe has none of that name.
+
+    Nothing is read before its `identity` or its `chunks` are asked for.
+    """
+    match data:
+        case DatasetData():
+            return open_dataset(data, split)
+        case FilesData():
+            return _open_files(data, split)
+        case GeneratedData():
+            return Generated(data, split)
+        case _:
+            assert_never(data)
+
+
+def _open_files(data: FilesData, split: SplitName) -> Split | None:
+    files = {"train": data.train, "validation": data.validation, "test": data.test}[split]
+    if files is None:
+        return None
+    if files.table is not None:
+        return open_table(Path(files.table), data.columns, has_header=data.header)
+    assert files.source is not None and files.target is not None  # FileSet has checked
+    return ParallelFiles(Path(files.source), Path(files.target))

@@ -1,0 +1,203 @@
+"""The encoded corpus: one Arrow file per split, seen by training as flat numpy arrays.
+
+The file holds a single uncompressed record batch, so each list column is one array of values and
+one of offsets, both read straight from the memory map. Ids come without begin and end of sentence.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from s2s.errors import RunError
+
+FORMAT = 1
+FORMAT_KEY = b"s2s.corpus"
+
+SIDES = ("source", "target")
+
+Ids = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One side of some pairs: all their ids in a row, and how many each pair has."""
+
+    values: Ids
+    lengths: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The pairs of one split; pair i has the source
+    `source_values[source_offsets[i]:source_offsets[i + 1]]`, and its target likewise."""
+
+    source_values: Ids
+    """uint16 or int32 [all source tokens]."""
+    source_offsets: NDArray[np.int64]
+    """int64 [pairs + 1]."""
+    target_values: Ids
+    """uint16 or int32 [all target tokens]."""
+    target_offsets: NDArray[np.int64]
+    """int64 [pairs + 1]."""
+    _texts: tuple[pa.Array, pa.Array] | None = None
+
+    def __len__(self) -> int:
+        return len(self.source_offsets) - 1
+
+    @cached_property
+    def source_lengths(self) -> NDArray[np.int64]:
+        """int64 [pairs], end of sentence not counted."""
+        return np.diff(self.source_offsets)
+
+    @cached_property
+    def target_lengths(self) -> NDArray[np.int64]:
+        """int64 [pairs], end of sentence not counted."""
+        return np.diff(self.target_offsets)
+
+    @property
+    def source_texts(self) -> list[str] | None:
+        """The source as text; None in a training split, which keeps no text."""
+        return self._texts[0].to_pylist() if self._texts else None
+
+    @property
+    def target_texts(self) -> list[str] | None:
+        """The target (the reference) as text; None in a training split, which keeps no text."""
+        return self._texts[1].to_pylist() if self._texts else None
+
+    @classmethod
+    def open(cls, path: Path) -> "Corpus":
+        """Map the file into memory; nothing is copied.
+
+        Raises RunError if it is missing, truncated or not one that `write_corpus` wrote.
+        """
+        try:
+            with pa.memory_map(str(path)) as mapped:
+                return _read(pa.ipc.open_file(mapped))
+        except FileNotFoundError as error:
+            raise RunError(f"{path}: no such file; 's2s prep' makes it") from error
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise RunError(
+                f"{path}: not a corpus of s2s, or damaged ({error}); "
+                "'s2s prep --force' makes it anew"
+            ) from error
+
+
+def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
+    """The corpus of an open file. Raises ValueError where it is not one."""
+    found = (file.schema.metadata or {}).get(FORMAT_KEY)
+    if found != str(FORMAT).encode():
+        raise ValueError(f"expected format {FORMAT}, found {found.decode() if found else 'none'}")
+    if file.num_record_batches != 1:
+        raise ValueError(f"expected one record batch, found {file.num_record_batches}")
+    batch = file.get_batch(0)
+    arrays: list[Any] = []
+    for side in SIDES:
+        column = batch.column(side)
+        values = column.values.to_numpy(zero_copy_only=True)
+        offsets = column.offsets.to_numpy(zero_copy_only=True)
+        if offsets[0] != 0 or offsets[-1] != len(values):
+            raise ValueError(f"the offsets of '{side}' do not span its values")
+        arrays += [values, offsets]
+    names = [f"{side}_text" for side in SIDES]
+    has_text = set(names) <= set(batch.schema.names)
+    texts = (batch.column(names[0]), batch.column(names[1])) if has_text else None
+    return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts)
+
+
+class CorpusWriter:
+    """Collects pairs in files beside the final one; RAM does not grow with the corpus."""
+
+    def __init__(self, columns: "dict[str, _Column]") -> None:
+        self._columns = columns
+
+    def append(
+        self,
+        source: Encoded,
+        target: Encoded,
+        texts: tuple[Sequence[str], Sequence[str]] | None = None,
+    ) -> None:
+        """Add pairs, with their texts if and only if the corpus keeps texts."""
+        self._columns["source"].append(source)
+        self._columns["target"].append(target)
+        for side, lines in zip(SIDES, texts or (), strict=False):
+            raw = [line.encode() for line in lines]
+            lengths = np.fromiter(map(len, raw), np.int64, len(raw))
+            values = np.frombuffer(b"".join(raw), np.uint8)
+            self._columns[f"{side}_text"].append(Encoded(values, lengths))
+
+
+@contextmanager
+def write_corpus(path: Path, *, vocabulary: int, with_text: bool) -> Iterator[CorpusWriter]:
+    """Yield a writer; the file is at `path` when the block has ended well.
+
+    Ids are 16 bits wide where `vocabulary` (the larger of the two) allows. The caller provides the
+    atomic folder around the file; what is collected beside it is deleted in any case.
+    """
+    id_type = pa.uint16() if vocabulary <= 2**16 else pa.int32()
+    types = {side: pa.large_list(pa.field("item", id_type, nullable=False)) for side in SIDES}
+    if with_text:
+        types |= {f"{side}_text": pa.large_string() for side in SIDES}
+    with ExitStack() as stack:
+        columns = {name: stack.enter_context(_column(path, name, types[name])) for name in types}
+        yield CorpusWriter(columns)
+        arrays = [column.finish(stack) for column in columns.values()]
+        fields = [pa.field(name, type_, nullable=False) for name, type_ in types.items()]
+        schema = pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode()})
+        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(batch)
+
+
+class _Column:
+    """One list or text column on its way: a file of values and one of offsets."""
+
+    def __init__(self, type_: pa.DataType, values: BinaryIO, offsets: BinaryIO) -> None:
+        self._type = type_
+        self._values = values
+        self._offsets = offsets
+        self._num_rows = 0
+        self._num_values = 0
+        offsets.write(struct.pack("<q", 0))
+
+    def append(self, rows: Encoded) -> None:
+        is_text = pa.types.is_large_string(self._type)
+        width = np.dtype(np.uint8) if is_text else self._type.value_type.to_pandas_dtype()
+        self._values.write(np.ascontiguousarray(rows.values, dtype=width).data)
+        ends = self._num_values + np.cumsum(rows.lengths, dtype=np.int64)
+        self._offsets.write(ends.astype("<i8").data)
+        self._num_rows += len(rows.lengths)
+        self._num_values += len(rows.values)
+
+    def finish(self, stack: ExitStack) -> pa.Array:
+        """The column over the files' memory maps."""
+        values, offsets = (_mapped(file, stack) for file in (self._values, self._offsets))
+        if pa.types.is_large_string(self._type):
+            return pa.Array.from_buffers(self._type, self._num_rows, [None, offsets, values])
+        items = pa.Array.from_buffers(self._type.value_type, self._num_values, [None, values])
+        return pa.Array.from_buffers(self._type, self._num_rows, [None, offsets], children=[items])
+
+
+@contextmanager
+def _column(path: Path, name: str, type_: pa.DataType) -> Iterator[_Column]:
+    parts = [path.with_name(f"{path.name}.{name}.{part}") for part in ("values", "offsets")]
+    try:
+        with parts[0].open("wb") as values, parts[1].open("wb") as offsets:
+            yield _Column(type_, values, offsets)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _mapped(file: BinaryIO, stack: ExitStack) -> pa.Buffer:
+    file.flush()
+    if file.tell() == 0:  # an empty file cannot be mapped
+        return pa.py_buffer(b"")
+    return stack.enter_context(pa.memory_map(file.name)).read_buffer()

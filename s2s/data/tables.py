@@ -1,0 +1,191 @@
+"""Tables of sentence pairs: TSV, CSV, JSONL (plain or gzip) and Parquet."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, listed, missing_column
+from s2s.errors import DataError
+from s2s.recipe import Columns
+from s2s.text.lines import decode_lines, open_bytes
+
+LONGEST_CELL = 2**31 - 1
+"""In characters: the csv module's own limit of 131,072 would refuse long documents."""
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """A file read row by row: TSV (no quoting: every tab separates), CSV (quotes as in RFC 4180) or
+    JSONL (one object a line)."""
+
+    path: Path
+    columns: Columns
+    has_header: bool
+    format: str
+    """`.tsv`, `.csv` or `.jsonl`."""
+
+    def identity(self) -> dict[str, Any]:
+        """Size and time of the file."""
+        return {"table": file_identity(self.path)}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError with file and line for a row that holds no pair of texts."""
+        num_pairs = 0
+        pairs = self._pairs()
+        while batch := list(islice(pairs, CHUNK_PAIRS)):
+            num_pairs += len(batch)
+            yield clean([source for source, _ in batch], [target for _, target in batch])
+        if num_pairs == 0:
+            raise DataError(f"{self.path}: empty file")
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        if self.format == ".jsonl":
+            yield from self._json_pairs()
+            return
+        rows = self._tsv_rows() if self.format == ".tsv" else self._csv_rows()
+        names = next(rows, (0, []))[1] if self.has_header else None
+        source = self._position(self.columns.source, names)
+        target = self._position(self.columns.target, names)
+        for number, cells in rows:
+            try:
+                yield cells[source], cells[target]
+            except IndexError:
+                raise DataError(
+                    f"{self.path}:{number}: expected at least {max(source, target) + 1} fields, "
+                    f"found {len(cells)}"
+                ) from None
+
+    def _tsv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        with open_bytes(self.path) as stream:
+            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+                yield number, line.removesuffix("\r").split("\t")
+
+    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        csv.field_size_limit(LONGEST_CELL)
+        with open_bytes(self.path) as stream:
+            lines = (line + "\n" for line in decode_lines(stream, str(self.path)))
+            reader = csv.reader(lines, strict=True)
+            try:
+                for cells in reader:
+                    yield reader.line_num, cells
+            except csv.Error as error:
+                place = f"{self.path}:{reader.line_num}"
+                raise DataError(f"{place}: not valid CSV ({error})") from error
+
+    def _position(self, name: str, names: Sequence[str] | None) -> int:
+        """Where the column is: by its name in the header, or by its number where there is none."""
+        if names is not None:
+            if name in names:
+                return names.index(name)
+            raise missing_column(str(self.path), name, names)
+        if name.isascii() and name.isdigit():
+            return int(name)
+        raise DataError(
+            f"{self.path}: without a header, data.columns are numbers (0, 1, ...), not '{name}'"
+        )
+
+    def _json_pairs(self) -> Iterator[tuple[str, str]]:
+        with open_bytes(self.path) as stream:
+            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+                place = f"{self.path}:{number}"
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise DataError(f"{place}: not valid JSON ({error})") from error
+                yield (
+                    _json_text(row, self.columns.source, place),
+                    _json_text(row, self.columns.target, place),
+                )
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """A Parquet file."""
+
+    path: Path
+    columns: Columns
+
+    def identity(self) -> dict[str, Any]:
+        """Size and time of the file."""
+        return {"table": file_identity(self.path)}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError for a column that is not there or holds something else than text."""
+        import pyarrow
+        import pyarrow.parquet
+
+        from s2s.data.arrow_text import check_columns, texts
+
+        try:
+            with pyarrow.parquet.ParquetFile(self.path) as file:
+                names = (self.columns.source, self.columns.target)
+                check_columns(file.schema_arrow, names, str(self.path))
+                first_row = 0
+                roots = sorted({name.partition(".")[0] for name in names} | set(names))
+                known = [name for name in roots if name in file.schema_arrow.names]
+                for batch in file.iter_batches(CHUNK_PAIRS, columns=known):
+                    place = (str(self.path), first_row)
+                    yield clean(*(texts(batch, name, place) for name in names))
+                    first_row += batch.num_rows
+        except FileNotFoundError as error:
+            raise DataError(f"{self.path}: no such file") from error
+        except (OSError, pyarrow.ArrowException) as error:
+            raise DataError(f"{self.path}: not a readable Parquet file ({error})") from error
+        if first_row == 0:
+            raise DataError(f"{self.path}: empty file")
+
+
+def open_table(path: Path, columns: Columns, *, has_header: bool) -> RowTable | ParquetTable:
+    """The table, its format told by its name. Raises DataError for a name that tells none."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    match suffixes:
+        case [*_, ".parquet"]:
+            return ParquetTable(path, columns)
+        case [*_, (".tsv" | ".csv" | ".jsonl") as format_, ".gz"]:
+            return RowTable(path, columns, has_header, format_)
+        case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
+            return RowTable(path, columns, has_header, format_)
+        case _:
+            raise DataError(
+                f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
+            )
+
+
+def _json_text(row: Any, name: str, place: str) -> str:
+    """The text under `name`, a key or a path of keys. Raises DataError where there is none."""
+    value = row
+    if not (isinstance(row, dict) and name in row):
+        for key in name.split("."):
+            if not isinstance(value, dict):
+                raise DataError(f"{place}: expected an object with '{key}', found {_kind(value)}")
+            if key not in value:
+                raise missing_column(place, name, list(value))
+            value = value[key]
+    else:
+        value = row[name]
+    if not isinstance(value, str):
+        raise DataError(f"{place}: column '{name}' holds {_kind(value)}, expected text")
+    if not value.isascii():
+        _check_encodable(value, name, place)
+    return value
+
+
+def _check_encodable(text: str, name: str, place: str) -> None:
+    """JSON can spell half a surrogate pair, which is no character and cannot be written."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise DataError(f"{place}: column '{name}' holds {half}, half a character") from error
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", bool: "a truth value", str: "text"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+__all__ = ["ParquetTable", "RowTable", "listed", "open_table"]

@@ -1,0 +1,67 @@
+"""Lines of text out of bytes: they end at a line feed and nowhere else.
+
+U+2028, U+0085, carriage return and form feed are ordinary characters: whoever splits at them gives
+N lines back as N + k. A last line without line feed counts. A byte order mark that opens a file is
+no text.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from s2s.errors import DataError
+
+GZIP_MAGIC = b"\x1f\x8b"
+"""First bytes of a gzip file (RFC 1952, section 2.3.1); no UTF-8 text begins so."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@contextmanager
+def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
+    """The file's bytes, decompressed if they are gzip.
+
+    Raises DataError naming the file: not there, a folder, not readable, or (while it is being
+    read within the context) a gzip stream that is truncated or damaged.
+    """
+    try:
+        with Path(path).open("rb") as raw:
+            if raw.peek(2)[:2] != GZIP_MAGIC:
+                yield raw
+                return
+            with gzip.open(raw) as unzipped:
+                yield cast(BinaryIO, io.BufferedReader(unzipped, buffer_size=1 << 18))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged or truncated gzip file ({error})") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: expected a file, found a folder") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
+    """The lines of a binary stream, without their line feed; holds one line at a time.
+
+    Raises DataError naming `name` and the line where the bytes are not UTF-8.
+    """
+    for number, raw in enumerate(stream, start=1):
+        line = raw.removesuffix(b"\n")
+        if number == 1:
+            line = line.removeprefix(BYTE_ORDER_MARK)
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            place = f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}"
+            raise DataError(f"{name}:{number}: not valid UTF-8 ({place})") from error
+
+
+def read_lines(path: str | Path) -> Generator[str, None, None]:
+    """The lines of a text file, `.gz` too; raises as `open_bytes` and `decode_lines` do."""
+    with open_bytes(path) as stream:
+        yield from decode_lines(stream, str(path))

@@ -1,0 +1,158 @@
+"""Subwords by sentencepiece: training, encoding, decoding."""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from s2s.errors import DataError, RunError
+from s2s.files import atomic_write
+from s2s.recipe import SubwordTokenizer
+from s2s.text.special import BOS, EOS, PAD, SPECIAL_PIECES, UNK
+
+MODEL_FILE = "sentencepiece.model"
+
+SPACE = "▁"
+"""How sentencepiece writes a space (U+2581)."""
+
+TRAINING_THREADS = 16
+"""Expectations are summed thread by thread, so their number decides the last bits of every score
+and then which pieces survive: it is the same on every machine, whatever its cores."""
+
+LONGEST_LINE = 2**30
+"""In bytes: the most that sentencepiece takes. At its default of 4,192 it leaves longer lines out
+without a word."""
+
+ALL_CORES = -1
+
+_TOO_HIGH = re.compile(r"Vocabulary size too high \(\d+\)\. Please set it to a value <= (\d+)")
+_TOO_LOW = re.compile(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)")
+
+
+class Subwords:
+    """A trained sentencepiece model, unigram or BPE.
+
+    Characters that the normalization of the model maps away (several spaces, `▁` itself) do not
+    come back from `decode`; see `normalize`.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        """`model` is a serialized sentencepiece model. Raises RuntimeError if it is not one."""
+        self._model = model
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the special ones included."""
+        return int(self._processor.get_piece_size())
+
+    def normalize(self, line: str) -> str:
+        """The line after the model's Unicode and space normalization."""
+        return str(self._processor.normalize(line)).replace(SPACE, " ").strip(" ")
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, without begin and end of sentence; on all cores."""
+        ids: list[list[int]] = self._processor.encode(
+            list(lines), out_type=int, num_threads=ALL_CORES
+        )
+        return ids
+
+    def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        """The text of each sequence, as one line."""
+        rows = [[int(token) for token in row] for row in ids]
+        if not rows:
+            return []
+        texts: list[str] = self._processor.decode(rows, num_threads=ALL_CORES)
+        # With byte fallback a model can spell any byte: a line break would shift all lines below.
+        return [text.replace("\n", " ") for text in texts]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token as sentencepiece writes it; `▁` is a space."""
+        return [str(self._processor.id_to_piece(int(token))) for token in ids]
+
+    def save(self, folder: Path) -> None:
+        """Write the model into `folder`, which is made if need be."""
+        atomic_write(folder / MODEL_FILE, self._model)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Subwords":
+        """Read what `save` wrote. Raises RunError if it is no sentencepiece model of s2s."""
+        path = folder / MODEL_FILE
+        try:
+            subwords = cls(path.read_bytes())
+        except (OSError, RuntimeError) as error:
+            raise RunError(f"{path}: not a sentencepiece model") from error
+        processor = subwords._processor
+        found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
+        if found != (PAD, UNK, BOS, EOS):
+            raise RunError(
+                f"{path}: expected pad, unk, bos, eos to have ids {(PAD, UNK, BOS, EOS)}, "
+                f"found {found}"
+            )
+        return subwords
+
+
+class SubwordTrainer:
+    """Trains on a random sample of the lines it sees, every line with the same chance."""
+
+    def __init__(self, recipe: SubwordTokenizer, seed: int) -> None:
+        self._recipe = recipe
+        self._seed = seed
+        self._random = np.random.default_rng(seed)
+        self._sample: list[str] = []
+        self._num_seen = 0
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Reservoir sampling (Vitter 1985, algorithm R)."""
+        limit = self._recipe.max_sentences
+        fill = min(len(lines), limit - len(self._sample))
+        self._sample.extend(lines[:fill])
+        num_seen = np.arange(self._num_seen + fill, self._num_seen + len(lines), dtype=np.int64)
+        slots = self._random.integers(0, num_seen + 1)
+        for hit in np.flatnonzero(slots < limit).tolist():
+            self._sample[slots[hit]] = lines[fill + hit]
+        self._num_seen += len(lines)
+
+    def train(self) -> Subwords:
+        """Raises DataError where the sample cannot fill the vocabulary, or overflows it."""
+        written = io.BytesIO()
+        sentencepiece.set_random_generator_seed(self._seed % 2**32)
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(self._sample),
+                model_writer=written,
+                model_type=self._recipe.kind,
+                vocab_size=self._recipe.vocabulary,
+                character_coverage=self._recipe.character_coverage,
+                byte_fallback=self._recipe.byte_fallback,
+                normalization_rule_name=self._recipe.normalization,
+                max_sentence_length=LONGEST_LINE,
+                num_threads=TRAINING_THREADS,
+                minloglevel=2,  # errors only: they are raised as well
+                pad_id=PAD,
+                unk_id=UNK,
+                bos_id=BOS,
+                eos_id=EOS,
+                pad_piece=SPECIAL_PIECES[PAD],
+                unk_piece=SPECIAL_PIECES[UNK],
+                bos_piece=SPECIAL_PIECES[BOS],
+                eos_piece=SPECIAL_PIECES[EOS],
+            )
+        except RuntimeError as error:
+            raise DataError(self._advice(str(error))) from error
+        return Subwords(written.getvalue())
+
+    def _advice(self, crash: str) -> str:
+        """What to do about sentencepiece's own words."""
+        asked = f"tokenizer.vocabulary {self._recipe.vocabulary}"
+        if match := _TOO_HIGH.search(crash):
+            return f"{asked} is more than this corpus can fill; set it to at most {match[1]}"
+        if match := _TOO_LOW.search(crash):
+            remedy = f"set it to more than {match[1]}, or lower tokenizer.character_coverage"
+            return f"{asked} has no room for every character of this corpus; {remedy}"
+        if not any(line.strip() for line in self._sample):
+            return "tokenizer: the training data holds no text to train on"
+        return f"tokenizer: sentencepiece cannot train on this corpus ({crash})"

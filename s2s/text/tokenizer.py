@@ -1,0 +1,159 @@
+"""What every tokenizer does, and the pair of them that a run has.
+
+In a folder, one tokenizer is either `sentencepiece.model` (subwords) or `vocabulary.json`
+(characters, words); a pair is `tokenizers.json` beside `shared/`, or `source/` and `target/`.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, assert_never
+
+from s2s.errors import RunError
+from s2s.files import atomic_write
+from s2s.recipe import (
+    CharacterTokenizer,
+    SeparateTokenizers,
+    SideTokenizer,
+    SubwordTokenizer,
+    Tokenizers,
+    WordTokenizer,
+)
+from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
+from s2s.text.vocabulary import (
+    VOCABULARY_FILE,
+    Characters,
+    CharacterTrainer,
+    Words,
+    WordTrainer,
+    load_vocabulary,
+)
+
+PAIR_FILE = "tokenizers.json"
+FORMAT = 1
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back. Ids 0 to 3 are the special ones of `s2s.text.special`."""
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the special ones included."""
+
+    def normalize(self, line: str) -> str:
+        """What decoding an encoded line gives back where no character is unknown."""
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, without begin and end of sentence; on all cores."""
+
+    def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        """The text of each sequence, as one line; special ids are dropped, an unknown token shows
+        as `⁇`."""
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token as a reader of an alignment wants to see it; a space shows as `▁`."""
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer into `folder`, which is made if need be."""
+
+
+class Trainer(Protocol):
+    """Sees the training text once, in pieces, and makes a tokenizer of it in bounded memory."""
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Look at more text."""
+
+    def train(self) -> Tokenizer:
+        """The tokenizer. Raises DataError where the text cannot fill what the recipe asks for."""
+
+
+@dataclass(frozen=True)
+class TokenizerPair:
+    """Tokenizers of the two sides: one and the same object where the vocabulary is shared."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether both sides have one vocabulary."""
+        return self.source is self.target
+
+    def save(self, folder: Path) -> None:
+        """Write both into `folder`."""
+        if self.is_shared:
+            self.source.save(folder / "shared")
+        else:
+            self.source.save(folder / "source")
+            self.target.save(folder / "target")
+        content = {"format": FORMAT, "shared": self.is_shared}
+        atomic_write(folder / PAIR_FILE, json.dumps(content) + "\n")
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Read what `Tokenizer.save` wrote. Raises RunError if it is missing or damaged."""
+    if (folder / MODEL_FILE).exists():
+        return Subwords.load(folder)
+    if (folder / VOCABULARY_FILE).exists():
+        return load_vocabulary(folder)
+    raise RunError(f"{folder}: no tokenizer here (neither {MODEL_FILE} nor {VOCABULARY_FILE})")
+
+
+def load_tokenizers(folder: Path) -> TokenizerPair:
+    """Read what `TokenizerPair.save` wrote. Raises RunError if it is missing or damaged."""
+    path = folder / PAIR_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: no such file; 's2s prep' makes the tokenizers") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error}); 's2s prep --force' makes it anew") from error
+    if content == {"format": FORMAT, "shared": True}:
+        shared = load_tokenizer(folder / "shared")
+        return TokenizerPair(shared, shared)
+    if content == {"format": FORMAT, "shared": False}:
+        return TokenizerPair(load_tokenizer(folder / "source"), load_tokenizer(folder / "target"))
+    raise RunError(f"{path}: expected tokenizers of format {FORMAT}, found {content!r}")
+
+
+def train_tokenizers(
+    recipe: Tokenizers, chunks: Iterable[tuple[Sequence[str], Sequence[str]]], seed: int
+) -> TokenizerPair:
+    """Train on chunks of (source lines, target lines), which are read once.
+
+    Raises DataError where a vocabulary does not fit the text.
+    """
+    if isinstance(recipe, SeparateTokenizers):
+        source, target = _trainer(recipe.source, seed), _trainer(recipe.target, seed)
+    else:
+        source = target = _trainer(recipe, seed)
+    for source_lines, target_lines in chunks:
+        source.add(source_lines)
+        target.add(target_lines)
+    trained = source.train()
+    return TokenizerPair(trained, trained if target is source else target.train())
+
+
+def _trainer(recipe: SideTokenizer, seed: int) -> Trainer:
+    match recipe:
+        case SubwordTokenizer():
+            return SubwordTrainer(recipe, seed)
+        case CharacterTokenizer():
+            return CharacterTrainer(recipe)
+        case WordTokenizer():
+            return WordTrainer(recipe)
+        case _:
+            assert_never(recipe)
+
+
+__all__ = [
+    "Characters",
+    "Subwords",
+    "Tokenizer",
+    "TokenizerPair",
+    "Words",
+    "load_tokenizer",
+    "load_tokenizers",
+    "train_tokenizers",
+]

@@ -1,0 +1,197 @@
+"""Tokens that need no training but counting: characters and words, kept as JSON."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from s2s.errors import DataError, RunError
+from s2s.files import atomic_write
+from s2s.recipe import CharacterTokenizer, WordTokenizer
+from s2s.text.special import SPECIAL_PIECES, UNK
+
+VOCABULARY_FILE = "vocabulary.json"
+FORMAT = 1
+
+UNKNOWN_TEXT = "⁇"
+"""How an unknown token reads in decoded text, as in sentencepiece."""
+
+NUM_CODE_POINTS = 0x110000
+
+
+class Characters:
+    """Every character a token, the space included; text comes back as it went in."""
+
+    def __init__(self, characters: Sequence[str]) -> None:
+        """`characters` are the known ones in the order of their ids, which begin after the special
+        ones."""
+        self._characters = list(characters)
+        self._text = ["", UNKNOWN_TEXT, "", "", *characters]
+        # One look-up per character of a whole batch: a dict would cost a Python step for each.
+        self._id_of_code = np.full(NUM_CODE_POINTS, UNK, dtype=np.int32)
+        codes = _code_points("".join(characters))
+        self._id_of_code[codes] = np.arange(len(codes)) + len(SPECIAL_PIECES)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the special ones included."""
+        return len(self._text)
+
+    def normalize(self, line: str) -> str:
+        """The line itself."""
+        return line
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, one per character."""
+        ids: list[int] = self._id_of_code[_code_points("".join(lines))].tolist()
+        encoded, start = [], 0
+        for line in lines:
+            encoded.append(ids[start : start + len(line)])
+            start += len(line)
+        return encoded
+
+    def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        """The text of each sequence."""
+        return ["".join([self._text[token] for token in row]) for row in ids]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each character; a space shows as `▁`."""
+        shown = [*SPECIAL_PIECES, *self._characters]
+        return [shown[token].replace(" ", "▁") for token in ids]
+
+    def save(self, folder: Path) -> None:
+        """Write the characters into `folder`, which is made if need be."""
+        _save(folder, "character", self._characters)
+
+
+class Words:
+    """Every word between spaces (U+0020) a token; several spaces count as one."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """`words` are the known ones in the order of their ids, which begin after the special
+        ones."""
+        self._words = list(words)
+        self._text = ["", UNKNOWN_TEXT, "", "", *words]
+        self._id_of_word = {word: id_ for id_, word in enumerate(words, start=len(SPECIAL_PIECES))}
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the special ones included."""
+        return len(self._text)
+
+    def normalize(self, line: str) -> str:
+        """The line without superfluous spaces."""
+        return " ".join(_words(line))
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, one per word."""
+        id_of = self._id_of_word.get
+        return [[id_of(word, UNK) for word in _words(line)] for line in lines]
+
+    def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        """The text of each sequence."""
+        return [" ".join([t for token in row if (t := self._text[token])]) for row in ids]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each word."""
+        shown = [*SPECIAL_PIECES, *self._words]
+        return [shown[token] for token in ids]
+
+    def save(self, folder: Path) -> None:
+        """Write the words into `folder`, which is made if need be."""
+        _save(folder, "word", self._words)
+
+
+class CharacterTrainer:
+    """Counts characters."""
+
+    def __init__(self, recipe: CharacterTokenizer) -> None:
+        self._recipe = recipe
+        self._counts = np.zeros(NUM_CODE_POINTS, dtype=np.int64)
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Count the characters of these lines."""
+        self._counts += np.bincount(_code_points("".join(lines)), minlength=NUM_CODE_POINTS)
+
+    def train(self) -> Characters:
+        """The frequent ones, most frequent first. Raises DataError if there are none."""
+        least = self._recipe.min_count
+        codes = np.flatnonzero(self._counts >= least)
+        by_count = codes[np.argsort(-self._counts[codes], kind="stable")]
+        kept = [chr(code) for code in by_count.tolist()]
+        if not kept:
+            raise DataError(f"tokenizer: no character occurs {least} times in the training data")
+        return Characters(kept)
+
+
+class WordTrainer:
+    """Counts words."""
+
+    def __init__(self, recipe: WordTokenizer) -> None:
+        self._recipe = recipe
+        self._counts: Counter[str] = Counter()
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Count the words of these lines."""
+        for line in lines:
+            self._counts.update(_words(line))
+
+    def train(self) -> Words:
+        """The frequent ones, most frequent first. Raises DataError if there are none."""
+        least = self._recipe.min_count
+        kept = [word for word, count in self._counts.items() if count >= least]
+        kept.sort(key=lambda word: (-self._counts[word], word))
+        if not kept:
+            raise DataError(f"tokenizer: no word occurs {least} times in the training data")
+        return Words(kept[: self._recipe.vocabulary])
+
+
+def load_vocabulary(folder: Path) -> Characters | Words:
+    """Read what `save` wrote. Raises RunError where it is not exactly that."""
+    path = folder / VOCABULARY_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not a vocabulary of s2s ({error})") from error
+    if fault := _fault(content):
+        raise RunError(f"{path}: not a vocabulary of s2s ({fault})")
+    tokens: list[str] = content["tokens"]
+    return Characters(tokens) if content["kind"] == "character" else Words(tokens)
+
+
+def _fault(content: Any) -> str | None:
+    """What is wrong with a vocabulary as read, or None."""
+    if not isinstance(content, dict) or set(content) != {"format", "kind", "tokens"}:
+        return "expected the keys format, kind and tokens"
+    if content["format"] != FORMAT:
+        return f"expected format {FORMAT}, found {content['format']!r}"
+    tokens = content["tokens"]
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        return "expected tokens to be a list of strings"
+    if len(set(tokens)) != len(tokens):
+        return "a token occurs twice"
+    match content["kind"]:
+        case "character":
+            is_sound = all(len(token) == 1 for token in tokens)
+        case "word":
+            is_sound = all(_words(token) == [token] for token in tokens)
+        case kind:
+            return f"expected kind 'character' or 'word', found {kind!r}"
+    return None if is_sound else f"a token is no {content['kind']}"
+
+
+def _save(folder: Path, kind: Literal["character", "word"], tokens: list[str]) -> None:
+    content = {"format": FORMAT, "kind": kind, "tokens": tokens}
+    text = json.dumps(content, ensure_ascii=False, indent=0)
+    atomic_write(folder / VOCABULARY_FILE, text + "\n")
+
+
+def _code_points(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+
+
+def _words(line: str) -> list[str]:
+    return [word for word in line.split(" ") if word]
