@@ -41,7 +41,7 @@ def file_identity(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: no such file") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return {"path": str(path.absolute()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def missing_column(place: str, name: str, found: Collection[str]) -> DataError:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +32,11 @@ class DatasetSplit:
         with the data it began with, also without network. `s2s prep --force` fetches anew.
         """
         folder = Path(self.data.dataset)
-        named = {"config": self.data.config, "split": self.split}
+        named = {
+            "config": self.data.config,
+            "split": self.split,
+            "columns": asdict(self.data.columns),
+        }
         if not folder.is_dir():
             return {"dataset": self.data.dataset, "revision": self.data.revision, **named}
         files = sorted(path for path in folder.rglob("*") if path.is_file())

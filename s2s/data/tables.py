@@ -3,12 +3,12 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, listed, missing_column
+from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, missing_column
 from s2s.errors import DataError
 from s2s.recipe import Columns
 from s2s.text.lines import decode_lines, open_bytes
@@ -29,8 +29,12 @@ class RowTable:
     """`.tsv`, `.csv` or `.jsonl`."""
 
     def identity(self) -> dict[str, Any]:
-        """Size and time of the file."""
-        return {"table": file_identity(self.path)}
+        """Size and time of the file, and how it is read."""
+        return {
+            "table": file_identity(self.path),
+            "columns": asdict(self.columns),
+            "header": self.has_header,
+        }
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError with file and line for a row that holds no pair of texts."""
@@ -110,8 +114,8 @@ class ParquetTable:
     columns: Columns
 
     def identity(self) -> dict[str, Any]:
-        """Size and time of the file."""
-        return {"table": file_identity(self.path)}
+        """Size and time of the file, and how it is read."""
+        return {"table": file_identity(self.path), "columns": asdict(self.columns)}
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a column that is not there or holds something else than text."""
@@ -186,6 +190,3 @@ def _check_encodable(text: str, name: str, place: str) -> None:
 def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", bool: "a truth value", str: "text"}
     return "null" if value is None else names.get(type(value), "a number")
-
-
-__all__ = ["ParquetTable", "RowTable", "listed", "open_table"]

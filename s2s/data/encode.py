@@ -1,0 +1,112 @@
+"""One split from text to ids on disk, with its figures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.data.chunks import Chunk
+from s2s.data.filters import Overlap, PairFilter, pair_hashes
+from s2s.data.report import SideCounts, SplitReport
+from s2s.data.sources import Split, SplitName
+from s2s.data.store import CorpusWriter, Encoded, write_corpus
+from s2s.recipe import Filters
+from s2s.text.tokenizer import Tokenizer, TokenizerPair
+
+
+@dataclass
+class Encoder:
+    """Encodes the splits of one preparation: the held-out ones first, to compare training with."""
+
+    tokenizers: TokenizerPair
+    filters: Filters
+    folder: Path
+    """Where the files go."""
+    _overlaps: dict[str, Overlap] = field(default_factory=dict)
+
+    def encode(self, name: SplitName, split: Split, progress: Callable[[int], None]) -> SplitReport:
+        """Write `folder/NAME.arrow`; `progress` is told how many pairs have been read.
+
+        Only the training split is filtered. Raises DataError where the source is faulty or too
+        little is left.
+        """
+        vocabulary = max(self.tokenizers.source.size, self.tokenizers.target.size)
+        is_train = name == "train"
+        counts = _SplitCounts(filter=PairFilter(self.filters) if is_train else None)
+        path = self.folder / f"{name}.arrow"
+        with write_corpus(path, vocabulary=vocabulary, with_text=not is_train) as writer:
+            for chunk in split.chunks():
+                self._encode_chunk(chunk, counts, writer)
+                progress(counts.num_read)
+            if counts.filter is not None:
+                counts.filter.check()
+        if not is_train:
+            self._overlaps[name] = Overlap(np.concatenate(counts.hashes))
+        return counts.report()
+
+    def num_in_train(self, name: SplitName) -> int | None:
+        """How many pairs of a held-out split training has too, once all splits are encoded."""
+        return self._overlaps[name].count if name in self._overlaps else None
+
+    def _encode_chunk(self, chunk: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
+        source = _encode(self.tokenizers.source, chunk.source)
+        target = _encode(self.tokenizers.target, chunk.target)
+        hashes = pair_hashes(chunk.source, chunk.target)
+        if counts.filter is None:
+            counts.hashes.append(hashes)
+            writer.append(source, target, (chunk.source, chunk.target))
+        else:
+            for overlap in self._overlaps.values():
+                overlap.see(hashes)
+            kept = counts.filter.keep(source, target, hashes)
+            source, target = _select(source, kept), _select(target, kept)
+            writer.append(source, target)
+        counts.add(chunk, source, target)
+
+
+@dataclass
+class _SplitCounts:
+    """Figures of a split while it is read."""
+
+    filter: PairFilter | None
+    hashes: list[NDArray[np.int64]] = field(default_factory=list)
+    num_read: int = 0
+    num_line_breaks: int = 0
+    source: SideCounts = field(default_factory=SideCounts)
+    target: SideCounts = field(default_factory=SideCounts)
+
+    def add(self, chunk: Chunk, source: Encoded, target: Encoded) -> None:
+        """Count a chunk and what of it is kept."""
+        self.num_read += len(chunk.source)
+        self.num_line_breaks += chunk.num_line_breaks
+        self.source.add(source)
+        self.target.add(target)
+
+    def report(self) -> SplitReport:
+        """The figures of the whole split; `in_train` is filled in when training has been read."""
+        dropped = dict(self.filter.dropped) if self.filter else {}
+        return SplitReport(
+            read=self.num_read,
+            kept=self.num_read - sum(dropped.values()),
+            dropped=dropped,
+            line_breaks=self.num_line_breaks,
+            in_train=None,
+            source=self.source.report(),
+            target=self.target.report(),
+        )
+
+
+def _encode(tokenizer: Tokenizer, lines: Sequence[str]) -> Encoded:
+    ids = tokenizer.encode(lines)
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    values = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
+    return Encoded(values, lengths)
+
+
+def _select(rows: Encoded, kept: NDArray[np.bool_]) -> Encoded:
+    if kept.all():
+        return rows
+    return Encoded(rows.values[np.repeat(kept, rows.lengths)], rows.lengths[kept])

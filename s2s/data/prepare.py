@@ -1,0 +1,169 @@
+"""From raw pairs to a tokenizer and encoded splits, redone only as far as something has changed.
+
+    folder/tokenizer/   the tokenizers       fingerprint: training data, tokenizer section, seed
+    folder/data/        train.arrow, validation.arrow, test.arrow, report.json
+                                             fingerprint: the above, filters, held-out data
+
+Each folder is replaced as a whole. Memory does not grow with the corpus, apart from the sample the
+tokenizer is trained on and, where duplicates are dropped, 8 bytes a pair.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from s2s.data.encode import Encoder
+from s2s.data.report import PrepareReport, SplitReport
+from s2s.data.sources import SPLITS, Split, SplitName, open_split
+from s2s.data.store import Corpus
+from s2s.errors import RunError
+from s2s.files import atomic_folder, remove
+from s2s.recipe import Recipe
+from s2s.text.tokenizer import load_tokenizers, train_tokenizers
+
+FORMAT = 1
+"""Version of what lies in the two folders; another version is prepared anew."""
+
+FINGERPRINT_FILE = "fingerprint"
+REPORT_FILE = "report.json"
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how many pairs it has done, and of how many if that is known."""
+
+Splits = Mapping[SplitName, Split]
+
+
+def prepare(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    force: bool = False,
+    progress: Progress = lambda stage, done, total: None,
+) -> PrepareReport:
+    """Make `folder/tokenizer` and `folder/data`, or do nothing where they are up to date.
+
+    Raises DataError for data that is not as the recipe says, RunError if `folder` cannot be
+    written.
+    """
+    opened = {name: open_split(recipe.data, name) for name in SPLITS}
+    splits = {name: split for name, split in opened.items() if split is not None}
+    prints = _fingerprints(recipe, splits)
+    is_trained = not force and _read_print(folder / "tokenizer") == prints["tokenizer"]
+    if is_trained and _read_print(folder / "data") == prints["data"]:
+        report = _read_report(folder / "data", splits)
+        if report is not None:
+            return report
+    work = _Work(recipe, splits, folder, progress)
+    try:
+        if not is_trained:
+            work.make_tokenizers(prints["tokenizer"])
+        report = work.make_data(prints["data"])
+    except OSError as error:
+        place = error.filename or folder
+        raise RunError(f"{place}: preparation failed ({error.strerror or error})") from error
+    return replace(report, redone=("data",) if is_trained else ("tokenizer", "data"))
+
+
+def open_corpus(folder: Path, split: SplitName) -> Corpus:
+    """A split that `prepare` has written. Raises RunError if it is not there or damaged."""
+    return Corpus.open(folder / "data" / f"{split}.arrow")
+
+
+@dataclass
+class _Work:
+    """What there is to do once something has changed."""
+
+    recipe: Recipe
+    splits: Splits
+    folder: Path
+    progress: Progress
+    began: float = field(default_factory=time.perf_counter)
+    num_train: int | None = None
+    """Training pairs, once they have been counted."""
+
+    def make_tokenizers(self, fingerprint: str) -> None:
+        """Train the tokenizers and put them into the folder."""
+        with atomic_folder(self.folder / "tokenizer") as temporary:
+            pair = train_tokenizers(self.recipe.tokenizer, self._training_text(), self.recipe.seed)
+            pair.save(temporary)
+            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8")
+            # What another tokenizer has encoded must not stay beside this one.
+            remove(self.folder / "data")
+
+    def make_data(self, fingerprint: str) -> PrepareReport:
+        """Encode all splits and put them into the folder."""
+        pair = load_tokenizers(self.folder / "tokenizer")
+        with atomic_folder(self.folder / "data") as temporary:
+            encoder = Encoder(pair, self.recipe.data.filters, temporary)
+            # Training comes last: what it shares with the others is counted on the way.
+            reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
+            report = PrepareReport(
+                splits={
+                    name: replace(reports[name], in_train=encoder.num_in_train(name))
+                    for name in self.splits
+                },
+                source_vocabulary=pair.source.size,
+                target_vocabulary=pair.target.size,
+                seconds=round(time.perf_counter() - self.began, 3),
+            )
+            (temporary / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
+            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8")
+        return report
+
+    def _training_text(self) -> Iterator[tuple[list[str], list[str]]]:
+        num_pairs = 0
+        for chunk in self.splits["train"].chunks():
+            num_pairs += len(chunk.source)
+            yield chunk.source, chunk.target
+            self.progress("reading", num_pairs, None)
+        self.num_train = num_pairs
+        self.progress("training the tokenizer", 0, None)
+
+    def _encode(self, encoder: Encoder, name: SplitName) -> SplitReport:
+        total = self.num_train if name == "train" else None
+        stage = f"encoding {name}"
+        return encoder.encode(
+            name, self.splits[name], lambda done: self.progress(stage, done, total)
+        )
+
+
+def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
+    """What `tokenizer` and `data` depend on. Raises DataError where a source is missing."""
+    identities = {name: split.identity() for name, split in splits.items()}
+    tokenizer = {
+        "format": FORMAT,
+        "seed": recipe.seed,
+        "tokenizer": asdict(recipe.tokenizer),
+        "train": identities["train"],
+    }
+    data = {
+        "tokenizer": tokenizer,
+        "filters": asdict(recipe.data.filters),
+        "splits": identities,
+    }
+    return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read_print(folder: Path) -> str | None:
+    try:
+        return (folder / FINGERPRINT_FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _read_report(folder: Path, splits: Splits) -> PrepareReport | None:
+    """The report of data that is all there, else None."""
+    if not all((folder / f"{name}.arrow").is_file() for name in splits):
+        return None
+    try:
+        return PrepareReport.from_json((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
