@@ -39,7 +39,9 @@ def faults_of(error: ValidationError, document: Document) -> Iterator[Fault]:
     """Every fault of a validation, but for values that have one already."""
     for detail in error.errors(include_url=False):
         keys, spot = without_tags(detail["loc"])
-        if not document.is_refused(keys):
+        # A list counts as too short when its items are faulty, which they say themselves.
+        is_echo = detail["type"] == "too_short" and len(detail["input"]) > 0
+        if not is_echo and not document.is_refused(keys):
             yield _fault(detail, keys, spot, document)
 
 

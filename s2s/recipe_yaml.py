@@ -93,7 +93,7 @@ def dotted(keys: Keys) -> str:
     """`model.encoder.layers`, or `metrics[1]` for an item of a list."""
     text = ""
     for key in keys:
-        text += f"[{key}]" if isinstance(key, int) else f".{_printable(key)}"
+        text += f"[{key}]" if isinstance(key, int) else f".{_printable(key) or '(empty)'}"
     return text.removeprefix(".")
 
 
@@ -125,10 +125,11 @@ def read_value(document: Document, place: Place, keys: Keys, text: str) -> objec
     if scratch.faults:
         document.refuse(place, keys, scratch.faults[0].what)
         return None
-    if node is None:
-        return None
     for old in [known for known in document.places if known[: len(keys)] == keys]:
         del document.places[old]
+    if node is None:
+        document.places[keys] = place
+        return None
     return _Converter(document, place).value(node, keys)
 
 

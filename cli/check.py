@@ -1,0 +1,22 @@
+"""`s2s check`: is a recipe valid?"""
+
+import typer
+
+from .options import RECIPE, Overrides, RecipePath, examples
+
+EPILOG = examples("s2s check", "s2s check my.yaml --set model.decoder.layers=3")
+
+
+def check(recipe: RecipePath = RECIPE, overrides: Overrides = None) -> None:
+    """Check a recipe without running it: every fault with its line."""
+    from s2s.recipe_io import load_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    parts = (
+        loaded.task,
+        f"data {loaded.data.kind}",
+        f"tokenizer {loaded.tokenizer.kind}",
+        f"decoder {loaded.model.decoder.kind}",
+        f"run {loaded.name}",
+    )
+    typer.echo(f"{recipe}: ok ({', '.join(parts)})")

@@ -1,0 +1,124 @@
+"""The program `s2s`: its commands, and the one place where errors become lines on stderr."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import s2s
+from s2s.errors import S2sError
+
+from .bleu import EPILOG as BLEU_EPILOG
+from .bleu import bleu
+from .check import EPILOG as CHECK_EPILOG
+from .check import check
+from .options import examples, note
+from .prep import EPILOG as PREP_EPILOG
+from .prep import prep
+from .recipes import recipes
+from .train import EPILOG as TRAIN_EPILOG
+from .train import train
+from .translate import EPILOG as TRANSLATE_EPILOG
+from .translate import translate
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, by the convention of shells: 128 plus the signal's number."""
+
+# What typer raises for a command line it does not understand. It comes from click, of which newer
+# versions of typer have a copy of their own; this names the class in both.
+_ClickError: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+app = typer.Typer(
+    help="Attentive LSTM sequence-to-sequence models, each described by one YAML recipe.",
+    epilog=examples(
+        "s2s recipes copy quickstart",
+        "s2s prep",
+        "s2s train recipe.yaml",
+        "s2s translate < input.txt",
+        "s2s bleu",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    # Plain help: as quick as Python starts, and the same in a pipe as in a terminal.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command(epilog=PREP_EPILOG)(prep)
+app.command(epilog=TRAIN_EPILOG)(train)
+app.command(epilog=TRANSLATE_EPILOG)(translate)
+app.command(epilog=BLEU_EPILOG)(bleu)
+app.command(epilog=CHECK_EPILOG)(check)
+app.add_typer(recipes, name="recipes")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[  # taken out of the arguments by `run`, so that it may stand anywhere
+        bool, typer.Option("--debug", help="Print the traceback of an error.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
+    if version:
+        typer.echo(f"s2s {s2s.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit status. Errors are printed on stderr, a line each."""
+    is_debug = "--debug" in arguments
+    plain = [argument for argument in arguments if argument != "--debug"]
+    try:
+        status = app(plain, prog_name="s2s", standalone_mode=False)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except typer.Abort:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_stdout()
+        return 1
+    except Exception as error:  # the one place that catches everything
+        if is_debug:
+            traceback.print_exc()
+        return _report(error)
+    return status if isinstance(status, int) else 0
+
+
+def _report(error: Exception) -> int:
+    """Print an error for the user; the exit status that goes with it."""
+    if isinstance(error, S2sError):
+        for line in str(error).splitlines():
+            note(f"error: {line}")
+        return error.exit_status
+    if isinstance(error, _ClickError):
+        note(f"error: {' '.join(error.format_message().split())} (--help shows what there is)")
+        return int(error.exit_code)
+    if isinstance(error, OSError):  # the machine's fault: a full disk, a file without permission
+        note(f"error: {' '.join(str(error).split())}")
+        return 1
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    note(f"error: {what}; this is a bug of s2s, --debug shows the traceback")
+    return 1
+
+
+def _drop_stdout() -> None:
+    """Whoever read our output has left (`| head`): send the rest nowhere, quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

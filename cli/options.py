@@ -1,0 +1,97 @@
+"""Arguments and options that several commands share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from s2s.recipe import Search
+    from s2s.run import Run
+    from s2s.run_checkpoints import Which
+
+
+class SearchKind(StrEnum):
+    """Ways of looking for an output."""
+
+    GREEDY = "greedy"
+    BEAM = "beam"
+
+
+RecipePath = Annotated[
+    Path,
+    typer.Argument(metavar="RECIPE", help="The recipe: one YAML file."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override a field of the recipe; repeatable."),
+]
+Runs = Annotated[Path, typer.Option(metavar="DIR", help="The folder that holds the runs.")]
+RunName = Annotated[
+    str | None,
+    typer.Option("--run", metavar="DIR|NAME", help="The run; the newest if not given."),
+]
+Checkpoint = Annotated[
+    str, typer.Option(metavar="best|last|STEP", help="Which checkpoint of the run.")
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")]
+BatchSize = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Lines decoded together; the output is the same."),
+]
+SearchChoice = Annotated[
+    SearchKind | None, typer.Option("--search", help="How to search; as in the recipe by default.")
+]
+Beam = Annotated[int | None, typer.Option(metavar="N", help="Width of the beam.")]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="Rank by log-probability / length^X."),
+]
+
+RECIPE = Path("recipe.yaml")
+RUNS = Path("runs")
+
+
+def examples(*lines: str) -> str:
+    r"""The epilog of a command's help; `\b` keeps the lines as they are."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+def note(text: str) -> None:
+    """Say something about the work on stderr; stdout carries the output only."""
+    typer.echo(f"s2s: {text}", err=True)
+
+
+def choose_run(name: str | None, runs: Path) -> "Run":
+    """The run that was asked for, else the newest, which is then named on stderr."""
+    from s2s.run import find_run, newest_run
+
+    if name is not None:
+        return find_run(name, runs)
+    run = newest_run(runs)
+    note(f"using the newest run, {run.folder}")
+    return run
+
+
+def choose_checkpoint(text: str) -> "Which":
+    """`best`, `last` or a step; raises `UsageError` for anything else."""
+    from s2s.errors import UsageError
+
+    match text:
+        case "best":
+            return "best"
+        case "last":
+            return "last"
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--checkpoint: expected best, last or a number of updates, found {text}")
+    return int(text)
+
+
+def choose_search(
+    run: "Run", kind: SearchKind | None, beam: int | None, length_penalty: float | None
+) -> "Search":
+    """The search of the run's recipe with what the command line changes."""
+    from s2s.search.settings import override
+
+    return override(run.recipe.search, kind=kind, width=beam, length_penalty=length_penalty)

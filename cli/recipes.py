@@ -1,0 +1,91 @@
+"""`s2s recipes`: the recipes that come with s2s."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import RECIPE, examples, note
+
+if TYPE_CHECKING:
+    from s2s.recipe_io import ShippedRecipe
+
+recipes = typer.Typer(
+    help="List, show and copy the recipes that come with s2s.",
+    epilog=examples("s2s recipes list", "s2s recipes copy quickstart"),
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As `s2s recipes list` names it.")]
+
+
+@recipes.callback()
+def options(context: typer.Context) -> None:
+    """Without a verb, say which there are."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@recipes.command("list", epilog=examples("s2s recipes list"))
+def list_recipes() -> None:
+    """Name each recipe and say what it is for."""
+    from s2s.recipe_io import shipped_recipes
+
+    found = shipped_recipes()
+    width = max((len(recipe.name) for recipe in found), default=0)
+    for recipe in found:
+        typer.echo(f"{recipe.name:{width}}  {recipe.summary}".rstrip())
+
+
+@recipes.command("show", epilog=examples("s2s recipes show quickstart"))
+def show(name: Name) -> None:
+    """Print a recipe."""
+    typer.echo(_find(name).path.read_text(encoding="utf-8"), nl=False)
+
+
+@recipes.command(
+    "copy",
+    epilog=examples("s2s recipes copy quickstart", "s2s recipes copy quickstart my.yaml"),
+)
+def copy(
+    name: Name,
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file.")] = RECIPE,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Copy a recipe into the current folder, to be run or changed."""
+    from s2s.errors import UsageError
+    from s2s.files import atomic_write
+
+    recipe = _find(name)
+    if target.is_dir():
+        target = target / RECIPE
+    if target.exists() and not force:
+        raise UsageError(f"{target}: exists already; name another file, or add --force")
+    try:
+        atomic_write(target, recipe.path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{target}: cannot write it: {error.strerror}") from None
+    argument = "" if target == RECIPE else f" {target}"
+    note(f"{target} written; next: s2s train{argument}")
+
+
+@recipes.command("schema", epilog=examples("s2s recipes schema > recipe.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of recipes, with which editors complete and check them."""
+    from s2s.recipe_io import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+
+
+def _find(name: str) -> "ShippedRecipe":
+    """The recipe called `name`; raises `UsageError`."""
+    from s2s.errors import UsageError
+    from s2s.recipe_io import shipped_recipes
+
+    found = {recipe.name: recipe for recipe in shipped_recipes()}
+    recipe = found.get(name.removesuffix(".yaml"))
+    if recipe is None:
+        raise UsageError(f"{name}: no such recipe; there are {', '.join(found)}")
+    return recipe

@@ -1,0 +1,431 @@
+"""Recipes as users write them, well and badly: every message, and where it points."""
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from s2s.errors import RecipeError
+from s2s.recipe import (
+    BeamSearch,
+    CosineSchedule,
+    FilesData,
+    FileSet,
+    InverseSqrtSchedule,
+    Optimizer,
+    Recipe,
+    SubwordTokenizer,
+    Train,
+)
+from s2s.recipe_io import differences, dump_recipe, load_recipe, recipe_schema, shipped_recipes
+from s2s.recipe_shape import OTHER_NAMES, all_paths
+from s2s.recipe_yaml import dotted
+
+BASE = """task: translation
+data: {kind: generated, corpus: dates}
+tokenizer: {kind: unigram}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder called `here`, made the current one."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return here
+
+
+def load(text: str | bytes, *overrides: str) -> Recipe:
+    Path("recipe.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_recipe(None, overrides)
+
+
+def faults(text: str | bytes, *overrides: str) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        load(text, *overrides)
+    assert str(caught.value).splitlines() == list(caught.value.faults)
+    return list(caught.value.faults)
+
+
+KINDS = "'unigram', 'bpe', 'character', 'word', 'separate'"
+BAD_FIELDS = [
+    # unknown keys
+    ("modle: {}", "4: modle: unknown key (did you mean 'model'?)"),
+    ("seed_: 1", "4: seed_: unknown key (did you mean 'seed'?)"),
+    ("xyzzy: 1", "4: xyzzy: unknown key"),
+    ("'': 1", "4: (empty): unknown key"),
+    (
+        "model:\n  layrs: 2",
+        "5: model.layrs: unknown key (did you mean model.encoder.layers or model.decoder.layers?)",
+    ),
+    (
+        "model:\n  encoder: {widht: 3}",
+        "5: model.encoder.widht: unknown key (did you mean 'width'?)",
+    ),
+    (
+        "train: {lr: 1e-4}",
+        "4: train.lr: unknown key (did you mean train.optimizer.learning_rate?)",
+    ),
+    (
+        "train: {learning_rate: 1e-4}",
+        "4: train.learning_rate: unknown key (did you mean train.optimizer.learning_rate?)",
+    ),
+    (
+        "search: {kind: greedy, width: 5}",
+        "4: search.width: unknown key ('width' belongs to kind 'beam')",
+    ),
+    # wrong types
+    ("seed: '1'", "4: seed: expected a whole number, found '1' (text)"),
+    ("seed: 1.5", "4: seed: expected a whole number, found 1.5"),
+    ("seed: true", "4: seed: expected a whole number, found true"),
+    ("seed: null", "4: seed: expected a whole number, found null"),
+    ("seed: 1:30", "4: seed: expected a whole number, found '1:30' (text)"),
+    ("seed: !!int x", "4: seed: expected a whole number, found 'x' (text)"),
+    ("seed: [1]", "4: seed: expected a whole number, found a list"),
+    ("model: 3", "4: model: expected a section (key: value), found 3"),
+    ("model: []", "4: model: expected a section (key: value), found an empty list"),
+    ("model:", "4: model: expected a section (key: value), found null"),
+    ("search: beam", "4: search: expected a section (key: value), found 'beam' (text)"),
+    ("metrics: bleu", "4: metrics: expected a list, found 'bleu' (text); write [bleu]"),
+    ("metrics: {a: 1}", "4: metrics: expected a list, found a section"),
+    ("name: 12", '4: name: expected text, found 12; in quotes it is text: "12"'),
+    (
+        "model: {encoder: {bidirectional: yes}}",
+        "4: model.encoder.bidirectional: expected true or false, found 'yes' (text)",
+    ),
+    (
+        "train: {optimizer: {learning_rate: fast}}",
+        "4: train.optimizer.learning_rate: expected a number, found 'fast' (text)",
+    ),
+    # ranges, choices, patterns
+    ("train:\n  epochs: 0", "5: train.epochs: expected at least 1, found 0"),
+    ("train: {clip_norm: 0}", "4: train.clip_norm: expected more than 0, found 0"),
+    ("model: {dropout: {word: 1.0}}", "4: model.dropout.word: expected less than 1, found 1.0"),
+    (
+        "train: {schedule: {kind: cosine, floor: 2}}",
+        "4: train.schedule.floor: expected at most 1, found 2",
+    ),
+    ("metrics: []", "4: metrics: expected a list of at least 1, found an empty list"),
+    (
+        "metrics:\n- bleu\n- blue",
+        "6: metrics[1]: expected one of 'bleu', 'chrf', found 'blue' (did you mean 'bleu'?)",
+    ),
+    (
+        "train: {optimizer: {kind: sgd}}",
+        "4: train.optimizer.kind: expected one of 'adam', 'adamw', found 'sgd'",
+    ),
+    (
+        "name: a b",
+        "4: name: expected letters, digits, '.', '_' and '-', the first a letter or digit,"
+        " found 'a b'",
+    ),
+    ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam'"),
+    (
+        "search: {kind: bean}",
+        "4: search.kind: expected one of 'greedy', 'beam', found 'bean' (did you mean 'beam'?)",
+    ),
+    ("search: {kind: 3}", "4: search.kind: expected one of 'greedy', 'beam', found 3"),
+    # rules that tie fields together
+    (
+        "train:\n  optimizer:\n    weight_decay: 0.1",
+        "6: train.optimizer: weight_decay needs optimizer 'adamw'",
+    ),
+    ("metrics: [bleu]\ntrain:\n  best: chrf", "6: train.best 'chrf' is not among the metrics"),
+    (
+        "model:\n  attention: {kind: none}",
+        "4: model: decoder 'stacked' attends between its layers; with attention 'none' use 'luong'",
+    ),
+    # what YAML allows and a recipe does not
+    ("seed: .inf", "4: seed: expected a finite number, found .inf"),
+    ("train: {clip_norm: 1e999}", "4: train.clip_norm: expected a finite number, found 1e999"),
+    (
+        "model: {dropout: {word: .nan}}",
+        "4: model.dropout.word: expected a finite number, found .nan",
+    ),
+    ("seed: 9223372036854775808", "4: seed: the number is too large: 9223372036854775808"),
+    ("seed: 0x" + "f" * 9000, "4: seed: the number is too large: 0xffffffffffffffffff"),
+    ("seed: " + "9" * 9000, "4: seed: the number is too large: 99999999999999999999"),
+    ("seed: 1\nseed: 2", "5: seed: duplicate key (first on line 4)"),
+    ("seed: !foo 1", "4: seed: unknown tag '!foo'"),
+    ("model: !foo {a: 1}", "4: model: unknown tag '!foo'"),
+    ("name: !!python/object:os.system rm", "4: name: unknown tag '!!python/object:os.system'"),
+    ("name: !!binary aGk=", "4: name: unknown tag '!!binary'"),
+    ("? [a]\n: 1", "4: expected a name as key, found a list or a section"),
+    (r'name: "\ud800"', r"4: name: not valid text: '\ud800'"),
+    (r'name: "a\0b"', r"4: name: not valid text: 'a\x00b'"),
+    ("model: &a {<<: *a}", "4: model: '<<' can add only another section"),
+    ("model: {<<: 3}", "4: model: '<<' can add only another section"),
+    ("model: &a {encoder: *a}", "4: model: nested too deeply, or far too large"),
+]
+
+
+@pytest.mark.parametrize(("yaml", "expected"), BAD_FIELDS)
+def test_one_fault_of_a_field(yaml: str, expected: str) -> None:
+    assert faults(BASE + yaml + "\n") == [f"recipe.yaml:{expected}"]
+
+
+BAD_FILES = [
+    ("", "1: expected sections (key: value), found nothing"),
+    ("# only a comment\n", "1: expected sections (key: value), found nothing"),
+    ("- a\n", "1: expected sections (key: value), found a list"),
+    ("text\n", "1: expected sections (key: value), found text"),
+    ("a: [1", "1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
+    ("a: 1\n\tb: 2", "2: not valid YAML: found character '\\t' that cannot start any token"),
+    ("a: *b", "1: not valid YAML: found undefined alias 'b'"),
+    ("a: 1\n---\nb: 2", "2: expected one YAML document, found another one ('---')"),
+    ("a: 1\nb: \a", "2: not valid YAML: character 7 is not allowed"),
+    (b"a: 1\nb: \xff\xfe", "2: not valid UTF-8"),
+    ("task: x\n".encode("utf-16"), "1: not valid UTF-8"),
+    ("[" * 500, "1: not valid YAML: nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), BAD_FILES)
+def test_a_file_that_is_no_recipe(content: str | bytes, expected: str) -> None:
+    assert faults(content) == [f"recipe.yaml:{expected}"]
+
+
+def test_missing_sections_and_keys() -> None:
+    assert faults("task: translation\ndata:\n  kind: dataset\n") == [
+        f"recipe.yaml:1: tokenizer: missing section (its kind is one of {KINDS})",
+        "recipe.yaml:2: data.dataset: missing key",
+    ]
+
+
+def test_all_faults_in_one_pass_sorted_by_line() -> None:
+    text = """task: translate
+data:
+  kind: files
+  train: {source: a}
+  colums: {}
+tokenizer:
+  kind: separate
+  source: {kind: wrd}
+  target: {kind: bpe, vocabulary: 3}
+model:
+  tied: al
+  tied: all
+search: {kind: beam, width: 0}
+"""
+    assert faults(text, "seed=x", "train.epochs=-1") == [
+        "recipe.yaml:1: task: expected 'translation', found 'translate'"
+        " (did you mean 'translation'?)",
+        "recipe.yaml:4: data.train: expected 'source' and 'target' (parallel text), or 'table'",
+        "recipe.yaml:5: data.colums: unknown key (did you mean 'columns'?)",
+        "recipe.yaml:8: tokenizer.source.kind: expected one of 'unigram', 'bpe', 'character',"
+        " 'word', found 'wrd' (did you mean 'word'?)",
+        "recipe.yaml:9: tokenizer.target.vocabulary: expected at least 8, found 3",
+        "recipe.yaml:11: model.tied: expected one of 'none', 'output', 'all', found 'al'"
+        " (did you mean 'all'?)",
+        "recipe.yaml:12: model.tied: duplicate key (first on line 11)",
+        "recipe.yaml:13: search.width: expected at least 1, found 0",
+        "--set seed: expected a whole number, found 'x' (text)",
+        "--set train.epochs: expected at least 1, found -1",
+    ]
+
+
+BAD_OVERRIDES = [
+    ("seed", "--set seed: expected PATH=VALUE, such as seed=2"),
+    ("=1", "--set : expected PATH=VALUE, such as seed=2"),
+    ("a..b=1", "--set a..b: expected PATH=VALUE, such as seed=2"),
+    ("modle.tied=all", "--set modle.tied: modle: unknown key (did you mean 'model'?)"),
+    ("model.tide=all", "--set model.tide: unknown key (did you mean 'tied'?)"),
+    ("model={tide: all}", "--set model: model.tide: unknown key (did you mean 'tied'?)"),
+    ("data.corpus.x=1", "--set data.corpus.x: 'data.corpus' is not a section"),
+    ("seed=[", "--set seed: not valid YAML: expected the node content, but found '<stream end>'"),
+    ("seed=!foo 1", "--set seed: unknown tag '!foo'"),
+    ("seed=.nan", "--set seed: expected a finite number, found .nan"),
+    ("seed=", "--set seed: expected a whole number, found null"),
+    ("metrics=[x]", "--set metrics: metrics[0]: expected one of 'bleu', 'chrf', found 'x'"),
+    ("search.width=0", "--set search.width: expected at least 1, found 0"),
+]
+
+
+@pytest.mark.parametrize(("override", "expected"), BAD_OVERRIDES)
+def test_a_bad_override(override: str, expected: str) -> None:
+    assert faults(BASE, override) == [expected]
+
+
+def test_overrides_change_fields_and_create_sections() -> None:
+    recipe = load(
+        BASE + "train: {epochs: 3}\n",
+        "train.epochs=7",
+        "train.optimizer.learning_rate=1e-4",
+        "search.width=10",
+        "metrics=[chrf, bleu]",
+        "data.pairs=200",
+        "name=other",
+    )
+    assert (recipe.train.epochs, recipe.train.optimizer.learning_rate) == (7, 1e-4)
+    assert recipe.search == BeamSearch(kind="beam", width=10)
+    assert recipe.metrics == ("chrf", "bleu")
+    assert recipe.name == "other"
+
+
+def test_an_override_replaces_a_section_and_its_faults() -> None:
+    recipe = load(
+        BASE + "search:\n  kind: beam\n  width: 0\n", "search={kind: beam, width: 3}", "seed=1_000"
+    )
+    assert recipe.search == BeamSearch(kind="beam", width=3)
+    assert recipe.seed == 1000
+
+
+def test_yaml_12_scalars_anchors_and_merge_keys() -> None:
+    recipe = load(
+        "task: translation\n"
+        "data:\n  kind: files\n"
+        "  train: &f {source: yes, target: 2024-01-01}\n  test: {<<: *f, source: no}\n"
+        "tokenizer: {kind: unigram, vocabulary: 1_000}\n"
+        "train: {optimizer: {learning_rate: 1e-3}, clip_norm: ~}\nseed: 0o17\n"
+    )
+    assert recipe.data == FilesData(
+        kind="files",
+        train=FileSet(source="yes", target="2024-01-01"),
+        test=FileSet(source="no", target="2024-01-01"),
+    )
+    assert recipe.tokenizer == SubwordTokenizer(kind="unigram", vocabulary=1000)
+    assert recipe.train.optimizer.learning_rate == 1e-3
+    assert recipe.train.clip_norm is None
+    assert recipe.seed == 15
+
+
+def test_aliases_cannot_explode() -> None:
+    rows = [f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]" for i in range(9)]
+    found = faults(BASE + "a0: &a0 [x]\n" + "\n".join(rows))
+    assert any("far too large" in fault for fault in found)
+
+
+def test_the_name_comes_from_the_file_or_its_folder(folder: Path) -> None:
+    assert load(BASE).name == "here"
+    for file, name in [
+        ("my run!.yaml", "my-run"),
+        ("-ü-.yml", "run"),
+        ("de-en.v2.yaml", "de-en.v2"),
+    ]:
+        Path(file).write_text(BASE)
+        assert load_recipe(Path(file)).name == name
+    assert load_recipe(folder / "recipe.yaml").name == "here"
+
+
+def test_no_recipe_at_all() -> None:
+    with pytest.raises(RecipeError, match=r"^recipe\.yaml: no such recipe; 's2s recipes copy"):
+        load_recipe()
+    with pytest.raises(RecipeError, match=r"^\.: expected a recipe file, found a folder$"):
+        load_recipe(Path())
+    with pytest.raises(RecipeError, match="cannot read the recipe"):
+        load_recipe(Path("a\0b"))
+
+
+RICH = Recipe(
+    task="translation",
+    name="r",
+    data=FilesData(
+        kind="files",
+        train=FileSet(source="yes", target="a: b # c"),
+        test=FileSet(table=" 1e-3\n\t\x85\u2028 \x07 'x' \"y\" \\ ~ " + "long " * 40),
+    ),
+    tokenizer=SubwordTokenizer(kind="bpe", character_coverage=0.9995),
+    train=Train(optimizer=Optimizer(epsilon=1e-30, learning_rate=1e-5)),
+)
+
+
+@pytest.mark.parametrize("recipe", [RICH, dataclasses.replace(RICH, seed=2**62)])
+def test_dump_reads_back_equal(recipe: Recipe) -> None:
+    text = dump_recipe(recipe)
+    assert load(text) == recipe
+    assert "label_smoothing: 0.1" in text  # defaults are written out
+
+
+def test_differences_are_lines_in_the_recipes_order() -> None:
+    new = dataclasses.replace(
+        RICH,
+        seed=2,
+        metrics=("bleu",),
+        train=Train(
+            optimizer=Optimizer(learning_rate=0.002, epsilon=1e-30),
+            schedule=InverseSqrtSchedule(kind="inverse_sqrt"),
+            clip_norm=None,
+        ),
+    )
+    assert differences(RICH, RICH) == []
+    assert differences(RICH, new) == [
+        "seed: 1 -> 2",
+        "train.optimizer.learning_rate: 1e-05 -> 0.002",
+        "train.schedule.kind: cosine -> inverse_sqrt",
+        "train.clip_norm: 1.0 -> null",
+        'metrics: ["bleu", "chrf"] -> ["bleu"]',
+    ]
+    assert isinstance(RICH.train.schedule, CosineSchedule)
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = recipe_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] == "s2s recipe"
+    assert schema["properties"]["seed"]["description"] == "Seed of everything random."
+    epochs = schema["$defs"]["Train"]["properties"]["epochs"]
+    assert (epochs["minimum"], epochs["default"]) == (1, 30)
+    json.dumps(schema)
+
+
+def test_words_of_other_toolkits_lead_to_fields_that_exist() -> None:
+    paths = {dotted(path) for path in all_paths()}
+    for word, targets in OTHER_NAMES.items():
+        assert paths.issuperset(targets), word
+
+
+@pytest.mark.parametrize("shipped", shipped_recipes(), ids=lambda shipped: shipped.name)
+def test_every_shipped_recipe_loads(shipped) -> None:
+    assert load_recipe(shipped.path).name == shipped.name
+    assert shipped.summary
+
+
+def test_no_text_makes_a_traceback() -> None:
+    """Random damage to a valid recipe ends in a recipe or in faults, never in another exception."""
+    source = random.Random(5)
+    pieces = [
+        "\t",
+        "\n",
+        ": ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a ",
+        "*a",
+        "!!",
+        "!x ",
+        "'",
+        '"',
+        "<<: ",
+    ]
+    pieces += [
+        "|",
+        ">",
+        "%",
+        "---\n",
+        "...\n",
+        "\0",
+        "\x85",
+        "\ud7ff",
+        "~",
+        "1e9",
+        ".inf",
+        "\\u",
+        "# ",
+    ]
+    text = dump_recipe(RICH)
+    for _ in range(100):
+        damaged = text
+        for _ in range(source.randint(1, 4)):
+            start = source.randrange(len(damaged))
+            end = start + source.choice([0, 0, 1, 5, 30])
+            damaged = damaged[:start] + source.choice(pieces) + damaged[end:]
+        try:
+            load(damaged)
+        except RecipeError as error:
+            assert all("\n" not in fault for fault in error.faults)
