@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RECIPE, RUNS, Overrides, RecipePath, Runs, examples
+from .options import RECIPE, RUNS, Overrides, RecipePath, Runs, examples, note
 
 EPILOG = examples(
     "s2s prep",
@@ -27,6 +27,13 @@ def prep(
     from s2s.recipe_io import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
+    from rich.console import Console
+
     from s2s import pipeline  # takes seconds; a faulty recipe is reported before
 
-    pipeline.prepare(loaded, runs=runs, force=force)
+    report = pipeline.prepare(loaded, runs=runs, force=force)
+    for line in report.warnings:
+        note(f"warning: {line}")
+    Console(stderr=True).print(report.table())
+    done = " and ".join(report.redone)
+    note(f"{done} prepared" if done else "everything was up to date")

@@ -148,7 +148,8 @@ class Checkpoints:
             self._publish(step, weights, training)
             atomic_write(self.index_path, json.dumps(asdict(new)) + "\n")
         except (OSError, RunError) as error:
-            self._prune(old)
+            # When only the last flush failed, the new index is in place, if maybe not for good.
+            self._prune(old, self.index())
             raise TrainingError(self._not_saved(step, old, error)) from error
         self._prune(new)
 
@@ -177,10 +178,11 @@ class Checkpoints:
         finally:
             _discard(temporary)
 
-    def _prune(self, index: CheckpointIndex) -> None:
-        """Delete checkpoints that `index` does not name; one that cannot be is left for later."""
+    def _prune(self, *indices: CheckpointIndex) -> None:
+        """Delete checkpoints that no index names; one that cannot be is left for later."""
+        kept = {step for index in indices for step in (index.last, index.best)}
         for step in self.steps():
-            if step not in (index.last, index.best):
+            if step not in kept:
                 _discard(self.folder / str(step))
 
     def _not_saved(self, step: int, old: CheckpointIndex, error: Exception) -> str:
