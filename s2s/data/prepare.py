@@ -49,14 +49,11 @@ def prepare(
     Raises DataError for data that is not as the recipe says, RunError if `folder` cannot be
     written.
     """
-    opened = {name: open_split(recipe.data, name) for name in SPLITS}
-    splits = {name: split for name, split in opened.items() if split is not None}
+    splits = _open_splits(recipe)
     prints = _fingerprints(recipe, splits)
+    if not force and (report := _finished(folder, splits, prints)):
+        return report
     is_trained = not force and _read_print(folder / "tokenizer") == prints["tokenizer"]
-    if is_trained and _read_print(folder / "data") == prints["data"]:
-        report = _read_report(folder / "data", splits)
-        if report is not None:
-            return report
     work = _Work(recipe, splits, folder, progress)
     try:
         if not is_trained:
@@ -66,6 +63,19 @@ def prepare(
         place = error.filename or folder
         raise RunError(f"{place}: preparation failed ({error.strerror or error})") from error
     return replace(report, redone=("data",) if is_trained else ("tokenizer", "data"))
+
+
+def is_prepared(recipe: Recipe, folder: Path) -> bool:
+    """Whether `prepare` would have nothing to do. Raises DataError where a source is missing."""
+    opened = {name: open_split(recipe.data, name) for name in SPLITS}
+    prints = _fingerprints(recipe, {name: s for name, s in opened.items() if s is not None})
+    return all(_read_print(folder / name) == prints[name] for name in ("tokenizer", "data"))
+
+
+def is_prepared(recipe: Recipe, folder: Path) -> bool:
+    """Whether `prepare` would have nothing to do. Raises DataError where a source is missing."""
+    splits = _open_splits(recipe)
+    return _finished(folder, splits, _fingerprints(recipe, splits)) is not None
 
 
 def open_corpus(folder: Path, split: SplitName) -> Corpus:
@@ -131,6 +141,11 @@ class _Work:
         )
 
 
+def _open_splits(recipe: Recipe) -> Splits:
+    opened = {name: open_split(recipe.data, name) for name in SPLITS}
+    return {name: split for name, split in opened.items() if split is not None}
+
+
 def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
     """What `tokenizer` and `data` depend on. Raises DataError where a source is missing."""
     identities = {name: split.identity() for name, split in splits.items()}
@@ -159,11 +174,14 @@ def _read_print(folder: Path) -> str | None:
         return None
 
 
-def _read_report(folder: Path, splits: Splits) -> PrepareReport | None:
-    """The report of data that is all there, else None."""
-    if not all((folder / f"{name}.arrow").is_file() for name in splits):
+def _finished(folder: Path, splits: Splits, prints: Mapping[str, str]) -> PrepareReport | None:
+    """The report of what is in `folder` if it is all there and up to date, else None."""
+    if any(_read_print(folder / part) != expected for part, expected in prints.items()):
+        return None
+    data = folder / "data"
+    if not all((data / f"{name}.arrow").is_file() for name in splits):
         return None
     try:
-        return PrepareReport.from_json((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        return PrepareReport.from_json((data / REPORT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
