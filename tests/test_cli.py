@@ -1,0 +1,190 @@
+"""The command line around the pipeline: recipes, errors and exit statuses."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import s2s
+from s2s.errors import DataError, Interrupted, RecipeError, TrainingError
+from s2s.recipe_io import load_recipe, shipped_recipes
+from s2s_cli.main import run
+
+BASE = """task: translation
+data: {kind: generated, corpus: dates}
+tokenizer: {kind: unigram}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command."""
+    status = run(arguments)
+    captured = capfd.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_version_and_bare_command(capfd) -> None:
+    assert call(capfd, "--version") == (0, f"s2s {s2s.__version__}\n", "")
+    status, out, err = call(capfd)
+    assert (status, err) == (0, "")
+    assert "Commands:" in out
+
+
+MISTAKES = [
+    (["nope"], "No such command 'nope'."),
+    (["train", "--nope"], "No such option: --nope"),
+    (["translate", "--beam", "x"], "Invalid value for '--beam': "),
+    (["translate", "--batch-size", "0"], "Invalid value for '--batch-size': "),
+    (["bleu", "--split", "train"], "Invalid value for '--split': "),
+    (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one that lies"),
+    (["bleu", "--run", "x"], "x: no such run, neither as a folder nor in runs"),
+    (["bleu", "a.txt", "--run", "x"], "--run: with reference files the translations are read"),
+    (["train"], "recipe.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
+    (["prep", "my.yaml"], "my.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
+    (["check", "quickstart"], "quickstart: no such recipe; 's2s recipes copy quickstart'"),
+    (["recipes", "show", "nope"], "nope: no such recipe; there are "),
+    (["recipes", "nope"], "No such command 'nope'."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), MISTAKES, ids=str)
+def test_a_mistake_is_one_line_and_status_2(capfd, arguments: list[str], expected: str) -> None:
+    status, out, err = call(capfd, *arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"s2s: error: {expected}")
+
+
+def test_every_fault_of_a_recipe_is_a_line(capfd) -> None:
+    Path("recipe.yaml").write_text(BASE + "seed: x\nmodle: {}\n")
+    assert call(capfd, "check", "--set", "name=a b") == (
+        2,
+        "",
+        "s2s: error: recipe.yaml:4: seed: expected a whole number, found 'x' (text)\n"
+        "s2s: error: recipe.yaml:5: modle: unknown key (did you mean 'model'?)\n"
+        "s2s: error: --set name: expected letters, digits, '.', '_' and '-', the first a letter"
+        " or digit, found 'a b'\n",
+    )
+
+
+def test_check_says_what_the_recipe_is(capfd) -> None:
+    Path("my.yaml").write_text(BASE)
+    status, out, err = call(capfd, "check", "my.yaml", "--set", "model.decoder.kind=luong")
+    assert (status, err) == (0, "")
+    assert out == (
+        "my.yaml: ok (translation, data generated, tokenizer unigram, decoder luong, run my)\n"
+    )
+
+
+RAISED = [
+    (DataError("data.de:3: not valid UTF-8"), 2, "data.de:3: not valid UTF-8"),
+    (RecipeError(["a", "b"]), 2, "a\ns2s: error: b"),
+    (TrainingError("the loss is NaN"), 1, "the loss is NaN"),
+    (Interrupted("saved", 15), 143, "saved"),
+    (OSError(28, "No space left on device", "f"), 1, "[Errno 28] No space left on device: 'f'"),
+    (
+        KeyError("k"),
+        1,
+        "KeyError: 'k'; this is a bug of s2s, --debug shows the traceback",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "line"), RAISED, ids=repr)
+def test_errors_become_lines(capfd, monkeypatch, error, status: int, line: str) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    Path("recipe.yaml").write_text(BASE)
+    monkeypatch.setattr("s2s.recipe_io.load_recipe", fail)
+    assert call(capfd, "check") == (status, "", f"s2s: error: {line}\n")
+    for arguments in (["--debug", "check"], ["check", "--debug"]):
+        with_traceback = call(capfd, *arguments)
+        assert with_traceback[0] == status
+        assert "Traceback (most recent call last)" in with_traceback[2]
+
+
+def test_ctrl_c_has_its_own_status(monkeypatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s2s.recipe_io.load_recipe", interrupt)
+    assert run(["check"]) == 130
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    command = "from s2s_cli.main import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", command, "recipes", "schema"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
+
+
+# -------------------------------------------------------------------------------------- recipes
+
+
+def test_recipes_are_listed_shown_and_copied(capfd) -> None:
+    status, out, _ = call(capfd, "recipes", "list")
+    assert status == 0
+    listed = [line.split()[0] for line in out.splitlines()]
+    assert "quickstart" in listed
+    assert listed == [recipe.name for recipe in shipped_recipes()]
+
+    _, shown, _ = call(capfd, "recipes", "show", "quickstart")
+    status, out, err = call(capfd, "recipes", "copy", "quickstart")
+    assert (status, out, err) == (0, "", "s2s: recipe.yaml written; next: s2s train\n")
+    assert Path("recipe.yaml").read_text() == shown
+
+    status, _, err = call(capfd, "recipes", "copy", "quickstart")
+    assert (status, err) == (
+        2,
+        "s2s: error: recipe.yaml: exists already; name another file, or add --force\n",
+    )
+    assert call(capfd, "recipes", "copy", "quickstart", "--force")[0] == 0
+    assert call(capfd, "recipes", "copy", "quickstart", "my.yaml")[0] == 0
+    assert load_recipe(Path("my.yaml")).name == "my"
+
+
+def test_the_schema_is_json(capfd) -> None:
+    status, out, _ = call(capfd, "recipes", "schema")
+    assert status == 0
+    assert json.loads(out)["title"] == "s2s recipe"
+
+
+# ------------------------------------------------------------------------ streams and settings
+
+
+def test_the_output_must_not_be_the_input(capfd, monkeypatch) -> None:
+    Path("text").write_text("a\n")
+    monkeypatch.setattr("s2s_cli.translate.choose_run", lambda *_: None)
+    monkeypatch.setattr("s2s_cli.translate.choose_search", lambda *_: None)
+    status, _, err = call(capfd, "translate", "--input", "text", "--output", "./text")
+    assert (status, err) == (2, "s2s: error: text: expected an output other than the input\n")
+    assert Path("text").read_text() == "a\n"
+    status, _, err = call(capfd, "translate", "--input", "nope")
+    assert (status, err) == (2, "s2s: error: nope: cannot read it: No such file or directory\n")
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "", "²"])
+def test_a_checkpoint_is_best_last_or_a_number(capfd, monkeypatch, text: str) -> None:
+    monkeypatch.setattr("s2s_cli.translate.choose_run", lambda *_: None)
+    monkeypatch.setattr("s2s_cli.translate.choose_search", lambda *_: None)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    status, _, err = call(capfd, "translate", "--checkpoint", text)
+    assert status == 2
+    assert err == (
+        f"s2s: error: --checkpoint: expected best, last or a number of updates, found {text}\n"
+    )
