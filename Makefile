@@ -1,0 +1,52 @@
+# What there is to do. Everything runs in .venv, which `make setup` fills with the versions of
+# constraints.txt. For a GPU build of torch other than the default, install it there first:
+# python3 -m venv .venv && .venv/bin/pip install torch==2.13.0 --index-url ...
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup demo test check format bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s2s needs Python 3.11 or newer; make setup PYTHON=python3.12 chooses one")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The README's first five minutes, in a fresh folder.
+demo: setup
+	rm -rf demo
+	mkdir demo
+	cd demo && ../$(BIN)/s2s recipes copy quickstart
+	cd demo && ../$(BIN)/s2s prep
+	cd demo && ../$(BIN)/s2s train recipe.yaml
+	cd demo && ../$(BIN)/s2s bleu
+	cd demo && ../$(BIN)/s2s translate < ../tests/demo.txt > output.txt
+	@echo
+	@paste -d '\n' tests/demo.txt demo/output.txt | sed 'n;s/^/    → /'
+	@echo
+	@echo "Next: cd demo && ../$(BIN)/s2s translate    (then type a line like those above)"
+	@echo "      $(BIN)/s2s recipes list               (recipes for real data)"
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy s2s cli
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	@for script in tests/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# Not .venv, which takes minutes to fill, and not runs/, which takes longer.
+clean:
+	rm -rf build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find s2s cli tests -name __pycache__ -type d -prune -exec rm -rf {} +
