@@ -1,6 +1,7 @@
 """What search needs of a model: start from a memory, step over tokens.
 
-Dimension letters: B sentences, K hypotheses per sentence, N = B*K rows, V vocabulary, S source time.
+Dimension letters: B sentences, K hypotheses per sentence, N = B*K rows, V vocabulary,
+S source time.
 """
 
 from typing import Protocol, Self, TypeVar
@@ -20,7 +21,10 @@ class Rows(Protocol):
         ...
 
     def put(self, rows: Tensor, other: Self) -> Self:
-        """Copy of self in which row `rows[i]` is row i of `other`."""
+        """Self with row `rows[i]` replaced by row i of `other`.
+
+        The caller gives up self, so this may be done in place.
+        """
         ...
 
 
@@ -45,5 +49,8 @@ class Scorer(Protocol[M, S]):
         ...
 
     def step(self, memory: M, state: S, tokens: Tensor) -> Step[S]:
-        """Read `tokens` (int64 [N]), N = B*K rows, the K rows of a sentence adjacent."""
+        """Read `tokens` (int64 [N]), N = B*K rows, the K rows of a sentence adjacent.
+
+        The logits are the caller's, to be overwritten if it likes.
+        """
         ...

@@ -1,0 +1,103 @@
+"""A block: a fixed number of sentences that a scorer decodes in step, each at its own position.
+
+Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows, V vocabulary,
+S source time, R sentences that enter.
+"""
+
+from typing import Generic, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2s.search.scorer import M, S, Scorer
+from s2s.search.strategy import Strategy
+from s2s.text.special import BOS, PAD
+
+
+class Chosen(NamedTuple):
+    """A strategy's choice for a block, on the host: [B, K] each, as in `strategy.Choice`."""
+
+    rows: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    totals: NDArray[np.float64]
+    ended: NDArray[np.float64]
+    attention: NDArray[np.float32] | None
+    """[B, K, S], where asked for: what each hypothesis looked at before this choice."""
+
+
+class Block(Generic[M, S]):
+    """The device's side of a block: memory, state, last tokens and totals of its rows.
+
+    It steps all its rows, whoever sits there: shapes never change, and nobody reads the rows of
+    a slot whose sentence is done.
+    """
+
+    def __init__(
+        self, scorer: Scorer[M, S], strategy: Strategy, slots: int, device: torch.device
+    ) -> None:
+        self.scorer = scorer
+        self.strategy = strategy
+        self.slots = slots
+        self.device = device
+        self.memory: M | None = None
+        self.state: S | None = None
+        width = strategy.width
+        self.tokens_BK = torch.full((slots, width), BOS, device=device)
+        self.totals_BK = torch.zeros(slots, width, dtype=torch.float64, device=device)
+        self.first_row_B1 = torch.arange(slots, device=device).unsqueeze(1) * width
+        self.forbidden = torch.tensor([PAD, BOS], device=device)
+        # Before the first token all hypotheses of a sentence are the same one: only row 0 lives.
+        self.fresh_K = torch.full((width,), -torch.inf, dtype=torch.float64, device=device)
+        self.fresh_K[0] = 0.0
+
+    def put(self, slots: NDArray[np.int64], memory: M, state: S, first: int) -> None:
+        """Sentences `first` and following of an encoded batch enter the given slots [R]."""
+        slots_R = torch.from_numpy(slots).to(self.device)
+        taken_R = torch.arange(first, first + len(slots), device=self.device)
+        rows_RK = self.first_row_B1[slots_R] + torch.arange(self.strategy.width, device=self.device)
+        if self.memory is None or self.state is None:
+            # Any sentence will do for the slots that stay empty.
+            anyone_B = taken_R[:1].expand(self.slots)
+            self.memory = memory.select(anyone_B)
+            self.state = state.select(anyone_B.repeat_interleave(self.strategy.width))
+        self.memory = self.memory.put(slots_R, memory.select(taken_R))
+        entering = state.select(taken_R.repeat_interleave(self.strategy.width))
+        self.state = self.state.put(rows_RK.flatten(), entering)
+        self.tokens_BK[slots_R] = BOS
+        self.totals_BK[slots_R] = self.fresh_K
+
+    def step(self, want_attention: bool) -> Chosen:
+        """One token for every row; waits for the device once, to bring the choice to the host."""
+        assert self.memory is not None and self.state is not None
+        logits, state, attention = self.scorer.step(
+            self.memory, self.state, self.tokens_BK.flatten()
+        )
+        logits_BKV = logits.view(self.slots, self.strategy.width, -1)
+        offsets_BK = self.totals_BK - logits_BKV.logsumexp(dim=-1).double()
+        logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
+        choice = self.strategy.choose(logits_BKV, offsets_BK)
+        self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
+        if self.strategy.width == 1:
+            self.state = state
+        else:
+            self.state = state.select((choice.rows + self.first_row_B1).flatten())
+        # float64 holds ids exactly, so one tensor, and one copy, carries all four.
+        ids_BK = choice.rows.double(), choice.tokens.double()
+        rows, tokens, totals, ended = torch.stack((*ids_BK, choice.totals, choice.ended)).cpu()
+        return Chosen(
+            rows.long().numpy(),
+            tokens.long().numpy(),
+            totals.numpy(),
+            ended.numpy(),
+            self._on_host(attention) if want_attention else None,
+        )
+
+    def _on_host(self, attention: Tensor | None) -> NDArray[np.float32] | None:
+        if attention is None:
+            return None
+        weights: NDArray[np.float32] = (
+            attention.float().view(self.slots, self.strategy.width, -1).cpu().numpy()
+        )
+        return weights

@@ -1,0 +1,160 @@
+"""The one decoding loop.
+
+A sentence's result does not depend on the sentences around it, their number or their order: it
+is encoded and decoded in shapes that are functions of itself (`s2s.search.shapes`), the rows of a
+block never influence each other, and a slot whose sentence is done takes the next one of the same
+padded length from the queue, so that blocks stay full whatever the user calls a batch.
+
+Dimension letters: E sentences encoded together, S source time.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic
+
+import numpy as np
+import torch
+
+from s2s.recipe import Search
+from s2s.search.block import Block
+from s2s.search.hypothesis import Hypothesis
+from s2s.search.ledger import Ledger
+from s2s.search.scorer import M, S, Scorer
+from s2s.search.shapes import Shape, bucket, longest_output, shape_of
+from s2s.search.strategy import Strategy, build_strategy
+from s2s.text.special import EOS, PAD
+
+Sources = Sequence[Sequence[int]]
+
+
+def search(
+    scorer: Scorer[M, S],
+    sources: Sources,
+    settings: Search,
+    device: str,
+    *,
+    keep: int = 1,
+    want_attention: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[list[Hypothesis]]:
+    """The `keep` best hypotheses of every source (token ids without EOS), best first.
+
+    `progress` is called with the number of sources done. See `search_stream` for the rest.
+    """
+    found: list[list[Hypothesis]] = [[] for _ in sources]
+    stream = search_stream(
+        scorer, sources, settings, device, keep=keep, want_attention=want_attention
+    )
+    for done, (index, hypotheses) in enumerate(stream, start=1):
+        found[index] = hypotheses
+        if progress is not None:
+            progress(done)
+    return found
+
+
+def search_stream(
+    scorer: Scorer[M, S],
+    sources: Sources,
+    settings: Search,
+    device: str,
+    *,
+    keep: int = 1,
+    want_attention: bool = False,
+) -> Iterator[tuple[int, list[Hypothesis]]]:
+    """(index of source, its `keep` best hypotheses) as they are found, long sources first.
+
+    A source without tokens has one hypothesis without tokens; the model is not asked. Fewer than
+    `keep` hypotheses come back only where there are no more. A module must be in `eval()` mode.
+    Raises UsageError where `keep` exceeds the beam, S2sError where the model predicts NaN.
+    """
+    strategy = build_strategy(settings, keep)
+    buckets: defaultdict[int, list[int]] = defaultdict(list)
+    for index, source in enumerate(sources):
+        if len(source) == 0:
+            yield index, [Hypothesis(index, (), 0.0, 0.0, finished=True)]
+        else:
+            buckets[bucket(len(source) + 1)].append(index)
+    for time in sorted(buckets, reverse=True):
+        # Long sources have long outputs: begun first, they leave the fewest slots idle at the end.
+        queue = sorted(buckets[time], key=lambda i: -len(sources[i]))
+        shape = shape_of(time, strategy.width, settings, device)
+        feed = Feed(scorer, sources, queue, shape, torch.device(device))
+        yield from _decode(feed, strategy, settings, want_attention)
+
+
+class Feed(Generic[M, S]):
+    """The queue of a bucket, encoded E sentences at a time when they are needed."""
+
+    def __init__(
+        self,
+        scorer: Scorer[M, S],
+        sources: Sources,
+        queue: Sequence[int],
+        shape: Shape,
+        device: torch.device,
+    ) -> None:
+        self.scorer = scorer
+        self.sources = sources
+        self.queue = queue
+        self.shape = shape
+        self.device = device
+        self.taken = 0
+        self.memory: M | None = None
+        self.state: S | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all have been taken."""
+        return self.taken == len(self.queue)
+
+    def enter(self, block: Block[M, S], slots: Sequence[int]) -> list[int]:
+        """Seat the next sources in some of `slots`, in that order; which sources these are."""
+        entered: list[int] = []
+        while len(entered) < len(slots) and not self.is_empty:
+            place = self.taken % self.shape.encoded
+            if place == 0:
+                self._encode(self.queue[self.taken : self.taken + self.shape.encoded])
+            assert self.memory is not None and self.state is not None
+            free = slots[len(entered) : len(entered) + self.shape.encoded - place]
+            keys = self.queue[self.taken : self.taken + len(free)]
+            seats = np.asarray(free[: len(keys)], dtype=np.int64)
+            block.put(seats, self.memory, self.state, place)
+            entered.extend(keys)
+            self.taken += len(keys)
+        return entered
+
+    def _encode(self, keys: Sequence[int]) -> None:
+        """Encode the next E sentences, dummies of EOS alone behind the last of the queue."""
+        source_ES = np.full((self.shape.encoded, self.shape.time), PAD, dtype=np.int64)
+        length_E = np.ones(self.shape.encoded, dtype=np.int64)
+        source_ES[len(keys) :, 0] = EOS
+        for row, key in enumerate(keys):
+            source = self.sources[key]
+            source_ES[row, : len(source)] = source
+            source_ES[row, len(source)] = EOS
+            length_E[row] = len(source) + 1
+        lengths = torch.from_numpy(length_E).to(self.device)
+        self.memory = self.scorer.encode(torch.from_numpy(source_ES).to(self.device), lengths)
+        self.state = self.scorer.start(self.memory)
+
+
+@torch.inference_mode()
+def _decode(
+    feed: Feed[M, S], strategy: Strategy, settings: Search, want_attention: bool
+) -> Iterator[tuple[int, list[Hypothesis]]]:
+    """Decode a bucket in one block that is refilled until its queue is empty."""
+    shape = feed.shape
+    block = Block(feed.scorer, strategy, shape.slots, feed.device)
+    ledger = Ledger(strategy, shape)
+    # Moving sentences in costs a copy, an idle slot a share of a step: some are let gather.
+    refill = max(1, shape.slots // 8)
+    while True:
+        empty = ledger.empty
+        if len(empty) >= refill and not feed.is_empty:
+            for slot, key in zip(empty, feed.enter(block, empty.tolist()), strict=False):
+                length = len(feed.sources[key])
+                ledger.admit(int(slot), key, length + 1, longest_output(length, settings))
+        elif len(empty) == shape.slots:
+            return
+        for slot in ledger.record(block.step(want_attention)):
+            yield int(ledger.key_B[slot]), ledger.release(int(slot))

@@ -1,0 +1,75 @@
+"""The few fixed shapes that search computes in.
+
+Matrix kernels round differently for different shapes. So that the result for a sentence is a
+function of the sentence alone, every shape it meets on its way is one too: its padded source
+length, the rows of the block it is decoded in, the sentences it is encoded with. Within a fixed
+shape a row's arithmetic does not depend on the other rows (tests/test_search_kernels.py).
+
+Dimension letters: B sentences of a block (its slots), K hypotheses per sentence, N = B*K rows,
+S source time, H steps of history, E sentences encoded together.
+"""
+
+import math
+from dataclasses import dataclass
+
+from s2s.recipe import Search
+
+ROWS = {"cpu": 64, "cuda": 512}
+"""Rows of a block. A CPU is busy with 64; a GPU needs more to be."""
+
+ENCODED = {"cpu": 16, "cuda": 128}
+"""Sentences encoded together. On a CPU 16 cost a quarter of 64; dummies cost as much as words."""
+
+CELLS = {"cpu": 1 << 15, "cuda": 1 << 19}
+"""Most source positions (rows x source time) of a block: long sources get fewer rows, so that the
+memory a block needs is bounded."""
+
+STEP = 8
+"""Source lengths are rounded up to a multiple of this, long ones to coarser steps."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one bucket: all sources of one padded length."""
+
+    time: int
+    """S, the padded source length, EOS included."""
+    slots: int
+    """B."""
+    width: int
+    """K."""
+    encoded: int
+    """E."""
+    history: int
+    """H: the longest output of the longest source of the bucket."""
+
+
+def bucket(length: int) -> int:
+    """Padded length S of a source of `length` tokens, EOS included.
+
+    Steps of 8 up to 64, of 16 up to 128, and so on: padding stays below an eighth for long
+    sources, and a doubling of the length costs four shapes.
+    """
+    step = STEP
+    while length > 8 * step:
+        step *= 2
+    return -(-length // step) * step
+
+
+def longest_output(length: int, search: Search) -> int:
+    """Most predictions (EOS is one) for a source of `length` tokens without EOS; at least 1."""
+    # The subtraction keeps 1.1 * 10 = 11.000000000000002 at 11.
+    return max(1, math.ceil(search.max_ratio * length - 1e-9) + search.max_offset)
+
+
+def shape_of(time: int, width: int, search: Search, device: str) -> Shape:
+    """Sizes of the bucket of padded length `time` for `width` hypotheses a sentence."""
+    kind = "cpu" if device.startswith("cpu") else "cuda"
+    sentences = CELLS[kind] // time
+    return Shape(
+        time=time,
+        slots=max(1, min(ROWS[kind], sentences) // width),
+        width=width,
+        encoded=max(1, min(ENCODED[kind], sentences)),
+        history=longest_output(time - 1, search),
+    )

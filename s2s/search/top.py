@@ -1,0 +1,82 @@
+"""The best of many candidates, ties broken by a stated rule.
+
+`torch.topk` leaves open which of equal values it returns; here the lower index wins, always.
+
+Dimension letters: B sentences, K hypotheses per sentence, V vocabulary, C chunks, W chunk width,
+J candidates, R results.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+CHUNK = 64
+"""Tokens per chunk W: near sqrt(V) for the usual vocabularies, which balances the two passes."""
+
+ROUNDS = 8
+"""Up to this many results, as many passes for the maximum are quicker than a stable sort."""
+
+
+class Best(NamedTuple):
+    """The R best continuations of a sentence, best first; values of -inf are no candidates."""
+
+    values: Tensor
+    """float64 [B, R]."""
+    rows: Tensor
+    """int64 [B, R], the hypothesis 0..K-1 that is continued."""
+    tokens: Tensor
+    """int64 [B, R], by which token."""
+
+
+def largest(values_BJ: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Values and indices [B, count] of the largest, best first; of equal ones the lower index.
+
+    Where fewer than `count` are above -inf, the rest are -inf with any index.
+    """
+    if count > ROUNDS:
+        sorted_BJ, index_BJ = values_BJ.sort(dim=-1, descending=True, stable=True)
+        return sorted_BJ[:, :count], index_BJ[:, :count]
+    rest_BJ = values_BJ.clone()
+    found = []
+    for _ in range(count):
+        found.append(rest_BJ.max(dim=-1, keepdim=True))  # of equal values the first
+        rest_BJ.scatter_(-1, found[-1].indices, -torch.inf)
+    return torch.cat([f.values for f in found], -1), torch.cat([f.indices for f in found], -1)
+
+
+def best_tokens(logits_BKV: Tensor, offsets_BK: Tensor, count: int) -> Best:
+    """The `count` <= K best of the K*V values logits + offsets; ties: lower row, then lower token.
+
+    Only one pass reads all logits: the maximum of every chunk of 64 tokens. The `count` best
+    elements lie in the `count` best chunks: were one in another chunk, each of those chunks
+    would hold an element that ranks ahead of it, by value or by index.
+    """
+    vocabulary = logits_BKV.shape[-1]
+    maxima_BKC = _chunk_maxima(logits_BKV).double() + offsets_BK.unsqueeze(-1)
+    chunks = maxima_BKC.shape[-1]
+    maxima_BR, chunk_BR = largest(maxima_BKC.flatten(1), count)
+    chunk_BR, order_BR = chunk_BR.sort(dim=-1)  # ascending, so that a lower place is a lower token
+    is_real_BR = maxima_BR.gather(-1, order_BR) > -torch.inf
+    row_BR = chunk_BR // chunks
+    within_W = torch.arange(CHUNK, device=logits_BKV.device)
+    token_BRW = (chunk_BR % chunks * CHUNK).unsqueeze(-1) + within_W
+    place_BRW = token_BRW.clamp(max=vocabulary - 1) + (row_BR * vocabulary).unsqueeze(-1)
+    value_BRW = logits_BKV.flatten(1).gather(-1, place_BRW.flatten(1)).view_as(place_BRW).double()
+    value_BRW = value_BRW + offsets_BK.gather(-1, row_BR).unsqueeze(-1)
+    is_real_BRW = (token_BRW < vocabulary) & is_real_BR.unsqueeze(-1)
+    value_BRW = value_BRW.masked_fill(~is_real_BRW, -torch.inf)
+    values_BR, index_BR = largest(value_BRW.flatten(1), count)
+    tokens_BR = place_BRW.flatten(1).gather(-1, index_BR) % vocabulary
+    return Best(values_BR, row_BR.gather(-1, index_BR // CHUNK), tokens_BR)
+
+
+def _chunk_maxima(logits_BKV: Tensor) -> Tensor:
+    """Largest logit of every chunk [B, K, C]; the last chunk may be short."""
+    vocabulary = logits_BKV.shape[-1]
+    whole = vocabulary // CHUNK * CHUNK
+    split = (*logits_BKV.shape[:-1], whole // CHUNK, CHUNK)
+    maxima_BKC = logits_BKV[..., :whole].view(split).amax(-1)
+    if whole == vocabulary:
+        return maxima_BKC
+    return torch.cat((maxima_BKC, logits_BKV[..., whole:].amax(-1, keepdim=True)), dim=-1)
