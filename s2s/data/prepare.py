@@ -67,13 +67,6 @@ def prepare(
 
 def is_prepared(recipe: Recipe, folder: Path) -> bool:
     """Whether `prepare` would have nothing to do. Raises DataError where a source is missing."""
-    opened = {name: open_split(recipe.data, name) for name in SPLITS}
-    prints = _fingerprints(recipe, {name: s for name, s in opened.items() if s is not None})
-    return all(_read_print(folder / name) == prints[name] for name in ("tokenizer", "data"))
-
-
-def is_prepared(recipe: Recipe, folder: Path) -> bool:
-    """Whether `prepare` would have nothing to do. Raises DataError where a source is missing."""
     splits = _open_splits(recipe)
     return _finished(folder, splits, _fingerprints(recipe, splits)) is not None
 

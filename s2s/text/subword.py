@@ -151,7 +151,7 @@ class SubwordTrainer:
         if match := _TOO_HIGH.search(crash):
             return f"{asked} is more than this corpus can fill; set it to at most {match[1]}"
         if match := _TOO_LOW.search(crash):
-            remedy = f"set it to more than {match[1]}, or lower tokenizer.character_coverage"
+            remedy = f"set it to at least {match[1]}, or lower tokenizer.character_coverage"
             return f"{asked} has no room for every character of this corpus; {remedy}"
         if not any(line.strip() for line in self._sample):
             return "tokenizer: the training data holds no text to train on"

@@ -1,0 +1,74 @@
+"""Lines end at a line feed and nowhere else; bytes that are no text are named."""
+
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s2s.errors import DataError
+from s2s.text.lines import decode_lines, read_lines
+
+ODD = "a\u2028b\x85c\rd\x0ce\x1cf\x0bg\u2029h"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", []),
+        ("\n", [""]),
+        ("one", ["one"]),
+        ("one\n", ["one"]),
+        ("one\n\ntwo", ["one", "", "two"]),
+        (f"{ODD}\n{ODD}\r\n", [ODD, f"{ODD}\r"]),
+        ("\ufeffmark\n\ufeffno mark", ["mark", "\ufeffno mark"]),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_lines(
+    tmp_path: Path, content: str, expected: list[str], pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(pack(content.encode()))
+    assert list(read_lines(path)) == expected
+
+
+def test_lines_of_a_stream_come_one_by_one() -> None:
+    stream = io.BytesIO(b"first\nsecond\n\xff\n")
+    lines = decode_lines(stream, "<stdin>")
+    assert next(lines) == "first"
+    assert stream.tell() == len("first\n")
+    assert next(lines) == "second"
+    with pytest.raises(DataError) as error:
+        next(lines)
+    assert str(error.value) == "<stdin>:3: not valid UTF-8 (byte 1 of the line is 0xff)"
+
+
+def test_several_gzip_members_are_one_text(tmp_path: Path) -> None:
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"one\nt") + gzip.compress(b"wo\n"))
+    assert list(read_lines(tmp_path / "text.gz")) == ["one", "two"]
+
+
+def message(path: Path) -> str:
+    with pytest.raises(DataError) as error:
+        list(read_lines(path))
+    assert error.value.exit_status == 2
+    return str(error.value)
+
+
+def test_faults_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    assert message(path) == f"{path}: no such file"
+    assert message(tmp_path) == f"{tmp_path}: expected a file, found a folder"
+    path.write_bytes("gut\ngrün\n".encode() + "grün".encode("latin-1"))
+    assert message(path) == f"{path}:3: not valid UTF-8 (byte 3 of the line is 0xfc)"
+    path.write_bytes(gzip.compress(b"line\n" * 1000)[:-9])
+    assert message(path) == (
+        f"{path}: damaged or truncated gzip file (Compressed file ended before the end-of-stream "
+        "marker was reached)"
+    )
+    damaged = bytearray(gzip.compress(b"line\n" * 1000))
+    damaged[-6] ^= 1
+    path.write_bytes(damaged)
+    assert message(path).startswith(f"{path}: damaged or truncated gzip file (CRC check failed")
