@@ -1,0 +1,153 @@
+"""The public API: prepare, train, translate, evaluate. What the commands call, and a notebook may.
+
+    from pathlib import Path
+    from s2s import pipeline
+    from s2s.recipe_io import load_recipe
+
+    pipeline.train(load_recipe(Path("recipe.yaml")))
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2s.data.prepare import is_prepared
+from s2s.data.prepare import prepare as prepare_data
+from s2s.errors import UsageError
+from s2s.progress import progress
+from s2s.run import RUNS, Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from s2s.data.report import PrepareReport
+    from s2s.data.store import Corpus
+    from s2s.nn.model import Seq2Seq
+    from s2s.recipe import Recipe
+    from s2s.text.tokenizer import TokenizerPair
+    from s2s.train.report import Reporter
+    from s2s.train.state import Position, TrainingState
+
+
+def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
+    """Make the tokenizers and the encoded data of a recipe's run, as far as they are not up to date.
+
+    Raises DataError for data that is not as promised, UsageError where a training has begun on
+    data that would change.
+    """
+    run = Run.create(recipe, runs)
+    with run.lock():
+        run.check_same(recipe)
+        return _prepare(run, recipe, force)
+
+
+def _prepare(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
+    if run.checkpoints().last is not None and (force or not is_prepared(recipe, run.folder)):
+        reason = "would be made anew" if force else "has changed since"
+        raise UsageError(
+            f"{run.folder}: trained on data that {reason}; --set name=NEW starts a new run, "
+            "s2s train --restart starts over in this folder"
+        )
+    with progress() as callback:
+        return prepare_data(recipe, run.folder, force=force, progress=callback)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    runs: Path = RUNS,
+    device: str = "auto",
+    restart: bool = False,
+    reporter: Reporter | None = None,
+) -> Position:
+    """Train a recipe's run to its end, from where it stands; prepares data first if need be.
+
+    Returns where it ended. Raises Interrupted after Ctrl-C or SIGTERM, the state being saved.
+    """
+    run = Run.create(recipe, runs)
+    with run.lock():
+        if restart:
+            run.restart(recipe)
+        run.check_same(recipe)
+        _prepare(run, recipe)
+        return _train(run, recipe, device, reporter)
+
+
+def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> Position:
+    from s2s.data.prepare import open_corpus
+    from s2s.text.tokenizer import load_tokenizers
+    from s2s.train.device import choose_device, choose_precision, keep_freed_memory
+    from s2s.train.loop import Setting, Trainer
+    from s2s.train.report import reporter as default_reporter
+
+    keep_freed_memory()
+    chosen = choose_device(device)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    corpus = open_corpus(run.folder, "train")
+    has_validation = (run.data_folder / "validation.arrow").exists()
+    state = _initial_state(recipe, tokenizers, corpus, chosen)
+    last = run.checkpoints().last
+    if last is not None:
+        _resume(run, state, last)
+    setting = Setting(
+        recipe=recipe,
+        run=run,
+        train=corpus,
+        validation=open_corpus(run.folder, "validation") if has_validation else None,
+        target=tokenizers.target,
+        precision=choose_precision(recipe.train.precision, chosen),
+    )
+    run.write_environment(str(chosen), recipe.seed)
+    with reporter or default_reporter() as listening:
+        trainer = Trainer(setting, state, listening)
+        listening.note(_opening(run, state, setting.precision, chosen))
+        if state.position.ended is None:
+            trainer.run()
+        listening.note(_closing(run, state.position))
+    return state.position
+
+
+def _initial_state(
+    recipe: Recipe, tokenizers: TokenizerPair, corpus: Corpus, device: torch.device
+) -> TrainingState:
+    """The state before the first update, a function of the recipe's seed and the data."""
+    import torch
+
+    from s2s.nn.model import Seq2Seq
+    from s2s.text.special import EOS
+    from s2s.train.loop import unigram
+    from s2s.train.state import TrainingState
+
+    torch.manual_seed(recipe.seed)
+    vocabulary = tokenizers.target.size
+    frequencies = unigram(corpus, vocabulary, EOS)
+    model = Seq2Seq(recipe.model, tokenizers.source.size, vocabulary, frequencies)
+    return TrainingState(model.to(device), recipe.train)
+
+
+def _resume(run: Run, state: TrainingState, step: int) -> None:
+    saved = run.read_training(step)
+    if saved is None:
+        raise UsageError(
+            f"{run.folder}: the training state of update {step} was deleted, so training cannot go "
+            "on; --restart starts over"
+        )
+    state.restore(run.read_weights(step), saved.tensors, saved.meta)
+
+
+def _opening(run: Run, state: TrainingState, precision: str, device: torch.device) -> str:
+    size = sum(parameter.numel() for parameter in state.parameters.values())
+    update = state.position.update
+    verb = f"goes on at update {update:,}" if update else "begins"
+    return f"{run.folder}: training {verb}: {size:,} parameters, {precision} on {device}"
+
+
+def _closing(run: Run, position: Position) -> str:
+    best = ""
+    if position.best_score is not None:
+        best = f"; best validation {abs(position.best_score):.2f} at update {position.best_update:,}"
+    return (
+        f"{run.folder}: training is over after {position.update:,} updates and "
+        f"{position.seconds / 60:.1f} min ({position.ended}){best}"
+    )

@@ -1,0 +1,255 @@
+"""The training loop: epochs of updates, validation, checkpoints; stops and resumes anywhere."""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2s.data.batches import BatchPlan, batch_plan, collate
+from s2s.data.store import Corpus
+from s2s.errors import Interrupted, TrainingError
+from s2s.recipe import PlateauSchedule, Recipe
+from s2s.run import Run
+from s2s.run_checkpoints import TrainingState as SavedState
+from s2s.text.tokenizer import Tokenizer
+from s2s.train.device import Precision
+from s2s.train.report import Reporter, Window
+from s2s.train.signals import StopRequest, stop_request
+from s2s.train.state import TrainingState
+from s2s.train.update import Update, Updater
+from s2s.train.validation import validate
+
+LOG_EVERY = 50
+"""Updates between two readings of the device: losses are summed there in between."""
+
+TIME_MULTIPLE = 4
+"""Padded lengths are multiples of this: kernels are prepared per shape, and fewer shapes cost less
+time and memory than the padding."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a training needs besides its state."""
+
+    recipe: Recipe
+    run: Run
+    train: Corpus
+    validation: Corpus | None
+    target: Tokenizer
+    precision: Precision
+
+
+class Trainer:
+    """Trains until the recipe's end, early stopping, or a request to stop."""
+
+    def __init__(self, setting: Setting, state: TrainingState, reporter: Reporter) -> None:
+        self.setting = setting
+        self.recipe = setting.recipe.train
+        self.state = state
+        self.reporter = reporter
+        self.plan = self._plan(state.position.epoch)
+        self.total_updates = self._total_updates()
+        self.updater = Updater(state, setting.recipe.seed, setting.precision, self.total_updates)
+        self.window = _Sums(state.model.output.bias.device)
+        self.saved_update = state.position.update
+        self.saved_at = self.clock = time.monotonic()
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises Interrupted after saving when a signal came, TrainingError when the loss is not
+        finite or diverges, or a checkpoint cannot be written.
+        """
+        position = self.state.position
+        with stop_request() as stop:
+            self.reporter.begin(position, self.total_updates)
+            while position.ended is None:
+                self._update()
+                self._after_update(stop)
+        self._event("end", reason=position.ended)
+
+    def _update(self) -> None:
+        position = self.state.position
+        group = [
+            self.plan[index]
+            for index in range(
+                position.batch, min(position.batch + self.recipe.accumulate, len(self.plan))
+            )
+        ]
+        update = self.updater([collate(self.setting.train, g, TIME_MULTIPLE) for g in group])
+        position.batch += len(group)
+        self._tick()
+        if update.gradient_norm.device.type == "cpu" and not bool(update.gradient_norm.isfinite()):
+            raise self._diverged(math.nan)
+        self.window.add(update)
+        if position.update % LOG_EVERY == 0:
+            self._log(update)
+
+    def _after_update(self, stop: StopRequest) -> None:
+        position = self.state.position
+        epoch_ended = position.batch >= len(self.plan)
+        if epoch_ended:
+            position.epoch, position.batch = position.epoch + 1, 0
+        if position.epoch >= self.recipe.epochs:
+            position.ended = "all epochs are done"
+        elif position.update >= (self.recipe.max_updates or math.inf):
+            position.ended = "all updates are done"
+        every = self.recipe.validate_every
+        if position.ended or (position.update % every == 0 if every else epoch_ended):
+            self._validate()
+        elif self._since_save() > 60.0 * self.recipe.save_minutes:
+            self._save()
+        if stop.signal_number is not None and position.ended is None:
+            self._save()
+            self._event("interrupted", signal=stop.signal_number)
+            raise Interrupted(
+                f"{self.setting.run.folder}: saved at update {position.update}; "
+                "the same command goes on from there",
+                stop.signal_number,
+            )
+        if epoch_ended and position.ended is None:
+            self.plan = self._plan(position.epoch)
+
+    def _validate(self) -> None:
+        """Validate, remember the best, decide about stopping early, and save."""
+        position, corpus = self.state.position, self.setting.validation
+        if corpus is None:
+            self._save(is_best=True)
+            return
+        with self.state.averaged() as model:
+            found = validate(model, corpus, self.setting.target, self.setting.recipe)
+        figure = found.figure(self.recipe.best)
+        is_best = position.best_score is None or figure > position.best_score
+        if is_best:
+            position.best_score, position.best_update, position.stale = figure, position.update, 0
+        else:
+            self._count_stale()
+        self._tick()
+        self._event("validation", is_best=is_best, **found.as_json())
+        self.reporter.validation(position, found, is_best)
+        self._save(is_best=is_best, score=figure)
+
+    def _count_stale(self) -> None:
+        position, schedule = self.state.position, self.recipe.schedule
+        position.stale += 1
+        if isinstance(schedule, PlateauSchedule) and position.stale % schedule.patience == 0:
+            position.plateaus += 1
+        if self.recipe.patience is not None and position.stale >= self.recipe.patience:
+            position.ended = f"no improvement in {position.stale} validations"
+
+    def _save(self, *, is_best: bool = False, score: float | None = None) -> None:
+        """Write a checkpoint, unless this very update has one."""
+        state, position = self.state, self.state.position
+        if position.update == self.saved_update:
+            return
+        if not all(bool(torch.isfinite(w).all()) for w in state.parameters.values()):
+            raise self._diverged(math.nan)
+        self._tick()
+        saved = SavedState(state.training_tensors(), state.training_meta())
+        self.setting.run.write_checkpoint(
+            position.update, state.weights(), saved, score=score, is_best=is_best
+        )
+        self.saved_update, self.saved_at = position.update, time.monotonic()
+
+    def _log(self, last: Update) -> None:
+        window = self.window.read(last)
+        vocabulary = self.state.model.target_vocabulary
+        # Guessing blindly costs log V a token; worse than that for a while is no training.
+        if not window.smoothed < 1.5 * math.log(vocabulary) + 1.0:
+            raise self._diverged(window.smoothed)
+        self._event("update", **asdict(window))
+        self.reporter.update(self.state.position, window)
+
+    def _diverged(self, loss: float) -> TrainingError:
+        position, run = self.state.position, self.setting.run
+        self._event("diverged", loss=loss)
+        last = run.checkpoints().last
+        kept = f"the checkpoint of update {last} is intact" if last else "nothing was saved yet"
+        return TrainingError(
+            f"{run.folder}: update {position.update}: training diverged (loss {loss:.3g}); {kept}; "
+            "try a lower train.optimizer.learning_rate, more warmup or a smaller train.clip_norm"
+        )
+
+    def _event(self, kind: str, **values: Any) -> None:
+        position = self.state.position
+        where = {"update": position.update, "epoch": position.epoch, "tokens": position.tokens}
+        self.setting.run.append_event(
+            {"event": kind, **where, "seconds": round(position.seconds, 3), **values}
+        )
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.state.position.seconds += now - self.clock
+        self.clock = now
+
+    def _since_save(self) -> float:
+        return time.monotonic() - self.saved_at
+
+    def _plan(self, epoch: int) -> BatchPlan:
+        corpus = self.setting.train
+        return batch_plan(
+            (corpus.source_lengths, corpus.target_lengths),
+            self.recipe.batch_tokens,
+            seed=self.setting.recipe.seed,
+            epoch=epoch,
+            multiple=TIME_MULTIPLE,
+        )
+
+    def _total_updates(self) -> int:
+        """Epochs differ by a few batches; a schedule needs one number that resuming finds again."""
+        per_epoch = math.ceil(len(self._plan(0)) / self.recipe.accumulate)
+        total = per_epoch * self.recipe.epochs
+        return min(total, self.recipe.max_updates or total)
+
+
+class _Sums:
+    """Sums over a window of updates, kept on the device until they are read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._reset()
+
+    def _reset(self) -> None:
+        self.values: Tensor = torch.zeros(4, dtype=torch.float64, device=self.device)
+        self.tokens = self.updates = 0
+        self.began = time.monotonic()
+
+    def add(self, update: Update) -> None:
+        """Count one update in; nothing waits for the device."""
+        parts = (update.smoothed, update.nll, update.gradient_norm, update.readout_deviation)
+        self.values += torch.stack([part.double() for part in parts])
+        self.tokens += update.tokens
+        self.updates += 1
+
+    def read(self, last: Update) -> Window:
+        """Averages of the window, which is over then."""
+        smoothed, nll, norm, deviation = self.values.tolist()
+        window = Window(
+            smoothed=smoothed / self.tokens,
+            nll=nll / self.tokens,
+            gradient_norm=norm / self.updates,
+            learning_rate=last.learning_rate,
+            tokens_per_second=self.tokens / (time.monotonic() - self.began),
+            readout_deviation=deviation / self.updates,
+        )
+        self._reset()
+        return window
+
+
+def unigram(corpus: Corpus, vocabulary: int, end: int) -> Tensor:
+    """Relative frequencies float32 [V] of target tokens, each counted once more than it occurs so
+    that none is zero; every target counts one `end` of sentence."""
+    counts = torch.ones(vocabulary, dtype=torch.float64)
+    for chunk in _chunks(corpus.target_values):
+        counts += torch.bincount(chunk, minlength=vocabulary)
+    counts[end] += len(corpus)
+    return (counts / counts.sum()).float()
+
+
+def _chunks(values: Any, size: int = 1 << 22) -> Iterable[Tensor]:
+    for start in range(0, len(values), size):
+        yield torch.from_numpy(values[start : start + size].astype("int64"))

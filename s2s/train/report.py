@@ -1,0 +1,180 @@
+"""What training tells while it runs: a live display on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from s2s.train.state import Position
+from s2s.train.validation import Validation
+
+PLAIN_SECONDS = 15.0
+"""Least time between two plain lines about updates."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Averages over the updates since the last report."""
+
+    smoothed: float
+    """Minimized loss per token."""
+    nll: float
+    """Negative log-likelihood per token."""
+    gradient_norm: float
+    learning_rate: float
+    tokens_per_second: float
+    readout_deviation: float
+
+
+class Reporter(Protocol):
+    """Listens to training. Used as a context manager around it."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def begin(self, position: Position, total_updates: int) -> None:
+        """Training starts at `position`, or goes on there."""
+
+    def update(self, position: Position, window: Window) -> None:
+        """Some updates were made."""
+
+    def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
+        """A validation was made."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know, in one line."""
+
+
+def validation_line(position: Position, validation: Validation, is_best: bool) -> str:
+    """One line about a validation."""
+    scores = "  ".join(f"{s.name} {s.value:.2f}" for s in validation.scores)
+    best = "  *best*" if is_best else ""
+    where = f"epoch {position.epoch}  update {position.update}  {position.seconds / 60:.1f} min"
+    return f"{where}  validation loss {validation.nll:.3f}  {scores}{best}"
+
+
+class PlainReporter:
+    """Lines on a stream that is no terminal: a log file, a batch job."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.total_updates = 0
+        self.spoken = -PLAIN_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stream.flush()
+
+    def begin(self, position: Position, total_updates: int) -> None:
+        """See `Reporter`."""
+        self.total_updates = total_updates
+
+    def update(self, position: Position, window: Window) -> None:
+        """See `Reporter`; at most one line in `PLAIN_SECONDS`."""
+        now = time.monotonic()
+        if now - self.spoken < PLAIN_SECONDS:
+            return
+        self.spoken = now
+        left = (self.total_updates - position.update) * position.seconds / position.update
+        self.note(
+            f"epoch {position.epoch + 1}  update {position.update}/{self.total_updates}  "
+            f"loss {window.nll:.3f}  {window.tokens_per_second:,.0f} tokens/s  "
+            f"lr {window.learning_rate:.2g}  {left / 60:.0f} min left"
+        )
+
+    def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
+        """See `Reporter`."""
+        self.note(validation_line(position, validation, is_best))
+
+    def note(self, text: str) -> None:
+        """See `Reporter`."""
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+class LiveReporter:
+    """A progress bar that stays at the bottom of the terminal, validations scrolling above it."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:,}/{task.total:,}"),
+            TextColumn("loss {task.fields[loss]}  {task.fields[speed]} tok/s"),
+            TextColumn("lr {task.fields[rate]}  best {task.fields[best]}"),
+            TimeRemainingColumn(),
+            console=console or Console(stderr=True),
+        )
+        self.task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def begin(self, position: Position, total_updates: int) -> None:
+        """See `Reporter`."""
+        self.task = self.progress.add_task(
+            "train",
+            total=total_updates,
+            completed=position.update,
+            epoch=position.epoch + 1,
+            loss="-",
+            speed="-",
+            rate="-",
+            best=_figure(position.best_score),
+        )
+
+    def update(self, position: Position, window: Window) -> None:
+        """See `Reporter`."""
+        self.progress.update(
+            self.task,
+            completed=position.update,
+            epoch=position.epoch + 1,
+            loss=f"{window.nll:.3f}",
+            speed=f"{window.tokens_per_second:,.0f}",
+            rate=f"{window.learning_rate:.2g}",
+        )
+
+    def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
+        """See `Reporter`."""
+        self.progress.update(self.task, best=_figure(position.best_score))
+        self.note(validation_line(position, validation, is_best))
+
+    def note(self, text: str) -> None:
+        """See `Reporter`."""
+        self.progress.console.print(text, highlight=False, markup=False)
+
+
+def _figure(score: float | None) -> str:
+    """A validation figure as read by people: a loss was negated so that larger is better."""
+    return "-" if score is None else f"{abs(score):.2f}"
+
+
+def reporter() -> Reporter:
+    """The live display where stderr is a terminal, else plain lines."""
+    return LiveReporter() if sys.stderr.isatty() else PlainReporter()

@@ -1,0 +1,159 @@
+"""Everything training carries from one update to the next, and how it becomes a checkpoint.
+
+Randomness is no part of it: batch order is a function of (seed, epoch) and dropout of (seed,
+update), so a resumed run continues exactly.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2s.errors import RunError
+from s2s.nn.model import Seq2Seq
+from s2s.recipe import Train
+
+
+@dataclass
+class Position:
+    """Where training stands."""
+
+    update: int = 0
+    """Updates made."""
+    epoch: int = 0
+    """Epochs completed."""
+    batch: int = 0
+    """Batches of the current epoch that are behind us."""
+    tokens: int = 0
+    """Target tokens trained on, padding not counted."""
+    seconds: float = 0.0
+    """Time spent in training, validation included."""
+    best_score: float | None = None
+    """Best validation figure so far, larger is better."""
+    best_update: int | None = None
+    """Where it was reached."""
+    stale: int = 0
+    """Validations since then."""
+    plateaus: int = 0
+    """Reductions of a plateau schedule."""
+    ended: str | None = None
+    """Why training is over; None while it is not."""
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Position":
+        """The position of a checkpoint. Raises RunError if it is not one."""
+        names = {item.name for item in fields(cls)}
+        if set(found) != names:
+            raise RunError("the training state is not one of this version; start over: --restart")
+        return cls(**found)
+
+
+class TrainingState:
+    """Model, optimizer, average of the weights and position."""
+
+    def __init__(self, model: Seq2Seq, recipe: Train) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.parameters = dict(model.named_parameters())
+        self.optimizer = _optimizer(list(self.parameters.values()), recipe)
+        self.average = (
+            {name: p.detach().clone() for name, p in self.parameters.items()}
+            if recipe.average
+            else None
+        )
+        self.position = Position()
+
+    def update_average(self) -> None:
+        """Move the average towards the weights, faster in the first updates."""
+        if self.average is not None:
+            update = self.position.update
+            decay = min(self.recipe.average, (1 + update) / (10 + update))
+            current = [p.detach() for p in self.parameters.values()]
+            torch._foreach_lerp_(list(self.average.values()), current, 1.0 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[Seq2Seq]:
+        """The model with the weights to be used, in evaluation mode, for the time of the block."""
+        self._swap()
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self.model.train()
+            self._swap()
+
+    def _swap(self) -> None:
+        for name, average in (self.average or {}).items():
+            parameter = self.parameters[name]
+            parameter.data, average.data = average.data, parameter.data
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to be used: the average where there is one. Tied weights appear once."""
+        source = self.average if self.average is not None else self.parameters
+        return {name: tensor.detach().cpu() for name, tensor in source.items()}
+
+    def training_tensors(self) -> dict[str, Tensor]:
+        """What else is needed to go on."""
+        tensors = {}
+        for name, parameter in self.parameters.items():
+            for key in ("exp_avg", "exp_avg_sq"):
+                if parameter in self.optimizer.state:
+                    tensors[f"{key}/{name}"] = self.optimizer.state[parameter][key].cpu()
+            if self.average is not None:
+                tensors[f"parameter/{name}"] = parameter.detach().cpu()
+        return tensors
+
+    def training_meta(self) -> dict[str, Any]:
+        """The position, as JSON."""
+        return asdict(self.position)
+
+    def restore(
+        self, weights: Mapping[str, Tensor], training: Mapping[str, Tensor], meta: Mapping[str, Any]
+    ) -> None:
+        """Go back to a checkpoint. Raises RunError if it belongs to another model."""
+        self.position = Position.from_json(meta)
+        saved_as = "parameter/" if self.average is not None else ""
+        source = training if self.average is not None else weights
+        load_weights(self.parameters, {n: source.get(saved_as + n) for n in self.parameters})
+        if self.average is not None:
+            load_weights(self.average, weights)
+        for name, parameter in self.parameters.items():
+            if f"exp_avg/{name}" in training:
+                self.optimizer.state[parameter] = {
+                    # The fused kernel wants its step counter beside the parameter.
+                    "step": torch.tensor(float(self.position.update), device=parameter.device),
+                    "exp_avg": training[f"exp_avg/{name}"].to(parameter.device),
+                    "exp_avg_sq": training[f"exp_avg_sq/{name}"].to(parameter.device),
+                }
+
+
+def load_weights(into: Mapping[str, Tensor], weights: Mapping[str, Tensor | None]) -> None:
+    """Copy `weights` over tensors of the same names and shapes. Raises RunError if they differ."""
+    for name in sorted(into.keys() | weights.keys()):
+        found = weights.get(name)
+        if name not in into:
+            raise RunError(f"weights: unexpected '{name}'; they belong to another model or version")
+        if found is None:
+            raise RunError(f"weights: '{name}' is missing; they belong to another model or version")
+        if found.shape != into[name].shape:
+            expected, got = list(into[name].shape), list(found.shape)
+            raise RunError(f"weights: '{name}' should be {expected}, found {got}: another model")
+    with torch.no_grad():
+        for name, tensor in into.items():
+            tensor.copy_(weights[name])  # type: ignore[arg-type]
+
+
+def _optimizer(parameters: list[torch.nn.Parameter], recipe: Train) -> torch.optim.Optimizer:
+    """AdamW without decay is Adam, so one class serves both."""
+    settings = recipe.optimizer
+    return torch.optim.AdamW(
+        parameters,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )

@@ -1,0 +1,117 @@
+"""One update of the parameters: forward, backward, clip, step.
+
+Dimension letters: B sentences, T target time, N target tokens, E readout width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from s2s.data.batch import Batch
+from s2s.nn.model import Seq2Seq
+from s2s.recipe import Train
+from s2s.text.special import PAD
+from s2s.train.device import Precision, autocast
+from s2s.train.loss import Loss, linear_cross_entropy
+from s2s.train.schedule import learning_rate_factor
+from s2s.train.state import TrainingState
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update saw. Tensors stay on the device: reading them would wait for it."""
+
+    smoothed: Tensor
+    """Minimized loss, summed over tokens."""
+    nll: Tensor
+    """Negative log-likelihood, summed over tokens."""
+    tokens: int
+    """Target tokens, end of sentence included."""
+    gradient_norm: Tensor
+    """Before clipping, of the loss averaged over tokens."""
+    readout_deviation: Tensor
+    """Standard deviation of the readout; near 1 means a saturated tanh, through which nothing is
+    learned."""
+    learning_rate: float
+
+
+def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[Loss, Tensor]:
+    """Loss summed over the batch's target tokens, and their readouts [N, E]; `batch` is on the host.
+
+    Positions of padding are left out before the output layer, which is where most time goes.
+    """
+    device = model.output.bias.device
+    flat = batch.target_output.t().reshape(-1)
+    inside_N = flat.ne(PAD).nonzero().squeeze(1)
+    targets_N = flat[inside_N].to(device, non_blocking=True)
+    there = batch.to(str(device))
+    memory = model.encode(there.source, there.source_lengths)
+    readout_TBE = model.readouts(memory, there.target_input)
+    inside_N = inside_N.to(device, non_blocking=True)
+    readout_NE = readout_TBE.flatten(0, 1).index_select(0, inside_N)
+    output = model.output
+    loss = linear_cross_entropy(readout_NE, output.weight, output.bias, targets_N, smoothing)
+    return loss, readout_NE
+
+
+class Updater:
+    """Makes updates; everything random in update n is a function of (seed, n)."""
+
+    def __init__(
+        self, state: TrainingState, seed: int, precision: Precision, total_updates: int
+    ) -> None:
+        self.state = state
+        self.recipe: Train = state.recipe
+        self.seed = seed
+        self.device = state.model.output.bias.device
+        self.precision = precision
+        self.total_updates = total_updates
+
+    def __call__(self, batches: Sequence[Batch]) -> Update:
+        """Accumulate the gradients of `batches` and step; the loss is averaged over all their tokens."""
+        state, position = self.state, self.state.position
+        position.update += 1
+        torch.manual_seed((self.seed << 32) + position.update)
+        tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
+        smoothed, nll, deviation = [], [], []
+        for batch in batches:
+            with autocast(self.precision, self.device):
+                loss, readout_NE = batch_loss(state.model, batch, self.recipe.label_smoothing)
+            (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
+            smoothed.append(loss.smoothed.detach())
+            nll.append(loss.nll)
+            deviation.append(readout_NE.detach().float().std())
+        norm = self._step()
+        position.tokens += tokens
+        state.update_average()
+        return Update(
+            torch.stack(smoothed).sum(),
+            torch.stack(nll).sum(),
+            tokens,
+            norm,
+            torch.stack(deviation).mean(),
+            self.learning_rate(),
+        )
+
+    def learning_rate(self) -> float:
+        """Of the update that was last begun."""
+        position = self.state.position
+        factor = learning_rate_factor(
+            self.recipe.schedule, position.update, self.total_updates, position.plateaus
+        )
+        return self.recipe.optimizer.learning_rate * factor
+
+    def _step(self) -> Tensor:
+        parameters = list(self.state.parameters.values())
+        limit = self.recipe.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        # A gradient that is not finite would destroy the weights. Looking at it is free on a CPU;
+        # on a GPU it would wait for the device, and a checkpoint is checked before it is written.
+        if self.device.type != "cpu" or bool(torch.isfinite(norm)):
+            self.state.optimizer.step()
+        self.state.optimizer.zero_grad(set_to_none=True)
+        return norm

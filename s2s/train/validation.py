@@ -1,0 +1,76 @@
+"""Validation: the loss under teacher forcing, and scores of what search really writes."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from s2s.data.batches import batch_plan, collate
+from s2s.data.store import Corpus
+from s2s.metrics import Scores, score
+from s2s.nn.model import Seq2Seq
+from s2s.recipe import GreedySearch, Recipe
+from s2s.search import search
+from s2s.text.tokenizer import Tokenizer
+from s2s.train.update import batch_loss
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Figures of one validation."""
+
+    nll: float
+    """Negative log-likelihood per target token, in nats, end of sentence included."""
+    scores: Scores
+    """Of greedy search, as `s2s bleu --search greedy` computes them."""
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nll), infinite where that overflows."""
+        return math.exp(self.nll) if self.nll < 700 else math.inf
+
+    def figure(self, name: str) -> float:
+        """What `train.best` names, larger is better."""
+        return -self.nll if name == "loss" else self.scores.value(name)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the log."""
+        return {"nll": self.nll, "perplexity": self.perplexity, "scores": self.scores.as_json()}
+
+
+@torch.inference_mode()
+def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int) -> float:
+    """Negative log-likelihood per target token of a corpus, without label smoothing.
+
+    Pairs and batches are always in the same order, so equal weights give equal figures.
+    """
+    plan = batch_plan(
+        (corpus.source_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0
+    )
+    total, tokens = [], 0
+    for pairs in plan:
+        batch = collate(corpus, pairs)
+        total.append(batch_loss(model, batch, smoothing=0.0)[0].nll)
+        tokens += int(batch.target_lengths.sum())
+    return float(torch.stack(total).sum()) / tokens
+
+
+def validate(model: Seq2Seq, corpus: Corpus, target: Tokenizer, recipe: Recipe) -> Validation:
+    """Loss and scores of `model`, which is in evaluation mode.
+
+    Search is greedy: several times faster than a beam, and checkpoints rank alike.
+    """
+    nll = validation_loss(model, corpus, recipe.train.batch_tokens)
+    offsets, values = corpus.source_offsets, corpus.source_values
+    sources = [values[offsets[i] : offsets[i + 1]].tolist() for i in range(len(corpus))]
+    limits = recipe.search
+    settings = GreedySearch(
+        kind="greedy", max_ratio=limits.max_ratio, max_offset=limits.max_offset
+    )
+    device = str(model.output.bias.device)
+    found = search(model, sources, settings, device)
+    hypotheses = target.decode([hypotheses[0].tokens for hypotheses in found])
+    references = corpus.target_texts
+    assert references is not None, "prepared splits other than train keep their texts"
+    return Validation(nll, score(recipe.metrics, hypotheses, [references]))
