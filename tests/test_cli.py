@@ -5,12 +5,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import s2s
 from s2s.errors import DataError, Interrupted, RecipeError, TrainingError
+from s2s.recipe import BeamSearch, GreedySearch
 from s2s.recipe_io import load_recipe, shipped_recipes
+from s2s.run import Run
 from s2s_cli.main import run
 
 BASE = """task: translation
@@ -188,3 +191,81 @@ def test_a_checkpoint_is_best_last_or_a_number(capfd, monkeypatch, text: str) ->
     assert err == (
         f"s2s: error: --checkpoint: expected best, last or a number of updates, found {text}\n"
     )
+
+
+class Recorder:
+    """Stands in for `s2s.pipeline`, whose import takes seconds, and keeps what it is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple, dict]] = []
+
+    def __getattr__(self, name: str):
+        def record(*arguments, **options):
+            self.calls.append((name, arguments, options))
+            return SimpleNamespace(
+                warnings=("validation: 3 texts held line breaks, now spaces",),
+                table=lambda: "the table",
+                redone=("data",),
+                lines=lambda: ["BLEU 40.0"],
+                as_json=lambda: {"bleu": 40.0},
+            )
+
+        return record
+
+
+@pytest.fixture
+def pipeline(monkeypatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setitem(sys.modules, "s2s.pipeline", recorder)
+    monkeypatch.setattr(s2s, "pipeline", recorder, raising=False)
+    return recorder
+
+
+def test_prep_and_train_pass_their_options_on(capfd, pipeline: Recorder) -> None:
+    Path("recipe.yaml").write_text(BASE)
+    status, out, err = call(capfd, "prep", "--set", "name=x", "--runs", "there", "--force")
+    assert (status, out) == (0, "")
+    assert err.splitlines() == [
+        "s2s: warning: validation: 3 texts held line breaks, now spaces",
+        "the table",
+        "s2s: data prepared",
+    ]
+    assert call(capfd, "train", "--set=name=y", "--device", "cuda:1", "--restart")[0] == 0
+    (prep, prep_recipe, prep_options), (train, train_recipe, train_options) = pipeline.calls
+    assert (prep, prep_recipe[0].name, train, train_recipe[0].name) == (
+        "prepare",
+        "x",
+        "train",
+        "y",
+    )
+    assert prep_options == {"runs": Path("there"), "force": True}
+    assert train_options == {"runs": Path("runs"), "device": "cuda:1", "restart": True}
+
+
+def test_translate_takes_the_newest_run_and_says_so(capfd, pipeline: Recorder) -> None:
+    Path("recipe.yaml").write_text(BASE)
+    run_folder = Run.create(load_recipe(overrides=["name=toy"])).folder
+    (run_folder / "checkpoints.json").write_text('{"last": 3}')
+    Path("in").write_text("a\n")
+    options = ["--input", "in", "--output", "out", "--beam", "7", "--checkpoint", "3"]
+    assert call(capfd, "translate", *options) == (0, "", "s2s: using the newest run, runs/toy\n")
+    (name, _, passed) = pipeline.calls[0]
+    assert (name, passed["run"], passed["checkpoint"]) == ("translate", Run(Path("runs/toy")), 3)
+    assert passed["search"] == BeamSearch(kind="beam", width=7)
+    assert (passed["batch_size"], passed["device"]) == (64, "auto")
+    assert call(capfd, "translate", "--run", "toy", "--input", "in") == (0, "", "")
+
+
+def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:
+    Path("recipe.yaml").write_text(BASE)
+    Run.create(load_recipe(overrides=["name=toy"]))
+    status, out, err = call(capfd, "bleu", "--run", "toy", "--search", "greedy", "--json")
+    assert (status, out, err) == (0, '{"bleu": 40.0}\n', "")
+    assert pipeline.calls[0][2]["search"] == GreedySearch(kind="greedy")
+    assert pipeline.calls[0][2]["split"] == "test"
+
+    status, out, err = call(capfd, "bleu", "a", "b", "--tokenize", "intl", "--confidence")
+    assert (status, out) == (0, "BLEU 40.0\n")
+    name, _, passed = pipeline.calls[1]
+    assert (name, passed["references"]) == ("score_files", [Path("a"), Path("b")])
+    assert (passed["tokenize"], passed["confidence"], passed["lowercase"]) == ("intl", True, False)
