@@ -194,7 +194,7 @@ def test_a_checkpoint_is_best_last_or_a_number(capfd, monkeypatch, text: str) ->
 
 
 class Recorder:
-    """Stands in for `s2s.pipeline`, whose import takes seconds, and keeps what it is called with."""
+    """Stands in for `s2s.pipeline`, whose import takes seconds; keeps what it is called with."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple, dict]] = []
