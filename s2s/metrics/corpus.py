@@ -24,9 +24,9 @@ def score(
 ) -> Scores:
     """Figures for lines of text against one or more complete sets of reference lines.
 
-    `tokenize` is BLEU's alone, `lowercase` is for all. `confidence` asks for 95 % intervals, by so many bootstrap samples
-    where it is a number above 1. White space at the end of a line counts for nothing, as on
-    sacrebleu's command line, whose numbers and signatures these are.
+    `tokenize` is BLEU's alone, `lowercase` is for all. `confidence` asks for 95 % intervals, by so
+    many bootstrap samples where it is a number above 1. White space at the end of a line counts
+    for nothing, as on sacrebleu's command line, whose numbers and signatures these are.
 
     Raises DataError for unequal numbers of lines, UsageError for an unknown tokenization or one
     whose package is not installed.
