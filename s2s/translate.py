@@ -1,0 +1,237 @@
+"""Lines in, lines out: the filter behind `s2s translate`, and the translator of lines it drives."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol, TextIO
+
+from s2s.recipe import Search
+from s2s.search.loop import search
+from s2s.search.scorer import Scorer
+from s2s.text.lines import BYTE_ORDER_MARK
+from s2s.text.tokenizer import Tokenizer
+
+WINDOW_BYTES = 1 << 24
+"""A window ends early when it holds so much: lines may be long."""
+
+NAMED = 10
+"""So many faulty lines are named; binary garbage would fill the screen."""
+
+WHOLE = 4
+"""A line is translated whole up to this multiple of the longest source in training. Beyond that, an
+LSTM has long lost count; pieces no longer than what it was trained on come out better."""
+
+PROGRESS_SECONDS = 0.5
+"""Least time between two updates of the progress line."""
+
+
+class Translate(Protocol):
+    """Translations of lines, one each, in their order."""
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """As many lines as given."""
+        ...
+
+
+def translate_stream(
+    source: BinaryIO,
+    target: BinaryIO,
+    translate_lines: Translate,
+    window: int,
+    interactive: bool,
+    *,
+    messages: TextIO | None = None,
+) -> int:
+    """Translate every line of `source` to a line of `target`; how many lines that were.
+
+    A line ends at LF alone; a last one without it counts. `window` lines are held at a time
+    (one where `interactive`), and the target is flushed after each window. White space alone is
+    translated to nothing. Bytes that are not UTF-8 are replaced and reported on `messages` (stderr
+    if None), which also shows progress where it is a terminal and the source is none.
+    A reader that goes away ends it quietly.
+    """
+    notes = sys.stderr if messages is None else messages
+    reader = _Reader(source, notes)
+    progress = _Progress(notes, shown=notes.isatty() and not source.isatty())
+    done = 0
+    try:
+        while lines := reader.read(1 if interactive else window):
+            for line in _translations(translate_lines, lines):
+                target.write(line.encode() + b"\n")
+            target.flush()
+            done += len(lines)
+            progress.show(done)
+    except BrokenPipeError:
+        _close_quietly(target)
+    finally:
+        progress.end(done)
+    return done
+
+
+def _translations(translate_lines: Translate, lines: list[str]) -> list[str]:
+    """One translation per line, none of which holds a line end."""
+    places = [place for place, line in enumerate(lines) if line.strip()]
+    found = translate_lines([lines[place] for place in places]) if places else []
+    assert len(found) == len(places), f"{len(found)} translations of {len(places)} lines"
+    translations = [""] * len(lines)
+    for place, text in zip(places, found, strict=True):
+        translations[place] = text.replace("\n", " ")
+    return translations
+
+
+def _close_quietly(target: BinaryIO) -> None:
+    """Send what is still buffered nowhere, or Python complains about the pipe when it exits."""
+    try:
+        descriptor = target.fileno()
+    except (OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+class _Reader:
+    """Lines of a binary stream as text."""
+
+    def __init__(self, source: BinaryIO, messages: TextIO) -> None:
+        self.source = source
+        self.messages = messages
+        self.number = 0
+        self.faulty = 0
+
+    def read(self, most: int) -> list[str]:
+        """Up to `most` lines; none at the end."""
+        lines: list[str] = []
+        size = 0
+        while len(lines) < most and size < WINDOW_BYTES:
+            raw = self.source.readline()
+            if not raw:
+                break
+            size += len(raw)
+            lines.append(self._decode(raw.removesuffix(b"\n")))
+        return lines
+
+    def _decode(self, raw: bytes) -> str:
+        self.number += 1
+        if self.number == 1:
+            raw = raw.removeprefix(BYTE_ORDER_MARK)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self.faulty += 1
+            if self.faulty <= NAMED:
+                last = "; further such lines are not named" if self.faulty == NAMED else ""
+                self.messages.write(
+                    f"line {self.number}: not valid UTF-8 (byte {error.start + 1} is "
+                    f"0x{raw[error.start]:02x}), replaced by U+FFFD{last}\n"
+                )
+            return raw.decode("utf-8", errors="replace")
+
+
+class _Progress:
+    """A line that is written over and over: lines and lines per second."""
+
+    def __init__(self, messages: TextIO, *, shown: bool) -> None:
+        self.messages = messages
+        self.shown = shown
+        self.begun = time.monotonic()
+        self.last = 0.0
+
+    def show(self, done: int) -> None:
+        """At most every half second."""
+        now = time.monotonic()
+        if self.shown and now - self.last >= PROGRESS_SECONDS:
+            self.last = now
+            self._write(done, "")
+
+    def end(self, done: int) -> None:
+        """The last state, which stays."""
+        if self.shown:
+            self._write(done, "\n")
+
+    def _write(self, done: int, end: str) -> None:
+        rate = done / max(time.monotonic() - self.begun, 1e-9)
+        self.messages.write(f"\r{done:,} lines, {rate:,.1f} lines/s  {end}")
+        self.messages.flush()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineTranslator:
+    """A model, its tokenizers and a way to search, as a function from lines to lines."""
+
+    scorer: Scorer[Any, Any]
+    """The model, in evaluation mode."""
+    source: Tokenizer
+    target: Tokenizer
+    search: Search
+    device: str
+    longest: int
+    """Tokens of the longest source in training."""
+    report: Callable[[str], None]
+    """Told, one line a call, of what the user should know."""
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """One translation per line; what is white space alone becomes an empty line."""
+        pieces: list[list[int]] = []
+        ends = []
+        for line, ids in zip(lines, self.source.encode(lines), strict=True):
+            if line.strip():
+                pieces.extend(self._pieces(line, ids))
+            ends.append(len(pieces))
+        found = search(self.scorer, pieces, self.search, self.device)
+        texts = self.target.decode([hypotheses[0].tokens for hypotheses in found])
+        return [
+            " ".join(text for text in texts[first:end] if text)
+            for first, end in zip([0, *ends], ends, strict=False)
+        ]
+
+    def _pieces(self, line: str, ids: list[int]) -> list[list[int]]:
+        """The line's tokens, in one piece unless they are too many."""
+        most = WHOLE * self.longest
+        if len(ids) <= most:
+            return [ids]
+        parts = split_line(line, self.longest, self._count)
+        self.report(
+            f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
+            f"in {len(parts)} pieces"
+        )
+        return self.source.encode(parts)
+
+    def _count(self, text: str) -> int:
+        return len(self.source.encode([text])[0])
+
+
+BOUNDARIES = (
+    re.compile(r"[.!?…؟।]+[\"'”’»)\]]*(?=\s)|[。！？]+[」』”’]*"),
+    re.compile(r"[,;:،؛–—](?=\s)|[、，；：]"),
+    re.compile(r"\s"),
+)
+"""Where a line is best cut, best first: after a sentence, after a clause, between words."""
+
+
+def split_line(line: str, longest: int, count: Callable[[str], int]) -> list[str]:
+    """Pieces of at most `longest` tokens by `count`, cut in halves at the best boundaries.
+
+    A single character is a piece whatever its count. White space at the cuts is dropped, nothing
+    else.
+    """
+    text = line.strip()
+    if len(text) < 2 or count(text) <= longest:
+        return [text] if text else []
+    cut = _cut(text)
+    return [*split_line(text[:cut], longest, count), *split_line(text[cut:], longest, count)]
+
+
+def _cut(text: str) -> int:
+    """The boundary nearest to the middle, if there is one in the middle half; else the middle."""
+    middle = len(text) // 2
+    for boundary in BOUNDARIES:
+        places = [
+            match.end() for match in boundary.finditer(text, middle // 2, middle + middle // 2)
+        ]
+        if places:
+            return min(places, key=lambda place: abs(place - middle))
+    return middle

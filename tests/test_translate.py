@@ -1,0 +1,289 @@
+"""N lines in, N lines out, whatever they hold."""
+
+import io
+import os
+import random
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2s.nn.model import Seq2Seq
+from s2s.nn.step import Step
+from s2s.recipe import BeamSearch, GreedySearch, Model, StackedDecoder
+from s2s.translate import NAMED, LineTranslator, split_line, translate_stream
+
+
+SMALL = StackedDecoder(kind="stacked", width=24)
+
+
+def shout(lines: list[str]) -> list[str]:
+    return [line.upper() for line in lines]
+
+
+def run(source: bytes, window: int = 3, *, interactive: bool = False) -> tuple[bytes, str, int]:
+    target, messages = io.BytesIO(), io.StringIO()
+    count = translate_stream(
+        io.BytesIO(source), target, shout, window, interactive, messages=messages
+    )
+    return target.getvalue(), messages.getvalue(), count
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (b"", b""),
+        (b"\n", b"\n"),
+        (b"a\nb\nc\nd\ne\n", b"A\nB\nC\nD\nE\n"),
+        (b"a\nb", b"A\nB\n"),
+        (b"a\n\n \t\n\nb\n\n", b"A\n\n\n\nB\n\n"),
+        (
+            "a\u2028b\nc\u2029d\u0085e\x0cf\x0bg\n".encode(),
+            "A\u2028B\nC\u2029D\u0085E\x0cF\x0bG\n".encode(),
+        ),
+        (b"a\r\nb\rc\n", b"A\r\nB\rC\n"),
+        (b"a\x00b\n\x00\n", b"A\x00B\n\x00\n"),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", b"A\n\xef\xbb\xbfB\n"),
+    ],
+)
+def test_a_line_for_a_line(source: bytes, expected: bytes, interactive: bool) -> None:
+    found, _, count = run(source, interactive=interactive)
+    assert found == expected
+    lines = source.count(b"\n") + (not source.endswith(b"\n") and source != b"")
+    assert count == found.count(b"\n") == lines
+
+
+def test_bytes_that_are_no_text_are_replaced_and_named() -> None:
+    found, messages, _ = run(b"a\nb\xffc\nd\n\xc3")
+    assert found == "A\nB\ufffdC\nD\n\ufffd\n".encode()
+    assert messages.splitlines() == [
+        "line 2: not valid UTF-8 (byte 2 is 0xff), replaced by U+FFFD",
+        "line 4: not valid UTF-8 (byte 1 is 0xc3), replaced by U+FFFD",
+    ]
+
+
+def test_garbage_loses_no_line_and_is_not_reported_for_ever() -> None:
+    garbage = random.Random(4).randbytes(200_000)
+    found, messages, count = run(garbage, window=64)
+    lines = garbage.count(b"\n") + (not garbage.endswith(b"\n"))
+    assert count == found.count(b"\n") == lines > 3 * NAMED
+    assert len(messages.splitlines()) == NAMED
+    assert messages.endswith("; further such lines are not named\n")
+
+
+def test_a_window_bounds_what_is_held_and_keeps_order() -> None:
+    sizes: list[int] = []
+
+    def number(lines: list[str]) -> list[str]:
+        sizes.append(len(lines))
+        return [f"<{line}>" for line in lines]
+
+    target = io.BytesIO()
+    source = io.BytesIO(b"".join(b"%d\n" % i for i in range(10_000)))
+    assert translate_stream(source, target, number, 64, False) == 10_000
+    assert max(sizes) == 64
+    assert target.getvalue() == b"".join(b"<%d>\n" % i for i in range(10_000))
+
+
+def test_a_window_ends_early_where_lines_are_long() -> None:
+    sizes: list[int] = []
+
+    def measure(lines: list[str]) -> list[str]:
+        sizes.append(len(lines))
+        return ["x"] * len(lines)
+
+    source = io.BytesIO(b"".join(b"y" * (1 << 23) + b"\n" for _ in range(6)))
+    translate_stream(source, io.BytesIO(), measure, 100, False)
+    assert sizes == [2, 2, 2]
+
+
+def test_a_translation_never_holds_a_line_end() -> None:
+    target = io.BytesIO()
+    translate_stream(io.BytesIO(b"a\nb\n"), target, lambda lines: ["x\ny"] * len(lines), 9, False)
+    assert target.getvalue() == b"x y\nx y\n"
+
+
+def test_interactive_input_is_answered_line_by_line() -> None:
+    read, write = os.pipe()
+    answer_read, answer_write = os.pipe()
+    with (
+        os.fdopen(read, "rb") as source,
+        os.fdopen(write, "wb", buffering=0) as typing,
+        os.fdopen(answer_read, "rb") as answers,
+        os.fdopen(answer_write, "wb") as target,
+    ):
+        worker = threading.Thread(target=translate_stream, args=(source, target, shout, 1000, True))
+        worker.start()
+        for line in (b"one\n", b"two\n"):
+            typing.write(line)
+            assert answers.readline() == line.upper()
+        typing.close()
+        worker.join()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    messages = io.StringIO()
+    with os.fdopen(write, "wb") as target:
+        done = translate_stream(
+            io.BytesIO(b"a\n" * 100), target, shout, 10, False, messages=messages
+        )
+        target.write(b"more")  # is flushed when it is closed, as stdout is at exit
+    assert done == 0
+    assert messages.getvalue() == ""
+
+
+def test_progress_is_shown_on_a_terminal_while_reading_a_file() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    translate_stream(io.BytesIO(b"a\n" * 1200), io.BytesIO(), shout, 7, False, messages=terminal)
+    assert "\r1,200 lines, " in terminal.getvalue()
+    assert terminal.getvalue().endswith(" lines/s  \n")
+
+
+class Letters:
+    """A tokenizer: a token per character, ids from 4."""
+
+    size = 300
+
+    def normalize(self, line: str) -> str:
+        return line
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        return [[4 + ord(c) % 256 for c in line] for line in lines]
+
+    def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        return ["".join(chr(i - 4) for i in one if i > 3) for one in ids]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [chr(i - 4) for i in ids]
+
+    def save(self, folder: Path) -> None:
+        raise NotImplementedError
+
+
+class Copy:
+    """A scorer that repeats its source."""
+
+    vocabulary = 300
+
+    def encode(self, source: Tensor, lengths: Tensor) -> "Places":
+        return Places(source)
+
+    def start(self, memory: "Places") -> "Places":
+        return Places(torch.zeros(len(memory.x), 1, dtype=torch.int64))
+
+    def step(self, memory: "Places", state: "Places", tokens: Tensor) -> "Step[Places]":
+        source = memory.x.repeat_interleave(len(tokens) // len(memory.x), dim=0)
+        logits = torch.zeros(len(tokens), self.vocabulary)
+        logits.scatter_(1, source.gather(1, state.x.clamp(max=source.shape[1] - 1)), 30.0)
+        return Step(logits, Places(state.x + 1), None)
+
+
+class Places:
+    """Rows of integers."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def select(self, rows: Tensor) -> "Places":
+        return Places(self.x[rows])
+
+    def put(self, rows: Tensor, other: "Places") -> "Places":
+        return Places(self.x.index_copy(0, rows, other.x))
+
+
+def translator(longest: int, notes: list[str]) -> LineTranslator:
+    return LineTranslator(
+        scorer=Copy(),
+        source=Letters(),
+        target=Letters(),
+        search=GreedySearch(kind="greedy"),
+        device="cpu",
+        longest=longest,
+        report=notes.append,
+    )
+
+
+def test_lines_are_translated_in_their_order_and_blank_ones_stay_blank() -> None:
+    notes: list[str] = []
+    lines = ["hello", "", "a longer line than that", "  ", "x", "hello"]
+    assert translator(50, notes)(lines) == [line if line.strip() else "" for line in lines]
+    assert translator(50, notes)([]) == []
+    assert notes == []
+
+
+def test_a_long_line_is_translated_whole_a_longer_one_in_pieces() -> None:
+    notes: list[str] = []
+    line = "One sentence. Another, with a clause; and more of it! And a third? Yes. " * 3
+    line = line.strip()
+    assert translator(len(line) // 4 + 1, notes)([line]) == [line]
+    assert notes == []
+    assert translator(30, notes)(["short", line, "end"]) == ["short", line, "end"]
+    assert notes == [
+        "a line of 215 tokens ('One sentence. Another, with a '...) is longer than 120: "
+        "translated in 11 pieces"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "longest", "pieces"),
+    [
+        ("", 5, []),
+        ("  ", 5, []),
+        ("abc", 3, ["abc"]),
+        ("abcdef", 3, ["abc", "def"]),
+        ("abcdefg", 1, list("abcdefg")),
+        ("x", 0, ["x"]),
+        ("one two three", 9, ["one", "two three"]),
+        ("So it is. We go, you see, home", 25, ["So it is.", "We go, you see, home"]),
+        ("we go home, you see it now", 20, ["we go home,", "you see it now"]),
+        ("他来了。我走了，再见", 6, ["他来了。", "我走了，再见"]),
+        ("3.14159265 and 2.71828182", 20, ["3.14159265", "and 2.71828182"]),
+    ],
+)
+def test_where_a_line_is_cut(line: str, longest: int, pieces: list[str]) -> None:
+    assert split_line(line, longest, len) == pieces
+
+
+def test_cutting_drops_nothing_but_white_space() -> None:
+    draw = random.Random(7)
+    for _ in range(200):
+        line = "".join(draw.choices("abc.,;  !。、", k=draw.randint(0, 300)))
+        pieces = split_line(line, draw.randint(1, 40), len)
+        assert "".join("".join(pieces).split()) == "".join(line.split())
+
+
+@pytest.mark.parametrize(
+    "settings", [GreedySearch(kind="greedy"), BeamSearch(kind="beam", width=3)]
+)
+def test_the_window_changes_nothing(settings: GreedySearch | BeamSearch) -> None:
+    torch.manual_seed(3)
+    model = Seq2Seq(Model(embeddings=16, decoder=SMALL), 300, 300).eval()
+    with torch.no_grad():
+        model.output.weight.mul_(9.0)
+    translate_lines = LineTranslator(
+        scorer=model,
+        source=Letters(),
+        target=Letters(),
+        search=settings,
+        device="cpu",
+        longest=40,
+        report=lambda note: None,
+    )
+    draw = random.Random(2)
+    text = "".join("".join(draw.choices("ab \n", k=draw.randint(0, 9))) for _ in range(20)).encode()
+    outputs = set()
+    for window in (1, 7, 1000):
+        target = io.BytesIO()
+        translate_stream(io.BytesIO(text), target, translate_lines, window, False)
+        outputs.add(target.getvalue())
+    assert len(outputs) == 1
