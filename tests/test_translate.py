@@ -16,7 +16,6 @@ from s2s.nn.step import Step
 from s2s.recipe import BeamSearch, GreedySearch, Model, StackedDecoder
 from s2s.translate import NAMED, LineTranslator, split_line, translate_stream
 
-
 SMALL = StackedDecoder(kind="stacked", width=24)
 
 
