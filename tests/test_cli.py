@@ -269,3 +269,9 @@ def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:
     name, _, passed = pipeline.calls[1]
     assert (name, passed["references"]) == ("score_files", [Path("a"), Path("b")])
     assert (passed["tokenize"], passed["confidence"], passed["lowercase"]) == ("intl", True, False)
+
+
+def test_recipes_without_a_verb_says_which_there_are(capfd) -> None:
+    status, out, err = call(capfd, "recipes")
+    assert (status, err) == (0, "")
+    assert "schema" in out
