@@ -162,7 +162,9 @@ class SubwordTokenizer(Section):
     """Spell unknown characters as bytes, so that no text is out of vocabulary."""
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
     """Unicode normalization before tokenizing; `_cf` folds case."""
-    max_sentences: PositiveInt = 500_000
+    # 500,000 take twice the time and memory of all preparation for 0.1 % fewer tokens (measured on
+    # a million pairs, 8,000 pieces).
+    max_sentences: PositiveInt = 200_000
     """Sentences sampled to train the tokenizer on."""
 
 

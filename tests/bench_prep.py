@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from s2s.recipe import SubwordTokenizer
+
 CAPTIONS = Path(__file__).parents[2] / "shared" / "data" / "multi30k" / "train.jsonl"
 NUM_WORDS = 400_000
 SYLLABLES = [first + second for first in "bcdfghklmnprstvwz" for second in "aeiouäü"]
@@ -49,7 +51,7 @@ def synthesize(folder: Path, num_pairs: int) -> None:
 def prepare_alone(folder: Path, arguments: argparse.Namespace) -> None:
     """What the measured process does."""
     from s2s.data.prepare import prepare
-    from s2s.recipe import FilesData, FileSet, Recipe, SubwordTokenizer
+    from s2s.recipe import FilesData, FileSet, Recipe
 
     def files(split: str) -> FileSet:
         return FileSet(source=str(folder / f"{split}.de"), target=str(folder / f"{split}.en"))
@@ -114,7 +116,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--kind", default="unigram")
-    parser.add_argument("--sample", type=int, default=500_000)
+    parser.add_argument("--sample", type=int, default=SubwordTokenizer.max_sentences)
     parser.add_argument("--folder", type=Path, help="corpus to prepare; made if not given")
     arguments = parser.parse_args()
     if arguments.folder:

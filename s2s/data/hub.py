@@ -48,8 +48,6 @@ class DatasetSplit:
         names = (self.data.columns.source, self.data.columns.target)
         place = f"{self.data.dataset}, split '{self.split}'"
         check_columns(dataset.features.arrow_schema, names, place)
-        if len(dataset) == 0:
-            raise DataError(f"{place}: no rows")
         first_row = 0
         for table in dataset.with_format("arrow").iter(CHUNK_PAIRS):
             yield clean(*(texts(table, name, (place, first_row)) for name in names))
@@ -100,6 +98,7 @@ def _prepared(dataset: str, config: str | None, revision: str | None) -> "Datase
         builder = datasets.load_dataset_builder(dataset, config, revision=revision)
         builder.download_and_prepare()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        told = error.__cause__ or error  # "an error occurred" has the error itself as its cause
+        reason = " ".join(str(told).split()) or type(told).__name__
         raise DataError(f"{dataset}: {reason}") from error
     return builder

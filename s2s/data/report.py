@@ -90,8 +90,10 @@ class PrepareReport:
             column.justify = "right"
         for label, cells in _rows(list(self.splits.values())):
             table.add_row(label, *cells)
-        vocabulary = f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}"
-        table.caption = f"{vocabulary}, prepared in {self.seconds:.1f} s"
+        table.caption = (
+            f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}, prepared in "
+            f"{self.seconds:.1f} s; lengths: tokens at 50, 90, 99 and 100 %"
+        )
         return table
 
     def to_json(self) -> str:
@@ -153,7 +155,7 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
     reasons = list(dict.fromkeys(reason for split in splits for reason in split.dropped))
     rows = [("pairs read", [f"{split.read:,}" for split in splits])]
     for reason in reasons:
-        rows.append((f"dropped: {reason}", [f"{s.dropped.get(reason, 0):,}" for s in splits]))
+        rows.append((f"  {reason}", [f"{s.dropped.get(reason, 0):,}" for s in splits]))
     rows.append(("pairs kept", [f"{split.kept:,}" for split in splits]))
     rows.append(
         ("also in train", ["" if s.in_train is None else f"{s.in_train:,}" for s in splits])
@@ -164,6 +166,5 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
     ):
         rows.append((f"{side} tokens", [f"{report.tokens:,}" for report in reports]))
         rows.append((f"{side} unknown", [f"{report.unknown_rate:.3%}" for report in reports]))
-        lengths = [" / ".join(map(str, report.lengths)) for report in reports]
-        rows.append((f"{side} length 50/90/99/100 %", lengths))
+        rows.append((f"{side} lengths", [" ".join(map(str, r.lengths)) for r in reports]))
     return rows

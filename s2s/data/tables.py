@@ -51,7 +51,12 @@ class RowTable:
             yield from self._json_pairs()
             return
         rows = self._tsv_rows() if self.format == ".tsv" else self._csv_rows()
-        names = next(rows, (0, []))[1] if self.has_header else None
+        names = None
+        if self.has_header:
+            header = next(rows, None)
+            if header is None:
+                return
+            names = header[1]
         source = self._position(self.columns.source, names)
         target = self._position(self.columns.target, names)
         for number, cells in rows:
