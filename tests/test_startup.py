@@ -18,7 +18,7 @@ COMMANDS = [
     ["recipes", "copy"],
     ["recipes", "schema"],
 ]
-HEAVY = ("torch", "datasets", "pyarrow", "numpy", "ruamel.yaml", "sacrebleu", "rich")
+HEAVY = ("torch", "datasets", "pyarrow", "numpy", "ruamel.yaml", "sacrebleu")
 
 PROBE = """
 import sys
