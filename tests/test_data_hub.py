@@ -124,6 +124,9 @@ def test_identity_of_a_folder_and_of_a_hub_name(folder: Path) -> None:
     assert opened is not None
     first = opened.identity()
     assert opened.identity() == first
+    (folder / ".git").mkdir()
+    (folder / ".git" / "index").touch()
+    assert opened.identity() == first
     with (folder / "train.jsonl").open("a") as file:
         file.write("{}\n")
     assert opened.identity() != first

@@ -159,6 +159,10 @@ def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
     assert opened is not None
     with pytest.raises(DataError, match=r"a\.en: no such file"):
         opened.identity()
+    target.mkdir()
+    with pytest.raises(DataError, match=r"a\.en: expected a file, found a folder, pipe or device"):
+        opened.identity()
+    target.rmdir()
     target.write_text("")
     assert message(data) == f"{source}: empty file"
     for name in ("t.tsv", "t.csv", "t.jsonl"):

@@ -1,6 +1,7 @@
 """Chunks of sentence pairs, and what every kind of source has to say about files and columns."""
 
 import difflib
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,13 +35,15 @@ def clean(source: list[str], target: list[str]) -> Chunk:
 
 
 def file_identity(path: Path) -> dict[str, Any]:
-    """What changes when a file is written to. Raises DataError if there is none."""
+    """What changes when a file is written to. Raises DataError unless it is a regular file."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be empty when it is read again
+        raise DataError(f"{path}: expected a file, found a folder, pipe or device")
     return {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 

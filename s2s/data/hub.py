@@ -39,7 +39,11 @@ class DatasetSplit:
         }
         if not folder.is_dir():
             return {"dataset": self.data.dataset, "revision": self.data.revision, **named}
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = sorted(
+            path
+            for path in folder.rglob("[!.]*")
+            if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+        )
         return {"folder": [file_identity(path) for path in files], **named}
 
     def chunks(self) -> Iterator[Chunk]:
