@@ -159,6 +159,9 @@ def test_long_lines_are_trained_on() -> None:
     long = " ".join(["zyx"] * 5000)
     tokenizer = train(SubwordTokenizer(kind="unigram", vocabulary=40), [*LINES, long]).source
     assert UNK not in tokenizer.encode(["zyx"])[0]
+    no_space = "".join(RANDOM.choices("vwxyz", k=50_000))
+    tokenizer = train(SubwordTokenizer(kind="unigram", vocabulary=60), [*LINES, no_space]).source
+    assert tokenizer.decode(tokenizer.encode([no_space])) == [no_space]
 
 
 def test_a_byte_that_is_a_line_break_stays_in_its_line() -> None:

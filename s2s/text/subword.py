@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,10 @@ TRAINING_THREADS = 16
 """Expectations are summed thread by thread, so their number decides the last bits of every score
 and then which pieces survive: it is the same on every machine, whatever its cores."""
 
-LONGEST_LINE = 2**30
-"""In bytes: the most that sentencepiece takes. At its default of 4,192 it leaves longer lines out
-without a word."""
+LONGEST_LINE = 2000
+"""In characters: longer lines are trained on in pieces. sentencepiece leaves lines of more than
+4,192 bytes out without a word; with that limit raised, a very long one without spaces drives the
+unigram model's scores to infinity."""
 
 ALL_CORES = -1
 
@@ -122,14 +123,14 @@ class SubwordTrainer:
         sentencepiece.set_random_generator_seed(self._seed % 2**32)
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(self._sample),
+                sentence_iterator=self._lines(),
                 model_writer=written,
                 model_type=self._recipe.kind,
                 vocab_size=self._recipe.vocabulary,
                 character_coverage=self._recipe.character_coverage,
                 byte_fallback=self._recipe.byte_fallback,
                 normalization_rule_name=self._recipe.normalization,
-                max_sentence_length=LONGEST_LINE,
+                max_sentence_length=4 * LONGEST_LINE,  # in bytes
                 num_threads=TRAINING_THREADS,
                 minloglevel=2,  # errors only: they are raised as well
                 pad_id=PAD,
@@ -144,6 +145,11 @@ class SubwordTrainer:
         except RuntimeError as error:
             raise DataError(self._advice(str(error))) from error
         return Subwords(written.getvalue())
+
+    def _lines(self) -> Iterator[str]:
+        for line in self._sample:
+            for start in range(0, len(line), LONGEST_LINE):
+                yield line[start : start + LONGEST_LINE]
 
     def _advice(self, crash: str) -> str:
         """What to do about sentencepiece's own words."""
