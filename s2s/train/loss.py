@@ -11,6 +11,10 @@ from torch import Tensor
 CPU_CHUNK = 64
 """Tokens whose logits are worked on at a time: 64 x 8,000 float32 stay in a core's L2 cache."""
 
+ROW_MULTIPLE = 128
+"""Products over all tokens have a multiple of this many rows: the number of tokens differs from
+batch to batch, and a CPU kernel compiled for each would cost more time, and memory, than its use."""
+
 CUDA_CHUNK = 8192
 """On a GPU a chunk only bounds memory."""
 
@@ -39,15 +43,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
         chunk = CUDA_CHUNK if readout_NE.is_cuda else CPU_CHUNK
         kind = readout_NE.dtype
         output_EV = weight_VE.to(kind).t()
-        gradient_NV = torch.empty(len(targets_N), len(bias_V), dtype=kind, device=bias_V.device)
+        num_tokens = len(targets_N)
+        extra = -num_tokens % ROW_MULTIPLE
+        readout_NE = torch.nn.functional.pad(readout_NE, (0, 0, 0, extra))
+        gradient_NV = torch.empty(len(readout_NE), len(bias_V), dtype=kind, device=bias_V.device)
+        gradient_NV[num_tokens:] = 0
         bias_gradient_V = torch.zeros_like(bias_V)
         totals = torch.zeros(2, device=bias_V.device)
-        for start in range(0, len(targets_N), chunk):
-            rows = slice(start, start + chunk)
-            logits_CV = torch.mm(readout_NE[rows], output_EV).float().add_(bias_V)
+        for start in range(0, num_tokens, chunk):
+            rows = slice(start, min(start + chunk, num_tokens))
+            logits_CV = torch.mm(readout_NE[start : start + chunk], output_EV)
+            logits_CV = logits_CV[: rows.stop - start].float().add_(bias_V)
             totals += _chunk_loss_and_gradient(logits_CV, targets_N[rows], smoothing)
             bias_gradient_V += logits_CV.sum(0)
             gradient_NV[rows] = logits_CV
+        ctx.num_tokens = num_tokens
         ctx.save_for_backward(readout_NE, output_EV, gradient_NV, bias_gradient_V)
         ctx.mark_non_differentiable(totals[1])
         return totals[0], totals[1]
@@ -56,7 +66,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
         readout_NE, output_EV, gradient_NV, bias_gradient_V = ctx.saved_tensors
         scale = scales[0]
-        readout_gradient = torch.mm(gradient_NV, output_EV.t()) * scale.to(readout_NE.dtype)
+        readout_gradient = torch.mm(gradient_NV, output_EV.t())[: ctx.num_tokens]
+        readout_gradient = readout_gradient * scale.to(readout_NE.dtype)
         weight_gradient = torch.mm(gradient_NV.t(), readout_NE).float() * scale
         return readout_gradient, weight_gradient, bias_gradient_V * scale, None, None
 

@@ -57,7 +57,7 @@ class Reporter(Protocol):
 
 def validation_line(position: Position, validation: Validation, is_best: bool) -> str:
     """One line about a validation."""
-    scores = "  ".join(f"{s.name} {s.value:.2f}" for s in validation.scores)
+    scores = "  ".join(f"{s.name} {s.value:.2f}" for s in validation.scores.figures)
     best = "  *best*" if is_best else ""
     where = f"epoch {position.epoch}  update {position.update}  {position.seconds / 60:.1f} min"
     return f"{where}  validation loss {validation.nll:.3f}  {scores}{best}"
