@@ -88,7 +88,7 @@ def bleu(
     ] = Tokenization.T13A,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Ignore case.")] = False,
     device: Device = "auto",
-    batch_size: BatchSize = 64,
+    batch_size: BatchSize = 1024,
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
@@ -122,7 +122,7 @@ def bleu(
 
         result = pipeline.evaluate(
             run=chosen,
-            split=split,
+            split=split.value,
             search=settings,
             batch_size=batch_size,
             device=device,

@@ -38,7 +38,9 @@ Checkpoint = Annotated[
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")]
 BatchSize = Annotated[
     int,
-    typer.Option(min=1, metavar="N", help="Lines decoded together; the output is the same."),
+    typer.Option(
+        min=1, metavar="N", help="Lines read and searched together; the output is the same."
+    ),
 ]
 SearchChoice = Annotated[
     SearchKind | None, typer.Option("--search", help="How to search; as in the recipe by default.")

@@ -45,7 +45,7 @@ def translate(
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
-    batch_size: BatchSize = 64,
+    batch_size: BatchSize = 1024,
     device: Device = "auto",
 ) -> None:
     """Translate stdin to stdout, a line for a line."""

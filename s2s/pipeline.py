@@ -1,16 +1,17 @@
 """The public API: prepare, train, translate, evaluate. What the commands call, and a notebook may.
 
-    from pathlib import Path
-    from s2s import pipeline
-    from s2s.recipe_io import load_recipe
+from pathlib import Path
+from s2s import pipeline
+from s2s.recipe_io import load_recipe
 
-    pipeline.train(load_recipe(Path("recipe.yaml")))
+pipeline.train(load_recipe(Path("recipe.yaml")))
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from s2s.data.prepare import is_prepared
 from s2s.data.prepare import prepare as prepare_data
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
     import torch
 
     from s2s.data.report import PrepareReport
+    from s2s.data.sources import SplitName
     from s2s.data.store import Corpus
-    from s2s.nn.model import Seq2Seq
-    from s2s.recipe import Recipe
+    from s2s.evaluation import Evaluation
+    from s2s.recipe import Recipe, Search
+    from s2s.run_checkpoints import Which
     from s2s.text.tokenizer import TokenizerPair
     from s2s.train.report import Reporter
     from s2s.train.state import Position, TrainingState
+    from s2s.translate import LineTranslator
 
 
 def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
-    """Make the tokenizers and the encoded data of a recipe's run, as far as they are not up to date.
+    """Make tokenizers and encoded data of a recipe's run, as far as they are not up to date.
 
     Raises DataError for data that is not as promised, UsageError where a training has begun on
     data that would change.
@@ -146,8 +150,133 @@ def _opening(run: Run, state: TrainingState, precision: str, device: torch.devic
 def _closing(run: Run, position: Position) -> str:
     best = ""
     if position.best_score is not None:
-        best = f"; best validation {abs(position.best_score):.2f} at update {position.best_update:,}"
+        best = (
+            f"; best validation {abs(position.best_score):.2f} at update {position.best_update:,}"
+        )
     return (
         f"{run.folder}: training is over after {position.update:,} updates and "
         f"{position.seconds / 60:.1f} min ({position.ended}){best}"
     )
+
+
+def load_translator(
+    run: Run, *, search: Search | None = None, device: str = "auto", checkpoint: Which = "best"
+) -> LineTranslator:
+    """A run's model as a function from lines to lines; the recipe's search if none is given.
+
+    Raises RunError for a checkpoint that is missing, damaged or of another model.
+    """
+    from s2s.nn.model import Seq2Seq
+    from s2s.nn.weights import load_weights
+    from s2s.text.tokenizer import load_tokenizers
+    from s2s.train.device import choose_device
+    from s2s.translate import LineTranslator
+
+    chosen = choose_device(device)
+    recipe = run.recipe
+    weights = run.read_weights(checkpoint)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    model = Seq2Seq(recipe.model, tokenizers.source.size, tokenizers.target.size)
+    load_weights(dict(model.named_parameters()), weights, str(run.folder))
+    return LineTranslator(
+        scorer=model.to(chosen).eval(),
+        source=tokenizers.source,
+        target=tokenizers.target,
+        search=search or recipe.search,
+        device=str(chosen),
+        longest=recipe.data.filters.max_length,
+        report=_say,
+    )
+
+
+def translate(
+    *,
+    run: Run,
+    source: BinaryIO,
+    target: BinaryIO,
+    search: Search | None = None,
+    batch_size: int = 1024,
+    device: str = "auto",
+    checkpoint: Which = "best",
+) -> int:
+    """Translate every line of `source` into a line of `target`; returns their number.
+
+    `batch_size` lines are read and searched together; the output does not depend on it.
+    """
+    from s2s.translate import translate_stream
+
+    translator = load_translator(run, search=search, device=device, checkpoint=checkpoint)
+    return translate_stream(source, target, translator, batch_size, interactive=source.isatty())
+
+
+def evaluate(
+    *,
+    run: Run,
+    split: SplitName = "test",
+    search: Search | None = None,
+    batch_size: int = 1024,
+    device: str = "auto",
+    checkpoint: Which = "best",
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    confidence: bool = False,
+) -> Evaluation:
+    """Translate a split of a run's data, save the hypotheses, score them.
+
+    Raises UsageError where the recipe has no such split.
+    """
+    from s2s.data.prepare import open_corpus
+    from s2s.evaluation import evaluate_lines
+
+    if not (run.data_folder / f"{split}.arrow").exists():
+        raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
+    corpus = open_corpus(run.folder, split)
+    sources, references = corpus.source_texts, corpus.target_texts
+    assert sources is not None and references is not None, "only train comes without texts"
+    translator = load_translator(run, search=search, device=device, checkpoint=checkpoint)
+
+    def translate_all(lines: list[str]) -> list[str]:
+        found: list[str] = []
+        with progress() as callback:
+            for start in range(0, len(lines), batch_size):
+                found += translator(lines[start : start + batch_size])
+                callback(f"translating {split}", len(found), len(lines))
+        return found
+
+    options = {"tokenize": tokenize, "lowercase": lowercase, "confidence": confidence}
+    what = (split, run.checkpoint_step(checkpoint), translator.search)
+    return evaluate_lines(run, translate_all, (sources, references), what, options)
+
+
+def score_files(
+    *,
+    references: list[Path],
+    hypotheses: BinaryIO,
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    confidence: bool = False,
+) -> Evaluation:
+    """Score any translation, one a line, against reference files.
+
+    Raises DataError for text that is not UTF-8 or sides of unequal length.
+    """
+    from s2s.evaluation import Evaluation
+    from s2s.metrics import score
+    from s2s.text.lines import decode_lines, read_lines
+
+    said = list(decode_lines(hypotheses, "<stdin>"))
+    wanted = [list(read_lines(path)) for path in references]
+    scores = score(
+        ("bleu", "chrf", "exact"),
+        said,
+        wanted,
+        tokenize=tokenize,
+        lowercase=lowercase,
+        confidence=confidence,
+    )
+    return Evaluation(scores, f"stdin, {len(said):,} lines")
+
+
+def _say(text: str) -> None:
+    """A note on stderr, where the user looks while stdout is redirected."""
+    sys.stderr.write(f"s2s: {text}\n")

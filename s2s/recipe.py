@@ -227,8 +227,8 @@ class Encoder(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class DotAttention(Section):
-    """score(h, s) = h . s, with the encoder states projected to the decoder's width if they differ;
-    `scaled` divides by the square root of the width."""
+    """score(h, s) = h . s, the encoder states projected to the decoder's width if they differ;
+    `scaled_dot` divides by the square root of the width."""
 
     kind: Literal["dot", "scaled_dot"]
 
@@ -271,12 +271,12 @@ class LuongDecoder(Section):
     width: PositiveInt = 512
     """Units per layer."""
     input_feeding: bool = False
-    """Feed the attentional state into the next step (section 3.3); training then loops over time."""
+    """Feed the attentional state into the next step (section 3.3); training becomes a loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BahdanauDecoder(Section):
-    """The context of h_{i-1} enters the recurrence (Bahdanau et al. 2015); training loops over time."""
+    """The context of h_{i-1} enters the recurrence (Bahdanau et al. 2015); training is a loop."""
 
     kind: Literal["bahdanau"]
     layers: PositiveInt = 1
@@ -287,7 +287,7 @@ class BahdanauDecoder(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class StackedDecoder(Section):
-    """Layer 1 attends, layer 2 reads [h1; c] and so on: as fast in training as no attention at all."""
+    """Layer 1 attends, layer 2 reads [h1; c] and so on: training needs no loop over time."""
 
     kind: Literal["stacked"]
     layers: Annotated[int, Field(ge=2)] = 2
@@ -301,7 +301,7 @@ Decoder = Annotated[LuongDecoder | BahdanauDecoder | StackedDecoder, Field(discr
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout(Section):
-    """Variational dropout: one mask per sentence, the same at every step (Gal & Ghahramani 2016)."""
+    """Variational dropout, one mask per sentence for all steps (Gal & Ghahramani 2016)."""
 
     embedding: Probability = 0.2
     """Channels of the embeddings, source and target."""
@@ -322,8 +322,8 @@ class Model(Section):
     embeddings: PositiveInt = 256
     """Width of the word embeddings, source and target, and of the readout."""
     tied: Literal["none", "output", "all"] = "output"
-    """`output`: target embeddings are the output matrix (Press & Wolf 2017); `all`: the source's too,
-    which needs a shared tokenizer."""
+    """`output`: target embeddings are the output matrix (Press & Wolf 2017); `all`: the source's
+    too, which needs a shared tokenizer."""
     encoder: Encoder = field(default_factory=Encoder)
     """How the source is read."""
     attention: Attention = field(default_factory=lambda: GeneralAttention(kind="general"))
@@ -396,7 +396,7 @@ class CosineSchedule(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class PlateauSchedule(Section):
-    """Linear warm-up, then multiply by `factor` when validation has not improved `patience` times."""
+    """Linear warm-up, then times `factor` whenever validation has not improved `patience` times."""
 
     kind: Literal["plateau"]
     warmup: Count = 0

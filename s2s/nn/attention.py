@@ -29,8 +29,10 @@ def masked_softmax(scores_BQS: Tensor, mask_BS: Tensor) -> Tensor:
 
 
 class BilinearScores(nn.Module):
-    """score(h, s) = h . s, or h W s where `project` (Luong et al. 2015, section 3.1); `scaled` divides
-    by sqrt(H). W belongs to the keys, so a query costs nothing."""
+    """score(h, s) = h . s, or h W s where `project` (Luong et al. 2015, section 3.1).
+
+    `scaled` divides by sqrt(H). W belongs to the keys, so a query costs nothing.
+    """
 
     def __init__(self, source_width: int, query_width: int, project: bool, scaled: bool) -> None:
         super().__init__()

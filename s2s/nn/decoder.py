@@ -34,8 +34,10 @@ class Decoded(NamedTuple):
 
 
 class Readout(nn.Module):
-    """r = tanh(W [h; c; e] + b): Luong's attentional state, or Bahdanau's deep output (which adds the
-    word before, e). Its width is the embeddings', so that the output matrix can be tied to them."""
+    """r = tanh(W [h; c; e] + b), as wide as the embeddings, so that the output matrix can be tied.
+
+    Without e, the word before, it is Luong's attentional state; with it, Bahdanau's deep output.
+    """
 
     def __init__(self, widths: tuple[int, ...], embeddings: int) -> None:
         super().__init__()
@@ -86,9 +88,7 @@ class Decoder(nn.Module):
         """Variational dropout of the readout."""
         return drop_channels(r_TBE, self.readout_dropout, self.training)
 
-    def climb(
-        self, x_TBD: Tensor, start: DecoderState, first: int
-    ) -> Tensor:
+    def climb(self, x_TBD: Tensor, start: DecoderState, first: int) -> Tensor:
         """Output [T, B, H] of layers `first` and above over whole sequences."""
         for index in range(first, len(self.layers)):
             if index > first:
@@ -181,10 +181,10 @@ class Luong(Decoder):
 
 
 class Bahdanau(Decoder):
-    """c_i attends with h_{i-1}; h_i = LSTM([e_i; c_i], h_{i-1}); r_i = tanh(W [h_i; c_i; e_i]).
+    """c_i attends with h_{i-1}; h_i = LSTM([e_i; c_i], h_{i-1}); r_i reads h_i, c_i, e_i.
 
-    Bahdanau et al. 2015, section 3.1 and appendix A.2 (their cell is a GRU, their readout a maxout).
-    With several layers the top one attends and the first reads the context.
+    Bahdanau et al. 2015, section 3.1 and appendix A.2 (the cell there is a GRU, the readout a
+    maxout). With several layers the top one attends and the first reads the context.
     """
 
     def __init__(self, recipe: Model, wiring: BahdanauDecoder, source_width: int) -> None:
@@ -229,9 +229,9 @@ class Bahdanau(Decoder):
 
 
 class Stacked(Decoder):
-    """h1_i = LSTM(e_i); c_i attends with h1_i; h2_i = LSTM([h1_i; c_i]); r_i = tanh(W [h2_i; c_i; e_i]).
+    """h1_i = LSTM(e_i); c_i attends with it; h2_i = LSTM([h1_i; c_i]); r_i reads h2_i, c_i, e_i.
 
-    The conditional recurrence of dl4mt (Firat & Cho 2016; Sennrich et al. 2017, section 4.1) without
+    The conditional recurrence of dl4mt (Firat & Cho 2016; Sennrich et al. 2017, section 4.1) less
     its feedback of h2 into layer 1, and therefore without a loop over time in training.
     """
 

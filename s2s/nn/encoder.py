@@ -1,6 +1,7 @@
 """Encoders: from source ids to the states that attention looks at.
 
-Dimension letters: S source time, B sentences, E embedding width, D state width, H units a direction.
+Dimension letters: S source time, B sentences, E embedding width, D state width, H units of
+a direction.
 """
 
 import torch
@@ -12,7 +13,7 @@ from s2s.recipe import Encoder
 
 
 class RecurrentEncoder(nn.Module):
-    """Stacked bidirectional LSTM, h_t = [forward h_t ; backward h_t] (Schuster & Paliwal 1997).
+    """Stacked bidirectional LSTM, h_t = [forward; backward] (Schuster & Paliwal 1997).
 
     A dense batch with the backward direction run forward over per-sentence reversed input: padding
     then follows the words in both directions and cannot reach them, and the fused kernels apply,
@@ -31,7 +32,7 @@ class RecurrentEncoder(nn.Module):
         )
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """States [S, B, D], zero beyond each length, and the last state of each direction [B, D]."""
+        """States [S, B, D], zero beyond each length, and each direction's last state [B, D]."""
         time, batch, _ = x_SBE.shape
         order = reversal(lengths_B, time) if self.backward_layers else None
         last_B = lengths_B - 1

@@ -11,9 +11,8 @@ from s2s.nn.decoder import build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
-from s2s.recipe import Model
-
 from s2s.nn.step import Step
+from s2s.recipe import Model
 
 
 class Seq2Seq(nn.Module):

@@ -32,11 +32,33 @@ class LSTMLayer(nn.Module):
         with torch.no_grad():
             for gate in range(4):
                 rows = slice(gate * self.width, (gate + 1) * self.width)
-                nn.init.xavier_uniform_(self.lstm.weight_ih_l0[rows])
-                nn.init.orthogonal_(self.lstm.weight_hh_l0[rows])
-            self.lstm.bias_ih_l0.zero_()
-            self.lstm.bias_hh_l0.zero_()
-            self.lstm.bias_ih_l0[self.width : 2 * self.width] = 1.0
+                nn.init.xavier_uniform_(self.input_weight[rows])
+                nn.init.orthogonal_(self.recurrent_weight[rows])
+            for name in ("bias_ih_l0", "bias_hh_l0"):
+                self.lstm.get_parameter(name).zero_()
+            self.lstm.get_parameter("bias_ih_l0")[self.width : 2 * self.width] = 1.0
+
+    @property
+    def input_weight(self) -> Tensor:
+        """W [4H, D]."""
+        weight = self.lstm.weight_ih_l0
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def recurrent_weight(self) -> Tensor:
+        """U [4H, H]."""
+        weight = self.lstm.weight_hh_l0
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def bias(self) -> Tensor:
+        """b [4H]; the kernel keeps it as a sum of two."""
+        first, second = self.lstm.bias_ih_l0, self.lstm.bias_hh_l0
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        return first + second
 
     def forward(
         self, x_TBD: Tensor, state: tuple[Tensor, Tensor] | None = None
@@ -56,8 +78,8 @@ class LSTMLayer(nn.Module):
         Splitting the input by channels lets the part that is known beforehand (the embeddings of
         teacher forcing) be multiplied for all steps at once; add the other parts without bias.
         """
-        weight = self.lstm.weight_ih_l0[:, start : start + x.shape[-1]]
-        return F.linear(x, weight, self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0)
+        weight = self.input_weight[:, start : start + x.shape[-1]]
+        return F.linear(x, weight, self.bias)
 
     def step_projected(
         self,
@@ -65,12 +87,12 @@ class LSTMLayer(nn.Module):
         state: tuple[Tensor, Tensor],
         rest: tuple[Tensor, int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """One step from projected input [N, 4H]; `rest` = (input, first channel) adds another part."""
+        """One step from projected input [N, 4H]; `rest` (input, its first channel) adds a part."""
         h_NH, c_NH = state
-        gates_NG = gates_NG + F.linear(h_NH, self.lstm.weight_hh_l0)
+        gates_NG = gates_NG + F.linear(h_NH, self.recurrent_weight)
         if rest is not None:
             x_ND, start = rest
-            weight = self.lstm.weight_ih_l0[:, start : start + x_ND.shape[-1]]
+            weight = self.input_weight[:, start : start + x_ND.shape[-1]]
             gates_NG = gates_NG + F.linear(x_ND, weight)
         i, f, g, o = gates_NG.chunk(4, dim=-1)
         c_NH = torch.sigmoid(f) * c_NH + torch.sigmoid(i) * torch.tanh(g)
@@ -89,9 +111,7 @@ class _Permute(torch.autograd.Function):
         return x.index_select(0, order)
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         (order,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return gradient.contiguous().index_select(0, order), None
 
@@ -109,5 +129,5 @@ def reversal(lengths_B: Tensor, time: int) -> Tensor:
 def reverse(x_TBD: Tensor, order: Tensor) -> Tensor:
     """`x_TBD` with each sentence reversed by `order` of `reversal`; reversing twice is nothing."""
     time, batch, width = x_TBD.shape
-    flat: Tensor = _Permute.apply(x_TBD.reshape(time * batch, width), order)
+    flat: Tensor = _Permute.apply(x_TBD.reshape(time * batch, width), order)  # type: ignore[no-untyped-call]
     return flat.view(time, batch, width)

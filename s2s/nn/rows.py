@@ -19,7 +19,7 @@ class TensorRows:
 
     def put(self: R, rows: Tensor, other: R) -> R:
         """Copy of self in which row `rows[i]` (int64 [M]) is row i of `other`."""
-        changed = {}
+        changed: dict[str, Value] = {}
         for name, value in self._values().items():
             new = getattr(other, name)
             if isinstance(value, Tensor):
@@ -31,7 +31,7 @@ class TensorRows:
         return replace(self, **changed)  # type: ignore[type-var]
 
     def _map(self: R, function: Callable[[Tensor], Tensor]) -> R:
-        changed = {}
+        changed: dict[str, Value] = {}
         for name, value in self._values().items():
             if isinstance(value, Tensor):
                 changed[name] = function(value)

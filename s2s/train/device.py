@@ -22,9 +22,7 @@ def choose_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise UsageError(
-            f"--device {wanted}: expected auto, cpu, cuda or cuda:N"
-        ) from None
+        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -34,9 +32,11 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """`auto` is bf16 where the hardware multiplies it natively (AVX512-BF16, AMX, a GPU of the Ampere
-    generation or later), else fp32."""
-    if wanted == "fp32" or wanted == "bf16":
+    """`auto` is bf16 where the hardware multiplies it natively, else fp32.
+
+    That is AVX512-BF16 or AMX on a CPU, the Ampere generation or a later one on a GPU.
+    """
+    if wanted in {"fp32", "bf16"}:
         return "bf16" if wanted == "bf16" else "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
@@ -55,7 +55,7 @@ def keep_freed_memory() -> None:
     """Have glibc reuse large freed blocks instead of returning them to the system.
 
     A training step allocates the same large arrays again and again; by default each is a fresh
-    mapping whose pages fault in one by one, which made 40 % of a step on a CPU. No effect elsewhere.
+    mapping whose pages fault in one by one, which made 40 % of a step. No effect elsewhere.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return

@@ -13,7 +13,7 @@ CPU_CHUNK = 64
 
 ROW_MULTIPLE = 128
 """Products over all tokens have a multiple of this many rows: the number of tokens differs from
-batch to batch, and a CPU kernel compiled for each would cost more time, and memory, than its use."""
+batch to batch, and compiling a CPU kernel for each would cost more time and memory than its use."""
 
 CUDA_CHUNK = 8192
 """On a GPU a chunk only bounds memory."""
@@ -36,8 +36,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, readout_NE: Tensor, weight_VE: Tensor, bias_V: Tensor, targets_N: Tensor,
+    def forward(  # noqa: PLR0917 (the interface of autograd)
+        ctx: Any,
+        readout_NE: Tensor,
+        weight_VE: Tensor,
+        bias_V: Tensor,
+        targets_N: Tensor,
         smoothing: float,
     ) -> tuple[Tensor, Tensor]:
         chunk = CUDA_CHUNK if readout_NE.is_cuda else CPU_CHUNK
@@ -63,7 +67,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return totals[0], totals[1]
 
     @staticmethod
-    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         readout_NE, output_EV, gradient_NV, bias_gradient_V = ctx.saved_tensors
         scale = scales[0]
         readout_gradient = torch.mm(gradient_NV, output_EV.t())[: ctx.num_tokens]
@@ -99,4 +103,7 @@ def linear_cross_entropy(
     (Szegedy et al. 2016, section 7), as `torch.nn.functional.cross_entropy` has it. Products run
     in the type of `readout_NE`, everything else in float32.
     """
-    return Loss(*_LinearCrossEntropy.apply(readout_NE, weight_VE, bias_V, targets_N, smoothing))
+    sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        readout_NE, weight_VE, bias_V, targets_N, smoothing
+    )
+    return Loss(*sums)

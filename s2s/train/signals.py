@@ -16,6 +16,7 @@ class StopRequest:
         self.signal_number: int | None = None
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
+        """Remember the signal; the second one interrupts at once."""
         if self.signal_number is not None:  # asked twice: do not insist on saving
             raise KeyboardInterrupt
         self.signal_number = signal_number

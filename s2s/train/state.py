@@ -14,6 +14,7 @@ from torch import Tensor
 
 from s2s.errors import RunError
 from s2s.nn.model import Seq2Seq
+from s2s.nn.weights import load_weights
 from s2s.recipe import Train
 
 
@@ -117,9 +118,10 @@ class TrainingState:
         self.position = Position.from_json(meta)
         saved_as = "parameter/" if self.average is not None else ""
         source = training if self.average is not None else weights
-        load_weights(self.parameters, {n: source.get(saved_as + n) for n in self.parameters})
+        found = {name: source.get(saved_as + name) for name in self.parameters}
+        load_weights(self.parameters, found, "training state")
         if self.average is not None:
-            load_weights(self.average, weights)
+            load_weights(self.average, weights, "weights")
         for name, parameter in self.parameters.items():
             if f"exp_avg/{name}" in training:
                 self.optimizer.state[parameter] = {
@@ -128,22 +130,6 @@ class TrainingState:
                     "exp_avg": training[f"exp_avg/{name}"].to(parameter.device),
                     "exp_avg_sq": training[f"exp_avg_sq/{name}"].to(parameter.device),
                 }
-
-
-def load_weights(into: Mapping[str, Tensor], weights: Mapping[str, Tensor | None]) -> None:
-    """Copy `weights` over tensors of the same names and shapes. Raises RunError if they differ."""
-    for name in sorted(into.keys() | weights.keys()):
-        found = weights.get(name)
-        if name not in into:
-            raise RunError(f"weights: unexpected '{name}'; they belong to another model or version")
-        if found is None:
-            raise RunError(f"weights: '{name}' is missing; they belong to another model or version")
-        if found.shape != into[name].shape:
-            expected, got = list(into[name].shape), list(found.shape)
-            raise RunError(f"weights: '{name}' should be {expected}, found {got}: another model")
-    with torch.no_grad():
-        for name, tensor in into.items():
-            tensor.copy_(weights[name])  # type: ignore[arg-type]
 
 
 def _optimizer(parameters: list[torch.nn.Parameter], recipe: Train) -> torch.optim.Optimizer:

@@ -38,7 +38,9 @@ class Update:
 
 
 def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[Loss, Tensor]:
-    """Loss summed over the batch's target tokens, and their readouts [N, E]; `batch` is on the host.
+    """Loss summed over the batch's target tokens, and their readouts [N, E].
+
+    `batch` is on the host; what follows happens where the model is.
 
     Positions of padding are left out before the output layer, which is where most time goes.
     """
@@ -70,7 +72,10 @@ class Updater:
         self.total_updates = total_updates
 
     def __call__(self, batches: Sequence[Batch]) -> Update:
-        """Accumulate the gradients of `batches` and step; the loss is averaged over all their tokens."""
+        """Accumulate the gradients of `batches` and step.
+
+        The loss is averaged over all their tokens, not over batches.
+        """
         state, position = self.state, self.state.position
         position.update += 1
         torch.manual_seed((self.seed << 32) + position.update)

@@ -45,9 +45,7 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int) -> float:
 
     Pairs and batches are always in the same order, so equal weights give equal figures.
     """
-    plan = batch_plan(
-        (corpus.source_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0
-    )
+    plan = batch_plan((corpus.source_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0)
     total, tokens = [], 0
     for pairs in plan:
         batch = collate(corpus, pairs)
@@ -65,9 +63,7 @@ def validate(model: Seq2Seq, corpus: Corpus, target: Tokenizer, recipe: Recipe) 
     offsets, values = corpus.source_offsets, corpus.source_values
     sources = [values[offsets[i] : offsets[i + 1]].tolist() for i in range(len(corpus))]
     limits = recipe.search
-    settings = GreedySearch(
-        kind="greedy", max_ratio=limits.max_ratio, max_offset=limits.max_offset
-    )
+    settings = GreedySearch(kind="greedy", max_ratio=limits.max_ratio, max_offset=limits.max_offset)
     device = str(model.output.bias.device)
     found = search(model, sources, settings, device)
     hypotheses = target.decode([hypotheses[0].tokens for hypotheses in found])
