@@ -4,7 +4,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,24 +25,15 @@ from .options import (
     note,
 )
 
+if TYPE_CHECKING:
+    from s2s.evaluation import Evaluation
+
 EPILOG = examples(
     "s2s bleu",
     "s2s bleu --split validation --search greedy --json",
     "s2s bleu reference.en < output.en",
     "s2s bleu reference1.en reference2.en --confidence < output.en",
 )
-
-
-class Result(Protocol):
-    """Scores, as the pipeline gives them."""
-
-    def lines(self) -> list[str]:
-        """For people: a line for each score, with its signature."""
-        ...
-
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        ...
 
 
 class Split(StrEnum):
@@ -99,7 +90,7 @@ def bleu(
     translations are read from stdin. The figures are sacrebleu's own, printed with
     the signatures that make them comparable.
     """
-    result: Result
+    result: "Evaluation"
     if references:
         given = {"--run": run, "--search": search, "--beam": beam}
         _refuse([name for name, value in given.items() if value is not None])
@@ -134,7 +125,8 @@ def bleu(
     _print(result, as_json)
 
 
-def _print(result: Result, as_json: bool) -> None:
+def _print(result: "Evaluation", as_json: bool) -> None:
+    note(result.what if result.saved is None else f"{result.what}; saved as {result.saved}")
     if as_json:
         typer.echo(json.dumps(result.as_json(), ensure_ascii=False))
         return
