@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from s2s.data.prepare import is_prepared
+from s2s.data.prepare import is_data_missing, is_prepared
 from s2s.data.prepare import prepare as prepare_data
 from s2s.errors import UsageError
 from s2s.progress import progress
@@ -47,7 +47,8 @@ def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> Prepar
 
 
 def _prepare(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
-    if run.checkpoints().last is not None and (force or not is_prepared(recipe, run.folder)):
+    is_same = is_prepared(recipe, run.folder) or is_data_missing(recipe, run.folder)
+    if run.checkpoints().last is not None and (force or not is_same):
         reason = "would be made anew" if force else "has changed since"
         raise UsageError(
             f"{run.folder}: trained on data that {reason}; --set name=NEW starts a new run, "
@@ -99,14 +100,14 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
         run=run,
         train=corpus,
         validation=open_corpus(run.folder, "validation") if has_validation else None,
-        target=tokenizers.target,
+        tokenizers=tokenizers,
         precision=choose_precision(recipe.train.precision, chosen),
     )
     run.write_environment(str(chosen), recipe.seed)
     with reporter or default_reporter() as listening:
         trainer = Trainer(setting, state, listening)
-        listening.note(_opening(run, state, setting.precision, chosen))
         if state.position.ended is None:
+            listening.note(_opening(run, state, setting.precision, chosen))
             trainer.run()
         listening.note(_closing(run, state.position))
     return state.position

@@ -71,6 +71,17 @@ def is_prepared(recipe: Recipe, folder: Path) -> bool:
     return _finished(folder, splits, _fingerprints(recipe, splits)) is not None
 
 
+def is_data_missing(recipe: Recipe, folder: Path) -> bool:
+    """Whether only `folder/data` is gone: made again, it will be what it was.
+
+    Raises DataError where a source is missing.
+    """
+    if (folder / "data").exists():
+        return False
+    prints = _fingerprints(recipe, _open_splits(recipe))
+    return _read_print(folder / "tokenizer") == prints["tokenizer"]
+
+
 def open_corpus(folder: Path, split: SplitName) -> Corpus:
     """A split that `prepare` has written. Raises RunError if it is not there or damaged."""
     return Corpus.open(folder / "data" / f"{split}.arrow")

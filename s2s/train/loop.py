@@ -1,6 +1,19 @@
-"""The training loop: epochs of updates, validation, checkpoints; stops and resumes anywhere."""
+"""The training loop: epochs of updates, validation, checkpoints; stops and resumes anywhere.
+
+Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and seconds so far:
+
+    start         what trains where: versions, device, precision, parameters, updates to come
+    update        averages over the updates since the last such event
+    validation    loss and scores, and whether they are the best so far
+    interrupted   a signal came; saved
+    diverged      the loss is not finite, or worse than guessing; not saved
+    end           why training is over
+
+A `start` with `is_resumed` goes on from its update: what events after that update say was lost.
+"""
 
 import math
+import platform
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -9,17 +22,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import s2s
 from s2s.data.batches import BatchPlan, batch_plan, collate
 from s2s.data.store import Corpus
 from s2s.errors import Interrupted, TrainingError
-from s2s.recipe import PlateauSchedule, Recipe
+from s2s.recipe import PlateauSchedule, Recipe, Train
 from s2s.run import Run
 from s2s.run_checkpoints import TrainingState as SavedState
-from s2s.text.tokenizer import Tokenizer
+from s2s.text.tokenizer import TokenizerPair
 from s2s.train.device import Precision
 from s2s.train.report import Reporter, Window
 from s2s.train.signals import StopRequest, stop_request
-from s2s.train.state import TrainingState
+from s2s.train.state import Position, TrainingState
 from s2s.train.update import Update, Updater
 from s2s.train.validation import validate
 
@@ -39,7 +53,7 @@ class Setting:
     run: Run
     train: Corpus
     validation: Corpus | None
-    target: Tokenizer
+    tokenizers: TokenizerPair
     precision: Precision
 
 
@@ -54,7 +68,9 @@ class Trainer:
         self.plan = self._plan(state.position.epoch)
         self.total_updates = self._total_updates()
         self.updater = Updater(state, setting.recipe.seed, setting.precision, self.total_updates)
-        self.window = _Sums(state.model.output.bias.device)
+        self.device = state.model.output.bias.device
+        self.window = _Sums(self.device)
+        state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
         self.saved_at = self.clock = time.monotonic()
 
@@ -66,6 +82,7 @@ class Trainer:
         """
         position = self.state.position
         with stop_request() as stop:
+            self._event("start", is_resumed=position.update > 0, **self._what())
             self.reporter.begin(position, self.total_updates)
             while position.ended is None:
                 self._update()
@@ -87,17 +104,14 @@ class Trainer:
             raise self._diverged(math.nan)
         self.window.add(update)
         if position.update % LOG_EVERY == 0:
-            self._log(update)
+            self._log()
 
     def _after_update(self, stop: StopRequest) -> None:
         position = self.state.position
         epoch_ended = position.batch >= len(self.plan)
         if epoch_ended:
             position.epoch, position.batch = position.epoch + 1, 0
-        if position.epoch >= self.recipe.epochs:
-            position.ended = "all epochs are done"
-        elif position.update >= (self.recipe.max_updates or math.inf):
-            position.ended = "all updates are done"
+        position.ended = end_reason(position, self.recipe)
         every = self.recipe.validate_every
         if position.ended or (position.update % every == 0 if every else epoch_ended):
             self._validate()
@@ -116,12 +130,13 @@ class Trainer:
 
     def _validate(self) -> None:
         """Validate, remember the best, decide about stopping early, and save."""
+        self._log()
         position, corpus = self.state.position, self.setting.validation
         if corpus is None:
             self._save(is_best=True)
             return
         with self.state.averaged() as model:
-            found = validate(model, corpus, self.setting.target, self.setting.recipe)
+            found = validate(model, corpus, self.setting.tokenizers, self.setting.recipe)
         figure = found.figure(self.recipe.best)
         is_best = position.best_score is None or figure > position.best_score
         if is_best:
@@ -138,14 +153,14 @@ class Trainer:
         position.stale += 1
         if isinstance(schedule, PlateauSchedule) and position.stale % schedule.patience == 0:
             position.plateaus += 1
-        if self.recipe.patience is not None and position.stale >= self.recipe.patience:
-            position.ended = f"no improvement in {position.stale} validations"
+        position.ended = end_reason(position, self.recipe)
 
     def _save(self, *, is_best: bool = False, score: float | None = None) -> None:
         """Write a checkpoint, unless this very update has one."""
         state, position = self.state, self.state.position
         if position.update == self.saved_update:
             return
+        self._log()
         if not all(bool(torch.isfinite(w).all()) for w in state.parameters.values()):
             raise self._diverged(math.nan)
         self._tick()
@@ -154,9 +169,16 @@ class Trainer:
             position.update, state.weights(), saved, score=score, is_best=is_best
         )
         self.saved_update, self.saved_at = position.update, time.monotonic()
+        self.window.restart()
 
-    def _log(self, last: Update) -> None:
-        window = self.window.read(last)
+    def _log(self) -> None:
+        """Report the updates since the last report, if there are any, and check their loss.
+
+        What is about to be saved is checked too, lest a diverged model replace the last good one.
+        """
+        if not self.window.updates:
+            return
+        window = self.window.read()
         vocabulary = self.state.model.target_vocabulary
         # Guessing blindly costs log V a token; worse than that for a while is no training.
         if not window.smoothed < 1.5 * math.log(vocabulary) + 1.0:
@@ -173,6 +195,21 @@ class Trainer:
             f"{run.folder}: update {position.update}: training diverged (loss {loss:.3g}); {kept}; "
             "try a lower train.optimizer.learning_rate, more warmup or a smaller train.clip_norm"
         )
+
+    def _what(self) -> dict[str, Any]:
+        """What trains, and where."""
+        return {
+            "total_updates": self.total_updates,
+            "parameters": sum(p.numel() for p in self.state.parameters.values()),
+            "precision": self.setting.precision,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": {
+                "s2s": s2s.__version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+        }
 
     def _event(self, kind: str, **values: Any) -> None:
         position = self.state.position
@@ -206,16 +243,33 @@ class Trainer:
         return min(total, self.recipe.max_updates or total)
 
 
+def end_reason(position: Position, recipe: Train) -> str | None:
+    """Why training is over, None while it is not.
+
+    Asked anew when a run is resumed: where its recipe has been given more epochs, updates or
+    patience, a finished training goes on.
+    """
+    if position.epoch >= recipe.epochs:
+        return "all epochs are done"
+    if recipe.max_updates is not None and position.update >= recipe.max_updates:
+        return "all updates are done"
+    if recipe.patience is not None and position.stale >= recipe.patience:
+        return f"no improvement in {position.stale} validations"
+    return None
+
+
 class _Sums:
     """Sums over a window of updates, kept on the device until they are read."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._reset()
+        self.restart()
 
-    def _reset(self) -> None:
+    def restart(self) -> None:
+        """Begin a window now."""
         self.values: Tensor = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.tokens = self.updates = 0
+        self.learning_rate = 0.0
         self.began = time.monotonic()
 
     def add(self, update: Update) -> None:
@@ -224,19 +278,20 @@ class _Sums:
         self.values += torch.stack([part.double() for part in parts])
         self.tokens += update.tokens
         self.updates += 1
+        self.learning_rate = update.learning_rate
 
-    def read(self, last: Update) -> Window:
+    def read(self) -> Window:
         """Averages of the window, which is over then."""
         smoothed, nll, norm, deviation = self.values.tolist()
         window = Window(
             smoothed=smoothed / self.tokens,
             nll=nll / self.tokens,
             gradient_norm=norm / self.updates,
-            learning_rate=last.learning_rate,
+            learning_rate=self.learning_rate,
             tokens_per_second=self.tokens / (time.monotonic() - self.began),
             readout_deviation=deviation / self.updates,
         )
-        self._reset()
+        self.restart()
         return window
 
 

@@ -59,7 +59,8 @@ def validation_line(position: Position, validation: Validation, is_best: bool) -
     """One line about a validation."""
     scores = "  ".join(f"{s.name} {s.value:.2f}" for s in validation.scores.figures)
     best = "  *best*" if is_best else ""
-    where = f"epoch {position.epoch}  update {position.update}  {position.seconds / 60:.1f} min"
+    minutes = position.seconds / 60
+    where = f"epoch {position.current_epoch}  update {position.update}  {minutes:.1f} min"
     return f"{where}  validation loss {validation.nll:.3f}  {scores}{best}"
 
 
@@ -92,9 +93,10 @@ class PlainReporter:
         if now - self.spoken < PLAIN_SECONDS:
             return
         self.spoken = now
-        left = (self.total_updates - position.update) * position.seconds / position.update
+        # Epochs differ by a few batches, so that the total is one within a few updates.
+        left = max(0, self.total_updates - position.update) * position.seconds / position.update
         self.note(
-            f"epoch {position.epoch + 1}  update {position.update}/{self.total_updates}  "
+            f"epoch {position.current_epoch}  update {position.update}/{self.total_updates}  "
             f"loss {window.nll:.3f}  {window.tokens_per_second:,.0f} tokens/s  "
             f"lr {window.learning_rate:.2g}  {left / 60:.0f} min left"
         )
@@ -142,7 +144,7 @@ class LiveReporter:
             "train",
             total=total_updates,
             completed=position.update,
-            epoch=position.epoch + 1,
+            epoch=position.current_epoch,
             loss="-",
             speed="-",
             rate="-",
@@ -154,7 +156,7 @@ class LiveReporter:
         self.progress.update(
             self.task,
             completed=position.update,
-            epoch=position.epoch + 1,
+            epoch=position.current_epoch,
             loss=f"{window.nll:.3f}",
             speed=f"{window.tokens_per_second:,.0f}",
             rate=f"{window.learning_rate:.2g}",

@@ -43,6 +43,11 @@ class Position:
     ended: str | None = None
     """Why training is over; None while it is not."""
 
+    @property
+    def current_epoch(self) -> int:
+        """The epoch of the last update, counted from 1."""
+        return self.epoch + (self.batch > 0 or self.epoch == 0)
+
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Position":
         """The position of a checkpoint. Raises RunError if it is not one."""

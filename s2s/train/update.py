@@ -58,6 +58,15 @@ def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[Loss, Te
     return loss, readout_NE
 
 
+def update_seed(seed: int, update: int) -> int:
+    """Seed of what is random in an update, another one for every (seed, update) in practice.
+
+    Generators on a CPU look at the lowest 32 bits alone, so both numbers have to reach these. A
+    multiple of 2^32 over the golden ratio lies far from its neighbours (Knuth, TAOCP 3, 6.4).
+    """
+    return ((seed - 1) * 0x9E3779B1 + update) % 2**32
+
+
 class Updater:
     """Makes updates; everything random in update n is a function of (seed, n)."""
 
@@ -78,7 +87,7 @@ class Updater:
         """
         state, position = self.state, self.state.position
         position.update += 1
-        torch.manual_seed((self.seed << 32) + position.update)
+        torch.manual_seed(update_seed(self.seed, position.update))
         tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
         smoothed, nll, deviation = [], [], []
         for batch in batches:

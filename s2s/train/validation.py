@@ -11,9 +11,9 @@ from s2s.data.store import Corpus
 from s2s.metrics import Scores, score
 from s2s.nn.model import Seq2Seq
 from s2s.recipe import GreedySearch, Recipe
-from s2s.search import search
-from s2s.text.tokenizer import Tokenizer
+from s2s.text.tokenizer import TokenizerPair
 from s2s.train.update import batch_loss
+from s2s.translate import LineTranslator
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,25 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int) -> float:
     return float(torch.stack(total).sum()) / tokens
 
 
-def validate(model: Seq2Seq, corpus: Corpus, target: Tokenizer, recipe: Recipe) -> Validation:
+def validate(
+    model: Seq2Seq, corpus: Corpus, tokenizers: TokenizerPair, recipe: Recipe
+) -> Validation:
     """Loss and scores of `model`, which is in evaluation mode.
 
     Search is greedy: several times faster than a beam, and checkpoints rank alike.
     """
     nll = validation_loss(model, corpus, recipe.train.batch_tokens)
-    offsets, values = corpus.source_offsets, corpus.source_values
-    sources = [values[offsets[i] : offsets[i + 1]].tolist() for i in range(len(corpus))]
+    sources, references = corpus.source_texts, corpus.target_texts
+    assert sources is not None and references is not None, "only train comes without texts"
     limits = recipe.search
     settings = GreedySearch(kind="greedy", max_ratio=limits.max_ratio, max_offset=limits.max_offset)
-    device = str(model.output.bias.device)
-    found = search(model, sources, settings, device)
-    hypotheses = target.decode([hypotheses[0].tokens for hypotheses in found])
-    references = corpus.target_texts
-    assert references is not None, "prepared splits other than train keep their texts"
-    return Validation(nll, score(recipe.metrics, hypotheses, [references]))
+    translator = LineTranslator(
+        scorer=model,
+        source=tokenizers.source,
+        target=tokenizers.target,
+        search=settings,
+        device=str(model.output.bias.device),
+        longest=recipe.data.filters.max_length,
+        report=lambda text: None,  # the same lines at every validation
+    )
+    return Validation(nll, score(recipe.metrics, translator(sources), [references]))
