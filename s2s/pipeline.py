@@ -47,8 +47,8 @@ def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> Prepar
 
 
 def _prepare(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
-    is_same = is_prepared(recipe, run.folder) or is_data_missing(recipe, run.folder)
-    if run.checkpoints().last is not None and (force or not is_same):
+    has_begun = run.checkpoints().last is not None
+    if has_begun and (force or not _keeps_data(run, recipe)):
         reason = "would be made anew" if force else "has changed since"
         raise UsageError(
             f"{run.folder}: trained on data that {reason}; --set name=NEW starts a new run, "
@@ -56,6 +56,11 @@ def _prepare(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
         )
     with progress() as callback:
         return prepare_data(recipe, run.folder, force=force, progress=callback)
+
+
+def _keeps_data(run: Run, recipe: Recipe) -> bool:
+    """Whether preparing would leave the run with the data it was trained on."""
+    return is_prepared(recipe, run.folder) or is_data_missing(recipe, run.folder)
 
 
 def train(

@@ -181,6 +181,7 @@ def last_update(run: Run) -> int:
     return run.checkpoints().last or 0
 
 
+@pytest.mark.slow
 def test_the_command_survives_signals_and_power_cuts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
