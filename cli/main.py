@@ -9,8 +9,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import s2s
-from s2s.errors import S2sError
+from s2s.errors import Interrupted, S2sError
 
+from .attention import EPILOG as ATTENTION_EPILOG
+from .attention import attention
 from .bleu import EPILOG as BLEU_EPILOG
 from .bleu import bleu
 from .check import EPILOG as CHECK_EPILOG
@@ -57,6 +59,7 @@ app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=TRANSLATE_EPILOG)(translate)
 app.command(epilog=BLEU_EPILOG)(bleu)
+app.command(epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=CHECK_EPILOG)(check)
 app.add_typer(recipes, name="recipes")
 
@@ -109,6 +112,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _report(error: Exception) -> int:
     """Print an error for the user; the exit status that goes with it."""
+    if isinstance(error, Interrupted):  # as asked for
+        note(str(error))
+        return error.exit_status
     if isinstance(error, S2sError):
         for line in str(error).splitlines():
             note(f"error: {line}")

@@ -22,6 +22,7 @@ LAYERS = {
     "s2s.run": 4,
     "s2s.tasks": 4,
     "s2s.translate": 4,
+    "s2s.attention": 5,
     "s2s.evaluation": 5,
     "s2s.train": 5,
     "s2s.pipeline": 6,

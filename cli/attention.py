@@ -1,0 +1,136 @@
+"""`s2s attention`: what the model looked at while it translated."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    RUNS,
+    BatchSize,
+    Beam,
+    Checkpoint,
+    Device,
+    LengthPenalty,
+    RunName,
+    Runs,
+    SearchChoice,
+    choose_checkpoint,
+    choose_run,
+    choose_search,
+    examples,
+    note,
+)
+
+if TYPE_CHECKING:
+    from s2s.attention import AttentionMap
+
+EPILOG = examples(
+    "echo 'Ein Hund schläft.' | s2s attention",
+    "s2s attention --input test.de --html attention.html",
+    "s2s attention --alignments < test.de > test.align",
+    "s2s attention --input test.de --png pictures --npz attention.npz",
+)
+
+
+def attention(
+    *,
+    run: RunName = None,
+    runs: Runs = RUNS,
+    source: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One page for all lines; for any script.")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A picture for each line (s2s[plots]).")
+    ] = None,
+    npz: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The weights and tokens, for numpy.")
+    ] = None,
+    alignments: Annotated[
+        bool,
+        typer.Option("--alignments", help="Print links of words, source-target, from 0, per line."),
+    ] = False,
+    font: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A font for --png; repeatable, the first is preferred."),
+    ] = None,
+    checkpoint: Checkpoint = "best",
+    search: SearchChoice = None,
+    beam: Beam = None,
+    length_penalty: LengthPenalty = None,
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+) -> None:
+    """Show what the model looked at while it translated.
+
+    Lines are read from stdin; a heat map of each is drawn in the terminal, unless files or
+    alignments are asked for. Attention is no alignment: what a token was predicted with need not
+    be what it is a translation of.
+    """
+    from s2s.attention_files import MapFiles
+
+    files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()))
+    chosen = choose_run(run, runs)
+    settings = choose_search(chosen, search, beam, length_penalty)
+    which = choose_checkpoint(checkpoint)
+    from s2s import pipeline
+    from s2s.attention import map_stream
+
+    translator = pipeline.load_translator(chosen, search=settings, device=device, checkpoint=which)
+    kept = []
+    drawer = None if alignments or not files.is_empty else _Drawer()
+    with _opened(source) as lines:
+        window = 1 if source is None and sys.stdin.isatty() else batch_size
+        for found in map_stream(translator, lines, window):
+            if alignments:
+                typer.echo(found.alignments())
+            if drawer is not None:
+                drawer.draw(found)
+            if not files.is_empty:
+                kept.append(found)
+    files.write(kept, f"Attention of {chosen.folder.name}", note)
+
+
+class _Drawer:
+    """Draws maps on stdout, one below the other, as wide as the terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(highlight=False)
+        self.is_coloured = self.console.color_system in ("256", "truecolor")
+        self.number = 0
+
+    def draw(self, found: "AttentionMap") -> None:
+        """Number, source, translation and heat map of the next line."""
+        from s2s.attention_terminal import legend, render
+        from s2s.attention_tokens import visible_line
+
+        self.number += 1
+        if self.number == 1:
+            self.console.print(legend(coloured=self.is_coloured), soft_wrap=True)
+        if not found.source:
+            self.console.print(f"\n{self.number}: (an empty line)")
+            return
+        texts = f"{visible_line(found.source_text)} → {visible_line(found.target_text)}"
+        self.console.print(f"\n{self.number}: {texts}\n", markup=False, soft_wrap=True)
+        picture = render(found, self.console.width, coloured=self.is_coloured)
+        self.console.print(picture, soft_wrap=True)
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[Iterable[str]]:
+    """The lines of a file, else of stdin; raises `DataError`."""
+    from s2s.text.lines import decode_lines, open_bytes
+
+    if path is None:
+        yield decode_lines(sys.stdin.buffer, "<stdin>")
+        return
+    with open_bytes(path) as stream:
+        yield decode_lines(stream, str(path))

@@ -1,0 +1,147 @@
+"""What a model looked at while it translated: for every line a matrix of weights with its tokens.
+
+Dimension letters: T predictions, S source tokens, W source words.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.attention_words import align_words, source_owners, target_owners
+from s2s.errors import UsageError
+from s2s.search import Hypothesis, search
+from s2s.text.special import EOS, SPECIAL_PIECES
+from s2s.translate import WHOLE, LineTranslator, split_line
+
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttentionMap:
+    """One line, its translation and the weights between their tokens.
+
+    A line that was translated in pieces has its pieces' matrices along the diagonal, and the
+    `</s>` of each.
+    """
+
+    source_text: str
+    target_text: str
+    source: tuple[str, ...]
+    """Source tokens, `</s>` included, as the tokenizer writes them."""
+    target: tuple[str, ...]
+    """Predicted tokens, `</s>` included where the model ended by itself."""
+    weights: Weights
+    """[T, S]; row t are the weights that token t was predicted with, and sums to one."""
+    source_owners: tuple[int, ...]
+    """The word of `source_text.split()` each source token is a part of; -1 for `</s>`."""
+    target_owners: tuple[int, ...]
+    """The same for the target."""
+
+    def alignments(self) -> str:
+        """Links of words as `0-0 1-2`: source word, hyphen, target word; see `align_words`."""
+        links = align_words(self.weights, self.source_owners, self.target_owners)
+        return " ".join(f"{source}-{target}" for source, target in links)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A line, or a part of a line that is too long, as it is translated."""
+
+    line: int
+    ids: list[int]
+    owners: list[int]
+
+
+def attention_maps(translator: LineTranslator, lines: Sequence[str]) -> list[AttentionMap]:
+    """Translate lines and keep the attention of the best hypothesis of each, in their order.
+
+    A line of white space alone has an empty matrix. Raises UsageError for a model without
+    attention.
+    """
+    pieces = _pieces(translator, lines)
+    sources = [piece.ids for piece in pieces]
+    found = search(
+        translator.scorer, sources, translator.search, translator.device, want_attention=True
+    )
+    parts: list[list[AttentionMap]] = [[] for _ in lines]
+    for piece, hypotheses in zip(pieces, found, strict=True):
+        parts[piece.line].append(_map(translator, piece, hypotheses[0]))
+    return [_join(line, maps) for line, maps in zip(lines, parts, strict=True)]
+
+
+def map_stream(
+    translator: LineTranslator, lines: Iterable[str], window: int
+) -> Iterator[AttentionMap]:
+    """The maps of lines, which are read and searched `window` at a time."""
+    reader = iter(lines)
+    while chosen := list(islice(reader, window)):
+        yield from attention_maps(translator, chosen)
+
+
+def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
+    """What is searched: cut as `LineTranslator` cuts, so that the output is the same."""
+    tokenizer = translator.source
+    pieces = []
+    for number, (line, ids) in enumerate(zip(lines, tokenizer.encode(lines), strict=True)):
+        if not line.strip():
+            continue
+        if len(ids) <= WHOLE * translator.longest:
+            pieces.append(_Piece(number, ids, source_owners(tokenizer, line, ids)))
+            continue
+        translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
+        end = 0
+        for text in split_line(line, translator.longest, lambda t: len(tokenizer.encode([t])[0])):
+            start = line.index(text, end)
+            end = start + len(text)
+            # A cut within a word: its rest is of the same word.
+            first = len(line[:start].split()) - (start > 0 and not line[start - 1].isspace())
+            part = tokenizer.encode([text])[0]
+            owners = [first + owner for owner in source_owners(tokenizer, text, part)]
+            pieces.append(_Piece(number, part, owners))
+    return pieces
+
+
+def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> AttentionMap:
+    is_empty = not piece.ids
+    source = () if is_empty else (*translator.source.pieces(piece.ids), SPECIAL_PIECES[EOS])
+    ends = (SPECIAL_PIECES[EOS],) if found.finished and not is_empty else ()
+    target = (*translator.target.pieces(found.tokens), *ends)
+    weights = found.attention
+    if weights is None:
+        if target:
+            raise UsageError("this model has no attention (model.attention.kind: none)")
+        weights = np.zeros((0, len(source)), dtype=np.float32)
+    return AttentionMap(
+        source_text="",
+        target_text=translator.target.decode([found.tokens])[0].replace("\n", " "),
+        source=source,
+        target=target,
+        weights=weights,
+        source_owners=(*piece.owners, *([-1] if source else [])),
+        target_owners=(*target_owners(translator.target, found.tokens), *(-1 for _ in ends)),
+    )
+
+
+def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
+    """The map of a line out of those of its pieces; words are counted through."""
+    size = (sum(len(m.target) for m in maps), sum(len(m.source) for m in maps))
+    weights = np.zeros(size, dtype=np.float32)
+    target_owners: list[int] = []
+    row = column = num_words = 0
+    for m in maps:
+        weights[row : row + len(m.target), column : column + len(m.source)] = m.weights
+        row, column = row + len(m.target), column + len(m.source)
+        target_owners += [owner if owner < 0 else owner + num_words for owner in m.target_owners]
+        num_words += len(m.target_text.split())
+    return AttentionMap(
+        source_text=line,
+        target_text=" ".join(m.target_text for m in maps if m.target_text),
+        source=tuple(token for m in maps for token in m.source),
+        target=tuple(token for m in maps for token in m.target),
+        weights=weights,
+        source_owners=tuple(owner for m in maps for owner in m.source_owners),
+        target_owners=tuple(target_owners),
+    )
