@@ -252,7 +252,7 @@ def test_translate_takes_the_newest_run_and_says_so(capfd, pipeline: Recorder) -
     (name, _, passed) = pipeline.calls[0]
     assert (name, passed["run"], passed["checkpoint"]) == ("translate", Run(Path("runs/toy")), 3)
     assert passed["search"] == BeamSearch(kind="beam", width=7)
-    assert (passed["batch_size"], passed["device"]) == (64, "auto")
+    assert (passed["batch_size"], passed["device"]) == (1024, "auto")
     assert call(capfd, "translate", "--run", "toy", "--input", "in") == (0, "", "")
 
 

@@ -4,6 +4,7 @@ Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and
 
     start         what trains where: versions, device, precision, parameters, updates to come
     update        averages over the updates since the last such event
+    gradients     norms by part of the model, every 50 updates: a part without any does not learn
     validation    loss and scores, and whether they are the best so far
     interrupted   a signal came; saved
     diverged      the loss is not finite, or worse than guessing; not saved
@@ -97,13 +98,16 @@ class Trainer:
                 position.batch, min(position.batch + self.recipe.accumulate, len(self.plan))
             )
         ]
-        update = self.updater([collate(self.setting.train, g, TIME_MULTIPLE) for g in group])
+        batches = [collate(self.setting.train, pairs, TIME_MULTIPLE) for pairs in group]
+        update = self.updater(batches, watch=(position.update + 1) % LOG_EVERY == 0)
         position.batch += len(group)
         self._tick()
         if update.gradient_norm.device.type == "cpu" and not bool(update.gradient_norm.isfinite()):
             raise self._diverged(math.nan)
         self.window.add(update)
-        if position.update % LOG_EVERY == 0:
+        if update.part_norms is not None:
+            norms = {part: float(norm) for part, norm in update.part_norms.items()}
+            self._event("gradients", norms=norms)
             self._log()
 
     def _after_update(self, stop: StopRequest) -> None:

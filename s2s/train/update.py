@@ -3,11 +3,12 @@
 Dimension letters: B sentences, T target time, N target tokens, E readout width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from s2s.data.batch import Batch
 from s2s.nn.model import Seq2Seq
@@ -35,6 +36,8 @@ class Update:
     """Standard deviation of the readout; near 1 means a saturated tanh, through which nothing is
     learned."""
     learning_rate: float
+    part_norms: dict[str, Tensor] | None
+    """Gradient norm of each part of the model, where it was asked for."""
 
 
 def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[Loss, Tensor]:
@@ -80,10 +83,11 @@ class Updater:
         self.precision = precision
         self.total_updates = total_updates
 
-    def __call__(self, batches: Sequence[Batch]) -> Update:
+    def __call__(self, batches: Sequence[Batch], *, watch: bool = False) -> Update:
         """Accumulate the gradients of `batches` and step.
 
-        The loss is averaged over all their tokens, not over batches.
+        The loss is averaged over all their tokens, not over batches. `watch` asks for the gradient
+        norms of the model's parts.
         """
         state, position = self.state, self.state.position
         position.update += 1
@@ -97,6 +101,7 @@ class Updater:
             smoothed.append(loss.smoothed.detach())
             nll.append(loss.nll)
             deviation.append(readout_NE.detach().float().std())
+        part_norms = _part_norms(state.parameters) if watch else None
         norm = self._step()
         position.tokens += tokens
         state.update_average()
@@ -107,6 +112,7 @@ class Updater:
             norm,
             torch.stack(deviation).mean(),
             self.learning_rate(),
+            part_norms,
         )
 
     def learning_rate(self) -> float:
@@ -129,3 +135,15 @@ class Updater:
             self.state.optimizer.step()
         self.state.optimizer.zero_grad(set_to_none=True)
         return norm
+
+
+def _part_norms(parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:
+    """Gradient norm of each layer or module: a part that gets none is not learning."""
+    parts: dict[str, list[Tensor]] = {}
+    for name, parameter in parameters.items():
+        if parameter.grad is not None:
+            names = name.split(".")
+            depth = 3 if len(names) > 3 and names[2].isdecimal() else 2
+            part = ".".join(names[: min(depth, len(names) - 1)])
+            parts.setdefault(part, []).append(parameter.grad)
+    return {part: torch.nn.utils.get_total_norm(grads) for part, grads in parts.items()}

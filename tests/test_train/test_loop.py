@@ -40,7 +40,8 @@ def events(run: Run, kind: str | None = None) -> list[dict[str, Any]]:
 def test_every_event_is_in_the_log(recipe: Recipe, tmp_path: Path) -> None:
     run, position, listener = train(with_train(recipe, validate_every=25), tmp_path)
     log = events(run)
-    assert [e["event"] for e in log if e["event"] != "update"] == (
+    regular = ("update", "gradients")
+    assert [e["event"] for e in log if e["event"] not in regular] == (
         ["start", *["validation"] * (position.update // 25 + 1), "end"]
     )
     for event in log:
@@ -322,3 +323,12 @@ def test_warm_up_is_part_of_what_is_logged(recipe: Recipe, tmp_path: Path) -> No
     run, _, _ = train(warm, tmp_path)
     rates = [event["learning_rate"] for event in events(run, "update")]
     assert rates == pytest.approx([2.5e-3, 5e-3, 5e-3])
+
+
+def test_gradients_of_every_part_are_watched(recipe: Recipe, tmp_path: Path) -> None:
+    run, _, _ = train(recipe, tmp_path)
+    found = [event["norms"] for event in events(run, "gradients")]
+    assert found
+    for norms in found:
+        assert {"encoder.forward_layers.0", "decoder.layers.0", "decoder.readout"} <= norms.keys()
+        assert all(norm > 0 for norm in norms.values())

@@ -209,7 +209,7 @@ def test_the_command_survives_signals_and_power_cuts(
     stopped = last_update(first.run)
     assert status == 130
     assert said.splitlines()[-1] == (
-        f"s2s: error: runs/toy: saved at update {stopped}; the same command goes on from there"
+        f"s2s: runs/toy: saved at update {stopped}; the same command goes on from there"
     )
     assert "Traceback" not in said
 
