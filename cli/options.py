@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from s2s.recipe import Search
     from s2s.run import Run
     from s2s.run_checkpoints import Which
+    from s2s.search import Choices
 
 
 class SearchKind(StrEnum):
@@ -17,6 +19,7 @@ class SearchKind(StrEnum):
 
     GREEDY = "greedy"
     BEAM = "beam"
+    SAMPLE = "sample"
 
 
 RecipePath = Annotated[
@@ -91,9 +94,14 @@ def choose_checkpoint(text: str) -> "Which":
 
 
 def choose_search(
-    run: "Run", kind: SearchKind | None, beam: int | None, length_penalty: float | None
+    run: "Run",
+    kind: SearchKind | None,
+    beam: int | None,
+    length_penalty: float | None,
+    others: "Choices | None" = None,
 ) -> "Search":
     """The search of the run's recipe with what the command line changes."""
-    from s2s.search.settings import override
+    from s2s.search.settings import Choices, override
 
-    return override(run.recipe.search, kind=kind, width=beam, length_penalty=length_penalty)
+    named = {"kind": kind, "width": beam, "length_penalty": length_penalty}
+    return override(run.recipe.search, replace(others or Choices(), **named))  # type: ignore[arg-type]

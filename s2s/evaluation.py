@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from s2s.errors import RunError
 from s2s.files import atomic_write
 from s2s.metrics import Scores, score
-from s2s.recipe import BeamSearch, Search
+from s2s.recipe import BeamSearch, SampleSearch, Search
 
 if TYPE_CHECKING:
     from s2s.metrics.corpus import MetricName
@@ -41,6 +41,8 @@ def describe(search: Search) -> str:
     """A search in a word, as part of a file's name."""
     if isinstance(search, BeamSearch):
         return f"beam{search.width}-penalty{search.length_penalty:g}"
+    if isinstance(search, SampleSearch):
+        return f"sample-temperature{search.temperature:g}-seed{search.seed}"
     return search.kind
 
 

@@ -245,7 +245,7 @@ def evaluate(
         found: list[str] = []
         with progress() as callback:
             for start in range(0, len(lines), batch_size):
-                found += translator(lines[start : start + batch_size])
+                found += translator(lines[start : start + batch_size], start)
                 callback(f"translating {split}", len(found), len(lines))
         return found
 

@@ -477,7 +477,31 @@ class BeamSearch(Section):
     """... plus this many."""
 
 
-Search = Annotated[GreedySearch | BeamSearch, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True)
+class SampleSearch(Section):
+    """Outputs drawn at random, each token by its probability."""
+
+    kind: Literal["sample"]
+    samples: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Outputs drawn for a line, each independent of the others."""
+    temperature: NonNegativeFloat = 1.0
+    """What logits are divided by: 1 is the model's own distribution, 0 greedy search."""
+    top_k: PositiveInt | None = None
+    """Draw from this many of the most probable tokens (Fan et al. 2018)."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Draw from the fewest tokens that hold this much probability (Holtzman et al. 2020)."""
+    min_p: Probability = 0.0
+    """Draw from tokens at least this many times as probable as the most probable one (Nguyen et
+    al. 2024)."""
+    seed: Count = 1
+    """What line i's samples depend on, beside the model, the line and i."""
+    max_ratio: PositiveFloat = 2.0
+    """Longest output as a multiple of the source's length in tokens ..."""
+    max_offset: Count = 20
+    """... plus this many."""
+
+
+Search = Annotated[GreedySearch | BeamSearch | SampleSearch, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,12 +61,17 @@ def _fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> 
             what = "missing section" if spot.sections else "missing key"
             what += f" (its kind is one of {_listed(listed)})" if listed else ""
             return Fault(document.place(keys), dotted(keys), what)
+    return Fault(document.place(keys), dotted(keys), in_words(detail))
+
+
+def in_words(detail: ErrorDetails) -> str:
+    """What was expected of a value, and what was found."""
     expected = _expected(detail)
     found = describe(detail["input"])
     if detail["type"] in TYPES and isinstance(detail["input"], str):
         found += " (text)"  # '3' is not 3
     what = f"expected {expected}, found {found}" if expected else detail["msg"]
-    return Fault(document.place(keys), dotted(keys), what + _advice(detail))
+    return what + _advice(detail)
 
 
 def _kind_fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Fault:

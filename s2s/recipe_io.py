@@ -9,7 +9,7 @@ trusts its types.
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -19,9 +19,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
-from s2s.errors import RecipeError
-from s2s.recipe import Recipe
-from s2s.recipe_faults import faults_of
+from s2s.errors import RecipeError, UsageError
+from s2s.recipe import Recipe, Search
+from s2s.recipe_faults import faults_of, in_words
 from s2s.recipe_shape import spot_at
 from s2s.recipe_yaml import Document, Fault, Place, dotted, read_document, read_value
 
@@ -59,6 +59,21 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
     return replace(recipe, name=recipe.name or _default_name(path))
+
+
+def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
+    """A recipe's search section made of values, checked as in a recipe.
+
+    Raises UsageError with the first fault, in which `names` say what the user calls each field.
+    """
+    adapter: TypeAdapter[Search] = TypeAdapter(Search)
+    try:
+        return adapter.validate_json(json.dumps(dict(values)))
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        field = str(detail["loc"][-1]) if len(detail["loc"]) > 1 else ""
+        place = f"{names.get(field, field)}: " if field else ""
+        raise UsageError(place + in_words(detail)) from None
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -13,6 +13,7 @@ from s2s.search.loop import search
 from s2s.search.scorer import Scorer
 from s2s.text.lines import BYTE_ORDER_MARK
 from s2s.text.tokenizer import Tokenizer
+from s2s.translate_outputs import Output, joined
 
 WINDOW_BYTES = 1 << 24
 """A window ends early when it holds so much: lines may be long."""
@@ -24,6 +25,9 @@ WHOLE = 4
 """A line is translated whole up to this multiple of the longest source in training. Beyond that, an
 LSTM has long lost count; pieces no longer than what it was trained on come out better."""
 
+PIECE_BITS = 20
+"""Lines are numbered so far apart for sampling that the pieces of a line fit between."""
+
 PROGRESS_SECONDS = 0.5
 """Least time between two updates of the progress line."""
 
@@ -31,8 +35,16 @@ PROGRESS_SECONDS = 0.5
 class Translate(Protocol):
     """Translations of lines, one each, in their order."""
 
-    def __call__(self, lines: list[str]) -> list[str]:
-        """As many lines as given."""
+    def __call__(self, lines: list[str], first: int, /) -> list[str]:
+        """As many lines as given; `first` is the place of their first in the input, from 0."""
+        ...
+
+
+class Respond(Protocol):
+    """What to write for lines, one text each; it may run over several lines."""
+
+    def __call__(self, lines: list[str], first: int, /) -> list[str]:
+        """As many texts as lines, without their last line end; `first` as in `Translate`."""
         ...
 
 
@@ -47,11 +59,32 @@ def translate_stream(
 ) -> int:
     """Translate every line of `source` to a line of `target`; how many lines that were.
 
-    A line ends at LF alone; a last one without it counts. `window` lines are held at a time
-    (one where `interactive`), and the target is flushed after each window. White space alone is
-    translated to nothing. Bytes that are not UTF-8 are replaced and reported on `messages` (stderr
-    if None), which also shows progress where it is a terminal and the source is none.
-    A reader that goes away ends it quietly.
+    White space alone is translated to nothing. See `respond_stream` for the rest.
+    """
+
+    def respond(lines: list[str], first: int) -> list[str]:
+        blanked = [line if line.strip() else "" for line in lines]
+        found = translate_lines(blanked, first)
+        return [text.replace("\n", " ") for text in found]
+
+    return respond_stream(source, target, respond, window, interactive, messages=messages)
+
+
+def respond_stream(
+    source: BinaryIO,
+    target: BinaryIO,
+    respond: Respond,
+    window: int,
+    interactive: bool,
+    *,
+    messages: TextIO | None = None,
+) -> int:
+    """Write to `target` what every line of `source` is answered with; how many lines that were.
+
+    A line ends at LF alone; a last one without it counts. `window` lines are held at a time (one
+    where `interactive`), and the target is flushed after each window. Bytes that are not UTF-8 are
+    replaced and reported on `messages` (stderr if None), which also shows progress where it is a
+    terminal and the source is none. A reader that goes away ends it quietly.
     """
     notes = sys.stderr if messages is None else messages
     reader = _Reader(source, notes)
@@ -59,8 +92,10 @@ def translate_stream(
     done = 0
     try:
         while lines := reader.read(1 if interactive else window):
-            for line in _translations(translate_lines, lines):
-                target.write(line.encode() + b"\n")
+            texts = respond(lines, done)
+            assert len(texts) == len(lines), f"{len(texts)} answers to {len(lines)} lines"
+            for text in texts:
+                target.write(text.encode() + b"\n")
             target.flush()
             done += len(lines)
             progress.show(done)
@@ -69,17 +104,6 @@ def translate_stream(
     finally:
         progress.end(done)
     return done
-
-
-def _translations(translate_lines: Translate, lines: list[str]) -> list[str]:
-    """One translation per line, none of which holds a line end."""
-    places = [place for place, line in enumerate(lines) if line.strip()]
-    found = translate_lines([lines[place] for place in places]) if places else []
-    assert len(found) == len(places), f"{len(found)} translations of {len(places)} lines"
-    translations = [""] * len(lines)
-    for place, text in zip(places, found, strict=True):
-        translations[place] = text.replace("\n", " ")
-    return translations
 
 
 def _close_quietly(target: BinaryIO) -> None:
@@ -173,20 +197,28 @@ class LineTranslator:
     report: Callable[[str], None]
     """Told, one line a call, of what the user should know."""
 
-    def __call__(self, lines: list[str]) -> list[str]:
+    def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; what is white space alone becomes an empty line."""
+        return [outputs[0].text for outputs in self.outputs(lines, first)]
+
+    def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
+        """The `keep` best outputs of every line, or all its samples, in the order of search.
+
+        `first` is the place of the first line in the input, on which samples depend. The k-th
+        output of a line that was cut joins the k-th outputs of its pieces.
+        """
         pieces: list[list[int]] = []
-        ends = []
-        for line, ids in zip(lines, self.source.encode(lines), strict=True):
-            if line.strip():
-                pieces.extend(self._pieces(line, ids))
+        places: list[int] = []
+        ends: list[int] = []
+        for place, (line, ids) in enumerate(zip(lines, self.source.encode(lines), strict=True)):
+            parts = self._pieces(line, ids) if line.strip() else []
+            pieces.extend(parts)
+            places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
-        found = search(self.scorer, pieces, self.search, self.device)
-        texts = self.target.decode([hypotheses[0].tokens for hypotheses in found])
-        return [
-            " ".join(text for text in texts[first:end] if text)
-            for first, end in zip([0, *ends], ends, strict=False)
-        ]
+        found = search(self.scorer, pieces, self.search, self.device, keep=keep, places=places)
+        texts = iter(self.target.decode([h.tokens for one in found for h in one]))
+        told = [[Output.of(h, next(texts)) for h in one] for one in found]
+        return [joined(told[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
 
     def _pieces(self, line: str, ids: list[int]) -> list[list[int]]:
         """The line's tokens, in one piece unless they are too many."""

@@ -122,12 +122,12 @@ BAD_FIELDS = [
         "4: name: expected letters, digits, '.', '_' and '-', the first a letter or digit,"
         " found 'a b'",
     ),
-    ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam'"),
+    ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam', 'sample'"),
     (
         "search: {kind: bean}",
-        "4: search.kind: expected one of 'greedy', 'beam', found 'bean' (did you mean 'beam'?)",
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', found 'bean' (did you mean 'beam'?)",
     ),
-    ("search: {kind: 3}", "4: search.kind: expected one of 'greedy', 'beam', found 3"),
+    ("search: {kind: 3}", "4: search.kind: expected one of 'greedy', 'beam', 'sample', found 3"),
     # rules that tie fields together
     (
         "train:\n  optimizer:\n    weight_decay: 0.1",

@@ -19,7 +19,7 @@ from s2s.translate import NAMED, LineTranslator, split_line, translate_stream
 SMALL = StackedDecoder(kind="stacked", width=24)
 
 
-def shout(lines: list[str]) -> list[str]:
+def shout(lines: list[str], first: int = 0) -> list[str]:
     return [line.upper() for line in lines]
 
 
@@ -77,7 +77,8 @@ def test_garbage_loses_no_line_and_is_not_reported_for_ever() -> None:
 def test_a_window_bounds_what_is_held_and_keeps_order() -> None:
     sizes: list[int] = []
 
-    def number(lines: list[str]) -> list[str]:
+    def number(lines: list[str], first: int) -> list[str]:
+        assert first == sum(sizes)
         sizes.append(len(lines))
         return [f"<{line}>" for line in lines]
 
@@ -91,7 +92,7 @@ def test_a_window_bounds_what_is_held_and_keeps_order() -> None:
 def test_a_window_ends_early_where_lines_are_long() -> None:
     sizes: list[int] = []
 
-    def measure(lines: list[str]) -> list[str]:
+    def measure(lines: list[str], first: int) -> list[str]:
         sizes.append(len(lines))
         return ["x"] * len(lines)
 
@@ -102,7 +103,9 @@ def test_a_window_ends_early_where_lines_are_long() -> None:
 
 def test_a_translation_never_holds_a_line_end() -> None:
     target = io.BytesIO()
-    translate_stream(io.BytesIO(b"a\nb\n"), target, lambda lines: ["x\ny"] * len(lines), 9, False)
+    translate_stream(
+        io.BytesIO(b"a\nb\n"), target, lambda lines, _: ["x\ny"] * len(lines), 9, False
+    )
     assert target.getvalue() == b"x y\nx y\n"
 
 

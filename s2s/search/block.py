@@ -4,6 +4,7 @@ Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows,
 S source time, R sentences that enter.
 """
 
+from collections.abc import Sequence
 from typing import Generic, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.strategy import Strategy
+from s2s.search.strategy import Moment, Strategy
 from s2s.text.special import BOS, PAD
 
 
@@ -48,12 +49,20 @@ class Block(Generic[M, S]):
         self.totals_BK = torch.zeros(slots, width, dtype=torch.float64, device=device)
         self.first_row_B1 = torch.arange(slots, device=device).unsqueeze(1) * width
         self.forbidden = torch.tensor([PAD, BOS], device=device)
-        # Before the first token all hypotheses of a sentence are the same one: only row 0 lives.
-        self.fresh_K = torch.full((width,), -torch.inf, dtype=torch.float64, device=device)
-        self.fresh_K[0] = 0.0
+        self.place_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.length_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.fresh_K = torch.zeros(width, dtype=torch.float64, device=device)
+        if not strategy.is_drawn:
+            # Before the first token all hypotheses of a sentence are the same: only row 0 lives.
+            self.fresh_K[1:] = -torch.inf
 
-    def put(self, slots: NDArray[np.int64], memory: M, state: S, first: int) -> None:
-        """Sentences `first` and following of an encoded batch enter the given slots [R]."""
+    def put(
+        self, slots: NDArray[np.int64], memory: M, state: S, first: int, places: Sequence[int]
+    ) -> None:
+        """Sentences `first` and following of an encoded batch enter the given slots [R].
+
+        `places` [R] are the sentences' own numbers, for `Moment`.
+        """
         slots_R = torch.from_numpy(slots).to(self.device)
         taken_R = torch.arange(first, first + len(slots), device=self.device)
         rows_RK = self.first_row_B1[slots_R] + torch.arange(self.strategy.width, device=self.device)
@@ -67,6 +76,8 @@ class Block(Generic[M, S]):
         self.state = self.state.put(rows_RK.flatten(), entering)
         self.tokens_BK[slots_R] = BOS
         self.totals_BK[slots_R] = self.fresh_K
+        self.place_B[slots_R] = torch.tensor(places, device=self.device)
+        self.length_B[slots_R] = 0
 
     def step(self, want_attention: bool) -> Chosen:
         """One token for every row; waits for the device once, to bring the choice to the host."""
@@ -77,9 +88,11 @@ class Block(Generic[M, S]):
         logits_BKV = logits.view(self.slots, self.strategy.width, -1)
         offsets_BK = self.totals_BK - logits_BKV.logsumexp(dim=-1).double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
-        choice = self.strategy.choose(logits_BKV, offsets_BK)
+        moment = Moment(self.place_B, self.length_B)
+        choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
         self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
-        if self.strategy.width == 1:
+        self.length_B += 1
+        if self.strategy.width == 1 or self.strategy.is_drawn:
             self.state = state
         else:
             self.state = state.select((choice.rows + self.first_row_B1).flatten())

@@ -82,12 +82,15 @@ class Ledger:
         return np.flatnonzero(is_done_B & is_seated_B)
 
     def release(self, slot: int) -> list[Hypothesis]:
-        """The best hypotheses of a slot, which is empty then.
+        """The best hypotheses of a slot, which is empty then; draws come in their own order.
 
         Those that were cut rank below all that finished; of equal scores the earlier ended ranks
         higher, then the lower row.
         """
-        ranked = sorted(self.ended[slot], key=lambda e: (not e.finished, -e.score))
+        if self.strategy.is_drawn:
+            ranked = sorted(self.ended[slot], key=lambda e: e.row)
+        else:
+            ranked = sorted(self.ended[slot], key=lambda e: (not e.finished, -e.score))
         best = [self._hypothesis(slot, ended) for ended in ranked[: self.strategy.keep]]
         key = int(self.key_B[slot])
         self.key_B[slot] = -1

@@ -10,21 +10,31 @@ Dimension letters: E sentences encoded together, S source time.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
 
 from s2s.recipe import Search
 from s2s.search.block import Block
+from s2s.search.build import build_strategy
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.ledger import Ledger
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import Shape, bucket, longest_output, shape_of
-from s2s.search.strategy import Strategy, build_strategy
+from s2s.search.strategy import Strategy
 from s2s.text.special import EOS, PAD
 
 Sources = Sequence[Sequence[int]]
+
+
+class Inputs(NamedTuple):
+    """What is searched."""
+
+    sources: Sources
+    """Token ids without EOS."""
+    places: Sequence[int]
+    """Each source's own number: what its samples depend on."""
 
 
 def search(
@@ -34,16 +44,25 @@ def search(
     device: str,
     *,
     keep: int = 1,
+    places: Sequence[int] | None = None,
     want_attention: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """The `keep` best hypotheses of every source (token ids without EOS), best first.
 
+    Samples come back all, in their own order.
+
     `progress` is called with the number of sources done. See `search_stream` for the rest.
     """
     found: list[list[Hypothesis]] = [[] for _ in sources]
     stream = search_stream(
-        scorer, sources, settings, device, keep=keep, want_attention=want_attention
+        scorer,
+        sources,
+        settings,
+        device,
+        keep=keep,
+        places=places,
+        want_attention=want_attention,
     )
     for done, (index, hypotheses) in enumerate(stream, start=1):
         found[index] = hypotheses
@@ -59,15 +78,18 @@ def search_stream(
     device: str,
     *,
     keep: int = 1,
+    places: Sequence[int] | None = None,
     want_attention: bool = False,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """(index of source, its `keep` best hypotheses) as they are found, long sources first.
 
-    A source without tokens has one hypothesis without tokens; the model is not asked. Fewer than
-    `keep` hypotheses come back only where there are no more. A module must be in `eval()` mode.
-    Raises UsageError where `keep` exceeds the beam, S2sError where the model predicts NaN.
+    `places` number the sources for sampling, 0 and following if None. A source without tokens has
+    one hypothesis without tokens; the model is not asked. Fewer than `keep` hypotheses come back
+    only where there are no more. A module must be in `eval()` mode. Raises UsageError where `keep`
+    exceeds the beam, S2sError where the model predicts NaN.
     """
     strategy = build_strategy(settings, keep)
+    inputs = Inputs(sources, range(len(sources)) if places is None else places)
     buckets: defaultdict[int, list[int]] = defaultdict(list)
     for index, source in enumerate(sources):
         if len(source) == 0:
@@ -78,7 +100,7 @@ def search_stream(
         # Long sources have long outputs: begun first, they leave the fewest slots idle at the end.
         queue = sorted(buckets[time], key=lambda i: -len(sources[i]))
         shape = shape_of(time, strategy.width, settings, device)
-        feed = Feed(scorer, sources, queue, shape, torch.device(device))
+        feed = Feed(scorer, inputs, queue, shape, torch.device(device))
         yield from _decode(feed, strategy, settings, want_attention)
 
 
@@ -88,13 +110,13 @@ class Feed(Generic[M, S]):
     def __init__(
         self,
         scorer: Scorer[M, S],
-        sources: Sources,
+        inputs: Inputs,
         queue: Sequence[int],
         shape: Shape,
         device: torch.device,
     ) -> None:
         self.scorer = scorer
-        self.sources = sources
+        self.inputs = inputs
         self.queue = queue
         self.shape = shape
         self.device = device
@@ -118,7 +140,8 @@ class Feed(Generic[M, S]):
             free = slots[len(entered) : len(entered) + self.shape.encoded - place]
             keys = self.queue[self.taken : self.taken + len(free)]
             seats = np.asarray(free[: len(keys)], dtype=np.int64)
-            block.put(seats, self.memory, self.state, place)
+            places = [self.inputs.places[key] for key in keys]
+            block.put(seats, self.memory, self.state, place, places)
             entered.extend(keys)
             self.taken += len(keys)
         return entered
@@ -129,7 +152,7 @@ class Feed(Generic[M, S]):
         length_E = np.ones(self.shape.encoded, dtype=np.int64)
         source_ES[len(keys) :, 0] = EOS
         for row, key in enumerate(keys):
-            source = self.sources[key]
+            source = self.inputs.sources[key]
             source_ES[row, : len(source)] = source
             source_ES[row, len(source)] = EOS
             length_E[row] = len(source) + 1
@@ -152,7 +175,7 @@ def _decode(
         empty = ledger.empty
         if len(empty) >= refill and not feed.is_empty:
             for slot, key in zip(empty, feed.enter(block, empty.tolist()), strict=False):
-                length = len(feed.sources[key])
+                length = len(feed.inputs.sources[key])
                 ledger.admit(int(slot), key, length + 1, longest_output(length, settings))
         elif len(empty) == shape.slots:
             return

@@ -1,53 +1,80 @@
-"""Search as asked for on a command line: the recipe's section with some choices replaced."""
+"""Choices made on the command line: the recipe's section with some of its fields replaced."""
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from s2s.errors import UsageError
-from s2s.recipe import BeamSearch, GreedySearch, Search
+from s2s.recipe import BeamSearch, GreedySearch, SampleSearch, Search
+from s2s.recipe_io import build_search
+
+KINDS: dict[str, type[Search]] = {
+    "greedy": GreedySearch,
+    "beam": BeamSearch,
+    "sample": SampleSearch,
+}
+"""The kinds of search; of several that know a choice, the first that comes is meant."""
 
 
-def override(
-    search: Search,
-    *,
-    kind: str | None = None,
-    width: int | None = None,
-    length_penalty: float | None = None,
-) -> Search:
-    """`search` with every choice that is not None replaced.
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the command line says, under the names of the recipe's fields; None for nothing."""
 
-    A width or a length penalty alone asks for a beam. Raises UsageError for an unknown kind, for
-    choices that contradict each other, and for values out of range.
+    kind: str | None = None
+    width: int | None = None
+    length_penalty: float | None = None
+    samples: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    max_ratio: float | None = None
+    max_offset: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that say something, but for the kind."""
+        said = asdict(self)
+        return {name: said[name] for name in said if name != "kind" and said[name] is not None}
+
+
+def option(name: str) -> str:
+    """How the command line calls a field."""
+    return "--beam" if name == "width" else f"--{name.replace('_', '-')}"
+
+
+def override(search: Search, choices: Choices) -> Search:
+    """`search` with every choice that was made.
+
+    Without a kind, choices that the recipe's kind does not know ask for the kind that does:
+    `--temperature` alone samples. Of another kind than the recipe's, what the two have in common
+    is kept and the rest is as by default. Raises UsageError for an unknown kind, for choices that
+    do not go together, and for values out of range.
     """
-    if kind is None:
-        kind = search.kind if width is None and length_penalty is None else "beam"
-    lengths = {"max_ratio": search.max_ratio, "max_offset": search.max_offset}
-    match kind:
-        case "greedy":
-            _refuse(width, "a beam width")
-            _refuse(length_penalty, "a length penalty")
-            return GreedySearch(kind="greedy", **lengths)  # type: ignore[arg-type]
-        case "beam":
-            beam = search if isinstance(search, BeamSearch) else None
-            beam = beam or BeamSearch(kind="beam", **lengths)  # type: ignore[arg-type]
-            return _with(beam, width, length_penalty)
-        case _:
-            raise UsageError(f"search: expected 'greedy' or 'beam', found '{kind}'")
-
-
-def _refuse(value: float | None, what: str) -> None:
-    if value is not None:
+    given = choices.given()
+    kind = choices.kind or _kind_of(search.kind, given)
+    if kind not in KINDS:
+        raise UsageError(f"--search: expected one of {', '.join(KINDS)}, found '{kind}'")
+    strange = [name for name in given if name not in _names(kind)]
+    if strange:
+        known = " or ".join(k for k in KINDS if strange[0] in _names(k))
         raise UsageError(
-            f"greedy search has no use for {what} ({value:g}); leave it out or search by 'beam'"
+            f"{kind} search has no use for {option(strange[0])}; leave it out or search by {known}"
         )
+    before = {name: getattr(search, name) for name in _names(search.kind)}
+    kept = {name: value for name, value in before.items() if name in _names(kind)}
+    names = {name: option(name) for name in _names(kind)}
+    return build_search({**kept, **given, "kind": kind}, names)
 
 
-def _with(beam: BeamSearch, width: int | None, length_penalty: float | None) -> BeamSearch:
-    if width is not None:
-        if not 1 <= width <= 1000:
-            raise UsageError(f"beam width: expected 1 to 1000, found {width}")
-        beam = replace(beam, width=width)
-    if length_penalty is not None:
-        if not 0.0 <= length_penalty < float("inf"):
-            raise UsageError(f"length penalty: expected 0 or more, found {length_penalty:g}")
-        beam = replace(beam, length_penalty=length_penalty)
-    return beam
+def _kind_of(recipe_kind: str, given: dict[str, Any]) -> str:
+    """The recipe's kind if it knows all that was given, else the first kind that does."""
+    for kind in (recipe_kind, *KINDS):
+        if given.keys() <= _names(kind):
+            return kind
+    names = ", ".join(option(name) for name in given)
+    raise UsageError(f"no search knows all of {names}; --search says which is meant")
+
+
+def _names(kind: str) -> set[str]:
+    """Fields of a kind of search."""
+    return {field.name for field in fields(KINDS[kind])}

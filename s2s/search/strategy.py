@@ -7,15 +7,13 @@ Dimension letters: B sentences, K hypotheses per sentence, V vocabulary.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, assert_never
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.errors import UsageError
-from s2s.recipe import BeamSearch, GreedySearch, Search
 from s2s.search.top import best_tokens
 from s2s.text.special import EOS
 
@@ -35,6 +33,15 @@ class Choice(NamedTuple):
     """float64 [B, K], log-probability of hypothesis k with EOS where it ends here, else -inf."""
 
 
+class Moment(NamedTuple):
+    """Who is being decided about, for strategies that have to know."""
+
+    place_B: Tensor
+    """int64 [B], each sentence's own number, the same in whatever company it is searched."""
+    length_B: Tensor
+    """int64 [B], predictions its live hypotheses have made so far."""
+
+
 class Strategy(Protocol):
     """How to decode, as the loop sees it. Every sentence is decided by itself."""
 
@@ -48,7 +55,12 @@ class Strategy(Protocol):
         """How many of the best hypotheses are wanted, at most `width`."""
         ...
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
+    @property
+    def is_drawn(self) -> bool:
+        """Whether row k is draw k: it continues itself alone, and comes back k-th, not ranked."""
+        ...
+
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
         """Decide a step: the total of continuing row k by token v is logits[k, v] + offsets[k].
 
         The offset is the row's total less the logarithm of its normalizer. PAD and BOS are -inf
@@ -71,8 +83,9 @@ class Greedy:
 
     width: int = 1
     keep: int = 1
+    is_drawn: bool = False
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
         """See `Strategy`."""
         end_BK = logits_BKV[..., EOS].clone()
         logits_BKV[..., EOS] = -torch.inf
@@ -114,8 +127,9 @@ class Beam:
     width: int
     length_penalty: float
     keep: int = 1
+    is_drawn: bool = False
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
         """See `Strategy`."""
         ends_BK = offsets_BK + logits_BKV[..., EOS].double()
         logits_BKV[..., EOS] = -torch.inf
@@ -151,22 +165,3 @@ def _ranks_of_ends(ends_BK: Tensor, others_BK: Tensor) -> Tensor:
     is_lower_KK = row_K.unsqueeze(0) < row_K.unsqueeze(1)
     is_ahead_BKK = (ends_B1K > this_BK1) | ((ends_B1K == this_BK1) & is_lower_KK)
     return is_ahead_BKK.sum(-1) + (others_BK.unsqueeze(1) > this_BK1).sum(-1)
-
-
-def build_strategy(search: Search, keep: int = 1) -> Strategy:
-    """The strategy a recipe asks for, of which the `keep` best hypotheses are wanted.
-
-    Raises UsageError where the search does not find that many.
-    """
-    width = search.width if isinstance(search, BeamSearch) else 1
-    if keep > width:
-        raise UsageError(
-            f"the {keep} best outputs need a beam of width {keep} or more, found {width}"
-        )
-    match search:
-        case GreedySearch():
-            return Greedy()
-        case BeamSearch():
-            return Beam(search.width, search.length_penalty, keep)
-        case _:
-            assert_never(search)

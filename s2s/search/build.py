@@ -1,0 +1,43 @@
+"""The strategy a recipe asks for."""
+
+from typing import assert_never
+
+from s2s.errors import UsageError
+from s2s.recipe import BeamSearch, GreedySearch, SampleSearch, Search
+from s2s.search.sample import Sample
+from s2s.search.strategy import Beam, Greedy, Strategy
+
+
+def most_outputs(search: Search) -> int:
+    """How many outputs of a line a search can give."""
+    match search:
+        case GreedySearch():
+            return 1
+        case BeamSearch():
+            return search.width
+        case SampleSearch():
+            return search.samples
+        case _:
+            assert_never(search)
+
+
+def build_strategy(search: Search, keep: int = 1) -> Strategy:
+    """The strategy a recipe asks for, of which the `keep` best hypotheses are wanted.
+
+    Samples come back whole, whatever `keep` is. Raises UsageError where the search does not find
+    that many.
+    """
+    if keep > most_outputs(search):
+        raise UsageError(
+            f"the {keep} best outputs need a beam of width {keep} or more, found "
+            f"{most_outputs(search)}"
+        )
+    match search:
+        case GreedySearch():
+            return Greedy()
+        case BeamSearch():
+            return Beam(search.width, search.length_penalty, keep)
+        case SampleSearch():
+            return Sample(search)
+        case _:
+            assert_never(search)

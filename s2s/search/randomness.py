@@ -1,0 +1,43 @@
+"""Random numbers that are a function of what they are for, not of what was drawn before.
+
+A generator with a state would give a sentence other numbers in other company. Here a number is the
+hash of its coordinates (seed, sentence, sample, step), so it is the same in every batch, block and
+order, and any number of them costs a few passes over small tensors (Salmon et al. 2011, "Parallel
+random numbers: as easy as 1, 2, 3", is the idea).
+"""
+
+import torch
+from torch import Tensor
+
+
+def _signed(value: int) -> int:
+    """The int64 of the same 64 bits."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+# SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", fig. 17):
+# the golden ratio as an increment, then Stafford's mix 13.
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_FIRST = _signed(0xBF58476D1CE4E5B9)
+_SECOND = _signed(0x94D049BB133111EB)
+
+
+def uniforms(seed: int, *coordinates: Tensor) -> Tensor:
+    """float64 in [0, 1), one for each tuple of coordinates (int64, broadcast together)."""
+    device = coordinates[0].device
+    hashed = _mixed(torch.tensor(_signed(seed % (1 << 64)), device=device) + _GOLDEN)
+    for coordinate in coordinates:
+        hashed = _mixed((hashed ^ coordinate) + _GOLDEN)
+    return _shifted(hashed, 11).double() * 2.0**-53
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """Every bit of the result depends on every bit of x; products wrap around."""
+    x = (x ^ _shifted(x, 30)) * _FIRST
+    x = (x ^ _shifted(x, 27)) * _SECOND
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right: torch's own copies the sign."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,73 @@
+"""What search found for a line, as text with its scores, and how that is written."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from s2s.search.hypothesis import Hypothesis
+
+ListFormat = Literal["tsv", "jsonl"]
+
+COLUMNS = ("line", "rank", "log_prob", "score", "length", "status", "text")
+"""What an output is listed with, in both formats."""
+
+Status = Literal["finished", "cut"]
+"""Ended by itself, or cut at the longest output."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of one line."""
+
+    text: str
+    log_prob: float
+    """Natural logarithm of its probability, EOS included where it is finished."""
+    score: float
+    """What ranks it; larger is better."""
+    length: int
+    """Tokens that `log_prob` sums over, EOS included where it is finished."""
+    status: Status
+
+    @classmethod
+    def of(cls, hypothesis: Hypothesis, text: str) -> Self:
+        """A hypothesis and its text."""
+        h = hypothesis
+        status: Status = "finished" if h.finished else "cut"
+        return cls(text.replace("\n", " "), h.log_prob, h.score, h.length, status)
+
+
+def joined(pieces: list[list[Output]]) -> list[Output]:
+    """Outputs of a line from those of its pieces: numbers are sums, a cut piece cuts the line.
+
+    Without pieces, for a blank line, there is one: nothing, which is certain.
+    """
+    if len(pieces) == 1:
+        return pieces[0]
+    return [_joined(parts) for parts in zip(*pieces, strict=False)] or [_joined(())]
+
+
+def _joined(parts: tuple[Output, ...]) -> Output:
+    statuses = {part.status for part in parts}
+    return Output(
+        text=" ".join(part.text for part in parts if part.text),
+        log_prob=sum(part.log_prob for part in parts),
+        score=sum(part.score for part in parts),
+        length=sum(part.length for part in parts),
+        status="cut" if "cut" in statuses else "finished",
+    )
+
+
+def listed(outputs: list[Output], line: int, form: ListFormat) -> str:
+    """Outputs of line number `line` (from 1), a row each, ranks from 1; no line end at the end."""
+    return "\n".join(_row(output, line, rank, form) for rank, output in enumerate(outputs, start=1))
+
+
+def _row(output: Output, line: int, rank: int, form: ListFormat) -> str:
+    """`COLUMNS` as TSV (a tab within the text becomes a space) or as a JSON object."""
+    numbers = (output.log_prob, output.score)
+    if form == "jsonl":
+        values = (line, rank, *numbers, output.length, output.status, output.text)
+        return json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False)
+    text = output.text.replace("\t", " ")
+    fields = (line, rank, *(f"{x:.6f}" for x in numbers), output.length, output.status, text)
+    return "\t".join(map(str, fields))
