@@ -21,6 +21,8 @@ from .options import examples, note
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .recipes import recipes
+from .score import EPILOG as SCORE_EPILOG
+from .score import score
 from .train import EPILOG as TRAIN_EPILOG
 from .train import train
 from .translate import EPILOG as TRANSLATE_EPILOG
@@ -60,6 +62,7 @@ app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=TRANSLATE_EPILOG)(translate)
 app.command(epilog=BLEU_EPILOG)(bleu)
 app.command(epilog=ATTENTION_EPILOG)(attention)
+app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=CHECK_EPILOG)(check)
 app.add_typer(recipes, name="recipes")
 

@@ -1,0 +1,54 @@
+"""`s2s score`: what a model gives to translations that are there already."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    RUNS,
+    BatchSize,
+    Checkpoint,
+    Device,
+    RunName,
+    Runs,
+    choose_checkpoint,
+    choose_run,
+    examples,
+)
+
+EPILOG = examples(
+    "s2s score test.de test.en",
+    "s2s score --run runs/multi30k-de-en test.de output.en > scores.tsv",
+)
+
+
+def score(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Source text, a line each.")],
+    target: Annotated[Path, typer.Argument(metavar="TGT", help="Line i translates line i of SRC.")],
+    *,
+    run: RunName = None,
+    runs: Runs = RUNS,
+    checkpoint: Checkpoint = "best",
+    batch_size: BatchSize = 1024,
+    device: Device = "auto",
+) -> None:
+    """Score given translations: line, log-probability and length of each, as TSV.
+
+    The log-probability is the model's own, end of sentence included, and the length counts the
+    tokens it sums over. It is what search would give to the same tokens.
+    """
+    chosen = choose_run(run, runs)
+    which = choose_checkpoint(checkpoint)
+    from s2s.pipeline_score import score_pairs
+
+    score_pairs(
+        run=chosen,
+        source=source,
+        target=target,
+        output=sys.stdout.buffer,
+        batch_size=batch_size,
+        device=device,
+        checkpoint=which,
+    )

@@ -1,0 +1,63 @@
+"""Forced decoding of files: what a run's model gives to translations that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from s2s.errors import DataError
+from s2s.pipeline import load_translator
+from s2s.text.lines import read_lines
+
+if TYPE_CHECKING:
+    from s2s.run import Run
+    from s2s.run_checkpoints import Which
+
+
+def score_pairs(
+    *,
+    run: Run,
+    source: Path,
+    target: Path,
+    output: BinaryIO,
+    batch_size: int = 1024,
+    device: str = "auto",
+    checkpoint: Which = "best",
+) -> int:
+    """Write a row `line, log_prob, length` (TSV) for every pair of lines; returns their number.
+
+    The length counts the target's tokens and EOS, as in a list of outputs; a blank pair has none.
+    Raises DataError for text that is not UTF-8, or where one file has more lines.
+    """
+    from s2s.nn.model import Seq2Seq
+    from s2s.search.forced import forced
+
+    translator = load_translator(run, device=device, checkpoint=checkpoint)
+    model = translator.scorer
+    assert isinstance(model, Seq2Seq), "what a run loads"
+    pairs = _pairs(source, target)
+    done = 0
+    while window := list(islice(pairs, batch_size)):
+        sources = translator.source.encode([line.strip() and line for line, _ in window])
+        targets = translator.target.encode([line.strip() and line for _, line in window])
+        found = forced(model, list(zip(sources, targets, strict=True)), translator.device)
+        for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
+            done += 1
+            length = len(tokens) + 1 if len(ids) or len(tokens) else 0
+            output.write(f"{done}\t{log_prob:.6f}\t{length}\n".encode())
+        output.flush()
+    return done
+
+
+def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:
+    """Lines of both files, side by side."""
+    sources, targets = read_lines(source), read_lines(target)
+    for number, line in enumerate(sources, start=1):
+        other = next(targets, None)
+        if other is None:
+            raise DataError(f"{target}: expected as many lines as {source}, found {number - 1}")
+        yield line, other
+    if next(targets, None) is not None:
+        raise DataError(f"{source}: expected as many lines as {target}, found fewer")
