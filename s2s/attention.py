@@ -14,7 +14,7 @@ from s2s.attention_words import align_words, source_owners, target_owners
 from s2s.errors import UsageError
 from s2s.search import Hypothesis, search
 from s2s.text.special import EOS, SPECIAL_PIECES
-from s2s.translate import WHOLE, LineTranslator, split_line
+from s2s.translate import PIECE_BITS, WHOLE, LineTranslator, split_line
 
 Weights = NDArray[np.float32]
 
@@ -51,20 +51,27 @@ class _Piece:
     """A line, or a part of a line that is too long, as it is translated."""
 
     line: int
+    part: int
     ids: list[int]
     owners: list[int]
 
 
-def attention_maps(translator: LineTranslator, lines: Sequence[str]) -> list[AttentionMap]:
+def attention_maps(
+    translator: LineTranslator, lines: Sequence[str], first: int = 0
+) -> list[AttentionMap]:
     """Translate lines and keep the attention of the best hypothesis of each, in their order.
 
-    A line of white space alone has an empty matrix. Raises UsageError for a model without
-    attention.
+    `first` is the place of the first line in the input, on which samples depend. A line of white
+    space alone has an empty matrix. Raises UsageError for a model without attention.
     """
     pieces = _pieces(translator, lines)
-    sources = [piece.ids for piece in pieces]
     found = search(
-        translator.scorer, sources, translator.search, translator.device, want_attention=True
+        translator.scorer,
+        [piece.ids for piece in pieces],
+        translator.search,
+        translator.device,
+        places=[((first + piece.line) << PIECE_BITS) + piece.part for piece in pieces],
+        want_attention=True,
     )
     parts: list[list[AttentionMap]] = [[] for _ in lines]
     for piece, hypotheses in zip(pieces, found, strict=True):
@@ -77,8 +84,10 @@ def map_stream(
 ) -> Iterator[AttentionMap]:
     """The maps of lines, which are read and searched `window` at a time."""
     reader = iter(lines)
+    first = 0
     while chosen := list(islice(reader, window)):
-        yield from attention_maps(translator, chosen)
+        yield from attention_maps(translator, chosen, first)
+        first += len(chosen)
 
 
 def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
@@ -89,18 +98,19 @@ def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
         if not line.strip():
             continue
         if len(ids) <= WHOLE * translator.longest:
-            pieces.append(_Piece(number, ids, source_owners(tokenizer, line, ids)))
+            pieces.append(_Piece(number, 0, ids, source_owners(tokenizer, line, ids)))
             continue
         translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
         end = 0
-        for text in split_line(line, translator.longest, lambda t: len(tokenizer.encode([t])[0])):
+        parts = split_line(line, translator.longest, lambda t: len(tokenizer.encode([t])[0]))
+        for place, text in enumerate(parts):
             start = line.index(text, end)
             end = start + len(text)
             # A cut within a word: its rest is of the same word.
-            first = len(line[:start].split()) - (start > 0 and not line[start - 1].isspace())
-            part = tokenizer.encode([text])[0]
-            owners = [first + owner for owner in source_owners(tokenizer, text, part)]
-            pieces.append(_Piece(number, part, owners))
+            word = len(line[:start].split()) - (start > 0 and not line[start - 1].isspace())
+            own = tokenizer.encode([text])[0]
+            owners = [word + owner for owner in source_owners(tokenizer, text, own)]
+            pieces.append(_Piece(number, place, own, owners))
     return pieces
 
 
