@@ -14,7 +14,8 @@ LARGE = 24
 """With more tokens than this on a side, cells are small and show no numbers."""
 
 LEAST = 0.0005
-"""Weights below show as 0.000 and need no colour: most weights are such."""
+"""Weights below show as 0.000 and need neither colour nor tooltip of their own: most are such, and
+the page is much smaller without."""
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --text: #1b1b1f; --faint: #6b6b76; --line: #e3e3ea;
@@ -39,7 +40,8 @@ td.d { color: var(--on); }
 .large td { min-width: 1.2rem; height: 1.2rem; font-size: 0; }
 .large { font-size: .8rem; }
 tr:hover th { text-decoration: underline; } td:hover { outline: 2px solid var(--text); }
-td:hover::after { content: attr(data-t); position: fixed; left: 50%; bottom: 1rem;
+td[data-t]:hover::after { content: attr(data-t); }
+td:hover::after { content: "0.000"; position: fixed; left: 50%; bottom: 1rem;
   transform: translateX(-50%); padding: .4rem .9rem; border-radius: .4rem; white-space: nowrap;
   background: var(--text); color: var(--paper); font-size: 1rem; unicode-bidi: isolate; }
 """
@@ -96,7 +98,7 @@ def _cells(token: str, source: list[str], weights: list[float]) -> str:
 
 def _cell(tip: str, weight: float) -> str:
     if weight < LEAST:
-        return f'<td data-t="{tip}"></td>'
+        return "<td></td>"
     dark = ' class="d"' if weight > 0.5 else ""
     percent = f"{100 * weight:.0f}" if weight >= 0.005 else ""
     return f'<td{dark} style="--w:{weight:.3f}" data-t="{tip}">{percent}</td>'
