@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
@@ -24,11 +25,70 @@ from .options import (
     examples,
 )
 
-EPILOG = examples(
+if TYPE_CHECKING:
+    from s2s.translate_outputs import Listing
+
+SEARCHES = """\b
+Ways of looking for an output:
+  greedy  The most probable token at every step.
+            s2s translate --search greedy
+  beam    The N best beginnings at every step.
+            s2s translate --search beam --beam 8 --length-penalty 1
+  sample  Tokens at random, each with its probability.
+            s2s translate --search sample --temperature 0.8 --seed 2
+"""
+
+EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
     "s2s translate --run runs/multi30k-de-en --beam 10 --input test.de --output test.en",
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
+    "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
+    "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
 )
+
+
+class ListFormat(StrEnum):
+    """How outputs are listed."""
+
+    TSV = "tsv"
+    JSONL = "jsonl"
+
+
+# Panels would need rich markup; the help is plain, so that related options stand together instead.
+Temperature = Annotated[
+    float | None, typer.Option(metavar="X", help="Sample from logits / X; 0 is greedy search.")
+]
+TopK = Annotated[
+    int | None, typer.Option("--top-k", metavar="N", help="Sample among the N best tokens.")
+]
+TopP = Annotated[
+    float | None,
+    typer.Option("--top-p", metavar="P", help="Sample among the fewest tokens that hold P."),
+]
+MinP = Annotated[
+    float | None,
+    typer.Option("--min-p", metavar="P", help="Sample among tokens at P times the best or more."),
+]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="Draw N outputs of each line, and list them.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Draw other samples.")]
+MaxRatio = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="Cut an output at X times its source's tokens ..."),
+]
+MaxOffset = Annotated[int | None, typer.Option(metavar="N", help="... plus N.")]
+NBest = Annotated[
+    int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")
+]
+Scores = Annotated[bool, typer.Option("--scores", help="List the output with its scores.")]
+Format = Annotated[
+    ListFormat | None,
+    typer.Option(
+        "--format",
+        help="How to list: line, rank, log_prob, score, length, status, text (tsv by default).",
+    ),
+]
 
 
 def translate(
@@ -45,14 +105,42 @@ def translate(
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
+    samples: Samples = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    seed: Seed = None,
+    max_ratio: MaxRatio = None,
+    max_offset: MaxOffset = None,
+    nbest: NBest = None,
+    scores: Scores = False,
+    form: Format = None,
     batch_size: BatchSize = 1024,
     device: Device = "auto",
 ) -> None:
-    """Translate stdin to stdout, a line for a line."""
+    """Translate stdin to stdout, a line for a line.
+
+    The search is the recipe's with what the options change. With --nbest, --samples, --scores or --format there is a row for each output
+    instead of a line for a line.
+    """
+    from s2s.search.settings import Choices
+
     chosen = choose_run(run, runs)
-    settings = choose_search(chosen, search, beam, length_penalty)
+    others = Choices(
+        samples=samples,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        seed=seed,
+        max_ratio=max_ratio,
+        max_offset=max_offset,
+    )
+    settings = choose_search(chosen, search, beam, length_penalty, others)
     which = choose_checkpoint(checkpoint)
     _refuse_same(source, target)
+    is_listed = scores or samples is not None
     from s2s import pipeline
 
     with _opened(source, "rb") as lines, _opened(target, "wb") as output:
@@ -64,7 +152,17 @@ def translate(
             batch_size=batch_size,
             device=device,
             checkpoint=which,
+            listing=_listing(nbest, form, is_listed),
         )
+
+
+def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":
+    """How outputs are to be listed, if they are."""
+    from s2s.translate_outputs import Listing
+
+    if nbest is None and form is None and not asked:
+        return None
+    return Listing(nbest or 1, "tsv" if form is None else form.value)
 
 
 def _refuse_same(source: Path | None, target: Path | None) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from s2s.train.report import Reporter
     from s2s.train.state import Position, TrainingState
     from s2s.translate import LineTranslator
+    from s2s.translate_outputs import Listing
 
 
 def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
@@ -204,15 +205,24 @@ def translate(
     batch_size: int = 1024,
     device: str = "auto",
     checkpoint: Which = "best",
+    listing: Listing | None = None,
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
-    `batch_size` lines are read and searched together; the output does not depend on it.
+    With a `listing`, `target` gets a row for each output of a line instead. `batch_size` lines are
+    read and searched together; the output does not depend on it. Raises UsageError where the search
+    does not find as many outputs as are to be listed.
     """
-    from s2s.translate import translate_stream
+    from s2s.search.build import build_strategy
+    from s2s.translate import list_stream, translate_stream
 
+    if listing is not None:
+        build_strategy(search or run.recipe.search, listing.nbest)  # a mistake is told at once
     translator = load_translator(run, search=search, device=device, checkpoint=checkpoint)
-    return translate_stream(source, target, translator, batch_size, interactive=source.isatty())
+    interactive = source.isatty()
+    if listing is not None:
+        return list_stream(source, target, translator, listing, batch_size, interactive=interactive)
+    return translate_stream(source, target, translator, batch_size, interactive)
 
 
 def evaluate(

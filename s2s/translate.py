@@ -1,7 +1,6 @@
 """Lines in, lines out: the filter behind `s2s translate`, and the translator of lines it drives."""
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,8 @@ from s2s.search.loop import search
 from s2s.search.scorer import Scorer
 from s2s.text.lines import BYTE_ORDER_MARK
 from s2s.text.tokenizer import Tokenizer
-from s2s.translate_outputs import Output, joined
+from s2s.translate_cut import split_line as split_line
+from s2s.translate_outputs import Listing, Output, joined, listed
 
 WINDOW_BYTES = 1 << 24
 """A window ends early when it holds so much: lines may be long."""
@@ -236,34 +236,25 @@ class LineTranslator:
         return len(self.source.encode([text])[0])
 
 
-BOUNDARIES = (
-    re.compile(r"[.!?…؟।]+[\"'”’»)\]]*(?=\s)|[。！？]+[」』”’]*"),
-    re.compile(r"[,;:،؛–—](?=\s)|[、，；：]"),
-    re.compile(r"\s"),
-)
-"""Where a line is best cut, best first: after a sentence, after a clause, between words."""
+def list_stream(
+    source: BinaryIO,
+    target: BinaryIO,
+    translator: LineTranslator,
+    listing: Listing,
+    window: int,
+    *,
+    interactive: bool,
+) -> int:
+    """Write a row to `target` for every output of every line of `source`; how many lines it had.
 
-
-def split_line(line: str, longest: int, count: Callable[[str], int]) -> list[str]:
-    """Pieces of at most `longest` tokens by `count`, cut in halves at the best boundaries.
-
-    A single character is a piece whatever its count. White space at the cuts is dropped, nothing
-    else.
+    See `respond_stream` for the rest.
     """
-    text = line.strip()
-    if len(text) < 2 or count(text) <= longest:
-        return [text] if text else []
-    cut = _cut(text)
-    return [*split_line(text[:cut], longest, count), *split_line(text[cut:], longest, count)]
 
-
-def _cut(text: str) -> int:
-    """The boundary nearest to the middle, if there is one in the middle half; else the middle."""
-    middle = len(text) // 2
-    for boundary in BOUNDARIES:
-        places = [
-            match.end() for match in boundary.finditer(text, middle // 2, middle + middle // 2)
+    def respond(lines: list[str], first: int) -> list[str]:
+        found = translator.outputs(lines, first, listing.nbest)
+        return [
+            listed(outputs, first + place, listing.form)
+            for place, outputs in enumerate(found, start=1)
         ]
-        if places:
-            return min(places, key=lambda place: abs(place - middle))
-    return middle
+
+    return respond_stream(source, target, respond, window, interactive)

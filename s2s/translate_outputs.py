@@ -16,6 +16,15 @@ Status = Literal["finished", "cut"]
 
 
 @dataclass(frozen=True)
+class Listing:
+    """That outputs are to be listed with their scores, instead of a line for a line."""
+
+    nbest: int = 1
+    """How many of the best outputs of a line; samples are listed all."""
+    form: ListFormat = "tsv"
+
+
+@dataclass(frozen=True)
 class Output:
     """One output of one line."""
 

@@ -125,7 +125,8 @@ BAD_FIELDS = [
     ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam', 'sample'"),
     (
         "search: {kind: bean}",
-        "4: search.kind: expected one of 'greedy', 'beam', 'sample', found 'bean' (did you mean 'beam'?)",
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', found 'bean' "
+        "(did you mean 'beam'?)",
     ),
     ("search: {kind: 3}", "4: search.kind: expected one of 'greedy', 'beam', 'sample', found 3"),
     # rules that tie fields together

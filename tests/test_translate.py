@@ -1,6 +1,7 @@
 """N lines in, N lines out, whatever they hold."""
 
 import io
+import json
 import os
 import random
 import threading
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
-from s2s.recipe import BeamSearch, GreedySearch, Model, StackedDecoder
-from s2s.translate import NAMED, LineTranslator, split_line, translate_stream
+from s2s.recipe import BeamSearch, GreedySearch, Model, SampleSearch, Search, StackedDecoder
+from s2s.translate import NAMED, LineTranslator, list_stream, translate_stream
+from s2s.translate_cut import split_line
+from s2s.translate_outputs import Listing, Output, joined, listed
 
 SMALL = StackedDecoder(kind="stacked", width=24)
 
@@ -264,28 +267,92 @@ def test_cutting_drops_nothing_but_white_space() -> None:
         assert "".join("".join(pieces).split()) == "".join(line.split())
 
 
-@pytest.mark.parametrize(
-    "settings", [GreedySearch(kind="greedy"), BeamSearch(kind="beam", width=3)]
-)
-def test_the_window_changes_nothing(settings: GreedySearch | BeamSearch) -> None:
+def random_translator(settings: Search, notes: list[str] | None = None) -> LineTranslator:
     torch.manual_seed(3)
     model = Seq2Seq(Model(embeddings=16, decoder=SMALL), 300, 300).eval()
     with torch.no_grad():
         model.output.weight.mul_(9.0)
-    translate_lines = LineTranslator(
+    return LineTranslator(
         scorer=model,
         source=Letters(),
         target=Letters(),
         search=settings,
         device="cpu",
         longest=40,
-        report=lambda note: None,
+        report=[].append if notes is None else notes.append,
     )
+
+
+EVERY_SEARCH = [
+    GreedySearch(kind="greedy"),
+    BeamSearch(kind="beam", width=3),
+    SampleSearch(kind="sample", samples=2),
+]
+
+
+@pytest.mark.parametrize("settings", EVERY_SEARCH, ids=[s.kind for s in EVERY_SEARCH])
+def test_the_window_changes_nothing(settings: Search) -> None:
+    translate_lines = random_translator(settings)
     draw = random.Random(2)
     text = "".join("".join(draw.choices("ab \n", k=draw.randint(0, 9))) for _ in range(20)).encode()
     outputs = set()
     for window in (1, 7, 1000):
         target = io.BytesIO()
         translate_stream(io.BytesIO(text), target, translate_lines, window, False)
+        list_stream(io.BytesIO(text), target, translate_lines, Listing(), window, interactive=False)
         outputs.add(target.getvalue())
     assert len(outputs) == 1
+
+
+def rows(settings: Search, text: bytes, listing: Listing) -> list[str]:
+    target = io.BytesIO()
+    count = list_stream(
+        io.BytesIO(text), target, random_translator(settings), listing, 2, interactive=False
+    )
+    assert count == text.count(b"\n")
+    return target.getvalue().decode().split("\n")[:-1]
+
+
+def test_the_best_outputs_of_every_line_are_listed() -> None:
+    settings = BeamSearch(kind="beam", width=3, max_offset=4)
+    text = b"ab\n\nccc\nba\n"
+    tsv = [row.split("\t") for row in rows(settings, text, Listing(3))]
+    assert [(row[0], row[1]) for row in tsv if row[0] != "2"] == [
+        (line, rank) for line in "134" for rank in "123"
+    ]
+    assert [row for row in tsv if row[0] == "2"] == [
+        ["2", "1", "0.000000", "0.000000", "0", "finished", ""]
+    ]
+    objects = [json.loads(row) for row in rows(settings, text, Listing(3, "jsonl"))]
+    for fields, one in zip(tsv, objects, strict=True):
+        assert list(one) == ["line", "rank", "log_prob", "score", "length", "status", "text"]
+        assert fields[0] == str(one["line"])
+        assert fields[2:4] == [f"{one['log_prob']:.6f}", f"{one['score']:.6f}"]
+        assert one["score"] == pytest.approx(one["log_prob"] / max(one["length"], 1))
+    plain = random_translator(settings)(["ab", "", "ccc", "ba"])
+    assert [one["text"] for one in objects if one["rank"] == 1] == plain
+    assert len({(one["line"], one["text"], one["status"]) for one in objects}) == len(objects)
+
+
+def test_samples_are_listed_all() -> None:
+    settings = SampleSearch(kind="sample", samples=4, max_offset=4)
+    tsv = [row.split("\t") for row in rows(settings, b"ab\nb\n", Listing())]
+    assert [(row[0], row[1]) for row in tsv] == [(line, rank) for line in "12" for rank in "1234"]
+
+
+def test_the_outputs_of_a_line_in_pieces_are_those_of_its_pieces() -> None:
+    a, b = Output("a", -1.0, -0.5, 2, "finished"), Output("b", -2.0, -1.0, 2, "cut")
+    assert joined([[a, b]]) == [a, b]
+    assert joined([[a, b], [a], [b, a]]) == [Output("a a b", -4.0, -2.0, 6, "cut")]
+    assert joined([]) == [Output("", 0, 0, 0, "finished")]
+    settings = BeamSearch(kind="beam", width=3, max_offset=2)
+    notes: list[str] = []
+    found = random_translator(settings, notes).outputs(["ab. " * 60, "ab"], 0, 3)
+    assert [len(outputs) for outputs in found] == [3, 3]
+    assert len(notes) == 1
+
+
+def test_a_tab_in_the_text_stays_no_column() -> None:
+    output = Output("a\tb", -1.5, -0.5, 3, "cut")
+    assert listed([output], 7, "tsv") == "7\t1\t-1.500000\t-0.500000\t3\tcut\ta b"
+    assert json.loads(listed([output], 7, "jsonl"))["text"] == "a\tb"
