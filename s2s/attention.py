@@ -14,7 +14,8 @@ from s2s.attention_words import align_words, source_owners, target_owners
 from s2s.errors import UsageError
 from s2s.search import Hypothesis, search
 from s2s.text.special import EOS, SPECIAL_PIECES
-from s2s.translate import PIECE_BITS, WHOLE, LineTranslator, split_line
+from s2s.translate import PIECE_BITS, WHOLE, LineTranslator
+from s2s.translate_cut import split_line
 
 Weights = NDArray[np.float32]
 
