@@ -90,7 +90,7 @@ def bleu(
     translations are read from stdin. The figures are sacrebleu's own, printed with
     the signatures that make them comparable.
     """
-    result: "Evaluation"
+    result: Evaluation
     if references:
         given = {"--run": run, "--search": search, "--beam": beam}
         _refuse([name for name, value in given.items() if value is not None])

@@ -88,15 +88,15 @@ def test_check_says_what_the_recipe_is(capfd) -> None:
 
 
 RAISED = [
-    (DataError("data.de:3: not valid UTF-8"), 2, "data.de:3: not valid UTF-8"),
-    (RecipeError(["a", "b"]), 2, "a\ns2s: error: b"),
-    (TrainingError("the loss is NaN"), 1, "the loss is NaN"),
-    (Interrupted("saved", 15), 143, "saved"),
-    (OSError(28, "No space left on device", "f"), 1, "[Errno 28] No space left on device: 'f'"),
+    (DataError("data.de:3: not valid UTF-8"), 2, "error: data.de:3: not valid UTF-8"),
+    (RecipeError(["a", "b"]), 2, "error: a\ns2s: error: b"),
+    (TrainingError("the loss is NaN"), 1, "error: the loss is NaN"),
+    (Interrupted("saved", 15), 143, "saved"),  # as asked for: no error
+    (OSError(28, "No space left", "f"), 1, "error: [Errno 28] No space left: 'f'"),
     (
         KeyError("k"),
         1,
-        "KeyError: 'k'; this is a bug of s2s, --debug shows the traceback",
+        "error: KeyError: 'k'; this is a bug of s2s, --debug shows the traceback",
     ),
 ]
 
@@ -108,7 +108,7 @@ def test_errors_become_lines(capfd, monkeypatch, error, status: int, line: str) 
 
     Path("recipe.yaml").write_text(BASE)
     monkeypatch.setattr("s2s.recipe_io.load_recipe", fail)
-    assert call(capfd, "check") == (status, "", f"s2s: error: {line}\n")
+    assert call(capfd, "check") == (status, "", f"s2s: {line}\n")
     for arguments in (["--debug", "check"], ["check", "--debug"]):
         with_traceback = call(capfd, *arguments)
         assert with_traceback[0] == status
@@ -208,6 +208,8 @@ class Recorder:
                 redone=("data",),
                 lines=lambda: ["BLEU 40.0"],
                 as_json=lambda: {"bleu": 40.0},
+                what="test, 2 lines",
+                saved=Path("test.txt"),
             )
 
         return record
@@ -260,7 +262,8 @@ def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:
     Path("recipe.yaml").write_text(BASE)
     Run.create(load_recipe(overrides=["name=toy"]))
     status, out, err = call(capfd, "bleu", "--run", "toy", "--search", "greedy", "--json")
-    assert (status, out, err) == (0, '{"bleu": 40.0}\n', "")
+    assert (status, out) == (0, '{"bleu": 40.0}\n')
+    assert err == "s2s: test, 2 lines; saved as test.txt\n"
     assert pipeline.calls[0][2]["search"] == GreedySearch(kind="greedy")
     assert pipeline.calls[0][2]["split"] == "test"
 
