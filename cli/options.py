@@ -20,6 +20,7 @@ class SearchKind(StrEnum):
     GREEDY = "greedy"
     BEAM = "beam"
     SAMPLE = "sample"
+    EXHAUSTIVE = "exhaustive"
 
 
 RecipePath = Annotated[

@@ -36,6 +36,8 @@ Ways of looking for an output:
             s2s translate --search beam --beam 8 --length-penalty 1
   sample  Tokens at random, each with its probability.
             s2s translate --search sample --temperature 0.8 --seed 2
+  exhaustive  The most probable of all outputs; slow, and says where it is not proven.
+            s2s translate --search exhaustive --nodes 10000 --scores
 """
 
 EPILOG = f"{SEARCHES}\n" + examples(
@@ -71,6 +73,9 @@ MinP = Annotated[
 ]
 Samples = Annotated[
     int | None, typer.Option(metavar="N", help="Draw N outputs of each line, and list them.")
+]
+Nodes = Annotated[
+    int | None, typer.Option(metavar="N", help="Give a line up after N prefixes (exhaustive).")
 ]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Draw other samples.")]
 MaxRatio = Annotated[
@@ -111,6 +116,7 @@ def translate(
     top_p: TopP = None,
     min_p: MinP = None,
     seed: Seed = None,
+    nodes: Nodes = None,
     max_ratio: MaxRatio = None,
     max_offset: MaxOffset = None,
     nbest: NBest = None,
@@ -121,8 +127,8 @@ def translate(
 ) -> None:
     """Translate stdin to stdout, a line for a line.
 
-    The search is the recipe's with what the options change. With --nbest, --samples, --scores or --format there is a row for each output
-    instead of a line for a line.
+    The search is the recipe's with what the options change. With --nbest, --samples,
+    --scores or --format there is a row for each output instead of a line for a line.
     """
     from s2s.search.settings import Choices
 
@@ -134,6 +140,7 @@ def translate(
         top_p=top_p,
         min_p=min_p,
         seed=seed,
+        nodes=nodes,
         max_ratio=max_ratio,
         max_offset=max_offset,
     )

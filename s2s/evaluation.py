@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from s2s.errors import RunError
 from s2s.files import atomic_write
 from s2s.metrics import Scores, score
-from s2s.recipe import BeamSearch, SampleSearch, Search
+from s2s.recipe import BeamSearch, ExhaustiveSearch, SampleSearch, Search
 
 if TYPE_CHECKING:
     from s2s.metrics.corpus import MetricName
@@ -43,6 +43,8 @@ def describe(search: Search) -> str:
         return f"beam{search.width}-penalty{search.length_penalty:g}"
     if isinstance(search, SampleSearch):
         return f"sample-temperature{search.temperature:g}-seed{search.seed}"
+    if isinstance(search, ExhaustiveSearch):
+        return f"exhaustive-nodes{search.nodes}"
     return search.kind
 
 

@@ -501,7 +501,24 @@ class SampleSearch(Section):
     """... plus this many."""
 
 
-Search = Annotated[GreedySearch | BeamSearch | SampleSearch, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True)
+class ExhaustiveSearch(Section):
+    """The most probable of all outputs, by branch and bound; says where it could not prove it."""
+
+    kind: Literal["exhaustive"]
+    nodes: PositiveInt = 10_000
+    """Prefixes looked at for a line before it is given up as not proven."""
+    width: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Width of the beam whose best outputs it starts from."""
+    max_ratio: PositiveFloat = 2.0
+    """Longest output as a multiple of the source's length in tokens ..."""
+    max_offset: Count = 20
+    """... plus this many."""
+
+
+Search = Annotated[
+    GreedySearch | BeamSearch | SampleSearch | ExhaustiveSearch, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, TextIO
 
 from s2s.recipe import Search
+from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
 from s2s.text.lines import BYTE_ORDER_MARK
 from s2s.text.tokenizer import Tokenizer
-from s2s.translate_cut import split_line as split_line
+from s2s.translate_cut import split_line
 from s2s.translate_outputs import Listing, Output, joined, listed
+
+__all__ = [
+    "PIECE_BITS",
+    "WHOLE",
+    "LineTranslator",
+    "list_stream",
+    "respond_stream",
+    "split_line",
+    "translate_stream",
+]
 
 WINDOW_BYTES = 1 << 24
 """A window ends early when it holds so much: lines may be long."""
@@ -216,9 +227,18 @@ class LineTranslator:
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
         found = search(self.scorer, pieces, self.search, self.device, keep=keep, places=places)
+        self._report_unproven(found)
         texts = iter(self.target.decode([h.tokens for one in found for h in one]))
         told = [[Output.of(h, next(texts)) for h in one] for one in found]
         return [joined(told[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+
+    def _report_unproven(self, found: list[list[Hypothesis]]) -> None:
+        unproven = sum(one[0].proven is False for one in found)
+        if unproven:
+            self.report(
+                f"{unproven:,} of {len(found):,} outputs are not proven to be the most probable: "
+                "the search ran out of nodes"
+            )
 
     def _pieces(self, line: str, ids: list[int]) -> list[list[int]]:
         """The line's tokens, in one piece unless they are too many."""

@@ -11,8 +11,9 @@ ListFormat = Literal["tsv", "jsonl"]
 COLUMNS = ("line", "rank", "log_prob", "score", "length", "status", "text")
 """What an output is listed with, in both formats."""
 
-Status = Literal["finished", "cut"]
-"""Ended by itself, or cut at the longest output."""
+Status = Literal["finished", "cut", "proven", "unproven"]
+"""Ended by itself, or cut at the longest output. Of exhaustive search: proven to be the most
+probable, or the best that was found before it ran out of nodes."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,23 @@ class Output:
     def of(cls, hypothesis: Hypothesis, text: str) -> Self:
         """A hypothesis and its text."""
         h = hypothesis
-        status: Status = "finished" if h.finished else "cut"
-        return cls(text.replace("\n", " "), h.log_prob, h.score, h.length, status)
+        return cls(text.replace("\n", " "), h.log_prob, h.score, h.length, _status(h))
+
+
+def _status(hypothesis: Hypothesis) -> Status:
+    if not hypothesis.finished:
+        return "cut"
+    match hypothesis.proven:
+        case None:
+            return "finished"
+        case True:
+            return "proven"
+        case False:
+            return "unproven"
 
 
 def joined(pieces: list[list[Output]]) -> list[Output]:
-    """Outputs of a line from those of its pieces: numbers are sums, a cut piece cuts the line.
+    """Outputs of a line from those of its pieces: sums, and the worst status.
 
     Without pieces, for a blank line, there is one: nothing, which is certain.
     """
@@ -57,12 +69,13 @@ def joined(pieces: list[list[Output]]) -> list[Output]:
 
 def _joined(parts: tuple[Output, ...]) -> Output:
     statuses = {part.status for part in parts}
+    doubtful: tuple[Status, ...] = ("cut", "unproven", "finished")
     return Output(
         text=" ".join(part.text for part in parts if part.text),
         log_prob=sum(part.log_prob for part in parts),
         score=sum(part.score for part in parts),
         length=sum(part.length for part in parts),
-        status="cut" if "cut" in statuses else "finished",
+        status=next((s for s in doubtful if s in statuses), "proven" if parts else "finished"),
     )
 
 

@@ -75,7 +75,7 @@ BAD_FIELDS = [
     ),
     (
         "search: {kind: greedy, width: 5}",
-        "4: search.width: unknown key ('width' belongs to kind 'beam')",
+        "4: search.width: unknown key ('width' belongs to kind 'beam' or 'exhaustive')",
     ),
     # wrong types
     ("seed: '1'", "4: seed: expected a whole number, found '1' (text)"),
@@ -122,13 +122,16 @@ BAD_FIELDS = [
         "4: name: expected letters, digits, '.', '_' and '-', the first a letter or digit,"
         " found 'a b'",
     ),
-    ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam', 'sample'"),
+    ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam', 'sample', 'exhaustive'"),
     (
         "search: {kind: bean}",
-        "4: search.kind: expected one of 'greedy', 'beam', 'sample', found 'bean' "
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', found 'bean' "
         "(did you mean 'beam'?)",
     ),
-    ("search: {kind: 3}", "4: search.kind: expected one of 'greedy', 'beam', 'sample', found 3"),
+    (
+        "search: {kind: 3}",
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', found 3",
+    ),
     # rules that tie fields together
     (
         "train:\n  optimizer:\n    weight_decay: 0.1",

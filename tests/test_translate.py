@@ -14,7 +14,15 @@ from torch import Tensor
 
 from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
-from s2s.recipe import BeamSearch, GreedySearch, Model, SampleSearch, Search, StackedDecoder
+from s2s.recipe import (
+    BeamSearch,
+    ExhaustiveSearch,
+    GreedySearch,
+    Model,
+    SampleSearch,
+    Search,
+    StackedDecoder,
+)
 from s2s.translate import NAMED, LineTranslator, list_stream, translate_stream
 from s2s.translate_cut import split_line
 from s2s.translate_outputs import Listing, Output, joined, listed
@@ -287,6 +295,7 @@ EVERY_SEARCH = [
     GreedySearch(kind="greedy"),
     BeamSearch(kind="beam", width=3),
     SampleSearch(kind="sample", samples=2),
+    ExhaustiveSearch(kind="exhaustive", nodes=100, max_offset=2),
 ]
 
 
@@ -332,6 +341,16 @@ def test_the_best_outputs_of_every_line_are_listed() -> None:
     plain = random_translator(settings)(["ab", "", "ccc", "ba"])
     assert [one["text"] for one in objects if one["rank"] == 1] == plain
     assert len({(one["line"], one["text"], one["status"]) for one in objects}) == len(objects)
+
+
+def test_lines_that_are_not_proven_are_reported() -> None:
+    notes: list[str] = []
+    settings = ExhaustiveSearch(kind="exhaustive", nodes=1, max_offset=4)
+    found = random_translator(settings, notes).outputs(["ab", "", "ccc"])
+    assert [one[0].status for one in found] == ["unproven", "finished", "unproven"]
+    assert notes == [
+        "2 of 2 outputs are not proven to be the most probable: the search ran out of nodes"
+    ]
 
 
 def test_samples_are_listed_all() -> None:

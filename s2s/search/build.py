@@ -3,9 +3,12 @@
 from typing import assert_never
 
 from s2s.errors import UsageError
-from s2s.recipe import BeamSearch, GreedySearch, SampleSearch, Search
+from s2s.recipe import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.search.sample import Sample
 from s2s.search.strategy import Beam, Greedy, Strategy
+
+MOST = 1000
+"""Outputs of a line that exhaustive search gives: the widest beam."""
 
 
 def most_outputs(search: Search) -> int:
@@ -17,6 +20,8 @@ def most_outputs(search: Search) -> int:
             return search.width
         case SampleSearch():
             return search.samples
+        case ExhaustiveSearch():
+            return MOST
         case _:
             assert_never(search)
 
@@ -24,7 +29,8 @@ def most_outputs(search: Search) -> int:
 def build_strategy(search: Search, keep: int = 1) -> Strategy:
     """The strategy a recipe asks for, of which the `keep` best hypotheses are wanted.
 
-    Samples come back whole, whatever `keep` is. Raises UsageError where the search does not find
+    Samples come back whole, whatever `keep` is; for exhaustive search it is the beam that it starts
+    from. Raises UsageError where the search does not find
     that many.
     """
     if keep > most_outputs(search):
@@ -39,5 +45,8 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
             return Beam(search.width, search.length_penalty, keep)
         case SampleSearch():
             return Sample(search)
+        case ExhaustiveSearch():
+            width = max(search.width, keep)
+            return Beam(width, length_penalty=0.0, keep=width)
         case _:
             assert_never(search)

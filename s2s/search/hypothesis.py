@@ -20,6 +20,8 @@ class Hypothesis:
     """What ranks it among the hypotheses of its source; larger is better."""
     finished: bool
     """Whether it ended by itself; false where the longest output cut it."""
+    proven: bool | None = None
+    """Whether nothing more probable exists, which exhaustive search alone can say."""
     attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """Weights [length, source tokens + 1], where asked for: a row per token and one for EOS where
     it is finished; the last column is the source's EOS."""

@@ -15,9 +15,11 @@ from typing import Generic, NamedTuple
 import numpy as np
 import torch
 
-from s2s.recipe import Search
+from s2s.errors import UsageError
+from s2s.recipe import ExhaustiveSearch, Search
 from s2s.search.block import Block
 from s2s.search.build import build_strategy
+from s2s.search.exhaustive import exhaust
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.ledger import Ledger
 from s2s.search.scorer import M, S, Scorer
@@ -89,6 +91,8 @@ def search_stream(
     exceeds the beam, S2sError where the model predicts NaN.
     """
     strategy = build_strategy(settings, keep)
+    if want_attention and isinstance(settings, ExhaustiveSearch):
+        raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
     inputs = Inputs(sources, range(len(sources)) if places is None else places)
     buckets: defaultdict[int, list[int]] = defaultdict(list)
     for index, source in enumerate(sources):
@@ -101,7 +105,14 @@ def search_stream(
         queue = sorted(buckets[time], key=lambda i: -len(sources[i]))
         shape = shape_of(time, strategy.width, settings, device)
         feed = Feed(scorer, inputs, queue, shape, torch.device(device))
-        yield from _decode(feed, strategy, settings, want_attention)
+        for index, found in _decode(feed, strategy, settings, want_attention):
+            if isinstance(settings, ExhaustiveSearch):
+                yield (
+                    index,
+                    exhaust(scorer, sources[index], settings, device, incumbents=found, keep=keep),
+                )
+            else:
+                yield index, found
 
 
 class Feed(Generic[M, S]):

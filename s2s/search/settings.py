@@ -4,13 +4,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from s2s.errors import UsageError
-from s2s.recipe import BeamSearch, GreedySearch, SampleSearch, Search
+from s2s.recipe import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.recipe_io import build_search
 
 KINDS: dict[str, type[Search]] = {
     "greedy": GreedySearch,
     "beam": BeamSearch,
     "sample": SampleSearch,
+    "exhaustive": ExhaustiveSearch,
 }
 """The kinds of search; of several that know a choice, the first that comes is meant."""
 
@@ -28,6 +29,7 @@ class Choices:
     top_p: float | None = None
     min_p: float | None = None
     seed: int | None = None
+    nodes: int | None = None
     max_ratio: float | None = None
     max_offset: int | None = None
 

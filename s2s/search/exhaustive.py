@@ -1,0 +1,184 @@
+"""Exhaustive search: branch and bound over the tree of all outputs.
+
+A prefix is worth no less than any of its completions, for log-probabilities only add up to less.
+So no prefix at or below the best outputs found so far can lead to a better one, and when no other
+prefix is left they are the best there are (Stahlberg & Byrne 2019, "On NMT search errors and model
+errors: cat got your tongue?", section 2; there one prefix at a time, here a block of them).
+
+Dimension letters: N rows expanded together, V vocabulary, C children.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Generic, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2s.recipe import ExhaustiveSearch
+from s2s.search.hypothesis import Hypothesis
+from s2s.search.scorer import M, S, Scorer
+from s2s.search.shapes import bucket, longest_output, shape_of
+from s2s.text.special import BOS, EOS, PAD
+
+Tokens = tuple[int, ...]
+
+
+class Siblings(NamedTuple, Generic[S]):
+    """Prefixes not yet expanded, children of rows that were expanded together; worst first."""
+
+    state: S
+    """After what their parents read, a row per parent."""
+    parents: list[Tokens]
+    """A prefix per row of the state."""
+    rows_C: NDArray[np.int64]
+    tokens_C: NDArray[np.int64]
+    totals_C: NDArray[np.float64]
+
+    def cut(self, start: int, stop: int) -> "Siblings[S]":
+        """Those from `start` to `stop`."""
+        part = slice(start, stop)
+        return self._replace(
+            rows_C=self.rows_C[part], tokens_C=self.tokens_C[part], totals_C=self.totals_C[part]
+        )
+
+    def prefixes(self) -> list[Tokens]:
+        """The tokens of each; the root has none."""
+        pairs = zip(self.rows_C.tolist(), self.tokens_C.tolist(), strict=True)
+        return [(*self.parents[row], token) if token != BOS else () for row, token in pairs]
+
+
+class Best:
+    """The `keep` most probable finished outputs so far; of equal ones the first found."""
+
+    def __init__(self, keep: int, incumbents: Sequence[Hypothesis]) -> None:
+        self.keep = keep
+        self.incumbents = incumbents
+        self.found = {h.tokens: h.log_prob for h in incumbents if h.finished}
+
+    @property
+    def threshold(self) -> float:
+        """What an output has to exceed to be among them."""
+        if len(self.found) < self.keep:
+            return -np.inf
+        return sorted(self.found.values(), reverse=True)[self.keep - 1]
+
+    def offer(self, tokens: Tokens, log_prob: float) -> None:
+        """An output that may be one of them; what can be none any more is forgotten."""
+        self.found.setdefault(tokens, log_prob)
+        ranked = sorted(self.found.items(), key=lambda item: -item[1])
+        self.found = dict(ranked[: self.keep])
+
+    def hypotheses(self, key: int, proven: bool) -> list[Hypothesis]:
+        """Best first; outputs that were cut only where too few have ended."""
+        ranked = sorted(self.found.items(), key=lambda item: -item[1])
+        ended = [Hypothesis(key, t, p, p, finished=True, proven=proven) for t, p in ranked]
+        cut = [replace(h, proven=False) for h in self.incumbents if not h.finished]
+        return [*ended, *cut][: self.keep]
+
+
+@torch.inference_mode()
+def exhaust(
+    scorer: Scorer[M, S],
+    source: Sequence[int],
+    settings: ExhaustiveSearch,
+    device: str,
+    *,
+    incumbents: Sequence[Hypothesis],
+    keep: int,
+) -> list[Hypothesis]:
+    """The `keep` most probable of all outputs that end within the longest output, best first.
+
+    Starts from what another search has found. `proven` says whether nothing better is left (to the
+    model's rounding); it is false where `settings.nodes` prefixes did not suffice.
+    """
+    best = Best(keep, incumbents)
+    time = bucket(len(source) + 1)
+    rows = shape_of(time, 1, settings, device).slots
+    expander = Expander(scorer, source, time, rows, torch.device(device))
+    longest = longest_output(len(source), settings)
+    stack = [expander.root()]
+    budget = settings.nodes
+    while budget > 0 and (taken := _taken(stack, min(rows, budget), best.threshold)):
+        budget -= sum(len(part.rows_C) for part in taken)
+        stack.append(expander.expand(taken, best, longest))
+    left = _taken(stack, 1, best.threshold)
+    return best.hypotheses(incumbents[0].key, proven=not left)
+
+
+def _taken(stack: list[Siblings[S]], most: int, threshold: float) -> list[Siblings[S]]:
+    """Up to `most` prefixes above the threshold off the stack, deepest first, then best first."""
+    taken: list[Siblings[S]] = []
+    while most > 0 and stack:
+        top = stack.pop()
+        worst = int(np.searchsorted(top.totals_C, threshold, side="right"))
+        end = len(top.totals_C)
+        start = max(worst, end - most)
+        if start < end:
+            taken.append(top.cut(start, end))
+            most -= end - start
+        if worst < start:
+            stack.append(top.cut(worst, start))
+    return taken
+
+
+class Expander(Generic[M, S]):
+    """Reads prefixes of one sentence, always N rows at a time, so that shapes never change."""
+
+    def __init__(
+        self,
+        scorer: Scorer[M, S],
+        source: Sequence[int],
+        time: int,
+        rows: int,
+        device: torch.device,
+    ) -> None:
+        self.scorer = scorer
+        self.rows = rows
+        self.device = device
+        padded = [*source, EOS, *[PAD] * (time - len(source) - 1)]
+        lengths = torch.tensor([len(source) + 1], device=device)
+        self.memory = scorer.encode(torch.tensor([padded], device=device), lengths)
+
+    def root(self) -> Siblings[S]:
+        """The prefix of no tokens."""
+        start, zero = self.scorer.start(self.memory), np.zeros(1, dtype=np.int64)
+        return Siblings(start, [()], zero, zero + BOS, np.zeros(1))
+
+    def expand(self, taken: list[Siblings[S]], best: Best, longest: int) -> Siblings[S]:
+        """Offer the ends of prefixes; their children that can still become one of the best."""
+        prefixes = [prefix for part in taken for prefix in part.prefixes()]
+        totals_N = torch.full((self.rows,), -torch.inf, dtype=torch.float64)
+        totals_N[: len(prefixes)] = torch.from_numpy(np.concatenate([p.totals_C for p in taken]))
+        state, totals_NV = self._step(taken, totals_N.to(self.device))
+        for prefix, end in zip(prefixes, totals_NV[:, EOS].tolist(), strict=False):
+            if end > best.threshold:
+                best.offer(prefix, end)
+        totals_NV[:, EOS] = -torch.inf
+        # A child needs room for EOS behind it.
+        is_full = [len(prefix) + 2 > longest for prefix in prefixes]
+        totals_NV[: len(prefixes)][torch.tensor(is_full, device=self.device)] = -torch.inf
+        rows_C, tokens_C = torch.nonzero(totals_NV > best.threshold, as_tuple=True)
+        totals_C = totals_NV[rows_C, tokens_C].cpu().numpy()
+        rows, tokens = rows_C.cpu().numpy(), tokens_C.cpu().numpy()
+        order = np.lexsort((-tokens, -rows, totals_C))
+        return Siblings(state, prefixes, rows[order], tokens[order], totals_C[order])
+
+    def _step(self, taken: list[Siblings[S]], totals_N: Tensor) -> tuple[S, Tensor]:
+        """State after the prefixes, and the total of every continuation."""
+        state = taken[0].state.select(torch.zeros(self.rows, dtype=torch.int64, device=self.device))
+        tokens_N = torch.full((self.rows,), BOS, device=self.device)
+        first = 0
+        for part in taken:
+            places = torch.arange(first, first + len(part.rows_C), device=self.device)
+            chosen = torch.from_numpy(part.rows_C.copy()).to(self.device)
+            state = state.put(places, part.state.select(chosen))
+            tokens_N[places] = torch.from_numpy(part.tokens_C.copy()).to(self.device)
+            first += len(part.rows_C)
+        logits_NV, state, _ = self.scorer.step(self.memory, state, tokens_N)
+        offsets_N = totals_N - logits_NV.logsumexp(-1).double()
+        totals_NV = logits_NV.double() + offsets_N.unsqueeze(-1)
+        totals_NV[:, [PAD, BOS]] = -torch.inf
+        return state, totals_NV
