@@ -83,6 +83,19 @@ MaxRatio = Annotated[
     typer.Option(metavar="X", help="Cut an output at X times its source's tokens ..."),
 ]
 MaxOffset = Annotated[int | None, typer.Option(metavar="N", help="... plus N.")]
+MinRatio = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="No output shorter than X times its source's tokens ..."),
+]
+MinOffset = Annotated[int | None, typer.Option(metavar="N", help="... plus N.")]
+NoRepeat = Annotated[
+    int | None,
+    typer.Option("--no-repeat-ngram", metavar="N", help="No N tokens twice in an output."),
+]
+RepetitionPenalty = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="Choose tokens again by log-probability times X."),
+]
 NBest = Annotated[
     int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")
 ]
@@ -119,6 +132,10 @@ def translate(
     nodes: Nodes = None,
     max_ratio: MaxRatio = None,
     max_offset: MaxOffset = None,
+    min_ratio: MinRatio = None,
+    min_offset: MinOffset = None,
+    no_repeat_ngram: NoRepeat = None,
+    repetition_penalty: RepetitionPenalty = None,
     nbest: NBest = None,
     scores: Scores = False,
     form: Format = None,
@@ -143,6 +160,10 @@ def translate(
         nodes=nodes,
         max_ratio=max_ratio,
         max_offset=max_offset,
+        min_ratio=min_ratio,
+        min_offset=min_offset,
+        no_repeat_ngram=no_repeat_ngram,
+        repetition_penalty=repetition_penalty,
     )
     settings = choose_search(chosen, search, beam, length_penalty, others)
     which = choose_checkpoint(checkpoint)

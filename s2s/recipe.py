@@ -452,18 +452,33 @@ class Train(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GreedySearch(Section):
-    """The most probable token at every step."""
+class Outputs(Section):
+    """What every search asks of an output; lengths are in tokens."""
 
-    kind: Literal["greedy"]
     max_ratio: PositiveFloat = 2.0
     """Longest output as a multiple of the source's length in tokens ..."""
     max_offset: Count = 20
     """... plus this many."""
+    min_ratio: NonNegativeFloat = 0.0
+    """Shortest output as a multiple of the source's length ..."""
+    min_offset: Count = 0
+    """... plus this many; never more than the longest output has room for."""
+    no_repeat_ngram: PositiveInt | None = None
+    """No n-gram of this many tokens occurs twice in an output (Paulus et al. 2018)."""
+    repetition_penalty: PositiveFloat = 1.0
+    """What the log-probability of a token is multiplied by when the output holds it already, in
+    choosing it, not in its score; above 1 against repetition."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeamSearch(Section):
+class GreedySearch(Outputs):
+    """The most probable token at every step."""
+
+    kind: Literal["greedy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamSearch(Outputs):
     """Beam search, keeping the `width` best prefixes."""
 
     kind: Literal["beam"]
@@ -471,14 +486,10 @@ class BeamSearch(Section):
     """Hypotheses kept at every step."""
     length_penalty: NonNegativeFloat = 1.0
     """Hypotheses are ranked by log-probability / length^length_penalty; 0 for none."""
-    max_ratio: PositiveFloat = 2.0
-    """Longest output as a multiple of the source's length in tokens ..."""
-    max_offset: Count = 20
-    """... plus this many."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSearch(Section):
+class SampleSearch(Outputs):
     """Outputs drawn at random, each token by its probability."""
 
     kind: Literal["sample"]
@@ -495,14 +506,10 @@ class SampleSearch(Section):
     al. 2024)."""
     seed: Count = 1
     """What line i's samples depend on, beside the model, the line and i."""
-    max_ratio: PositiveFloat = 2.0
-    """Longest output as a multiple of the source's length in tokens ..."""
-    max_offset: Count = 20
-    """... plus this many."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExhaustiveSearch(Section):
+class ExhaustiveSearch(Outputs):
     """The most probable of all outputs, by branch and bound; says where it could not prove it."""
 
     kind: Literal["exhaustive"]
@@ -510,10 +517,12 @@ class ExhaustiveSearch(Section):
     """Prefixes looked at for a line before it is given up as not proven."""
     width: Annotated[int, Field(ge=1, le=1000)] = 5
     """Width of the beam whose best outputs it starts from."""
-    max_ratio: PositiveFloat = 2.0
-    """Longest output as a multiple of the source's length in tokens ..."""
-    max_offset: Count = 20
-    """... plus this many."""
+
+    def __post_init__(self) -> None:
+        if self.repetition_penalty != 1.0:
+            raise ValueError(
+                "repetition_penalty has no use in exhaustive search, which ranks by probability"
+            )
 
 
 Search = Annotated[

@@ -73,7 +73,9 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
         detail = error.errors(include_url=False)[0]
         field = str(detail["loc"][-1]) if len(detail["loc"]) > 1 else ""
         place = f"{names.get(field, field)}: " if field else ""
-        raise UsageError(place + in_words(detail)) from None
+        is_rule = detail["type"] == "value_error"
+        what = str(detail["ctx"]["error"]) if is_rule else in_words(detail)
+        raise UsageError(place + what) from None
 
 
 def dump_recipe(recipe: Recipe) -> str:

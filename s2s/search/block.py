@@ -4,7 +4,6 @@ Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows,
 S source time, R sentences that enter.
 """
 
-from collections.abc import Sequence
 from typing import Generic, NamedTuple
 
 import numpy as np
@@ -12,8 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.recipe import Search
+from s2s.search.constraints import Past, constrained, is_constrained
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.strategy import Moment, Strategy
+from s2s.search.shapes import Shape
+from s2s.search.strategy import Choice, Moment, Strategy
 from s2s.text.special import BOS, PAD
 
 
@@ -28,6 +30,15 @@ class Chosen(NamedTuple):
     """[B, K, S], where asked for: what each hypothesis looked at before this choice."""
 
 
+class Entrants(NamedTuple):
+    """What is special to each of R sentences that enter a block."""
+
+    places: list[int]
+    """Their own numbers, for `Moment`."""
+    shortest: list[int]
+    """Tokens before which their outputs do not end."""
+
+
 class Block(Generic[M, S]):
     """The device's side of a block: memory, state, last tokens and totals of its rows.
 
@@ -36,10 +47,17 @@ class Block(Generic[M, S]):
     """
 
     def __init__(
-        self, scorer: Scorer[M, S], strategy: Strategy, slots: int, device: torch.device
+        self,
+        scorer: Scorer[M, S],
+        strategy: Strategy,
+        settings: Search,
+        shape: Shape,
+        device: torch.device,
     ) -> None:
+        slots = shape.slots
         self.scorer = scorer
         self.strategy = strategy
+        self.settings = settings
         self.slots = slots
         self.device = device
         self.memory: M | None = None
@@ -51,18 +69,19 @@ class Block(Generic[M, S]):
         self.forbidden = torch.tensor([PAD, BOS], device=device)
         self.place_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.length_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.least_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.history_BKH: Tensor | None = None
+        if is_constrained(settings):
+            self.history_BKH = torch.full((slots, width, shape.history), PAD, device=device)
         self.fresh_K = torch.zeros(width, dtype=torch.float64, device=device)
         if not strategy.is_drawn:
             # Before the first token all hypotheses of a sentence are the same: only row 0 lives.
             self.fresh_K[1:] = -torch.inf
 
     def put(
-        self, slots: NDArray[np.int64], memory: M, state: S, first: int, places: Sequence[int]
+        self, slots: NDArray[np.int64], memory: M, state: S, first: int, entrants: Entrants
     ) -> None:
-        """Sentences `first` and following of an encoded batch enter the given slots [R].
-
-        `places` [R] are the sentences' own numbers, for `Moment`.
-        """
+        """Sentences `first` and following of an encoded batch enter the given slots [R]."""
         slots_R = torch.from_numpy(slots).to(self.device)
         taken_R = torch.arange(first, first + len(slots), device=self.device)
         rows_RK = self.first_row_B1[slots_R] + torch.arange(self.strategy.width, device=self.device)
@@ -76,8 +95,11 @@ class Block(Generic[M, S]):
         self.state = self.state.put(rows_RK.flatten(), entering)
         self.tokens_BK[slots_R] = BOS
         self.totals_BK[slots_R] = self.fresh_K
-        self.place_B[slots_R] = torch.tensor(places, device=self.device)
+        self.place_B[slots_R] = torch.tensor(entrants.places, device=self.device)
+        self.least_B[slots_R] = torch.tensor(entrants.shortest, device=self.device)
         self.length_B[slots_R] = 0
+        if self.history_BKH is not None:
+            self.history_BKH[slots_R] = PAD
 
     def step(self, want_attention: bool) -> Chosen:
         """One token for every row; waits for the device once, to bring the choice to the host."""
@@ -86,10 +108,17 @@ class Block(Generic[M, S]):
             self.memory, self.state, self.tokens_BK.flatten()
         )
         logits_BKV = logits.view(self.slots, self.strategy.width, -1)
-        offsets_BK = self.totals_BK - logits_BKV.logsumexp(dim=-1).double()
+        normalizer_BK = logits_BKV.logsumexp(dim=-1)
+        offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
         moment = Moment(self.place_B, self.length_B)
-        choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
+        if self.history_BKH is None:
+            choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
+        else:
+            past = Past(self.history_BKH, self.length_B, self.least_B)
+            allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
+            choice = self.strategy.choose(allowed_BKV, offsets_BK, moment)
+            choice = self._noted(choice, logits_BKV, offsets_BK, self.history_BKH)
         self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
         self.length_B += 1
         if self.strategy.width == 1 or self.strategy.is_drawn:
@@ -106,6 +135,21 @@ class Block(Generic[M, S]):
             ended.numpy(),
             self._on_host(attention) if want_attention else None,
         )
+
+    def _noted(
+        self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor, history_BKH: Tensor
+    ) -> Choice:
+        """The choice, its totals by the model's own logits; its tokens enter the history."""
+        place_BK = choice.rows * logits_BKV.shape[-1] + choice.tokens
+        chosen_BK = logits_BKV.flatten(1).gather(-1, place_BK).double()
+        totals_BK = offsets_BK.gather(-1, choice.rows) + chosen_BK
+        totals_BK = totals_BK.masked_fill(choice.totals == -torch.inf, -torch.inf)
+        rows_BKH = choice.rows.unsqueeze(-1).expand_as(history_BKH)
+        place_BK1 = self.length_B.clamp(max=history_BKH.shape[-1] - 1).view(-1, 1, 1)
+        self.history_BKH = history_BKH.gather(1, rows_BKH).scatter(
+            -1, place_BK1.expand(-1, history_BKH.shape[1], 1), choice.tokens.unsqueeze(-1)
+        )
+        return choice._replace(totals=totals_BK)
 
     def _on_host(self, attention: Tensor | None) -> NDArray[np.float32] | None:
         if attention is None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.recipe import ExhaustiveSearch
+from s2s.search.constraints import Past, constrained, is_constrained, shortest_output
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import bucket, longest_output, shape_of
@@ -95,15 +96,12 @@ def exhaust(
     model's rounding); it is false where `settings.nodes` prefixes did not suffice.
     """
     best = Best(keep, incumbents)
-    time = bucket(len(source) + 1)
-    rows = shape_of(time, 1, settings, device).slots
-    expander = Expander(scorer, source, time, rows, torch.device(device))
-    longest = longest_output(len(source), settings)
+    expander = Expander(scorer, source, settings, torch.device(device))
     stack = [expander.root()]
     budget = settings.nodes
-    while budget > 0 and (taken := _taken(stack, min(rows, budget), best.threshold)):
+    while budget > 0 and (taken := _taken(stack, min(expander.rows, budget), best.threshold)):
         budget -= sum(len(part.rows_C) for part in taken)
-        stack.append(expander.expand(taken, best, longest))
+        stack.append(expander.expand(taken, best))
     left = _taken(stack, 1, best.threshold)
     return best.hypotheses(incumbents[0].key, proven=not left)
 
@@ -131,12 +129,15 @@ class Expander(Generic[M, S]):
         self,
         scorer: Scorer[M, S],
         source: Sequence[int],
-        time: int,
-        rows: int,
+        settings: ExhaustiveSearch,
         device: torch.device,
     ) -> None:
+        time = bucket(len(source) + 1)
         self.scorer = scorer
-        self.rows = rows
+        self.settings = settings
+        self.rows = shape_of(time, 1, settings, str(device)).slots
+        self.longest = longest_output(len(source), settings)
+        self.shortest = shortest_output(len(source), settings)
         self.device = device
         padded = [*source, EOS, *[PAD] * (time - len(source) - 1)]
         lengths = torch.tensor([len(source) + 1], device=device)
@@ -147,18 +148,24 @@ class Expander(Generic[M, S]):
         start, zero = self.scorer.start(self.memory), np.zeros(1, dtype=np.int64)
         return Siblings(start, [()], zero, zero + BOS, np.zeros(1))
 
-    def expand(self, taken: list[Siblings[S]], best: Best, longest: int) -> Siblings[S]:
+    def expand(self, taken: list[Siblings[S]], best: Best) -> Siblings[S]:
         """Offer the ends of prefixes; their children that can still become one of the best."""
         prefixes = [prefix for part in taken for prefix in part.prefixes()]
         totals_N = torch.full((self.rows,), -torch.inf, dtype=torch.float64)
         totals_N[: len(prefixes)] = torch.from_numpy(np.concatenate([p.totals_C for p in taken]))
-        state, totals_NV = self._step(taken, totals_N.to(self.device))
+        state, logits_NV = self._step(taken)
+        normalizer_N = logits_NV.logsumexp(-1)
+        offsets_N = totals_N.to(self.device) - normalizer_N.double()
+        logits_NV[:, [PAD, BOS]] = -torch.inf
+        if is_constrained(self.settings):
+            logits_NV = self._constrained(logits_NV, normalizer_N, prefixes)
+        totals_NV = logits_NV.double() + offsets_N.unsqueeze(-1)
         for prefix, end in zip(prefixes, totals_NV[:, EOS].tolist(), strict=False):
             if end > best.threshold:
                 best.offer(prefix, end)
         totals_NV[:, EOS] = -torch.inf
         # A child needs room for EOS behind it.
-        is_full = [len(prefix) + 2 > longest for prefix in prefixes]
+        is_full = [len(prefix) + 2 > self.longest for prefix in prefixes]
         totals_NV[: len(prefixes)][torch.tensor(is_full, device=self.device)] = -torch.inf
         rows_C, tokens_C = torch.nonzero(totals_NV > best.threshold, as_tuple=True)
         totals_C = totals_NV[rows_C, tokens_C].cpu().numpy()
@@ -166,8 +173,25 @@ class Expander(Generic[M, S]):
         order = np.lexsort((-tokens, -rows, totals_C))
         return Siblings(state, prefixes, rows[order], tokens[order], totals_C[order])
 
-    def _step(self, taken: list[Siblings[S]], totals_N: Tensor) -> tuple[S, Tensor]:
-        """State after the prefixes, and the total of every continuation."""
+    def _constrained(
+        self, logits_NV: Tensor, normalizer_N: Tensor, prefixes: list[Tokens]
+    ) -> Tensor:
+        """Every prefix as a sentence of its own, for each has its length."""
+        tokens_NH = torch.full((self.rows, self.longest), PAD)
+        for row, prefix in enumerate(prefixes):
+            tokens_NH[row, : len(prefix)] = torch.tensor(prefix, dtype=torch.int64)
+        lengths = [len(prefix) for prefix in prefixes] + [0] * (self.rows - len(prefixes))
+        length_N = torch.tensor(lengths, device=self.device)
+        past = Past(
+            tokens_NH.unsqueeze(1).to(self.device),
+            length_N,
+            torch.full_like(length_N, self.shortest),
+        )
+        logits_N1V, normalizer_N1 = logits_NV.unsqueeze(1), normalizer_N.unsqueeze(1)
+        return constrained(logits_N1V, normalizer_N1, past, self.settings).squeeze(1)
+
+    def _step(self, taken: list[Siblings[S]]) -> tuple[S, Tensor]:
+        """State after the prefixes, and the logits of every continuation."""
         state = taken[0].state.select(torch.zeros(self.rows, dtype=torch.int64, device=self.device))
         tokens_N = torch.full((self.rows,), BOS, device=self.device)
         first = 0
@@ -178,7 +202,4 @@ class Expander(Generic[M, S]):
             tokens_N[places] = torch.from_numpy(part.tokens_C.copy()).to(self.device)
             first += len(part.rows_C)
         logits_NV, state, _ = self.scorer.step(self.memory, state, tokens_N)
-        offsets_N = totals_N - logits_NV.logsumexp(-1).double()
-        totals_NV = logits_NV.double() + offsets_N.unsqueeze(-1)
-        totals_NV[:, [PAD, BOS]] = -torch.inf
-        return state, totals_NV
+        return state, logits_NV

@@ -17,8 +17,9 @@ import torch
 
 from s2s.errors import UsageError
 from s2s.recipe import ExhaustiveSearch, Search
-from s2s.search.block import Block
+from s2s.search.block import Block, Entrants
 from s2s.search.build import build_strategy
+from s2s.search.constraints import shortest_output
 from s2s.search.exhaustive import exhaust
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.ledger import Ledger
@@ -151,11 +152,17 @@ class Feed(Generic[M, S]):
             free = slots[len(entered) : len(entered) + self.shape.encoded - place]
             keys = self.queue[self.taken : self.taken + len(free)]
             seats = np.asarray(free[: len(keys)], dtype=np.int64)
-            places = [self.inputs.places[key] for key in keys]
-            block.put(seats, self.memory, self.state, place, places)
+            block.put(seats, self.memory, self.state, place, self._entrants(keys, block.settings))
             entered.extend(keys)
             self.taken += len(keys)
         return entered
+
+    def _entrants(self, keys: Sequence[int], settings: Search) -> Entrants:
+        sources, places = self.inputs
+        return Entrants(
+            [places[key] for key in keys],
+            [shortest_output(len(sources[key]), settings) for key in keys],
+        )
 
     def _encode(self, keys: Sequence[int]) -> None:
         """Encode the next E sentences, dummies of EOS alone behind the last of the queue."""
@@ -178,7 +185,7 @@ def _decode(
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """Decode a bucket in one block that is refilled until its queue is empty."""
     shape = feed.shape
-    block = Block(feed.scorer, strategy, shape.slots, feed.device)
+    block = Block(feed.scorer, strategy, settings, shape, feed.device)
     ledger = Ledger(strategy, shape)
     # Moving sentences in costs a copy, an idle slot a share of a step: some are let gather.
     refill = max(1, shape.slots // 8)

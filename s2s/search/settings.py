@@ -32,6 +32,10 @@ class Choices:
     nodes: int | None = None
     max_ratio: float | None = None
     max_offset: int | None = None
+    min_ratio: float | None = None
+    min_offset: int | None = None
+    no_repeat_ngram: int | None = None
+    repetition_penalty: float | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that say something, but for the kind."""
