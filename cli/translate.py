@@ -56,7 +56,20 @@ class ListFormat(StrEnum):
     JSONL = "jsonl"
 
 
-# Panels would need rich markup; the help is plain, so that related options stand together instead.
+class Normalization(StrEnum):
+    """What the length penalty raises to its power."""
+
+    LENGTH = "length"
+    GNMT = "gnmt"
+
+
+LengthNormalization = Annotated[
+    Normalization | None, typer.Option(help="Beam: penalize length, or (5 + length) / 6.")
+]
+Coverage = Annotated[
+    float | None,
+    typer.Option("--coverage-penalty", metavar="X", help="Beam: penalize words left out."),
+]
 Temperature = Annotated[
     float | None, typer.Option(metavar="X", help="Sample from logits / X; 0 is greedy search.")
 ]
@@ -123,6 +136,8 @@ def translate(
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
+    length_normalization: LengthNormalization = None,
+    coverage_penalty: Coverage = None,
     samples: Samples = None,
     temperature: Temperature = None,
     top_k: TopK = None,
@@ -151,6 +166,8 @@ def translate(
 
     chosen = choose_run(run, runs)
     others = Choices(
+        length_normalization=length_normalization,
+        coverage_penalty=coverage_penalty,
         samples=samples,
         temperature=temperature,
         top_k=top_k,

@@ -40,7 +40,9 @@ class Evaluation:
 def describe(search: Search) -> str:
     """A search in a word, as part of a file's name."""
     if isinstance(search, BeamSearch):
-        return f"beam{search.width}-penalty{search.length_penalty:g}"
+        gnmt = "-gnmt" if search.length_normalization == "gnmt" else ""
+        coverage = f"-coverage{search.coverage_penalty:g}" if search.coverage_penalty else ""
+        return f"beam{search.width}-penalty{search.length_penalty:g}{gnmt}{coverage}"
     if isinstance(search, SampleSearch):
         return f"sample-temperature{search.temperature:g}-seed{search.seed}"
     if isinstance(search, ExhaustiveSearch):

@@ -486,6 +486,11 @@ class BeamSearch(Outputs):
     """Hypotheses kept at every step."""
     length_penalty: NonNegativeFloat = 1.0
     """Hypotheses are ranked by log-probability / length^length_penalty; 0 for none."""
+    length_normalization: Literal["length", "gnmt"] = "length"
+    """What is raised to that power: the `length`, or (5 + length) / 6 (`gnmt`; Wu et al. 2016)."""
+    coverage_penalty: NonNegativeFloat = 0.0
+    """Weight of the penalty for source words that got little attention (Wu et al. 2016, section
+    7); needs a model with attention."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,13 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
         case GreedySearch():
             return Greedy()
         case BeamSearch():
-            return Beam(search.width, search.length_penalty, keep)
+            return Beam(
+                width=search.width,
+                length_penalty=search.length_penalty,
+                keep=keep,
+                is_gnmt=search.length_normalization == "gnmt",
+                coverage_penalty=search.coverage_penalty,
+            )
         case SampleSearch():
             return Sample(search)
         case ExhaustiveSearch():

@@ -8,13 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.errors import S2sError
+from s2s.errors import S2sError, UsageError
 from s2s.search.block import Chosen
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.shapes import Shape
 from s2s.search.strategy import Strategy
 
 Slots = NDArray[np.int64]
+
+
+LEAST_COVERED = 1e-9
+"""Keeps the coverage penalty finite."""
 
 
 class Ended(NamedTuple):
@@ -119,6 +123,10 @@ class Ledger:
             return
         log_probs = log_probs_BK[slots, rows]
         scores = self.strategy.score(log_probs, length_B[slots])
+        if self.strategy.coverage_penalty > 0.0:
+            scores = scores - self.strategy.coverage_penalty * self._uncovered(
+                slots, rows, finished
+            )
         columns = (scores.tolist(), log_probs.tolist(), slots.tolist(), rows.tolist())
         for score, log_prob, slot, row in zip(*columns, strict=True):
             self.ended[slot].append(Ended(score, log_prob, self.clock, row, finished))
@@ -127,11 +135,29 @@ class Ledger:
             if len(best) >= self.strategy.keep:
                 self.settled_B[slot] = best[self.strategy.keep - 1]
 
-    def _hypothesis(self, slot: int, ended: Ended) -> Hypothesis:
-        """Follow the back-pointers from the end to the first step."""
+    def _uncovered(self, slots: Slots, rows: Slots, finished: bool) -> NDArray[np.float64]:
+        """What hypotheses that end now left out: the sum over source words of -log(min(c, 1)).
+
+        c is all attention a word got (Wu et al. 2016, section 7, where the sum is -cp); EOS of the
+        source is no word. Attention of exactly 0 counts as LEAST_COVERED.
+        """
+        if self.attention_HBKS is None:
+            raise UsageError("a coverage penalty needs a model with attention")
+        found = []
+        for slot, row in zip(slots.tolist(), rows.tolist(), strict=True):
+            _, looks = self._trace(slot, self.clock, row, finished)
+            attention = self._attention(slot, looks)
+            assert attention is not None
+            covered_S = attention[:, :-1].sum(0, dtype=np.float64)
+            found.append(-np.log(covered_S.clip(LEAST_COVERED, 1.0)).sum())
+        return np.array(found)
+
+    def _trace(
+        self, slot: int, step: int, row: int, finished: bool
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Follow the back-pointers from the end: tokens, and (step, row) of each prediction."""
         tokens, looks = [], []
-        row, step = ended.row, ended.step
-        if ended.finished:
+        if finished:
             looks.append((step, row))
             step -= 1
         while step >= self.first_step_B[slot]:
@@ -140,13 +166,17 @@ class Ledger:
             row = int(self.rows_HBK[place, slot, row])
             looks.append((step, row))
             step -= 1
+        return tokens[::-1], looks[::-1]
+
+    def _hypothesis(self, slot: int, ended: Ended) -> Hypothesis:
+        tokens, looks = self._trace(slot, ended.step, ended.row, ended.finished)
         return Hypothesis(
             key=int(self.key_B[slot]),
-            tokens=tuple(reversed(tokens)),
+            tokens=tuple(tokens),
             log_prob=ended.log_prob,
             score=ended.score,
             finished=ended.finished,
-            attention=self._attention(slot, looks[::-1]),
+            attention=self._attention(slot, looks),
         )
 
     def _attention(self, slot: int, looks: list[tuple[int, int]]) -> NDArray[np.float32] | None:

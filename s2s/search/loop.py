@@ -188,6 +188,7 @@ def _decode(
     block = Block(feed.scorer, strategy, settings, shape, feed.device)
     ledger = Ledger(strategy, shape)
     # Moving sentences in costs a copy, an idle slot a share of a step: some are let gather.
+    needs_attention = want_attention or strategy.coverage_penalty > 0.0
     refill = max(1, shape.slots // 8)
     while True:
         empty = ledger.empty
@@ -197,5 +198,5 @@ def _decode(
                 ledger.admit(int(slot), key, length + 1, longest_output(length, settings))
         elif len(empty) == shape.slots:
             return
-        for slot in ledger.record(block.step(want_attention)):
+        for slot in ledger.record(block.step(needs_attention)):
             yield int(ledger.key_B[slot]), ledger.release(int(slot))

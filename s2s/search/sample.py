@@ -41,6 +41,11 @@ class Sample:
         return self.settings.samples
 
     @property
+    def coverage_penalty(self) -> float:
+        """None: samples are not ranked."""
+        return 0.0
+
+    @property
     def is_drawn(self) -> bool:
         """Samples are independent."""
         return True

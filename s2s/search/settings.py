@@ -23,6 +23,8 @@ class Choices:
     kind: str | None = None
     width: int | None = None
     length_penalty: float | None = None
+    length_normalization: str | None = None
+    coverage_penalty: float | None = None
     samples: int | None = None
     temperature: float | None = None
     top_k: int | None = None

@@ -56,6 +56,11 @@ class Strategy(Protocol):
         ...
 
     @property
+    def coverage_penalty(self) -> float:
+        """Weight of the coverage penalty, which the ledger takes off scores; 0 for none."""
+        ...
+
+    @property
     def is_drawn(self) -> bool:
         """Whether row k is draw k: it continues itself alone, and comes back k-th, not ranked."""
         ...
@@ -83,6 +88,7 @@ class Greedy:
 
     width: int = 1
     keep: int = 1
+    coverage_penalty: float = 0.0
     is_drawn: bool = False
 
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
@@ -121,12 +127,16 @@ class Beam:
     - when `keep` ended hypotheses score no less than `bound` (which loses nothing), or
     - at its longest output, where live hypotheses are cut; these rank below all that ended.
 
-    Ended hypotheses rank by log_prob / length^length_penalty, EOS counted.
+    Ended hypotheses rank by log_prob / lp(length)^length_penalty, EOS counted, where lp is the
+    length or, with `is_gnmt`, (5 + length) / 6 (Wu et al. 2016, section 7); less
+    the coverage penalty.
     """
 
     width: int
     length_penalty: float
     keep: int = 1
+    is_gnmt: bool = False
+    coverage_penalty: float = 0.0
     is_drawn: bool = False
 
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
@@ -143,19 +153,24 @@ class Beam:
         )
 
     def score(self, log_probs: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """log_prob / length^length_penalty (Wu et al. 2016, section 7, without their constants)."""
-        scores: Floats = log_probs / lengths**self.length_penalty
+        """log_prob / lp(length)^length_penalty."""
+        scores: Floats = log_probs / self._normalizer(lengths)
         return scores
 
     def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
-        """See `Strategy`: total / limit^length_penalty.
+        """See `Strategy`: total / lp(limit)^length_penalty.
 
         Proof: a completion has log_prob <= total <= 0, for log-probabilities only add up to less,
-        and 1 <= length <= limit. As length_penalty >= 0 the largest denominator brings a negative
-        number closest to zero: log_prob / length^p <= total / length^p <= total / limit^p.
+        and 1 <= length <= limit. lp grows with the length and is positive, and length_penalty >= 0,
+        so the largest denominator brings a negative number closest to zero: log_prob / lp(length)^p
+        <= total / lp(length)^p <= total / lp(limit)^p. The coverage penalty only takes away.
         """
-        bounds: Floats = np.minimum(totals, 0.0) / limits**self.length_penalty
+        bounds: Floats = np.minimum(totals, 0.0) / self._normalizer(limits)
         return bounds
+
+    def _normalizer(self, lengths: NDArray[np.int64]) -> Floats:
+        base = (5.0 + lengths) / 6.0 if self.is_gnmt else lengths.astype(np.float64)
+        return np.power(base, self.length_penalty, dtype=np.float64)
 
 
 def _ranks_of_ends(ends_BK: Tensor, others_BK: Tensor) -> Tensor:
