@@ -72,8 +72,8 @@ def _joined(parts: tuple[Output, ...]) -> Output:
     doubtful: tuple[Status, ...] = ("cut", "unproven", "finished")
     return Output(
         text=" ".join(part.text for part in parts if part.text),
-        log_prob=sum(part.log_prob for part in parts),
-        score=sum(part.score for part in parts),
+        log_prob=sum((part.log_prob for part in parts), 0.0),
+        score=sum((part.score for part in parts), 0.0),
         length=sum(part.length for part in parts),
         status=next((s for s in doubtful if s in statuses), "proven" if parts else "finished"),
     )
