@@ -453,21 +453,36 @@ class Train(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs(Section):
-    """What every search asks of an output; lengths are in tokens."""
+    """What every search asks of an output; lengths are in tokens.
 
-    max_ratio: PositiveFloat = 2.0
-    """Longest output as a multiple of the source's length in tokens ..."""
-    max_offset: Count = 20
-    """... plus this many."""
-    min_ratio: NonNegativeFloat = 0.0
-    """Shortest output as a multiple of the source's length ..."""
-    min_offset: Count = 0
-    """... plus this many; never more than the longest output has room for."""
-    no_repeat_ngram: PositiveInt | None = None
-    """No n-gram of this many tokens occurs twice in an output (Paulus et al. 2018)."""
-    repetition_penalty: PositiveFloat = 1.0
-    """What the log-probability of a token is multiplied by when the output holds it already, in
-    choosing it, not in its score; above 1 against repetition."""
+    Descriptions stand in `Field`: for a schema, pydantic reads docstrings of a class's own fields
+    only.
+    """
+
+    kind: str  # first in a recipe that is written out; each kind narrows it
+    max_ratio: Annotated[
+        PositiveFloat, Field(description="Longest output as a multiple of the source's length ...")
+    ] = 2.0
+    max_offset: Annotated[Count, Field(description="... plus this many.")] = 20
+    min_ratio: Annotated[
+        NonNegativeFloat,
+        Field(description="Shortest output as a multiple of the source's length ..."),
+    ] = 0.0
+    min_offset: Annotated[
+        Count,
+        Field(description="... plus this many; never more than the longest has room for."),
+    ] = 0
+    no_repeat_ngram: Annotated[
+        PositiveInt | None,
+        Field(description="No n-gram of this many tokens occurs twice (Paulus et al. 2018)."),
+    ] = None
+    repetition_penalty: Annotated[
+        PositiveFloat,
+        Field(
+            description="What the log-probability of a token is multiplied by when the output "
+            "holds it already, in choosing it, not in its score; above 1 against repetition."
+        ),
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
