@@ -1,0 +1,183 @@
+"""The recipe's `data` and `tokenizer`: where pairs come from, how text becomes tokens."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from s2s.recipe_section import Count, Fraction, NonEmpty, PositiveInt, Section
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns(Section):
+    """Which columns (or JSON keys) hold the text; `a.b` reaches into a nested column."""
+
+    source: NonEmpty = "source"
+    """Column of the source text."""
+    target: NonEmpty = "target"
+    """Column of the target text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits(Section):
+    """What the data set calls its splits; `train[:1000]` slices as `datasets` does."""
+
+    train: NonEmpty = "train"
+    """Split to train on."""
+    validation: NonEmpty | None = "validation"
+    """Split that chooses the best checkpoint."""
+    test: NonEmpty | None = "test"
+    """Split that `s2s bleu` scores; never looked at before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters(Section):
+    """What is left out of the training split; validation and test are never filtered."""
+
+    max_length: PositiveInt = 200
+    """Longest source or target side kept, in tokens."""
+    max_ratio: Annotated[float, Field(ge=1.0)] = 9.0
+    """Largest ratio between the two lengths in tokens (of pairs longer than 10 on a side)."""
+    duplicates: bool = False
+    """Drop exact repetitions of a pair, keeping the first."""
+    max_dropped: Fraction = 0.5
+    """Fail when a larger share of the training pairs is dropped: something is wrong then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetData(Section):
+    """A data set of the Hugging Face hub, or a local folder laid out like one."""
+
+    kind: Literal["dataset"]
+    dataset: NonEmpty
+    """Hub name (`owner/name`) or path of a local folder."""
+    config: NonEmpty | None = None
+    """Configuration of the data set (`de-en`), where it has several."""
+    revision: NonEmpty | None = None
+    """Hub revision (commit, tag) to pin."""
+    columns: Columns = field(default_factory=Columns)
+    """Columns that hold source and target."""
+    splits: Splits = field(default_factory=Splits)
+    """Names of the splits."""
+    filters: Filters = field(default_factory=Filters)
+    """What is left out of the training split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSet(Section):
+    """One split as files: two parallel text files, or one table with two columns."""
+
+    source: NonEmpty | None = None
+    """Plain text, one source sentence a line (`.gz` too)."""
+    target: NonEmpty | None = None
+    """Plain text, line i the target of line i of `source`."""
+    table: NonEmpty | None = None
+    """`.tsv`, `.csv`, `.jsonl` or `.parquet` (`.gz` too) with the columns of `data.columns`."""
+
+    def __post_init__(self) -> None:
+        if self.table is None and (self.source is None or self.target is None):
+            raise ValueError("expected 'source' and 'target' (parallel text), or 'table'")
+        if self.table is not None and (self.source is not None or self.target is not None):
+            raise ValueError("'table' excludes 'source' and 'target'; give one or the other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesData(Section):
+    """Files of your own; paths are relative to the folder the command runs in."""
+
+    kind: Literal["files"]
+    train: FileSet
+    """Pairs to train on."""
+    validation: FileSet | None = None
+    """Pairs that choose the best checkpoint."""
+    test: FileSet | None = None
+    """Pairs that `s2s bleu` scores; never looked at before."""
+    columns: Columns = field(default_factory=Columns)
+    """Columns of tables: names of the header line or JSON keys; `0`, `1` for a table without."""
+    header: bool = True
+    """Whether TSV and CSV tables open with a line of column names."""
+    filters: Filters = field(default_factory=Filters)
+    """What is left out of the training split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedData(Section):
+    """A corpus that s2s makes itself from a language's own rules: nothing to download."""
+
+    kind: Literal["generated"]
+    corpus: Literal["dates"]
+    """`dates`: dates and numbers as people write them, and as they are read aloud."""
+    pairs: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
+    """Training pairs."""
+    held_out: Annotated[int, Field(ge=10, le=100_000)] = 500
+    """Pairs in validation, and again in test; none occurs in another split."""
+    seed: Count = 1
+    """Seed of the generator."""
+    filters: Filters = field(default_factory=Filters)
+    """What is left out of the training split."""
+
+
+Data = Annotated[DatasetData | FilesData | GeneratedData, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubwordTokenizer(Section):
+    """Subwords by sentencepiece (Kudo & Richardson 2018)."""
+
+    kind: Literal["unigram", "bpe"]
+    """`unigram` (Kudo 2018) or `bpe` (Sennrich et al. 2016)."""
+    vocabulary: Annotated[int, Field(ge=8, le=1_000_000)] = 8000
+    """Number of pieces, the four special ones included."""
+    character_coverage: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the text's characters that get a piece (0.9995 for Chinese or Japanese)."""
+    byte_fallback: bool = False
+    """Spell unknown characters as bytes, so that no text is out of vocabulary."""
+    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
+    """Unicode normalization before tokenizing; `_cf` folds case."""
+    # 500,000 take twice the time and memory of all preparation for 0.1 % fewer tokens (measured on
+    # a million pairs, 8,000 pieces).
+    max_sentences: PositiveInt = 200_000
+    """Sentences sampled to train the tokenizer on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharacterTokenizer(Section):
+    """Every character a token, the space included."""
+
+    kind: Literal["character"]
+    min_count: PositiveInt = 1
+    """Characters seen less often become unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordTokenizer(Section):
+    """Every space-separated word a token, as in phone strings or text tokenized before."""
+
+    kind: Literal["word"]
+    vocabulary: PositiveInt | None = None
+    """Keep this many of the most frequent words."""
+    min_count: PositiveInt = 1
+    """Words seen less often become unknown."""
+
+
+SideTokenizer = Annotated[
+    SubwordTokenizer | CharacterTokenizer | WordTokenizer, Field(discriminator="kind")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparateTokenizers(Section):
+    """A vocabulary of its own for each side."""
+
+    kind: Literal["separate"]
+    source: SideTokenizer
+    """Tokenizer of the source."""
+    target: SideTokenizer
+    """Tokenizer of the target."""
+
+
+# Any other kind than `separate` is one tokenizer, trained on both sides and shared by them.
+Tokenizers = Annotated[
+    SubwordTokenizer | CharacterTokenizer | WordTokenizer | SeparateTokenizers,
+    Field(discriminator="kind"),
+]

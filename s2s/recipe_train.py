@@ -1,0 +1,121 @@
+"""The recipe's `train`: how parameters are found."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from s2s.recipe_section import (
+    Count,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Section):
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
+
+    kind: Literal["adam", "adamw"] = "adam"
+    """Which optimizer."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate."""
+    beta1: Probability = 0.9
+    """Decay of the mean of gradients."""
+    beta2: Probability = 0.98
+    """Decay of the mean of squared gradients."""
+    epsilon: PositiveFloat = 1e-9
+    """Added to the denominator."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled decay of AdamW."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "adam" and self.weight_decay > 0:
+            raise ValueError("weight_decay needs optimizer 'adamw'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantSchedule(Section):
+    """Constant after a linear warm-up."""
+
+    kind: Literal["constant"]
+    warmup: Count = 0
+    """Updates of linear warm-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseSqrtSchedule(Section):
+    """Linear warm-up, then 1/sqrt(update) (Vaswani et al. 2017, section 5.3)."""
+
+    kind: Literal["inverse_sqrt"]
+    warmup: PositiveInt = 1000
+    """Updates of linear warm-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineSchedule(Section):
+    """Linear warm-up, then half a cosine down to `floor` at the last update."""
+
+    kind: Literal["cosine"]
+    warmup: Count = 200
+    """Updates of linear warm-up."""
+    floor: Fraction = 0.01
+    """Final learning rate as a share of the peak."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlateauSchedule(Section):
+    """Linear warm-up, then times `factor` whenever validation has not improved `patience` times."""
+
+    kind: Literal["plateau"]
+    warmup: Count = 0
+    """Updates of linear warm-up."""
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """What the learning rate is multiplied by."""
+    patience: PositiveInt = 2
+    """Validations without improvement before that."""
+
+
+Schedule = Annotated[
+    ConstantSchedule | InverseSqrtSchedule | CosineSchedule | PlateauSchedule,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Section):
+    """How the parameters are found: teacher forcing, cross-entropy averaged over tokens."""
+
+    epochs: PositiveInt = 30
+    """Passes over the training data."""
+    max_updates: PositiveInt | None = None
+    """Stop after this many updates even within the epochs."""
+    batch_tokens: Annotated[int, Field(ge=16)] = 2000
+    """Target tokens in a batch, padding included."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients make one update."""
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    """How gradients change parameters."""
+    schedule: Schedule = field(default_factory=lambda: CosineSchedule(kind="cosine"))
+    """How the learning rate moves."""
+    clip_norm: PositiveFloat | None = 1.0
+    """Largest gradient norm (Pascanu et al. 2013); null for no clipping."""
+    label_smoothing: Probability = 0.1
+    """Share of probability spread over the vocabulary (Szegedy et al. 2016)."""
+    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay of the exponential moving average of the weights; 0 for none. The average is what is
+    validated, saved and used."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the hardware multiplies it natively, else fp32."""
+    validate_every: PositiveInt | None = None
+    """Updates between validations; every epoch if not given."""
+    best: Literal["bleu", "chrf", "loss"] = "bleu"
+    """Which validation figure chooses the best checkpoint and ends training early."""
+    patience: PositiveInt | None = 10
+    """Validations without improvement before training stops; null to go to the end."""
+    save_minutes: PositiveFloat = 5.0
+    """Longest time between checkpoints: what a power cut can cost."""
