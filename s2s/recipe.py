@@ -50,7 +50,7 @@ from s2s.recipe_search import (
     SampleSearch,
     Search,
 )
-from s2s.recipe_section import Section
+from s2s.recipe_section import Count, Section
 from s2s.recipe_train import (
     ConstantSchedule,
     CosineSchedule,
@@ -114,7 +114,7 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     """Name of the run's folder in `runs/`; if not given, the recipe file's name (its folder's for
     a file called recipe.yaml)."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    seed: Count = 1
     """Seed of everything random."""
     data: Data
     """Where the pairs come from."""
