@@ -36,6 +36,10 @@ RunName = Annotated[
     str | None,
     typer.Option("--run", metavar="DIR|NAME", help="The run; the newest if not given."),
 ]
+RunNames = Annotated[
+    list[str] | None,
+    typer.Option("--run", metavar="DIR|NAME", help="The run, the newest if not given; repeatable."),
+]
 Checkpoint = Annotated[
     str, typer.Option(metavar="best|last|STEP", help="Which checkpoint of the run.")
 ]
@@ -78,6 +82,13 @@ def choose_run(name: str | None, runs: Path) -> "Run":
     run = newest_run(runs)
     note(f"using the newest run, {run.folder}")
     return run
+
+
+def choose_runs(names: list[str] | None, runs: Path) -> list["Run"]:
+    """The runs that were asked for, else the newest alone, as `choose_run` does."""
+    from s2s.run import find_run
+
+    return [find_run(name, runs) for name in names] if names else [choose_run(None, runs)]
 
 
 def choose_checkpoint(text: str) -> "Which":

@@ -16,11 +16,11 @@ from .options import (
     Checkpoint,
     Device,
     LengthPenalty,
-    RunName,
+    RunNames,
     Runs,
     SearchChoice,
     choose_checkpoint,
-    choose_run,
+    choose_runs,
     choose_search,
     examples,
 )
@@ -43,6 +43,7 @@ Ways of looking for an output:
 EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
     "s2s translate --run runs/multi30k-de-en --beam 10 --input test.de --output test.en",
+    "s2s translate --run runs/one --run runs/two < input.txt",
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
@@ -124,7 +125,7 @@ Format = Annotated[
 
 def translate(
     *,
-    run: RunName = None,
+    run: RunNames = None,
     runs: Runs = RUNS,
     source: Annotated[
         Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
@@ -160,12 +161,13 @@ def translate(
     """Translate stdin to stdout, a line for a line.
 
     The search is the recipe's with what the options change. With --nbest, --samples,
-    --scores or --format there is a row for each output instead of a line for a line.
+    --scores or --format there is a row for each output instead of a line for a line. With --run
+    given several times, the models' probabilities are averaged and the first run's recipe counts.
     """
     from s2s.search.settings import Choices
 
-    chosen = choose_run(run, runs)
-    others = Choices(
+    chosen, *others = choose_runs(run, runs)
+    choices = Choices(
         length_normalization=length_normalization,
         coverage_penalty=coverage_penalty,
         samples=samples,
@@ -182,7 +184,7 @@ def translate(
         no_repeat_ngram=no_repeat_ngram,
         repetition_penalty=repetition_penalty,
     )
-    settings = choose_search(chosen, search, beam, length_penalty, others)
+    settings = choose_search(chosen, search, beam, length_penalty, choices)
     which = choose_checkpoint(checkpoint)
     _refuse_same(source, target)
     is_listed = scores or samples is not None
@@ -191,6 +193,7 @@ def translate(
     with _opened(source, "rb") as lines, _opened(target, "wb") as output:
         pipeline.translate(
             run=chosen,
+            others=tuple(others),
             source=lines,
             target=output,
             search=settings,

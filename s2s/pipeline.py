@@ -199,6 +199,7 @@ def load_translator(
 def translate(
     *,
     run: Run,
+    others: tuple[Run, ...] = (),
     source: BinaryIO,
     target: BinaryIO,
     search: Search | None = None,
@@ -209,16 +210,17 @@ def translate(
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
-    With a `listing`, `target` gets a row for each output of a line instead. `batch_size` lines are
-    read and searched together; the output does not depend on it. Raises UsageError where the search
-    does not find as many outputs as are to be listed.
+    With `others`, the runs' models are averaged. With a `listing`, `target` gets a row for each
+    output of a line instead. The output does not depend on `batch_size`, the lines read together.
+    Raises UsageError for more outputs than the search finds, and for tokenizers that differ.
     """
+    from s2s.pipeline_ensemble import load_ensemble
     from s2s.search.build import build_strategy
     from s2s.translate import list_stream, translate_stream
 
     if listing is not None:
         build_strategy(search or run.recipe.search, listing.nbest)  # a mistake is told at once
-    translator = load_translator(run, search=search, device=device, checkpoint=checkpoint)
+    translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
     interactive = source.isatty()
     if listing is not None:
         return list_stream(source, target, translator, listing, batch_size, interactive=interactive)

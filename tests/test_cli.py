@@ -172,7 +172,7 @@ def test_the_schema_is_json(capfd) -> None:
 
 def test_the_output_must_not_be_the_input(capfd, monkeypatch) -> None:
     Path("text").write_text("a\n")
-    monkeypatch.setattr("s2s_cli.translate.choose_run", lambda *_: None)
+    monkeypatch.setattr("s2s_cli.translate.choose_runs", lambda *_: [None])
     monkeypatch.setattr("s2s_cli.translate.choose_search", lambda *_: None)
     status, _, err = call(capfd, "translate", "--input", "text", "--output", "./text")
     assert (status, err) == (2, "s2s: error: text: expected an output other than the input\n")
@@ -183,7 +183,7 @@ def test_the_output_must_not_be_the_input(capfd, monkeypatch) -> None:
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "", "²"])
 def test_a_checkpoint_is_best_last_or_a_number(capfd, monkeypatch, text: str) -> None:
-    monkeypatch.setattr("s2s_cli.translate.choose_run", lambda *_: None)
+    monkeypatch.setattr("s2s_cli.translate.choose_runs", lambda *_: [None])
     monkeypatch.setattr("s2s_cli.translate.choose_search", lambda *_: None)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     status, _, err = call(capfd, "translate", "--checkpoint", text)

@@ -45,6 +45,9 @@ class Subwords:
         self._model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Subwords) and self._model == other._model
+
     @property
     def size(self) -> int:
         """Number of ids, the special ones included."""

@@ -35,6 +35,9 @@ class Characters:
         codes = _code_points("".join(characters))
         self._id_of_code[codes] = np.arange(len(codes)) + len(SPECIAL_PIECES)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Characters) and self._characters == other._characters
+
     @property
     def size(self) -> int:
         """Number of ids, the special ones included."""
@@ -76,6 +79,9 @@ class Words:
         self._words = list(words)
         self._text = ["", UNKNOWN_TEXT, "", "", *words]
         self._id_of_word = {word: id_ for id_, word in enumerate(words, start=len(SPECIAL_PIECES))}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Words) and self._words == other._words
 
     @property
     def size(self) -> int:

@@ -1,0 +1,55 @@
+"""Several runs as one translator, which averages what their models predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from s2s.errors import UsageError
+from s2s.pipeline import load_translator
+
+if TYPE_CHECKING:
+    from s2s.recipe import Search
+    from s2s.run import Run
+    from s2s.run_checkpoints import Which
+    from s2s.text.tokenizer import Tokenizer
+    from s2s.translate import LineTranslator
+
+
+def load_ensemble(
+    runs: Sequence[Run],
+    *,
+    search: Search | None = None,
+    device: str = "auto",
+    checkpoint: Which = "best",
+) -> LineTranslator:
+    """The runs' models as one; the first recipe's search if none is given.
+
+    Of one run, this is `pipeline.load_translator`. Raises UsageError for runs whose tokenizers
+    differ: their models would read and predict different tokens under the same ids.
+    """
+    from s2s.search.ensemble import ensemble
+
+    search = search or runs[0].recipe.search
+    loaded = [
+        load_translator(run, search=search, device=device, checkpoint=checkpoint) for run in runs
+    ]
+    first = loaded[0]
+    for run, other in zip(runs[1:], loaded[1:], strict=True):
+        _check_same("source", (runs[0], first.source), (run, other.source))
+        _check_same("target", (runs[0], first.target), (run, other.target))
+    return replace(
+        first,
+        scorer=ensemble([one.scorer for one in loaded]),
+        longest=min(one.longest for one in loaded),
+    )
+
+
+def _check_same(side: str, one: tuple[Run, Tokenizer], other: tuple[Run, Tokenizer]) -> None:
+    if one[1] != other[1]:
+        raise UsageError(
+            f"{one[0].folder} and {other[0].folder}: expected one {side} tokenizer, found two that "
+            "differ; the recipes of an ensemble need the same data and tokenizer, and for subwords "
+            "of more than max_sentences lines the same seed"
+        )

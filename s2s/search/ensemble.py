@@ -1,0 +1,103 @@
+"""Several models as one scorer: the mean of their probabilities at every step.
+
+Dimension letters: N rows, V vocabulary, S source time.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2s.nn.step import Step
+from s2s.search.scorer import Rows, Scorer
+
+
+@dataclass(frozen=True)
+class Bundles:
+    """A bundle of every member, all with the same rows."""
+
+    members: tuple[Any, ...]
+    """`Rows` each, of its member's own type."""
+
+    def select(self, rows: Tensor) -> "Bundles":
+        """Rows `rows` (int64 [M]) of every member's bundle."""
+        return Bundles(tuple(member.select(rows) for member in self.members))
+
+    def put(self, rows: Tensor, other: "Bundles") -> "Bundles":
+        """Every member's bundle with row `rows[i]` replaced by row i of `other`."""
+        pairs: zip[tuple[Rows, Any]] = zip(self.members, other.members, strict=True)
+        return Bundles(tuple(member.put(rows, new) for member, new in pairs))
+
+
+class Ensemble:
+    """Predicts with the mean of its members' probabilities, attends with that of their weights.
+
+    The members read the same source ids and predict the same tokens.
+    """
+
+    def __init__(self, members: Sequence[Scorer[Any, Any]]) -> None:
+        assert len({member.vocabulary for member in members}) == 1, "one target tokenizer"
+        self.members = tuple(members)
+
+    @property
+    def vocabulary(self) -> int:
+        """Size of the target vocabulary."""
+        return self.members[0].vocabulary
+
+    def encode(self, source: Tensor, lengths: Tensor) -> Bundles:
+        """Every member's memory of the sentences."""
+        return Bundles(tuple(member.encode(source, lengths) for member in self.members))
+
+    def start(self, memory: Bundles) -> Bundles:
+        """Every member's state before the first token."""
+        pairs = zip(self.members, memory.members, strict=True)
+        return Bundles(tuple(member.start(own) for member, own in pairs))
+
+    def step(self, memory: Bundles, state: Bundles, tokens: Tensor) -> Step[Bundles]:
+        """Read `tokens` int64 [N]; the logits are logarithms of the mean probabilities.
+
+        There is attention where all members have it, over equally many positions.
+        """
+        parts = zip(self.members, memory.members, state.members, strict=True)
+        steps = [member.step(own, before, tokens) for member, own, before in parts]
+        return Step(
+            mean_of_probabilities([step.logits for step in steps]),
+            Bundles(tuple(step.state for step in steps)),
+            _mean_of_weights([step.attention for step in steps]),
+        )
+
+
+def ensemble(members: Sequence[Scorer[Any, Any]]) -> Scorer[Any, Any]:
+    """The members as one scorer; a single one is itself, to the last bit."""
+    return members[0] if len(members) == 1 else Ensemble(members)
+
+
+def mean_of_probabilities(logits: Sequence[Tensor]) -> Tensor:
+    """Logarithm, float32 [N, V], of the mean of softmax(logits) of every member's logits [N, V].
+
+    A `logsumexp` over the members, written out: that of torch sums five members or more in an order
+    that depends on where a row lies in the block, and with it the last bit of the row's scores.
+    """
+    members_NV = [member_NV.float().log_softmax(-1) for member_NV in logits]
+    # Finite, so that a token without probability for any member is -inf and not NaN.
+    highest_NV = torch.full_like(members_NV[0], torch.finfo(torch.float32).min)
+    for member_NV in members_NV:
+        highest_NV = torch.maximum(highest_NV, member_NV)
+    total_NV = torch.zeros_like(highest_NV)
+    for member_NV in members_NV:
+        total_NV += (member_NV - highest_NV).exp()
+    return total_NV.log() + (highest_NV - math.log(len(members_NV)))
+
+
+def _mean_of_weights(weights: Sequence[Tensor | None]) -> Tensor | None:
+    """Mean of the members' attention [N, S]; None where one has none, or they differ in S."""
+    known = [weights_NS for weights_NS in weights if weights_NS is not None]
+    if len(known) < len(weights) or len({weights_NS.shape for weights_NS in known}) > 1:
+        return None
+    total_NS = torch.zeros_like(known[0])
+    for weights_NS in known:
+        total_NS += weights_NS
+    return total_NS / len(known)
