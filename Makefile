@@ -32,7 +32,7 @@ demo: setup
 	@echo "      $(BIN)/s2s recipes list               (recipes for real data)"
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: setup
 	$(BIN)/ruff format --check .

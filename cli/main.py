@@ -37,11 +37,6 @@ _ClickError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
-# A thread that waits for another by spinning takes the core the other needs: with anything else
-# running beside it, two-thread training fell to a twentieth of its speed. OpenMP reads this when
-# torch loads it.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 app = typer.Typer(
     help="Attentive LSTM sequence-to-sequence models, each described by one YAML recipe.",
     epilog=examples(

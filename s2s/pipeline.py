@@ -88,12 +88,18 @@ def train(
 def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> Position:
     from s2s.data.prepare import open_corpus
     from s2s.text.tokenizer import load_tokenizers
-    from s2s.train.device import choose_device, choose_precision, keep_freed_memory
+    from s2s.train.device import (
+        choose_device,
+        choose_precision,
+        keep_freed_memory,
+        limit_threads,
+    )
     from s2s.train.loop import Setting, Trainer
     from s2s.train.report import reporter as default_reporter
 
     keep_freed_memory()
     chosen = choose_device(device)
+    limit_threads(recipe.model, chosen)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     corpus = open_corpus(run.folder, "train")
     has_validation = (run.data_folder / "validation.arrow").exists()
@@ -176,11 +182,12 @@ def load_translator(
     from s2s.nn.model import Seq2Seq
     from s2s.nn.weights import load_weights
     from s2s.text.tokenizer import load_tokenizers
-    from s2s.train.device import choose_device
+    from s2s.train.device import choose_device, limit_threads
     from s2s.translate import LineTranslator
 
     chosen = choose_device(device)
     recipe = run.recipe
+    limit_threads(recipe.model, chosen)
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     model = Seq2Seq(recipe.model, tokenizers.source.size, tokenizers.target.size)

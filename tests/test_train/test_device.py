@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from s2s.errors import UsageError
-from s2s.train.device import autocast, choose_device, choose_precision
+from s2s.recipe import Model, StackedDecoder
+from s2s.train.device import autocast, choose_device, choose_precision, limit_threads
 
 
 def test_the_device_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +66,24 @@ def test_products_run_in_the_chosen_precision() -> None:
         assert (a @ a.t()).dtype == torch.float32
     with autocast("bf16", a.device):
         assert (a @ a.t()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("width", "device", "said", "threads"),
+    [
+        (256, "cpu", None, 1),
+        (512, "cpu", None, 2),
+        (256, "cuda", None, 2),
+        (256, "cpu", "2", 2),
+    ],
+)
+def test_a_small_model_gets_one_thread_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, width: int, device: str, said: str | None, threads: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    torch.set_num_threads(2)
+    recipe = Model(decoder=StackedDecoder(kind="stacked", width=width))
+    limit_threads(recipe, torch.device(device))
+    assert torch.get_num_threads() == threads
