@@ -83,7 +83,10 @@ def test_a_small_model_gets_one_thread_unless_the_user_says_otherwise(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if said is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
-    torch.set_num_threads(2)
     recipe = Model(decoder=StackedDecoder(kind="stacked", width=width))
-    limit_threads(recipe, torch.device(device))
-    assert torch.get_num_threads() == threads
+    torch.set_num_threads(2)
+    try:
+        limit_threads(recipe, torch.device(device))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
