@@ -171,7 +171,7 @@ def test_force_redoes_everything(recipe: Recipe, tmp_path: Path) -> None:
     after = snapshot(run)
     assert not before.items() & after.items()
     unequal = {path for path in before if before[path][1] != after[path][1]}
-    assert unequal == {"data/report.json"}  # the seconds
+    assert unequal <= {"data/report.json"}  # which says how many seconds it took
 
 
 @pytest.mark.parametrize("lost", ["test.arrow", "report.json", "fingerprint"])
