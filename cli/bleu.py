@@ -92,8 +92,16 @@ def bleu(
     """
     result: Evaluation
     if references:
-        given = {"--run": run, "--search": search, "--beam": beam}
-        _refuse([name for name, value in given.items() if value is not None])
+        _refuse(
+            {
+                "--run": run is not None,
+                "--checkpoint": checkpoint != "best",
+                "--split": split != Split.TEST,
+                "--search": search is not None,
+                "--beam": beam is not None,
+                "--length-penalty": length_penalty is not None,
+            }
+        )
         if sys.stdin.isatty():
             note("reading translations from the terminal; Ctrl-D ends them")
         from s2s import pipeline
@@ -134,10 +142,11 @@ def _print(result: "Evaluation", as_json: bool) -> None:
         typer.echo(line)
 
 
-def _refuse(options: list[str]) -> None:
+def _refuse(given: dict[str, bool]) -> None:
     """With reference files nothing is translated: an option about that would be ignored."""
     from s2s.errors import UsageError
 
+    options = [name for name, is_given in given.items() if is_given]
     if options:
         listed = ", ".join(options)
         raise UsageError(f"{listed}: with reference files the translations are read from stdin")
