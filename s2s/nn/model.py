@@ -7,7 +7,7 @@ D source state width, V target vocabulary.
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.decoder import build_decoder
+from s2s.nn.decoder import Decoded, build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
@@ -81,9 +81,14 @@ class Seq2Seq(nn.Module):
 
     def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
         """Read `tokens` int64 [N]; logits float32 [N, V] of what follows."""
-        e_NE = self.target_embedding(tokens)
-        decoded, state = self.decoder.step(memory, state, e_NE)
+        decoded, state = self.step_readout(memory, state, tokens)
         return Step(self.output(decoded.readout).float(), state, decoded.weights)
+
+    def step_readout(
+        self, memory: Memory, state: DecoderState, tokens: Tensor
+    ) -> tuple[Decoded, DecoderState]:
+        """Read `tokens` int64 [N]; the readout [N, E] below the output layer."""
+        return self.decoder.step(memory, state, self.target_embedding(tokens))
 
     def _embed(self, embedding: nn.Embedding, ids_TB: Tensor) -> Tensor:
         dropout = self.recipe.dropout
