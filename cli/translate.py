@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
@@ -24,21 +23,31 @@ from .options import (
     choose_search,
     examples,
 )
+from .search_options import (
+    SEARCHES,
+    Coverage,
+    Format,
+    LengthNormalization,
+    ListFormat,
+    MaxOffset,
+    MaxRatio,
+    MinOffset,
+    MinP,
+    MinRatio,
+    NBest,
+    Nodes,
+    NoRepeat,
+    RepetitionPenalty,
+    Samples,
+    Scores,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+)
 
 if TYPE_CHECKING:
     from s2s.translate_outputs import Listing
-
-SEARCHES = """\b
-Ways of looking for an output:
-  greedy  The most probable token at every step.
-            s2s translate --search greedy
-  beam    The N best beginnings at every step.
-            s2s translate --search beam --beam 8 --length-penalty 1
-  sample  Tokens at random, each with its probability.
-            s2s translate --search sample --temperature 0.8 --seed 2
-  exhaustive  The most probable of all outputs; slow, and says where it is not proven.
-            s2s translate --search exhaustive --nodes 10000 --scores
-"""
 
 EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
@@ -48,79 +57,6 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
 )
-
-
-class ListFormat(StrEnum):
-    """How outputs are listed."""
-
-    TSV = "tsv"
-    JSONL = "jsonl"
-
-
-class Normalization(StrEnum):
-    """What the length penalty raises to its power."""
-
-    LENGTH = "length"
-    GNMT = "gnmt"
-
-
-LengthNormalization = Annotated[
-    Normalization | None, typer.Option(help="Beam: penalize length, or (5 + length) / 6.")
-]
-Coverage = Annotated[
-    float | None,
-    typer.Option("--coverage-penalty", metavar="X", help="Beam: penalize words left out."),
-]
-Temperature = Annotated[
-    float | None, typer.Option(metavar="X", help="Sample from logits / X; 0 is greedy search.")
-]
-TopK = Annotated[
-    int | None, typer.Option("--top-k", metavar="N", help="Sample among the N best tokens.")
-]
-TopP = Annotated[
-    float | None,
-    typer.Option("--top-p", metavar="P", help="Sample among the fewest tokens that hold P."),
-]
-MinP = Annotated[
-    float | None,
-    typer.Option("--min-p", metavar="P", help="Sample among tokens at P times the best or more."),
-]
-Samples = Annotated[
-    int | None, typer.Option(metavar="N", help="Draw N outputs of each line, and list them.")
-]
-Nodes = Annotated[
-    int | None, typer.Option(metavar="N", help="Give a line up after N prefixes (exhaustive).")
-]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Draw other samples.")]
-MaxRatio = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Cut an output at X times its source's tokens ..."),
-]
-MaxOffset = Annotated[int | None, typer.Option(metavar="N", help="... plus N.")]
-MinRatio = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="No output shorter than X times its source's tokens ..."),
-]
-MinOffset = Annotated[int | None, typer.Option(metavar="N", help="... plus N.")]
-NoRepeat = Annotated[
-    int | None,
-    typer.Option("--no-repeat-ngram", metavar="N", help="No N tokens twice in an output."),
-]
-RepetitionPenalty = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Choose tokens again by log-probability times X."),
-]
-NBest = Annotated[
-    int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")
-]
-Scores = Annotated[bool, typer.Option("--scores", help="List the output with its scores.")]
-Format = Annotated[
-    ListFormat | None,
-    typer.Option(
-        "--format",
-        help="How to list: line, rank, log_prob, score, length, status, text (tsv by default).",
-    ),
-]
 
 
 def translate(
