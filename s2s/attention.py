@@ -95,11 +95,15 @@ def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
     """What is searched: cut as `LineTranslator` cuts, so that the output is the same."""
     tokenizer = translator.source
     pieces = []
-    for number, (line, ids) in enumerate(zip(lines, tokenizer.encode(lines), strict=True)):
+    encoded = tokenizer.encode(lines)
+    translator.report_cut(encoded)
+    for number, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
         if not line.strip():
             continue
-        if len(ids) <= WHOLE * translator.longest:
-            pieces.append(_Piece(number, 0, ids, source_owners(tokenizer, line, ids)))
+        most = translator.truncate
+        if most is not None or len(ids) <= WHOLE * translator.longest:
+            owners = source_owners(tokenizer, line, ids)
+            pieces.append(_Piece(number, 0, ids[:most], owners[:most]))
             continue
         translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
         end = 0

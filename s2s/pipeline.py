@@ -198,7 +198,8 @@ def load_translator(
         target=tokenizers.target,
         search=search or recipe.search,
         device=str(chosen),
-        longest=recipe.data.filters.max_length,
+        longest=recipe.data.longest_source,
+        truncate=recipe.data.truncate.source,
         report=_say,
     )
 

@@ -43,6 +43,7 @@ def load_ensemble(
         first,
         scorer=ensemble([one.scorer for one in loaded]),
         longest=min(one.longest for one in loaded),
+        truncate=min((one.truncate for one in loaded if one.truncate), default=None),
     )
 
 

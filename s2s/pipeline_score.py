@@ -41,6 +41,8 @@ def score_pairs(
     done = 0
     while window := list(islice(pairs, batch_size)):
         sources = translator.source.encode([line.strip() and line for line, _ in window])
+        translator.report_cut(sources)
+        sources = [ids[: translator.truncate] for ids in sources]
         targets = translator.target.encode([line.strip() and line for _, line in window])
         found = forced(model, list(zip(sources, targets, strict=True)), translator.device)
         for log_prob, ids, tokens in zip(found, sources, targets, strict=True):

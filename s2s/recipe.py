@@ -15,6 +15,7 @@ from pydantic import Field
 from s2s.recipe_data import (
     CharacterTokenizer,
     Columns,
+    Corpus,
     Data,
     DatasetData,
     FilesData,
@@ -26,6 +27,7 @@ from s2s.recipe_data import (
     Splits,
     SubwordTokenizer,
     Tokenizers,
+    Truncate,
     WordTokenizer,
 )
 from s2s.recipe_model import (
@@ -69,6 +71,7 @@ __all__ = [
     "CharacterTokenizer",
     "Columns",
     "ConstantSchedule",
+    "Corpus",
     "CosineSchedule",
     "Data",
     "DatasetData",
@@ -101,6 +104,7 @@ __all__ = [
     "SubwordTokenizer",
     "Tokenizers",
     "Train",
+    "Truncate",
     "WordTokenizer",
 ]
 

@@ -45,7 +45,40 @@ class Filters(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetData(Section):
+class Truncate(Section):
+    """Long texts are cut to their first tokens: in training, validation and test, and by
+    `s2s translate` as well."""
+
+    source: PositiveInt | None = None
+    """Tokens kept of a source, which is then never too long for `filters.max_length`."""
+    target: PositiveInt | None = None
+    """Tokens kept of a target, likewise; scores compare with the whole target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(Section):
+    """What is done with pairs, wherever they come from.
+
+    Descriptions stand in `Field`: for a schema, pydantic reads docstrings of a class's own fields
+    only.
+    """
+
+    kind: str  # first in a recipe that is written out; each kind narrows it
+    filters: Annotated[Filters, Field(description="What is left out of the training split.")] = (
+        field(default_factory=Filters)
+    )
+    truncate: Annotated[Truncate, Field(description="How many tokens of a long text are kept.")] = (
+        field(default_factory=Truncate)
+    )
+
+    @property
+    def longest_source(self) -> int:
+        """Tokens of the longest source that training can see."""
+        return self.truncate.source or self.filters.max_length
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetData(Corpus):
     """A data set of the Hugging Face hub, or a local folder laid out like one."""
 
     kind: Literal["dataset"]
@@ -59,8 +92,6 @@ class DatasetData(Section):
     """Columns that hold source and target."""
     splits: Splits = field(default_factory=Splits)
     """Names of the splits."""
-    filters: Filters = field(default_factory=Filters)
-    """What is left out of the training split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +113,7 @@ class FileSet(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesData(Section):
+class FilesData(Corpus):
     """Files of your own; paths are relative to the folder the command runs in."""
 
     kind: Literal["files"]
@@ -96,12 +127,10 @@ class FilesData(Section):
     """Columns of tables: names of the header line or JSON keys; `0`, `1` for a table without."""
     header: bool = True
     """Whether TSV and CSV tables open with a line of column names."""
-    filters: Filters = field(default_factory=Filters)
-    """What is left out of the training split."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratedData(Section):
+class GeneratedData(Corpus):
     """A corpus that s2s makes itself from a language's own rules: nothing to download."""
 
     kind: Literal["generated"]
@@ -113,8 +142,6 @@ class GeneratedData(Section):
     """Pairs in validation, and again in test; none occurs in another split."""
     seed: Count = 1
     """Seed of the generator."""
-    filters: Filters = field(default_factory=Filters)
-    """What is left out of the training split."""
 
 
 Data = Annotated[DatasetData | FilesData | GeneratedData, Field(discriminator="kind")]

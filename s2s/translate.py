@@ -207,6 +207,8 @@ class LineTranslator:
     """Tokens of the longest source in training."""
     report: Callable[[str], None]
     """Told, one line a call, of what the user should know."""
+    truncate: int | None = None
+    """Longer sources are cut to this many tokens, as in training; None cuts none."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; what is white space alone becomes an empty line."""
@@ -221,7 +223,9 @@ class LineTranslator:
         pieces: list[list[int]] = []
         places: list[int] = []
         ends: list[int] = []
-        for place, (line, ids) in enumerate(zip(lines, self.source.encode(lines), strict=True)):
+        encoded = self.source.encode(lines)
+        self.report_cut(encoded)
+        for place, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
             parts = self._pieces(line, ids) if line.strip() else []
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
@@ -231,6 +235,15 @@ class LineTranslator:
         texts = iter(self.target.decode([h.tokens for one in found for h in one]))
         told = [[Output.of(h, next(texts)) for h in one] for one in found]
         return [joined(told[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+
+    def report_cut(self, sources: list[list[int]]) -> None:
+        """Tell how many sources are cut to their beginning, if some are."""
+        cut = self.truncate and sum(len(ids) > self.truncate for ids in sources)
+        if cut:
+            self.report(
+                f"{cut:,} of {len(sources):,} lines are longer than {self.truncate:,} tokens "
+                "(data.truncate.source): only so many are read"
+            )
 
     def _report_unproven(self, found: list[list[Hypothesis]]) -> None:
         unproven = sum(one[0].proven is False for one in found)
@@ -242,6 +255,8 @@ class LineTranslator:
 
     def _pieces(self, line: str, ids: list[int]) -> list[list[int]]:
         """The line's tokens, in one piece unless they are too many."""
+        if self.truncate is not None:
+            return [ids[: self.truncate]]
         most = WHOLE * self.longest
         if len(ids) <= most:
             return [ids]

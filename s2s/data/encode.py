@@ -13,7 +13,7 @@ from s2s.data.filters import Overlap, PairFilter, pair_hashes
 from s2s.data.report import SideCounts, SplitReport
 from s2s.data.sources import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
-from s2s.recipe import Filters
+from s2s.recipe import Filters, Truncate
 from s2s.text.tokenizer import Tokenizer, TokenizerPair
 
 
@@ -23,6 +23,7 @@ class Encoder:
 
     tokenizers: TokenizerPair
     filters: Filters
+    truncate: Truncate
     folder: Path
     """Where the files go."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
@@ -35,7 +36,7 @@ class Encoder:
         """
         vocabulary = max(self.tokenizers.source.size, self.tokenizers.target.size)
         is_train = name == "train"
-        counts = _SplitCounts(filter=PairFilter(self.filters) if is_train else None)
+        counts = _SplitCounts(filter=PairFilter(self.filters, self.truncate) if is_train else None)
         path = self.folder / f"{name}.arrow"
         with write_corpus(path, vocabulary=vocabulary, with_text=not is_train) as writer:
             for chunk in split.chunks():
@@ -52,8 +53,12 @@ class Encoder:
         return self._overlaps[name].count if name in self._overlaps else None
 
     def _encode_chunk(self, chunk: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
-        source = _encode(self.tokenizers.source, chunk.source)
-        target = _encode(self.tokenizers.target, chunk.target)
+        source, source_lost = truncated(
+            encode(self.tokenizers.source, chunk.source), self.truncate.source
+        )
+        target, target_lost = truncated(
+            encode(self.tokenizers.target, chunk.target), self.truncate.target
+        )
         hashes = pair_hashes(chunk.source, chunk.target)
         if counts.filter is None:
             counts.hashes.append(hashes)
@@ -63,8 +68,11 @@ class Encoder:
                 overlap.see(hashes)
             kept = counts.filter.keep(source, target, hashes)
             source, target = _select(source, kept), _select(target, kept)
+            source_lost, target_lost = source_lost[kept], target_lost[kept]
             writer.append(source, target)
         counts.add(chunk, source, target)
+        counts.source.add_cut(source_lost)
+        counts.target.add_cut(target_lost)
 
 
 @dataclass
@@ -99,11 +107,27 @@ class _SplitCounts:
         )
 
 
-def _encode(tokenizer: Tokenizer, lines: Sequence[str]) -> Encoded:
-    ids = tokenizer.encode(lines)
+def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> Encoded:
+    """The ids of lines, in a row."""
+    return flat(tokenizer.encode(lines))
+
+
+def flat(ids: Sequence[Sequence[int]]) -> Encoded:
+    """Lists of ids in a row."""
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     values = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
     return Encoded(values, lengths)
+
+
+def truncated(rows: Encoded, most: int | None) -> tuple[Encoded, NDArray[np.int64]]:
+    """The first `most` ids of each row, and how many each has lost, int64 [rows]."""
+    kept = rows.lengths if most is None else np.minimum(rows.lengths, most)
+    lost = rows.lengths - kept
+    if most is None or not lost.any():
+        return rows, lost
+    starts = np.cumsum(rows.lengths) - rows.lengths
+    places = np.arange(len(rows.values)) - np.repeat(starts, rows.lengths)
+    return Encoded(rows.values[places < most], kept), lost
 
 
 def _select(rows: Encoded, kept: NDArray[np.bool_]) -> Encoded:

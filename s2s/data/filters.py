@@ -9,19 +9,27 @@ from numpy.typing import NDArray
 
 from s2s.data.store import Encoded
 from s2s.errors import DataError
-from s2s.recipe import Filters
+from s2s.recipe import Filters, Truncate
 
 EMPTY, TOO_LONG, RATIO, DUPLICATE = "empty side", "too long", "length ratio", "duplicate"
 
 SHORT = 10
 """The ratio says nothing about pairs in which no side is longer than this."""
 
+NOWHERE = Truncate()
+"""Nothing is cut."""
+
 
 class PairFilter:
     """Decides pair by pair, in order, and counts what it has dropped by reason."""
 
-    def __init__(self, filters: Filters) -> None:
+    def __init__(self, filters: Filters, truncate: Truncate = NOWHERE) -> None:
+        """A side that `truncate` cuts has no greatest length but that."""
         self._filters = filters
+        self._longest = (
+            truncate.source or filters.max_length,
+            truncate.target or filters.max_length,
+        )
         self._seen = SeenPairs()
         self.num_read = 0
         self.dropped: Counter[str] = Counter({EMPTY: 0, TOO_LONG: 0, RATIO: 0})
@@ -36,7 +44,7 @@ class PairFilter:
         shorter = np.minimum(source.lengths, target.lengths)
         faults = {
             EMPTY: shorter == 0,
-            TOO_LONG: longer > self._filters.max_length,
+            TOO_LONG: (source.lengths > self._longest[0]) | (target.lengths > self._longest[1]),
             RATIO: (longer > SHORT) & (longer > self._filters.max_ratio * shorter),
         }
         kept = np.ones(len(longer), dtype=bool)

@@ -22,7 +22,7 @@ from s2s.data.sources import SPLITS, Split, SplitName, open_split
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
-from s2s.recipe import Recipe
+from s2s.recipe import Recipe, Truncate
 from s2s.text.tokenizer import load_tokenizers, train_tokenizers
 
 FORMAT = 1
@@ -112,7 +112,8 @@ class _Work:
         """Encode all splits and put them into the folder."""
         pair = load_tokenizers(self.folder / "tokenizer")
         with atomic_folder(self.folder / "data") as temporary:
-            encoder = Encoder(pair, self.recipe.data.filters, temporary)
+            data = self.recipe.data
+            encoder = Encoder(pair, data.filters, data.truncate, temporary)
             # Training comes last: what it shares with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
             report = PrepareReport(
@@ -163,6 +164,10 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
         "tokenizer": tokenizer,
         "filters": asdict(recipe.data.filters),
         "splits": identities,
+        # Fields that came later count where they are used: what was prepared before stays.
+        **(
+            {} if recipe.data.truncate == Truncate() else {"truncate": asdict(recipe.data.truncate)}
+        ),
     }
     return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
 

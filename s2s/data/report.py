@@ -29,6 +29,10 @@ class SideReport:
     """Those among them that are not in the vocabulary."""
     lengths: tuple[int, ...]
     """Length in tokens of a side at the 50th, 90th and 99th percentile, and the longest."""
+    cut: int = 0
+    """Texts that were longer than `data.truncate` allows."""
+    cut_tokens: int = 0
+    """Tokens that were cut off them; `tokens` and `lengths` are without."""
 
     @property
     def unknown_rate(self) -> float:
@@ -119,6 +123,8 @@ class SideCounts:
 
     num_tokens: int = 0
     num_unknown: int = 0
+    num_cut: int = 0
+    num_cut_tokens: int = 0
     by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     """int64 [longest + 1]: how many sides have each length."""
 
@@ -130,6 +136,11 @@ class SideCounts:
         counts[: len(self.by_length)] += self.by_length
         self.by_length = counts
 
+    def add_cut(self, lost: NDArray[np.int64]) -> None:
+        """Count what was cut off some rows: int64 [rows] tokens each."""
+        self.num_cut += int(np.count_nonzero(lost))
+        self.num_cut_tokens += int(lost.sum())
+
     def report(self) -> SideReport:
         """The figures of all rows so far."""
         cumulated = np.cumsum(self.by_length)
@@ -139,6 +150,8 @@ class SideCounts:
             tokens=self.num_tokens,
             unknown=self.num_unknown,
             lengths=tuple(int(length) for length in lengths),
+            cut=self.num_cut,
+            cut_tokens=self.num_cut_tokens,
         )
 
 
@@ -167,4 +180,7 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
         rows.append((f"{side} tokens", [f"{report.tokens:,}" for report in reports]))
         rows.append((f"{side} unknown", [f"{report.unknown_rate:.3%}" for report in reports]))
         rows.append((f"{side} lengths", [" ".join(map(str, r.lengths)) for r in reports]))
+        if any(report.cut for report in reports):
+            rows.append((f"{side}s cut short", [f"{report.cut:,}" for report in reports]))
+            rows.append(("  tokens lost", [f"{report.cut_tokens:,}" for report in reports]))
     return rows

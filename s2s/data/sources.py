@@ -5,7 +5,7 @@ A split can be read any number of times and holds one chunk of pairs in memory.
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, assert_never
@@ -14,11 +14,14 @@ from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity
 from s2s.data.hub import open_dataset
 from s2s.data.tables import open_table
 from s2s.errors import DataError
-from s2s.recipe import Data, DatasetData, FilesData, GeneratedData
+from s2s.recipe import Corpus, Data, DatasetData, FilesData, GeneratedData
 from s2s.text.lines import read_lines
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+TREATMENT = {item.name for item in fields(Corpus)} - {"kind"}
+"""Fields that say what is done with pairs, not which there are."""
 
 
 class Split(Protocol):
@@ -83,7 +86,8 @@ class Generated:
 
     def identity(self) -> dict[str, Any]:
         """The generator's parameters."""
-        return {**asdict(self.data), "filters": None, "split": self.split}
+        own = {name: value for name, value in asdict(self.data).items() if name not in TREATMENT}
+        return {**own, "filters": None, "split": self.split}
 
     def chunks(self) -> Iterator[Chunk]:
         """Runs the generator."""

@@ -72,7 +72,8 @@ def validate(
         target=tokenizers.target,
         search=settings,
         device=str(model.output.bias.device),
-        longest=recipe.data.filters.max_length,
+        longest=recipe.data.longest_source,
+        truncate=recipe.data.truncate.source,
         report=lambda text: None,  # the same lines at every validation
     )
     return Validation(nll, score(recipe.metrics, translator(sources), [references]))
