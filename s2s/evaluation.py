@@ -71,7 +71,7 @@ def evaluate_lines(
         atomic_write(saved, "".join(f"{line}\n" for line in hypotheses))
     except OSError as error:
         raise RunError(f"{saved}: cannot write there: {error.strerror}") from error
-    names: list[MetricName] = [*run.recipe.metrics, "exact"]
+    names: list[MetricName] = list(dict.fromkeys((*run.recipe.metrics, "exact")))
     scores = score(names, hypotheses, [list(texts[1])], **options)
     described = f"{run.folder}: {split}, {len(hypotheses):,} lines, update {step:,}, "
     result = Evaluation(scores, described + describe(search), saved)

@@ -22,6 +22,7 @@ from s2s.recipe_data import (
     FileSet,
     Filters,
     GeneratedData,
+    HoldOut,
     SeparateTokenizers,
     SideTokenizer,
     Splits,
@@ -86,6 +87,7 @@ __all__ = [
     "GeneralAttention",
     "GeneratedData",
     "GreedySearch",
+    "HoldOut",
     "InverseSqrtSchedule",
     "LuongDecoder",
     "Model",
@@ -130,11 +132,19 @@ class Recipe(Section):
     """How the parameters are found."""
     search: Search = field(default_factory=lambda: BeamSearch(kind="beam"))
     """How `s2s translate` and `s2s bleu` look for an output."""
-    metrics: Annotated[tuple[Literal["bleu", "chrf"], ...], Field(min_length=1)] = ("bleu", "chrf")
-    """What validation and test report."""
+    metrics: Annotated[tuple[Literal["bleu", "chrf", "exact"], ...], Field(min_length=1)] = (
+        "bleu",
+        "chrf",
+    )
+    """What validation and test report; `exact` is the share of outputs equal to the reference."""
 
     def __post_init__(self) -> None:
         if self.model.tied == "all" and self.tokenizer.kind == "separate":
             raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
         if self.train.best != "loss" and self.train.best not in self.metrics:
             raise ValueError(f"train.best '{self.train.best}' is not among the metrics")
+        if self.train.schedule.kind == "plateau" and not self.data.has_validation:
+            raise ValueError(
+                "train.schedule 'plateau' waits for validation, of which data has none; "
+                "data.hold_out takes some from training"
+            )

@@ -31,6 +31,19 @@ class Splits(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HoldOut(Section):
+    """Validation pairs taken out of the training split, where the data bring none along.
+
+    A hash of seed and source text decides, pair by pair: pairs of the same source stay together.
+    """
+
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """About this share of the training split's sources."""
+    seed: Count = 1
+    """Another seed takes others; the recipe's own seed has no say, so runs stay comparable."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Filters(Section):
     """What is left out of the training split; validation and test are never filtered."""
 
@@ -92,6 +105,17 @@ class DatasetData(Corpus):
     """Columns that hold source and target."""
     splits: Splits = field(default_factory=Splits)
     """Names of the splits."""
+    hold_out: HoldOut | None = None
+    """Take validation pairs from training; `splits.validation` is null then."""
+
+    def __post_init__(self) -> None:
+        if self.hold_out is not None and self.splits.validation is not None:
+            raise ValueError("hold_out excludes splits.validation; make the latter null")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are pairs that choose the best checkpoint."""
+        return self.splits.validation is not None or self.hold_out is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +151,17 @@ class FilesData(Corpus):
     """Columns of tables: names of the header line or JSON keys; `0`, `1` for a table without."""
     header: bool = True
     """Whether TSV and CSV tables open with a line of column names."""
+    hold_out: HoldOut | None = None
+    """Take validation pairs from training; there is no `validation` then."""
+
+    def __post_init__(self) -> None:
+        if self.hold_out is not None and self.validation is not None:
+            raise ValueError("hold_out excludes 'validation'; give one or the other")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are pairs that choose the best checkpoint."""
+        return self.validation is not None or self.hold_out is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +177,11 @@ class GeneratedData(Corpus):
     """Pairs in validation, and again in test; none occurs in another split."""
     seed: Count = 1
     """Seed of the generator."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are pairs that choose the best checkpoint."""
+        return True
 
 
 Data = Annotated[DatasetData | FilesData | GeneratedData, Field(discriminator="kind")]

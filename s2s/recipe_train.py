@@ -113,7 +113,7 @@ class Train(Section):
     """`auto`: bf16 where the hardware multiplies it natively, else fp32."""
     validate_every: PositiveInt | None = None
     """Updates between validations; every epoch if not given."""
-    best: Literal["bleu", "chrf", "loss"] = "bleu"
+    best: Literal["bleu", "chrf", "exact", "loss"] = "bleu"
     """Which validation figure chooses the best checkpoint and ends training early."""
     patience: PositiveInt | None = 10
     """Validations without improvement before training stops; null to go to the end."""

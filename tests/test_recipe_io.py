@@ -111,7 +111,8 @@ BAD_FIELDS = [
     ("metrics: []", "4: metrics: expected a list of at least 1, found an empty list"),
     (
         "metrics:\n- bleu\n- blue",
-        "6: metrics[1]: expected one of 'bleu', 'chrf', found 'blue' (did you mean 'bleu'?)",
+        "6: metrics[1]: expected one of 'bleu', 'chrf', 'exact', found 'blue'"
+        " (did you mean 'bleu'?)",
     ),
     (
         "train: {optimizer: {kind: sgd}}",
@@ -169,6 +170,49 @@ BAD_FIELDS = [
 @pytest.mark.parametrize(("yaml", "expected"), BAD_FIELDS)
 def test_one_fault_of_a_field(yaml: str, expected: str) -> None:
     assert faults(BASE + yaml + "\n") == [f"recipe.yaml:{expected}"]
+
+
+FILES = """task: translation
+tokenizer: {kind: unigram}
+data: {kind: files, train: {table: a.tsv}}
+"""
+DATASET = """task: translation
+tokenizer: {kind: unigram}
+data: {kind: dataset, dataset: a/b}
+"""
+BAD_DATA = [
+    (
+        FILES + "train:\n  schedule: {kind: plateau}\n",
+        (),
+        "recipe.yaml:5: train.schedule 'plateau' waits for validation, of which data has none; "
+        "data.hold_out takes some from training",
+    ),
+    (
+        FILES,
+        ("data.hold_out={}", "data.validation.table=b.tsv"),
+        "--set data.hold_out: data: hold_out excludes 'validation'; give one or the other",
+    ),
+    (
+        DATASET,
+        ("data.hold_out={}",),
+        "--set data.hold_out: data: hold_out excludes splits.validation; make the latter null",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "overrides", "expected"), BAD_DATA)
+def test_data_that_do_not_fit(text: str, overrides: tuple[str, ...], expected: str) -> None:
+    assert faults(text, *overrides) == [expected]
+
+
+def test_data_held_out_count_as_validation() -> None:
+    plateau = "train.schedule={kind: plateau}"
+    assert load(FILES, plateau, "data.hold_out={}").data.has_validation
+    assert not load(FILES).data.has_validation
+    assert load(DATASET, plateau).data.has_validation
+    without = "data.splits.validation=null"
+    assert not load(DATASET, without).data.has_validation
+    assert load(DATASET, plateau, without, "data.hold_out={share: 0.3}").data.has_validation
 
 
 BAD_FILES = [
@@ -243,7 +287,10 @@ BAD_OVERRIDES = [
     ("seed=!foo 1", "--set seed: unknown tag '!foo'"),
     ("seed=.nan", "--set seed: expected a finite number, found .nan"),
     ("seed=", "--set seed: expected a whole number, found null"),
-    ("metrics=[x]", "--set metrics: metrics[0]: expected one of 'bleu', 'chrf', found 'x'"),
+    (
+        "metrics=[x]",
+        "--set metrics: metrics[0]: expected one of 'bleu', 'chrf', 'exact', found 'x'",
+    ),
     ("search.width=0", "--set search.width: expected at least 1, found 0"),
 ]
 

@@ -8,36 +8,19 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, assert_never
+from typing import Any, assert_never
 
 from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity
 from s2s.data.hub import open_dataset
+from s2s.data.share import SharedSplit
+from s2s.data.split import SPLITS, Split, SplitName
 from s2s.data.tables import open_table
 from s2s.errors import DataError
 from s2s.recipe import Corpus, Data, DatasetData, FilesData, GeneratedData
 from s2s.text.lines import read_lines
 
-SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-
 TREATMENT = {item.name for item in fields(Corpus)} - {"kind"}
 """Fields that say what is done with pairs, not which there are."""
-
-
-class Split(Protocol):
-    """The pairs of one split, in order."""
-
-    def identity(self) -> dict[str, Any]:
-        """What the pairs depend on, as JSON: if it has not changed, neither have they. Cheap.
-
-        Raises DataError where a file is missing.
-        """
-
-    def chunks(self) -> Iterator[Chunk]:
-        """The pairs, a few thousand at a time, from the first one on.
-
-        Raises DataError, with the place, for whatever is not a pair of texts.
-        """
 
 
 @dataclass(frozen=True)
@@ -103,6 +86,15 @@ def open_split(data: Data, split: SplitName) -> Split | None:
 
     Nothing is read before its `identity` or its `chunks` are asked for.
     """
+    if isinstance(data, GeneratedData) or data.hold_out is None or split == "test":
+        return _open(data, split)
+    divided = _open(data, "train")
+    assert divided is not None, "every recipe names training pairs"
+    return SharedSplit(divided, data.hold_out, is_held_out=split == "validation")
+
+
+def _open(data: Data, split: SplitName) -> Split | None:
+    """The split as the source has it."""
     match data:
         case DatasetData():
             return open_dataset(data, split)
@@ -122,3 +114,6 @@ def _open_files(data: FilesData, split: SplitName) -> Split | None:
         return open_table(Path(files.table), data.columns, has_header=data.header)
     assert files.source is not None and files.target is not None  # FileSet has checked
     return ParallelFiles(Path(files.source), Path(files.target))
+
+
+__all__ = ["SPLITS", "Generated", "ParallelFiles", "Split", "SplitName", "open_split"]
