@@ -1,6 +1,7 @@
 """Options of `s2s translate`: how to search, what an output may hold, how outputs are listed."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,6 +78,14 @@ NoRepeat = Annotated[
 RepetitionPenalty = Annotated[
     float | None,
     typer.Option(metavar="X", help="Choose tokens again by log-probability times X."),
+]
+PrefixFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Output i begins with line i of FILE."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="The input is TSV of these columns: source, prefix."),
 ]
 NBest = Annotated[
     int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")

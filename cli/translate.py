@@ -25,6 +25,7 @@ from .options import (
 )
 from .search_options import (
     SEARCHES,
+    Columns,
     Coverage,
     Format,
     LengthNormalization,
@@ -37,6 +38,7 @@ from .search_options import (
     NBest,
     Nodes,
     NoRepeat,
+    PrefixFile,
     RepetitionPenalty,
     Samples,
     Scores,
@@ -47,6 +49,7 @@ from .search_options import (
 )
 
 if TYPE_CHECKING:
+    from s2s.translate_demands import WishReader
     from s2s.translate_outputs import Listing
 
 EPILOG = f"{SEARCHES}\n" + examples(
@@ -56,6 +59,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
+    "s2s translate --prefix-file beginnings.txt < input.txt",
 )
 
 
@@ -88,6 +92,8 @@ def translate(
     min_offset: MinOffset = None,
     no_repeat_ngram: NoRepeat = None,
     repetition_penalty: RepetitionPenalty = None,
+    prefix_file: PrefixFile = None,
+    columns: Columns = None,
     nbest: NBest = None,
     scores: Scores = False,
     form: Format = None,
@@ -122,6 +128,7 @@ def translate(
     )
     settings = choose_search(chosen, search, beam, length_penalty, choices)
     which = choose_checkpoint(checkpoint)
+    wishes = _wishes(columns, prefix_file)
     _refuse_same(source, target)
     is_listed = scores or samples is not None
     from s2s import pipeline
@@ -137,7 +144,18 @@ def translate(
             device=device,
             checkpoint=which,
             listing=_listing(nbest, form, is_listed),
+            wishes=wishes,
         )
+
+
+def _wishes(columns: str | None, prefix_file: Path | None) -> "WishReader | None":
+    """How lines say what they demand of their outputs, if they do."""
+    if columns is None and prefix_file is None:
+        return None
+    from s2s.translate_demands import WishReader, parse_columns
+
+    names = None if columns is None else parse_columns(columns)
+    return WishReader(columns=names, prefixes=prefix_file)
 
 
 def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from s2s.train.report import Reporter
     from s2s.train.state import Position, TrainingState
     from s2s.translate import LineTranslator
+    from s2s.translate_demands import WishReader
     from s2s.translate_outputs import Listing
 
 
@@ -223,24 +224,34 @@ def translate(
     device: str = "auto",
     checkpoint: Which = "best",
     listing: Listing | None = None,
+    wishes: WishReader | None = None,
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
     With `others`, the runs' models are averaged. With a `listing`, `target` gets a row for each
-    output of a line instead. The output does not depend on `batch_size`, the lines read together.
+    output of a line instead. `wishes` split lines into sources and demands. The output does not
+    depend on `batch_size`, the lines read together.
     Raises UsageError for more outputs than the search finds, and for tokenizers that differ.
     """
     from s2s.pipeline_ensemble import load_ensemble
     from s2s.search.build import build_strategy
     from s2s.translate import list_stream, translate_stream
+    from s2s.translate_demands import DemandingTranslator
 
     if listing is not None:
         build_strategy(search or run.recipe.search, listing.nbest)  # a mistake is told at once
-    translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
+    loaded = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
+    translator = loaded if wishes is None else DemandingTranslator(loaded, wishes)
     interactive = source.isatty()
     if listing is not None:
-        return list_stream(source, target, translator, listing, batch_size, interactive=interactive)
-    return translate_stream(source, target, translator, batch_size, interactive)
+        count = list_stream(
+            source, target, translator, listing, batch_size, interactive=interactive
+        )
+    else:
+        count = translate_stream(source, target, translator, batch_size, interactive)
+    if wishes is not None:
+        wishes.finish(count)
+    return count
 
 
 def evaluate(

@@ -3,11 +3,12 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, TextIO
 
 from s2s.recipe import Search
+from s2s.search.demands import Demand
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
@@ -214,15 +215,23 @@ class LineTranslator:
         """One translation per line; what is white space alone becomes an empty line."""
         return [outputs[0].text for outputs in self.outputs(lines, first)]
 
-    def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
+    def outputs(
+        self,
+        lines: list[str],
+        first: int = 0,
+        keep: int = 1,
+        demands: Sequence[Demand] | None = None,
+    ) -> list[list[Output]]:
         """The `keep` best outputs of every line, or all its samples, in the order of search.
 
         `first` is the place of the first line in the input, on which samples depend. The k-th
-        output of a line that was cut joins the k-th outputs of its pieces.
+        output of a line that was cut joins the k-th outputs of its pieces. `demands` has one for
+        each line; of a line that is cut, the first piece has to meet it.
         """
         pieces: list[list[int]] = []
         places: list[int] = []
         ends: list[int] = []
+        asked: list[Demand] = []
         encoded = self.source.encode(lines)
         self.report_cut(encoded)
         for place, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
@@ -230,7 +239,17 @@ class LineTranslator:
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
-        found = search(self.scorer, pieces, self.search, self.device, keep=keep, places=places)
+            if demands is not None:
+                asked.extend(demands[place].of_piece(part) for part in range(len(parts)))
+        found = search(
+            self.scorer,
+            pieces,
+            self.search,
+            self.device,
+            keep=keep,
+            places=places,
+            demands=asked if demands is not None else None,
+        )
         self._report_unproven(found)
         texts = iter(self.target.decode([h.tokens for one in found for h in one]))
         told = [[Output.of(h, next(texts)) for h in one] for one in found]
@@ -271,10 +290,18 @@ class LineTranslator:
         return len(self.source.encode([text])[0])
 
 
+class Outputs(Protocol):
+    """What `list_stream` needs of a translator."""
+
+    def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
+        """As `LineTranslator.outputs`."""
+        ...
+
+
 def list_stream(
     source: BinaryIO,
     target: BinaryIO,
-    translator: LineTranslator,
+    translator: Outputs,
     listing: Listing,
     window: int,
     *,

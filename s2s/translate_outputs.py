@@ -37,6 +37,8 @@ class Output:
     length: int
     """Tokens that `log_prob` sums over, EOS included where it is finished."""
     status: Status
+    unmet: tuple[str, ...] | None = None
+    """Which demands of its line it does not meet; None where lines demand nothing."""
 
     @classmethod
     def of(cls, hypothesis: Hypothesis, text: str) -> Self:
@@ -89,7 +91,10 @@ def _row(output: Output, line: int, rank: int, form: ListFormat) -> str:
     numbers = (output.log_prob, output.score)
     if form == "jsonl":
         values = (line, rank, *numbers, output.length, output.status, output.text)
-        return json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False)
+        row: dict[str, object] = dict(zip(COLUMNS, values, strict=True))
+        if output.unmet is not None:
+            row["unmet"] = output.unmet
+        return json.dumps(row, ensure_ascii=False)
     text = output.text.replace("\t", " ")
     fields = (line, rank, *(f"{x:.6f}" for x in numbers), output.length, output.status, text)
     return "\t".join(map(str, fields))

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from s2s.recipe import Search
 from s2s.search.constraints import Past, constrained, is_constrained
+from s2s.search.demands import Demand
+from s2s.search.duties import Duties
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import Shape
 from s2s.search.strategy import Choice, Moment, Strategy
@@ -37,6 +39,10 @@ class Entrants(NamedTuple):
     """Their own numbers, for `Moment`."""
     shortest: list[int]
     """Tokens before which their outputs do not end."""
+    longest: list[int]
+    """Most predictions of their outputs."""
+    demands: list[Demand]
+    """What they demand of their own; nothing, in a block without duties."""
 
 
 class Block(Generic[M, S]):
@@ -53,7 +59,10 @@ class Block(Generic[M, S]):
         settings: Search,
         shape: Shape,
         device: torch.device,
+        *,
+        is_bound: bool = False,
     ) -> None:
+        """`is_bound` says whether the sentences have demands of their own."""
         slots = shape.slots
         self.scorer = scorer
         self.strategy = strategy
@@ -73,6 +82,7 @@ class Block(Generic[M, S]):
         self.history_BKH: Tensor | None = None
         if is_constrained(settings):
             self.history_BKH = torch.full((slots, width, shape.history), PAD, device=device)
+        self.duties = Duties(slots, width, device) if is_bound else None
         self.fresh_K = torch.zeros(width, dtype=torch.float64, device=device)
         if not strategy.is_drawn:
             # Before the first token all hypotheses of a sentence are the same: only row 0 lives.
@@ -100,6 +110,8 @@ class Block(Generic[M, S]):
         self.length_B[slots_R] = 0
         if self.history_BKH is not None:
             self.history_BKH[slots_R] = PAD
+        if self.duties is not None:
+            self.duties.put(slots, entrants.demands, entrants.longest)
 
     def step(self, want_attention: bool) -> Chosen:
         """One token for every row; waits for the device once, to bring the choice to the host."""
@@ -112,13 +124,12 @@ class Block(Generic[M, S]):
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
         moment = Moment(self.place_B, self.length_B)
-        if self.history_BKH is None:
+        if self.history_BKH is None and self.duties is None:
             choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
         else:
-            past = Past(self.history_BKH, self.length_B, self.least_B)
-            allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
+            allowed_BKV = self._allowed(logits_BKV, normalizer_BK)
             choice = self.strategy.choose(allowed_BKV, offsets_BK, moment)
-            choice = self._noted(choice, logits_BKV, offsets_BK, self.history_BKH)
+            choice = self._noted(choice, logits_BKV, offsets_BK)
         self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
         self.length_B += 1
         if self.strategy.width == 1 or self.strategy.is_drawn:
@@ -136,20 +147,34 @@ class Block(Generic[M, S]):
             self._on_host(attention) if want_attention else None,
         )
 
-    def _noted(
-        self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor, history_BKH: Tensor
-    ) -> Choice:
+    def _allowed(self, logits_BKV: Tensor, normalizer_BK: Tensor) -> Tensor:
+        """A copy of the logits as the strategy is to see them."""
+        if self.history_BKH is None:
+            allowed_BKV = logits_BKV.clone()
+        else:
+            past = Past(self.history_BKH, self.length_B, self.least_B)
+            allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
+        if self.duties is not None:
+            allowed_BKV = self.duties.restricted(allowed_BKV, logits_BKV, self.length_B)
+        return allowed_BKV
+
+    def _noted(self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
         """The choice, its totals by the model's own logits; its tokens enter the history."""
         place_BK = choice.rows * logits_BKV.shape[-1] + choice.tokens
         chosen_BK = logits_BKV.flatten(1).gather(-1, place_BK).double()
         totals_BK = offsets_BK.gather(-1, choice.rows) + chosen_BK
         totals_BK = totals_BK.masked_fill(choice.totals == -torch.inf, -torch.inf)
+        if self.history_BKH is not None:
+            self.history_BKH = self._longer(self.history_BKH, choice)
+        return choice._replace(totals=totals_BK)
+
+    def _longer(self, history_BKH: Tensor, choice: Choice) -> Tensor:
+        """The history of the hypotheses that were chosen."""
         rows_BKH = choice.rows.unsqueeze(-1).expand_as(history_BKH)
         place_BK1 = self.length_B.clamp(max=history_BKH.shape[-1] - 1).view(-1, 1, 1)
-        self.history_BKH = history_BKH.gather(1, rows_BKH).scatter(
+        return history_BKH.gather(1, rows_BKH).scatter(
             -1, place_BK1.expand(-1, history_BKH.shape[1], 1), choice.tokens.unsqueeze(-1)
         )
-        return choice._replace(totals=totals_BK)
 
     def _on_host(self, attention: Tensor | None) -> NDArray[np.float32] | None:
         if attention is None:

@@ -19,12 +19,24 @@ from torch import Tensor
 
 from s2s.recipe import ExhaustiveSearch
 from s2s.search.constraints import Past, constrained, is_constrained, shortest_output
+from s2s.search.demands import Demand
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import bucket, longest_output, shape_of
 from s2s.text.special import BOS, EOS, PAD
 
 Tokens = tuple[int, ...]
+
+
+class Asked(NamedTuple):
+    """What is looked for."""
+
+    source: Sequence[int]
+    """Token ids without EOS."""
+    settings: ExhaustiveSearch
+    demand: Demand
+    keep: int
+    """How many of the best outputs."""
 
 
 class Siblings(NamedTuple, Generic[S]):
@@ -82,23 +94,19 @@ class Best:
 
 @torch.inference_mode()
 def exhaust(
-    scorer: Scorer[M, S],
-    source: Sequence[int],
-    settings: ExhaustiveSearch,
-    device: str,
-    *,
-    incumbents: Sequence[Hypothesis],
-    keep: int,
+    scorer: Scorer[M, S], asked: Asked, device: str, *, incumbents: Sequence[Hypothesis]
 ) -> list[Hypothesis]:
     """The `keep` most probable of all outputs that end within the longest output, best first.
 
+    Of those that keep to the constraints of the search and to the demand.
+
     Starts from what another search has found. `proven` says whether nothing better is left (to the
-    model's rounding); it is false where `settings.nodes` prefixes did not suffice.
+    model's rounding); it is false where `nodes` prefixes did not suffice.
     """
-    best = Best(keep, incumbents)
-    expander = Expander(scorer, source, settings, torch.device(device))
+    best = Best(asked.keep, incumbents)
+    expander = Expander(scorer, asked, torch.device(device))
     stack = [expander.root()]
-    budget = settings.nodes
+    budget = asked.settings.nodes
     while budget > 0 and (taken := _taken(stack, min(expander.rows, budget), best.threshold)):
         budget -= sum(len(part.rows_C) for part in taken)
         stack.append(expander.expand(taken, best))
@@ -128,13 +136,14 @@ class Expander(Generic[M, S]):
     def __init__(
         self,
         scorer: Scorer[M, S],
-        source: Sequence[int],
-        settings: ExhaustiveSearch,
+        asked: Asked,
         device: torch.device,
     ) -> None:
+        source, settings = asked.source, asked.settings
         time = bucket(len(source) + 1)
         self.scorer = scorer
         self.settings = settings
+        self.demand = asked.demand
         self.rows = shape_of(time, 1, settings, str(device)).slots
         self.longest = longest_output(len(source), settings)
         self.shortest = shortest_output(len(source), settings)
@@ -158,7 +167,10 @@ class Expander(Generic[M, S]):
         offsets_N = totals_N.to(self.device) - normalizer_N.double()
         logits_NV[:, [PAD, BOS]] = -torch.inf
         if is_constrained(self.settings):
-            logits_NV = self._constrained(logits_NV, normalizer_N, prefixes)
+            changed_NV = self._constrained(logits_NV, normalizer_N, prefixes)
+            logits_NV = self._demanded(changed_NV, logits_NV, prefixes)
+        else:
+            logits_NV = self._demanded(logits_NV, logits_NV, prefixes)
         totals_NV = logits_NV.double() + offsets_N.unsqueeze(-1)
         for prefix, end in zip(prefixes, totals_NV[:, EOS].tolist(), strict=False):
             if end > best.threshold:
@@ -189,6 +201,17 @@ class Expander(Generic[M, S]):
         )
         logits_N1V, normalizer_N1 = logits_NV.unsqueeze(1), normalizer_N.unsqueeze(1)
         return constrained(logits_N1V, normalizer_N1, past, self.settings).squeeze(1)
+
+    def _demanded(self, changed_NV: Tensor, own_NV: Tensor, prefixes: list[Tokens]) -> Tensor:
+        """What the demand leaves of `changed`, which may be overwritten; `own` are the model's."""
+        for row, prefix in enumerate(prefixes):
+            place = len(prefix)
+            if place < len(self.demand.prefix):
+                token = self.demand.prefix[place]
+                log_prob = own_NV[row, token].clone()
+                changed_NV[row] = -torch.inf
+                changed_NV[row, token] = log_prob
+        return changed_NV
 
     def _step(self, taken: list[Siblings[S]]) -> tuple[S, Tensor]:
         """State after the prefixes, and the logits of every continuation."""

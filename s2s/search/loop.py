@@ -20,12 +20,12 @@ from s2s.recipe import ExhaustiveSearch, Search
 from s2s.search.block import Block, Entrants
 from s2s.search.build import build_strategy
 from s2s.search.constraints import shortest_output
-from s2s.search.exhaustive import exhaust
+from s2s.search.demands import FREE, Bond, Demand, bond_of
+from s2s.search.exhaustive import Asked, exhaust
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.ledger import Ledger
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import Shape, bucket, longest_output, shape_of
-from s2s.search.strategy import Strategy
 from s2s.text.special import EOS, PAD
 
 Sources = Sequence[Sequence[int]]
@@ -38,6 +38,12 @@ class Inputs(NamedTuple):
     """Token ids without EOS."""
     places: Sequence[int]
     """Each source's own number: what its samples depend on."""
+    demands: Sequence[Demand] | None
+    """What each demands of its output, if any does."""
+
+    def demand(self, key: int) -> Demand:
+        """What source number `key` demands."""
+        return FREE if self.demands is None else self.demands[key]
 
 
 def search(
@@ -48,6 +54,7 @@ def search(
     *,
     keep: int = 1,
     places: Sequence[int] | None = None,
+    demands: Sequence[Demand] | None = None,
     want_attention: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[list[Hypothesis]]:
@@ -65,6 +72,7 @@ def search(
         device,
         keep=keep,
         places=places,
+        demands=demands,
         want_attention=want_attention,
     )
     for done, (index, hypotheses) in enumerate(stream, start=1):
@@ -82,11 +90,13 @@ def search_stream(
     *,
     keep: int = 1,
     places: Sequence[int] | None = None,
+    demands: Sequence[Demand] | None = None,
     want_attention: bool = False,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """(index of source, its `keep` best hypotheses) as they are found, long sources first.
 
-    `places` number the sources for sampling, 0 and following if None. A source without tokens has
+    `places` number the sources for sampling, 0 and following if None; `demands` say what each
+    source's own output may and must hold. A source without tokens has
     one hypothesis without tokens; the model is not asked. Fewer than `keep` hypotheses come back
     only where there are no more. A module must be in `eval()` mode. Raises UsageError where `keep`
     exceeds the beam, S2sError where the model predicts NaN.
@@ -94,24 +104,24 @@ def search_stream(
     strategy = build_strategy(settings, keep)
     if want_attention and isinstance(settings, ExhaustiveSearch):
         raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
-    inputs = Inputs(sources, range(len(sources)) if places is None else places)
-    buckets: defaultdict[int, list[int]] = defaultdict(list)
+    inputs = Inputs(sources, range(len(sources)) if places is None else places, demands)
+    buckets: defaultdict[tuple[Bond, int], list[int]] = defaultdict(list)
     for index, source in enumerate(sources):
         if len(source) == 0:
             yield index, [Hypothesis(index, (), 0.0, 0.0, finished=True)]
         else:
-            buckets[bucket(len(source) + 1)].append(index)
-    for time in sorted(buckets, reverse=True):
+            buckets[bond_of(inputs.demand(index)), bucket(len(source) + 1)].append(index)
+    for bond, time in sorted(buckets, reverse=True):
         # Long sources have long outputs: begun first, they leave the fewest slots idle at the end.
-        queue = sorted(buckets[time], key=lambda i: -len(sources[i]))
+        queue = sorted(buckets[bond, time], key=lambda i: -len(sources[i]))
         shape = shape_of(time, strategy.width, settings, device)
         feed = Feed(scorer, inputs, queue, shape, torch.device(device))
-        for index, found in _decode(feed, strategy, settings, want_attention):
+        block = Block(scorer, strategy, settings, shape, feed.device, is_bound=bond > Bond.FREE)
+        for index, found in _decode(feed, block, want_attention):
             if isinstance(settings, ExhaustiveSearch):
-                yield (
-                    index,
-                    exhaust(scorer, sources[index], settings, device, incumbents=found, keep=keep),
-                )
+                demand = inputs.demand(index)
+                whole = Asked(sources[index], settings, demand, keep)
+                yield index, exhaust(scorer, whole, device, incumbents=found)
             else:
                 yield index, found
 
@@ -158,10 +168,12 @@ class Feed(Generic[M, S]):
         return entered
 
     def _entrants(self, keys: Sequence[int], settings: Search) -> Entrants:
-        sources, places = self.inputs
+        sources, places, _ = self.inputs
         return Entrants(
-            [places[key] for key in keys],
-            [shortest_output(len(sources[key]), settings) for key in keys],
+            places=[places[key] for key in keys],
+            shortest=[shortest_output(len(sources[key]), settings) for key in keys],
+            longest=[longest_output(len(sources[key]), settings) for key in keys],
+            demands=[self.inputs.demand(key) for key in keys],
         )
 
     def _encode(self, keys: Sequence[int]) -> None:
@@ -181,11 +193,10 @@ class Feed(Generic[M, S]):
 
 @torch.inference_mode()
 def _decode(
-    feed: Feed[M, S], strategy: Strategy, settings: Search, want_attention: bool
+    feed: Feed[M, S], block: Block[M, S], want_attention: bool
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """Decode a bucket in one block that is refilled until its queue is empty."""
-    shape = feed.shape
-    block = Block(feed.scorer, strategy, settings, shape, feed.device)
+    shape, strategy, settings = feed.shape, block.strategy, block.settings
     ledger = Ledger(strategy, shape)
     # Moving sentences in costs a copy, an idle slot a share of a step: some are let gather.
     needs_attention = want_attention or strategy.coverage_penalty > 0.0

@@ -118,12 +118,14 @@ def brute_force(scorer: AnyScorer, source: list[int], settings: BeamSearch) -> l
     return ranked(found)
 
 
-def plain_beam(scorer: AnyScorer, source: list[int], settings: BeamSearch) -> list[Found]:
-    """Beam search on lists, without the early stop that loses nothing."""
-    live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+def plain_beam(
+    scorer: AnyScorer, source: list[int], settings: BeamSearch, begin: tuple[int, ...] = ()
+) -> list[Found]:
+    """Beam search on lists from tokens given, without the early stop that loses nothing."""
+    live = [(rescored(scorer, source, begin, end=False), begin)]
     found: list[Found] = []
     limit = longest_output(len(source), settings)
-    for length in range(1, limit + 1):
+    for length in range(len(begin) + 1, limit + 1):
         grown = []
         for row, (total, prefix) in enumerate(live):
             following = log_probs(scorer, source, prefix)

@@ -1,0 +1,33 @@
+"""What a line asks of its own output, beside what the search asks of every output."""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Demands of one line; the default demands nothing."""
+
+    prefix: tuple[int, ...] = ()
+    """Tokens the output begins with."""
+
+    def of_piece(self, number: int) -> "Demand":
+        """What piece `number` (from 0) of a source in several pieces has to meet."""
+        return self if number == 0 else replace(self, prefix=())
+
+
+class Bond(IntEnum):
+    """How much a demand binds; sentences of different bonds are decoded in different blocks."""
+
+    FREE = 0
+    """Not at all: decoded as if there were no demands."""
+    BOUND = 1
+    """Some tokens are out of the question at some steps."""
+
+
+FREE = Demand()
+
+
+def bond_of(demand: Demand) -> Bond:
+    """What kind of block a sentence belongs into."""
+    return Bond.BOUND if demand.prefix else Bond.FREE

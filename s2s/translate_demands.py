@@ -1,0 +1,170 @@
+"""What single lines demand of their output, as text: read from columns, a file and options."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from s2s.errors import DataError, UsageError
+from s2s.search.demands import Demand
+from s2s.text.lines import read_lines
+from s2s.text.tokenizer import Tokenizer
+from s2s.translate import LineTranslator
+from s2s.translate_outputs import Output
+
+COLUMNS = ("source", "prefix")
+"""What a column of the input may hold."""
+
+NAMED = 10
+"""So many lines are named in a report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What one line demands of its output."""
+
+    prefix: str = ""
+    """What the output begins with."""
+
+
+def parse_columns(text: str) -> tuple[str, ...]:
+    """The names in `source,prefix,...`; raises UsageError for what are no columns."""
+    names = tuple(name.strip() for name in text.split(","))
+    known = ", ".join(COLUMNS)
+    for name in names:
+        if name not in COLUMNS:
+            raise UsageError(f"--columns: expected some of {known}, found '{name}'")
+    if len(set(names)) < len(names):
+        raise UsageError(f"--columns: expected every column once, found '{text}'")
+    if "source" not in names:
+        raise UsageError(f"--columns: expected source among them, found '{text}'")
+    return names
+
+
+class WishReader:
+    """Splits lines of input into what is to be translated and what is demanded of the output."""
+
+    def __init__(
+        self, *, columns: tuple[str, ...] | None = None, prefixes: Path | None = None
+    ) -> None:
+        """`prefixes` is a file whose line i belongs to line i of the input.
+
+        Raises UsageError where prefixes come from both a column and a file.
+        """
+        if prefixes is not None and columns is not None and "prefix" in columns:
+            raise UsageError("prefixes come from --prefix-file or from a column, not from both")
+        self.columns = columns
+        self.file = prefixes
+        self._prefixes: Iterator[str] | None = None
+        self._taken = 0
+
+    def read(self, lines: Sequence[str], first: int) -> tuple[list[str], list[Wish]]:
+        """Sources and what they demand; `first` is the place of the first line, from 0.
+
+        Raises DataError for a line without its columns, and for a file of prefixes that is shorter
+        than the input.
+        """
+        rows = [self._cells(line, first + place) for place, line in enumerate(lines, start=1)]
+        sources = [row["source"] for row in rows]
+        prefixes = [row.get("prefix", "") for row in rows]
+        if self.file is not None:
+            prefixes = self._lines_of(self.file, first, len(lines))
+        return sources, [Wish(prefix=prefix) for prefix in prefixes]
+
+    def _lines_of(self, file: Path, first: int, count: int) -> list[str]:
+        """`count` lines of the file from place `first`, which lies at or behind the last read."""
+        if self._prefixes is None:
+            self._prefixes = read_lines(file)
+        skipped = first - self._taken
+        found = list(islice(self._prefixes, skipped, skipped + count))
+        self._taken = first + len(found)
+        if len(found) < count:
+            raise DataError(
+                f"{file}: expected a line for every line of the input, found only {self._taken:,}"
+            )
+        return found
+
+    def finish(self, count: int) -> None:
+        """All `count` lines of the input are done; raises DataError where prefixes are left."""
+        if self.file is None:
+            return
+        left = read_lines(self.file) if self._prefixes is None else self._prefixes
+        if next(left, None) is not None:
+            raise DataError(
+                f"{self.file}: expected a line for every line of the input, which has {count:,}; "
+                "found more"
+            )
+
+    def _cells(self, line: str, number: int) -> dict[str, str]:
+        if self.columns is None:
+            return {"source": line}
+        if not line.strip():
+            return dict.fromkeys(self.columns, "")
+        cells = line.split("\t")
+        if len(cells) != len(self.columns):
+            raise DataError(
+                f"line {number}: expected {len(self.columns)} columns between tabs "
+                f"({', '.join(self.columns)}), found {len(cells)}"
+            )
+        return dict(zip(self.columns, cells, strict=True))
+
+
+@dataclass(frozen=True)
+class DemandingTranslator:
+    """A translator of lines whose outputs do as the lines demand, or are reported."""
+
+    translator: LineTranslator
+    reader: WishReader
+
+    def __call__(self, lines: list[str], first: int = 0) -> list[str]:
+        """One translation per line, as `LineTranslator`."""
+        return [outputs[0].text for outputs in self.outputs(lines, first)]
+
+    def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
+        """As `LineTranslator.outputs`; each output says which demands it does not meet."""
+        sources, wishes = self.reader.read(lines, first)
+        target = self.translator.target
+        found = self.translator.outputs(sources, first, keep, compiled(wishes, target))
+        checked = [
+            [replace(output, unmet=unmet(output.text, wish, target)) for output in outputs]
+            for outputs, wish in zip(found, wishes, strict=True)
+        ]
+        self._report([outputs[0] for outputs in checked], first)
+        return checked
+
+    def _report(self, outputs: list[Output], first: int) -> None:
+        """One line about the outputs that do not do as demanded."""
+        missed = [
+            (first + place, output.unmet)
+            for place, output in enumerate(outputs, start=1)
+            if output.unmet
+        ]
+        if not missed:
+            return
+        kinds = [what.partition(" ")[0] for _, several in missed for what in several]
+        parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds)]
+        self.translator.report(
+            f"{len(missed):,} of {len(outputs):,} outputs do not meet the demands of their lines "
+            f"({', '.join(parts)}): {named([number for number, _ in missed])}"
+        )
+
+
+def named(numbers: Sequence[int]) -> str:
+    """`line 3` or `lines 3, 4, 7 and 12 more`."""
+    shown = ", ".join(f"{number}" for number in numbers[:NAMED])
+    more = f" and {len(numbers) - NAMED:,} more" if len(numbers) > NAMED else ""
+    return f"line{'s' if len(numbers) > 1 else ''} {shown}{more}"
+
+
+def compiled(wishes: Sequence[Wish], target: Tokenizer) -> list[Demand]:
+    """Demands as search knows them."""
+    prefixes = target.encode([wish.prefix for wish in wishes])
+    return [Demand(prefix=tuple(prefix)) for prefix in prefixes]
+
+
+def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:
+    """Which demands a text does not meet."""
+    found: list[str] = []
+    if not text.startswith(target.normalize(wish.prefix)):
+        found.append(f"prefix {wish.prefix}")
+    return tuple(found)

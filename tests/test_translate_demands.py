@@ -1,0 +1,69 @@
+"""What lines demand of their outputs: read, met, or reported."""
+
+from pathlib import Path
+
+import pytest
+
+from s2s.errors import DataError, UsageError
+from s2s.recipe import BeamSearch
+from s2s.translate_demands import DemandingTranslator, Wish, WishReader, named, parse_columns
+from tests.test_translate import random_translator
+
+BEAM = BeamSearch(kind="beam", width=3, max_offset=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source,target", "--columns: expected some of source, prefix"),
+        ("prefix", "--columns: expected source among them, found 'prefix'"),
+        ("source,prefix,source", "--columns: expected every column once"),
+    ],
+)
+def test_columns_that_are_none_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_columns(text)
+
+
+def test_columns_come_in_any_order() -> None:
+    reader = WishReader(columns=parse_columns("prefix, source"))
+    assert reader.read(["a\tb", "", "\tc"], 0) == (
+        ["b", "", "c"],
+        [Wish(prefix="a"), Wish(), Wish()],
+    )
+    with pytest.raises(DataError, match=r"line 8: expected 2 columns .*, source\), found 3"):
+        reader.read(["a\tb", "a\tb\tc"], 6)
+
+
+def test_a_file_of_prefixes_has_a_line_for_every_line(tmp_path: Path) -> None:
+    file = tmp_path / "prefixes"
+    file.write_text("a\n\nb\nc\n")
+    reader = WishReader(prefixes=file)
+    assert reader.read(["x", "y"], 0)[1] == [Wish(prefix="a"), Wish()]
+    assert reader.read(["z"], 3)[1] == [Wish(prefix="c")]
+    reader.finish(4)
+    with pytest.raises(DataError, match=r"prefixes: expected .* found only 4"):
+        reader.read(["z"], 4)
+    short = WishReader(prefixes=file)
+    short.read(["x"], 0)
+    with pytest.raises(DataError, match="which has 1; found more"):
+        short.finish(1)
+    with pytest.raises(UsageError, match="not from both"):
+        WishReader(columns=("prefix", "source"), prefixes=file)
+
+
+def test_outputs_begin_with_their_prefix_or_say_that_they_do_not() -> None:
+    notes: list[str] = []
+    reader = WishReader(columns=("source", "prefix"))
+    translator = DemandingTranslator(random_translator(BEAM, notes), reader)
+    found = translator.outputs(["ab\tba", "b\t", "", "a\tbbbbbbbbb"], first=10, keep=2)
+    assert all(output.text.startswith("ba") for output in found[0])
+    assert [one[0].unmet for one in found] == [(), (), (), ("prefix bbbbbbbbb",)]
+    assert notes == ["1 of 4 outputs do not meet the demands of their lines (1 prefix): line 14"]
+    plain = random_translator(BEAM).outputs(["ab", "b"], first=10, keep=2)
+    assert [o.text for o in found[1]] == [o.text for o in plain[1]]
+
+
+def test_many_lines_are_not_all_named() -> None:
+    assert named([3]) == "line 3"
+    assert named(range(1, 13)) == "lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more"
