@@ -15,11 +15,11 @@ from .options import (
     Checkpoint,
     Device,
     LengthPenalty,
-    RunName,
+    RunNames,
     Runs,
     SearchChoice,
     choose_checkpoint,
-    choose_run,
+    choose_runs,
     choose_search,
     examples,
     note,
@@ -38,7 +38,7 @@ EPILOG = examples(
 
 def attention(
     *,
-    run: RunName = None,
+    run: RunNames = None,
     runs: Runs = RUNS,
     source: Annotated[
         Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
@@ -71,18 +71,19 @@ def attention(
 
     Lines are read from stdin; a heat map of each is drawn in the terminal, unless files or
     alignments are asked for. Attention is no alignment: what a token was predicted with need not
-    be what it is a translation of.
+    be what it is a translation of. With --run given several times, the models' probabilities and
+    weights are averaged.
     """
     from s2s.attention_files import MapFiles
 
     files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()))
-    chosen = choose_run(run, runs)
-    settings = choose_search(chosen, search, beam, length_penalty)
+    chosen = choose_runs(run, runs)
+    settings = choose_search(chosen[0], search, beam, length_penalty)
     which = choose_checkpoint(checkpoint)
-    from s2s import pipeline
     from s2s.attention import map_stream
+    from s2s.pipeline_ensemble import load_ensemble
 
-    translator = pipeline.load_translator(chosen, search=settings, device=device, checkpoint=which)
+    translator = load_ensemble(chosen, search=settings, device=device, checkpoint=which)
     kept = []
     drawer = None if alignments or not files.is_empty else _Drawer()
     with _opened(source) as lines:
@@ -94,7 +95,8 @@ def attention(
                 drawer.draw(found)
             if not files.is_empty:
                 kept.append(found)
-    files.write(kept, f"Attention of {chosen.folder.name}", note)
+    names = " + ".join(one.folder.name for one in chosen)
+    files.write(kept, f"Attention of {names}", note)
 
 
 class _Drawer:

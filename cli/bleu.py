@@ -15,11 +15,11 @@ from .options import (
     Checkpoint,
     Device,
     LengthPenalty,
-    RunName,
+    RunNames,
     Runs,
     SearchChoice,
     choose_checkpoint,
-    choose_run,
+    choose_runs,
     choose_search,
     examples,
     note,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 EPILOG = examples(
     "s2s bleu",
     "s2s bleu --split validation --search greedy --json",
+    "s2s bleu --run runs/one --run runs/two",
     "s2s bleu reference.en < output.en",
     "s2s bleu reference1.en reference2.en --confidence < output.en",
 )
@@ -66,7 +67,7 @@ def bleu(
         ),
     ] = None,
     *,
-    run: RunName = None,
+    run: RunNames = None,
     runs: Runs = RUNS,
     checkpoint: Checkpoint = "best",
     split: Annotated[Split, typer.Option(help="What to translate and score.")] = Split.TEST,
@@ -88,13 +89,14 @@ def bleu(
 
     Without files the test set is translated first; with files they are the references, and the
     translations are read from stdin. The figures are sacrebleu's own, printed with
-    the signatures that make them comparable.
+    the signatures that make them comparable. With --run given several times, the models'
+    probabilities are averaged; test set and recipe are the first run's.
     """
     result: Evaluation
     if references:
         _refuse(
             {
-                "--run": run is not None,
+                "--run": bool(run),
                 "--checkpoint": checkpoint != "best",
                 "--split": split != Split.TEST,
                 "--search": search is not None,
@@ -114,13 +116,14 @@ def bleu(
             confidence=confidence,
         )
     else:
-        chosen = choose_run(run, runs)
+        chosen, *others = choose_runs(run, runs)
         settings = choose_search(chosen, search, beam, length_penalty)
         which = choose_checkpoint(checkpoint)
         from s2s import pipeline
 
         result = pipeline.evaluate(
             run=chosen,
+            others=tuple(others),
             split=split.value,
             search=settings,
             batch_size=batch_size,

@@ -13,6 +13,8 @@ from s2s.errors import Interrupted, S2sError
 
 from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
+from .average import EPILOG as AVERAGE_EPILOG
+from .average import average
 from .bleu import EPILOG as BLEU_EPILOG
 from .bleu import bleu
 from .check import EPILOG as CHECK_EPILOG
@@ -58,6 +60,7 @@ app.command(epilog=TRANSLATE_EPILOG)(translate)
 app.command(epilog=BLEU_EPILOG)(bleu)
 app.command(epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
+app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=CHECK_EPILOG)(check)
 app.add_typer(recipes, name="recipes")
 

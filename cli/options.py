@@ -36,12 +36,19 @@ RunName = Annotated[
     str | None,
     typer.Option("--run", metavar="DIR|NAME", help="The run; the newest if not given."),
 ]
+RunTarget = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="The run, by folder or name; the newest if not given."),
+]
 RunNames = Annotated[
     list[str] | None,
     typer.Option("--run", metavar="DIR|NAME", help="The run, the newest if not given; repeatable."),
 ]
 Checkpoint = Annotated[
-    str, typer.Option(metavar="best|last|STEP", help="Which checkpoint of the run.")
+    str,
+    typer.Option(
+        metavar="best|last|STEP|NAME", help="Which checkpoint of the run, or which average."
+    ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")]
 BatchSize = Annotated[
@@ -92,17 +99,29 @@ def choose_runs(names: list[str] | None, runs: Path) -> list["Run"]:
 
 
 def choose_checkpoint(text: str) -> "Which":
-    """`best`, `last` or a step; raises `UsageError` for anything else."""
+    """`best`, `last`, a step or a name; raises `UsageError` for anything else."""
+    from s2s.errors import UsageError
+    from s2s.run_checkpoints import NAME
+
+    if text.isascii() and text.isdigit():
+        return int(text)
+    if text in ("best", "last") or NAME.fullmatch(text):
+        return text
+    raise UsageError(
+        f"--checkpoint: expected best, last, a number of updates or a name, found {text}"
+    )
+
+
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """Numbers with commas between; raises `UsageError`."""
     from s2s.errors import UsageError
 
-    match text:
-        case "best":
-            return "best"
-        case "last":
-            return "last"
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--checkpoint: expected best, last or a number of updates, found {text}")
-    return int(text)
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"{option}: expected whole numbers with commas between, found {text}"
+        ) from None
 
 
 def choose_search(

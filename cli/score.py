@@ -11,16 +11,17 @@ from .options import (
     BatchSize,
     Checkpoint,
     Device,
-    RunName,
+    RunNames,
     Runs,
     choose_checkpoint,
-    choose_run,
+    choose_runs,
     examples,
 )
 
 EPILOG = examples(
     "s2s score test.de test.en",
     "s2s score --run runs/multi30k-de-en test.de output.en > scores.tsv",
+    "s2s score --run runs/one --run runs/two test.de test.en",
 )
 
 
@@ -28,7 +29,7 @@ def score(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Source text, a line each.")],
     target: Annotated[Path, typer.Argument(metavar="TGT", help="Line i translates line i of SRC.")],
     *,
-    run: RunName = None,
+    run: RunNames = None,
     runs: Runs = RUNS,
     checkpoint: Checkpoint = "best",
     batch_size: BatchSize = 1024,
@@ -37,14 +38,16 @@ def score(
     """Score given translations: line, log-probability and length of each, as TSV.
 
     The log-probability is the model's own, end of sentence included, and the length counts the
-    tokens it sums over. It is what search would give to the same tokens.
+    tokens it sums over. It is what search would give to the same tokens. With --run given several
+    times, it is that of the models' averaged probabilities.
     """
-    chosen = choose_run(run, runs)
+    chosen, *others = choose_runs(run, runs)
     which = choose_checkpoint(checkpoint)
     from s2s.pipeline_score import score_pairs
 
     score_pairs(
         run=chosen,
+        others=tuple(others),
         source=source,
         target=target,
         output=sys.stdout.buffer,

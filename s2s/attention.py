@@ -17,6 +17,8 @@ from s2s.text.special import EOS, SPECIAL_PIECES
 from s2s.translate import PIECE_BITS, WHOLE, LineTranslator
 from s2s.translate_cut import split_line
 
+_NO_ATTENTION = "this model, or one of several, has no attention (model.attention.kind: none)"
+
 Weights = NDArray[np.float32]
 
 
@@ -127,7 +129,7 @@ def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> Attent
     weights = found.attention
     if weights is None:
         if target:
-            raise UsageError("this model has no attention (model.attention.kind: none)")
+            raise UsageError(_NO_ATTENTION)
         weights = np.zeros((0, len(source)), dtype=np.float32)
     return AttentionMap(
         source_text="",

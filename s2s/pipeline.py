@@ -257,6 +257,7 @@ def translate(
 def evaluate(
     *,
     run: Run,
+    others: tuple[Run, ...] = (),
     split: SplitName = "test",
     search: Search | None = None,
     batch_size: int = 1024,
@@ -268,17 +269,19 @@ def evaluate(
 ) -> Evaluation:
     """Translate a split of a run's data, save the hypotheses, score them.
 
-    Raises UsageError where the recipe has no such split.
+    With `others`, the runs' models are averaged; data and folder are the first's. Raises UsageError
+    where the recipe has no such split.
     """
     from s2s.data.prepare import open_corpus
-    from s2s.evaluation import evaluate_lines
+    from s2s.evaluation import Model, evaluate_lines
+    from s2s.pipeline_ensemble import load_ensemble
 
     if not (run.data_folder / f"{split}.arrow").exists():
         raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
     corpus = open_corpus(run.folder, split)
     sources, references = corpus.source_texts, corpus.target_texts
     assert sources is not None and references is not None, "only train comes without texts"
-    translator = load_translator(run, search=search, device=device, checkpoint=checkpoint)
+    translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
 
     def translate_all(lines: list[str]) -> list[str]:
         found: list[str] = []
@@ -289,7 +292,8 @@ def evaluate(
         return found
 
     options = {"tokenize": tokenize, "lowercase": lowercase, "confidence": confidence}
-    what = (split, run.checkpoint_step(checkpoint), translator.search)
+    members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in (run, *others))
+    what = (split, Model(members=members), translator.search)
     return evaluate_lines(run, translate_all, (sources, references), what, options)
 
 

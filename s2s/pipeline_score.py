@@ -1,24 +1,27 @@
-"""Forced decoding of files: what a run's model gives to translations that are there already."""
+"""Forced decoding of files: what models give to translations that are there already."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import DataError
-from s2s.pipeline import load_translator
+from s2s.pipeline_ensemble import load_ensemble
 from s2s.text.lines import read_lines
 
 if TYPE_CHECKING:
     from s2s.run import Run
     from s2s.run_checkpoints import Which
+    from s2s.search.forced import Forced
+    from s2s.search.scorer import Scorer
 
 
 def score_pairs(
     *,
     run: Run,
+    others: tuple[Run, ...] = (),
     source: Path,
     target: Path,
     output: BinaryIO,
@@ -29,14 +32,13 @@ def score_pairs(
     """Write a row `line, log_prob, length` (TSV) for every pair of lines; returns their number.
 
     The length counts the target's tokens and EOS, as in a list of outputs; a blank pair has none.
-    Raises DataError for text that is not UTF-8, or where one file has more lines.
+    With `others`, the runs' models are averaged. Raises DataError for text that is not UTF-8, or
+    where one file has more lines.
     """
-    from s2s.nn.model import Seq2Seq
     from s2s.search.forced import forced
 
-    translator = load_translator(run, device=device, checkpoint=checkpoint)
-    model = translator.scorer
-    assert isinstance(model, Seq2Seq), "what a run loads"
+    translator = load_ensemble((run, *others), device=device, checkpoint=checkpoint)
+    model = _forcible(translator.scorer)
     pairs = _pairs(source, target)
     done = 0
     while window := list(islice(pairs, batch_size)):
@@ -51,6 +53,17 @@ def score_pairs(
             output.write(f"{done}\t{log_prob:.6f}\t{length}\n".encode())
         output.flush()
     return done
+
+
+def _forcible(scorer: Scorer[Any, Any]) -> Forced:
+    """What search steps over, under teacher forcing."""
+    from s2s.nn.model import Seq2Seq
+    from s2s.search.ensemble import Ensemble, ForcedEnsemble
+
+    if isinstance(scorer, Ensemble):
+        return ForcedEnsemble([_forcible(member) for member in scorer.members])
+    assert isinstance(scorer, Seq2Seq), "what a run loads"
+    return scorer
 
 
 def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:

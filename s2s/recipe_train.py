@@ -119,3 +119,6 @@ class Train(Section):
     """Validations without improvement before training stops; null to go to the end."""
     save_minutes: PositiveFloat = 5.0
     """Longest time between checkpoints: what a power cut can cost."""
+    keep: Count = 0
+    """The weights of so many of the latest validations stay, for `s2s average` to average; those of
+    the last and the best checkpoint stay in any case."""

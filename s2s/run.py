@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2s.errors import RunError, UsageError
+from s2s.errors import RecipeError, RunError, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe import Recipe
 from s2s.recipe_io import differences, dump_recipe, load_recipe
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 """Where runs lie unless the user says otherwise."""
 
-FREE = ("search", "metrics", "train.patience", "train.save_minutes")
+FREE = ("search", "metrics", "train.patience", "train.save_minutes", "train.keep")
 LENGTH = ("train.epochs", "train.max_updates")
 """What may change in a run that has begun: `FREE` always, `LENGTH` where the learning rate does
 not depend on the total."""
@@ -123,11 +123,20 @@ class Run:
         self.store_recipe(recipe)
 
     def restart(self, recipe: Recipe) -> None:
-        """Forget what was trained and start over with `recipe`; prepared data stays."""
+        """Forget what was trained and start over with `recipe`; prepared data stays.
+
+        So do checkpoints that were given a name, unless the model is another.
+        """
         with self._writing():
-            self._checkpoints.clear()
+            self._checkpoints.clear(with_names=not self._has_model_of(recipe))
             remove(self.metrics_path)
         self.store_recipe(recipe)
+
+    def _has_model_of(self, recipe: Recipe) -> bool:
+        try:
+            return self.recipe.model == recipe.model
+        except RecipeError:  # damaged, or of an older s2s: starting over is the way out
+            return False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -168,9 +177,13 @@ class Run:
         """The last and the best checkpoint; both None before the first."""
         return self._checkpoints.index()
 
-    def checkpoint_step(self, which: Which) -> int:
-        """The step of a checkpoint; raises `RunError` where there is no such one."""
+    def resolve_checkpoint(self, which: Which) -> Which:
+        """The step or name of a checkpoint; raises `RunError` where there is no such one."""
         return self._checkpoints.resolve(which)
+
+    def checkpoint_steps(self) -> list[int]:
+        """The steps of all checkpoints there are, ascending."""
+        return self._checkpoints.steps()
 
     def write_checkpoint(
         self,
@@ -180,12 +193,20 @@ class Run:
         *,
         score: float | None = None,
         is_best: bool = False,
+        keep: int | None = None,
     ) -> None:
         """Save a checkpoint as the last, and on `is_best` as the best with `score`.
 
-        Raises `TrainingError` when the disk does not take it; the one before is intact then.
+        With a `keep`, its weights stay until so many others have been saved with one. Raises
+        `TrainingError` when the disk does not take it; the one before is intact then.
         """
-        self._checkpoints.write(step, weights, training, score=score, is_best=is_best)
+        self._checkpoints.write(step, weights, training, score=score, is_best=is_best, keep=keep)
+
+    def write_named(
+        self, name: str, weights: Mapping[str, "Tensor"], metadata: Mapping[str, str]
+    ) -> None:
+        """Save weights under a name; raises `RunError` when the disk does not take it."""
+        self._checkpoints.write_named(name, weights, metadata)
 
     def read_weights(self, which: Which = "best") -> dict[str, "Tensor"]:
         """The weights of a checkpoint, on the CPU; raises `RunError` if they cannot be read."""

@@ -2,17 +2,21 @@
 
     checkpoints/STEP/weights.safetensors    what translating reads
     checkpoints/STEP/training.safetensors   what going on with training reads; may be deleted
+    checkpoints/NAME/weights.safetensors    weights that were made of others: `s2s average`
     checkpoints.json                        which step is the last, which the best
 
 A checkpoint is written under a temporary name, flushed, renamed, and only then named in
 `checkpoints.json`; what that file named before is deleted last. Nothing is ever unpickled.
+Training neither reads nor deletes what has a name instead of a step.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s2s.errors import RunError, TrainingError
 from s2s.files import (
@@ -30,8 +34,11 @@ if TYPE_CHECKING:
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
 
-Which = Literal["best", "last"] | int
-"""How a checkpoint is asked for: by its role, or by its step."""
+Which = str | int
+"""How a checkpoint is asked for: as `best` or `last`, by its step, or by the name it was given."""
+
+NAME = re.compile(r"(?!(best|last|update\d*)$)[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""What a checkpoint may be called: neither as a role nor as files of an update are."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class CheckpointIndex:
     """What translating uses: the best so far on validation."""
     best_score: float | None = None
     """Its validation score; larger is better."""
+    kept: tuple[int, ...] = ()
+    """Steps whose weights stay besides, ascending: the latest that were validated."""
 
 
 class TrainingState(NamedTuple):
@@ -75,35 +84,41 @@ class Checkpoints:
         """The last and the best checkpoint; raises `RunError` for a file that is not s2s's."""
         try:
             content = json.loads(self.index_path.read_bytes())
-            index = CheckpointIndex(**content)
+            index = CheckpointIndex(**{**content, "kept": tuple(content.get("kept", ()))})
         except FileNotFoundError:
             return CheckpointIndex()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             what = f"{self.index_path}: expected the list of checkpoints, found something else"
             raise RunError(f"{what}; restore the file, or train again with --restart") from error
-        if not all(isinstance(step, int | None) for step in (index.last, index.best)):
+        roles = (index.last, index.best)
+        if not (
+            all(isinstance(step, int | None) for step in roles)
+            and all(isinstance(step, int) for step in index.kept)
+        ):
             raise RunError(f"{self.index_path}: expected whole numbers as steps")
         return index
 
-    def resolve(self, which: Which) -> int:
-        """The step of a checkpoint; the last one stands in for a best that is not known yet.
+    def resolve(self, which: Which) -> Which:
+        """The step or name of a checkpoint; the last stands in for a best that is not known yet.
 
         Raises `RunError` where there is no such checkpoint.
         """
         index = self.index()
+        found: Which | None
         match which:
             case "best":
-                step = index.last if index.best is None else index.best
+                found = index.last if index.best is None else index.best
             case "last":
-                step = index.last
-            case int():
-                step = which
-        if step is None:
+                found = index.last
+            case _:
+                found = which
+        if found is None:
             raise RunError(f"{self.run_folder}: no checkpoint yet; 's2s train' writes one")
-        if not (self.folder / str(step)).is_dir():
-            there = ", ".join(str(known) for known in self.steps()) or "none"
-            raise RunError(f"{self.folder}: no checkpoint {step}; there: {there}")
-        return step
+        if not (self.folder / str(found)).is_dir():
+            there = ", ".join(map(str, (*self.steps(), *self.names()))) or "none"
+            advice = "; 's2s average' makes one" if found == "average" else ""
+            raise RunError(f"{self.folder}: no checkpoint {found}; there: {there}{advice}")
+        return found
 
     def steps(self) -> list[int]:
         """Every checkpoint on the disk, in ascending order."""
@@ -111,9 +126,23 @@ class Checkpoints:
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
+    def names(self) -> list[str]:
+        """Every checkpoint that has a name instead of a step."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if NAME.fullmatch(path.name))
+
     def weights(self, which: Which) -> dict[str, "Tensor"]:
-        """The weights of a checkpoint, on the CPU; raises `RunError` for a file that is none."""
-        return _read(self.folder / str(self.resolve(which)) / WEIGHTS)[0]
+        """The weights of a checkpoint, on the CPU; raises `RunError` for a file that is none.
+
+        One with a name outlives `--restart`, so it is refused where the tokenizers are others now.
+        """
+        path = self.folder / str(self.resolve(which)) / WEIGHTS
+        tensors, metadata = _read(path)
+        if "tokenizer" in metadata and metadata["tokenizer"] != self._tokenizer():
+            what = f"{path}: its tokens are those of tokenizers that the run no longer has"
+            raise RunError(f"{what}; 's2s average' makes it anew")
+        return tensors
 
     def training(self, step: int) -> TrainingState | None:
         """The training state of a checkpoint; None where it was deleted."""
@@ -134,18 +163,23 @@ class Checkpoints:
         *,
         score: float | None = None,
         is_best: bool = False,
+        keep: int | None = None,
     ) -> None:
         """Save a checkpoint as the last one, and as the best one on `is_best`.
 
-        Checkpoints that are then neither are deleted. Raises `TrainingError` when the disk does
-        not take it (full, read-only, gone); what was saved before is intact then.
+        With a `keep`, it joins those whose weights are kept, of which the latest so many stay.
+        Checkpoints that are then nothing of that are deleted. Raises `TrainingError` when the disk
+        does not take it (full, read-only, gone); what was saved before is intact then.
         """
         old = self.index()
         new = CheckpointIndex(
-            step, step if is_best else old.best, score if is_best else old.best_score
+            step,
+            step if is_best else old.best,
+            score if is_best else old.best_score,
+            old.kept if keep is None else _latest({*old.kept, step}, keep),
         )
         try:
-            self._publish(step, weights, training)
+            self._publish(str(step), {"step": str(step)}, weights, training)
             atomic_write(self.index_path, json.dumps(asdict(new)) + "\n")
         except (OSError, RunError) as error:
             # When only the last flush failed, the new index is in place, if maybe not for good.
@@ -153,22 +187,55 @@ class Checkpoints:
             raise TrainingError(self._not_saved(step, old, error)) from error
         self._prune(new)
 
-    def clear(self) -> None:
-        """Delete every checkpoint."""
+    def write_named(
+        self, name: str, weights: Mapping[str, "Tensor"], metadata: Mapping[str, str]
+    ) -> None:
+        """Save weights under a name, in the place of any that have it; training is not touched.
+
+        Raises `RunError` when the disk does not take it; what was there before is intact then.
+        """
+        assert NAME.fullmatch(name), "checked where the user gives it"
+        try:
+            self._publish(name, {**metadata, "tokenizer": self._tokenizer()}, weights, None)
+        except (OSError, RunError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise RunError(f"{self.folder}: cannot save {name}: {reason}") from error
+
+    def clear(self, *, with_names: bool) -> None:
+        """Delete every checkpoint, those with a name where asked for."""
         remove(self.index_path)  # first: an index without checkpoints would be a broken run
-        remove(self.folder)
+        if with_names:
+            remove(self.folder)
+        remove_leftovers(self.folder)
+        for step in self.steps():
+            remove(self.folder / str(step))
+
+    def _tokenizer(self) -> str:
+        """What tells the run's tokenizers from others; nothing where there are none."""
+        folder = self.run_folder / "tokenizer"
+        if not folder.is_dir():
+            return ""
+        found = hashlib.sha256()
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            found.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+        return found.hexdigest()
 
     def _publish(
-        self, step: int, weights: Mapping[str, "Tensor"], training: TrainingState | None
+        self,
+        name: str,
+        metadata: dict[str, str],
+        weights: Mapping[str, "Tensor"],
+        training: TrainingState | None,
     ) -> None:
         """Write the files of a checkpoint, complete or not at all."""
-        target = self.folder / str(step)
+        target = self.folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.folder)
         temporary = temporary_beside(target)
         try:
             temporary.mkdir()
-            _save(temporary / WEIGHTS, weights, {"step": str(step)})
+            _save(temporary / WEIGHTS, weights, metadata)
             if training is not None:
                 state = {"state": json.dumps(training.meta)}
                 _save(temporary / TRAINING, training.tensors, state)
@@ -179,16 +246,26 @@ class Checkpoints:
             _discard(temporary)
 
     def _prune(self, *indices: CheckpointIndex) -> None:
-        """Delete checkpoints that no index names; one that cannot be is left for later."""
-        kept = {step for index in indices for step in (index.last, index.best)}
+        """Delete checkpoints that no index names, and of those kept for their weights the rest.
+
+        One that cannot be deleted is left for later.
+        """
+        used = {step for index in indices for step in (index.last, index.best)}
+        kept = {step for index in indices for step in index.kept}
         for step in self.steps():
-            if step not in kept:
+            if step not in used | kept:
                 _discard(self.folder / str(step))
+            elif step not in used:
+                _discard(self.folder / str(step) / TRAINING)
 
     def _not_saved(self, step: int, old: CheckpointIndex, error: Exception) -> str:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         kept = "" if old.last is None else f"; the checkpoint of update {old.last} is intact"
         return f"{self.folder}: cannot save the checkpoint of update {step}: {reason}{kept}"
+
+
+def _latest(steps: set[int], count: int) -> tuple[int, ...]:
+    return tuple(sorted(steps)[max(0, len(steps) - count) :])
 
 
 _ADVICE = "restore it, choose another checkpoint, or train again with --restart"

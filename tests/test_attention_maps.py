@@ -11,7 +11,7 @@ import torch
 from rich.cells import cell_len
 from torch import Tensor
 
-from s2s import pipeline
+from s2s import pipeline_ensemble
 from s2s.attention import attention_maps, map_stream
 from s2s.attention_words import align_words, source_owners, target_owners, word_weights
 from s2s.errors import UsageError
@@ -270,7 +270,7 @@ def copying(monkeypatch, tmp_path: Path) -> Path:
     chosen = SimpleNamespace(folder=tmp_path / "copy")
     monkeypatch.setattr(command, "choose_run", lambda run, runs: chosen)
     monkeypatch.setattr(command, "choose_search", lambda *choices: None)
-    monkeypatch.setattr(pipeline, "load_translator", lambda *_, **__: translator_of(Copy()))
+    monkeypatch.setattr(pipeline_ensemble, "load_ensemble", lambda *_, **__: translator_of(Copy()))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.txt").write_text("ab c\n\nd\n")

@@ -181,15 +181,16 @@ def test_the_output_must_not_be_the_input(capfd, monkeypatch) -> None:
     assert (status, err) == (2, "s2s: error: nope: cannot read it: No such file or directory\n")
 
 
-@pytest.mark.parametrize("text", ["x", "-1", "1.5", "", "²"])
-def test_a_checkpoint_is_best_last_or_a_number(capfd, monkeypatch, text: str) -> None:
+@pytest.mark.parametrize("text", ["x.y", "-1", "1.5", "", "²", "../x", "update", "update7"])
+def test_a_checkpoint_is_best_last_a_number_or_a_name(capfd, monkeypatch, text: str) -> None:
     monkeypatch.setattr("s2s_cli.translate.choose_runs", lambda *_: [None])
     monkeypatch.setattr("s2s_cli.translate.choose_search", lambda *_: None)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     status, _, err = call(capfd, "translate", "--checkpoint", text)
     assert status == 2
     assert err == (
-        f"s2s: error: --checkpoint: expected best, last or a number of updates, found {text}\n"
+        "s2s: error: --checkpoint: expected best, last, a number of updates or a name, "
+        f"found {text}\n"
     )
 
 

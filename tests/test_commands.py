@@ -350,7 +350,7 @@ def test_translating_needs_weights_and_tokenizer_alone(folder: Path, call: Call)
 @pytest.mark.parametrize("content", ["truncated", "empty", "pickle", "another model", "renamed"])
 def test_weights_that_are_not_the_models(folder: Path, call: Call, content: str) -> None:
     run = Run.open(Path("runs/spell"))
-    step = run.checkpoint_step("best")
+    step = run.resolve_checkpoint("best")
     path = run.folder / "checkpoints" / str(step) / "weights.safetensors"
     tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # not mapped
     match content:

@@ -123,7 +123,7 @@ def test_the_last_stands_in_for_an_unknown_best(run: Run) -> None:
     with pytest.raises(RunError, match="no checkpoint yet; 's2s train' writes one"):
         run.read_weights("best")
     run.write_checkpoint(7, weights(7))
-    assert run.checkpoint_step("best") == 7
+    assert run.resolve_checkpoint("best") == 7
 
 
 def test_training_state_comes_back_bit_for_bit(run: Run) -> None:
@@ -209,7 +209,7 @@ def test_a_crash_leaves_rubbish_that_the_next_write_removes(run: Run) -> None:
     rubbish.mkdir()
     (rubbish / "weights.safetensors").write_bytes(b"half")
     (run.folder / "checkpoints" / "9").mkdir()  # published, but the power failed before the index
-    assert run.checkpoint_step("last") == 1
+    assert run.resolve_checkpoint("last") == 1
     run.write_checkpoint(2, weights(2))
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["2"]
 

@@ -32,7 +32,7 @@ def translator(monkeypatch: pytest.MonkeyPatch) -> LineTranslator:
         longest=40,
         report=lambda note: None,
     )
-    monkeypatch.setattr(pipeline_score, "load_translator", lambda *_, **__: made)
+    monkeypatch.setattr(pipeline_score, "load_ensemble", lambda *_, **__: made)
     return made
 
 

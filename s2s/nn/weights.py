@@ -1,6 +1,6 @@
-"""Weights by name: what a checkpoint holds and a model takes back."""
+"""Weights by name: what a checkpoint holds and a model takes back, and means of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -30,3 +30,42 @@ def load_weights(
             found = weights[name]
             assert found is not None
             tensor.copy_(found)
+
+
+def mean_weights(checkpoints: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """Arithmetic mean of every tensor over checkpoints, summed in float64, in its own dtype.
+
+    Each comes with the place that an error names; one is held at a time. Raises RunError where
+    names, shapes or types differ: they are not of one model.
+    """
+    total: dict[str, Tensor] = {}
+    kinds: dict[str, tuple[torch.Size, torch.dtype]] = {}
+    count = 0
+    for place, weights in checkpoints:
+        found = {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}
+        if not count:
+            kinds = found
+            total = {name: tensor.double() for name, tensor in weights.items()}
+        else:
+            _check_same_model(place, kinds, found)
+            for name, tensor in weights.items():
+                total[name] += tensor
+        count += 1
+    assert count, "there is no mean of nothing"
+    return {name: (total[name] / count).to(dtype) for name, (_, dtype) in kinds.items()}
+
+
+def _check_same_model(
+    place: str,
+    expected: Mapping[str, tuple[torch.Size, torch.dtype]],
+    found: Mapping[str, tuple[torch.Size, torch.dtype]],
+) -> None:
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            wanted, got = _said(expected.get(name)), _said(found.get(name))
+            what = f"'{name}': expected {wanted} as in the others, found {got}"
+            raise RunError(f"{place}: {what}: they are not of one model")
+
+
+def _said(kind: tuple[torch.Size, torch.dtype] | None) -> str:
+    return "none" if kind is None else f"{list(kind[0])} of {str(kind[1]).removeprefix('torch.')}"

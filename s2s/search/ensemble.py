@@ -1,6 +1,6 @@
 """Several models as one scorer: the mean of their probabilities at every step.
 
-Dimension letters: N rows, V vocabulary, S source time.
+Dimension letters: B pairs, N rows, V vocabulary, S source time, T target time.
 """
 
 import math
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from s2s.nn.step import Step
+from s2s.search.forced import Forced
 from s2s.search.scorer import Rows, Scorer
 
 
@@ -70,6 +71,18 @@ class Ensemble:
         )
 
 
+class ForcedEnsemble:
+    """The same mean under teacher forcing: at every step, of the members' probabilities."""
+
+    def __init__(self, members: Sequence[Forced]) -> None:
+        self.members = tuple(members)
+
+    def __call__(self, source: Tensor, lengths: Tensor, target_input: Tensor) -> Tensor:
+        """Logarithms [B, T, V] of the mean probabilities of every next token."""
+        logits = [member(source, lengths, target_input) for member in self.members]
+        return mean_of_probabilities(logits)
+
+
 def ensemble(members: Sequence[Scorer[Any, Any]]) -> Scorer[Any, Any]:
     """The members as one scorer; a single one is itself, to the last bit."""
     return members[0] if len(members) == 1 else Ensemble(members)
@@ -77,6 +90,8 @@ def ensemble(members: Sequence[Scorer[Any, Any]]) -> Scorer[Any, Any]:
 
 def mean_of_probabilities(logits: Sequence[Tensor]) -> Tensor:
     """Logarithm, float32 [N, V], of the mean of softmax(logits) of every member's logits [N, V].
+
+    N may be several dimensions.
 
     A `logsumexp` over the members, written out: that of torch sums five members or more in an order
     that depends on where a row lies in the block, and with it the last bit of the row's scores.

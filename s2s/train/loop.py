@@ -137,7 +137,7 @@ class Trainer:
         self._log()
         position, corpus = self.state.position, self.setting.validation
         if corpus is None:
-            self._save(is_best=True)
+            self._save(is_best=True, keep=self.recipe.keep)
             return
         with self.state.averaged() as model:
             found = validate(model, corpus, self.setting.tokenizers, self.setting.recipe)
@@ -150,7 +150,7 @@ class Trainer:
         self._tick()
         self._event("validation", is_best=is_best, **found.as_json())
         self.reporter.validation(position, found, is_best)
-        self._save(is_best=is_best, score=figure)
+        self._save(is_best=is_best, score=figure, keep=self.recipe.keep)
 
     def _count_stale(self) -> None:
         position, schedule = self.state.position, self.recipe.schedule
@@ -159,7 +159,9 @@ class Trainer:
             position.plateaus += 1
         position.ended = end_reason(position, self.recipe)
 
-    def _save(self, *, is_best: bool = False, score: float | None = None) -> None:
+    def _save(
+        self, *, is_best: bool = False, score: float | None = None, keep: int | None = None
+    ) -> None:
         """Write a checkpoint, unless this very update has one."""
         state, position = self.state, self.state.position
         if position.update == self.saved_update:
@@ -170,7 +172,7 @@ class Trainer:
         self._tick()
         saved = SavedState(state.training_tensors(), state.training_meta())
         self.setting.run.write_checkpoint(
-            position.update, state.weights(), saved, score=score, is_best=is_best
+            position.update, state.weights(), saved, score=score, is_best=is_best, keep=keep
         )
         self.saved_update, self.saved_at = position.update, time.monotonic()
         self.window.restart()

@@ -1,0 +1,63 @@
+"""`s2s average`: the weights of several checkpoints of a run in the place of one."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import RUNS, Device, Runs, RunTarget, choose_run, examples, note, whole_numbers
+
+if TYPE_CHECKING:
+    from s2s.pipeline_average import Members
+
+EPILOG = examples(
+    "s2s average",
+    "s2s translate --checkpoint average < input.txt",
+    "s2s average multi30k-de-en --best 3 --name best3",
+    "s2s average --steps 7555,7933,8311",
+)
+
+
+def average(
+    run: RunTarget = None,
+    *,
+    runs: Runs = RUNS,
+    last: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=2, help="The latest N; 5, or as many as there are."),
+    ] = None,
+    best: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="The N best on validation instead.")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Those of these updates instead.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What --checkpoint calls the average.")
+    ] = "average",
+    device: Device = "auto",
+) -> None:
+    """Average the weights of checkpoints.
+
+    The average is saved in the run; `--checkpoint average` chooses it. Where there are
+    validation data, its figures stand beside those of the best single checkpoint. Training keeps
+    the last and the best checkpoint, and with `train.keep` the weights of more.
+    """
+    members = _members(last, best, steps)
+    chosen = choose_run(run, runs)
+    from s2s.pipeline_average import average as make
+
+    made = make(run=chosen, members=members, name=name, device=device)
+    for line in made.lines():
+        typer.echo(line)
+    note(f"{chosen.folder}: saved; --checkpoint {name} chooses it")
+
+
+def _members(last: int | None, best: int | None, steps: str | None) -> "Members":
+    from s2s.errors import UsageError
+    from s2s.pipeline_average import Members
+
+    if sum(choice is not None for choice in (last, best, steps)) > 1:
+        raise UsageError("--last, --best, --steps: expected one of them")
+    if steps is not None:
+        return Members(kind="steps", steps=whole_numbers("--steps", steps))
+    return Members(kind="last" if best is None else "best", count=last or best)
