@@ -102,7 +102,8 @@ def describe(search: Search) -> str:
         value = getattr(search, name)
         default = next(f.default for f in fields(search) if f.name == name)
         if name in shown or default is MISSING or value != default:
-            word = WORDS.get(name, name.replace("_", "-"))
+            plain = name.replace("_", "-")
+            word = plain if name == "width" and name not in shown else WORDS.get(name, plain)
             parts.append(word + _in_file_name(value))
     joined = "-".join(parts)
     separator = "" if not joined or joined[0].isdigit() else "-"

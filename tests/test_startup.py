@@ -11,6 +11,7 @@ COMMANDS = [
     ["train"],
     ["translate"],
     ["bleu"],
+    ["average"],
     ["check"],
     ["recipes"],
     ["recipes", "list"],
