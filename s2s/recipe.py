@@ -143,8 +143,23 @@ class Recipe(Section):
             raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
         if self.train.best != "loss" and self.train.best not in self.metrics:
             raise ValueError(f"train.best '{self.train.best}' is not among the metrics")
+        if fault := _features_fault(self.data, self.tokenizer):
+            raise ValueError(fault)
         if self.train.schedule.kind == "plateau" and not self.data.has_validation:
             raise ValueError(
                 "train.schedule 'plateau' waits for validation, of which data has none; "
                 "data.hold_out takes some from training"
             )
+
+
+def _features_fault(data: Data, tokenizer: Tokenizers) -> str | None:
+    """What is wrong where a source's features and their tokenizer do not come together, or None."""
+    column = None if isinstance(data, GeneratedData) else data.columns.features
+    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.features is not None
+    if column is not None and not is_split:
+        return "data.columns.features needs tokenizer.features (of a 'separate' tokenizer)"
+    # Lines of plain text may hold source, tab, features themselves.
+    is_text = isinstance(data, FilesData) and data.train.table is None
+    if is_split and column is None and not is_text:
+        return "tokenizer.features needs data.columns.features, the column to read them from"
+    return None

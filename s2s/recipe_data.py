@@ -16,6 +16,15 @@ class Columns(Section):
     """Column of the source text."""
     target: NonEmpty = "target"
     """Column of the target text."""
+    features: NonEmpty | None = None
+    """Column of features of the whole pair, such as `V;PST`, read after the source; a source line
+    of `s2s translate` is then source, tab, features. `tokenizer.features` splits them."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Source, target and, if there are any, features."""
+        pair = (self.source, self.target)
+        return pair if self.features is None else (*pair, self.features)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +221,9 @@ class CharacterTokenizer(Section):
     """Every character a token, the space included."""
 
     kind: Literal["character"]
+    decompose: bool = False
+    """Split a character into its letter and marks, a Hangul syllable into its letters (Unicode
+    NFD); text comes back composed (NFC)."""
     min_count: PositiveInt = 1
     """Characters seen less often become unknown."""
 
@@ -221,6 +233,8 @@ class WordTokenizer(Section):
     """Every space-separated word a token, as in phone strings or text tokenized before."""
 
     kind: Literal["word"]
+    separators: NonEmpty = " "
+    """Each of these characters ends a word; text comes back with the first between words."""
     vocabulary: PositiveInt | None = None
     """Keep this many of the most frequent words."""
     min_count: PositiveInt = 1
@@ -241,6 +255,9 @@ class SeparateTokenizers(Section):
     """Tokenizer of the source."""
     target: SideTokenizer
     """Tokenizer of the target."""
+    features: SideTokenizer | None = None
+    """Tokenizer of the features behind a source and a tab, as `data.columns.features` puts them;
+    they have a vocabulary of their own."""
 
 
 # Any other kind than `separate` is one tokenizer, trained on both sides and shared by them.

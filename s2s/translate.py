@@ -12,6 +12,7 @@ from s2s.search.demands import Demand
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
+from s2s.text.featured import SEPARATOR, Featured
 from s2s.text.lines import BYTE_ORDER_MARK
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate_cut import split_line
@@ -233,6 +234,7 @@ class LineTranslator:
         ends: list[int] = []
         asked: list[Demand] = []
         encoded = self.source.encode(lines)
+        self._report_bare(lines)
         self.report_cut(encoded)
         for place, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
             parts = self._pieces(line, ids) if line.strip() else []
@@ -254,6 +256,17 @@ class LineTranslator:
         texts = iter(self.target.decode([h.tokens for one in found for h in one]))
         told = [[Output.of(h, next(texts)) for h in one] for one in found]
         return [joined(told[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+
+    def _report_bare(self, lines: list[str]) -> None:
+        """Tell how many lines lack the features that the model was trained with, if some do."""
+        if not isinstance(self.source, Featured):
+            return
+        bare = sum(bool(line.strip()) and SEPARATOR not in line for line in lines)
+        if bare:
+            self.report(
+                f"{bare:,} of {len(lines):,} lines come without features: expected source, tab, "
+                "features"
+            )
 
     def report_cut(self, sources: list[list[int]]) -> None:
         """Tell how many sources are cut to their beginning, if some are."""
@@ -277,7 +290,7 @@ class LineTranslator:
         if self.truncate is not None:
             return [ids[: self.truncate]]
         most = WHOLE * self.longest
-        if len(ids) <= most:
+        if len(ids) <= most or isinstance(self.source, Featured):  # features belong to the whole
             return [ids]
         parts = split_line(line, self.longest, self._count)
         self.report(

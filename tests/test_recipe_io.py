@@ -205,6 +205,25 @@ def test_data_that_do_not_fit(text: str, overrides: tuple[str, ...], expected: s
     assert faults(text, *overrides) == [expected]
 
 
+SEPARATE = "tokenizer={kind: separate, source: {kind: word}, target: {kind: word}}"
+
+
+def test_features_need_a_tokenizer_and_a_column() -> None:
+    both = (SEPARATE, "tokenizer.features={kind: word}", "data.columns.features=f")
+    assert load(FILES, *both).data.columns.features == "f"
+    assert faults(FILES, both[0], both[2]) == [
+        "--set data.columns.features: data.columns.features needs tokenizer.features "
+        "(of a 'separate' tokenizer)"
+    ]
+    assert faults(DATASET, *both[:2]) == [
+        "--set tokenizer.features: tokenizer.features needs data.columns.features, the column to "
+        "read them from"
+    ]
+    assert faults(FILES, *both[:2]) != []
+    text = "data.train={source: a, target: b}"  # lines may be source, tab, features
+    assert load(FILES, *both[:2], text).data.columns.features is None
+
+
 def test_data_held_out_count_as_validation() -> None:
     plateau = "train.schedule={kind: plateau}"
     assert load(FILES, plateau, "data.hold_out={}").data.has_validation

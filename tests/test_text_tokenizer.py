@@ -49,6 +49,8 @@ RECIPES = [
     SubwordTokenizer(kind="bpe", vocabulary=420, byte_fallback=True, normalization="nfkc_cf"),
     CharacterTokenizer(kind="character"),
     WordTokenizer(kind="word"),
+    CharacterTokenizer(kind="character", decompose=True),
+    WordTokenizer(kind="word", separators=",; "),
 ]
 IDS = [f"{r.kind}-{getattr(r, 'normalization', '')}" for r in RECIPES]
 
@@ -111,6 +113,25 @@ def test_words_are_the_most_frequent_ones() -> None:
     assert frequent.size == 4 + len("ab")
     special = train(WordTokenizer(kind="word"), lines).source
     assert UNK not in special.encode(["<s> a"])[0] and BOS not in special.encode(["<s> a"])[0]
+
+
+def test_words_end_at_each_separator() -> None:
+    tokenizer = train(WordTokenizer(kind="word", separators=";()"), ["N;ABL(PL;PSS(3))"]).source
+    assert tokenizer.normalize("N;ABL(PL;PSS(3))") == "N;ABL;PL;PSS;3"
+    assert tokenizer.encode(["ABL;PL", "(PL", "A B"])[1:] == [
+        tokenizer.encode(["ABL;PL"])[0][1:],
+        [UNK],
+    ]
+
+
+def test_decomposed_characters_share_their_parts() -> None:
+    """가 and 각 begin with the same letters, é is an e with a mark; text comes back composed."""
+    tokenizer = train(CharacterTokenizer(kind="character", decompose=True), ["각\u00e9"]).source
+    assert tokenizer.size == 4 + 3 + 2
+    syllable, longer = tokenizer.encode(["가", "각"])
+    assert longer[:2] == syllable and len(longer) == 3
+    assert tokenizer.encode(["e\u0301"]) == tokenizer.encode(["\u00e9"])
+    assert tokenizer.decode([[*longer, *syllable]]) == ["각가"]
 
 
 def test_separate_tokenizers(tmp_path: Path) -> None:
@@ -232,7 +253,13 @@ VOCABULARY = {"format": 1, "kind": "character", "tokens": ["a", "b"]}
     [
         ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[]", "expected the keys format, kind and tokens"),
-        (json.dumps({**VOCABULARY, "more": 1}), "expected the keys format, kind and tokens"),
+        (json.dumps({**VOCABULARY, "more": 1}), "unexpected keys: more"),
+        (json.dumps({"format": 1, "kind": "word"}), "expected the keys format, kind and tokens"),
+        (json.dumps({**VOCABULARY, "decompose": 1.5}), "unexpected keys: decompose"),
+        (
+            json.dumps({**VOCABULARY, "kind": "word", "separators": 1}),
+            "unexpected keys: separators",
+        ),
         (json.dumps({**VOCABULARY, "format": 9}), "expected format 1, found 9"),
         (json.dumps({**VOCABULARY, "kind": "x"}), "expected kind 'character' or 'word', found 'x'"),
         (json.dumps({**VOCABULARY, "tokens": ["a", 1]}), "expected tokens to be a list of strings"),

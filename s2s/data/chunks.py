@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from s2s.errors import DataError
+from s2s.text.featured import with_features
 
 CHUNK_PAIRS = 10_000
 """Pairs read, encoded and written at a time: a few megabytes of text, enough to keep all cores
@@ -22,8 +23,10 @@ class Chunk(NamedTuple):
     """Texts that held line breaks, replaced by spaces: a line of output answers one of input."""
 
 
-def clean(source: list[str], target: list[str]) -> Chunk:
-    """A chunk in which every text is one line."""
+def clean(source: list[str], target: list[str], features: list[str] | None = None) -> Chunk:
+    """A chunk in which every text is one line, features being a part of the source."""
+    if features is not None:
+        source = with_features(source, features)
     broken = sum("\n" in line for line in source) + sum("\n" in line for line in target)
     if not broken:
         return Chunk(source, target)

@@ -3,13 +3,14 @@
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.data.arrow_text import check_columns, texts
 from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, did_you_mean, file_identity, listed
+from s2s.data.identity import identity_of
 from s2s.errors import DataError
 from s2s.recipe import DatasetData
 
@@ -35,7 +36,7 @@ class DatasetSplit:
         named = {
             "config": self.data.config,
             "split": self.split,
-            "columns": asdict(self.data.columns),
+            "columns": identity_of(self.data.columns),
         }
         if not folder.is_dir():
             return {"dataset": self.data.dataset, "revision": self.data.revision, **named}
@@ -49,7 +50,7 @@ class DatasetSplit:
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a split or column that is not there, listing those that are."""
         dataset = self._open()
-        names = (self.data.columns.source, self.data.columns.target)
+        names = self.data.columns.names
         place = f"{self.data.dataset}, split '{self.split}'"
         check_columns(dataset.features.arrow_schema, names, place)
         first_row = 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s.data.encode import Encoder
+from s2s.data.identity import identity_of
 from s2s.data.report import PrepareReport, SplitReport
 from s2s.data.sources import SPLITS, Split, SplitName, open_split
 from s2s.data.store import Corpus
@@ -157,7 +158,7 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
     tokenizer = {
         "format": FORMAT,
         "seed": recipe.seed,
-        "tokenizer": asdict(recipe.tokenizer),
+        "tokenizer": identity_of(recipe.tokenizer),
         "train": identities["train"],
     }
     data = {

@@ -3,12 +3,13 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, missing_column
+from s2s.data.identity import identity_of
 from s2s.errors import DataError
 from s2s.recipe import Columns
 from s2s.text.lines import decode_lines, open_bytes
@@ -32,23 +33,24 @@ class RowTable:
         """Size and time of the file, and how it is read."""
         return {
             "table": file_identity(self.path),
-            "columns": asdict(self.columns),
+            "columns": identity_of(self.columns),
             "header": self.has_header,
         }
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError with file and line for a row that holds no pair of texts."""
         num_pairs = 0
-        pairs = self._pairs()
-        while batch := list(islice(pairs, CHUNK_PAIRS)):
+        rows = self._cells()
+        while batch := list(islice(rows, CHUNK_PAIRS)):
             num_pairs += len(batch)
-            yield clean([source for source, _ in batch], [target for _, target in batch])
+            yield clean(*(list(column) for column in zip(*batch, strict=True)))
         if num_pairs == 0:
             raise DataError(f"{self.path}: empty file")
 
-    def _pairs(self) -> Iterator[tuple[str, str]]:
+    def _cells(self) -> Iterator[list[str]]:
+        """What each row has in the columns of interest."""
         if self.format == ".jsonl":
-            yield from self._json_pairs()
+            yield from self._json_cells()
             return
         rows = self._tsv_rows() if self.format == ".tsv" else self._csv_rows()
         names = None
@@ -57,14 +59,13 @@ class RowTable:
             if header is None:
                 return
             names = header[1]
-        source = self._position(self.columns.source, names)
-        target = self._position(self.columns.target, names)
+        places = [self._position(name, names) for name in self.columns.names]
         for number, cells in rows:
             try:
-                yield cells[source], cells[target]
+                yield [cells[place] for place in places]
             except IndexError:
                 raise DataError(
-                    f"{self.path}:{number}: expected at least {max(source, target) + 1} fields, "
+                    f"{self.path}:{number}: expected at least {max(places) + 1} fields, "
                     f"found {len(cells)}"
                 ) from None
 
@@ -97,7 +98,7 @@ class RowTable:
             f"{self.path}: without a header, data.columns are numbers (0, 1, ...), not '{name}'"
         )
 
-    def _json_pairs(self) -> Iterator[tuple[str, str]]:
+    def _json_cells(self) -> Iterator[list[str]]:
         with open_bytes(self.path) as stream:
             for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
                 place = f"{self.path}:{number}"
@@ -105,10 +106,7 @@ class RowTable:
                     row = json.loads(line)
                 except ValueError as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
-                yield (
-                    _json_text(row, self.columns.source, place),
-                    _json_text(row, self.columns.target, place),
-                )
+                yield [_json_text(row, name, place) for name in self.columns.names]
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class ParquetTable:
 
     def identity(self) -> dict[str, Any]:
         """Size and time of the file, and how it is read."""
-        return {"table": file_identity(self.path), "columns": asdict(self.columns)}
+        return {"table": file_identity(self.path), "columns": identity_of(self.columns)}
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a column that is not there or holds something else than text."""
@@ -131,7 +129,7 @@ class ParquetTable:
 
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
-                names = (self.columns.source, self.columns.target)
+                names = self.columns.names
                 check_columns(file.schema_arrow, names, str(self.path))
                 first_row = 0
                 roots = sorted({name.partition(".")[0] for name in names} | set(names))

@@ -1,7 +1,8 @@
 """What every tokenizer does, and the pair of them that a run has.
 
 In a folder, one tokenizer is either `sentencepiece.model` (subwords) or `vocabulary.json`
-(characters, words); a pair is `tokenizers.json` beside `shared/`, or `source/` and `target/`.
+(characters, words), with `features/` beside it where a source has features; a pair is
+`tokenizers.json` beside `shared/`, or `source/` and `target/`.
 """
 
 import json
@@ -20,6 +21,7 @@ from s2s.recipe import (
     Tokenizers,
     WordTokenizer,
 )
+from s2s.text.featured import FEATURES_FOLDER, SEPARATOR, Featured
 from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
 from s2s.text.vocabulary import (
     VOCABULARY_FILE,
@@ -93,6 +95,12 @@ class TokenizerPair:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Read what `Tokenizer.save` wrote. Raises RunError if it is missing or damaged."""
+    base = _load_one(folder)
+    features = folder / FEATURES_FOLDER
+    return Featured(base, _load_one(features)) if features.exists() else base
+
+
+def _load_one(folder: Path) -> Tokenizer:
     if (folder / MODEL_FILE).exists():
         return Subwords.load(folder)
     if (folder / VOCABULARY_FILE).exists():
@@ -124,8 +132,11 @@ def train_tokenizers(
 
     Raises DataError where a vocabulary does not fit the text.
     """
+    source: Trainer
     if isinstance(recipe, SeparateTokenizers):
         source, target = _trainer(recipe.source, seed), _trainer(recipe.target, seed)
+        if recipe.features is not None:
+            source = _FeaturedTrainer(source, _trainer(recipe.features, seed))
     else:
         source = target = _trainer(recipe, seed)
     for source_lines, target_lines in chunks:
@@ -133,6 +144,25 @@ def train_tokenizers(
         target.add(target_lines)
     trained = source.train()
     return TokenizerPair(trained, trained if target is source else target.train())
+
+
+@dataclass(frozen=True)
+class _FeaturedTrainer:
+    """Trains on both parts of a source."""
+
+    base: Trainer
+    features: Trainer
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Look at more text."""
+        split = [line.rpartition(SEPARATOR) for line in lines if SEPARATOR in line]
+        self.base.add([line for line in lines if SEPARATOR not in line])
+        self.base.add([source for source, _, _ in split])
+        self.features.add([features for _, _, features in split])
+
+    def train(self) -> Tokenizer:
+        """Both tokenizers. Raises DataError where the text cannot fill a vocabulary."""
+        return Featured(self.base.train(), self.features.train())
 
 
 def _trainer(recipe: SideTokenizer, seed: int) -> Trainer:

@@ -1,10 +1,11 @@
 """Tokens that need no training but counting: characters and words, kept as JSON."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +22,18 @@ UNKNOWN_TEXT = "⁇"
 
 NUM_CODE_POINTS = 0x110000
 
+SPACE = " "
+
 
 class Characters:
-    """Every character a token, the space included; text comes back as it went in."""
+    """Every character a token, the space included; text comes back as it went in, or composed
+    where characters are decomposed."""
 
-    def __init__(self, characters: Sequence[str]) -> None:
+    def __init__(self, characters: Sequence[str], *, decompose: bool = False) -> None:
         """`characters` are the known ones in the order of their ids, which begin after the special
-        ones."""
+        ones; with `decompose`, those of text in Unicode's NFD."""
         self._characters = list(characters)
+        self._decompose = decompose
         self._text = ["", UNKNOWN_TEXT, "", "", *characters]
         # One look-up per character of a whole batch: a dict would cost a Python step for each.
         self._id_of_code = np.full(NUM_CODE_POINTS, UNK, dtype=np.int32)
@@ -36,7 +41,11 @@ class Characters:
         self._id_of_code[codes] = np.arange(len(codes)) + len(SPECIAL_PIECES)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Characters) and self._characters == other._characters
+        return (
+            isinstance(other, Characters)
+            and self._characters == other._characters
+            and self._decompose == other._decompose
+        )
 
     @property
     def size(self) -> int:
@@ -44,11 +53,13 @@ class Characters:
         return len(self._text)
 
     def normalize(self, line: str) -> str:
-        """The line itself."""
-        return line
+        """The line itself, composed where characters are decomposed."""
+        return unicodedata.normalize("NFC", line) if self._decompose else line
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, one per character."""
+        if self._decompose:
+            lines = [unicodedata.normalize("NFD", line) for line in lines]
         ids: list[int] = self._id_of_code[_code_points("".join(lines))].tolist()
         encoded, start = [], 0
         for line in lines:
@@ -58,7 +69,7 @@ class Characters:
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
-        return ["".join([self._text[token] for token in row]) for row in ids]
+        return [self.normalize("".join([self._text[token] for token in row])) for row in ids]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each character; a space shows as `▁`."""
@@ -67,21 +78,27 @@ class Characters:
 
     def save(self, folder: Path) -> None:
         """Write the characters into `folder`, which is made if need be."""
-        _save(folder, "character", self._characters)
+        option = {"decompose": True} if self._decompose else {}
+        _save(folder, {"kind": "character", **option, "tokens": self._characters})
 
 
 class Words:
-    """Every word between spaces (U+0020) a token; several spaces count as one."""
+    """Every word between separators a token, by default spaces (U+0020); several count as one."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], separators: str = SPACE) -> None:
         """`words` are the known ones in the order of their ids, which begin after the special
         ones."""
         self._words = list(words)
+        self._separators = separators
         self._text = ["", UNKNOWN_TEXT, "", "", *words]
         self._id_of_word = {word: id_ for id_, word in enumerate(words, start=len(SPECIAL_PIECES))}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Words) and self._words == other._words
+        return (
+            isinstance(other, Words)
+            and self._words == other._words
+            and self._separators == other._separators
+        )
 
     @property
     def size(self) -> int:
@@ -89,17 +106,18 @@ class Words:
         return len(self._text)
 
     def normalize(self, line: str) -> str:
-        """The line without superfluous spaces."""
-        return " ".join(_words(line))
+        """The line without superfluous separators, all of them the first kind."""
+        return self._separators[0].join(_words(line, self._separators))
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, one per word."""
         id_of = self._id_of_word.get
-        return [[id_of(word, UNK) for word in _words(line)] for line in lines]
+        return [[id_of(word, UNK) for word in _words(line, self._separators)] for line in lines]
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
-        return [" ".join([t for token in row if (t := self._text[token])]) for row in ids]
+        between = self._separators[0]
+        return [between.join([t for token in row if (t := self._text[token])]) for row in ids]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each word."""
@@ -108,7 +126,8 @@ class Words:
 
     def save(self, folder: Path) -> None:
         """Write the words into `folder`, which is made if need be."""
-        _save(folder, "word", self._words)
+        option = {} if self._separators == SPACE else {"separators": self._separators}
+        _save(folder, {"kind": "word", **option, "tokens": self._words})
 
 
 class CharacterTrainer:
@@ -120,6 +139,8 @@ class CharacterTrainer:
 
     def add(self, lines: Sequence[str]) -> None:
         """Count the characters of these lines."""
+        if self._recipe.decompose:
+            lines = [unicodedata.normalize("NFD", line) for line in lines]
         self._counts += np.bincount(_code_points("".join(lines)), minlength=NUM_CODE_POINTS)
 
     def train(self) -> Characters:
@@ -130,7 +151,7 @@ class CharacterTrainer:
         kept = [chr(code) for code in by_count.tolist()]
         if not kept:
             raise DataError(f"tokenizer: no character occurs {least} times in the training data")
-        return Characters(kept)
+        return Characters(kept, decompose=self._recipe.decompose)
 
 
 class WordTrainer:
@@ -143,7 +164,7 @@ class WordTrainer:
     def add(self, lines: Sequence[str]) -> None:
         """Count the words of these lines."""
         for line in lines:
-            self._counts.update(_words(line))
+            self._counts.update(_words(line, self._recipe.separators))
 
     def train(self) -> Words:
         """The frequent ones, most frequent first. Raises DataError if there are none."""
@@ -152,7 +173,7 @@ class WordTrainer:
         kept.sort(key=lambda word: (-self._counts[word], word))
         if not kept:
             raise DataError(f"tokenizer: no word occurs {least} times in the training data")
-        return Words(kept[: self._recipe.vocabulary])
+        return Words(kept[: self._recipe.vocabulary], self._recipe.separators)
 
 
 def load_vocabulary(folder: Path) -> Characters | Words:
@@ -165,12 +186,14 @@ def load_vocabulary(folder: Path) -> Characters | Words:
     if fault := _fault(content):
         raise RunError(f"{path}: not a vocabulary of s2s ({fault})")
     tokens: list[str] = content["tokens"]
-    return Characters(tokens) if content["kind"] == "character" else Words(tokens)
+    if content["kind"] == "character":
+        return Characters(tokens, decompose=content.get("decompose", False))
+    return Words(tokens, content.get("separators", SPACE))
 
 
 def _fault(content: Any) -> str | None:
     """What is wrong with a vocabulary as read, or None."""
-    if not isinstance(content, dict) or set(content) != {"format", "kind", "tokens"}:
+    if not isinstance(content, dict) or not {"format", "kind", "tokens"} <= set(content):
         return "expected the keys format, kind and tokens"
     if content["format"] != FORMAT:
         return f"expected format {FORMAT}, found {content['format']!r}"
@@ -179,19 +202,22 @@ def _fault(content: Any) -> str | None:
         return "expected tokens to be a list of strings"
     if len(set(tokens)) != len(tokens):
         return "a token occurs twice"
+    options = {key: content[key] for key in set(content) - {"format", "kind", "tokens"}}
+    separators = options.get("separators", SPACE)
     match content["kind"]:
-        case "character":
+        case "character" if options in ({}, {"decompose": True}):
             is_sound = all(len(token) == 1 for token in tokens)
-        case "word":
-            is_sound = all(_words(token) == [token] for token in tokens)
+        case "word" if set(options) <= {"separators"} and isinstance(separators, str):
+            is_sound = bool(separators) and all(_words(t, separators) == [t] for t in tokens)
+        case "character" | "word":
+            return f"unexpected keys: {', '.join(sorted(options))}"
         case kind:
             return f"expected kind 'character' or 'word', found {kind!r}"
     return None if is_sound else f"a token is no {content['kind']}"
 
 
-def _save(folder: Path, kind: Literal["character", "word"], tokens: list[str]) -> None:
-    content = {"format": FORMAT, "kind": kind, "tokens": tokens}
-    text = json.dumps(content, ensure_ascii=False, indent=0)
+def _save(folder: Path, content: dict[str, Any]) -> None:
+    text = json.dumps({"format": FORMAT, **content}, ensure_ascii=False, indent=0)
     atomic_write(folder / VOCABULARY_FILE, text + "\n")
 
 
@@ -199,5 +225,7 @@ def _code_points(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
 
 
-def _words(line: str) -> list[str]:
-    return [word for word in line.split(" ") if word]
+def _words(line: str, separators: str) -> list[str]:
+    for other in separators[1:]:
+        line = line.replace(other, separators[0])
+    return [word for word in line.split(separators[0]) if word]

@@ -1,0 +1,25 @@
+"""What prepared data are known by, in a form that new recipe fields leave as it was."""
+
+from dataclasses import asdict
+from typing import Any
+
+from s2s.recipe_section import Section
+
+LATER: dict[str, Any] = {"features": None, "decompose": False, "separators": " "}
+"""Fields that came after the first prepared data, with the value that changes nothing."""
+
+
+def identity_of(section: Section) -> dict[str, Any]:
+    """The section as JSON, without later fields where they say nothing: what was prepared before
+    they came stays up to date."""
+    return _settled(asdict(section))  # type: ignore[call-overload, no-any-return]
+
+
+def _settled(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: _settled(value)
+        for key, value in values.items()
+        if not (key in LATER and value == LATER[key])
+    }
