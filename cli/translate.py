@@ -56,6 +56,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
     "s2s translate --run runs/multi30k-de-en --beam 10 --input test.de --output test.en",
     "s2s translate --run runs/one --run runs/two < input.txt",
+    "s2s translate --tag '<2en>' < input.txt",
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
@@ -72,6 +73,10 @@ def translate(
     ] = None,
     target: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write FILE instead of stdout.")
+    ] = None,
+    tag: Annotated[
+        str | None,
+        typer.Option(metavar="TAG", help="Put TAG in front of lines that have no tag."),
     ] = None,
     checkpoint: Checkpoint = "best",
     search: SearchChoice = None,
@@ -145,6 +150,7 @@ def translate(
             checkpoint=which,
             listing=_listing(nbest, form, is_listed),
             wishes=wishes,
+            tag=tag,
         )
 
 

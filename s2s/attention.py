@@ -14,6 +14,7 @@ from s2s.attention_words import align_words, source_owners, target_owners
 from s2s.errors import UsageError
 from s2s.search import Hypothesis, search
 from s2s.text.special import EOS, SPECIAL_PIECES
+from s2s.text.tags import front_of, is_blank
 from s2s.translate import PIECE_BITS, WHOLE, LineTranslator
 from s2s.translate_cut import split_line
 
@@ -100,7 +101,7 @@ def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
     encoded = tokenizer.encode(lines)
     translator.report_cut(encoded)
     for number, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
-        if not line.strip():
+        if is_blank(tokenizer, line):
             continue
         most = translator.truncate
         if most is not None or len(ids) <= WHOLE * translator.longest:
@@ -108,15 +109,19 @@ def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
             pieces.append(_Piece(number, 0, ids[:most], owners[:most]))
             continue
         translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
-        end = 0
-        parts = split_line(line, translator.longest, lambda t: len(tokenizer.encode([t])[0]))
+        front = front_of(tokenizer, line)
+        end, num_tags = len(front), len(front.split())
+        parts = split_line(line[end:], translator.longest, lambda t: len(tokenizer.encode([t])[0]))
         for place, text in enumerate(parts):
             start = line.index(text, end)
             end = start + len(text)
             # A cut within a word: its rest is of the same word.
             word = len(line[:start].split()) - (start > 0 and not line[start - 1].isspace())
-            own = tokenizer.encode([text])[0]
-            owners = [word + owner for owner in source_owners(tokenizer, text, own)]
+            own = tokenizer.encode([front + text])[0]
+            owners = [
+                owner if owner < num_tags else word + owner - num_tags
+                for owner in source_owners(tokenizer, front + text, own)
+            ]
             pieces.append(_Piece(number, place, own, owners))
     return pieces
 

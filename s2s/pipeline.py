@@ -10,6 +10,7 @@ pipeline.train(load_recipe(Path("recipe.yaml")))
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -225,22 +226,28 @@ def translate(
     checkpoint: Which = "best",
     listing: Listing | None = None,
     wishes: WishReader | None = None,
+    tag: str | None = None,
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
-    With `others`, the runs' models are averaged. With a `listing`, `target` gets a row for each
-    output of a line instead. `wishes` split lines into sources and demands. The output does not
-    depend on `batch_size`, the lines read together.
-    Raises UsageError for more outputs than the search finds, and for tokenizers that differ.
+    Lines that begin with no tag get `tag`, where one is given. With `others`, the runs' models are
+    averaged. With a `listing`, `target` gets a row for each output of a line instead. `wishes`
+    split lines into sources and demands. The output does not depend on `batch_size`, the lines
+    read together. Raises UsageError for more outputs than the search finds, for tokenizers that
+    differ, and for an unknown tag.
     """
     from s2s.pipeline_ensemble import load_ensemble
     from s2s.search.build import build_strategy
+    from s2s.text.tags import check_tag
     from s2s.translate import list_stream, translate_stream
     from s2s.translate_demands import DemandingTranslator
 
     if listing is not None:
         build_strategy(search or run.recipe.search, listing.nbest)  # a mistake is told at once
     loaded = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
+    if tag is not None:
+        check_tag(loaded.source, tag, "--tag")
+        loaded = replace(loaded, tag=tag)
     translator = loaded if wishes is None else DemandingTranslator(loaded, wishes)
     interactive = source.isatty()
     if listing is not None:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from s2s.recipe_data import (
-    CharacterTokenizer,
+    AnyCorpus,
     Columns,
     Corpus,
     Data,
@@ -23,13 +23,10 @@ from s2s.recipe_data import (
     Filters,
     GeneratedData,
     HoldOut,
-    SeparateTokenizers,
-    SideTokenizer,
+    SeveralData,
     Splits,
-    SubwordTokenizer,
-    Tokenizers,
     Truncate,
-    WordTokenizer,
+    corpora_of,
 )
 from s2s.recipe_model import (
     AdditiveAttention,
@@ -54,6 +51,14 @@ from s2s.recipe_search import (
     Search,
 )
 from s2s.recipe_section import Count, Section
+from s2s.recipe_tokenizer import (
+    CharacterTokenizer,
+    SeparateTokenizers,
+    SideTokenizer,
+    SubwordTokenizer,
+    Tokenizers,
+    WordTokenizer,
+)
 from s2s.recipe_train import (
     ConstantSchedule,
     CosineSchedule,
@@ -66,6 +71,7 @@ from s2s.recipe_train import (
 
 __all__ = [
     "AdditiveAttention",
+    "AnyCorpus",
     "Attention",
     "BahdanauDecoder",
     "BeamSearch",
@@ -100,6 +106,7 @@ __all__ = [
     "Schedule",
     "Search",
     "SeparateTokenizers",
+    "SeveralData",
     "SideTokenizer",
     "Splits",
     "StackedDecoder",
@@ -108,6 +115,7 @@ __all__ = [
     "Train",
     "Truncate",
     "WordTokenizer",
+    "corpora_of",
 ]
 
 
@@ -143,8 +151,9 @@ class Recipe(Section):
             raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
         if self.train.best != "loss" and self.train.best not in self.metrics:
             raise ValueError(f"train.best '{self.train.best}' is not among the metrics")
-        if fault := _features_fault(self.data, self.tokenizer):
-            raise ValueError(fault)
+        for part in corpora_of(self.data):
+            if fault := _features_fault(part, self.tokenizer):
+                raise ValueError(fault)
         if self.train.schedule.kind == "plateau" and not self.data.has_validation:
             raise ValueError(
                 "train.schedule 'plateau' waits for validation, of which data has none; "
@@ -152,7 +161,7 @@ class Recipe(Section):
             )
 
 
-def _features_fault(data: Data, tokenizer: Tokenizers) -> str | None:
+def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
     """What is wrong where a source's features and their tokenizer do not come together, or None."""
     column = None if isinstance(data, GeneratedData) else data.columns.features
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.features is not None

@@ -1,4 +1,4 @@
-"""The recipe's `data` and `tokenizer`: where pairs come from, how text becomes tokens."""
+"""The recipe's `data`: where pairs come from, and what is done with them."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -77,6 +77,9 @@ class Truncate(Section):
     """Tokens kept of a target, likewise; scores compare with the whole target."""
 
 
+Tag = Annotated[str, Field(pattern=r"^<[^\s<>▁]+>$")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Corpus(Section):
     """What is done with pairs, wherever they come from.
@@ -86,6 +89,25 @@ class Corpus(Section):
     """
 
     kind: str  # first in a recipe that is written out; each kind narrows it
+    weight: Annotated[
+        float,
+        Field(
+            gt=0.0,
+            le=1000.0,
+            description="How often an epoch sees each pair, on average: 2 is twice, 0.5 every "
+            "other epoch.",
+        ),
+    ] = 1.0
+    tag: Annotated[
+        Tag | None, Field(description="One symbol, such as <2en>, put in front of every source.")
+    ] = None
+    evaluated: Annotated[
+        bool,
+        Field(
+            description="Among several corpora: validation and test are this one's; the first's if "
+            "none says so."
+        ),
+    ] = False
     filters: Annotated[Filters, Field(description="What is left out of the training split.")] = (
         field(default_factory=Filters)
     )
@@ -193,75 +215,68 @@ class GeneratedData(Corpus):
         return True
 
 
-Data = Annotated[DatasetData | FilesData | GeneratedData, Field(discriminator="kind")]
+def _held_out(part: DatasetData | FilesData | GeneratedData) -> str | None:
+    """A field of a corpus that asks for validation or test pairs, if one does.
+
+    The names of a data set's splits have defaults, and generated data are held out in any case.
+    """
+    if isinstance(part, GeneratedData):
+        return None
+    if part.hold_out is not None:
+        return "hold_out"
+    if isinstance(part, FilesData):
+        asked = {"validation": part.validation, "test": part.test}
+        return next((name for name, files in asked.items() if files is not None), None)
+    return None
+
+
+AnyCorpus = Annotated[DatasetData | FilesData | GeneratedData, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubwordTokenizer(Section):
-    """Subwords by sentencepiece (Kudo & Richardson 2018)."""
+class SeveralData(Section):
+    """Several corpora to train on together, each with columns, filters, weight and tag."""
 
-    kind: Literal["unigram", "bpe"]
-    """`unigram` (Kudo 2018) or `bpe` (Sennrich et al. 2016)."""
-    vocabulary: Annotated[int, Field(ge=8, le=1_000_000)] = 8000
-    """Number of pieces, the four special ones included."""
-    character_coverage: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the text's characters that get a piece (0.9995 for Chinese or Japanese)."""
-    byte_fallback: bool = False
-    """Spell unknown characters as bytes, so that no text is out of vocabulary."""
-    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
-    """Unicode normalization before tokenizing; `_cf` folds case."""
-    # 500,000 take twice the time and memory of all preparation for 0.1 % fewer tokens (measured on
-    # a million pairs, 8,000 pieces).
-    max_sentences: PositiveInt = 200_000
-    """Sentences sampled to train the tokenizer on."""
+    kind: Literal["several"]
+    corpora: Annotated[tuple[AnyCorpus, ...], Field(min_length=1)]
+    """The corpora, each written as `data` is when there is one."""
+    truncate: Truncate = field(default_factory=Truncate)
+    """How many tokens of a long text are kept, in every corpus."""
 
+    def __post_init__(self) -> None:
+        chosen = [number for number, part in enumerate(self.corpora) if part.evaluated]
+        if len(chosen) > 1:
+            raise ValueError(f"corpora[{chosen[1]}].evaluated: corpora[{chosen[0]}] is already")
+        for number, part in enumerate(self.corpora):
+            if part.truncate != Truncate():
+                raise ValueError(
+                    f"corpora[{number}].truncate: truncate all corpora alike, with data.truncate"
+                )
+            if part is not self.evaluated and (unused := _held_out(part)):
+                raise ValueError(
+                    f"corpora[{number}].{unused} would not be used: validation and test are those "
+                    "of the first corpus, or of the one with 'evaluated: true'"
+                )
 
-@dataclass(frozen=True, kw_only=True)
-class CharacterTokenizer(Section):
-    """Every character a token, the space included."""
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are pairs that choose the best checkpoint."""
+        return self.evaluated.has_validation
 
-    kind: Literal["character"]
-    decompose: bool = False
-    """Split a character into its letter and marks, a Hangul syllable into its letters (Unicode
-    NFD); text comes back composed (NFC)."""
-    min_count: PositiveInt = 1
-    """Characters seen less often become unknown."""
+    @property
+    def evaluated(self) -> AnyCorpus:
+        """The corpus whose validation and test splits are the run's."""
+        return next((part for part in self.corpora if part.evaluated), self.corpora[0])
 
-
-@dataclass(frozen=True, kw_only=True)
-class WordTokenizer(Section):
-    """Every space-separated word a token, as in phone strings or text tokenized before."""
-
-    kind: Literal["word"]
-    separators: NonEmpty = " "
-    """Each of these characters ends a word; text comes back with the first between words."""
-    vocabulary: PositiveInt | None = None
-    """Keep this many of the most frequent words."""
-    min_count: PositiveInt = 1
-    """Words seen less often become unknown."""
+    @property
+    def longest_source(self) -> int:
+        """Tokens of the longest source that training can see."""
+        return self.truncate.source or max(part.filters.max_length for part in self.corpora)
 
 
-SideTokenizer = Annotated[
-    SubwordTokenizer | CharacterTokenizer | WordTokenizer, Field(discriminator="kind")
-]
+Data = Annotated[DatasetData | FilesData | GeneratedData | SeveralData, Field(discriminator="kind")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeparateTokenizers(Section):
-    """A vocabulary of its own for each side."""
-
-    kind: Literal["separate"]
-    source: SideTokenizer
-    """Tokenizer of the source."""
-    target: SideTokenizer
-    """Tokenizer of the target."""
-    features: SideTokenizer | None = None
-    """Tokenizer of the features behind a source and a tab, as `data.columns.features` puts them;
-    they have a vocabulary of their own."""
-
-
-# Any other kind than `separate` is one tokenizer, trained on both sides and shared by them.
-Tokenizers = Annotated[
-    SubwordTokenizer | CharacterTokenizer | WordTokenizer | SeparateTokenizers,
-    Field(discriminator="kind"),
-]
+def corpora_of(data: Data) -> tuple[AnyCorpus, ...]:
+    """The corpora to train on, in the recipe's order."""
+    return data.corpora if isinstance(data, SeveralData) else (data,)

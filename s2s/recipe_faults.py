@@ -1,5 +1,6 @@
 """Validation errors in plain words: the path, what was expected, what was found."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
         "letters, digits, '.', '_' and '-', the first a letter or digit"
     ),
+    r"^<[^\s<>▁]+>$": "one symbol such as <2en>, in angle brackets and without spaces",
 }
 """The recipe's regular expressions in words."""
 
@@ -89,8 +91,9 @@ def _kind_fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document
 
 def _rule_fault(message: str, keys: Keys, document: Document) -> Fault:
     """A rule that ties fields together; its line is that of the field it names first, if any."""
-    first = message.split(maxsplit=1)[0].strip("'")
-    named: Keys = (*keys, *first.split("."))
+    first = message.split(maxsplit=1)[0].strip("':")
+    parts = re.findall(r"[^.\[\]]+", first)
+    named: Keys = (*keys, *(int(part) if part.isdecimal() else part for part in parts))
     place = document.places.get(named) or document.place(keys)
     return Fault(place, dotted(keys), message)
 

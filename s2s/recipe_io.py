@@ -23,7 +23,7 @@ from s2s.errors import RecipeError, UsageError
 from s2s.recipe import Recipe, Search
 from s2s.recipe_faults import faults_of, in_words
 from s2s.recipe_shape import spot_at
-from s2s.recipe_yaml import Document, Fault, Place, dotted, read_document, read_value
+from s2s.recipe_yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe a command reads when none is named."""
@@ -177,11 +177,14 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-def _differences(old: Any, new: Any, keys: tuple[str, ...]) -> Iterator[str]:
+def _differences(old: Any, new: Any, keys: Keys) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         same_kind = old.get("kind") == new.get("kind")
         for key in dict.fromkeys((*old, *new)) if same_kind else ("kind",):
             yield from _differences(old.get(key), new.get(key), (*keys, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(one, other, (*keys, place))
     elif old != new:
         yield f"{dotted(keys)}: {_flow(old)} -> {_flow(new)}"
 

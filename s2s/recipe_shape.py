@@ -41,6 +41,8 @@ class Spot:
     """The section types; none for a plain value, several where `kind` chooses."""
     default_kind: str | None = None
     """The kind that stands here when the recipe says nothing."""
+    item: "Spot | None" = None
+    """What each item of a list may be, where a list of sections stands here."""
 
     @property
     def is_tagged(self) -> bool:
@@ -56,7 +58,9 @@ class Spot:
         return Spot(tuple(section for section in self.sections if kind in _kinds(section)))
 
     def child(self, key: object) -> "Spot":
-        """What may stand under `key`, whichever type is chosen."""
+        """What may stand under `key`, whichever type is chosen; a number is a place in a list."""
+        if isinstance(key, int):
+            return self.item or Spot()
         for section in self.sections:
             if key in _spots(section):
                 return _spots(section)[str(key)]
@@ -105,8 +109,8 @@ def meant(keys: Keys, kind: object) -> str:
 
     Empty, or in brackets with a space before it, ready to follow "unknown key".
     """
-    *section, key = (str(part) for part in keys)
-    spot = spot_at(tuple(section))
+    section, key = keys[:-1], str(keys[-1])
+    spot = spot_at(section)
     owners = [k for k in spot.kinds() if spot.is_tagged and spot.of_kind(k).names().count(key)]
     if owners:
         listed = " or ".join(f"'{owner}'" for owner in owners)
@@ -115,7 +119,7 @@ def meant(keys: Keys, kind: object) -> str:
     near = close_to(key, chosen.names())
     if near:
         return near
-    found = _elsewhere(key, tuple(section))
+    found = _elsewhere(key, tuple(map(str, section)))
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
@@ -158,6 +162,9 @@ def _spots(section: type) -> dict[str, Spot]:
 
 
 def _spot(hint: Any, factory: Any) -> Spot:
+    inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(inner) is tuple:
+        return Spot(item=_spot(get_args(inner)[0], MISSING))
     sections = tuple(_sections(hint))
     has_default = len(sections) > 1 and factory is not MISSING
     return Spot(sections, factory().kind if has_default else None)

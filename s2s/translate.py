@@ -14,6 +14,7 @@ from s2s.search.loop import search
 from s2s.search.scorer import Scorer
 from s2s.text.featured import SEPARATOR, Featured
 from s2s.text.lines import BYTE_ORDER_MARK
+from s2s.text.tags import front_of, is_blank, untagged, with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate_cut import split_line
 from s2s.translate_outputs import Listing, Output, joined, listed
@@ -211,6 +212,8 @@ class LineTranslator:
     """Told, one line a call, of what the user should know."""
     truncate: int | None = None
     """Longer sources are cut to this many tokens, as in training; None cuts none."""
+    tag: str | None = None
+    """Put in front of every line that begins with no tag."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; what is white space alone becomes an empty line."""
@@ -233,11 +236,12 @@ class LineTranslator:
         places: list[int] = []
         ends: list[int] = []
         asked: list[Demand] = []
+        lines = self.tagged(lines)
         encoded = self.source.encode(lines)
         self._report_bare(lines)
         self.report_cut(encoded)
         for place, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
-            parts = self._pieces(line, ids) if line.strip() else []
+            parts = [] if is_blank(self.source, line) else self._pieces(line, ids)
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
@@ -259,7 +263,7 @@ class LineTranslator:
 
     def _report_bare(self, lines: list[str]) -> None:
         """Tell how many lines lack the features that the model was trained with, if some do."""
-        if not isinstance(self.source, Featured):
+        if not isinstance(untagged(self.source), Featured):
             return
         bare = sum(bool(line.strip()) and SEPARATOR not in line for line in lines)
         if bare:
@@ -267,6 +271,14 @@ class LineTranslator:
                 f"{bare:,} of {len(lines):,} lines come without features: expected source, tab, "
                 "features"
             )
+
+    def tagged(self, lines: list[str]) -> list[str]:
+        """The lines, each with a tag where there is one for it."""
+        if self.tag is None:
+            return lines
+        return [
+            line if front_of(self.source, line) else with_tag([line], self.tag)[0] for line in lines
+        ]
 
     def report_cut(self, sources: list[list[int]]) -> None:
         """Tell how many sources are cut to their beginning, if some are."""
@@ -290,14 +302,16 @@ class LineTranslator:
         if self.truncate is not None:
             return [ids[: self.truncate]]
         most = WHOLE * self.longest
-        if len(ids) <= most or isinstance(self.source, Featured):  # features belong to the whole
+        is_featured = isinstance(untagged(self.source), Featured)  # features belong to the whole
+        if len(ids) <= most or is_featured:
             return [ids]
-        parts = split_line(line, self.longest, self._count)
+        front = front_of(self.source, line)
+        parts = split_line(line[len(front) :], self.longest, self._count)
         self.report(
             f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
             f"in {len(parts)} pieces"
         )
-        return self.source.encode(parts)
+        return self.source.encode([front + part for part in parts])
 
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])

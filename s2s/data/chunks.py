@@ -21,6 +21,10 @@ class Chunk(NamedTuple):
     target: list[str]
     num_line_breaks: int = 0
     """Texts that held line breaks, replaced by spaces: a line of output answers one of input."""
+    corpus: int = 0
+    """Which of the recipe's corpora the pairs are of."""
+    tag: str | None = None
+    """The tag to be put in front of every source."""
 
 
 def clean(source: list[str], target: list[str], features: list[str] | None = None) -> Chunk:

@@ -14,6 +14,7 @@ from s2s.data.report import SideCounts, SplitReport
 from s2s.data.sources import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
 from s2s.recipe import Filters, Truncate
+from s2s.text.tags import with_tag
 from s2s.text.tokenizer import Tokenizer, TokenizerPair
 
 
@@ -22,7 +23,8 @@ class Encoder:
     """Encodes the splits of one preparation: the held-out ones first, to compare training with."""
 
     tokenizers: TokenizerPair
-    filters: Filters
+    filters: tuple[Filters, ...]
+    """Of each corpus."""
     truncate: Truncate
     folder: Path
     """Where the files go."""
@@ -36,14 +38,16 @@ class Encoder:
         """
         vocabulary = max(self.tokenizers.source.size, self.tokenizers.target.size)
         is_train = name == "train"
-        counts = _SplitCounts(filter=PairFilter(self.filters, self.truncate) if is_train else None)
+        counts = _SplitCounts(
+            filters=[PairFilter(one, self.truncate) for one in self.filters] if is_train else []
+        )
         path = self.folder / f"{name}.arrow"
         with write_corpus(path, vocabulary=vocabulary, with_text=not is_train) as writer:
             for chunk in split.chunks():
                 self._encode_chunk(chunk, counts, writer)
                 progress(counts.num_read)
-            if counts.filter is not None:
-                counts.filter.check()
+            counts.check()
+            writer.sizes = counts.sizes
         if not is_train:
             self._overlaps[name] = Overlap(np.concatenate(counts.hashes))
         return counts.report()
@@ -53,20 +57,22 @@ class Encoder:
         return self._overlaps[name].count if name in self._overlaps else None
 
     def _encode_chunk(self, chunk: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
+        sources = with_tag(chunk.source, chunk.tag) if chunk.tag else chunk.source
         source, source_lost = truncated(
-            encode(self.tokenizers.source, chunk.source), self.truncate.source
+            encode(self.tokenizers.source, sources), self.truncate.source
         )
         target, target_lost = truncated(
             encode(self.tokenizers.target, chunk.target), self.truncate.target
         )
         hashes = pair_hashes(chunk.source, chunk.target)
-        if counts.filter is None:
+        if not counts.filters:
             counts.hashes.append(hashes)
-            writer.append(source, target, (chunk.source, chunk.target))
+            writer.append(source, target, (sources, chunk.target))
         else:
             for overlap in self._overlaps.values():
                 overlap.see(hashes)
-            kept = counts.filter.keep(source, target, hashes)
+            text = _untagged(source) if chunk.tag else source
+            kept = counts.filters[chunk.corpus].keep(text, target, hashes)
             source, target = _select(source, kept), _select(target, kept)
             source_lost, target_lost = source_lost[kept], target_lost[kept]
             writer.append(source, target)
@@ -79,7 +85,8 @@ class Encoder:
 class _SplitCounts:
     """Figures of a split while it is read."""
 
-    filter: PairFilter | None
+    filters: list[PairFilter]
+    """Of each corpus; none where nothing is left out."""
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
     num_read: int = 0
     num_line_breaks: int = 0
@@ -93,15 +100,31 @@ class _SplitCounts:
         self.source.add(source)
         self.target.add(target)
 
+    def check(self) -> None:
+        """Raises DataError where a filter has left less than the recipe allows."""
+        for number, one in enumerate(self.filters, start=1):
+            one.check("train" if len(self.filters) == 1 else f"train, corpus {number}")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pairs kept of each of several corpora; none for a single one."""
+        if len(self.filters) < 2:
+            return ()
+        return tuple(one.num_read - one.dropped.total() for one in self.filters)
+
     def report(self) -> SplitReport:
         """The figures of the whole split; `in_train` is filled in when training has been read."""
-        dropped = dict(self.filter.dropped) if self.filter else {}
+        dropped: dict[str, int] = {}  # adding up counters would leave out what is zero
+        for one in self.filters:
+            for reason, count in one.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
         return SplitReport(
             read=self.num_read,
             kept=self.num_read - sum(dropped.values()),
             dropped=dropped,
             line_breaks=self.num_line_breaks,
             in_train=None,
+            corpora=self.sizes,
             source=self.source.report(),
             target=self.target.report(),
         )
@@ -128,6 +151,11 @@ def truncated(rows: Encoded, most: int | None) -> tuple[Encoded, NDArray[np.int6
     starts = np.cumsum(rows.lengths) - rows.lengths
     places = np.arange(len(rows.values)) - np.repeat(starts, rows.lengths)
     return Encoded(rows.values[places < most], kept), lost
+
+
+def _untagged(rows: Encoded) -> Encoded:
+    """The rows as long as their texts are without the tag that each begins with."""
+    return Encoded(rows.values, rows.lengths - (rows.lengths > 0))
 
 
 def _select(rows: Encoded, kept: NDArray[np.bool_]) -> Encoded:

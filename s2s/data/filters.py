@@ -59,16 +59,19 @@ class PairFilter:
         self.num_read += len(kept)
         return kept
 
-    def check(self) -> None:
-        """Raises DataError, with the counts, if nothing or less than the recipe allows is left."""
+    def check(self, place: str = "train") -> None:
+        """Raises DataError, with the counts, if nothing or less than the recipe allows is left.
+
+        `place` says which pairs those are.
+        """
         num_dropped = self.dropped.total()
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.dropped.items() if count)
         if num_dropped == self.num_read:
-            raise DataError(f"train: none of {self.num_read} pairs is left ({reasons})")
+            raise DataError(f"{place}: none of {self.num_read} pairs is left ({reasons})")
         if num_dropped > self._filters.max_dropped * self.num_read:
             raise DataError(
-                f"train: {num_dropped} of {self.num_read} pairs are dropped ({reasons}), more than "
-                f"data.filters.max_dropped {self._filters.max_dropped} allows"
+                f"{place}: {num_dropped} of {self.num_read} pairs are dropped ({reasons}), more "
+                f"than data.filters.max_dropped {self._filters.max_dropped} allows"
             )
 
 

@@ -86,7 +86,7 @@ def open_dataset(
     return None if name is None else DatasetSplit(data, name)
 
 
-@lru_cache(maxsize=1)  # the three splits of a run share what resolving the data set costs
+@lru_cache(maxsize=8)  # the three splits of a run share what resolving the data set costs
 def _prepared(dataset: str, config: str | None, revision: str | None) -> "DatasetBuilder":
     """The data set downloaded (unless it is a folder) and converted in the library's cache.
 

@@ -23,7 +23,7 @@ from s2s.data.sources import SPLITS, Split, SplitName, open_split
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
-from s2s.recipe import Recipe, Truncate
+from s2s.recipe import Recipe, Truncate, corpora_of
 from s2s.text.tokenizer import load_tokenizers, train_tokenizers
 
 FORMAT = 1
@@ -103,7 +103,10 @@ class _Work:
     def make_tokenizers(self, fingerprint: str) -> None:
         """Train the tokenizers and put them into the folder."""
         with atomic_folder(self.folder / "tokenizer") as temporary:
-            pair = train_tokenizers(self.recipe.tokenizer, self._training_text(), self.recipe.seed)
+            recipe = self.recipe
+            pair = train_tokenizers(
+                recipe.tokenizer, self._training_text(), recipe.seed, tags_of(recipe)
+            )
             pair.save(temporary)
             (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8")
             # What another tokenizer has encoded must not stay beside this one.
@@ -114,7 +117,8 @@ class _Work:
         pair = load_tokenizers(self.folder / "tokenizer")
         with atomic_folder(self.folder / "data") as temporary:
             data = self.recipe.data
-            encoder = Encoder(pair, data.filters, data.truncate, temporary)
+            filters = tuple(part.filters for part in corpora_of(data))
+            encoder = Encoder(pair, filters, data.truncate, temporary)
             # Training comes last: what it shares with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
             report = PrepareReport(
@@ -155,22 +159,29 @@ def _open_splits(recipe: Recipe) -> Splits:
 def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
     """What `tokenizer` and `data` depend on. Raises DataError where a source is missing."""
     identities = {name: split.identity() for name, split in splits.items()}
+    # Fields that came later count only where they are used: what was prepared before stays.
+    tags = tags_of(recipe)
     tokenizer = {
         "format": FORMAT,
         "seed": recipe.seed,
         "tokenizer": identity_of(recipe.tokenizer),
         "train": identities["train"],
+        **({"tags": tags} if tags else {}),
     }
+    filters = [asdict(part.filters) for part in corpora_of(recipe.data)]
+    truncate = recipe.data.truncate
     data = {
         "tokenizer": tokenizer,
-        "filters": asdict(recipe.data.filters),
+        "filters": filters if len(filters) > 1 else filters[0],
         "splits": identities,
-        # Fields that came later count where they are used: what was prepared before stays.
-        **(
-            {} if recipe.data.truncate == Truncate() else {"truncate": asdict(recipe.data.truncate)}
-        ),
+        **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
     }
     return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
+
+
+def tags_of(recipe: Recipe) -> tuple[str, ...]:
+    """The tags of the recipe's corpora, each once."""
+    return tuple(dict.fromkeys(part.tag for part in corpora_of(recipe.data) if part.tag))
 
 
 def _digest(content: dict[str, Any]) -> str:

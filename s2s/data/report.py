@@ -56,6 +56,8 @@ class SplitReport:
     """Pairs of validation or test that training sees too; None for the training split."""
     source: SideReport
     target: SideReport
+    corpora: tuple[int, ...] = ()
+    """Pairs written of each of several corpora, in the recipe's order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,8 @@ def _split(content: dict[str, Any]) -> SplitReport:
         side: SideReport(**{**content[side], "lengths": tuple(content[side]["lengths"])})
         for side in ("source", "target")
     }
-    return SplitReport(**{**content, **sides})
+    corpora = tuple(content.get("corpora", ()))
+    return SplitReport(**{**content, **sides, "corpora": corpora})
 
 
 def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
@@ -170,6 +173,9 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
     for reason in reasons:
         rows.append((f"  {reason}", [f"{s.dropped.get(reason, 0):,}" for s in splits]))
     rows.append(("pairs kept", [f"{split.kept:,}" for split in splits]))
+    for number in range(max(len(split.corpora) for split in splits)):
+        cells = [f"{s.corpora[number]:,}" if s.corpora else "" for s in splits]
+        rows.append((f"  of corpus {number + 1}", cells))
     rows.append(
         ("also in train", ["" if s.in_train is None else f"{s.in_train:,}" for s in splits])
     )

@@ -44,7 +44,7 @@ class SharedSplit:
             num_kept += sum(kept)
             if any(kept):
                 source, target = compress(chunk.source, kept), compress(chunk.target, kept)
-                yield Chunk(list(source), list(target), chunk.num_line_breaks)
+                yield chunk._replace(source=list(source), target=list(target))
         if num_kept == 0:
             part = "validation" if self.is_held_out else "training"
             raise DataError(

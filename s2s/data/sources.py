@@ -12,11 +12,21 @@ from typing import Any, assert_never
 
 from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity
 from s2s.data.hub import open_dataset
+from s2s.data.mixture import Mixture
 from s2s.data.share import SharedSplit
 from s2s.data.split import SPLITS, Split, SplitName
 from s2s.data.tables import open_table
 from s2s.errors import DataError
-from s2s.recipe import Corpus, Data, DatasetData, FilesData, GeneratedData
+from s2s.recipe import (
+    AnyCorpus,
+    Corpus,
+    Data,
+    DatasetData,
+    FilesData,
+    GeneratedData,
+    SeveralData,
+    corpora_of,
+)
 from s2s.text.lines import read_lines
 
 TREATMENT = {item.name for item in fields(Corpus)} - {"kind"}
@@ -86,6 +96,19 @@ def open_split(data: Data, split: SplitName) -> Split | None:
 
     Nothing is read before its `identity` or its `chunks` are asked for.
     """
+    chosen = corpora_of(data)
+    if isinstance(data, SeveralData) and split != "train":
+        chosen = (data.evaluated,)
+    found = [(opened, part.tag) for part in chosen if (opened := _open_corpus(part, split))]
+    if not found:
+        return None
+    if len(found) == 1 and found[0][1] is None:
+        return found[0][0]
+    return Mixture(tuple(opened for opened, _ in found), tuple(tag for _, tag in found))
+
+
+def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
+    """The split of a corpus, or None where it has none of that name."""
     if isinstance(data, GeneratedData) or data.hold_out is None or split == "test":
         return _open(data, split)
     divided = _open(data, "train")
@@ -93,7 +116,7 @@ def open_split(data: Data, split: SplitName) -> Split | None:
     return SharedSplit(divided, data.hold_out, is_held_out=split == "validation")
 
 
-def _open(data: Data, split: SplitName) -> Split | None:
+def _open(data: AnyCorpus, split: SplitName) -> Split | None:
     """The split as the source has it."""
     match data:
         case DatasetData():

@@ -4,6 +4,7 @@ The file holds a single uncompressed record batch, so each list column is one ar
 one of offsets, both read straight from the memory map. Ids come without begin and end of sentence.
 """
 
+import json
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from s2s.errors import RunError
 
 FORMAT = 1
 FORMAT_KEY = b"s2s.corpus"
+SIZES_KEY = b"s2s.sizes"
 
 SIDES = ("source", "target")
 
@@ -48,9 +50,15 @@ class Corpus:
     target_offsets: NDArray[np.int64]
     """int64 [pairs + 1]."""
     _texts: tuple[pa.Array, pa.Array] | None = None
+    _sizes: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.source_offsets) - 1
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pairs of each corpus that training mixes: they lie one after the other."""
+        return self._sizes or (len(self),)
 
     @cached_property
     def source_lengths(self) -> NDArray[np.int64]:
@@ -109,7 +117,10 @@ def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
     names = [f"{side}_text" for side in SIDES]
     has_text = set(names) <= set(batch.schema.names)
     texts = (batch.column(names[0]), batch.column(names[1])) if has_text else None
-    return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts)
+    sizes = tuple(json.loads(file.schema.metadata.get(SIZES_KEY, b"[]")))
+    if sizes and sum(sizes) != batch.num_rows:
+        raise ValueError(f"corpora of {sizes} pairs do not make {batch.num_rows}")
+    return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts, sizes)
 
 
 class CorpusWriter:
@@ -117,6 +128,8 @@ class CorpusWriter:
 
     def __init__(self, columns: "dict[str, _Column]") -> None:
         self._columns = columns
+        self.sizes: tuple[int, ...] = ()
+        """Pairs of each of several corpora, once all are written; none for a single one."""
 
     def append(
         self,
@@ -147,10 +160,14 @@ def write_corpus(path: Path, *, vocabulary: int, with_text: bool) -> Iterator[Co
         types |= {f"{side}_text": pa.large_string() for side in SIDES}
     with ExitStack() as stack:
         columns = {name: stack.enter_context(_column(path, name, types[name])) for name in types}
-        yield CorpusWriter(columns)
+        collector = CorpusWriter(columns)
+        yield collector
         arrays = [column.finish(stack) for column in columns.values()]
         fields = [pa.field(name, type_, nullable=False) for name, type_ in types.items()]
-        schema = pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode()})
+        metadata = {FORMAT_KEY: str(FORMAT).encode()}
+        if collector.sizes:
+            metadata[SIZES_KEY] = json.dumps(collector.sizes).encode()
+        schema = pa.schema(fields, metadata=metadata)
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(batch)

@@ -23,6 +23,7 @@ from s2s.recipe import (
 )
 from s2s.text.featured import FEATURES_FOLDER, SEPARATOR, Featured
 from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
+from s2s.text.tags import Tagged, read_tags
 from s2s.text.vocabulary import (
     VOCABULARY_FILE,
     Characters,
@@ -95,6 +96,11 @@ class TokenizerPair:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Read what `Tokenizer.save` wrote. Raises RunError if it is missing or damaged."""
+    tags = read_tags(folder)
+    return _load_untagged(folder) if tags is None else Tagged(_load_untagged(folder), tags)
+
+
+def _load_untagged(folder: Path) -> Tokenizer:
     base = _load_one(folder)
     features = folder / FEATURES_FOLDER
     return Featured(base, _load_one(features)) if features.exists() else base
@@ -126,11 +132,15 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
 
 
 def train_tokenizers(
-    recipe: Tokenizers, chunks: Iterable[tuple[Sequence[str], Sequence[str]]], seed: int
+    recipe: Tokenizers,
+    chunks: Iterable[tuple[Sequence[str], Sequence[str]]],
+    seed: int,
+    tags: Sequence[str] = (),
 ) -> TokenizerPair:
     """Train on chunks of (source lines, target lines), which are read once.
 
-    Raises DataError where a vocabulary does not fit the text.
+    The source's tokenizer gets the `tags`, which are no part of the lines. Raises DataError where a
+    vocabulary does not fit the text.
     """
     source: Trainer
     if isinstance(recipe, SeparateTokenizers):
@@ -142,7 +152,7 @@ def train_tokenizers(
     for source_lines, target_lines in chunks:
         source.add(source_lines)
         target.add(target_lines)
-    trained = source.train()
+    trained = Tagged(source.train(), tags) if tags else source.train()
     return TokenizerPair(trained, trained if target is source else target.train())
 
 
@@ -180,6 +190,7 @@ def _trainer(recipe: SideTokenizer, seed: int) -> Trainer:
 __all__ = [
     "Characters",
     "Subwords",
+    "Tagged",
     "Tokenizer",
     "TokenizerPair",
     "Words",

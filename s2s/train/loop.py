@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 import s2s
-from s2s.data.batches import BatchPlan, batch_plan, collate
+from s2s.data.batches import collate
+from s2s.data.epochs import Epochs
 from s2s.data.store import Corpus
 from s2s.errors import Interrupted, TrainingError
 from s2s.recipe import PlateauSchedule, Recipe, Train
@@ -66,7 +67,8 @@ class Trainer:
         self.recipe = setting.recipe.train
         self.state = state
         self.reporter = reporter
-        self.plan = self._plan(state.position.epoch)
+        self.epochs = Epochs(setting.train, setting.recipe, TIME_MULTIPLE)
+        self.epoch = self.epochs(state.position.epoch)
         self.total_updates = self._total_updates()
         self.updater = Updater(state, setting.recipe.seed, setting.precision, self.total_updates)
         self.device = state.model.output.bias.device
@@ -93,12 +95,12 @@ class Trainer:
     def _update(self) -> None:
         position = self.state.position
         group = [
-            self.plan[index]
+            self.epoch.plan[index]
             for index in range(
-                position.batch, min(position.batch + self.recipe.accumulate, len(self.plan))
+                position.batch, min(position.batch + self.recipe.accumulate, len(self.epoch.plan))
             )
         ]
-        batches = [collate(self.setting.train, pairs, TIME_MULTIPLE) for pairs in group]
+        batches = [collate(self.epoch.corpus, pairs, TIME_MULTIPLE) for pairs in group]
         update = self.updater(batches, watch=(position.update + 1) % LOG_EVERY == 0)
         position.batch += len(group)
         self._tick()
@@ -112,7 +114,7 @@ class Trainer:
 
     def _after_update(self, stop: StopRequest) -> None:
         position = self.state.position
-        epoch_ended = position.batch >= len(self.plan)
+        epoch_ended = position.batch >= len(self.epoch.plan)
         if epoch_ended:
             position.epoch, position.batch = position.epoch + 1, 0
         position.ended = end_reason(position, self.recipe)
@@ -130,7 +132,7 @@ class Trainer:
                 stop.signal_number,
             )
         if epoch_ended and position.ended is None:
-            self.plan = self._plan(position.epoch)
+            self.epoch = self.epochs(position.epoch)
 
     def _validate(self) -> None:
         """Validate, remember the best, decide about stopping early, and save."""
@@ -232,19 +234,9 @@ class Trainer:
     def _since_save(self) -> float:
         return time.monotonic() - self.saved_at
 
-    def _plan(self, epoch: int) -> BatchPlan:
-        corpus = self.setting.train
-        return batch_plan(
-            (corpus.source_lengths, corpus.target_lengths),
-            self.recipe.batch_tokens,
-            seed=self.setting.recipe.seed,
-            epoch=epoch,
-            multiple=TIME_MULTIPLE,
-        )
-
     def _total_updates(self) -> int:
         """Epochs differ by a few batches; a schedule needs one number that resuming finds again."""
-        per_epoch = math.ceil(len(self._plan(0)) / self.recipe.accumulate)
+        per_epoch = math.ceil(len(self.epochs(0).plan) / self.recipe.accumulate)
         total = per_epoch * self.recipe.epochs
         return min(total, self.recipe.max_updates or total)
 

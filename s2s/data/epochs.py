@@ -1,0 +1,85 @@
+"""What an epoch of training sees: which pairs, how often, and in which batches.
+
+All of it is a function of (seed, epoch), so a resumed run goes on exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.data.batches import BatchPlan, batch_plan
+from s2s.data.store import Corpus
+from s2s.recipe import Recipe, corpora_of
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The batches of one epoch; `plan` holds places in `corpus`."""
+
+    corpus: Corpus
+    plan: BatchPlan
+
+
+class Epochs:
+    """The epochs of a training, one after the other or in any order."""
+
+    def __init__(self, corpus: Corpus, recipe: Recipe, multiple: int) -> None:
+        """Padded lengths are multiples of `multiple`."""
+        self._corpus = corpus
+        self._seed = recipe.seed
+        self._batch_tokens = recipe.train.batch_tokens
+        self._multiple = multiple
+        self._weights = [part.weight for part in corpora_of(recipe.data)]
+
+    def __call__(self, epoch: int) -> Epoch:
+        """The epoch of that number, from 0."""
+        rows = drawn(self._corpus.sizes, self._weights, seed=self._seed, epoch=epoch)
+        return Epoch(self._corpus, self._plan(self._corpus, rows, epoch))
+
+    def _plan(self, corpus: Corpus, rows: NDArray[np.int64] | None, epoch: int) -> BatchPlan:
+        lengths = (corpus.source_lengths, corpus.target_lengths)
+        if rows is not None:
+            lengths = (lengths[0][rows], lengths[1][rows])
+        plan = batch_plan(
+            lengths, self._batch_tokens, seed=self._seed, epoch=epoch, multiple=self._multiple
+        )
+        return plan if rows is None else BatchPlan(rows[plan.order], plan.starts)
+
+
+def drawn(
+    sizes: Sequence[int], weights: Sequence[float], *, seed: int, epoch: int
+) -> NDArray[np.int64] | None:
+    """The pairs an epoch sees, int64, with repetitions; None for every pair once.
+
+    Corpora of `sizes` pairs lie one after the other. Of a corpus of n pairs and weight w an epoch
+    takes the next round(w n), at least one, out of an endless row of its random orders: after any
+    number of epochs, how often its pairs were seen differs by one at most.
+    """
+    assert len(sizes) == len(weights), "the data belong to the recipe"
+    if all(weight == 1.0 for weight in weights):
+        return None
+    starts = np.cumsum([0, *sizes])
+    return np.concatenate(
+        [
+            start + _slice(size, max(1, round(weight * size)), epoch, (seed, corpus))
+            for corpus, (start, size, weight) in enumerate(
+                zip(starts[:-1], sizes, weights, strict=True)
+            )
+        ]
+    )
+
+
+def _slice(size: int, count: int, epoch: int, seed: tuple[int, int]) -> NDArray[np.int64]:
+    """Places epoch * count to (epoch + 1) * count of the row of random orders of `size` pairs."""
+    begin, end = epoch * count, (epoch + 1) * count
+    parts = []
+    for order in range(begin // size, -(-end // size)):
+        first, last = max(begin - order * size, 0), min(end - order * size, size)
+        if (first, last) == (0, size):  # of a whole order, the order itself does not matter
+            parts.append(np.arange(size))
+        else:
+            random = np.random.default_rng([*seed, order, 1])  # batches use [seed, epoch]
+            parts.append(random.permutation(size)[first:last])
+    return np.concatenate(parts)

@@ -1,0 +1,138 @@
+"""Tags: symbols such as `<2en>` in front of a source, which say what is wanted of it or where it is
+from (Johnson et al. 2017; Caswell et al. 2019). A tag is one token, whatever the tokenizer."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2s.errors import RunError, UsageError
+from s2s.files import atomic_write
+
+if TYPE_CHECKING:
+    from s2s.text.tokenizer import Tokenizer
+
+TAGS_FILE = "tags.json"
+
+
+class Tagged:
+    """A tokenizer with tags, whose ids follow those of its own vocabulary.
+
+    Tags are known at the beginning of a line only, with or without a space behind them.
+    """
+
+    def __init__(self, base: "Tokenizer", tags: Sequence[str]) -> None:
+        self.base = base
+        self.tags = tuple(tags)
+        self._ids = {tag: id_ for id_, tag in enumerate(self.tags, start=base.size)}
+        self._front = re.compile(rf"(?:\s*({'|'.join(map(re.escape, self.tags))}) ?)")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tagged) and (self.base, self.tags) == (other.base, other.tags)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the special ones and the tags included."""
+        return self.base.size + len(self.tags)
+
+    def front(self, line: str) -> str:
+        """The beginning of the line that is tags; the text is what follows it."""
+        end = 0
+        while found := self._front.match(line, end):
+            end = found.end()
+        return line[:end]
+
+    def split(self, lines: Sequence[str]) -> tuple[list[list[int]], list[str]]:
+        """The tags in front of each line as ids, and the lines without them."""
+        ids, texts = [], []
+        for line in lines:
+            front = self.front(line)
+            ids.append([self._ids[tag] for tag in self._front.findall(front)] if front else [])
+            texts.append(line[len(front) :])
+        return ids, texts
+
+    def normalize(self, line: str) -> str:
+        """What decoding an encoded line gives back where no character is unknown."""
+        (tags,), (text,) = self.split([line])
+        return " ".join([*(self._tag(tag) for tag in tags), self.base.normalize(text)])
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, those of its tags first."""
+        tags, texts = self.split(lines)
+        encoded = self.base.encode(texts)
+        return [front + ids if front else ids for front, ids in zip(tags, encoded, strict=True)]
+
+    def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        """The text of each sequence; a tag shows as it is written."""
+        rows = [[int(token) for token in row] for row in ids]
+        if all(token < self.base.size for row in rows for token in row):
+            return self.base.decode(rows)
+        return [" ".join(self._texts(row)) for row in rows]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token as a reader of an alignment wants to see it."""
+        shown: list[str] = []
+        for is_tag, run in self._runs(ids):
+            shown += [self._tag(token) for token in run] if is_tag else self.base.pieces(run)
+        return shown
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer and the tags into `folder`, which is made if need be."""
+        self.base.save(folder)
+        atomic_write(folder / TAGS_FILE, json.dumps(self.tags, ensure_ascii=False) + "\n")
+
+    def _tag(self, token: int) -> str:
+        return self.tags[token - self.base.size]
+
+    def _runs(self, ids: Sequence[int]) -> Iterator[tuple[bool, list[int]]]:
+        for is_tag, run in groupby(map(int, ids), lambda token: token >= self.base.size):
+            yield is_tag, list(run)
+
+    def _texts(self, row: list[int]) -> Iterator[str]:
+        for is_tag, run in self._runs(row):
+            yield from map(self._tag, run) if is_tag else self.base.decode([run])
+
+
+def read_tags(folder: Path) -> list[str] | None:
+    """The tags of a tokenizer's folder; None where it has none. Raises RunError for a damaged
+    file."""
+    path = folder / TAGS_FILE
+    if not path.exists():
+        return None
+    try:
+        tags = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not the tags of a tokenizer ({error})") from error
+    if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
+        raise RunError(f"{path}: expected a list of tags, found {tags!r}")
+    return tags
+
+
+def untagged(tokenizer: "Tokenizer") -> "Tokenizer":
+    """The tokenizer of what follows the tags."""
+    return tokenizer.base if isinstance(tokenizer, Tagged) else tokenizer
+
+
+def front_of(tokenizer: "Tokenizer", line: str) -> str:
+    """The tags a line begins with, with the space behind them; empty where there are none."""
+    return tokenizer.front(line) if isinstance(tokenizer, Tagged) else ""
+
+
+def is_blank(tokenizer: "Tokenizer", line: str) -> bool:
+    """Whether a line has no text: white space alone, or tags and white space."""
+    return not line[len(front_of(tokenizer, line)) :].strip()
+
+
+def with_tag(lines: Sequence[str], tag: str) -> list[str]:
+    """The lines with a tag in front; a blank one stays as it is."""
+    return [f"{tag} {line}" if line.strip() else line for line in lines]
+
+
+def check_tag(tokenizer: "Tokenizer", tag: str, place: str) -> None:
+    """Raises UsageError, with the tags there are, for one that a run was not trained with."""
+    known = tokenizer.tags if isinstance(tokenizer, Tagged) else ()
+    if tag not in known:
+        listed = f"one of {', '.join(known)}" if known else "none: the run's data have no tags"
+        raise UsageError(f"{place}: expected {listed}, found '{tag}'")
