@@ -85,7 +85,11 @@ PrefixFile = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(metavar="NAMES", help="The input is TSV of these columns: source, prefix."),
+    typer.Option(metavar="NAMES", help="The input is TSV of these columns: source, prefix, avoid."),
+]
+Avoid = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TERM", help="No output holds TERM as whole words; repeatable."),
 ]
 NBest = Annotated[
     int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")

@@ -25,6 +25,7 @@ from .options import (
 )
 from .search_options import (
     SEARCHES,
+    Avoid,
     Columns,
     Coverage,
     Format,
@@ -60,6 +61,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
+    "s2s translate --avoid guy --avoid 'young man' < input.txt",
     "s2s translate --prefix-file beginnings.txt < input.txt",
 )
 
@@ -99,6 +101,7 @@ def translate(
     repetition_penalty: RepetitionPenalty = None,
     prefix_file: PrefixFile = None,
     columns: Columns = None,
+    avoid: Avoid = None,
     nbest: NBest = None,
     scores: Scores = False,
     form: Format = None,
@@ -133,7 +136,7 @@ def translate(
     )
     settings = choose_search(chosen, search, beam, length_penalty, choices)
     which = choose_checkpoint(checkpoint)
-    wishes = _wishes(columns, prefix_file)
+    wishes = _wishes(columns, prefix_file, avoid)
     _refuse_same(source, target)
     is_listed = scores or samples is not None
     from s2s import pipeline
@@ -154,14 +157,17 @@ def translate(
         )
 
 
-def _wishes(columns: str | None, prefix_file: Path | None) -> "WishReader | None":
+def _wishes(
+    columns: str | None, prefix_file: Path | None, avoid: list[str] | None
+) -> "WishReader | None":
     """How lines say what they demand of their outputs, if they do."""
-    if columns is None and prefix_file is None:
+    if columns is None and prefix_file is None and not avoid:
         return None
-    from s2s.translate_demands import WishReader, parse_columns
+    from s2s.translate_demands import Wish, WishReader, parse_columns
 
     names = None if columns is None else parse_columns(columns)
-    return WishReader(columns=names, prefixes=prefix_file)
+    every = Wish(avoid=tuple(avoid or ()))
+    return WishReader(columns=names, prefixes=prefix_file, every=every)
 
 
 def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":

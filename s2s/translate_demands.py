@@ -1,19 +1,28 @@
 """What single lines demand of their output, as text: read from columns, a file and options."""
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from s2s.errors import DataError, UsageError
+from s2s.search.automaton import Spelling
+from s2s.search.bans import Ban
 from s2s.search.demands import Demand
+from s2s.text.boundaries import occurrences
 from s2s.text.lines import read_lines
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate import LineTranslator
 from s2s.translate_outputs import Output
 
-COLUMNS = ("source", "prefix")
+COLUMNS = ("source", "prefix", "avoid")
 """What a column of the input may hold."""
+
+BETWEEN_TERMS = "|||"
+
+COMPILED = 64
+"""So many sets of terms are kept compiled."""
 
 NAMED = 10
 """So many lines are named in a report."""
@@ -25,6 +34,8 @@ class Wish:
 
     prefix: str = ""
     """What the output begins with."""
+    avoid: tuple[str, ...] = ()
+    """Terms that the output must not hold."""
 
 
 def parse_columns(text: str) -> tuple[str, ...]:
@@ -45,12 +56,20 @@ class WishReader:
     """Splits lines of input into what is to be translated and what is demanded of the output."""
 
     def __init__(
-        self, *, columns: tuple[str, ...] | None = None, prefixes: Path | None = None
+        self,
+        *,
+        columns: tuple[str, ...] | None = None,
+        prefixes: Path | None = None,
+        every: Wish | None = None,
     ) -> None:
-        """`prefixes` is a file whose line i belongs to line i of the input.
+        """`prefixes` is a file whose line i belongs to line i of the input; `every` line demands
+        the terms of a wish, beside its own.
 
-        Raises UsageError where prefixes come from both a column and a file.
+        Raises UsageError where prefixes come from both a column and a file, and for empty terms.
         """
+        self.every = every or Wish()
+        if not all(term.strip() for term in self.every.avoid):
+            raise UsageError("--avoid: expected a term, found nothing but spaces")
         if prefixes is not None and columns is not None and "prefix" in columns:
             raise UsageError("prefixes come from --prefix-file or from a column, not from both")
         self.columns = columns
@@ -69,7 +88,11 @@ class WishReader:
         prefixes = [row.get("prefix", "") for row in rows]
         if self.file is not None:
             prefixes = self._lines_of(self.file, first, len(lines))
-        return sources, [Wish(prefix=prefix) for prefix in prefixes]
+        wishes = [
+            Wish(prefix=prefix, avoid=self.every.avoid + _terms(row.get("avoid", "")))
+            for row, prefix in zip(rows, prefixes, strict=True)
+        ]
+        return sources, wishes
 
     def _lines_of(self, file: Path, first: int, count: int) -> list[str]:
         """`count` lines of the file from place `first`, which lies at or behind the last read."""
@@ -109,12 +132,17 @@ class WishReader:
         return dict(zip(self.columns, cells, strict=True))
 
 
-@dataclass(frozen=True)
+def _terms(cell: str) -> tuple[str, ...]:
+    return tuple(term for term in cell.split(BETWEEN_TERMS) if term.strip())
+
+
 class DemandingTranslator:
     """A translator of lines whose outputs do as the lines demand, or are reported."""
 
-    translator: LineTranslator
-    reader: WishReader
+    def __init__(self, translator: LineTranslator, reader: WishReader) -> None:
+        self.translator = translator
+        self.reader = reader
+        self.compiler = Compiler(translator.target)
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line, as `LineTranslator`."""
@@ -124,7 +152,7 @@ class DemandingTranslator:
         """As `LineTranslator.outputs`; each output says which demands it does not meet."""
         sources, wishes = self.reader.read(lines, first)
         target = self.translator.target
-        found = self.translator.outputs(sources, first, keep, compiled(wishes, target))
+        found = self.translator.outputs(sources, first, keep, self.compiler.demands(wishes))
         checked = [
             [replace(output, unmet=unmet(output.text, wish, target)) for output in outputs]
             for outputs, wish in zip(found, wishes, strict=True)
@@ -156,10 +184,33 @@ def named(numbers: Sequence[int]) -> str:
     return f"line{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
-def compiled(wishes: Sequence[Wish], target: Tokenizer) -> list[Demand]:
-    """Demands as search knows them."""
-    prefixes = target.encode([wish.prefix for wish in wishes])
-    return [Demand(prefix=tuple(prefix)) for prefix in prefixes]
+class Compiler:
+    """Makes of demands as text what search knows; the same terms are compiled once."""
+
+    def __init__(self, target: Tokenizer) -> None:
+        self.target = target
+        self.spelling: Spelling | None = None
+        self.bans: OrderedDict[tuple[str, ...], Ban] = OrderedDict()
+
+    def demands(self, wishes: Sequence[Wish]) -> list[Demand]:
+        """One for every wish."""
+        prefixes = self.target.encode([wish.prefix for wish in wishes])
+        return [
+            Demand(prefix=tuple(prefix), avoid=self._ban(wish.avoid))
+            for wish, prefix in zip(wishes, prefixes, strict=True)
+        ]
+
+    def _ban(self, terms: tuple[str, ...]) -> Ban | None:
+        if not terms:
+            return None
+        if terms not in self.bans:
+            if self.spelling is None:
+                self.spelling = Spelling(self.target.surfaces())
+            self.bans[terms] = Ban([self.target.normalize(term) for term in terms], self.spelling)
+        self.bans.move_to_end(terms)
+        if len(self.bans) > COMPILED:
+            self.bans.popitem(last=False)
+        return self.bans[terms]
 
 
 def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:
@@ -167,4 +218,7 @@ def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:
     found: list[str] = []
     if not text.startswith(target.normalize(wish.prefix)):
         found.append(f"prefix {wish.prefix}")
+    for term in wish.avoid:
+        if occurrences(text, target.normalize(term)):
+            found.append(f"avoid {term}")
     return tuple(found)

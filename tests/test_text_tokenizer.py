@@ -81,6 +81,20 @@ def test_decoding_gives_the_normalized_text_back(recipe: SideTokenizer, tmp_path
     assert loaded.source.encode(ODD + LINES) == ids
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=IDS)
+def test_surfaces_make_up_the_decoded_text(recipe: SideTokenizer) -> None:
+    tokenizer = train(recipe, LINES + ODD, LINES + ODD).source
+    surfaces = [s.encode() if isinstance(s, str) else s for s in tokenizer.surfaces()]
+    assert len(surfaces) == tokenizer.size
+    draw = Random(4)
+    rows = [draw.choices(range(tokenizer.size), k=draw.randint(0, 9)) for _ in range(300)]
+    for row, text in zip(rows, tokenizer.decode(rows), strict=True):
+        joined = b"".join(surfaces[token] for token in row).decode(errors="replace")
+        # How many replacement characters invalid bytes become is each decoder's own choice.
+        said, wanted = (re.sub(r"\ufffd+", "?", t).split() for t in (joined, text))
+        assert said == wanted
+
+
 @pytest.mark.parametrize(
     ("recipe", "text", "unknown", "pieces"),
     [

@@ -179,6 +179,9 @@ class Letters:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return [chr(i - 4) for i in ids]
 
+    def surfaces(self) -> list[str | bytes]:
+        return [""] * 4 + [chr(i) for i in range(296)]
+
     def save(self, folder: Path) -> None:
         raise AssertionError("translating saves no tokenizer")
 

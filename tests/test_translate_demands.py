@@ -6,6 +6,7 @@ import pytest
 
 from s2s.errors import DataError, UsageError
 from s2s.recipe import BeamSearch
+from s2s.text.boundaries import occurrences
 from s2s.translate_demands import DemandingTranslator, Wish, WishReader, named, parse_columns
 from tests.test_translate import random_translator
 
@@ -62,6 +63,31 @@ def test_outputs_begin_with_their_prefix_or_say_that_they_do_not() -> None:
     assert notes == ["1 of 4 outputs do not meet the demands of their lines (1 prefix): line 14"]
     plain = random_translator(BEAM).outputs(["ab", "b"], first=10, keep=2)
     assert [o.text for o in found[1]] == [o.text for o in plain[1]]
+
+
+def test_outputs_avoid_terms_of_their_line_and_of_every_line() -> None:
+    plain = random_translator(BEAM)(["abc", "b"])
+    own, everywhere = plain[0].split()[0], plain[1].split()[0]
+    notes: list[str] = []
+    every = Wish(avoid=(everywhere,))
+    reader = WishReader(columns=("source", "avoid"), every=every)
+    translator = DemandingTranslator(random_translator(BEAM, notes), reader)
+    found = translator.outputs([f"abc\t{own}||| |||", "abc\t", "b\t"], keep=3)
+    texts = [[output.text for output in outputs] for outputs in found]
+    assert not any(occurrences(text, everywhere) for several in texts for text in several)
+    assert not any(occurrences(text, own) for text in texts[0])
+    assert notes == []
+    with pytest.raises(UsageError, match="--avoid: expected a term"):
+        WishReader(every=Wish(avoid=("a", " ")))
+
+
+def test_what_cannot_be_avoided_is_reported() -> None:
+    notes: list[str] = []
+    reader = WishReader(columns=("source", "prefix", "avoid"))
+    translator = DemandingTranslator(random_translator(BEAM, notes), reader)
+    (outputs,) = translator.outputs(["ab\tb a-\ta|||c"])
+    assert outputs[0].unmet == ("avoid a",)
+    assert notes == ["1 of 1 outputs do not meet the demands of their lines (1 avoid): line 1"]
 
 
 def test_many_lines_are_not_all_named() -> None:

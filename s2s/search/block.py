@@ -82,7 +82,9 @@ class Block(Generic[M, S]):
         self.history_BKH: Tensor | None = None
         if is_constrained(settings):
             self.history_BKH = torch.full((slots, width, shape.history), PAD, device=device)
-        self.duties = Duties(slots, width, device) if is_bound else None
+        self.duties: Duties | None = None
+        if is_bound:
+            self.duties = Duties(slots, width, device, is_drawn=strategy.is_drawn)
         self.fresh_K = torch.zeros(width, dtype=torch.float64, device=device)
         if not strategy.is_drawn:
             # Before the first token all hypotheses of a sentence are the same: only row 0 lives.
@@ -155,7 +157,8 @@ class Block(Generic[M, S]):
             past = Past(self.history_BKH, self.length_B, self.least_B)
             allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
         if self.duties is not None:
-            allowed_BKV = self.duties.restricted(allowed_BKV, logits_BKV, self.length_B)
+            is_live_BK = self.totals_BK > -torch.inf
+            allowed_BKV = self.duties.restricted(allowed_BKV, logits_BKV, self.length_B, is_live_BK)
         return allowed_BKV
 
     def _noted(self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
@@ -166,6 +169,8 @@ class Block(Generic[M, S]):
         totals_BK = totals_BK.masked_fill(choice.totals == -torch.inf, -torch.inf)
         if self.history_BKH is not None:
             self.history_BKH = self._longer(self.history_BKH, choice)
+        if self.duties is not None:
+            self.duties.note(choice.rows, choice.tokens)
         return choice._replace(totals=totals_BK)
 
     def _longer(self, history_BKH: Tensor, choice: Choice) -> Tensor:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from s2s.search.bans import Ban
+
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
@@ -10,6 +12,8 @@ class Demand:
 
     prefix: tuple[int, ...] = ()
     """Tokens the output begins with."""
+    avoid: Ban | None = None
+    """Terms that must not appear."""
 
     def of_piece(self, number: int) -> "Demand":
         """What piece `number` (from 0) of a source in several pieces has to meet."""
@@ -30,4 +34,4 @@ FREE = Demand()
 
 def bond_of(demand: Demand) -> Bond:
     """What kind of block a sentence belongs into."""
-    return Bond.BOUND if demand.prefix else Bond.FREE
+    return Bond.BOUND if demand.prefix or demand.avoid is not None else Bond.FREE

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.search.bans import BanState
 from s2s.search.demands import Demand
-from s2s.text.special import PAD
+from s2s.text.special import EOS, PAD
 
 NONE = PAD
 """Stands where a prefix has no token: padding is never demanded."""
@@ -21,18 +22,32 @@ NONE = PAD
 class Duties:
     """The device's side of the demands of a block."""
 
-    def __init__(self, slots: int, width: int, device: torch.device) -> None:
+    def __init__(self, slots: int, width: int, device: torch.device, *, is_drawn: bool) -> None:
+        """`is_drawn` says whether the hypotheses of a sentence are independent of one another."""
         self.width = width
         self.device = device
+        self.is_drawn = is_drawn
         self.prefix_BP = torch.full((slots, 1), NONE, device=device)
         self.forced_steps = 0  # for so long some prefix may last
+        self.longest_B = torch.ones(slots, dtype=torch.int64, device=device)
+        self.is_banning_B = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.bans: BanState | None = None
 
     def put(
         self, slots: NDArray[np.int64], demands: Sequence[Demand], longest: Sequence[int]
     ) -> None:
         """Sentences with these demands and most predictions enter the given slots [R]."""
         slots_R = torch.from_numpy(slots).to(self.device)
+        self.longest_B[slots_R] = torch.tensor(longest, device=self.device)
         self._put_prefixes(slots_R, [demand.prefix for demand in demands])
+        bans = [demand.avoid for demand in demands]
+        is_banning = [ban is not None for ban in bans]
+        self.is_banning_B[slots_R] = torch.tensor(is_banning, device=self.device)
+        if any(is_banning):
+            if self.bans is None:
+                self.bans = BanState(len(self.longest_B), self.width, self.device)
+            who = np.flatnonzero(is_banning)
+            self.bans.put(slots[who], [ban for ban in bans if ban is not None])
 
     def _put_prefixes(self, slots_R: Tensor, prefixes: Sequence[tuple[int, ...]]) -> None:
         self.forced_steps = max(self.forced_steps, *map(len, prefixes))
@@ -43,12 +58,31 @@ class Duties:
         wider_BP[slots_R] = torch.tensor(rows, device=self.device)
         self.prefix_BP = wider_BP
 
-    def restricted(self, allowed_BKV: Tensor, logits_BKV: Tensor, length_B: Tensor) -> Tensor:
+    def restricted(
+        self, allowed_BKV: Tensor, logits_BKV: Tensor, length_B: Tensor, is_live_BK: Tensor
+    ) -> Tensor:
         """What is left of `allowed`, which is overwritten; `logits` are the model's own.
 
-        While a prefix lasts, its token alone is allowed, whatever else is asked.
+        A hypothesis that has no way on is given up; where none of its sentence has, they may end,
+        and what is demanded cannot be met. While a prefix lasts, its token alone is allowed,
+        whatever else is asked.
         """
+        if self.bans is not None:
+            banned_BKV = self.bans.banned(length_B + 1 >= self.longest_B)
+            banned_BKV &= self.is_banning_B.view(-1, 1, 1)
+            allowed_BKV.masked_fill_(banned_BKV, -torch.inf)
+            is_stuck_BK = (allowed_BKV.amax(-1) == -torch.inf) & is_live_BK
+            if not self.is_drawn:
+                is_stuck_BK &= (is_stuck_BK | ~is_live_BK).all(-1, keepdim=True)
+            allowed_BKV[..., EOS] = torch.where(
+                is_stuck_BK, logits_BKV[..., EOS], allowed_BKV[..., EOS]
+            )
         return self._forced(allowed_BKV, logits_BKV, length_B)
+
+    def note(self, rows_BK: Tensor, tokens_BK: Tensor) -> None:
+        """Hypotheses `rows` were continued by `tokens`."""
+        if self.bans is not None:
+            self.bans.note(rows_BK, tokens_BK)
 
     def _forced(self, allowed_BKV: Tensor, logits_BKV: Tensor, length_B: Tensor) -> Tensor:
         if self.forced_steps == 0:

@@ -204,13 +204,16 @@ class Expander(Generic[M, S]):
 
     def _demanded(self, changed_NV: Tensor, own_NV: Tensor, prefixes: list[Tokens]) -> Tensor:
         """What the demand leaves of `changed`, which may be overwritten; `own` are the model's."""
+        forced, ban = self.demand.prefix, self.demand.avoid
         for row, prefix in enumerate(prefixes):
             place = len(prefix)
-            if place < len(self.demand.prefix):
-                token = self.demand.prefix[place]
-                log_prob = own_NV[row, token].clone()
+            if place < len(forced):
+                log_prob = own_NV[row, forced[place]].clone()
                 changed_NV[row] = -torch.inf
-                changed_NV[row, token] = log_prob
+                changed_NV[row, forced[place]] = log_prob
+            elif ban is not None:
+                banned_V = torch.from_numpy(ban.banned_after(prefix)).to(self.device)
+                changed_NV[row].masked_fill_(banned_V, -torch.inf)
         return changed_NV
 
     def _step(self, taken: list[Siblings[S]]) -> tuple[S, Tensor]:

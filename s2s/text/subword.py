@@ -77,6 +77,21 @@ class Subwords:
         """Each token as sentencepiece writes it; `▁` is a space."""
         return [str(self._processor.id_to_piece(int(token))) for token in ids]
 
+    def surfaces(self) -> list[str | bytes]:
+        """What each id adds to decoded text, spaces included; bytes where it is a byte."""
+        return [self._surface(token) for token in range(self.size)]
+
+    def _surface(self, token: int) -> str | bytes:
+        processor = self._processor
+        if processor.is_unknown(token):
+            return " ⁇ "
+        if processor.is_control(token):
+            return ""
+        piece = str(processor.id_to_piece(token))
+        if processor.is_byte(token):  # written <0x0A>
+            return bytes([int(piece[1:-1], 16)])
+        return piece.replace(SPACE, " ")
+
     def save(self, folder: Path) -> None:
         """Write the model into `folder`, which is made if need be."""
         atomic_write(folder / MODEL_FILE, self._model)

@@ -57,6 +57,10 @@ class Tokenizer(Protocol):
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each token as a reader of an alignment wants to see it; a space shows as `▁`."""
 
+    def surfaces(self) -> list[str | bytes]:
+        """What each id adds to decoded text, spaces included (a space at the very beginning of a
+        text is dropped); bytes where it is a byte of UTF-8."""
+
     def save(self, folder: Path) -> None:
         """Write the tokenizer into `folder`, which is made if need be."""
 

@@ -76,6 +76,10 @@ class Characters:
         shown = [*SPECIAL_PIECES, *self._characters]
         return [shown[token].replace(" ", "▁") for token in ids]
 
+    def surfaces(self) -> list[str | bytes]:
+        """What each id adds to decoded text."""
+        return list(self._text)
+
     def save(self, folder: Path) -> None:
         """Write the characters into `folder`, which is made if need be."""
         option = {"decompose": True} if self._decompose else {}
@@ -123,6 +127,10 @@ class Words:
         """Each word."""
         shown = [*SPECIAL_PIECES, *self._words]
         return [shown[token] for token in ids]
+
+    def surfaces(self) -> list[str | bytes]:
+        """What each id adds to decoded text, the space before it included."""
+        return [f" {text}" if text else "" for text in self._text]
 
     def save(self, folder: Path) -> None:
         """Write the words into `folder`, which is made if need be."""
