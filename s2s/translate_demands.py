@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from s2s.search.bans import Ban
 from s2s.search.demands import Demand
 from s2s.text.boundaries import occurrences
 from s2s.text.lines import read_lines
+from s2s.text.special import UNK
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate import LineTranslator
 from s2s.translate_outputs import Output
@@ -189,7 +191,6 @@ class Compiler:
 
     def __init__(self, target: Tokenizer) -> None:
         self.target = target
-        self.spelling: Spelling | None = None
         self.bans: OrderedDict[tuple[str, ...], Ban] = OrderedDict()
 
     def demands(self, wishes: Sequence[Wish]) -> list[Demand]:
@@ -204,13 +205,29 @@ class Compiler:
         if not terms:
             return None
         if terms not in self.bans:
-            if self.spelling is None:
-                self.spelling = Spelling(self.target.surfaces())
-            self.bans[terms] = Ban([self.target.normalize(term) for term in terms], self.spelling)
+            self.bans[terms] = Ban([self._spelled(term) for term in terms], self.spelling)
         self.bans.move_to_end(terms)
         if len(self.bans) > COMPILED:
             self.bans.popitem(last=False)
         return self.bans[terms]
+
+    def _spelled(self, term: str) -> str:
+        """The term in the characters that the tokenizer's tokens are made of."""
+        (ids,) = self.target.encode([term])
+        if UNK in ids:
+            return self.target.normalize(term)
+        surfaces = [self.surfaces[token] for token in ids]
+        return b"".join(s.encode() if isinstance(s, str) else s for s in surfaces).decode()
+
+    @cached_property
+    def surfaces(self) -> list[str | bytes]:
+        """What tokens add to text."""
+        return self.target.surfaces()
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """The same, for automata."""
+        return Spelling(self.surfaces)
 
 
 def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:

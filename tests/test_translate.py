@@ -171,7 +171,7 @@ class Letters:
         return line
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        return [[4 + ord(c) % 256 for c in line] for line in lines]
+        return [[4 + ord(c) % 296 for c in line] for line in lines]
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         return ["".join(chr(i - 4) for i in one if i > 3) for one in ids]

@@ -87,6 +87,11 @@ class Featured:
             else [*shown, SHOWN_SEPARATOR, *self.features.pieces(features)]
         )
 
+    def surfaces(self) -> list[str | bytes]:
+        """What each id adds to decoded text."""
+        features = self.features.surfaces()[len(SPECIAL_PIECES) :]
+        return [*self.base.surfaces(), *features, SEPARATOR]
+
     def save(self, folder: Path) -> None:
         """Write both tokenizers into `folder`, which is made if need be."""
         self.base.save(folder)

@@ -77,7 +77,7 @@ class Characters:
         return [shown[token].replace(" ", "▁") for token in ids]
 
     def surfaces(self) -> list[str | bytes]:
-        """What each id adds to decoded text."""
+        """What each id adds to decoded text before it is composed."""
         return list(self._text)
 
     def save(self, folder: Path) -> None:
@@ -129,8 +129,8 @@ class Words:
         return [shown[token] for token in ids]
 
     def surfaces(self) -> list[str | bytes]:
-        """What each id adds to decoded text, the space before it included."""
-        return [f" {text}" if text else "" for text in self._text]
+        """What each id adds to decoded text, the separator before it included."""
+        return [self._separators[0] + text if text else "" for text in self._text]
 
     def save(self, folder: Path) -> None:
         """Write the words into `folder`, which is made if need be."""
