@@ -78,6 +78,10 @@ class Tagged:
             shown += [self._tag(token) for token in run] if is_tag else self.base.pieces(run)
         return shown
 
+    def surfaces(self) -> list[str | bytes]:
+        """What each id adds to decoded text; a tag stands between spaces."""
+        return [*self.base.surfaces(), *(f" {tag} " for tag in self.tags)]
+
     def save(self, folder: Path) -> None:
         """Write the tokenizer and the tags into `folder`, which is made if need be."""
         self.base.save(folder)
