@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2s.errors import RunError
 from s2s.files import atomic_write
-from s2s.metrics import Scores, score
+from s2s.metrics import Scores
 from s2s.recipe import Search
 
 if TYPE_CHECKING:
-    from s2s.metrics.corpus import MetricName
+    from s2s.metrics import Request
     from s2s.run import Run
     from s2s.run_checkpoints import Which
+    from s2s.translate import LineTranslator
 
 
 ALWAYS = {
@@ -85,10 +86,26 @@ class Evaluation:
         """For a reader: a line per score; what was scored goes to stderr."""
         return self.scores.lines()
 
+    def notes(self) -> list[str]:
+        """For a reader, on stderr: what was scored, and whether lines of it were blank."""
+        blank = self.scores.blank_hypotheses, self.scores.blank_references
+        saved = "" if self.saved is None else f"; saved as {self.saved}"
+        notes = [f"{self.what}{saved}"]
+        if any(blank):
+            notes.append(
+                f"{blank[0]:,} outputs and the references of {blank[1]:,} lines are blank; "
+                "docs/metrics.md says how each metric counts them"
+            )
+        return notes
+
     def as_json(self) -> dict[str, Any]:
         """For a program."""
         where = {} if self.saved is None else {"hypotheses": str(self.saved)}
-        return {"what": self.what, **where, "scores": self.scores.as_json()}
+        blank = {
+            "blank_hypotheses": self.scores.blank_hypotheses,
+            "blank_references": self.scores.blank_references,
+        }
+        return {"what": self.what, **where, "scores": self.scores.as_json(), **blank}
 
 
 def describe(search: Search) -> str:
@@ -133,28 +150,29 @@ def _digest(text: str) -> str:
 
 def evaluate_lines(
     run: Run,
-    translate: Callable[[list[str]], list[str]],
-    texts: tuple[Sequence[str], Sequence[str]],
-    what: tuple[str, Model, Search],
-    options: dict[str, Any],
+    translator: LineTranslator,
+    texts: tuple[Sequence[str], Sequence[str], Sequence[Sequence[str | None]]],
+    what: tuple[str, Model],
+    request: Request,
 ) -> Evaluation:
-    """Translate sources, save the hypotheses in the run, score them against the references.
+    """Score a model's output and save it in its run.
 
-    `texts` are sources and references, `what` the split, the model and the search; `options` go
-    to the metrics.
+    `texts` are sources, outputs and sets of references, `what` the split and the model.
     """
-    split, model, search = what
-    hypotheses = translate(list(texts[0]))
+    from s2s.translate_scores import score_run  # it brings torch along
+
+    split, model = what
+    hypotheses = texts[1]
     folder = run.folder / "outputs"
-    saved = folder / f"{split}.{model.in_file_name}.{describe(search)}.txt"
+    described = describe(translator.search)
+    saved = folder / f"{split}.{model.in_file_name}.{described}.txt"
     try:
         folder.mkdir(exist_ok=True)
         atomic_write(saved, "".join(f"{line}\n" for line in hypotheses))
     except OSError as error:
         raise RunError(f"{saved}: cannot write there: {error.strerror}") from error
-    names: list[MetricName] = list(dict.fromkeys((*run.recipe.metrics, "exact")))
-    scores = score(names, hypotheses, [list(texts[1])], **options)
-    described = f"{run.folder}: {split}, {len(hypotheses):,} lines, {model}, "
-    result = Evaluation(scores, described + describe(search), saved)
+    scores = score_run(translator, texts, request)
+    where = f"{run.folder}: {split}, {len(hypotheses):,} lines, {model}, {described}"
+    result = Evaluation(scores, where, saved)
     run.append_event({"event": "evaluation", **model.as_json(), "split": split, **result.as_json()})
     return result

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from s2s.data.sources import SplitName
     from s2s.data.store import Corpus
     from s2s.evaluation import Evaluation
+    from s2s.metrics import Request
     from s2s.recipe import Recipe, Search
     from s2s.run_checkpoints import Which
     from s2s.text.tokenizer import TokenizerPair
@@ -270,17 +271,17 @@ def evaluate(
     batch_size: int = 1024,
     device: str = "auto",
     checkpoint: Which = "best",
-    tokenize: str = "13a",
-    lowercase: bool = False,
-    confidence: bool = False,
+    request: Request | None = None,
 ) -> Evaluation:
     """Translate a split of a run's data, save the hypotheses, score them.
 
-    With `others`, the runs' models are averaged; data and folder are the first's. Raises UsageError
-    where the recipe has no such split.
+    With `others`, the runs' models are averaged; data and folder are the first's. Without a
+    `request`, the metrics are those of its recipe. Raises UsageError where the recipe has no such
+    split.
     """
     from s2s.data.prepare import open_corpus
     from s2s.evaluation import Model, evaluate_lines
+    from s2s.metrics import Request
     from s2s.pipeline_ensemble import load_ensemble
 
     if not (run.data_folder / f"{split}.arrow").exists():
@@ -289,47 +290,37 @@ def evaluate(
     sources, references = corpus.source_texts, corpus.target_texts
     assert sources is not None and references is not None, "only train comes without texts"
     translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
-
-    def translate_all(lines: list[str]) -> list[str]:
-        found: list[str] = []
-        with progress() as callback:
-            for start in range(0, len(lines), batch_size):
-                found += translator(lines[start : start + batch_size], start)
-                callback(f"translating {split}", len(found), len(lines))
-        return found
-
-    options = {"tokenize": tokenize, "lowercase": lowercase, "confidence": confidence}
+    hypotheses: list[str] = []
+    with progress() as callback:
+        for start in range(0, len(sources), batch_size):
+            hypotheses += translator(sources[start : start + batch_size], start)
+            callback(f"translating {split}", len(hypotheses), len(sources))
     members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in (run, *others))
-    what = (split, Model(members=members), translator.search)
-    return evaluate_lines(run, translate_all, (sources, references), what, options)
+    return evaluate_lines(
+        run,
+        translator,
+        (sources, hypotheses, [references]),
+        (split, Model(members=members)),
+        request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring),
+    )
 
 
-def score_files(
-    *,
-    references: list[Path],
-    hypotheses: BinaryIO,
-    tokenize: str = "13a",
-    lowercase: bool = False,
-    confidence: bool = False,
-) -> Evaluation:
+def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Request) -> Evaluation:
     """Score any translation, one a line, against reference files.
 
-    Raises DataError for text that is not UTF-8 or sides of unequal length.
+    Raises DataError for text that is not UTF-8 or sides of unequal length, UsageError for the
+    perplexity, which only a model has.
     """
     from s2s.evaluation import Evaluation
     from s2s.metrics import score
     from s2s.text.lines import decode_lines, read_lines
 
+    names = [name for name in request.metrics if name != "perplexity"]
+    if len(names) < len(request.metrics):
+        raise UsageError("perplexity: expected a run, whose model gives it; text alone has none")
     said = list(decode_lines(hypotheses, "<stdin>"))
     wanted = [list(read_lines(path)) for path in references]
-    scores = score(
-        ("bleu", "chrf", "exact"),
-        said,
-        wanted,
-        tokenize=tokenize,
-        lowercase=lowercase,
-        confidence=confidence,
-    )
+    scores = score(names, said, wanted, scoring=request.scoring, confidence=request.confidence)
     return Evaluation(scores, f"stdin, {len(said):,} lines")
 
 

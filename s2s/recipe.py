@@ -28,6 +28,7 @@ from s2s.recipe_data import (
     Truncate,
     corpora_of,
 )
+from s2s.recipe_metrics import FIGURES, MetricName, Scoring
 from s2s.recipe_model import (
     AdditiveAttention,
     Attention,
@@ -104,6 +105,7 @@ __all__ = [
     "Recipe",
     "SampleSearch",
     "Schedule",
+    "Scoring",
     "Search",
     "SeparateTokenizers",
     "SeveralData",
@@ -140,17 +142,20 @@ class Recipe(Section):
     """How the parameters are found."""
     search: Search = field(default_factory=lambda: BeamSearch(kind="beam"))
     """How `s2s translate` and `s2s bleu` look for an output."""
-    metrics: Annotated[tuple[Literal["bleu", "chrf", "exact"], ...], Field(min_length=1)] = (
-        "bleu",
-        "chrf",
-    )
-    """What validation and test report; `exact` is the share of outputs equal to the reference."""
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("bleu", "chrf")
+    """What validation and `s2s evaluate` report (docs/metrics.md)."""
+    scoring: Scoring = field(default_factory=Scoring)
+    """How the metrics read text."""
 
     def __post_init__(self) -> None:
         if self.model.tied == "all" and self.tokenizer.kind == "separate":
             raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
-        if self.train.best != "loss" and self.train.best not in self.metrics:
-            raise ValueError(f"train.best '{self.train.best}' is not among the metrics")
+        figures = [figure for metric in self.metrics for figure in FIGURES[metric]]
+        if self.train.best != "loss" and self.train.best not in figures:
+            raise ValueError(
+                f"train.best '{self.train.best}' is not among the metrics, which give "
+                f"{', '.join(figures)}; 'loss' is always there"
+            )
         for part in corpora_of(self.data):
             if fault := _features_fault(part, self.tokenizer):
                 raise ValueError(fault)

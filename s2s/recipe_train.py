@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from s2s.recipe_metrics import FigureName
 from s2s.recipe_section import (
     Count,
     Fraction,
@@ -113,8 +114,9 @@ class Train(Section):
     """`auto`: bf16 where the hardware multiplies it natively, else fp32."""
     validate_every: PositiveInt | None = None
     """Updates between validations; every epoch if not given."""
-    best: Literal["bleu", "chrf", "exact", "loss"] = "bleu"
-    """Which validation figure chooses the best checkpoint and ends training early."""
+    best: Literal[FigureName, "loss"] = "bleu"
+    """Which validation figure chooses the best checkpoint and ends training early; of error rates,
+    perplexity and loss the lowest is the best."""
     patience: PositiveInt | None = 10
     """Validations without improvement before training stops; null to go to the end."""
     save_minutes: PositiveFloat = 5.0

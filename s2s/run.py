@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 """Where runs lie unless the user says otherwise."""
 
-FREE = ("search", "metrics", "train.patience", "train.save_minutes", "train.keep")
+FREE = ("search", "metrics", "scoring", "train.patience", "train.save_minutes", "train.keep")
 LENGTH = ("train.epochs", "train.max_updates")
 """What may change in a run that has begun: `FREE` always, `LENGTH` where the learning rate does
 not depend on the total."""

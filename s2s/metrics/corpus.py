@@ -1,52 +1,106 @@
-"""BLEU and chrF as sacrebleu computes them (Post 2018), and the share of exact matches."""
+"""Scores of lines of text against their references."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal, assert_never
+from dataclasses import dataclass, field
 
-from s2s.errors import DataError, UsageError
+import numpy as np
+
+from s2s.errors import DataError
+from s2s.metrics.build import build
+from s2s.metrics.metric import Figure, References, Resampling, Statistics
+from s2s.metrics.resampling import RESAMPLES, intervals, resampling
 from s2s.metrics.scores import Interval, Score, Scores
+from s2s.recipe_metrics import MetricName, Scoring, TextMetric
 
-MetricName = Literal["bleu", "chrf", "exact"]
 
-RESAMPLES = 1000
-"""Bootstrap samples of a confidence interval; the default of sacrebleu's command line."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which figures, and how."""
+
+    metrics: tuple[MetricName, ...]
+    """In the order they are printed."""
+    scoring: Scoring = field(default_factory=Scoring)
+    """How they read text."""
+    confidence: bool = False
+    """Whether with 95 % intervals."""
 
 
 def score(
-    names: Sequence[MetricName],
+    names: Sequence[TextMetric],
     hypotheses: Sequence[str],
-    references: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str | None]],
     *,
-    tokenize: str = "13a",
-    lowercase: bool = False,
+    scoring: Scoring | None = None,
     confidence: bool | int = False,
 ) -> Scores:
-    """Figures for lines of text against one or more complete sets of reference lines.
+    """Figures for lines of text against one or more sets of reference lines.
 
-    `tokenize` is BLEU's alone, `lowercase` is for all. `confidence` asks for 95 % intervals, by so
-    many bootstrap samples where it is a number above 1. White space at the end of a line counts
-    for nothing, as on sacrebleu's command line, whose numbers and signatures these are.
+    A set may hold None where a line has fewer references than others. `confidence` asks for 95 %
+    intervals, by so many bootstrap samples where it is a number above 1. White space at the end of
+    a line counts for nothing, as on sacrebleu's command line.
 
-    Raises DataError for unequal numbers of lines, UsageError for an unknown tokenization or one
-    whose package is not installed.
+    Raises DataError for unequal numbers of lines or a line without a reference, UsageError for a
+    tokenization whose package is not installed.
     """
-    _check_counts(len(hypotheses), [len(lines) for lines in references])
-    resamples = RESAMPLES if confidence is True else int(confidence)
-    said = [line.rstrip() for line in hypotheses]
-    wanted = [[line.rstrip() for line in lines] for lines in references]
-    figures = []
+    said, wanted = pair_up(hypotheses, references)
+    figures: list[Score] = []
     for name in names:
-        match name:
-            case "bleu":
-                figures.append(_by(_bleu(tokenize, lowercase), name, said, wanted, resamples))
-            case "chrf":
-                figures.append(_by(_chrf(lowercase), name, said, wanted, resamples))
-            case "exact":
-                figures.append(_exact(said, wanted, lowercase, with_interval=resamples > 1))
-            case _:
-                assert_never(name)
-    return Scores(tuple(figures))
+        metric = build(name, scoring or Scoring())
+        statistics = metric.measure(said, wanted)
+        drawn = resampled(confidence)
+        signature = metric.signature(count_references(wanted), drawn)
+        figures += scores_of(metric.figures, statistics, len(said), (signature, drawn))
+    return Scores(
+        tuple(figures),
+        blank_hypotheses=sum(not line for line in said),
+        blank_references=sum(not all(options) for options in wanted),
+    )
+
+
+def resampled(confidence: bool | int) -> Resampling | None:
+    """The bootstrap that `confidence` asks for."""
+    samples = RESAMPLES if confidence is True else int(confidence)
+    return resampling(samples) if samples > 1 else None
+
+
+def scores_of(
+    figures: Sequence[Figure],
+    statistics: Statistics,
+    num_lines: int,
+    how: tuple[str, Resampling | None],
+) -> list[Score]:
+    """A metric's figures for all lines; `how` is their signature and the bootstrap, if any."""
+    signature, drawn = how
+    values = statistics.values(np.arange(num_lines))
+    between: Sequence[Interval | None] = [None] * len(figures)
+    if drawn is not None:
+        between = intervals(statistics, num_lines, drawn.samples)
+    return [
+        Score(figure.name, figure.label, value, signature, interval)
+        for figure, value, interval in zip(figures, values, between, strict=True)
+    ]
+
+
+def pair_up(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str | None]]
+) -> tuple[list[str], References]:
+    """Every line with its own references, without white space at the end. Raises DataError."""
+    _check_counts(len(hypotheses), [len(lines) for lines in references])
+    said = [line.rstrip() for line in hypotheses]
+    wanted = [
+        tuple(line.rstrip() for line in options if line is not None)
+        for options in zip(*references, strict=True)
+    ]
+    for number, options in enumerate(wanted, start=1):
+        if not options:
+            raise DataError(f"line {number:,}: no reference")
+    return said, wanted
+
+
+def count_references(references: References) -> str:
+    """Their number as signatures state it: `var` where lines have unequal numbers."""
+    counts = {len(options) for options in references}
+    return str(counts.pop()) if len(counts) == 1 else "var"
 
 
 def _check_counts(said: int, wanted: Sequence[int]) -> None:
@@ -60,48 +114,3 @@ def _check_counts(said: int, wanted: Sequence[int]) -> None:
             )
     if said == 0:
         raise DataError("nothing to score: translations and references have no lines")
-
-
-def _bleu(tokenize: str, lowercase: bool) -> Any:
-    from sacrebleu.metrics.bleu import BLEU
-
-    if tokenize not in BLEU.TOKENIZERS:
-        known = ", ".join(BLEU.TOKENIZERS)
-        raise UsageError(f"tokenize: expected one of {known}, found '{tokenize}'")
-    try:
-        return BLEU(tokenize=tokenize, lowercase=lowercase)
-    except (ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"tokenize '{tokenize}' cannot be used: {reason}") from error
-
-
-def _chrf(lowercase: bool) -> Any:
-    from sacrebleu.metrics.chrf import CHRF
-
-    return CHRF(lowercase=lowercase)
-
-
-def _by(metric: Any, name: str, said: list[str], wanted: list[list[str]], resamples: int) -> Score:
-    """One of sacrebleu's metrics."""
-    found = metric.corpus_score(said, wanted, n_bootstrap=max(resamples, 1))
-    # Without a bootstrap sacrebleu leaves -1 in both.
-    interval = Interval(float(found._mean), float(found._ci)) if resamples > 1 else None
-    return Score(name, found.name, found.score, str(metric.get_signature()), interval)
-
-
-def _exact(
-    said: list[str], wanted: list[list[str]], lowercase: bool, *, with_interval: bool
-) -> Score:
-    """Share of lines equal to one of their references; interval of the normal approximation."""
-    fold = str.lower if lowercase else str
-    hits = sum(
-        any(fold(line) == fold(one) for one in options)
-        for line, *options in zip(said, *wanted, strict=True)
-    )
-    value = 100.0 * hits / len(said)
-    signature = f"nrefs:{len(wanted)}|case:{'lc' if lowercase else 'mixed'}|match:line"
-    interval = None
-    if with_interval:
-        signature += "|ci:normal"
-        interval = Interval(value, 1.96 * math.sqrt(value * (100.0 - value) / len(said)))
-    return Score("exact", "exact", value, signature, interval)

@@ -8,12 +8,14 @@ import torch
 
 from s2s.data.batches import batch_plan, collate
 from s2s.data.store import Corpus
-from s2s.metrics import Scores, score
+from s2s.metrics import Request, Scores
 from s2s.nn.model import Seq2Seq
 from s2s.recipe import GreedySearch, Recipe
+from s2s.recipe_metrics import LOWER_IS_BETTER
 from s2s.text.tokenizer import TokenizerPair
 from s2s.train.update import batch_loss
 from s2s.translate import LineTranslator
+from s2s.translate_scores import score_run
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Validation:
     nll: float
     """Negative log-likelihood per target token, in nats, end of sentence included."""
     scores: Scores
-    """Of greedy search, as `s2s bleu --search greedy` computes them."""
+    """Of greedy search, as `s2s evaluate --search greedy` computes them."""
 
     @property
     def perplexity(self) -> float:
@@ -31,8 +33,9 @@ class Validation:
         return math.exp(self.nll) if self.nll < 700 else math.inf
 
     def figure(self, name: str) -> float:
-        """What `train.best` names, larger is better."""
-        return -self.nll if name == "loss" else self.scores.value(name)
+        """What `train.best` names, negated where lower is better."""
+        value = self.nll if name == "loss" else self.scores.value(name)
+        return -value if name in LOWER_IS_BETTER else value
 
     def as_json(self) -> dict[str, Any]:
         """For the log."""
@@ -76,4 +79,9 @@ def validate(
         truncate=recipe.data.truncate.source,
         report=lambda text: None,  # the same lines at every validation
     )
-    return Validation(nll, score(recipe.metrics, translator(sources), [references]))
+    scores = score_run(
+        translator,
+        (sources, translator(sources), [references]),
+        Request(metrics=recipe.metrics, scoring=recipe.scoring),
+    )
+    return Validation(nll, scores)

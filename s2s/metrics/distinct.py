@@ -1,0 +1,88 @@
+"""distinct-1 and distinct-2: how much of what is written is new (Li et al. 2016, section 5.3)."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+import s2s
+from s2s.metrics.metric import Figure, References, Resampling, Rows, case_of, write_signature
+
+
+@dataclass(frozen=True)
+class Ngrams:
+    """The n-grams of lines of text, of one order."""
+
+    ids: NDArray[np.intp]
+    """Those of all lines in a row, numbered."""
+    lengths_N: NDArray[np.intp]
+    """How many each line has."""
+    count: int
+    """Different ones."""
+
+    def num_distinct(self, is_chosen_N: NDArray[np.bool_]) -> int:
+        """Different ones in the chosen lines."""
+        seen = np.zeros(self.count, dtype=bool)
+        seen[self.ids[np.repeat(is_chosen_N, self.lengths_N)]] = True
+        return int(seen.sum())
+
+
+@dataclass(frozen=True)
+class DistinctStatistics:
+    """The tokens and bigrams of lines: what is new depends on the other lines."""
+
+    unigrams: Ngrams
+    bigrams: Ngrams
+
+    def values(self, rows: Rows) -> tuple[float, ...]:
+        """See `Statistics`. Both are shares of the tokens, as in the paper; 0 without tokens."""
+        is_chosen_N = np.zeros(len(self.unigrams.lengths_N), dtype=bool)
+        is_chosen_N[rows] = True
+        tokens = int(self.unigrams.lengths_N[rows].sum())
+        return tuple(
+            100.0 * grams.num_distinct(is_chosen_N) / max(tokens, 1)
+            for grams in (self.unigrams, self.bigrams)
+        )
+
+    def line_values(self) -> None:
+        """See `Statistics`: a line repeats what other lines say, not itself."""
+        return
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Different unigrams and different bigrams, each per hundred tokens; no reference has a say."""
+
+    tokenize: str
+    lowercase: bool
+    split: Callable[[str], str]
+    """The tokenization: text to words with spaces between them."""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (Figure("distinct1", "distinct-1"), Figure("distinct2", "distinct-2"))
+
+    def measure(self, hypotheses: Sequence[str], references: References) -> DistinctStatistics:
+        """See `Metric`."""
+        del references
+        folded = (line.lower() if self.lowercase else line for line in hypotheses)
+        tokens = [self.split(line).split() for line in folded]
+        return DistinctStatistics(
+            _numbered(tokens), _numbered([list(pairwise(line)) for line in tokens])
+        )
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`."""
+        del nrefs
+        details = [case_of(self.lowercase), f"tok:{self.tokenize}", "per:token"]
+        return write_signature("0", resampling, details, f"s2s-{s2s.__version__}")
+
+
+def _numbered(lines: Sequence[Sequence[Hashable]]) -> Ngrams:
+    numbers: dict[Hashable, int] = {}
+    ids = [numbers.setdefault(gram, len(numbers)) for gram in chain.from_iterable(lines)]
+    lengths = [len(line) for line in lines]
+    return Ngrams(np.array(ids, dtype=np.intp), np.array(lengths, dtype=np.intp), len(numbers))

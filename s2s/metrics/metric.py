@@ -1,0 +1,95 @@
+"""What every metric has in common: statistics of lines, of which any selection has a value.
+
+Dimension letters: N lines, K statistics of a line, F figures.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.recipe_metrics import FigureName
+
+References = Sequence[tuple[str, ...]]
+"""The references of every line, one or more each."""
+
+Rows = NDArray[np.intp]
+"""Numbers of lines, in which one may occur several times."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that a metric gives."""
+
+    name: FigureName
+    """What recipes call it."""
+    label: str
+    """What readers call it."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """A bootstrap, as signatures state it."""
+
+    samples: int
+    """Number of resamples."""
+    seed: str
+    """Seed of the random numbers, or `none`."""
+
+
+class Statistics(Protocol):
+    """What a metric has to know of each line, references included."""
+
+    def values(self, rows: Rows) -> tuple[float, ...]:
+        """The metric's figures for these lines taken together."""
+
+    def line_values(self) -> NDArray[np.float64] | None:
+        """The figures of every line by itself [N, F]; None where a line alone has none."""
+
+
+class Metric(Protocol):
+    """One of the metrics; `s2s.metrics.build` makes them."""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The numbers it gives."""
+
+    def measure(self, hypotheses: Sequence[str], references: References) -> Statistics:
+        """Compare lines with their references. Raises UsageError where an option cannot be had."""
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """How the numbers of the last `measure` came about, `key:value` joined by `|`."""
+
+
+@dataclass(frozen=True)
+class Additive:
+    """Statistics that are sums over lines: nearly all of them."""
+
+    rows_NK: NDArray[np.float64]
+    total: Callable[[NDArray[np.float64]], tuple[float, ...]]
+    """Figures of summed statistics [K]."""
+    single: Callable[[NDArray[np.float64]], tuple[float, ...]] | None = None
+    """Figures of one line's [K], where they are computed in another way."""
+
+    def values(self, rows: Rows) -> tuple[float, ...]:
+        """See `Statistics`."""
+        return self.total(self.rows_NK[rows].sum(axis=0))
+
+    def line_values(self) -> NDArray[np.float64]:
+        """See `Statistics`."""
+        return np.array([(self.single or self.total)(row) for row in self.rows_NK])
+
+
+def write_signature(
+    nrefs: str, resampling: Resampling | None, details: Sequence[str], version: str
+) -> str:
+    """A signature in sacrebleu's order."""
+    drawn = [f"bs:{resampling.samples}", f"seed:{resampling.seed}"] if resampling else []
+    return "|".join([f"nrefs:{nrefs}", *drawn, *details, f"version:{version}"])
+
+
+def case_of(lowercase: bool) -> str:
+    """The signature's word on case."""
+    return f"case:{'lc' if lowercase else 'mixed'}"

@@ -1,0 +1,119 @@
+"""Bootstrap intervals and paired tests, with the random numbers and formulas of sacrebleu.
+
+The numbers are those of `sacrebleu.significance`, with one exception: see `Paired`.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.metrics.metric import Resampling, Rows, Statistics
+from s2s.metrics.scores import Interval
+
+RESAMPLES = 1000
+"""Bootstrap samples, the default of sacrebleu's command line."""
+
+SHUFFLES = 10_000
+"""Trials of approximate randomization, likewise."""
+
+CHUNK = 1 << 22
+"""Random numbers held at a time."""
+
+TestName = Literal["randomization", "bootstrap"]
+
+TOLERANCE = 1e-9
+"""Differences of scores closer than this are equal: sums in another order round differently."""
+
+
+def seed() -> str:
+    """The seed as signatures state it; the variable is sacrebleu's own."""
+    return os.environ.get("SACREBLEU_SEED", "12345").lower()
+
+
+def intervals(statistics: Statistics, num_lines: int, samples: int) -> list[Interval]:
+    """95 % intervals of a metric's figures by bootstrap resampling (Koehn 2004)."""
+    drawn = np.array([statistics.values(rows) for rows in _resamples(num_lines, samples)])
+    return [_interval(column) for column in drawn.T]
+
+
+def resampling(samples: int) -> Resampling:
+    """What signatures say of `intervals`."""
+    return Resampling(samples, seed())
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A paired test of two outputs of the same lines.
+
+    Two-sided, with p = (1 + at least as large differences) / (1 + trials) (Phipson & Smyth 2010).
+    sacrebleu counts larger differences only: under its rule one line that differs is significant
+    at p = 0.0001, since no shuffle makes more of it. Where no trial ties with what was observed,
+    as is usual with BLEU and chrF, the two rules give the same p.
+    """
+
+    test: TestName
+    samples: int
+
+    def p_values(self, pool: Statistics, num_lines: int) -> list[float]:
+        """Of each figure. `pool` holds all lines of one output, then all of the other."""
+        first = np.arange(num_lines)
+        observed = np.abs(self._difference(pool, first, first + num_lines))
+        trials = np.abs(
+            np.array([self._difference(pool, *pair) for pair in self._pairs(num_lines)])
+        )
+        if self.test == "bootstrap":
+            trials -= trials.mean(axis=0)  # as if there were no difference
+        reached = (trials >= observed - TOLERANCE).sum(axis=0)
+        return [float(count) for count in (reached + 1) / (self.samples + 1)]
+
+    def _pairs(self, num_lines: int) -> Iterator[tuple[Rows, Rows]]:
+        match self.test:
+            case "bootstrap":
+                for rows in _resamples(num_lines, self.samples):
+                    yield rows, rows + num_lines
+            case "randomization":
+                places = np.arange(num_lines)
+                for is_kept in _coins(num_lines, self.samples):
+                    one = np.where(is_kept, places, places + num_lines)
+                    yield one, np.where(is_kept, places + num_lines, places)
+            case _:
+                assert_never(self.test)
+
+    @staticmethod
+    def _difference(pool: Statistics, one: Rows, other: Rows) -> NDArray[np.float64]:
+        return np.subtract(pool.values(one), pool.values(other))
+
+
+def _generator() -> np.random.Generator:
+    text = seed()
+    return np.random.default_rng(None if text == "none" else int(text))
+
+
+def _resamples(num_lines: int, samples: int) -> Iterator[Rows]:
+    draw = _generator()
+    for count in _chunks(num_lines, samples):
+        yield from draw.choice(num_lines, size=(count, num_lines), replace=True)
+
+
+def _coins(num_lines: int, samples: int) -> Iterator[NDArray[np.bool_]]:
+    draw = _generator()
+    for count in _chunks(num_lines, samples):
+        yield from draw.integers(2, size=(count, num_lines), dtype=bool)
+
+
+def _chunks(num_lines: int, samples: int) -> Iterator[int]:
+    """Rows of random numbers to draw at a time."""
+    most = max(1, CHUNK // num_lines)
+    for begin in range(0, samples, most):
+        yield min(most, samples - begin)
+
+
+def _interval(drawn: NDArray[np.float64]) -> Interval:
+    from sacrebleu.significance import estimate_ci
+
+    mean, half_width = estimate_ci(drawn)
+    return Interval(float(mean), float(half_width))

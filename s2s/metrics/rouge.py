@@ -1,0 +1,80 @@
+"""ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004) as the package rouge-score computes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.metrics.metric import (
+    Additive,
+    Figure,
+    References,
+    Resampling,
+    case_of,
+    write_signature,
+)
+
+KINDS = ("rouge1", "rouge2", "rougeL")
+
+
+@dataclass(frozen=True)
+class Rouge:
+    """F1 of unigrams, bigrams and the longest common subsequence, averaged over lines.
+
+    Of several references the one with the best F1 counts, for each of the three by itself.
+    """
+
+    tokens: str
+    stem: bool
+    lowercase: bool
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (
+            Figure("rouge1", "ROUGE-1"),
+            Figure("rouge2", "ROUGE-2"),
+            Figure("rougeL", "ROUGE-L"),
+        )
+
+    def measure(self, hypotheses: Sequence[str], references: References) -> Additive:
+        """See `Metric`."""
+        from rouge_score.rouge_scorer import RougeScorer
+
+        tokenizer = None if self.tokens == "rouge" else _Spaces(self.lowercase)
+        scorer: Any = RougeScorer(KINDS, use_stemmer=self.stem, tokenizer=tokenizer)
+        rows = []
+        for line, options in zip(hypotheses, references, strict=True):
+            found = scorer.score_multi(options, line)
+            rows.append([1.0, *(100.0 * found[kind].fmeasure for kind in KINDS)])
+        return Additive(np.array(rows), _mean)
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`."""
+        own = self.tokens == "rouge"
+        details = [
+            case_of(own or self.lowercase),
+            f"tok:{self.tokens}",
+            f"stem:{'porter' if self.stem else 'no'}",
+            "measure:f1",
+            "refs:best",
+        ]
+        return write_signature(nrefs, resampling, details, f"rouge-score-{version('rouge-score')}")
+
+
+@dataclass(frozen=True)
+class _Spaces:
+    """A tokenizer for rouge-score."""
+
+    lowercase: bool
+
+    def tokenize(self, text: str) -> list[str]:
+        return (text.lower() if self.lowercase else text).split()
+
+
+def _mean(row_K: NDArray[np.float64]) -> tuple[float, ...]:
+    count, *sums = row_K.tolist()
+    return tuple(value / count for value in sums)

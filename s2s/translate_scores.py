@@ -1,0 +1,89 @@
+"""A model's figures: what its output is worth as text, and what it gives to the references."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+import s2s
+from s2s.errors import UsageError
+from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
+from s2s.metrics.metric import Additive, Figure, References, Resampling, write_signature
+from s2s.metrics.scores import Score, Scores
+from s2s.nn.model import Seq2Seq
+from s2s.recipe_metrics import FIGURES
+from s2s.search.forced import forced
+from s2s.translate import LineTranslator
+
+
+def score_run(
+    translator: LineTranslator,
+    texts: tuple[Sequence[str], Sequence[str], Sequence[Sequence[str | None]]],
+    request: Request,
+) -> Scores:
+    """Figures of a model: `texts` are sources, its outputs and sets of references.
+
+    Validation and test both come here, and so agree. Raises what `metrics.score` raises, and
+    UsageError for the perplexity of an ensemble.
+    """
+    sources, hypotheses, references = texts
+    found = score(
+        [name for name in request.metrics if name != "perplexity"],
+        hypotheses,
+        references,
+        scoring=request.scoring,
+        confidence=request.confidence,
+    )
+    figures: list[Score] = []
+    for name in dict.fromkeys(request.metrics):
+        if name == "perplexity":
+            wanted = pair_up(hypotheses, references)[1]
+            figures += _perplexity(translator, sources, wanted, resampled(request.confidence))
+        else:
+            figures += [score for score in found.figures if score.name in FIGURES[name]]
+    return replace(found, figures=tuple(figures))
+
+
+def _perplexity(
+    translator: LineTranslator,
+    sources: Sequence[str],
+    references: References,
+    drawn: Resampling | None,
+) -> list[Score]:
+    """Perplexity per token of the references under teacher forcing, end of sentence included.
+
+    All references of a line count, each given the source in one piece however long it is.
+    """
+    model = translator.scorer
+    if not isinstance(model, Seq2Seq):
+        raise UsageError("perplexity: expected one run, found an ensemble of several")
+    pairs = [
+        (source, one)
+        for source, options in zip(sources, references, strict=True)
+        for one in options
+    ]
+    source_ids = translator.source.encode([source.strip() and source for source, _ in pairs])
+    target_ids = translator.target.encode([target.strip() and target for _, target in pairs])
+    log_probs = forced(model, list(zip(source_ids, target_ids, strict=True)), translator.device)
+    # A blank source has a blank output for certain: no token of it is predicted.
+    lengths = [
+        len(target) + 1 if len(source) or len(target) else 0
+        for source, target in zip(source_ids, target_ids, strict=True)
+    ]
+    firsts = np.cumsum([0, *(len(options) for options in references[:-1])])
+    each = np.array([log_probs, lengths], dtype=np.float64).T
+    statistics = Additive(np.add.reduceat(each, firsts), _exp)
+    details = ["unit:token", f"vocabulary:{translator.target.size}", "eos:yes"]
+    signature = write_signature(
+        count_references(references), drawn, details, f"s2s-{s2s.__version__}"
+    )
+    figures = [Figure("perplexity", "perplexity")]
+    return scores_of(figures, statistics, len(references), (signature, drawn))
+
+
+def _exp(row_K: NDArray[np.float64]) -> tuple[float, ...]:
+    log_prob, tokens = row_K.tolist()
+    nll = -log_prob / max(tokens, 1.0)
+    return (math.exp(nll) if nll < 700 else math.inf,)
