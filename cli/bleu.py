@@ -1,13 +1,5 @@
 """`s2s bleu`: score a run's test set, or any translation against reference files."""
 
-import json
-import sys
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-
 from .options import (
     RUNS,
     BatchSize,
@@ -18,15 +10,19 @@ from .options import (
     RunNames,
     Runs,
     SearchChoice,
-    choose_checkpoint,
-    choose_runs,
-    choose_search,
     examples,
-    note,
 )
-
-if TYPE_CHECKING:
-    from s2s.evaluation import Evaluation
+from .scoring import (
+    AsJson,
+    Asked,
+    Confidence,
+    Lowercase,
+    ReferenceFiles,
+    Split,
+    SplitChoice,
+    Tokenize,
+    score,
+)
 
 EPILOG = examples(
     "s2s bleu",
@@ -37,119 +33,44 @@ EPILOG = examples(
 )
 
 
-class Split(StrEnum):
-    """What a run can be scored on."""
-
-    TEST = "test"
-    VALIDATION = "validation"
-
-
-class Tokenization(StrEnum):
-    """Tokenizations of sacrebleu; some need an extra package, which sacrebleu names."""
-
-    T13A = "13a"
-    INTL = "intl"
-    ZH = "zh"
-    JA_MECAB = "ja-mecab"
-    KO_MECAB = "ko-mecab"
-    CHAR = "char"
-    NONE = "none"
-    SPM = "spm"
-    FLORES101 = "flores101"
-    FLORES200 = "flores200"
-
-
 def bleu(
-    references: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="REF...", help="Score the translations on stdin against these files."
-        ),
-    ] = None,
+    references: ReferenceFiles = None,
     *,
     run: RunNames = None,
     runs: Runs = RUNS,
     checkpoint: Checkpoint = "best",
-    split: Annotated[Split, typer.Option(help="What to translate and score.")] = Split.TEST,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    confidence: Annotated[
-        bool, typer.Option("--confidence", help="95 % intervals by bootstrap resampling.")
-    ] = False,
-    tokenize: Annotated[
-        Tokenization, typer.Option(help="How BLEU splits words.")
-    ] = Tokenization.T13A,
-    lowercase: Annotated[bool, typer.Option("--lowercase", help="Ignore case.")] = False,
+    split: SplitChoice = Split.TEST,
+    as_json: AsJson = False,
+    confidence: Confidence = False,
+    tokenize: Tokenize = None,
+    lowercase: Lowercase = False,
     device: Device = "auto",
     batch_size: BatchSize = 1024,
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
 ) -> None:
-    """Score a run's test set, or any translation.
+    """Score a run's test set, or any translation, with BLEU, chrF and exact match.
 
     Without files the test set is translated first; with files they are the references, and the
-    translations are read from stdin. The figures are sacrebleu's own, printed with
-    the signatures that make them comparable. With --run given several times, the models'
-    probabilities are averaged; test set and recipe are the first run's.
+    translations are read from stdin. BLEU and chrF are sacrebleu's own, printed with the
+    signatures that make them comparable. With --run given several times, the models'
+    probabilities are averaged; test set and recipe are the first run's. `s2s evaluate` has other
+    metrics.
     """
-    result: Evaluation
-    if references:
-        _refuse(
-            {
-                "--run": bool(run),
-                "--checkpoint": checkpoint != "best",
-                "--split": split != Split.TEST,
-                "--search": search is not None,
-                "--beam": beam is not None,
-                "--length-penalty": length_penalty is not None,
-            }
-        )
-        if sys.stdin.isatty():
-            note("reading translations from the terminal; Ctrl-D ends them")
-        from s2s import pipeline
-
-        result = pipeline.score_files(
-            references=references,
-            hypotheses=sys.stdin.buffer,
-            tokenize=tokenize,
-            lowercase=lowercase,
-            confidence=confidence,
-        )
-    else:
-        chosen, *others = choose_runs(run, runs)
-        settings = choose_search(chosen, search, beam, length_penalty)
-        which = choose_checkpoint(checkpoint)
-        from s2s import pipeline
-
-        result = pipeline.evaluate(
-            run=chosen,
-            others=tuple(others),
-            split=split.value,
-            search=settings,
-            batch_size=batch_size,
-            device=device,
-            checkpoint=which,
-            tokenize=tokenize,
-            lowercase=lowercase,
-            confidence=confidence,
-        )
-    _print(result, as_json)
-
-
-def _print(result: "Evaluation", as_json: bool) -> None:
-    note(result.what if result.saved is None else f"{result.what}; saved as {result.saved}")
-    if as_json:
-        typer.echo(json.dumps(result.as_json(), ensure_ascii=False))
-        return
-    for line in result.lines():
-        typer.echo(line)
-
-
-def _refuse(given: dict[str, bool]) -> None:
-    """With reference files nothing is translated: an option about that would be ignored."""
-    from s2s.errors import UsageError
-
-    options = [name for name, is_given in given.items() if is_given]
-    if options:
-        listed = ", ".join(options)
-        raise UsageError(f"{listed}: with reference files the translations are read from stdin")
+    asked = Asked(
+        references=references,
+        metrics=("bleu", "chrf", "exact"),
+        reading={"tokenize": tokenize and tokenize.value, "lowercase": lowercase or None},
+        confidence=confidence,
+        run=tuple(run or ()),
+        runs=runs,
+        checkpoint=checkpoint,
+        split=split,
+        search=search,
+        beam=beam,
+        length_penalty=length_penalty,
+        batch_size=batch_size,
+        device=device,
+    )
+    score(asked, as_json=as_json)

@@ -19,10 +19,14 @@ from .bleu import EPILOG as BLEU_EPILOG
 from .bleu import bleu
 from .check import EPILOG as CHECK_EPILOG
 from .check import check
+from .evaluate import EPILOG as EVALUATE_EPILOG
+from .evaluate import evaluate
 from .options import examples, note
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .recipes import recipes
+from .rouge import EPILOG as ROUGE_EPILOG
+from .rouge import rouge
 from .score import EPILOG as SCORE_EPILOG
 from .score import score
 from .train import EPILOG as TRAIN_EPILOG
@@ -58,6 +62,8 @@ app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=TRANSLATE_EPILOG)(translate)
 app.command(epilog=BLEU_EPILOG)(bleu)
+app.command(epilog=ROUGE_EPILOG)(rouge)
+app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)

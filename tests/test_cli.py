@@ -11,6 +11,7 @@ import pytest
 
 import s2s
 from s2s.errors import DataError, Interrupted, RecipeError, TrainingError
+from s2s.metrics import Request, Scoring
 from s2s.recipe import BeamSearch, GreedySearch
 from s2s.recipe_io import load_recipe, shipped_recipes
 from s2s.run import Run
@@ -209,8 +210,7 @@ class Recorder:
                 redone=("data",),
                 lines=lambda: ["BLEU 40.0"],
                 as_json=lambda: {"bleu": 40.0},
-                what="test, 2 lines",
-                saved=Path("test.txt"),
+                notes=lambda: ["test, 2 lines"],
             )
 
         return record
@@ -264,7 +264,7 @@ def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:
     Run.create(load_recipe(overrides=["name=toy"]))
     status, out, err = call(capfd, "bleu", "--run", "toy", "--search", "greedy", "--json")
     assert (status, out) == (0, '{"bleu": 40.0}\n')
-    assert err == "s2s: test, 2 lines; saved as test.txt\n"
+    assert err == "s2s: test, 2 lines\n"
     assert pipeline.calls[0][2]["search"] == GreedySearch(kind="greedy")
     assert pipeline.calls[0][2]["split"] == "test"
 
@@ -272,7 +272,9 @@ def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:
     assert (status, out) == (0, "BLEU 40.0\n")
     name, _, passed = pipeline.calls[1]
     assert (name, passed["references"]) == ("score_files", [Path("a"), Path("b")])
-    assert (passed["tokenize"], passed["confidence"], passed["lowercase"]) == ("intl", True, False)
+    assert passed["request"] == Request(
+        metrics=("bleu", "chrf", "exact"), scoring=Scoring(tokenize="intl"), confidence=True
+    )
 
 
 def test_recipes_without_a_verb_says_which_there_are(capfd) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,6 +21,7 @@ from s2s.recipe import (
     Train,
 )
 from s2s.recipe_io import differences, dump_recipe, load_recipe, recipe_schema, shipped_recipes
+from s2s.recipe_metrics import MetricName
 from s2s.recipe_shape import OTHER_NAMES, all_paths
 from s2s.recipe_yaml import dotted
 
@@ -51,6 +53,8 @@ def faults(text: str | bytes, *overrides: str) -> list[str]:
 
 
 KINDS = "'unigram', 'bpe', 'character', 'word', 'separate'"
+METRICS = ", ".join(f"'{name}'" for name in get_args(MetricName))
+
 BAD_FIELDS = [
     # unknown keys
     ("modle: {}", "4: modle: unknown key (did you mean 'model'?)"),
@@ -111,8 +115,7 @@ BAD_FIELDS = [
     ("metrics: []", "4: metrics: expected a list of at least 1, found an empty list"),
     (
         "metrics:\n- bleu\n- blue",
-        "6: metrics[1]: expected one of 'bleu', 'chrf', 'exact', found 'blue'"
-        " (did you mean 'bleu'?)",
+        f"6: metrics[1]: expected one of {METRICS}, found 'blue' (did you mean 'bleu'?)",
     ),
     (
         "train: {optimizer: {kind: sgd}}",
@@ -138,7 +141,15 @@ BAD_FIELDS = [
         "train:\n  optimizer:\n    weight_decay: 0.1",
         "6: train.optimizer: weight_decay needs optimizer 'adamw'",
     ),
-    ("metrics: [bleu]\ntrain:\n  best: chrf", "6: train.best 'chrf' is not among the metrics"),
+    (
+        "metrics: [bleu, rouge]\ntrain:\n  best: chrf",
+        "6: train.best 'chrf' is not among the metrics, which give bleu, rouge1, rouge2, rougeL; "
+        "'loss' is always there",
+    ),
+    (
+        "scoring:\n  rouge_tokens: space\n  stem: true",
+        "6: scoring: stem needs rouge_tokens 'rouge'",
+    ),
     (
         "model:\n  attention: {kind: none}",
         "4: model: decoder 'stacked' attends between its layers; with attention 'none' use 'luong'",
@@ -306,10 +317,7 @@ BAD_OVERRIDES = [
     ("seed=!foo 1", "--set seed: unknown tag '!foo'"),
     ("seed=.nan", "--set seed: expected a finite number, found .nan"),
     ("seed=", "--set seed: expected a whole number, found null"),
-    (
-        "metrics=[x]",
-        "--set metrics: metrics[0]: expected one of 'bleu', 'chrf', 'exact', found 'x'",
-    ),
+    ("metrics=[x]", f"--set metrics: metrics[0]: expected one of {METRICS}, found 'x'"),
     ("search.width=0", "--set search.width: expected at least 1, found 0"),
 ]
 

@@ -106,8 +106,12 @@ def _coins(num_lines: int, samples: int) -> Iterator[NDArray[np.bool_]]:
 
 
 def _chunks(num_lines: int, samples: int) -> Iterator[int]:
-    """Rows of random numbers to draw at a time."""
-    most = max(1, CHUNK // num_lines)
+    """Rows of random numbers to draw at a time.
+
+    Multiples of 32 rows: coins come 32 from one number, of which none is left over then, and the
+    numbers drawn are those of a single call, as sacrebleu's.
+    """
+    most = 32 * max(1, CHUNK // (32 * num_lines))
     for begin in range(0, samples, most):
         yield min(most, samples - begin)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from s2s import pipeline
+from s2s.metrics import Request
 from s2s.recipe import (
     AdditiveAttention,
     Attention,
@@ -53,7 +54,8 @@ TASKS = [
 def exact_matches(folder: Path, recipe: Recipe) -> float:
     """Share of held-out strings that the trained model gets right."""
     pipeline.train(recipe, runs=folder / "runs", device="cpu", reporter=Listener())
-    found = pipeline.evaluate(run=Run.open(folder / "runs" / "toy"), device="cpu")
+    request = Request(metrics=("exact",))
+    found = pipeline.evaluate(run=Run.open(folder / "runs" / "toy"), device="cpu", request=request)
     return found.scores.value("exact")
 
 

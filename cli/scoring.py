@@ -1,0 +1,206 @@
+"""What the commands that score share: their options, and how they come to a score."""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    SearchKind,
+    choose_checkpoint,
+    choose_runs,
+    choose_search,
+    note,
+)
+
+if TYPE_CHECKING:
+    from s2s.evaluation import Evaluation
+    from s2s.metrics import MetricName, Request, Scoring
+    from s2s.run import Run
+
+
+class Split(StrEnum):
+    """What a run can be scored on."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+
+
+class MetricChoice(StrEnum):
+    """Metrics, as recipes name them."""
+
+    BLEU = "bleu"
+    CHRF = "chrf"
+    ROUGE = "rouge"
+    EXACT = "exact"
+    WER = "wer"
+    CER = "cer"
+    PER = "per"
+    G2P_WER = "g2p_wer"
+    DISTINCT = "distinct"
+    PERPLEXITY = "perplexity"
+
+
+class Tokenization(StrEnum):
+    """Tokenizations of sacrebleu; some need an extra package, which sacrebleu names."""
+
+    T13A = "13a"
+    INTL = "intl"
+    ZH = "zh"
+    JA_MECAB = "ja-mecab"
+    KO_MECAB = "ko-mecab"
+    CHAR = "char"
+    NONE = "none"
+    SPM = "spm"
+    FLORES101 = "flores101"
+    FLORES200 = "flores200"
+
+
+class RougeTokens(StrEnum):
+    """What ROUGE compares."""
+
+    ROUGE = "rouge"
+    SPACE = "space"
+
+
+ReferenceFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="REF...", help="Score the output on stdin against these files."),
+]
+SplitChoice = Annotated[Split, typer.Option(help="What to translate and score.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Confidence = Annotated[
+    bool, typer.Option("--confidence", help="95 % intervals by bootstrap resampling.")
+]
+Tokenize = Annotated[
+    Tokenization | None,
+    typer.Option(help="How BLEU and distinct-n split words; 13a unless the recipe says else."),
+]
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]
+Stem = Annotated[
+    bool | None, typer.Option("--stem/--no-stem", help="Whether ROUGE compares English word stems.")
+]
+Tokens = Annotated[
+    RougeTokens | None,
+    typer.Option(
+        "--rouge-tokens",
+        help="What ROUGE compares: runs of a-z and 0-9 (its own), or what stands between spaces.",
+    ),
+]
+Metrics = Annotated[
+    list[MetricChoice] | None,
+    typer.Option("--metric", help="What to compute, else the recipe's metrics; repeatable."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a command line wants scored."""
+
+    references: list[Path] | None
+    """Files, for an output on stdin; none for a run."""
+    metrics: "tuple[MetricName, ...]" = ()
+    """None for the recipe's."""
+    reading: dict[str, Any]
+    """Fields of `Scoring` that it sets; None for the recipe's."""
+    confidence: bool
+    run: tuple[str, ...]
+    """None for the newest; several are averaged."""
+    runs: Path
+    checkpoint: str
+    split: Split
+    search: SearchKind | None
+    beam: int | None
+    length_penalty: float | None
+    batch_size: int
+    device: str
+
+
+def score(asked: Asked, *, as_json: bool) -> None:
+    """Score what is asked for and print it."""
+    result = _score_files(asked, asked.references) if asked.references else _score_run(asked)
+    for line in result.notes():
+        note(line)
+    if as_json:
+        typer.echo(json.dumps(result.as_json(), ensure_ascii=False))
+        return
+    for line in result.lines():
+        typer.echo(line)
+
+
+def read_as(base: "Scoring", given: dict[str, Any]) -> "Scoring":
+    """How metrics read text: as the recipe says, but for what is given."""
+    from s2s.errors import UsageError
+
+    try:
+        return replace(base, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _score_run(asked: Asked) -> "Evaluation":
+    run, *others = choose_runs(list(asked.run), asked.runs)
+    search = choose_search(run, asked.search, asked.beam, asked.length_penalty)
+    which = choose_checkpoint(asked.checkpoint)
+    request = _request(asked, run)
+    from s2s import pipeline
+
+    return pipeline.evaluate(
+        run=run,
+        others=tuple(others),
+        split=asked.split.value,
+        search=search,
+        batch_size=asked.batch_size,
+        device=asked.device,
+        checkpoint=which,
+        request=request,
+    )
+
+
+def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
+    # A run has something to say only where its recipe names the metrics.
+    run = None if asked.metrics else choose_runs(list(asked.run), asked.runs)[0]
+    _refuse(asked, is_run_used=run is not None)
+    request = _request(asked, run)
+    if run is not None and "perplexity" in request.metrics:
+        note("perplexity left out: only a model has one")
+        kept = tuple(name for name in request.metrics if name != "perplexity")
+        request = replace(request, metrics=kept)
+    if sys.stdin.isatty():
+        note("reading the output to score from the terminal; Ctrl-D ends it")
+    from s2s import pipeline
+
+    return pipeline.score_files(references=references, hypotheses=sys.stdin.buffer, request=request)
+
+
+def _request(asked: Asked, run: "Run | None") -> "Request":
+    from s2s.metrics import Request, Scoring
+
+    recipe = run.recipe if run is not None else None
+    return Request(
+        metrics=asked.metrics or (recipe.metrics if recipe else ()),
+        scoring=read_as(recipe.scoring if recipe else Scoring(), asked.reading),
+        confidence=asked.confidence,
+    )
+
+
+def _refuse(asked: Asked, *, is_run_used: bool) -> None:
+    """With reference files nothing is translated: an option about that would be ignored."""
+    from s2s.errors import UsageError
+
+    given = {
+        "--run": bool(asked.run) and not is_run_used,
+        "--checkpoint": asked.checkpoint != "best",
+        "--split": asked.split != Split.TEST,
+        "--search": asked.search is not None,
+        "--beam": asked.beam is not None,
+        "--length-penalty": asked.length_penalty is not None,
+    }
+    options = [name for name, is_given in given.items() if is_given]
+    if options:
+        listed = ", ".join(options)
+        raise UsageError(f"{listed}: with reference files the translations are read from stdin")
