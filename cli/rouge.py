@@ -54,8 +54,8 @@ def rouge(
     """Score a run's test set, or any summaries, with ROUGE-1, ROUGE-2 and ROUGE-L (F1).
 
     Without files the test set is run through the model first; with files they are the references,
-    and the summaries are read from stdin. The figures are those of the package rouge-score. Several --run are
-    averaged, as in `s2s bleu`.
+    and the summaries are read from stdin. The figures are those of the package rouge-score.
+    Several --run are averaged, as in `s2s bleu`.
     """
     asked = Asked(
         references=references,
