@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from s2s.errors import DataError
 from s2s.pipeline_ensemble import load_ensemble
@@ -14,8 +14,6 @@ from s2s.text.lines import read_lines
 if TYPE_CHECKING:
     from s2s.run import Run
     from s2s.run_checkpoints import Which
-    from s2s.search.forced import Forced
-    from s2s.search.scorer import Scorer
 
 
 def score_pairs(
@@ -35,10 +33,11 @@ def score_pairs(
     With `others`, the runs' models are averaged. Raises DataError for text that is not UTF-8, or
     where one file has more lines.
     """
+    from s2s.search.ensemble import forcible
     from s2s.search.forced import forced
 
     translator = load_ensemble((run, *others), device=device, checkpoint=checkpoint)
-    model = _forcible(translator.scorer)
+    model = forcible(translator.scorer)
     pairs = _pairs(source, target)
     done = 0
     while window := list(islice(pairs, batch_size)):
@@ -53,17 +52,6 @@ def score_pairs(
             output.write(f"{done}\t{log_prob:.6f}\t{length}\n".encode())
         output.flush()
     return done
-
-
-def _forcible(scorer: Scorer[Any, Any]) -> Forced:
-    """What search steps over, under teacher forcing."""
-    from s2s.nn.model import Seq2Seq
-    from s2s.search.ensemble import Ensemble, ForcedEnsemble
-
-    if isinstance(scorer, Ensemble):
-        return ForcedEnsemble([_forcible(member) for member in scorer.members])
-    assert isinstance(scorer, Seq2Seq), "what a run loads"
-    return scorer
 
 
 def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:

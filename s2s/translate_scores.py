@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
-from s2s.errors import UsageError
 from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
 from s2s.metrics.metric import Additive, Figure, References, Resampling, write_signature
 from s2s.metrics.scores import Score, Scores
-from s2s.nn.model import Seq2Seq
 from s2s.recipe_metrics import FIGURES
+from s2s.search.ensemble import forcible
 from s2s.search.forced import forced
 from s2s.translate import LineTranslator
 
@@ -25,8 +24,7 @@ def score_run(
 ) -> Scores:
     """Figures of a model: `texts` are sources, its outputs and sets of references.
 
-    Validation and test both come here, and so agree. Raises what `metrics.score` raises, and
-    UsageError for the perplexity of an ensemble.
+    Validation and test both come here, and so agree. Raises what `metrics.score` raises.
     """
     sources, hypotheses, references = texts
     found = score(
@@ -54,17 +52,17 @@ def _perplexity(
 ) -> list[Score]:
     """Perplexity per token of the references under teacher forcing, end of sentence included.
 
-    All references of a line count, each given the source in one piece however long it is.
+    All references of a line count, each given the source in one piece, cut only where the
+    recipe truncates it.
     """
-    model = translator.scorer
-    if not isinstance(model, Seq2Seq):
-        raise UsageError("perplexity: expected one run, found an ensemble of several")
+    model = forcible(translator.scorer)
     pairs = [
         (source, one)
         for source, options in zip(sources, references, strict=True)
         for one in options
     ]
     source_ids = translator.source.encode([source.strip() and source for source, _ in pairs])
+    source_ids = [ids[: translator.truncate] for ids in source_ids]
     target_ids = translator.target.encode([target.strip() and target for _, target in pairs])
     log_probs = forced(model, list(zip(source_ids, target_ids, strict=True)), translator.device)
     # A blank source has a blank output for certain: no token of it is predicted.

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
 from s2s.search.forced import Forced
 from s2s.search.scorer import Rows, Scorer
@@ -86,6 +87,14 @@ class ForcedEnsemble:
 def ensemble(members: Sequence[Scorer[Any, Any]]) -> Scorer[Any, Any]:
     """The members as one scorer; a single one is itself, to the last bit."""
     return members[0] if len(members) == 1 else Ensemble(members)
+
+
+def forcible(scorer: Scorer[Any, Any]) -> Forced:
+    """What search steps over, under teacher forcing."""
+    if isinstance(scorer, Ensemble):
+        return ForcedEnsemble([forcible(member) for member in scorer.members])
+    assert isinstance(scorer, Seq2Seq), "what a run loads"
+    return scorer
 
 
 def mean_of_probabilities(logits: Sequence[Tensor]) -> Tensor:
