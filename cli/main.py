@@ -91,8 +91,12 @@ def main() -> NoReturn:
     """Run the command line of this process."""
     status = run(sys.argv[1:])
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where this process was started with it closed
+            sys.stdout.flush()
     except BrokenPipeError:
+        _drop_stdout()
+    except OSError as error:  # a full disk
+        status = status or _report(error)
         _drop_stdout()
     sys.exit(status)
 

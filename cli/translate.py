@@ -1,10 +1,7 @@
 """`s2s translate`: lines in, lines out."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,6 +53,7 @@ if TYPE_CHECKING:
 EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
     "s2s translate --run runs/multi30k-de-en --beam 10 --input test.de --output test.en",
+    "s2s translate --input test.de --output test.en --resume",
     "s2s translate --run runs/one --run runs/two < input.txt",
     "s2s translate --tag '<2en>' < input.txt",
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
@@ -64,6 +62,11 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --avoid guy --avoid 'young man' < input.txt",
     "s2s translate --prefix-file beginnings.txt < input.txt",
 )
+
+
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the --output of a command that was stopped.")
+]
 
 
 def translate(
@@ -80,6 +83,7 @@ def translate(
         str | None,
         typer.Option(metavar="TAG", help="Put TAG in front of lines that have no tag."),
     ] = None,
+    resume: Resume = False,
     checkpoint: Checkpoint = "best",
     search: SearchChoice = None,
     beam: Beam = None,
@@ -105,7 +109,7 @@ def translate(
     nbest: NBest = None,
     scores: Scores = False,
     form: Format = None,
-    batch_size: BatchSize = 1024,
+    batch_size: BatchSize = 8192,
     device: Device = "auto",
 ) -> None:
     """Translate stdin to stdout, a line for a line.
@@ -116,7 +120,7 @@ def translate(
     """
     from s2s.search.settings import Choices
 
-    chosen, *others = choose_runs(run, runs)
+    several = choose_runs(run, runs)
     choices = Choices(
         length_normalization=length_normalization,
         coverage_penalty=coverage_penalty,
@@ -134,27 +138,23 @@ def translate(
         no_repeat_ngram=no_repeat_ngram,
         repetition_penalty=repetition_penalty,
     )
-    settings = choose_search(chosen, search, beam, length_penalty, choices)
+    settings = choose_search(several[0], search, beam, length_penalty, choices)
     which = choose_checkpoint(checkpoint)
     wishes = _wishes(columns, prefix_file, avoid)
-    _refuse_same(source, target)
     is_listed = scores or samples is not None
-    from s2s import pipeline
+    from s2s.pipeline_filter import Files, translate_files
 
-    with _opened(source, "rb") as lines, _opened(target, "wb") as output:
-        pipeline.translate(
-            run=chosen,
-            others=tuple(others),
-            source=lines,
-            target=output,
-            search=settings,
-            batch_size=batch_size,
-            device=device,
-            checkpoint=which,
-            listing=_listing(nbest, form, is_listed),
-            wishes=wishes,
-            tag=tag,
-        )
+    translate_files(
+        several,
+        Files(source=source, target=target, resume=resume),
+        search=settings,
+        batch_size=batch_size,
+        device=device,
+        checkpoint=which,
+        listing=_listing(nbest, form, is_listed),
+        wishes=wishes,
+        tag=tag,
+    )
 
 
 def _wishes(
@@ -177,28 +177,3 @@ def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listin
     if nbest is None and form is None and not asked:
         return None
     return Listing(nbest or 1, "tsv" if form is None else form.value)
-
-
-def _refuse_same(source: Path | None, target: Path | None) -> None:
-    """Opening the output would empty the input before a line of it was read."""
-    from s2s.errors import UsageError
-
-    if source and target and target.exists() and source.exists() and target.samefile(source):
-        raise UsageError(f"{target}: expected an output other than the input")
-
-
-@contextmanager
-def _opened(path: Path | None, mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
-    """The file, or the standard stream where there is none; raises `DataError`."""
-    from s2s.errors import DataError
-
-    if path is None:
-        yield sys.stdin.buffer if mode == "rb" else sys.stdout.buffer
-        return
-    try:
-        file = path.open(mode)
-    except OSError as error:
-        verb = "read" if mode == "rb" else "write"
-        raise DataError(f"{path}: cannot {verb} it: {error.strerror}") from None
-    with file:
-        yield file

@@ -222,7 +222,7 @@ def translate(
     source: BinaryIO,
     target: BinaryIO,
     search: Search | None = None,
-    batch_size: int = 1024,
+    batch_size: int = 8192,
     device: str = "auto",
     checkpoint: Which = "best",
     listing: Listing | None = None,
@@ -233,15 +233,14 @@ def translate(
 
     Lines that begin with no tag get `tag`, where one is given. With `others`, the runs' models are
     averaged. With a `listing`, `target` gets a row for each output of a line instead. `wishes`
-    split lines into sources and demands. The output does not depend on `batch_size`, the lines
+    split lines into sources and demands. The output does not depend on `batch_size`, the most lines
     read together. Raises UsageError for more outputs than the search finds, for tokenizers that
-    differ, and for an unknown tag.
+    differ, and for an unknown tag; Interrupted on Ctrl-C.
     """
     from s2s.pipeline_ensemble import load_ensemble
     from s2s.search.build import build_strategy
     from s2s.text.tags import check_tag
-    from s2s.translate import list_stream, translate_stream
-    from s2s.translate_demands import DemandingTranslator
+    from s2s.translate_streams import stream
 
     if listing is not None:
         build_strategy(search or run.recipe.search, listing.nbest)  # a mistake is told at once
@@ -249,17 +248,7 @@ def translate(
     if tag is not None:
         check_tag(loaded.source, tag, "--tag")
         loaded = replace(loaded, tag=tag)
-    translator = loaded if wishes is None else DemandingTranslator(loaded, wishes)
-    interactive = source.isatty()
-    if listing is not None:
-        count = list_stream(
-            source, target, translator, listing, batch_size, interactive=interactive
-        )
-    else:
-        count = translate_stream(source, target, translator, batch_size, interactive)
-    if wishes is not None:
-        wishes.finish(count)
-    return count
+    return stream(loaded, source, target, batch_size=batch_size, listing=listing, wishes=wishes)
 
 
 def evaluate(

@@ -1,12 +1,13 @@
 """Lines in, lines out: the filter behind `s2s translate`, and the translator of lines it drives."""
 
 import os
+import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, TextIO
 
+from s2s.errors import Interrupted, S2sError
 from s2s.recipe import Search
 from s2s.search.demands import Demand
 from s2s.search.hypothesis import Hypothesis
@@ -18,10 +19,13 @@ from s2s.text.tags import front_of, is_blank, untagged, with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate_cut import split_line
 from s2s.translate_outputs import Listing, Output, joined, listed
+from s2s.translate_progress import StreamProgress
+from s2s.translate_stop import Stop
 
 __all__ = [
     "PIECE_BITS",
     "WHOLE",
+    "Course",
     "LineTranslator",
     "list_stream",
     "respond_stream",
@@ -42,8 +46,28 @@ LSTM has long lost count; pieces no longer than what it was trained on come out 
 PIECE_BITS = 20
 """Lines are numbered so far apart for sampling that the pieces of a line fit between."""
 
-PROGRESS_SECONDS = 0.5
-"""Least time between two updates of the progress line."""
+FIRST_WINDOW = 1024
+"""Lines of the first window. Later ones hold as many as are done, up to the largest window: so the
+first answers come soon, and whenever it is stopped, no more than half of the work is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """Where a stream begins, who watches it, and how it can be gone on with."""
+
+    start: int = 0
+    """Lines of the input that were read and answered before."""
+    progress: StreamProgress | None = None
+    """Shown this; one of its own if None."""
+    stop: Stop = field(default_factory=Stop)
+    """Asked whether a signal has come; by itself it catches none."""
+    advice: Callable[[int], str] | None = None
+    """What to do after N lines to go on; nothing is said if None."""
+
+    def ended(self, done: int) -> str:
+        """How far it came, and how to go on."""
+        advice = "" if self.advice is None else f"; {self.advice(done)}"
+        return f"{done:,} lines are done{advice}"
 
 
 class Translate(Protocol):
@@ -70,6 +94,7 @@ def translate_stream(
     interactive: bool,
     *,
     messages: TextIO | None = None,
+    course: Course | None = None,
 ) -> int:
     """Translate every line of `source` to a line of `target`; how many lines that were.
 
@@ -81,7 +106,9 @@ def translate_stream(
         found = translate_lines(blanked, first)
         return [text.replace("\n", " ") for text in found]
 
-    return respond_stream(source, target, respond, window, interactive, messages=messages)
+    return respond_stream(
+        source, target, respond, window, interactive, messages=messages, course=course
+    )
 
 
 def respond_stream(
@@ -92,32 +119,56 @@ def respond_stream(
     interactive: bool,
     *,
     messages: TextIO | None = None,
+    course: Course | None = None,
 ) -> int:
     """Write to `target` what every line of `source` is answered with; how many lines that were.
 
-    A line ends at LF alone; a last one without it counts. `window` lines are held at a time (one
-    where `interactive`), and the target is flushed after each window. Bytes that are not UTF-8 are
-    replaced and reported on `messages` (stderr if None), which also shows progress where it is a
-    terminal and the source is none. A reader that goes away ends it quietly.
+    A line ends at LF alone; a last one without it counts. At most `window` lines are held at a time
+    (one where `interactive`), and the target is flushed after each window. Bytes that are not UTF-8
+    are replaced and reported on `messages` (stderr if None), which also shows progress where it is
+    a terminal and the source is none. A reader that goes away ends it quietly. Lines that were
+    done before the stream, as the course says, count.
+
+    Raises Interrupted after a signal and S2sError where the target takes no more; what is written
+    then are whole lines, and the message says how many and how to go on.
     """
-    notes = sys.stderr if messages is None else messages
-    reader = _Reader(source, notes)
-    progress = _Progress(notes, shown=notes.isatty() and not source.isatty())
-    done = 0
+    course = Course() if course is None else course
+    progress = course.progress or StreamProgress(source, messages, course.start)
+    reader = _Reader(source, sys.stderr if messages is None else messages, course.start)
+    done = course.start
     try:
-        while lines := reader.read(1 if interactive else window):
+        while lines := reader.read(1 if interactive else _size(done - course.start, window)):
+            progress.window(len(lines), reader.size)
             texts = respond(lines, done)
             assert len(texts) == len(lines), f"{len(texts)} answers to {len(lines)} lines"
-            for text in texts:
-                target.write(text.encode() + b"\n")
-            target.flush()
-            done += len(lines)
-            progress.show(done)
+            with course.stop.writing():
+                _write(target, texts, course, done)
+                done += len(lines)
     except BrokenPipeError:
         _close_quietly(target)
+    except KeyboardInterrupt:
+        number = course.stop.number or signal.SIGINT
+        raise Interrupted(f"interrupted: {course.ended(done)}", number) from None
     finally:
         progress.end(done)
     return done
+
+
+def _size(done: int, window: int) -> int:
+    """Lines of the next window."""
+    return min(window, max(FIRST_WINDOW, done))
+
+
+def _write(target: BinaryIO, texts: list[str], course: Course, done: int) -> None:
+    try:
+        target.write("".join(f"{text}\n" for text in texts).encode())
+        target.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise S2sError(
+            f"cannot write the output: {error.strerror or error}; {course.ended(done)}"
+        ) from None
 
 
 def _close_quietly(target: BinaryIO) -> None:
@@ -134,21 +185,23 @@ def _close_quietly(target: BinaryIO) -> None:
 class _Reader:
     """Lines of a binary stream as text."""
 
-    def __init__(self, source: BinaryIO, messages: TextIO) -> None:
+    def __init__(self, source: BinaryIO, messages: TextIO, number: int = 0) -> None:
+        """`number` lines were read before."""
         self.source = source
         self.messages = messages
-        self.number = 0
+        self.number = number
+        self.size = 0
         self.faulty = 0
 
     def read(self, most: int) -> list[str]:
-        """Up to `most` lines; none at the end."""
+        """Up to `most` lines, of `size` bytes in the input; none at the end."""
         lines: list[str] = []
-        size = 0
-        while len(lines) < most and size < WINDOW_BYTES:
+        self.size = 0
+        while len(lines) < most and self.size < WINDOW_BYTES:
             raw = self.source.readline()
             if not raw:
                 break
-            size += len(raw)
+            self.size += len(raw)
             lines.append(self._decode(raw.removesuffix(b"\n")))
         return lines
 
@@ -169,33 +222,6 @@ class _Reader:
             return raw.decode("utf-8", errors="replace")
 
 
-class _Progress:
-    """A line that is written over and over: lines and lines per second."""
-
-    def __init__(self, messages: TextIO, *, shown: bool) -> None:
-        self.messages = messages
-        self.shown = shown
-        self.begun = time.monotonic()
-        self.last = 0.0
-
-    def show(self, done: int) -> None:
-        """At most every half second."""
-        now = time.monotonic()
-        if self.shown and now - self.last >= PROGRESS_SECONDS:
-            self.last = now
-            self._write(done, "")
-
-    def end(self, done: int) -> None:
-        """The last state, which stays."""
-        if self.shown:
-            self._write(done, "\n")
-
-    def _write(self, done: int, end: str) -> None:
-        rate = done / max(time.monotonic() - self.begun, 1e-9)
-        self.messages.write(f"\r{done:,} lines, {rate:,.1f} lines/s  {end}")
-        self.messages.flush()
-
-
 @dataclass(frozen=True, kw_only=True)
 class LineTranslator:
     """A model, its tokenizers and a way to search, as a function from lines to lines."""
@@ -214,6 +240,8 @@ class LineTranslator:
     """Longer sources are cut to this many tokens, as in training; None cuts none."""
     tag: str | None = None
     """Put in front of every line that begins with no tag."""
+    progress: StreamProgress | None = None
+    """Told how much of the lines is searched."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; what is white space alone becomes an empty line."""
@@ -255,6 +283,7 @@ class LineTranslator:
             keep=keep,
             places=places,
             demands=asked if demands is not None else None,
+            progress=self._follow(len(pieces)),
         )
         self._report_unproven(found)
         texts = iter(self.target.decode([h.tokens for one in found for h in one]))
@@ -288,6 +317,10 @@ class LineTranslator:
                 f"{cut:,} of {len(sources):,} lines are longer than {self.truncate:,} tokens "
                 "(data.truncate.source): only so many are read"
             )
+
+    def _follow(self, pieces: int) -> Callable[[int], None] | None:
+        progress = self.progress
+        return None if progress is None else lambda done: progress.part(done / pieces)
 
     def _report_unproven(self, found: list[list[Hypothesis]]) -> None:
         unproven = sum(one[0].proven is False for one in found)
@@ -333,6 +366,7 @@ def list_stream(
     window: int,
     *,
     interactive: bool,
+    course: Course | None = None,
 ) -> int:
     """Write a row to `target` for every output of every line of `source`; how many lines it had.
 
@@ -346,4 +380,4 @@ def list_stream(
             for place, outputs in enumerate(found, start=1)
         ]
 
-    return respond_stream(source, target, respond, window, interactive)
+    return respond_stream(source, target, respond, window, interactive, course=course)

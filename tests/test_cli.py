@@ -174,7 +174,7 @@ def test_the_schema_is_json(capfd) -> None:
 def test_the_output_must_not_be_the_input(capfd, monkeypatch) -> None:
     Path("text").write_text("a\n")
     monkeypatch.setattr("s2s_cli.translate.choose_runs", lambda *_: [None])
-    monkeypatch.setattr("s2s_cli.translate.choose_search", lambda *_: None)
+    monkeypatch.setattr("s2s_cli.translate.choose_search", lambda *_: BeamSearch(kind="beam"))
     status, _, err = call(capfd, "translate", "--input", "text", "--output", "./text")
     assert (status, err) == (2, "s2s: error: text: expected an output other than the input\n")
     assert Path("text").read_text() == "a\n"
@@ -196,7 +196,8 @@ def test_a_checkpoint_is_best_last_a_number_or_a_name(capfd, monkeypatch, text: 
 
 
 class Recorder:
-    """Stands in for `s2s.pipeline`, whose import takes seconds; keeps what it is called with."""
+    """Stands in for `s2s.pipeline` and its like, whose import takes seconds; keeps what it is
+    called with."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple, dict]] = []
@@ -221,6 +222,7 @@ def pipeline(monkeypatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setitem(sys.modules, "s2s.pipeline", recorder)
     monkeypatch.setattr(s2s, "pipeline", recorder, raising=False)
+    monkeypatch.setitem(sys.modules, "s2s.pipeline_filter", recorder)
     return recorder
 
 
@@ -252,11 +254,13 @@ def test_translate_takes_the_newest_run_and_says_so(capfd, pipeline: Recorder) -
     Path("in").write_text("a\n")
     options = ["--input", "in", "--output", "out", "--beam", "7", "--checkpoint", "3"]
     assert call(capfd, "translate", *options) == (0, "", "s2s: using the newest run, runs/toy\n")
-    (name, _, passed) = pipeline.calls[0]
-    assert (name, passed["run"], passed["checkpoint"]) == ("translate", Run(Path("runs/toy")), 3)
+    (_, _, files), (name, (runs, _), passed) = pipeline.calls
+    assert (name, runs, passed["checkpoint"]) == ("translate_files", [Run(Path("runs/toy"))], 3)
+    assert files == {"source": Path("in"), "target": Path("out"), "resume": False}
     assert passed["search"] == BeamSearch(kind="beam", width=7)
-    assert (passed["batch_size"], passed["device"]) == (1024, "auto")
-    assert call(capfd, "translate", "--run", "toy", "--input", "in") == (0, "", "")
+    assert (passed["batch_size"], passed["device"]) == (8192, "auto")
+    assert call(capfd, "translate", "--run", "toy", "--input", "in", "--resume") == (0, "", "")
+    assert pipeline.calls[2][2]["resume"] is True
 
 
 def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:

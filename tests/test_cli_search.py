@@ -70,8 +70,8 @@ def test_options_replace_what_the_recipe_says(
     pipeline: Recorder, options: str, search: Search, listing: Listing | None
 ) -> None:
     assert translate(*options.split()) == 0
-    ((name, _, passed),) = pipeline.calls
-    assert (name, passed["search"], passed["listing"]) == ("translate", search, listing)
+    _, (name, _, passed) = pipeline.calls
+    assert (name, passed["search"], passed["listing"]) == ("translate_files", search, listing)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+"""Translate from file to file, so that what was interrupted can be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from s2s.errors import DataError, Interrupted, UsageError
+from s2s.translate_resume import (
+    Done,
+    OutputFile,
+    check_note,
+    count_lines,
+    count_listed,
+    remove_note,
+    skip,
+    write_note,
+)
+from s2s.translate_stop import Stop, stop_on_signals
+
+if TYPE_CHECKING:
+    from s2s.recipe import Search
+    from s2s.run import Run
+    from s2s.run_checkpoints import Which
+    from s2s.translate import Course
+    from s2s.translate_demands import WishReader
+    from s2s.translate_outputs import ListFormat, Listing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What is translated to where."""
+
+    source: Path | None = None
+    """stdin if None."""
+    target: Path | None = None
+    """stdout if None."""
+    resume: bool = False
+    """Whether to go on with what `target` holds."""
+
+
+def translate_files(
+    runs: Sequence[Run],
+    files: Files,
+    *,
+    search: Search | None = None,
+    batch_size: int = 8192,
+    device: str = "auto",
+    checkpoint: Which = "best",
+    listing: Listing | None = None,
+    wishes: WishReader | None = None,
+    tag: str | None = None,
+) -> int:
+    """Translate a file into a file, as `pipeline.translate`; returns the number of its lines.
+
+    With `files.resume`, the complete lines of the target stay, as many of the source are skipped
+    and the rest is translated: the file is the one that would be there without the interruption.
+    Raises UsageError where the two do not belong together, DataError for files that cannot be
+    opened, Interrupted on Ctrl-C and SIGTERM.
+    """
+    if files.resume and files.target is None:
+        raise UsageError("--resume goes on with a file; name it with --output")
+    _refuse_same(files.source, files.target)
+    search = search or runs[0].recipe.search
+
+    def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
+        from s2s.pipeline_ensemble import load_ensemble
+        from s2s.search.build import build_strategy
+        from s2s.text.tags import check_tag
+        from s2s.translate_streams import stream
+
+        if listing is not None:
+            build_strategy(search, listing.nbest)  # a mistake is told at once
+        loaded = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
+        if tag is not None:
+            check_tag(loaded.source, tag, "--tag")
+            loaded = replace(loaded, tag=tag)
+        options = {"batch_size": batch_size, "listing": listing, "wishes": wishes}
+        return stream(loaded, source, target, **options, course=course)  # type: ignore[arg-type]
+
+    with _heeding_signals() as stop, _input(files.source) as source:
+        if files.target is None:
+            return _to_stdout(source, stop, through)
+        begun_with = {
+            "models": [_fingerprint(run, checkpoint) for run in runs],
+            "search": asdict(search),
+            "listing": None if listing is None else asdict(listing),
+            "tag": tag,
+            "demands": None if wishes is None else _demands(wishes),
+        }
+        form = None if listing is None else listing.form
+        return _to_file(source, files, _Begun(begun_with, form), stop, through)
+
+
+Through = Callable[[BinaryIO, BinaryIO, "Course"], int]
+"""Translates what is left of a source into a target."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What decides how an output goes on."""
+
+    begun_with: dict[str, Any]
+    form: ListFormat | None
+
+
+def _to_stdout(source: BinaryIO, stop: Stop, through: Through) -> int:
+    from s2s.translate import Course
+
+    target = _standard(sys.stdout, "stdout", "--output")
+    return through(
+        source, target, Course(stop=stop, advice=None if source.isatty() else _advise_tail)
+    )
+
+
+def _to_file(source: BinaryIO, files: Files, begun: _Begun, stop: Stop, through: Through) -> int:
+    from s2s.translate import Course
+
+    path = files.target
+    assert path is not None
+    with OutputFile(path) as file:
+        if not file.is_regular:
+            return through(source, file, Course(stop=stop))
+        done = _done(file, path, begun) if files.resume else Done(0, 0)
+        skip(source, done.lines, str(path))
+        file.keep(done.size)
+        write_note(path, begun.begun_with)
+        advice = f"the same command with --resume goes on with {path}"
+        course = Course(start=done.lines, stop=stop, advice=lambda done: advice)
+        count = through(source, file, course)
+    remove_note(path)
+    return count
+
+
+def _done(file: OutputFile, path: Path, begun: _Begun) -> Done:
+    """How much of the output is there, if it was begun with the same."""
+    is_known = check_note(path, begun.begun_with)
+    done = count_lines(file) if begun.form is None else count_listed(file, begun.form, str(path))
+    doubt = "" if is_known or not done.lines else "; nothing says with which model and options"
+    _say(f"{path}: {done.lines:,} lines are there{doubt}")
+    return done
+
+
+def _demands(wishes: WishReader) -> dict[str, Any]:
+    return {"columns": wishes.columns, "file": str(wishes.file), **asdict(wishes.every)}
+
+
+def _fingerprint(run: Run, checkpoint: Which) -> str:
+    """The run's name and a hash of its weights: a run may be moved, or trained further."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(run.read_weights(checkpoint).items()):
+        digest.update(f"{name} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return f"{run.name} {digest.hexdigest()[:16]}"
+
+
+def _advise_tail(done: int) -> str:
+    return (
+        f"tail -n +{done + 1} gives the rest of the input (with --output FILE, --resume goes on "
+        "by itself)"
+    )
+
+
+@contextmanager
+def _heeding_signals() -> Iterator[Stop]:
+    """Signals interrupt the block, and say so where nothing was translated yet."""
+    with stop_on_signals() as stop:
+        try:
+            yield stop
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted", stop.number or 2) from None
+
+
+def _refuse_same(source: Path | None, target: Path | None) -> None:
+    """Writing the output would destroy the input before it was read."""
+    if source and target and target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"{target}: expected an output other than the input")
+
+
+@contextmanager
+def _input(path: Path | None) -> Iterator[BinaryIO]:
+    """The file, or stdin where there is none."""
+    if path is None:
+        yield _standard(sys.stdin, "stdin", "--input")
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot read it: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def _standard(stream: Any, name: str, option: str) -> BinaryIO:
+    if stream is None:  # closed by whoever started this process
+        raise DataError(f"{name} is closed; {option} FILE stands in for it")
+    binary: BinaryIO = stream.buffer
+    return binary
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"s2s: {text}\n")
