@@ -19,6 +19,8 @@ from .bleu import EPILOG as BLEU_EPILOG
 from .bleu import bleu
 from .check import EPILOG as CHECK_EPILOG
 from .check import check
+from .compare import EPILOG as COMPARE_EPILOG
+from .compare import compare
 from .evaluate import EPILOG as EVALUATE_EPILOG
 from .evaluate import evaluate
 from .options import examples, note
@@ -64,6 +66,7 @@ app.command(epilog=TRANSLATE_EPILOG)(translate)
 app.command(epilog=BLEU_EPILOG)(bleu)
 app.command(epilog=ROUGE_EPILOG)(rouge)
 app.command(epilog=EVALUATE_EPILOG)(evaluate)
+app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)

@@ -251,6 +251,30 @@ def translate(
     return stream(loaded, source, target, batch_size=batch_size, listing=listing, wishes=wishes)
 
 
+def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | None]]]:
+    """Sources and sets of references of a split. Raises UsageError where the recipe has none."""
+    from s2s.data.prepare import open_corpus
+
+    if not (run.data_folder / f"{split}.arrow").exists():
+        raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
+    corpus = open_corpus(run.folder, split)
+    sources, references = corpus.source_texts, corpus.target_texts
+    assert sources is not None and references is not None, "only train comes without texts"
+    return sources, [list(references)]
+
+
+def translate_lines(
+    translator: LineTranslator, sources: list[str], batch_size: int, stage: str
+) -> list[str]:
+    """One translation per line, with a progress line that names the stage."""
+    found: list[str] = []
+    with progress() as callback:
+        for start in range(0, len(sources), batch_size):
+            found += translator(sources[start : start + batch_size], start)
+            callback(stage, len(found), len(sources))
+    return found
+
+
 def evaluate(
     *,
     run: Run,
@@ -268,27 +292,18 @@ def evaluate(
     `request`, the metrics are those of its recipe. Raises UsageError where the recipe has no such
     split.
     """
-    from s2s.data.prepare import open_corpus
     from s2s.evaluation import Model, evaluate_lines
     from s2s.metrics import Request
     from s2s.pipeline_ensemble import load_ensemble
 
-    if not (run.data_folder / f"{split}.arrow").exists():
-        raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
-    corpus = open_corpus(run.folder, split)
-    sources, references = corpus.source_texts, corpus.target_texts
-    assert sources is not None and references is not None, "only train comes without texts"
+    sources, references = open_texts(run, split)
     translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
-    hypotheses: list[str] = []
-    with progress() as callback:
-        for start in range(0, len(sources), batch_size):
-            hypotheses += translator(sources[start : start + batch_size], start)
-            callback(f"translating {split}", len(hypotheses), len(sources))
+    hypotheses = translate_lines(translator, sources, batch_size, f"translating {split}")
     members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in (run, *others))
     return evaluate_lines(
         run,
         translator,
-        (sources, hypotheses, [references]),
+        (sources, hypotheses, references),
         (split, Model(members=members)),
         request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring),
     )

@@ -208,3 +208,23 @@ def load_schema() -> dict[str, dict[str, dict[str, dict[str, list[str]]]]]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Recipe).json_schema()["$defs"]
+
+
+def test_runs_are_compared_on_their_test_set(folder: Path, call: Call) -> None:
+    found = json.loads(call.output("evaluate", "--search", "greedy", "--json"))
+    greedy = found["hypotheses"]
+    options = ("--samples", "40", "--search", "greedy", "--json")
+    same = json.loads(call.output("compare", "runs/spell", greedy, *options))
+    (other,) = same["others"]
+    assert (other["unequal_lines"], other["lines"]) == (0, [])
+    assert "perplexity" not in same["baseline"]["scores"]
+    for name, score in same["baseline"]["scores"].items():
+        assert score["value"] == found["scores"][name]["value"]
+        assert other["scores"][name]["p"] == 1.0
+    shutil.copytree("runs/spell", "runs/again")
+    text = call.output(
+        "compare", "runs/spell", "again", "test.y", "--metric", "per", "--samples", "9"
+    )
+    assert "runs/spell and runs/again: the same text in every line" in text
+    assert "  test.y        0.00  p = " in text
+    assert "\n  source      " in text

@@ -5,7 +5,7 @@ Dimension letters: N lines, K statistics of a line, F figures.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Resampling:
-    """A bootstrap, as signatures state it."""
+    """A bootstrap or a paired test, as signatures state it."""
 
     samples: int
-    """Number of resamples."""
+    """Number of resamples or trials."""
     seed: str
     """Seed of the random numbers, or `none`."""
+    sign: Literal["bs", "ar"] = "bs"
+    """sacrebleu's word for bootstrap or approximate randomization."""
 
 
 class Statistics(Protocol):
@@ -86,7 +88,9 @@ def write_signature(
     nrefs: str, resampling: Resampling | None, details: Sequence[str], version: str
 ) -> str:
     """A signature in sacrebleu's order."""
-    drawn = [f"bs:{resampling.samples}", f"seed:{resampling.seed}"] if resampling else []
+    drawn = (
+        [f"{resampling.sign}:{resampling.samples}", f"seed:{resampling.seed}"] if resampling else []
+    )
     return "|".join([f"nrefs:{nrefs}", *drawn, *details, f"version:{version}"])
 
 

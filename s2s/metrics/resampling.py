@@ -58,6 +58,11 @@ class Paired:
     test: TestName
     samples: int
 
+    @property
+    def sign(self) -> Literal["bs", "ar"]:
+        """The test in a signature."""
+        return "bs" if self.test == "bootstrap" else "ar"
+
     def p_values(self, pool: Statistics, num_lines: int) -> list[float]:
         """Of each figure. `pool` holds all lines of one output, then all of the other."""
         first = np.arange(num_lines)

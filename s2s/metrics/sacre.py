@@ -31,9 +31,11 @@ class SacreMetric:
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`; `nrefs` is what sacrebleu has counted itself."""
-        self.metric.n_bootstrap = resampling.samples if resampling else None
-        self.metric.seed = resampling.seed if resampling else None
-        return str(self.metric.get_signature())
+        signature = self.metric.get_signature()
+        if resampling is not None:
+            signature.update(resampling.sign, resampling.samples)
+            signature.update("seed", resampling.seed)
+        return str(signature)
 
     def _total(self, row_K: NDArray[np.float64]) -> tuple[float, ...]:
         return (float(self.metric._compute_score_from_stats(row_K.tolist()).score),)

@@ -1,0 +1,169 @@
+"""`s2s compare`: two or more outputs of the same lines, with paired tests."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    RUNS,
+    BatchSize,
+    Beam,
+    Checkpoint,
+    Device,
+    LengthPenalty,
+    Runs,
+    SearchChoice,
+    choose_checkpoint,
+    choose_search,
+    examples,
+)
+from .scoring import (
+    AsJson,
+    Lowercase,
+    MetricChoice,
+    Metrics,
+    Split,
+    SplitChoice,
+    Stem,
+    Tokenize,
+    Tokens,
+    read_as,
+)
+
+if TYPE_CHECKING:
+    from s2s.metrics import MetricName, TextMetric
+    from s2s.metrics.comparison import Contest
+    from s2s.recipe import Recipe
+
+
+class Test(StrEnum):
+    """Paired tests."""
+
+    RANDOMIZATION = "randomization"
+    BOOTSTRAP = "bootstrap"
+
+
+EPILOG = examples(
+    "s2s compare runs/small runs/large",
+    "s2s compare old.en new.en --reference test.en --source test.de",
+    "s2s compare marian.en runs/multi30k-de-en --metric bleu --lines 3",
+    "s2s compare a.txt b.txt c.txt --reference r.txt --metric cer --test bootstrap --json",
+)
+
+
+def compare(
+    outputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|FILE...", help="Two outputs or more; the first is the baseline."
+        ),
+    ],
+    *,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="References; a run's own if not given; repeatable."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Sources, to show beside files of output.")
+    ] = None,
+    metrics: Metrics = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="FIGURE", help="By which figure to find lines, such as rougeL."),
+    ] = None,
+    lines: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Show the N lines that differ most.")
+    ] = 10,
+    test: Annotated[
+        Test, typer.Option(help="Paired approximate randomization, or paired bootstrap.")
+    ] = Test.RANDOMIZATION,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Trials: 10,000; of the bootstrap 1,000."),
+    ] = None,
+    as_json: AsJson = False,
+    tokenize: Tokenize = None,
+    lowercase: Lowercase = False,
+    stem: Stem = None,
+    rouge_tokens: Tokens = None,
+    runs: Runs = RUNS,
+    checkpoint: Checkpoint = "best",
+    split: SplitChoice = Split.TEST,
+    device: Device = "auto",
+    batch_size: BatchSize = 1024,
+    search: SearchChoice = None,
+    beam: Beam = None,
+    length_penalty: LengthPenalty = None,
+) -> None:
+    """Compare outputs: scores, p-values, wins and losses by line, the lines that differ most.
+
+    An output is a file, or a run, which translates its test set. Every other output is compared
+    with the first. Metrics are those of the first run's recipe, of files BLEU and chrF.
+    """
+    from s2s.errors import UsageError
+    from s2s.pipeline_compare import RunSystem, compare_systems
+    from s2s.run import find_run
+
+    if len(outputs) < 2:
+        raise UsageError("compare: expected two outputs or more, found one")
+    which = choose_checkpoint(checkpoint)
+    systems: list[Path | RunSystem] = []
+    for name in outputs:
+        if Path(name).is_file():
+            systems.append(Path(name))
+        else:
+            run = find_run(name, runs)
+            systems.append(RunSystem(run, choose_search(run, search, beam, length_penalty)))
+    recipe = next((one.run.recipe for one in systems if isinstance(one, RunSystem)), None)
+    reading = {
+        "tokenize": tokenize and tokenize.value,
+        "lowercase": lowercase or None,
+        "stem": stem,
+        "rouge_tokens": rouge_tokens and rouge_tokens.value,
+    }
+    found, text = compare_systems(
+        systems=systems,
+        contest=_contest(metrics, recipe, reading, (test, samples, by, lines)),
+        references=reference or (),
+        source=source,
+        split=split.value,
+        batch_size=batch_size,
+        device=device,
+        checkpoint=which,
+    )
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        return
+    for line in text:
+        typer.echo(line)
+
+
+def _contest(
+    metrics: list[MetricChoice] | None,
+    recipe: "Recipe | None",
+    reading: dict[str, Any],
+    how: tuple[Test, int | None, str | None, int],
+) -> "Contest":
+    from s2s.errors import UsageError
+    from s2s.metrics import Scoring
+    from s2s.metrics.comparison import Contest
+    from s2s.metrics.resampling import RESAMPLES, SHUFFLES, Paired
+
+    test, samples, by, lines = how
+    if MetricChoice.PERPLEXITY in (metrics or ()):
+        raise UsageError("perplexity: expected a metric of text; perplexities are not compared")
+    named: tuple[MetricName, ...] = tuple(metric.value for metric in metrics or ())
+    if not named and recipe is not None:
+        named = recipe.metrics
+    texts: tuple[TextMetric, ...] = tuple(name for name in named if name != "perplexity")
+    default = RESAMPLES if test is Test.BOOTSTRAP else SHUFFLES
+    return Contest(
+        metrics=texts or ("bleu", "chrf"),
+        scoring=read_as(recipe.scoring if recipe else Scoring(), reading),
+        test=Paired(test.value, samples or default),
+        by=by,
+        num_lines=lines,
+    )

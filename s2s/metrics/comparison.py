@@ -1,0 +1,194 @@
+"""Several outputs of the same lines, side by side: scores, paired tests, lines that differ most."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.errors import DataError, UsageError
+from s2s.metrics.build import build
+from s2s.metrics.corpus import count_references, pair_up
+from s2s.metrics.metric import Metric, References, Resampling
+from s2s.metrics.resampling import TOLERANCE, Paired, seed
+from s2s.metrics.scores import Score
+from s2s.recipe_metrics import LOWER_IS_BETTER, Scoring, TextMetric
+
+
+@dataclass(frozen=True)
+class System:
+    """One output."""
+
+    name: str
+    """A file or a run."""
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One figure of an output, beside the baseline's."""
+
+    score: Score
+    p_value: float
+    """Probability of a difference as large, were the two alike."""
+    wins: int | None
+    """Lines on which it is better than the baseline; None where a line alone has no score."""
+    ties: int | None
+    losses: int | None
+
+
+@dataclass(frozen=True)
+class LineDifference:
+    """A line on which an output and the baseline score differently."""
+
+    line: int
+    """From 1."""
+    baseline: float
+    other: float
+
+
+@dataclass(frozen=True)
+class Against:
+    """An output against the baseline."""
+
+    name: str
+    contrasts: tuple[Contrast, ...]
+    by: str | None
+    """Label of the score by which lines differ; None where no metric has any of lines."""
+    lines: tuple[LineDifference, ...]
+    """Those that differ most, the largest difference first."""
+    num_unequal: int
+    """Lines that are not the same text."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first output as baseline, and each other one against it."""
+
+    baseline: str
+    scores: tuple[Score, ...]
+    """The baseline's."""
+    others: tuple[Against, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For a program."""
+        others = []
+        for other in self.others:
+            scores = {
+                contrast.score.name: {
+                    **contrast.score.as_json(),
+                    "p": contrast.p_value,
+                    "wins": contrast.wins,
+                    "ties": contrast.ties,
+                    "losses": contrast.losses,
+                }
+                for contrast in other.contrasts
+            }
+            lines = [asdict(line) for line in other.lines]
+            others.append(
+                {
+                    "name": other.name,
+                    "scores": scores,
+                    "unequal_lines": other.num_unequal,
+                    "by": other.by,
+                    "lines": lines,
+                }
+            )
+        scores = {score.name: score.as_json() for score in self.scores}
+        return {"baseline": {"name": self.baseline, "scores": scores}, "others": others}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """What to compare outputs by."""
+
+    metrics: tuple[TextMetric, ...]
+    scoring: Scoring
+    test: Paired
+    by: str | None = None
+    """The figure by which lines differ most, as recipes call it; the first with any if None."""
+    num_lines: int = 10
+    """How many of those lines to find."""
+
+
+def compare(
+    systems: Sequence[System], references: Sequence[Sequence[str | None]], contest: Contest
+) -> Comparison:
+    """The first of two or more outputs against each of the others.
+
+    Raises DataError where outputs or references differ in their number of lines, UsageError where
+    `contest.by` names no figure of its metrics that lines have.
+    """
+    first, *others = systems
+    for other in others:
+        if len(other.lines) != len(first.lines):
+            raise DataError(
+                f"{other.name}: expected {len(first.lines):,} lines, as in {first.name}, found "
+                f"{len(other.lines):,}"
+            )
+    said, wanted = pair_up(first.lines, references)
+    found = [_against(System(first.name, said), other, wanted, contest) for other in others]
+    return Comparison(first.name, found[0][0], tuple(against for _, against in found))
+
+
+def _against(
+    first: System, other: System, references: References, contest: Contest
+) -> tuple[tuple[Score, ...], Against]:
+    lines = [line.rstrip() for line in other.lines]
+    scores: list[Score] = []
+    contrasts: list[Contrast] = []
+    by: tuple[str, list[LineDifference]] | None = None
+    for name in dict.fromkeys(contest.metrics):
+        metric = build(name, contest.scoring)
+        pool = metric.measure([*first.lines, *lines], [*references, *references])
+        places = np.arange(len(lines))
+        signature = metric.signature(
+            count_references(references),
+            Resampling(contest.test.samples, seed(), contest.test.sign),
+        )
+        ones = _scores(metric, pool.values(places), signature)
+        twos = _scores(metric, pool.values(places + len(lines)), signature)
+        p_values = contest.test.p_values(pool, len(lines))
+        each = pool.line_values()
+        for column, (one, two) in enumerate(zip(ones, twos, strict=True)):
+            pair = None if each is None else each[:, column].reshape(2, -1)
+            contrast = Contrast(two, p_values[column], None, None, None)
+            contrasts.append(contrast if pair is None else _counted(contrast, pair))
+            if by is None and pair is not None and contest.by in (None, one.name):
+                by = one.label, _most_different(pair, contest.num_lines)
+        scores += ones
+    if by is None and contest.by is not None:
+        raise UsageError(
+            f"--by {contest.by}: expected a figure that lines have, one of "
+            f"{', '.join(c.score.name for c in contrasts if c.wins is not None) or 'none here'}"
+        )
+    label, different = by or (None, [])
+    num_unequal = sum(a != b for a, b in zip(first.lines, lines, strict=True))
+    against = Against(other.name, tuple(contrasts), label, tuple(different), num_unequal)
+    return tuple(scores), against
+
+
+def _scores(metric: Metric, values: Sequence[float], signature: str) -> list[Score]:
+    return [
+        Score(figure.name, figure.label, value, signature)
+        for figure, value in zip(metric.figures, values, strict=True)
+    ]
+
+
+def _counted(contrast: Contrast, pair_2N: NDArray[np.float64]) -> Contrast:
+    gains_N = pair_2N[1] - pair_2N[0]
+    if contrast.score.name in LOWER_IS_BETTER:
+        gains_N = -gains_N
+    wins, losses = int((gains_N > TOLERANCE).sum()), int((gains_N < -TOLERANCE).sum())
+    return replace(contrast, wins=wins, losses=losses, ties=len(gains_N) - wins - losses)
+
+
+def _most_different(pair_2N: NDArray[np.float64], count: int) -> list[LineDifference]:
+    sizes_N = np.abs(pair_2N[1] - pair_2N[0])
+    order = np.argsort(-sizes_N, kind="stable")[:count]
+    return [
+        LineDifference(int(i) + 1, float(pair_2N[0, i]), float(pair_2N[1, i]))
+        for i in order
+        if sizes_N[i] > TOLERANCE
+    ]

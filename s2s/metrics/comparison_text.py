@@ -1,0 +1,58 @@
+"""A comparison for a reader: scores, and the lines that differ most side by side."""
+
+from collections.abc import Iterator, Sequence
+
+from s2s.metrics.comparison import Against, Comparison, Contrast, System
+
+Sides = tuple[Sequence[str] | None, Sequence[Sequence[str | None]]]
+"""Sources, where there are any, and sets of references."""
+
+
+def table(comparison: Comparison) -> Iterator[str]:
+    """Every score of every output: p, and the lines on which it beats or trails the baseline."""
+    names = [comparison.baseline, *(other.name for other in comparison.others)]
+    width = max(map(len, names))
+    for place, score in enumerate(comparison.scores):
+        yield f"{score.label}  {score.signature}"
+        yield f"  {comparison.baseline:<{width}}  {score.value:6.2f}  baseline"
+        for other in comparison.others:
+            contrast = other.contrasts[place]
+            yield f"  {other.name:<{width}}  {contrast.score.value:6.2f}  {_verdict(contrast)}"
+
+
+def side_by_side(comparison: Comparison, outputs: Sequence[System], sides: Sides) -> Iterator[str]:
+    """The lines on which each output differs most from the baseline, and by how much."""
+    first, *others = outputs
+    for against, other in zip(comparison.others, others, strict=True):
+        yield ""
+        yield _heading(comparison, against)
+        for found in against.lines:
+            place = found.line - 1
+            yield f"line {found.line}: {found.baseline:.2f} -> {found.other:.2f}"
+            rows = [("source", sides[0][place])] if sides[0] is not None else []
+            rows += [
+                ("reference", text) for lines in sides[1] if (text := lines[place]) is not None
+            ]
+            rows += [(first.name, first.lines[place]), (other.name, other.lines[place])]
+            width = max(len(name) for name, _ in rows)
+            for name, text in rows:
+                yield f"  {name:<{width}}  {text}"
+
+
+def _verdict(contrast: Contrast) -> str:
+    counts = ""
+    if contrast.wins is not None:
+        counts = f"  better {contrast.wins:,}, equal {contrast.ties:,}, worse {contrast.losses:,}"
+    return f"p = {contrast.p_value:.4f}{counts}"
+
+
+def _heading(comparison: Comparison, against: Against) -> str:
+    pair = f"{comparison.baseline} and {against.name}"
+    if not against.num_unequal:
+        return f"{pair}: the same text in every line"
+    differ = f"{pair}: {against.num_unequal:,} lines differ"
+    if against.by is None:
+        return differ
+    return (
+        f"{differ}; most by {against.by}:" if against.lines else f"{differ}, none by {against.by}"
+    )
