@@ -35,6 +35,8 @@ from .train import EPILOG as TRAIN_EPILOG
 from .train import train
 from .translate import EPILOG as TRANSLATE_EPILOG
 from .translate import translate
+from .tune_search import EPILOG as TUNE_EPILOG
+from .tune_search import tune_search
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, by the convention of shells: 128 plus the signal's number."""
@@ -70,6 +72,7 @@ app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
+app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=CHECK_EPILOG)(check)
 app.add_typer(recipes, name="recipes")
 

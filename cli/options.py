@@ -1,5 +1,7 @@
 """Arguments and options that several commands share."""
 
+import math
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -119,9 +121,20 @@ def whole_numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(
-            f"{option}: expected whole numbers with commas between, found {text}"
-        ) from None
+        what = f"{option}: expected whole numbers with commas between, found {text}"
+        raise UsageError(what) from None
+
+
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """The same of any numbers."""
+    from s2s.errors import UsageError
+
+    found: tuple[float, ...] = (math.nan,)
+    with suppress(ValueError):
+        found = tuple(float(part) for part in text.split(","))
+    if not all(map(math.isfinite, found)):
+        raise UsageError(f"{option}: expected numbers with commas between, found {text}")
+    return found
 
 
 def choose_search(

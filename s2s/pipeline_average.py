@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.errors import RunError, UsageError
 from s2s.progress import progress
+from s2s.recipe_metrics import LOWER_IS_BETTER
 from s2s.run_checkpoints import NAME
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ class Figures:
         return cls(nll=event["nll"], scores={k: v["value"] for k, v in event["scores"].items()})
 
     def figure(self, name: str) -> float:
-        """What `train.best` names, larger is better; -inf where it was not measured then."""
-        return -self.nll if name == "loss" else self.scores.get(name, float("-inf"))
+        """What `train.best` names, negated where lower is better; -inf where it is not known."""
+        value = self.nll if name == "loss" else self.scores.get(name)
+        if value is None:
+            return -math.inf
+        return -value if name in LOWER_IS_BETTER else value
 
     def __str__(self) -> str:
         """As training prints it."""

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol, TextIO
+from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
 
 from s2s.errors import Interrupted, S2sError
 from s2s.recipe import Search
@@ -222,6 +222,19 @@ class _Reader:
             return raw.decode("utf-8", errors="replace")
 
 
+class Cut(NamedTuple):
+    """Lines as they are searched: in one piece each, none, or several."""
+
+    pieces: list[list[int]]
+    """Token ids of all pieces, in the order of the lines."""
+    places: list[int]
+    """Each piece's own number: what its samples depend on."""
+    ends: list[int]
+    """How many pieces there are up to the end of each line."""
+    demands: list[Demand] | None
+    """What each piece's output has to meet, if any has to."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LineTranslator:
     """A model, its tokenizers and a way to search, as a function from lines to lines."""
@@ -260,6 +273,24 @@ class LineTranslator:
         output of a line that was cut joins the k-th outputs of its pieces. `demands` has one for
         each line; of a line that is cut, the first piece has to meet it.
         """
+        cut = self.cut(lines, first, demands)
+        found = search(
+            self.scorer,
+            cut.pieces,
+            self.search,
+            self.device,
+            keep=keep,
+            places=cut.places,
+            demands=cut.demands,
+            progress=self._follow(len(cut.pieces)),
+        )
+        self._report_unproven(found)
+        return self.told(found, cut)
+
+    def cut(
+        self, lines: list[str], first: int = 0, demands: Sequence[Demand] | None = None
+    ) -> "Cut":
+        """What is searched for lines; see `outputs` for the rest."""
         pieces: list[list[int]] = []
         places: list[int] = []
         ends: list[int] = []
@@ -275,20 +306,13 @@ class LineTranslator:
             ends.append(len(pieces))
             if demands is not None:
                 asked.extend(demands[place].of_piece(part) for part in range(len(parts)))
-        found = search(
-            self.scorer,
-            pieces,
-            self.search,
-            self.device,
-            keep=keep,
-            places=places,
-            demands=asked if demands is not None else None,
-            progress=self._follow(len(pieces)),
-        )
-        self._report_unproven(found)
+        return Cut(pieces, places, ends, asked if demands is not None else None)
+
+    def told(self, found: Sequence[Sequence[Hypothesis]], cut: "Cut") -> list[list[Output]]:
+        """The outputs of every line, from the hypotheses of its pieces."""
         texts = iter(self.target.decode([h.tokens for one in found for h in one]))
         told = [[Output.of(h, next(texts)) for h in one] for one in found]
-        return [joined(told[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+        return [joined(told[a:b]) for a, b in zip([0, *cut.ends], cut.ends, strict=False)]
 
     def _report_bare(self, lines: list[str]) -> None:
         """Tell how many lines lack the features that the model was trained with, if some do."""

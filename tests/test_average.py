@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from s2s import pipeline
 from s2s.errors import RunError
 from s2s.nn.model import Seq2Seq
 from s2s.nn.weights import load_weights, mean_weights
+from s2s.pipeline_average import Figures
 from s2s.recipe import Recipe
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
@@ -166,6 +168,13 @@ def test_an_index_without_kept_ones_is_read(tmp_path: Path) -> None:
     run.write_checkpoint(3, random_weights(3), is_best=True, score=0.5)
     (tmp_path / "checkpoints.json").write_text('{"last": 3, "best": 3, "best_score": 0.5}')
     assert (run.checkpoints().last, run.checkpoints().kept) == (3, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("loss", -2.0), ("bleu", 5.0), ("wer", -7.0), ("chrf", -math.inf)]
+)
+def test_checkpoints_rank_by_what_chooses_the_best(name: str, expected: float) -> None:
+    assert Figures(nll=2.0, scores={"bleu": 5.0, "wer": 7.0}).figure(name) == expected
 
 
 # ------------------------------------------------------------------------------------ the command

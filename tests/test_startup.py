@@ -12,6 +12,7 @@ COMMANDS = [
     ["translate"],
     ["bleu"],
     ["average"],
+    ["tune-search"],
     ["check"],
     ["recipes"],
     ["recipes", "list"],

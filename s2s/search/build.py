@@ -26,6 +26,16 @@ def most_outputs(search: Search) -> int:
             assert_never(search)
 
 
+def build_complete(search: BeamSearch) -> Strategy:
+    """A beam that gives back every hypothesis that ends, whatever it scores.
+
+    Nothing but `width` ends, or the longest output, stops it, so that what is found is the same for
+    any length penalty. One step ends at most `width`, so fewer than twice as many finish; of those
+    that were cut, which rank below, the best come along. A coverage penalty is left out.
+    """
+    return Beam(width=search.width, length_penalty=search.length_penalty, keep=2 * search.width)
+
+
 def build_strategy(search: Search, keep: int = 1) -> Strategy:
     """The strategy a recipe asks for, of which the `keep` best hypotheses are wanted.
 

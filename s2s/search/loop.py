@@ -26,6 +26,7 @@ from s2s.search.hypothesis import Hypothesis
 from s2s.search.ledger import Ledger
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import Shape, bucket, longest_output, shape_of
+from s2s.search.strategy import Strategy
 from s2s.text.special import EOS, PAD
 
 Sources = Sequence[Sequence[int]]
@@ -92,6 +93,7 @@ def search_stream(
     places: Sequence[int] | None = None,
     demands: Sequence[Demand] | None = None,
     want_attention: bool = False,
+    strategy: Strategy | None = None,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """(index of source, its `keep` best hypotheses) as they are found, long sources first.
 
@@ -99,9 +101,10 @@ def search_stream(
     source's own output may and must hold. A source without tokens has
     one hypothesis without tokens; the model is not asked. Fewer than `keep` hypotheses come back
     only where there are no more. A module must be in `eval()` mode. Raises UsageError where `keep`
-    exceeds the beam, S2sError where the model predicts NaN.
+    exceeds the beam, S2sError where the model predicts NaN. A `strategy` takes the place of the one
+    that the settings ask for.
     """
-    strategy = build_strategy(settings, keep)
+    strategy = strategy or build_strategy(settings, keep)
     if want_attention and isinstance(settings, ExhaustiveSearch):
         raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
     inputs = Inputs(sources, range(len(sources)) if places is None else places, demands)

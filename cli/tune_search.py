@@ -1,0 +1,71 @@
+"""`s2s tune-search`: the beam search that does best on validation."""
+
+from typing import Annotated
+
+import typer
+
+from .options import (
+    RUNS,
+    Checkpoint,
+    Device,
+    Runs,
+    RunTarget,
+    choose_checkpoint,
+    choose_run,
+    examples,
+    note,
+    numbers,
+    whole_numbers,
+)
+
+EPILOG = examples(
+    "s2s tune-search",
+    "s2s tune-search multi30k-de-en --beams 5,10 --length-penalties 0.6,0.8,1,1.2 --metric chrf",
+)
+
+
+def tune_search(
+    run: RunTarget = None,
+    *,
+    runs: Runs = RUNS,
+    beams: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Widths of the beam to try.")
+    ] = "1,5,10",
+    length_penalties: Annotated[
+        str, typer.Option(metavar="X,X,...", help="Length penalties to try with each.")
+    ] = "0,0.6,1,1.4",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What chooses: bleu, chrf, cer, ...; as training by default."
+        ),
+    ] = None,
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
+) -> None:
+    """Tune beam width and length penalty on validation.
+
+    Every width is tried with every penalty on the validation split, never on the test set. The
+    winner is written into the search section of the run's recipe, which `s2s translate` and
+    `s2s bleu` go by.
+    """
+    widths = whole_numbers("--beams", beams)
+    penalties = numbers("--length-penalties", length_penalties)
+    which = choose_checkpoint(checkpoint)
+    chosen = choose_run(run, runs)
+    from s2s.pipeline_tune import Grid
+    from s2s.pipeline_tune import tune_search as tune
+
+    before = chosen.recipe.search
+    grid = Grid(widths=widths, penalties=penalties)
+    found = tune(run=chosen, grid=grid, metric=metric, device=device, checkpoint=which)
+    for line in found.lines():
+        typer.echo(line)
+    if found.best == before:
+        note(f"{chosen.recipe_path}: the best is what its search says already")
+        return
+    best = found.best
+    note(
+        f"{chosen.recipe_path}: search is now {{kind: beam, width: {best.width}, length_penalty: "
+        f"{best.length_penalty:g}}}; the recipe that 's2s train' reads should say so too"
+    )
