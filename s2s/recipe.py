@@ -54,11 +54,13 @@ from s2s.recipe_search import (
 from s2s.recipe_section import Count, Section
 from s2s.recipe_tokenizer import (
     CharacterTokenizer,
+    Sampling,
     SeparateTokenizers,
     SideTokenizer,
     SubwordTokenizer,
     Tokenizers,
     WordTokenizer,
+    sampling_alphas,
 )
 from s2s.recipe_train import (
     ConstantSchedule,
@@ -104,6 +106,7 @@ __all__ = [
     "PlateauSchedule",
     "Recipe",
     "SampleSearch",
+    "Sampling",
     "Schedule",
     "Scoring",
     "Search",
@@ -118,6 +121,7 @@ __all__ = [
     "Truncate",
     "WordTokenizer",
     "corpora_of",
+    "sampling_alphas",
 ]
 
 

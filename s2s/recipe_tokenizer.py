@@ -9,6 +9,21 @@ from s2s.recipe_section import NonEmpty, PositiveInt, Section
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sampling(Section):
+    """Another segmentation of every training text in every epoch, drawn at random.
+
+    Validation, test and translation read the best one.
+    """
+
+    alpha: Annotated[float, Field(gt=0.0, le=1.0)]
+    """`unigram`: a segmentation is drawn with its probability to this power, so less is more varied
+    (Kudo 2018, section 3); `bpe`: the probability of leaving a merge out, so more is more varied
+    (BPE-dropout, Provilkov et al. 2020)."""
+    sides: Literal["both", "source", "target"] = "both"
+    """Which sides, where they share the tokenizer."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubwordTokenizer(Section):
     """Subwords by sentencepiece (Kudo & Richardson 2018)."""
 
@@ -26,6 +41,8 @@ class SubwordTokenizer(Section):
     # a million pairs, 8,000 pieces).
     max_sentences: PositiveInt = 200_000
     """Sentences sampled to train the tokenizer on."""
+    sampling: Sampling | None = None
+    """Draw another segmentation of the training texts in every epoch; none if not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +88,38 @@ class SeparateTokenizers(Section):
     """Tokenizer of the features behind a source and a tab, as `data.columns.features` puts them;
     they have a vocabulary of their own."""
 
+    def __post_init__(self) -> None:
+        for name, side in (("source", self.source), ("target", self.target)):
+            sampling = _sampling(side)
+            if sampling is not None and sampling.sides != "both":
+                raise ValueError(
+                    f"{name}.sampling.sides is for a tokenizer that both sides share; here each "
+                    "side has its own 'sampling'"
+                )
+        if self.features is not None and _sampling(self.features) is not None:
+            raise ValueError("features.sampling: features are never sampled")
+
+
+def _sampling(side: SideTokenizer) -> Sampling | None:
+    return side.sampling if isinstance(side, SubwordTokenizer) else None
+
 
 # Any other kind than `separate` is one tokenizer, trained on both sides and shared by them.
 Tokenizers = Annotated[
     SubwordTokenizer | CharacterTokenizer | WordTokenizer | SeparateTokenizers,
     Field(discriminator="kind"),
 ]
+
+
+def sampling_alphas(recipe: Tokenizers) -> tuple[float | None, float | None]:
+    """The `alpha` of the source and of the target; None for a side that is not sampled."""
+    if isinstance(recipe, SeparateTokenizers):
+        source, target = _sampling(recipe.source), _sampling(recipe.target)
+        return (source.alpha if source else None, target.alpha if target else None)
+    shared = _sampling(recipe)
+    if shared is None:
+        return None, None
+    return (
+        shared.alpha if shared.sides != "target" else None,
+        shared.alpha if shared.sides != "source" else None,
+    )

@@ -70,7 +70,7 @@ def batch_plan(
     shuffled = random.permutation(len(starts) - 1)
     sizes = np.diff(starts)[shuffled]
     new_starts = np.concatenate([[0], np.cumsum(sizes)])
-    return BatchPlan(by_length[_ranges(starts[:-1][shuffled], sizes)], new_starts)
+    return BatchPlan(by_length[ranges(starts[:-1][shuffled], sizes)], new_starts)
 
 
 def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batch:
@@ -136,7 +136,7 @@ def _fill(padded: Lengths, batch_tokens: int) -> Lengths:
     return np.asarray(starts, dtype=np.int64)
 
 
-def _ranges(starts: Lengths, sizes: Lengths) -> Lengths:
+def ranges(starts: Lengths, sizes: Lengths) -> Lengths:
     """The numbers from starts[i] on, sizes[i] of them, for each i in turn."""
     ends = np.cumsum(sizes)
     total = int(ends[-1]) if len(ends) else 0
@@ -152,6 +152,6 @@ def _padded(
     lengths = offsets[rows + 1] - begins
     time = int(round_up(lengths.max(initial=0) + 1, multiple))
     padded = np.full((len(rows), time), PAD, dtype=np.int64)
-    padded[np.arange(time) < lengths[:, None]] = values[_ranges(begins, lengths)]
+    padded[np.arange(time) < lengths[:, None]] = values[ranges(begins, lengths)]
     padded[np.arange(len(rows)), lengths] = EOS
     return padded, lengths + 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ class Encoder:
     truncate: Truncate
     folder: Path
     """Where the files go."""
+    keeps_texts: bool = False
+    """Whether the training split keeps its texts, as the others do."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
 
     def encode(self, name: SplitName, split: Split, progress: Callable[[int], None]) -> SplitReport:
@@ -42,7 +44,8 @@ class Encoder:
             filters=[PairFilter(one, self.truncate) for one in self.filters] if is_train else []
         )
         path = self.folder / f"{name}.arrow"
-        with write_corpus(path, vocabulary=vocabulary, with_text=not is_train) as writer:
+        has_text = self.keeps_texts or not is_train
+        with write_corpus(path, vocabulary=vocabulary, with_text=has_text) as writer:
             for chunk in split.chunks():
                 self._encode_chunk(chunk, counts, writer)
                 progress(counts.num_read)
@@ -75,7 +78,8 @@ class Encoder:
             kept = counts.filters[chunk.corpus].keep(text, target, hashes)
             source, target = _select(source, kept), _select(target, kept)
             source_lost, target_lost = source_lost[kept], target_lost[kept]
-            writer.append(source, target)
+            texts = (list(compress(sources, kept)), list(compress(chunk.target, kept)))
+            writer.append(source, target, texts if self.keeps_texts else None)
         counts.add(chunk, source, target)
         counts.source.add_cut(source_lost)
         counts.target.add_cut(target_lost)

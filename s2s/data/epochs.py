@@ -4,12 +4,14 @@ All of it is a function of (seed, epoch), so a resumed run goes on exactly.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.batches import BatchPlan, batch_plan
+from s2s.data.resample import Resampler
 from s2s.data.store import Corpus
 from s2s.recipe import Recipe, corpora_of
 
@@ -25,18 +27,55 @@ class Epoch:
 class Epochs:
     """The epochs of a training, one after the other or in any order."""
 
-    def __init__(self, corpus: Corpus, recipe: Recipe, multiple: int) -> None:
-        """Padded lengths are multiples of `multiple`."""
+    def __init__(
+        self,
+        corpus: Corpus,
+        recipe: Recipe,
+        multiple: int,
+        resampler: Resampler | None = None,
+    ) -> None:
+        """Padded lengths are multiples of `multiple`. A `resampler` is closed with the epochs."""
         self._corpus = corpus
+        self._resampler = resampler
+        self._ahead = ThreadPoolExecutor(1) if resampler else None
+        self._coming: tuple[int, Future[Epoch]] | None = None
+        self._last: tuple[int, Epoch] | None = None
         self._seed = recipe.seed
         self._batch_tokens = recipe.train.batch_tokens
         self._multiple = multiple
         self._weights = [part.weight for part in corpora_of(recipe.data)]
 
     def __call__(self, epoch: int) -> Epoch:
-        """The epoch of that number, from 0."""
+        """The epoch of that number, from 0.
+
+        Raises RunError where it is encoded anew and the disk does not take it.
+        """
+        if self._coming is not None and self._coming[0] == epoch:
+            self._last, self._coming = (epoch, self._coming[1].result()), None
+        elif self._last is None or self._last[0] != epoch:
+            if self._coming is not None:  # segmentations are drawn by one thread at a time
+                self._coming[1].result()
+            self._last = (epoch, self._make(epoch))
+        return self._last[1]
+
+    def prepare(self, epoch: int) -> None:
+        """Begin with an epoch that will be asked for next, if it takes time to make."""
+        if self._ahead is not None and self._coming is None:
+            self._coming = (epoch, self._ahead.submit(self._make, epoch))
+
+    def close(self) -> None:
+        """Stop what is being made for nobody."""
+        if self._resampler is not None and self._ahead is not None:
+            self._resampler.stop.set()
+            self._ahead.shutdown(wait=True, cancel_futures=True)
+            self._resampler.close()
+
+    def _make(self, epoch: int) -> Epoch:
         rows = drawn(self._corpus.sizes, self._weights, seed=self._seed, epoch=epoch)
-        return Epoch(self._corpus, self._plan(self._corpus, rows, epoch))
+        if self._resampler is None:
+            return Epoch(self._corpus, self._plan(self._corpus, rows, epoch))
+        corpus = self._resampler.epoch(epoch, rows)
+        return Epoch(corpus, self._plan(corpus, None, epoch))
 
     def _plan(self, corpus: Corpus, rows: NDArray[np.int64] | None, epoch: int) -> BatchPlan:
         lengths = (corpus.source_lengths, corpus.target_lengths)

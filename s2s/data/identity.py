@@ -8,6 +8,9 @@ from s2s.recipe_section import Section
 LATER: dict[str, Any] = {"features": None, "decompose": False, "separators": " "}
 """Fields that came after the first prepared data, with the value that changes nothing."""
 
+OF_TRAINING = ("sampling",)
+"""Fields that say how training reads what is prepared, and leave it as it is."""
+
 
 def identity_of(section: Section) -> dict[str, Any]:
     """The section as JSON, without later fields where they say nothing: what was prepared before
@@ -21,5 +24,5 @@ def _settled(values: Any) -> Any:
     return {
         key: _settled(value)
         for key, value in values.items()
-        if not (key in LATER and value == LATER[key])
+        if key not in OF_TRAINING and not (key in LATER and value == LATER[key])
     }

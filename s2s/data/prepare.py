@@ -23,7 +23,7 @@ from s2s.data.sources import SPLITS, Split, SplitName, open_split
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
-from s2s.recipe import Recipe, Truncate, corpora_of
+from s2s.recipe import Recipe, Truncate, corpora_of, sampling_alphas
 from s2s.text.tokenizer import load_tokenizers, train_tokenizers
 
 FORMAT = 1
@@ -118,7 +118,9 @@ class _Work:
         with atomic_folder(self.folder / "data") as temporary:
             data = self.recipe.data
             filters = tuple(part.filters for part in corpora_of(data))
-            encoder = Encoder(pair, filters, data.truncate, temporary)
+            encoder = Encoder(
+                pair, filters, data.truncate, temporary, keeps_texts=_is_sampled(self.recipe)
+            )
             # Training comes last: what it shares with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
             report = PrepareReport(
@@ -175,6 +177,7 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
         "filters": filters if len(filters) > 1 else filters[0],
         "splits": identities,
         **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
+        **({"texts": True} if _is_sampled(recipe) else {}),
     }
     return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
 
@@ -182,6 +185,11 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
 def tags_of(recipe: Recipe) -> tuple[str, ...]:
     """The tags of the recipe's corpora, each once."""
     return tuple(dict.fromkeys(part.tag for part in corpora_of(recipe.data) if part.tag))
+
+
+def _is_sampled(recipe: Recipe) -> bool:
+    """Whether training reads texts, to draw another segmentation of them in every epoch."""
+    return any(sampling_alphas(recipe.tokenizer))
 
 
 def _digest(content: dict[str, Any]) -> str:

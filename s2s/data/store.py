@@ -72,13 +72,20 @@ class Corpus:
 
     @property
     def source_texts(self) -> list[str] | None:
-        """The source as text; None in a training split, which keeps no text."""
+        """The source as text; None in a training split that keeps no text."""
         return self._texts[0].to_pylist() if self._texts else None
 
     @property
     def target_texts(self) -> list[str] | None:
-        """The target (the reference) as text; None in a training split, which keeps no text."""
+        """The target (the reference) as text; None in a training split that keeps no text."""
         return self._texts[1].to_pylist() if self._texts else None
+
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[str]]:
+        """Sources and targets of some pairs, int64 [rows], of a corpus that keeps texts."""
+        assert self._texts is not None, "prepared without texts"
+        wanted = pa.array(rows)
+        source, target = (column.take(wanted).to_pylist() for column in self._texts)
+        return source, target
 
     @classmethod
     def open(cls, path: Path) -> "Corpus":

@@ -40,9 +40,13 @@ class Subwords:
     come back from `decode`; see `normalize`.
     """
 
-    def __init__(self, model: bytes) -> None:
-        """`model` is a serialized sentencepiece model. Raises RuntimeError if it is not one."""
+    def __init__(self, model: bytes, alpha: float | None = None) -> None:
+        """`model` is a serialized sentencepiece model. Raises RuntimeError if it is not one.
+
+        With `alpha`, encoding draws a segmentation (see `s2s.recipe.Sampling`).
+        """
         self._model = model
+        self._alpha = alpha
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
 
     def __eq__(self, other: object) -> bool:
@@ -58,11 +62,30 @@ class Subwords:
         return str(self._processor.normalize(line)).replace(SPACE, " ").strip(" ")
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, without begin and end of sentence; on all cores."""
-        ids: list[list[int]] = self._processor.encode(
-            list(lines), out_type=int, num_threads=ALL_CORES
+        """Ids of each line, without begin and end of sentence; on all cores.
+
+        Segmentations that are drawn are a function of the lines and of `seed_sampling`.
+        """
+        if self._alpha is None:
+            ids: list[list[int]] = self._processor.encode(
+                list(lines), out_type=int, num_threads=ALL_CORES
+            )
+            return ids
+        # sentencepiece seeds a generator when a thread first draws, and makes threads for each call
+        # of this kind. With one of them, what is drawn depends on no call before.
+        drawn: list[list[int]] = self._processor.encode(
+            list(lines),
+            out_type=int,
+            num_threads=1,
+            enable_sampling=True,
+            alpha=self._alpha,
+            nbest_size=-1,
         )
-        return ids
+        return drawn
+
+    def sampling(self, alpha: float) -> "Subwords":
+        """The same model, drawing segmentations."""
+        return Subwords(self._model, alpha)
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence, as one line."""
@@ -112,6 +135,12 @@ class Subwords:
                 f"found {found}"
             )
         return subwords
+
+
+def seed_sampling(*numbers: int) -> None:
+    """Let the next encodings draw as these numbers say; concerns the whole process."""
+    (seed,) = np.random.SeedSequence(numbers).generate_state(1)
+    sentencepiece.set_random_generator_seed(int(seed) % (2**32 - 1))  # the last one means none
 
 
 class SubwordTrainer:

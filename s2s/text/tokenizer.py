@@ -135,6 +135,19 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
     raise RunError(f"{path}: expected tokenizers of format {FORMAT}, found {content!r}")
 
 
+def sampling(tokenizer: Tokenizer, alpha: float) -> Tokenizer:
+    """The tokenizer with the subwords of its text drawn at random; tags and features are not."""
+    match tokenizer:
+        case Tagged():
+            return Tagged(sampling(tokenizer.base, alpha), tokenizer.tags)
+        case Featured():
+            return Featured(sampling(tokenizer.base, alpha), tokenizer.features)
+        case Subwords():
+            return tokenizer.sampling(alpha)
+        case _:
+            raise AssertionError("the recipe samples subwords only")
+
+
 def train_tokenizers(
     recipe: Tokenizers,
     chunks: Iterable[tuple[Sequence[str], Sequence[str]]],
@@ -200,5 +213,6 @@ __all__ = [
     "Words",
     "load_tokenizer",
     "load_tokenizers",
+    "sampling",
     "train_tokenizers",
 ]

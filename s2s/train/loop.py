@@ -14,9 +14,11 @@ A `start` with `is_resumed` goes on from its update: what events after that upda
 """
 
 import math
+import os
 import platform
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from torch import Tensor
 import s2s
 from s2s.data.batches import collate
 from s2s.data.epochs import Epochs
+from s2s.data.resample import open_resampler
 from s2s.data.store import Corpus
 from s2s.errors import Interrupted, TrainingError
 from s2s.recipe import PlateauSchedule, Recipe, Train
@@ -67,11 +70,11 @@ class Trainer:
         self.recipe = setting.recipe.train
         self.state = state
         self.reporter = reporter
-        self.epochs = Epochs(setting.train, setting.recipe, TIME_MULTIPLE)
+        self.device = state.model.output.bias.device
+        self.epochs = self._epochs()
         self.epoch = self.epochs(state.position.epoch)
         self.total_updates = self._total_updates()
         self.updater = Updater(state, setting.recipe.seed, setting.precision, self.total_updates)
-        self.device = state.model.output.bias.device
         self.window = _Sums(self.device)
         state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
@@ -84,7 +87,8 @@ class Trainer:
         finite or diverges, or a checkpoint cannot be written.
         """
         position = self.state.position
-        with stop_request() as stop:
+        with stop_request() as stop, closing(self.epochs):
+            self._prepare_next()
             self._event("start", is_resumed=position.update > 0, **self._what())
             self.reporter.begin(position, self.total_updates)
             while position.ended is None:
@@ -133,6 +137,7 @@ class Trainer:
             )
         if epoch_ended and position.ended is None:
             self.epoch = self.epochs(position.epoch)
+            self._prepare_next()
 
     def _validate(self) -> None:
         """Validate, remember the best, decide about stopping early, and save."""
@@ -233,6 +238,24 @@ class Trainer:
 
     def _since_save(self) -> float:
         return time.monotonic() - self.saved_at
+
+    def _epochs(self) -> Epochs:
+        """The epochs; where texts are encoded anew, a GPU has the processor's cores to spare."""
+        setting = self.setting
+        threads = 1 if self.device.type == "cpu" else max(1, min(8, (os.cpu_count() or 1) - 1))
+        resampler = open_resampler(
+            setting.train,
+            setting.tokenizers,
+            setting.recipe,
+            setting.run.folder / "sampling",
+            threads,
+        )
+        return Epochs(setting.train, setting.recipe, TIME_MULTIPLE, resampler)
+
+    def _prepare_next(self) -> None:
+        coming = self.state.position.epoch + 1
+        if coming < self.recipe.epochs:
+            self.epochs.prepare(coming)
 
     def _total_updates(self) -> int:
         """Epochs differ by a few batches; a schedule needs one number that resuming finds again."""
