@@ -40,7 +40,7 @@ RunName = Annotated[
 ]
 RunTarget = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="The run, by folder or name; the newest if not given."),
+    typer.Argument(metavar="RUN", help="The run, by folder or name; the newest if not given."),
 ]
 RunNames = Annotated[
     list[str] | None,
