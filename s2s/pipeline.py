@@ -258,9 +258,9 @@ def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | N
     if not (run.data_folder / f"{split}.arrow").exists():
         raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
     corpus = open_corpus(run.folder, split)
-    sources, references = corpus.source_texts, corpus.target_texts
+    sources, references = corpus.source_texts, corpus.references
     assert sources is not None and references is not None, "only train comes without texts"
-    return sources, [list(references)]
+    return sources, references
 
 
 def translate_lines(

@@ -19,6 +19,10 @@ class Columns(Section):
     features: NonEmpty | None = None
     """Column of features of the whole pair, such as `V;PST`, read after the source; a source line
     of `s2s translate` is then source, tab, features. `tokenizer.features` splits them."""
+    references: NonEmpty | None = None
+    """Column of validation and test with all references of a pair, a list of texts of any length
+    (JSONL, Parquet or data sets). Metrics then read these instead of the target, which remains
+    what the loss is computed on."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,14 +10,26 @@ from s2s.data.chunks import missing_column
 from s2s.errors import DataError
 
 
-def check_columns(schema: pa.Schema, names: Sequence[str], place: str) -> None:
-    """Raises DataError, with what there is, unless every name is a column of texts."""
+def check_columns(
+    schema: pa.Schema, names: Sequence[str], place: str, references: str | None = None
+) -> None:
+    """Raises DataError, with what there is, unless every name is a column of texts.
+
+    `references` names a column of lists of texts.
+    """
     for name in names:
         field_type = _type_of(schema, name, place)
         if pa.types.is_dictionary(field_type):
             field_type = field_type.value_type
-        if not (pa.types.is_string(field_type) or pa.types.is_large_string(field_type)):
+        if not _is_text(field_type):
             raise DataError(f"{place}: column '{name}' holds {field_type}, expected text")
+    if references is not None:
+        field_type = _type_of(schema, references, place)
+        is_list = pa.types.is_list(field_type) or pa.types.is_large_list(field_type)
+        if not (is_list and _is_text(field_type.value_type)):
+            raise DataError(
+                f"{place}: column '{references}' holds {field_type}, expected lists of texts"
+            )
 
 
 def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:
@@ -31,6 +43,27 @@ def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -
         raise DataError(f"{place[0]}: column '{name}' is null in row {row + 1}, expected text")
     values: list[str] = column.to_numpy(zero_copy_only=False).tolist()
     return values
+
+
+def lists_of_texts(
+    batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]
+) -> list[list[str]]:
+    """A checked column of lists; `place` as in `texts`.
+
+    Raises DataError naming the row of an empty list, or of a null.
+    """
+    values: list[list[str]] = _column(batch, name).to_pylist()
+    for row, texts_of_row in enumerate(values, start=place[1] + 1):
+        if not texts_of_row or None in texts_of_row:
+            raise DataError(
+                f"{place[0]}: column '{name}' has no text, or a null, in row {row}; expected one "
+                "reference or more"
+            )
+    return values
+
+
+def _is_text(type_: Any) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
 def _type_of(schema: pa.Schema, name: str, place: str) -> Any:

@@ -25,6 +25,14 @@ class Chunk(NamedTuple):
     """Which of the recipe's corpora the pairs are of."""
     tag: str | None = None
     """The tag to be put in front of every source."""
+    references: list[list[str]] | None = None
+    """All references of every pair, one or more; None where the target is the only one."""
+
+    def with_references(self, references: list[list[str]]) -> "Chunk":
+        """The chunk with references, each of them one line."""
+        broken = sum("\n" in line for options in references for line in options)
+        lines = [[line.replace("\n", " ") for line in options] for options in references]
+        return self._replace(references=lines, num_line_breaks=self.num_line_breaks + broken)
 
 
 def clean(source: list[str], target: list[str], features: list[str] | None = None) -> Chunk:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, compress
+from itertools import chain, compress, islice
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,13 @@ class Encoder:
         )
         path = self.folder / f"{name}.arrow"
         has_text = self.keeps_texts or not is_train
-        with write_corpus(path, vocabulary=vocabulary, with_text=has_text) as writer:
-            for chunk in split.chunks():
+        chunks = split.chunks()
+        first = list(islice(chunks, 1))
+        has_references = any(chunk.references is not None for chunk in first)
+        with write_corpus(
+            path, vocabulary=vocabulary, with_text=has_text, with_references=has_references
+        ) as writer:
+            for chunk in chain(first, chunks):
                 self._encode_chunk(chunk, counts, writer)
                 progress(counts.num_read)
             counts.check()
@@ -70,7 +75,7 @@ class Encoder:
         hashes = pair_hashes(chunk.source, chunk.target)
         if not counts.filters:
             counts.hashes.append(hashes)
-            writer.append(source, target, (sources, chunk.target))
+            writer.append(source, target, (sources, chunk.target), chunk.references)
         else:
             for overlap in self._overlaps.values():
                 overlap.see(hashes)

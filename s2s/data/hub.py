@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from s2s.data.arrow_text import check_columns, texts
+from s2s.data.arrow_text import check_columns, lists_of_texts, texts
 from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, did_you_mean, file_identity, listed
 from s2s.data.identity import identity_of
 from s2s.errors import DataError
@@ -52,16 +52,24 @@ class DatasetSplit:
         dataset = self._open()
         names = self.data.columns.names
         place = f"{self.data.dataset}, split '{self.split}'"
-        check_columns(dataset.features.arrow_schema, names, place)
+        check_columns(dataset.features.arrow_schema, names, place, self.data.columns.references)
         first_row = 0
+        references = self.data.columns.references
         for table in dataset.with_format("arrow").iter(CHUNK_PAIRS):
-            yield clean(*(texts(table, name, (place, first_row)) for name in names))
+            chunk = clean(*(texts(table, name, (place, first_row)) for name in names))
+            if references is not None:
+                found = lists_of_texts(table, references, (place, first_row))
+                chunk = chunk.with_references(found)
+            yield chunk
             first_row += table.num_rows
 
     def _open(self) -> "Dataset":
-        builder = _prepared(self.data.dataset, self.data.config, self.data.revision)
-        splits = list(builder.info.splits or {})
+        place = (self.data.dataset, self.data.config, self.data.revision)
+        builder = _prepared(*place)
         base = re.split(r"[\[+]", self.split)[0]
+        splits = list(builder.info.splits or builder.config.data_files or {})
+        if base in splits and not builder.info.splits:
+            builder = _prepared_alone(*place, base)
         if base not in splits:
             raise DataError(
                 f"{self.data.dataset}: no split '{base}'{did_you_mean(base, splits)}; "
@@ -90,8 +98,45 @@ def open_dataset(
 def _prepared(dataset: str, config: str | None, revision: str | None) -> "DatasetBuilder":
     """The data set downloaded (unless it is a folder) and converted in the library's cache.
 
-    Raises DataError with the library's own words where that fails.
+    Where its splits have unlike columns, such as references in test alone, the library converts
+    them only one by one: `info.splits` is empty then, and `_prepared_alone` does that. Raises
+    DataError with the library's own words where it fails.
     """
+    import datasets
+
+    builder = _builder(dataset, config, revision)
+    try:
+        builder.download_and_prepare()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if isinstance(error.__cause__, datasets.table.CastError) and builder.config.data_files:
+            return _builder(dataset, config, revision)
+        raise _in_its_words(dataset, error) from error
+    return builder
+
+
+@lru_cache(maxsize=8)
+def _prepared_alone(
+    dataset: str, config: str | None, revision: str | None, split: str
+) -> "DatasetBuilder":
+    """One split of a data set whose splits have unlike columns. Raises DataError."""
+    import datasets
+
+    files = _builder(dataset, config, revision).config.data_files[split]
+    builder = _builder(dataset, config, revision, {split: list(files)})
+    try:
+        builder.download_and_prepare()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _in_its_words(dataset, error) from error
+    return builder
+
+
+def _builder(
+    dataset: str,
+    config: str | None,
+    revision: str | None,
+    files: dict[str, list[str]] | None = None,
+) -> "DatasetBuilder":
+    """What converts the data set, or some files of it. Raises DataError where there is none."""
     if dataset.startswith((".", "/", "~")) and not Path(dataset).is_dir():
         raise DataError(f"{dataset}: no such folder")
     import datasets
@@ -100,10 +145,13 @@ def _prepared(dataset: str, config: str | None, revision: str | None) -> "Datase
         datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
-        builder = datasets.load_dataset_builder(dataset, config, revision=revision)
-        builder.download_and_prepare()
+        return datasets.load_dataset_builder(dataset, config, revision=revision, data_files=files)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        told = error.__cause__ or error  # "an error occurred" has the error itself as its cause
-        reason = " ".join(str(told).split()) or type(told).__name__
-        raise DataError(f"{dataset}: {reason}") from error
-    return builder
+        raise _in_its_words(dataset, error) from error
+
+
+def _in_its_words(dataset: str, error: Exception) -> DataError:
+    """What the library has to say."""
+    told = error.__cause__ or error  # "an error occurred" has the error itself as its cause
+    reason = " ".join(str(told).split()) or type(told).__name__
+    return DataError(f"{dataset}: {reason}")

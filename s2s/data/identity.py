@@ -5,7 +5,12 @@ from typing import Any
 
 from s2s.recipe_section import Section
 
-LATER: dict[str, Any] = {"features": None, "decompose": False, "separators": " "}
+LATER: dict[str, Any] = {
+    "features": None,
+    "references": None,
+    "decompose": False,
+    "separators": " ",
+}
 """Fields that came after the first prepared data, with the value that changes nothing."""
 
 OF_TRAINING = ("sampling",)

@@ -5,7 +5,7 @@ A split can be read any number of times and holds one chunk of pairs in memory.
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, assert_never
@@ -117,7 +117,9 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
 
 
 def _open(data: AnyCorpus, split: SplitName) -> Split | None:
-    """The split as the source has it."""
+    """The split as the source has it; only held-out ones are scored against references."""
+    if split == "train" and not isinstance(data, GeneratedData):
+        data = replace(data, columns=replace(data.columns, references=None))
     match data:
         case DatasetData():
             return open_dataset(data, split)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,8 @@ FORMAT_KEY = b"s2s.corpus"
 SIZES_KEY = b"s2s.sizes"
 
 SIDES = ("source", "target")
+
+REFERENCES = "references_text"
 
 Ids = NDArray[np.integer[Any]]
 
@@ -51,6 +54,8 @@ class Corpus:
     """int64 [pairs + 1]."""
     _texts: tuple[pa.Array, pa.Array] | None = None
     _sizes: tuple[int, ...] = ()
+    _references: pa.Array | None = None
+    """All references of a pair, a line each."""
 
     def __len__(self) -> int:
         return len(self.source_offsets) - 1
@@ -86,6 +91,16 @@ class Corpus:
         wanted = pa.array(rows)
         source, target = (column.take(wanted).to_pylist() for column in self._texts)
         return source, target
+
+    @property
+    def references(self) -> list[list[str | None]] | None:
+        """Sets of references as text, the first of each pair in the first set; None in a set where
+        a pair has fewer. The targets where pairs have no others; None in a training split."""
+        targets = self.target_texts
+        if targets is None or self._references is None:
+            return None if targets is None else [list(targets)]
+        each = [text.split("\n") for text in self._references.to_pylist()]
+        return [list(lines) for lines in zip_longest(*each)]
 
     @classmethod
     def open(cls, path: Path) -> "Corpus":
@@ -124,10 +139,12 @@ def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
     names = [f"{side}_text" for side in SIDES]
     has_text = set(names) <= set(batch.schema.names)
     texts = (batch.column(names[0]), batch.column(names[1])) if has_text else None
+    has_references = REFERENCES in batch.schema.names
+    references = batch.column(REFERENCES) if has_references else None
     sizes = tuple(json.loads(file.schema.metadata.get(SIZES_KEY, b"[]")))
     if sizes and sum(sizes) != batch.num_rows:
         raise ValueError(f"corpora of {sizes} pairs do not make {batch.num_rows}")
-    return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts, sizes)
+    return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts, sizes, references)
 
 
 class CorpusWriter:
@@ -143,19 +160,26 @@ class CorpusWriter:
         source: Encoded,
         target: Encoded,
         texts: tuple[Sequence[str], Sequence[str]] | None = None,
+        references: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        """Add pairs, with their texts if and only if the corpus keeps texts."""
+        """Add pairs, with their texts if and only if the corpus keeps texts; references likewise,
+        one line each."""
         self._columns["source"].append(source)
         self._columns["target"].append(target)
-        for side, lines in zip(SIDES, texts or (), strict=False):
+        kept = {f"{side}_text": lines for side, lines in zip(SIDES, texts or (), strict=False)}
+        if references is not None:
+            kept[REFERENCES] = ["\n".join(lines) for lines in references]
+        for name, lines in kept.items():
             raw = [line.encode() for line in lines]
             lengths = np.fromiter(map(len, raw), np.int64, len(raw))
             values = np.frombuffer(b"".join(raw), np.uint8)
-            self._columns[f"{side}_text"].append(Encoded(values, lengths))
+            self._columns[name].append(Encoded(values, lengths))
 
 
 @contextmanager
-def write_corpus(path: Path, *, vocabulary: int, with_text: bool) -> Iterator[CorpusWriter]:
+def write_corpus(
+    path: Path, *, vocabulary: int, with_text: bool, with_references: bool = False
+) -> Iterator[CorpusWriter]:
     """Yield a writer; the file is at `path` when the block has ended well.
 
     Ids are 16 bits wide where `vocabulary` (the larger of the two) allows. The caller provides the
@@ -165,6 +189,8 @@ def write_corpus(path: Path, *, vocabulary: int, with_text: bool) -> Iterator[Co
     types = {side: pa.large_list(pa.field("item", id_type, nullable=False)) for side in SIDES}
     if with_text:
         types |= {f"{side}_text": pa.large_string() for side in SIDES}
+    if with_references:
+        types[REFERENCES] = pa.large_string()
     with ExitStack() as stack:
         columns = {name: stack.enter_context(_column(path, name, types[name])) for name in types}
         collector = CorpusWriter(columns)

@@ -43,15 +43,25 @@ class RowTable:
         rows = self._cells()
         while batch := list(islice(rows, CHUNK_PAIRS)):
             num_pairs += len(batch)
-            yield clean(*(list(column) for column in zip(*batch, strict=True)))
+            columns = [list(column) for column in zip(*batch, strict=True)]
+            if self.columns.references is None:
+                yield clean(*columns)
+            else:
+                *columns, references = columns
+                yield clean(*columns).with_references(references)
         if num_pairs == 0:
             raise DataError(f"{self.path}: empty file")
 
-    def _cells(self) -> Iterator[list[str]]:
-        """What each row has in the columns of interest."""
+    def _cells(self) -> Iterator[list[Any]]:
+        """What each row has in the columns of interest, references last."""
         if self.format == ".jsonl":
             yield from self._json_cells()
             return
+        if self.columns.references is not None:
+            raise DataError(
+                f"{self.path}: data.columns.references needs lists of texts, which {self.format} "
+                "does not have; expected .jsonl or .parquet"
+            )
         rows = self._tsv_rows() if self.format == ".tsv" else self._csv_rows()
         names = None
         if self.has_header:
@@ -98,7 +108,7 @@ class RowTable:
             f"{self.path}: without a header, data.columns are numbers (0, 1, ...), not '{name}'"
         )
 
-    def _json_cells(self) -> Iterator[list[str]]:
+    def _json_cells(self) -> Iterator[list[Any]]:
         with open_bytes(self.path) as stream:
             for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
                 place = f"{self.path}:{number}"
@@ -106,7 +116,10 @@ class RowTable:
                     row = json.loads(line)
                 except ValueError as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
-                yield [_json_text(row, name, place) for name in self.columns.names]
+                cells: list[Any] = [_json_text(row, name, place) for name in self.columns.names]
+                if self.columns.references is not None:
+                    cells.append(_json_texts(row, self.columns.references, place))
+                yield cells
 
 
 @dataclass(frozen=True)
@@ -125,18 +138,22 @@ class ParquetTable:
         import pyarrow
         import pyarrow.parquet
 
-        from s2s.data.arrow_text import check_columns, texts
+        from s2s.data.arrow_text import check_columns, lists_of_texts, texts
 
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
-                names = self.columns.names
-                check_columns(file.schema_arrow, names, str(self.path))
+                names, references = self.columns.names, self.columns.references
+                check_columns(file.schema_arrow, names, str(self.path), references)
                 first_row = 0
-                roots = sorted({name.partition(".")[0] for name in names} | set(names))
+                wanted = {*names, *([references] if references else [])}
+                roots = sorted({name.partition(".")[0] for name in wanted} | wanted)
                 known = [name for name in roots if name in file.schema_arrow.names]
                 for batch in file.iter_batches(CHUNK_PAIRS, columns=known):
                     place = (str(self.path), first_row)
-                    yield clean(*(texts(batch, name, place) for name in names))
+                    chunk = clean(*(texts(batch, name, place) for name in names))
+                    if references is not None:
+                        chunk = chunk.with_references(lists_of_texts(batch, references, place))
+                    yield chunk
                     first_row += batch.num_rows
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: no such file") from error
@@ -164,6 +181,20 @@ def open_table(path: Path, columns: Columns, *, has_header: bool) -> RowTable | 
 
 def _json_text(row: Any, name: str, place: str) -> str:
     """The text under `name`, a key or a path of keys. Raises DataError where there is none."""
+    return _checked(_json_value(row, name, place), name, place)
+
+
+def _json_texts(row: Any, name: str, place: str) -> list[str]:
+    """The texts under `name`, one or more. Raises DataError where there are none."""
+    values = _json_value(row, name, place)
+    if not isinstance(values, list) or not values:
+        found = "an empty list" if values == [] else _kind(values)
+        raise DataError(f"{place}: column '{name}' holds {found}, expected a list of texts")
+    return [_checked(value, name, place) for value in values]
+
+
+def _json_value(row: Any, name: str, place: str) -> Any:
+    """What stands under a key or a path of keys."""
     value = row
     if not (isinstance(row, dict) and name in row):
         for key in name.split("."):
@@ -174,6 +205,10 @@ def _json_text(row: Any, name: str, place: str) -> str:
             value = value[key]
     else:
         value = row[name]
+    return value
+
+
+def _checked(value: Any, name: str, place: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{place}: column '{name}' holds {_kind(value)}, expected text")
     if not value.isascii():

@@ -65,7 +65,7 @@ def validate(
     Search is greedy: several times faster than a beam, and checkpoints rank alike.
     """
     nll = validation_loss(model, corpus, recipe.train.batch_tokens)
-    sources, references = corpus.source_texts, corpus.target_texts
+    sources, references = corpus.source_texts, corpus.references
     assert sources is not None and references is not None, "only train comes without texts"
     limits = recipe.search
     settings = GreedySearch(kind="greedy", max_ratio=limits.max_ratio, max_offset=limits.max_offset)
@@ -81,7 +81,7 @@ def validate(
     )
     scores = score_run(
         translator,
-        (sources, translator(sources), [references]),
+        (sources, translator(sources), references),
         Request(metrics=recipe.metrics, scoring=recipe.scoring),
     )
     return Validation(nll, scores)
