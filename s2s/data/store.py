@@ -95,7 +95,7 @@ class Corpus:
     @property
     def references(self) -> list[list[str | None]] | None:
         """Sets of references as text, the first of each pair in the first set; None in a set where
-        a pair has fewer. The targets where pairs have no others; None in a training split."""
+        a pair has fewer. The targets where pairs have no others; None without texts."""
         targets = self.target_texts
         if targets is None or self._references is None:
             return None if targets is None else [list(targets)]
