@@ -91,6 +91,14 @@ Avoid = Annotated[
     list[str] | None,
     typer.Option(metavar="TERM", help="No output holds TERM as whole words; repeatable."),
 ]
+ReplaceUnknown = Annotated[
+    bool,
+    typer.Option("--replace-unknown", help="Copy attended source words for unknown tokens ..."),
+]
+Dictionary = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="... or write what FILE has for them: source, tab, target."),
+]
 NBest = Annotated[
     int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")
 ]

@@ -25,6 +25,7 @@ from .search_options import (
     Avoid,
     Columns,
     Coverage,
+    Dictionary,
     Format,
     LengthNormalization,
     ListFormat,
@@ -38,6 +39,7 @@ from .search_options import (
     NoRepeat,
     PrefixFile,
     RepetitionPenalty,
+    ReplaceUnknown,
     Samples,
     Scores,
     Seed,
@@ -60,6 +62,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
     "s2s translate --avoid guy --avoid 'young man' < input.txt",
+    "s2s translate --replace-unknown --dictionary de-en.tsv < input.txt",
     "s2s translate --prefix-file beginnings.txt < input.txt",
 )
 
@@ -106,6 +109,8 @@ def translate(
     prefix_file: PrefixFile = None,
     columns: Columns = None,
     avoid: Avoid = None,
+    replace_unknown: ReplaceUnknown = False,
+    dictionary: Dictionary = None,
     nbest: NBest = None,
     scores: Scores = False,
     form: Format = None,
@@ -154,7 +159,20 @@ def translate(
         listing=_listing(nbest, form, is_listed),
         wishes=wishes,
         tag=tag,
+        unknown=_unknown(replace_unknown, dictionary),
     )
+
+
+def _unknown(is_asked: bool, path: Path | None) -> "dict[str, str] | None":
+    """What to write for source words where the output is unknown, if that is to be replaced."""
+    from s2s.errors import UsageError
+    from s2s.translate_unknown import read_dictionary
+
+    if path is not None and not is_asked:
+        raise UsageError("--dictionary: nothing is looked up without --replace-unknown")
+    if not is_asked:
+        return None
+    return {} if path is None else read_dictionary(path)
 
 
 def _wishes(

@@ -1,7 +1,4 @@
-"""From tokens to words: which word a token is a part of, and the alignment of words.
-
-Words are what `str.split` makes of the line as the user wrote it, and of the translation as it is
-printed, counted from 0: what the tokenizer normalizes away does not shift their numbers.
+"""From tokens to words: the alignment of words, counted as `s2s.text.owners` counts them.
 
 Dimension letters: T predictions, S source tokens, U target words, W source words.
 """
@@ -11,56 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.text.tokenizer import Tokenizer
+from s2s.text.owners import NO_WORD, source_owners, target_owners
 
-NO_WORD = -1
-"""The owner of tokens that are a part of no word: end of sentence."""
-
-
-def source_owners(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
-    """The word of `line` each token of `ids`, its encoding, is a part of.
-
-    A token that is a space belongs to the word behind it. Where words are encoded otherwise alone
-    than within the line, the number of tokens of the line up to a word's end decides.
-    """
-    ends = _word_ends(line)
-    parts = tokenizer.encode(
-        [line[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    )
-    if [token for part in parts for token in part] == list(ids):
-        counts = np.cumsum([len(part) for part in parts])
-    else:
-        counts = np.array([len(part) for part in tokenizer.encode([line[:end] for end in ends])])
-    owners = np.searchsorted(counts, np.arange(len(ids)), side="right")
-    return [min(owner, len(ends) - 1) for owner in owners.tolist()]
-
-
-def _word_ends(line: str) -> list[int]:
-    """Where the words of a line end."""
-    ends: list[int] = []
-    end = 0
-    for word in line.split():
-        end = line.index(word, end) + len(word)
-        ends.append(end)
-    return ends
-
-
-def target_owners(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
-    """The word of the decoded `ids` each token is a part of: the last one it brings to light.
-
-    A token that adds nothing visible, such as a space, belongs to the word behind it.
-    """
-    texts = tokenizer.decode([ids[: end + 1] for end in range(len(ids))])
-    owners: list[int] = []
-    waiting = shown = 0
-    for text in texts:
-        words = text.split()
-        waiting += 1
-        if (length := sum(map(len, words))) > shown:
-            owners += [len(words) - 1] * waiting
-            waiting, shown = 0, length
-    last = owners[-1] if owners else NO_WORD
-    return owners + [last] * waiting
+__all__ = ["NO_WORD", "align_words", "source_owners", "target_owners", "word_weights"]
 
 
 def word_weights(

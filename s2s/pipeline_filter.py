@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -55,17 +56,22 @@ def translate_files(
     listing: Listing | None = None,
     wishes: WishReader | None = None,
     tag: str | None = None,
+    unknown: Mapping[str, str] | None = None,
 ) -> int:
     """Translate a file into a file, as `pipeline.translate`; returns the number of its lines.
 
     With `files.resume`, the complete lines of the target stay, as many of the source are skipped
     and the rest is translated: the file is the one that would be there without the interruption.
+    With a dictionary `unknown`, empty perhaps, unknown tokens of the output are replaced by source
+    words, or by what it has for them.
     Raises UsageError where the two do not belong together, DataError for files that cannot be
     opened, Interrupted on Ctrl-C and SIGTERM.
     """
     if files.resume and files.target is None:
         raise UsageError("--resume goes on with a file; name it with --output")
     _refuse_same(files.source, files.target)
+    if unknown is not None:
+        _check_attention(runs)
     search = search or runs[0].recipe.search
 
     def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
@@ -73,6 +79,7 @@ def translate_files(
         from s2s.search.build import build_strategy
         from s2s.text.tags import check_tag
         from s2s.translate_streams import stream
+        from s2s.translate_unknown import Replacer
 
         if listing is not None:
             build_strategy(search, listing.nbest)  # a mistake is told at once
@@ -80,6 +87,9 @@ def translate_files(
         if tag is not None:
             check_tag(loaded.source, tag, "--tag")
             loaded = replace(loaded, tag=tag)
+        if unknown is not None:
+            replacer = Replacer(loaded.source, loaded.target, unknown)
+            loaded = replace(loaded, replacer=replacer)
         options = {"batch_size": batch_size, "listing": listing, "wishes": wishes}
         return stream(loaded, source, target, **options, course=course)  # type: ignore[arg-type]
 
@@ -91,6 +101,7 @@ def translate_files(
             "search": asdict(search),
             "listing": None if listing is None else asdict(listing),
             "tag": tag,
+            "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
             "demands": None if wishes is None else _demands(wishes),
         }
         form = None if listing is None else listing.form
@@ -148,6 +159,19 @@ def _done(file: OutputFile, path: Path, begun: _Begun) -> Done:
 
 def _demands(wishes: WishReader) -> dict[str, Any]:
     return {"columns": wishes.columns, "file": str(wishes.file), **asdict(wishes.every)}
+
+
+def _check_attention(runs: Sequence[Run]) -> None:
+    for run in runs:
+        if run.recipe.model.attention.kind == "none":
+            raise UsageError(
+                f"{run.folder}: --replace-unknown needs a model with attention, and this one has "
+                "none (model.attention.kind)"
+            )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _fingerprint(run: Run, checkpoint: Which) -> str:

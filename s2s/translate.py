@@ -21,6 +21,7 @@ from s2s.translate_cut import split_line
 from s2s.translate_outputs import Listing, Output, joined, listed
 from s2s.translate_progress import StreamProgress
 from s2s.translate_stop import Stop
+from s2s.translate_unknown import Replacer
 
 __all__ = [
     "PIECE_BITS",
@@ -227,12 +228,21 @@ class Cut(NamedTuple):
 
     pieces: list[list[int]]
     """Token ids of all pieces, in the order of the lines."""
+    texts: list[str]
+    """What each piece is the encoding of."""
     places: list[int]
     """Each piece's own number: what its samples depend on."""
     ends: list[int]
     """How many pieces there are up to the end of each line."""
     demands: list[Demand] | None
     """What each piece's output has to meet, if any has to."""
+
+
+class Piece(NamedTuple):
+    """A line, or a part of one that is too long, as it is searched."""
+
+    text: str
+    ids: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +265,8 @@ class LineTranslator:
     """Put in front of every line that begins with no tag."""
     progress: StreamProgress | None = None
     """Told how much of the lines is searched."""
+    replacer: Replacer | None = None
+    """Puts words where an output holds an unknown token."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; what is white space alone becomes an empty line."""
@@ -283,6 +295,8 @@ class LineTranslator:
             places=cut.places,
             demands=cut.demands,
             progress=self._follow(len(cut.pieces)),
+            want_attention=self.replacer is not None,
+            reduce=None if self.replacer is None else self.replacer.reduce,
         )
         self._report_unproven(found)
         return self.told(found, cut)
@@ -291,7 +305,7 @@ class LineTranslator:
         self, lines: list[str], first: int = 0, demands: Sequence[Demand] | None = None
     ) -> "Cut":
         """What is searched for lines; see `outputs` for the rest."""
-        pieces: list[list[int]] = []
+        pieces: list[Piece] = []
         places: list[int] = []
         ends: list[int] = []
         asked: list[Demand] = []
@@ -306,13 +320,23 @@ class LineTranslator:
             ends.append(len(pieces))
             if demands is not None:
                 asked.extend(demands[place].of_piece(part) for part in range(len(parts)))
-        return Cut(pieces, places, ends, asked if demands is not None else None)
+        encodings, texts = [piece.ids for piece in pieces], [piece.text for piece in pieces]
+        return Cut(encodings, texts, places, ends, asked if demands is not None else None)
 
     def told(self, found: Sequence[Sequence[Hypothesis]], cut: "Cut") -> list[list[Output]]:
         """The outputs of every line, from the hypotheses of its pieces."""
         texts = iter(self.target.decode([h.tokens for one in found for h in one]))
-        told = [[Output.of(h, next(texts)) for h in one] for one in found]
+        told: list[list[Output]] = []
+        for ids, text, hypotheses in zip(cut.pieces, cut.texts, found, strict=True):
+            decoded = ((h, next(texts)) for h in hypotheses)
+            told.append([Output.of(h, self._replaced(h, plain, text, ids)) for h, plain in decoded])
         return [joined(told[a:b]) for a, b in zip([0, *cut.ends], cut.ends, strict=False)]
+
+    def _replaced(self, hypothesis: Hypothesis, plain: str, line: str, ids: list[int]) -> str:
+        """The output's text, words in place of unknown tokens where that is asked for."""
+        if self.replacer is None:
+            return plain
+        return self.replacer.text(hypothesis, line, ids) or plain
 
     def _report_bare(self, lines: list[str]) -> None:
         """Tell how many lines lack the features that the model was trained with, if some do."""
@@ -354,21 +378,22 @@ class LineTranslator:
                 "the search ran out of nodes"
             )
 
-    def _pieces(self, line: str, ids: list[int]) -> list[list[int]]:
+    def _pieces(self, line: str, ids: list[int]) -> list[Piece]:
         """The line's tokens, in one piece unless they are too many."""
         if self.truncate is not None:
-            return [ids[: self.truncate]]
+            return [Piece(line, ids[: self.truncate])]
         most = WHOLE * self.longest
         is_featured = isinstance(untagged(self.source), Featured)  # features belong to the whole
         if len(ids) <= most or is_featured:
-            return [ids]
+            return [Piece(line, ids)]
         front = front_of(self.source, line)
         parts = split_line(line[len(front) :], self.longest, self._count)
         self.report(
             f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
             f"in {len(parts)} pieces"
         )
-        return self.source.encode([front + part for part in parts])
+        parts = [front + part for part in parts]
+        return [Piece(*pair) for pair in zip(parts, self.source.encode(parts), strict=True)]
 
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])

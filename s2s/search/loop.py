@@ -58,12 +58,14 @@ def search(
     demands: Sequence[Demand] | None = None,
     want_attention: bool = False,
     progress: Callable[[int], None] | None = None,
+    reduce: Callable[[Hypothesis], Hypothesis] | None = None,
 ) -> list[list[Hypothesis]]:
     """The `keep` best hypotheses of every source (token ids without EOS), best first.
 
     Samples come back all, in their own order.
 
-    `progress` is called with the number of sources done. See `search_stream` for the rest.
+    `progress` is called with the number of sources done, `reduce` with every hypothesis as it is
+    found, to keep less of it. See `search_stream` for the rest.
     """
     found: list[list[Hypothesis]] = [[] for _ in sources]
     stream = search_stream(
@@ -77,7 +79,7 @@ def search(
         want_attention=want_attention,
     )
     for done, (index, hypotheses) in enumerate(stream, start=1):
-        found[index] = hypotheses
+        found[index] = hypotheses if reduce is None else [reduce(h) for h in hypotheses]
         if progress is not None:
             progress(done)
     return found

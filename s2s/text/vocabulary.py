@@ -67,6 +67,12 @@ class Characters:
             start += len(line)
         return encoded
 
+    def written(self, line: str) -> list[str]:
+        """The character of `line` that each token of it comes from."""
+        if not self._decompose:
+            return list(line)
+        return [char for char in line for _ in unicodedata.normalize("NFD", char)]
+
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
         return [self.normalize("".join([self._text[token] for token in row])) for row in ids]
@@ -79,6 +85,11 @@ class Characters:
     def surfaces(self) -> list[str | bytes]:
         """What each id adds to decoded text before it is composed."""
         return list(self._text)
+
+    @property
+    def between(self) -> str:
+        """What stands between two tokens in text."""
+        return ""
 
     def save(self, folder: Path) -> None:
         """Write the characters into `folder`, which is made if need be."""
@@ -118,6 +129,10 @@ class Words:
         id_of = self._id_of_word.get
         return [[id_of(word, UNK) for word in _words(line, self._separators)] for line in lines]
 
+    def written(self, line: str) -> list[str]:
+        """The word of `line` that each token of it is."""
+        return _words(line, self._separators)
+
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
         between = self._separators[0]
@@ -131,6 +146,11 @@ class Words:
     def surfaces(self) -> list[str | bytes]:
         """What each id adds to decoded text, the separator before it included."""
         return [self._separators[0] + text if text else "" for text in self._text]
+
+    @property
+    def between(self) -> str:
+        """What stands between two tokens in text."""
+        return self._separators[0]
 
     def save(self, folder: Path) -> None:
         """Write the words into `folder`, which is made if need be."""
