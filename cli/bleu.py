@@ -10,6 +10,7 @@ from .options import (
     RunNames,
     Runs,
     SearchChoice,
+    ShortlistSize,
     examples,
 )
 from .scoring import (
@@ -49,6 +50,7 @@ def bleu(
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
+    shortlist: ShortlistSize = None,
 ) -> None:
     """Score a run's test set, or any translation, with BLEU, chrF and exact match.
 
@@ -70,6 +72,7 @@ def bleu(
         search=search,
         beam=beam,
         length_penalty=length_penalty,
+        shortlist=shortlist,
         batch_size=batch_size,
         device=device,
     )

@@ -10,6 +10,7 @@ from .options import (
     RunNames,
     Runs,
     SearchChoice,
+    ShortlistSize,
     examples,
 )
 from .scoring import (
@@ -54,6 +55,7 @@ def evaluate(
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
+    shortlist: ShortlistSize = None,
 ) -> None:
     """Score a run's test set, or any output, with the recipe's metrics or those named here.
 
@@ -78,6 +80,7 @@ def evaluate(
         search=search,
         beam=beam,
         length_penalty=length_penalty,
+        shortlist=shortlist,
         batch_size=batch_size,
         device=device,
     )

@@ -31,6 +31,8 @@ from .rouge import EPILOG as ROUGE_EPILOG
 from .rouge import rouge
 from .score import EPILOG as SCORE_EPILOG
 from .score import score
+from .shortlist import EPILOG as SHORTLIST_EPILOG
+from .shortlist import shortlist
 from .train import EPILOG as TRAIN_EPILOG
 from .train import train
 from .translate import EPILOG as TRANSLATE_EPILOG
@@ -73,6 +75,7 @@ app.command(epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=TUNE_EPILOG)(tune_search)
+app.command(epilog=SHORTLIST_EPILOG)(shortlist)
 app.command(epilog=CHECK_EPILOG)(check)
 app.add_typer(recipes, name="recipes")
 

@@ -63,6 +63,15 @@ SearchChoice = Annotated[
     SearchKind | None, typer.Option("--search", help="How to search; as in the recipe by default.")
 ]
 Beam = Annotated[int | None, typer.Option(metavar="N", help="Width of the beam.")]
+ShortlistSize = Annotated[
+    int | None,
+    typer.Option(
+        "--shortlist",
+        metavar="N",
+        help="Choose among N likely tokens for each source token and the most frequent ones, as "
+        "`s2s shortlist` learned them; quicker. 0: among all.",
+    ),
+]
 LengthPenalty = Annotated[
     float | None,
     typer.Option(metavar="X", help="Rank by log-probability / length^X."),

@@ -10,6 +10,7 @@ from .options import (
     RunNames,
     Runs,
     SearchChoice,
+    ShortlistSize,
     examples,
 )
 from .scoring import (
@@ -50,6 +51,7 @@ def rouge(
     search: SearchChoice = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
+    shortlist: ShortlistSize = None,
 ) -> None:
     """Score a run's test set, or any summaries, with ROUGE-1, ROUGE-2 and ROUGE-L (F1).
 
@@ -73,6 +75,7 @@ def rouge(
         search=search,
         beam=beam,
         length_penalty=length_penalty,
+        shortlist=shortlist,
         batch_size=batch_size,
         device=device,
     )

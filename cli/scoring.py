@@ -116,6 +116,7 @@ class Asked:
     search: SearchKind | None
     beam: int | None
     length_penalty: float | None
+    shortlist: int | None
     batch_size: int
     device: str
 
@@ -143,8 +144,11 @@ def read_as(base: "Scoring", given: dict[str, Any]) -> "Scoring":
 
 
 def _score_run(asked: Asked) -> "Evaluation":
+    from s2s.search.settings import Choices
+
     run, *others = choose_runs(list(asked.run), asked.runs)
-    search = choose_search(run, asked.search, asked.beam, asked.length_penalty)
+    choices = Choices(shortlist=asked.shortlist)
+    search = choose_search(run, asked.search, asked.beam, asked.length_penalty, choices)
     which = choose_checkpoint(asked.checkpoint)
     request = _request(asked, run)
     from s2s import pipeline
@@ -199,6 +203,7 @@ def _refuse(asked: Asked, *, is_run_used: bool) -> None:
         "--search": asked.search is not None,
         "--beam": asked.beam is not None,
         "--length-penalty": asked.length_penalty is not None,
+        "--shortlist": asked.shortlist is not None,
     }
     options = [name for name, is_given in given.items() if is_given]
     if options:

@@ -75,6 +75,10 @@ NoRepeat = Annotated[
     int | None,
     typer.Option("--no-repeat-ngram", metavar="N", help="No N tokens twice in an output."),
 ]
+ShortlistFrequent = Annotated[
+    int | None,
+    typer.Option("--shortlist-frequent", metavar="N", help="With --shortlist: how many of these."),
+]
 RepetitionPenalty = Annotated[
     float | None,
     typer.Option(metavar="X", help="Choose tokens again by log-probability times X."),

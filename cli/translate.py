@@ -15,6 +15,7 @@ from .options import (
     RunNames,
     Runs,
     SearchChoice,
+    ShortlistSize,
     choose_checkpoint,
     choose_runs,
     choose_search,
@@ -43,6 +44,7 @@ from .search_options import (
     Samples,
     Scores,
     Seed,
+    ShortlistFrequent,
     Temperature,
     TopK,
     TopP,
@@ -60,6 +62,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --tag '<2en>' < input.txt",
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
+    "s2s shortlist && s2s translate --shortlist 4 < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
     "s2s translate --avoid guy --avoid 'young man' < input.txt",
     "s2s translate --replace-unknown --dictionary de-en.tsv < input.txt",
@@ -106,6 +109,8 @@ def translate(
     min_offset: MinOffset = None,
     no_repeat_ngram: NoRepeat = None,
     repetition_penalty: RepetitionPenalty = None,
+    shortlist: ShortlistSize = None,
+    shortlist_frequent: ShortlistFrequent = None,
     prefix_file: PrefixFile = None,
     columns: Columns = None,
     avoid: Avoid = None,
@@ -142,6 +147,8 @@ def translate(
         min_offset=min_offset,
         no_repeat_ngram=no_repeat_ngram,
         repetition_penalty=repetition_penalty,
+        shortlist=shortlist,
+        shortlist_frequent=shortlist_frequent,
     )
     settings = choose_search(several[0], search, beam, length_penalty, choices)
     which = choose_checkpoint(checkpoint)

@@ -188,6 +188,8 @@ def load_translator(
 ) -> LineTranslator:
     """A run's model as a function from lines to lines; the recipe's search if none is given.
 
+    Without the shortlists that a search may ask for, which `pipeline_ensemble.load_ensemble` adds.
+
     Raises RunError for a checkpoint that is missing, damaged or of another model.
     """
     from s2s.nn.model import Seq2Seq

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from s2s.errors import UsageError
 from s2s.pipeline import load_translator
+from s2s.pipeline_shortlist import narrowed
 
 if TYPE_CHECKING:
     from s2s.recipe import Search
@@ -23,10 +24,12 @@ def load_ensemble(
     search: Search | None = None,
     device: str = "auto",
     checkpoint: Which = "best",
+    shortlists: bool = True,
 ) -> LineTranslator:
     """The runs' models as one; the first recipe's search if none is given.
 
-    Of one run, this is `pipeline.load_translator`. Raises UsageError for runs whose tokenizers
+    Of one run, this is `pipeline.load_translator`; but where the search asks for shortlists, the
+    first run's are used, unless `shortlists` is false. Raises UsageError for runs whose tokenizers
     differ: their models would read and predict different tokens under the same ids.
     """
     from s2s.search.ensemble import ensemble
@@ -39,12 +42,13 @@ def load_ensemble(
     for run, other in zip(runs[1:], loaded[1:], strict=True):
         _check_same("source", (runs[0], first.source), (run, other.source))
         _check_same("target", (runs[0], first.target), (run, other.target))
-    return replace(
+    together = replace(
         first,
         scorer=ensemble([one.scorer for one in loaded]),
         longest=min(one.longest for one in loaded),
         truncate=min((one.truncate for one in loaded if one.truncate), default=None),
     )
+    return narrowed(together, runs[0]) if shortlists else together
 
 
 def _check_same(side: str, one: tuple[Run, Tokenizer], other: tuple[Run, Tokenizer]) -> None:

@@ -36,7 +36,10 @@ def score_pairs(
     from s2s.search.ensemble import forcible
     from s2s.search.forced import forced
 
-    translator = load_ensemble((run, *others), device=device, checkpoint=checkpoint)
+    # Any translation may be asked for, so all tokens have to be there.
+    translator = load_ensemble(
+        (run, *others), device=device, checkpoint=checkpoint, shortlists=False
+    )
     model = forcible(translator.scorer)
     pairs = _pairs(source, target)
     done = 0

@@ -47,6 +47,16 @@ class Outputs(Section):
             "holds it already, in choosing it, not in its score; above 1 against repetition."
         ),
     ] = 1.0
+    shortlist: Annotated[
+        Count,
+        Field(
+            description="Outputs are made of so many likely tokens for each source token, as "
+            "`s2s shortlist` learned them, and of frequent ones; of all tokens if 0."
+        ),
+    ] = 0
+    shortlist_frequent: Annotated[
+        Count, Field(description="The most frequent tokens that every shortlist holds.")
+    ] = 1020
 
 
 @dataclass(frozen=True, kw_only=True)

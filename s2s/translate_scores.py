@@ -14,6 +14,7 @@ from s2s.metrics.scores import Score, Scores
 from s2s.recipe_metrics import FIGURES
 from s2s.search.ensemble import forcible
 from s2s.search.forced import forced
+from s2s.search.shortlist import whole
 from s2s.translate import LineTranslator
 
 
@@ -55,7 +56,7 @@ def _perplexity(
     All references of a line count, each given the source in one piece, cut only where the
     recipe truncates it.
     """
-    model = forcible(translator.scorer)
+    model = forcible(whole(translator.scorer))
     pairs = [
         (source, one)
         for source, options in zip(sources, references, strict=True)

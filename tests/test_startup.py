@@ -13,6 +13,7 @@ COMMANDS = [
     ["bleu"],
     ["average"],
     ["tune-search"],
+    ["shortlist"],
     ["check"],
     ["recipes"],
     ["recipes", "list"],

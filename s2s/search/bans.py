@@ -5,6 +5,7 @@ sentences that enter.
 """
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -34,6 +35,13 @@ class Ban:
         flags_QV |= (banned_QV | ends_badly_Q[tables.next_QV]) * np.uint8(AT_THE_LIMIT)
         self.flags_QV: NDArray[np.uint8] = flags_QV
         self.next_QV = tables.next_QV
+
+    def among(self, tokens: Sequence[int]) -> "Ban":
+        """The same for a vocabulary of these tokens alone, which go by their places."""
+        part = copy(self)
+        part.flags_QV = self.flags_QV[:, tokens]
+        part.next_QV = self.next_QV[:, tokens]
+        return part
 
     def banned_after(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
         """bool [V], what must not come behind these tokens."""

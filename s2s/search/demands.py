@@ -1,5 +1,6 @@
 """What a line asks of its own output, beside what the search asks of every output."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -14,6 +15,18 @@ class Demand:
     """Tokens the output begins with."""
     avoid: Ban | None = None
     """Terms that must not appear."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The tokens it takes to meet it: a shortlist has to hold them."""
+        return self.prefix
+
+    def among(self, tokens: Sequence[int]) -> "Demand":
+        """The same where tokens go by their place in `tokens`, which holds all of `self.tokens`."""
+        place = {token: place for place, token in enumerate(tokens)}
+        prefix = tuple(place[token] for token in self.prefix)
+        avoid = None if self.avoid is None else self.avoid.among(tokens)
+        return replace(self, prefix=prefix, avoid=avoid)
 
     def of_piece(self, number: int) -> "Demand":
         """What piece `number` (from 0) of a source in several pieces has to meet."""

@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from s2s.errors import UsageError
 from s2s.recipe import ExhaustiveSearch, Search
@@ -26,6 +27,7 @@ from s2s.search.hypothesis import Hypothesis
 from s2s.search.ledger import Ledger
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import Shape, bucket, longest_output, shape_of
+from s2s.search.shortlist import Shortlisted, restored
 from s2s.search.strategy import Strategy
 from s2s.text.special import EOS, PAD
 
@@ -124,11 +126,12 @@ def search_stream(
         block = Block(scorer, strategy, settings, shape, feed.device, is_bound=bond > Bond.FREE)
         for index, found in _decode(feed, block, want_attention):
             if isinstance(settings, ExhaustiveSearch):
-                demand = inputs.demand(index)
-                whole = Asked(sources[index], settings, demand, keep)
-                yield index, exhaust(scorer, whole, device, incumbents=found)
+                of_one = feed.scorer_of(index)
+                whole = Asked(sources[index], settings, feed.demand(index), keep)
+                best = exhaust(of_one, whole, device, incumbents=found)
             else:
-                yield index, found
+                best = found
+            yield index, feed.restored(index, best)
 
 
 class Feed(Generic[M, S]):
@@ -148,6 +151,7 @@ class Feed(Generic[M, S]):
         self.shape = shape
         self.device = device
         self.taken = 0
+        self.listed: dict[int, Tensor] = {}
         self.memory: M | None = None
         self.state: S | None = None
 
@@ -178,7 +182,7 @@ class Feed(Generic[M, S]):
             places=[places[key] for key in keys],
             shortest=[shortest_output(len(sources[key]), settings) for key in keys],
             longest=[longest_output(len(sources[key]), settings) for key in keys],
-            demands=[self.inputs.demand(key) for key in keys],
+            demands=[self.demand(key) for key in keys],
         )
 
     def _encode(self, keys: Sequence[int]) -> None:
@@ -192,8 +196,37 @@ class Feed(Generic[M, S]):
             source_ES[row, len(source)] = EOS
             length_E[row] = len(source) + 1
         lengths = torch.from_numpy(length_E).to(self.device)
-        self.memory = self.scorer.encode(torch.from_numpy(source_ES).to(self.device), lengths)
+        sources = torch.from_numpy(source_ES).to(self.device)
+        self.memory = self._listing(keys, sources).encode(sources, lengths)
         self.state = self.scorer.start(self.memory)
+
+    def _listing(self, keys: Sequence[int], sources: Tensor) -> Scorer[M, S]:
+        """The scorer to encode with; the shortlists, where there are any, are kept by source."""
+        if not isinstance(self.scorer, Shortlisted):
+            return self.scorer
+        wanted = [self.inputs.demand(key).tokens for key in keys]
+        tokens_EL = self.scorer.shortlist.choose(sources, wanted)
+        self.listed.update(zip(keys, tokens_EL.cpu(), strict=False))
+        return self.scorer.among(tokens_EL)
+
+    def scorer_of(self, key: int) -> Scorer[M, S]:
+        """The scorer to encode one source with."""
+        if not isinstance(self.scorer, Shortlisted):
+            return self.scorer
+        return self.scorer.among(self.listed[key].unsqueeze(0).to(self.device))
+
+    def demand(self, key: int) -> Demand:
+        """What a source that was encoded demands, in its shortlist's terms if it has one."""
+        demand = self.inputs.demand(key)
+        if demand is FREE or not isinstance(self.scorer, Shortlisted):
+            return demand
+        return demand.among(self.listed[key].tolist())
+
+    def restored(self, key: int, found: list[Hypothesis]) -> list[Hypothesis]:
+        """Hypotheses of a source, with tokens for the places in its shortlist if it has one."""
+        if not isinstance(self.scorer, Shortlisted):
+            return found
+        return restored(found, self.listed.pop(key).tolist())
 
 
 @torch.inference_mode()

@@ -38,6 +38,8 @@ class Choices:
     min_offset: int | None = None
     no_repeat_ngram: int | None = None
     repetition_penalty: float | None = None
+    shortlist: int | None = None
+    shortlist_frequent: int | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that say something, but for the kind."""
@@ -71,7 +73,10 @@ def override(search: Search, choices: Choices) -> Search:
     before = {name: getattr(search, name) for name in _names(search.kind)}
     kept = {name: value for name, value in before.items() if name in _names(kind)}
     names = {name: option(name) for name in _names(kind)}
-    return build_search({**kept, **given, "kind": kind}, names)
+    built = build_search({**kept, **given, "kind": kind}, names)
+    if "shortlist_frequent" in given and built.shortlist == 0:
+        raise UsageError("--shortlist-frequent: has no use without --shortlist")
+    return built
 
 
 def _kind_of(recipe_kind: str, given: dict[str, Any]) -> str:

@@ -1,0 +1,49 @@
+"""`s2s shortlist`: which tokens translate which, so that translating looks at few."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import RUNS, RunName, Runs, choose_run, examples, note
+
+EPILOG = examples(
+    "s2s shortlist",
+    "s2s shortlist --run runs/multi30k-de-en",
+    "s2s shortlist --lexicon lex.s2t.gz",
+    "s2s translate --shortlist 4 < input.txt",
+)
+
+
+def shortlist(
+    *,
+    run: RunName = None,
+    runs: Runs = RUNS,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Read lines 'target source probability' instead of learning."
+        ),
+    ] = None,
+) -> None:
+    """Learn which target tokens are likely for a source token, for `s2s translate --shortlist`.
+
+    It is learned from the run's training data (IBM Model 1) and kept in the run. FILE may be a
+    lexicon of Moses or Marian, in words or in the tokenizer's own tokens, compressed or not.
+    """
+    chosen = choose_run(run, runs)
+    from s2s.pipeline_shortlist import covered, learn_shortlist
+    from s2s.recipe_search import GreedySearch
+
+    made = learn_shortlist(chosen, lexicon)
+    origin = f"read from {lexicon}" if lexicon else f"learned from {made.pairs:,} sentence pairs"
+    if lexicon is None and made.pairs < made.all_pairs:
+        origin += f", a sample of {made.all_pairs:,}"
+    note(
+        f"{made.path}: {origin}; {made.known:,} of {made.source_vocabulary:,} source tokens have "
+        "translations"
+    )
+    best, frequent = 4, GreedySearch(kind="greedy").shortlist_frequent
+    share = covered(chosen, best, frequent)
+    if share is not None:
+        note(f"--shortlist {best} holds {share:.1%} of the tokens of the validation references")
