@@ -160,6 +160,8 @@ class Recipe(Section):
                 f"train.best '{self.train.best}' is not among the metrics, which give "
                 f"{', '.join(figures)}; 'loss' is always there"
             )
+        if _cuts_features(self.data, self.tokenizer):
+            raise ValueError("data.truncate.source would cut off the features behind the sources")
         for part in corpora_of(self.data):
             if fault := _features_fault(part, self.tokenizer):
                 raise ValueError(fault)
@@ -181,3 +183,9 @@ def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
     if is_split and column is None and not is_text:
         return "tokenizer.features needs data.columns.features, the column to read them from"
     return None
+
+
+def _cuts_features(data: Data, tokenizer: Tokenizers) -> bool:
+    """Whether features, which follow the source, would be what truncation cuts off first."""
+    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.features is not None
+    return is_split and data.truncate.source is not None

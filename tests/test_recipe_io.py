@@ -231,6 +231,10 @@ def test_features_need_a_tokenizer_and_a_column() -> None:
         "read them from"
     ]
     assert faults(FILES, *both[:2]) != []
+    assert faults(FILES, *both, "data.truncate.source=9") == [
+        "--set data.truncate.source: data.truncate.source would cut off the features behind the "
+        "sources"
+    ]
     text = "data.train={source: a, target: b}"  # lines may be source, tab, features
     assert load(FILES, *both[:2], text).data.columns.features is None
 
