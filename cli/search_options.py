@@ -89,7 +89,11 @@ PrefixFile = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(metavar="NAMES", help="The input is TSV of these columns: source, prefix, avoid."),
+    typer.Option(metavar="NAMES", help="The input is TSV of: source, prefix, must, avoid."),
+]
+Must = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TERM", help="Every output holds TERM (beam search); repeatable."),
 ]
 Avoid = Annotated[
     list[str] | None,

@@ -35,6 +35,7 @@ from .search_options import (
     MinOffset,
     MinP,
     MinRatio,
+    Must,
     NBest,
     Nodes,
     NoRepeat,
@@ -66,6 +67,8 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
     "s2s translate --avoid guy --avoid 'young man' < input.txt",
     "s2s translate --replace-unknown --dictionary de-en.tsv < input.txt",
+    "s2s translate --must 'ice cream' < input.txt",
+    "s2s translate --columns source,prefix,must,avoid < input.tsv",
     "s2s translate --prefix-file beginnings.txt < input.txt",
 )
 
@@ -113,6 +116,7 @@ def translate(
     shortlist_frequent: ShortlistFrequent = None,
     prefix_file: PrefixFile = None,
     columns: Columns = None,
+    must: Must = None,
     avoid: Avoid = None,
     replace_unknown: ReplaceUnknown = False,
     dictionary: Dictionary = None,
@@ -152,7 +156,7 @@ def translate(
     )
     settings = choose_search(several[0], search, beam, length_penalty, choices)
     which = choose_checkpoint(checkpoint)
-    wishes = _wishes(columns, prefix_file, avoid)
+    wishes = _wishes(columns, prefix_file, must, avoid)
     is_listed = scores or samples is not None
     from s2s.pipeline_filter import Files, translate_files
 
@@ -183,15 +187,18 @@ def _unknown(is_asked: bool, path: Path | None) -> "dict[str, str] | None":
 
 
 def _wishes(
-    columns: str | None, prefix_file: Path | None, avoid: list[str] | None
+    columns: str | None,
+    prefix_file: Path | None,
+    must: list[str] | None,
+    avoid: list[str] | None,
 ) -> "WishReader | None":
     """How lines say what they demand of their outputs, if they do."""
-    if columns is None and prefix_file is None and not avoid:
+    if columns is None and prefix_file is None and not must and not avoid:
         return None
     from s2s.translate_demands import Wish, WishReader, parse_columns
 
     names = None if columns is None else parse_columns(columns)
-    every = Wish(avoid=tuple(avoid or ()))
+    every = Wish(must=tuple(must or ()), avoid=tuple(avoid or ()))
     return WishReader(columns=names, prefixes=prefix_file, every=every)
 
 

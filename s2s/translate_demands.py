@@ -6,19 +6,25 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from s2s.errors import DataError, UsageError
 from s2s.search.automaton import Spelling
 from s2s.search.bans import Ban
 from s2s.search.demands import Demand
-from s2s.text.boundaries import occurrences
+from s2s.search.goals import MOST_TERMS, Goal, Term
+from s2s.text.boundaries import occurrences, single_spaced
 from s2s.text.lines import read_lines
 from s2s.text.special import UNK
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate import LineTranslator
 from s2s.translate_outputs import Output
 
-COLUMNS = ("source", "prefix", "avoid")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+Terms = tuple[str, ...]
+
+COLUMNS = ("source", "prefix", "must", "avoid")
 """What a column of the input may hold."""
 
 BETWEEN_TERMS = "|||"
@@ -36,6 +42,8 @@ class Wish:
 
     prefix: str = ""
     """What the output begins with."""
+    must: tuple[str, ...] = ()
+    """Terms that the output must hold, each as often as it is given."""
     avoid: tuple[str, ...] = ()
     """Terms that the output must not hold."""
 
@@ -70,14 +78,20 @@ class WishReader:
         Raises UsageError where prefixes come from both a column and a file, and for empty terms.
         """
         self.every = every or Wish()
-        if not all(term.strip() for term in self.every.avoid):
-            raise UsageError("--avoid: expected a term, found nothing but spaces")
+        for option, terms in (("--must", self.every.must), ("--avoid", self.every.avoid)):
+            if not all(term.strip() for term in terms):
+                raise UsageError(f"{option}: expected a term, found nothing but spaces")
         if prefixes is not None and columns is not None and "prefix" in columns:
             raise UsageError("prefixes come from --prefix-file or from a column, not from both")
         self.columns = columns
         self.file = prefixes
         self._prefixes: Iterator[str] | None = None
         self._taken = 0
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether terms may have to appear."""
+        return bool(self.every.must) or "must" in (self.columns or ())
 
     def read(self, lines: Sequence[str], first: int) -> tuple[list[str], list[Wish]]:
         """Sources and what they demand; `first` is the place of the first line, from 0.
@@ -91,7 +105,11 @@ class WishReader:
         if self.file is not None:
             prefixes = self._lines_of(self.file, first, len(lines))
         wishes = [
-            Wish(prefix=prefix, avoid=self.every.avoid + _terms(row.get("avoid", "")))
+            Wish(
+                prefix=prefix,
+                must=self.every.must + _terms(row.get("must", "")),
+                avoid=self.every.avoid + _terms(row.get("avoid", "")),
+            )
             for row, prefix in zip(rows, prefixes, strict=True)
         ]
         return sources, wishes
@@ -191,43 +209,70 @@ class Compiler:
 
     def __init__(self, target: Tokenizer) -> None:
         self.target = target
-        self.bans: OrderedDict[tuple[str, ...], Ban] = OrderedDict()
+        self.bans: OrderedDict[Terms, Ban] = OrderedDict()
+        self.goals: OrderedDict[tuple[Terms, Terms], Goal | None] = OrderedDict()
 
     def demands(self, wishes: Sequence[Wish]) -> list[Demand]:
         """One for every wish."""
         prefixes = self.target.encode([wish.prefix for wish in wishes])
         return [
-            Demand(prefix=tuple(prefix), avoid=self._ban(wish.avoid))
+            Demand(prefix=tuple(prefix), must=self._goal(wish), avoid=self._ban(wish.avoid))
             for wish, prefix in zip(wishes, prefixes, strict=True)
         ]
 
-    def _ban(self, terms: tuple[str, ...]) -> Ban | None:
+    def _ban(self, terms: Terms) -> Ban | None:
         if not terms:
             return None
         if terms not in self.bans:
-            self.bans[terms] = Ban([self._spelled(term) for term in terms], self.spelling)
-        self.bans.move_to_end(terms)
-        if len(self.bans) > COMPILED:
-            self.bans.popitem(last=False)
-        return self.bans[terms]
+            spelled = [self._spelled(term)[0] for term in terms]
+            self.bans[terms] = Ban([text for text in spelled if text], self.spelling)
+        return _kept(self.bans, terms)
 
-    def _spelled(self, term: str) -> str:
-        """The term in the characters that the tokenizer's tokens are made of."""
+    def _goal(self, wish: Wish) -> Goal | None:
+        if not wish.must:
+            return None
+        key = (wish.must, wish.avoid)
+        if key not in self.goals:
+            self.goals[key] = self._compiled(wish)
+        return _kept(self.goals, key)
+
+    def _compiled(self, wish: Wish) -> Goal | None:
+        """The terms that can appear at all; the others would only keep an output from its end."""
+        if len(set(wish.must)) > MOST_TERMS:
+            raise DataError(
+                f"expected at most {MOST_TERMS} terms that must appear in an output, found "
+                f"{len(set(wish.must))} ({wish.must[0]!r} ...)"
+            )
+        avoided = [self._spelled(term)[0] for term in wish.avoid]
+        terms = []
+        for text, ids in map(self._spelled, wish.must):
+            is_avoided = any(term and occurrences(text, term) for term in avoided)
+            if text and UNK not in ids and not is_avoided:
+                terms.append(Term(text, tuple(ids)))
+        return Goal(terms, self.spelling) if terms else None
+
+    def _spelled(self, term: str) -> tuple[str, list[int]]:
+        """The term in the characters that the tokenizer's tokens are made of, and its tokens."""
         (ids,) = self.target.encode([term])
         if UNK in ids:
-            return self.target.normalize(term)
-        surfaces = [self.surfaces[token] for token in ids]
-        return b"".join(s.encode() if isinstance(s, str) else s for s in surfaces).decode()
-
-    @cached_property
-    def surfaces(self) -> list[str | bytes]:
-        """What tokens add to text."""
-        return self.target.surfaces()
+            return single_spaced(self.target.normalize(term)), ids
+        (text,) = self.target.decode([ids])
+        joined = self.spelling.text(ids)
+        # Another text than the tokens spell: it has been composed.
+        return single_spaced(text if joined.endswith(text) else joined), ids
 
     @cached_property
     def spelling(self) -> Spelling:
-        """The same, for automata."""
-        return Spelling(self.surfaces)
+        """What tokens add to text."""
+        return Spelling(self.target.surfaces())
+
+
+def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:
+    """What is in the cache, from which what was asked for longest ago may go."""
+    cache.move_to_end(key)
+    if len(cache) > COMPILED:
+        cache.popitem(last=False)
+    return cache[key]
 
 
 def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:
@@ -235,6 +280,9 @@ def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:
     found: list[str] = []
     if not text.startswith(target.normalize(wish.prefix)):
         found.append(f"prefix {wish.prefix}")
+    for term in dict.fromkeys(wish.must):
+        if occurrences(text, target.normalize(term)) < wish.must.count(term):
+            found.append(f"must {term}")
     for term in wish.avoid:
         if occurrences(text, target.normalize(term)):
             found.append(f"avoid {term}")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import BinaryIO
 
+from s2s.search.build import build_driven
 from s2s.translate import Course, LineTranslator, list_stream, translate_stream
 from s2s.translate_demands import DemandingTranslator, WishReader
 from s2s.translate_outputs import Listing
@@ -23,6 +24,8 @@ def stream(
 
     See `translate.respond_stream` for the rest.
     """
+    if wishes is not None and wishes.has_terms:
+        build_driven(loaded.search)  # a mistake is told at once
     course = Course() if course is None else course
     progress = StreamProgress(source, None, course.start)
     course = replace(course, progress=progress)

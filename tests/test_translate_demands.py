@@ -81,6 +81,20 @@ def test_outputs_avoid_terms_of_their_line_and_of_every_line() -> None:
         WishReader(every=Wish(avoid=("a", " ")))
 
 
+def test_outputs_hold_their_terms_or_say_that_they_do_not() -> None:
+    notes: list[str] = []
+    reader = WishReader(columns=("source", "must", "avoid"), every=Wish(must=("+",)))
+    assert reader.has_terms
+    beam = BeamSearch(kind="beam", width=6, max_offset=20)
+    translator = DemandingTranslator(random_translator(beam, notes), reader)
+    found = translator.outputs(["ab\tw|||w|||x y\t", "", "b\t\t", "ab\tw|||x w\tx", "b\tw\t+"])
+    for outputs, terms in zip(found, (("w", "x y", "+"), (), ("+",), ("w", "+")), strict=False):
+        assert all(occurrences(outputs[0].text, term) for term in terms)
+    assert occurrences(found[0][0].text, "w") == 2
+    assert [one[0].unmet for one in found] == [(), ("must +",), (), ("must x w",), ("must +",)]
+    assert len(notes) == 1 and notes[0].endswith("(3 must): lines 2, 4, 5")
+
+
 def test_what_cannot_be_avoided_is_reported() -> None:
     notes: list[str] = []
     reader = WishReader(columns=("source", "prefix", "avoid"))

@@ -34,6 +34,8 @@ class Spelling:
 
     def __init__(self, surfaces: Sequence[str | bytes]) -> None:
         """`surfaces` are what each token adds to decoded text."""
+        self._surfaces = list(surfaces)
+        self.token_of = {surface: token for token, surface in enumerate(surfaces)}
         rows = [_codes(surface) for surface in surfaces]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         self.size = len(rows)
@@ -42,6 +44,16 @@ class Spelling:
         flat = [rows[v][place] for place, n in enumerate(self.counts_L) for v in self.order_V[:n]]
         self.codes, self.flat = np.unique(np.array(flat, dtype=np.int64), return_inverse=True)
         self.class_of_code = np.array([_class(code) for code in self.codes], dtype=np.int64)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What tokens spell."""
+        several = (self._surfaces[token] for token in tokens)
+        raw = b"".join(one.encode() if isinstance(one, str) else one for one in several)
+        return raw.decode(errors="replace")
+
+    def symbols(self, token: int, special: dict[int, int]) -> list[int]:
+        """The classes of a token's characters; `special` as in `classes`."""
+        return [special.get(code, _class(code)) for code in _codes(self._surfaces[token])]
 
     def classes(self, special: dict[int, int]) -> list[Ints]:
         """For every place L, the classes of the characters there of the tokens that reach it.

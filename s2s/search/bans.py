@@ -88,6 +88,9 @@ class BanState:
             self._stack()
         firsts = [0 if ban is None else self.at[ban] for ban in self.bans]
         self.first_B = torch.tensor(firsts, device=self.device)
+        # Who never sat in a slot reads along in the first table, which may be another now.
+        is_empty_B = [ban is None for ban in self.bans]
+        self.state_BK[torch.tensor(is_empty_B, device=self.device)] = 0
         self.state_BK[torch.from_numpy(slots).to(self.device)] = 0
 
     def _stack(self) -> None:

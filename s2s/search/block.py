@@ -125,7 +125,8 @@ class Block(Generic[M, S]):
         normalizer_BK = logits_BKV.logsumexp(dim=-1)
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
-        moment = Moment(self.place_B, self.length_B)
+        goals = None if self.duties is None else self.duties.goals
+        moment = Moment(self.place_B, self.length_B, goals)
         if self.history_BKH is None and self.duties is None:
             choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
         else:

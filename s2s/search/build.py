@@ -4,6 +4,7 @@ from typing import assert_never
 
 from s2s.errors import UsageError
 from s2s.recipe import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
+from s2s.search.allocation import AllocatedBeam
 from s2s.search.sample import Sample
 from s2s.search.strategy import Beam, Greedy, Strategy
 
@@ -66,3 +67,17 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
             return Beam(width, length_penalty=0.0, keep=width)
         case _:
             assert_never(search)
+
+
+def build_driven(search: Search, keep: int = 1) -> Strategy:
+    """The strategy for sentences in which terms must appear.
+
+    Raises UsageError for any search but a beam, and as `build_strategy` does.
+    """
+    strategy = build_strategy(search, keep)
+    if not isinstance(search, BeamSearch) or not isinstance(strategy, Beam):
+        raise UsageError(
+            f"terms that must appear need beam search, found {search.kind} search; "
+            "--search beam chooses it"
+        )
+    return AllocatedBeam(strategy)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from s2s.search.bans import Ban
+from s2s.search.goals import Goal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,8 @@ class Demand:
     """Tokens the output begins with."""
     avoid: Ban | None = None
     """Terms that must not appear."""
+    must: Goal | None = None
+    """Terms that must appear; beam search alone looks for them."""
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -30,7 +33,7 @@ class Demand:
 
     def of_piece(self, number: int) -> "Demand":
         """What piece `number` (from 0) of a source in several pieces has to meet."""
-        return self if number == 0 else replace(self, prefix=())
+        return self if number == 0 else replace(self, prefix=(), must=None)
 
 
 class Bond(IntEnum):
@@ -40,6 +43,8 @@ class Bond(IntEnum):
     """Not at all: decoded as if there were no demands."""
     BOUND = 1
     """Some tokens are out of the question at some steps."""
+    DRIVEN = 2
+    """There are tokens to be reached."""
 
 
 FREE = Demand()
@@ -47,4 +52,6 @@ FREE = Demand()
 
 def bond_of(demand: Demand) -> Bond:
     """What kind of block a sentence belongs into."""
+    if demand.must is not None:
+        return Bond.DRIVEN
     return Bond.BOUND if demand.prefix or demand.avoid is not None else Bond.FREE

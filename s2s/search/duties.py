@@ -13,6 +13,7 @@ from torch import Tensor
 
 from s2s.search.bans import BanState
 from s2s.search.demands import Demand
+from s2s.search.goals import GoalState
 from s2s.text.special import EOS, PAD
 
 NONE = PAD
@@ -32,6 +33,7 @@ class Duties:
         self.longest_B = torch.ones(slots, dtype=torch.int64, device=device)
         self.is_banning_B = torch.zeros(slots, dtype=torch.bool, device=device)
         self.bans: BanState | None = None
+        self.goals: GoalState | None = None
 
     def put(
         self, slots: NDArray[np.int64], demands: Sequence[Demand], longest: Sequence[int]
@@ -48,6 +50,13 @@ class Duties:
                 self.bans = BanState(len(self.longest_B), self.width, self.device)
             who = np.flatnonzero(is_banning)
             self.bans.put(slots[who], [ban for ban in bans if ban is not None])
+
+        goals = [demand.must for demand in demands if demand.must is not None]
+        if goals:
+            assert len(goals) == len(demands), "sentences with terms have blocks of their own"
+            if self.goals is None:
+                self.goals = GoalState(len(self.longest_B), self.width, self.device)
+            self.goals.put(slots, goals)
 
     def _put_prefixes(self, slots_R: Tensor, prefixes: Sequence[tuple[int, ...]]) -> None:
         self.forced_steps = max(self.forced_steps, *map(len, prefixes))
@@ -67,22 +76,28 @@ class Duties:
         and what is demanded cannot be met. While a prefix lasts, its token alone is allowed,
         whatever else is asked.
         """
+        is_last_B = length_B + 1 >= self.longest_B
         if self.bans is not None:
-            banned_BKV = self.bans.banned(length_B + 1 >= self.longest_B)
+            banned_BKV = self.bans.banned(is_last_B)
             banned_BKV &= self.is_banning_B.view(-1, 1, 1)
             allowed_BKV.masked_fill_(banned_BKV, -torch.inf)
+        if self.goals is not None:
+            self.goals.is_last_B1 = is_last_B.unsqueeze(1)
+            allowed_BKV[..., EOS].masked_fill_(~self.goals.may_end(), -torch.inf)
+        if self.bans is not None or self.goals is not None:
             is_stuck_BK = (allowed_BKV.amax(-1) == -torch.inf) & is_live_BK
             if not self.is_drawn:
                 is_stuck_BK &= (is_stuck_BK | ~is_live_BK).all(-1, keepdim=True)
-            allowed_BKV[..., EOS] = torch.where(
-                is_stuck_BK, logits_BKV[..., EOS], allowed_BKV[..., EOS]
-            )
+            ends_BK = torch.where(is_stuck_BK, logits_BKV[..., EOS], allowed_BKV[..., EOS])
+            allowed_BKV[..., EOS] = ends_BK
         return self._forced(allowed_BKV, logits_BKV, length_B)
 
     def note(self, rows_BK: Tensor, tokens_BK: Tensor) -> None:
         """Hypotheses `rows` were continued by `tokens`."""
         if self.bans is not None:
             self.bans.note(rows_BK, tokens_BK)
+        if self.goals is not None:
+            self.goals.note(rows_BK, tokens_BK)
 
     def _forced(self, allowed_BKV: Tensor, logits_BKV: Tensor, length_B: Tensor) -> Tensor:
         if self.forced_steps == 0:

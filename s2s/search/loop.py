@@ -19,7 +19,7 @@ from torch import Tensor
 from s2s.errors import UsageError
 from s2s.recipe import ExhaustiveSearch, Search
 from s2s.search.block import Block, Entrants
-from s2s.search.build import build_strategy
+from s2s.search.build import build_driven, build_strategy
 from s2s.search.constraints import shortest_output
 from s2s.search.demands import FREE, Bond, Demand, bond_of
 from s2s.search.exhaustive import Asked, exhaust
@@ -123,7 +123,8 @@ def search_stream(
         queue = sorted(buckets[bond, time], key=lambda i: -len(sources[i]))
         shape = shape_of(time, strategy.width, settings, device)
         feed = Feed(scorer, inputs, queue, shape, torch.device(device))
-        block = Block(scorer, strategy, settings, shape, feed.device, is_bound=bond > Bond.FREE)
+        how = build_driven(settings, keep) if bond is Bond.DRIVEN else strategy
+        block = Block(scorer, how, settings, shape, feed.device, is_bound=bond > Bond.FREE)
         for index, found in _decode(feed, block, want_attention):
             if isinstance(settings, ExhaustiveSearch):
                 of_one = feed.scorer_of(index)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.search.goals import GoalState
 from s2s.search.top import best_tokens
 from s2s.text.special import EOS
 
@@ -40,6 +41,8 @@ class Moment(NamedTuple):
     """int64 [B], each sentence's own number, the same in whatever company it is searched."""
     length_B: Tensor
     """int64 [B], predictions its live hypotheses have made so far."""
+    goals: GoalState | None = None
+    """Where they stand with terms that must appear, if any must."""
 
 
 class Strategy(Protocol):
@@ -144,7 +147,7 @@ class Beam:
         ends_BK = offsets_BK + logits_BKV[..., EOS].double()
         logits_BKV[..., EOS] = -torch.inf
         best = best_tokens(logits_BKV, offsets_BK, self.width)
-        is_taken_BK = _ranks_of_ends(ends_BK, best.values) < self.width
+        is_taken_BK = ranks_of_ends(ends_BK, best.values) < self.width
         return Choice(
             rows=best.rows,
             tokens=best.tokens,
@@ -173,7 +176,7 @@ class Beam:
         return np.power(base, self.length_penalty, dtype=np.float64)
 
 
-def _ranks_of_ends(ends_BK: Tensor, others_BK: Tensor) -> Tensor:
+def ranks_of_ends(ends_BK: Tensor, others_BK: Tensor) -> Tensor:
     """Rank [B, K] from 0 of each end among all ends and the K best other continuations."""
     this_BK1, ends_B1K = ends_BK.unsqueeze(-1), ends_BK.unsqueeze(1)
     row_K = torch.arange(ends_BK.shape[-1], device=ends_BK.device)
