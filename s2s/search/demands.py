@@ -22,14 +22,15 @@ class Demand:
     @property
     def tokens(self) -> tuple[int, ...]:
         """The tokens it takes to meet it: a shortlist has to hold them."""
-        return self.prefix
+        return self.prefix if self.must is None else (*self.prefix, *self.must.tokens)
 
     def among(self, tokens: Sequence[int]) -> "Demand":
         """The same where tokens go by their place in `tokens`, which holds all of `self.tokens`."""
         place = {token: place for place, token in enumerate(tokens)}
         prefix = tuple(place[token] for token in self.prefix)
         avoid = None if self.avoid is None else self.avoid.among(tokens)
-        return replace(self, prefix=prefix, avoid=avoid)
+        must = None if self.must is None else self.must.among(tokens)
+        return replace(self, prefix=prefix, avoid=avoid, must=must)
 
     def of_piece(self, number: int) -> "Demand":
         """What piece `number` (from 0) of a source in several pieces has to meet."""

@@ -10,6 +10,7 @@ token can complete, A tokens that advance a term, B sentences (slots), K hypothe
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,6 +70,22 @@ class Goal:
     def total(self) -> int:
         """Tokens of all terms."""
         return int((self.need_n * self.size_n).sum())
+
+    @property
+    def tokens(self) -> list[int]:
+        """Those that lead to the terms."""
+        found: list[int] = np.unique(self.advance_QA[self.advance_QA != NO_TOKEN]).tolist()
+        return found
+
+    def among(self, tokens: Sequence[int]) -> "Goal":
+        """The same for a vocabulary of these tokens alone, which go by their places."""
+        place = {token: place for place, token in enumerate(tokens)} | {NO_TOKEN: NO_TOKEN}
+        part = copy(self)
+        part.next_QV = self.next_QV[:, tokens]
+        part.hit_QV = self.hit_QV[:, tokens]
+        advance = [[place[token] for token in row] for row in self.advance_QA.tolist()]
+        part.advance_QA = np.array(advance, dtype=np.int64).reshape(self.advance_QA.shape)
+        return part
 
     def _read(self, state: int, term: int) -> int:
         """Characters of a term that have just been read, the space in front included if it has a

@@ -6,6 +6,7 @@ Dimension letters: B sentences, L tokens of a shortlist.
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from s2s.search.automaton import Spelling
 from s2s.search.bans import Ban
 from s2s.search.demands import Demand
 from s2s.search.ensemble import Ensemble, ensemble
+from s2s.search.goals import Goal, Term
 from s2s.search.scorer import Step
 from s2s.search.shapes import bucket
 from s2s.search.shortlist import Shortlist, Shortlisted, shortlisted, whole
@@ -250,6 +252,23 @@ def test_terms_are_avoided_among_the_tokens_of_a_shortlist(settings: Search) -> 
     for source, (one,), before in zip(sources, found, free, strict=True):
         assert not set(one.tokens) & terms.keys()
         assert (one.tokens == before) == (not set(before) & terms.keys())
+        ((alone,),) = search(scorer, [source], settings, "cpu", demands=[demand])
+        assert (alone.tokens, alone.log_prob) == (one.tokens, one.log_prob)
+
+
+def test_terms_are_looked_for_among_the_tokens_of_a_shortlist() -> None:
+    """Tokens are words; wanted are two that no shortlist would hold."""
+    scorer, sources = with_shortlists([network(5)]), sentences(8)
+    surfaces = ["", "", "", "", *(f" w{token}" for token in range(4, VOCABULARY))]
+    lists = [scorer.shortlist.choose(padded(source))[0].tolist() for source in sources]
+    first, second = [t for t in range(4, VOCABULARY) if all(t not in one for one in lists)][:2]
+    terms = [Term(f"w{first} w{second}", (first, second)), Term(f"w{first}", (first,))]
+    demand = Demand(must=Goal(terms, Spelling(surfaces)))
+    settings = BeamSearch(kind="beam", width=4)
+    found = search(scorer, sources, settings, "cpu", demands=[demand] * 8)
+    for source, (one,) in zip(sources, found, strict=True):
+        spelled = [token for token in one.tokens if surfaces[token]]  # UNK spells nothing here
+        assert (first, second) in pairwise(spelled)
         ((alone,),) = search(scorer, [source], settings, "cpu", demands=[demand])
         assert (alone.tokens, alone.log_prob) == (one.tokens, one.log_prob)
 
