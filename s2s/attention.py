@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from s2s.attention_words import align_words, source_owners, target_owners
 from s2s.errors import UsageError
 from s2s.search import Hypothesis, search
-from s2s.text.special import EOS, SPECIAL_PIECES
+from s2s.text.copying import Reading
+from s2s.text.special import EOS, SPECIAL_PIECES, UNK
 from s2s.text.tags import front_of, is_blank
 from s2s.translate import PIECE_BITS, WHOLE, LineTranslator
 from s2s.translate_cut import split_line
@@ -56,8 +57,29 @@ class _Piece:
 
     line: int
     part: int
-    ids: list[int]
+    reading: Reading
     owners: list[int]
+    shown: list[str]
+    """Its tokens, for the reader."""
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Ids to text, of outputs for one source."""
+
+    translator: LineTranslator
+    source: Reading
+
+    def decode(self, ids: Iterable[Sequence[int]], /) -> list[str]:
+        """The text of each sequence."""
+        rows = list(ids)
+        return self.translator.write(rows, [self.source] * len(rows))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token as a reader wants to see it."""
+        if self.translator.copying is not None:
+            return self.translator.copying.pieces(ids, self.source.spellings)
+        return self.translator.target.pieces(ids)
 
 
 def attention_maps(
@@ -71,7 +93,7 @@ def attention_maps(
     pieces = _pieces(translator, lines)
     found = search(
         translator.scorer,
-        [piece.ids for piece in pieces],
+        [piece.reading.ids for piece in pieces],
         translator.search,
         translator.device,
         places=[((first + piece.line) << PIECE_BITS) + piece.part for piece in pieces],
@@ -100,13 +122,15 @@ def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
     pieces = []
     encoded = tokenizer.encode(lines)
     translator.report_cut(encoded)
+    readings = translator.read(lines)
     for number, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
         if is_blank(tokenizer, line):
             continue
         most = translator.truncate
         if most is not None or len(ids) <= WHOLE * translator.longest:
             owners = source_owners(tokenizer, line, ids)
-            pieces.append(_Piece(number, 0, ids[:most], owners[:most]))
+            reading, shown = readings[number].cut(most), _shown(translator, line, ids)
+            pieces.append(_Piece(number, 0, reading, owners[:most], shown[:most]))
             continue
         translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
         front = front_of(tokenizer, line)
@@ -122,15 +146,28 @@ def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
                 owner if owner < num_tags else word + owner - num_tags
                 for owner in source_owners(tokenizer, front + text, own)
             ]
-            pieces.append(_Piece(number, place, own, owners))
+            (reading,) = translator.read([front + text])
+            shown = _shown(translator, front + text, own)
+            pieces.append(_Piece(number, place, reading, owners, shown))
     return pieces
 
 
+def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
+    """Source tokens for the reader; what a model copies is as the text has it, known or not."""
+    pieces = translator.source.pieces(ids)
+    if translator.copying is None:
+        return pieces
+    unknown = iter(translator.source.unknown([line])[0])
+    own = (next(unknown) if id_ == UNK else "" for id_ in ids)
+    return [spelling or piece for spelling, piece in zip(own, pieces, strict=True)]
+
+
 def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> AttentionMap:
-    is_empty = not piece.ids
-    source = () if is_empty else (*translator.source.pieces(piece.ids), SPECIAL_PIECES[EOS])
+    is_empty = not piece.reading.ids
+    writer = _Writer(translator, piece.reading)
+    source = () if is_empty else (*piece.shown, SPECIAL_PIECES[EOS])
     ends = (SPECIAL_PIECES[EOS],) if found.finished and not is_empty else ()
-    target = (*translator.target.pieces(found.tokens), *ends)
+    target = (*writer.pieces(found.tokens), *ends)
     weights = found.attention
     if weights is None:
         if target:
@@ -138,12 +175,12 @@ def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> Attent
         weights = np.zeros((0, len(source)), dtype=np.float32)
     return AttentionMap(
         source_text="",
-        target_text=translator.target.decode([found.tokens])[0].replace("\n", " "),
+        target_text=writer.decode([found.tokens])[0].replace("\n", " "),
         source=source,
         target=target,
         weights=weights,
         source_owners=(*piece.owners, *([-1] if source else [])),
-        target_owners=(*target_owners(translator.target, found.tokens), *(-1 for _ in ends)),
+        target_owners=(*target_owners(writer, found.tokens), *(-1 for _ in ends)),
     )
 
 

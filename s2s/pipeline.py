@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from s2s.metrics import Request
     from s2s.recipe import Recipe, Search
     from s2s.run_checkpoints import Which
+    from s2s.text.copying import Copying
     from s2s.text.tokenizer import TokenizerPair
     from s2s.train.report import Reporter
     from s2s.train.state import Position, TrainingState
@@ -143,6 +144,7 @@ def _initial_state(
     import torch
 
     from s2s.nn.model import Seq2Seq
+    from s2s.text.copying import copying_of
     from s2s.text.special import EOS
     from s2s.train.loop import unigram
     from s2s.train.state import TrainingState
@@ -150,8 +152,18 @@ def _initial_state(
     torch.manual_seed(recipe.seed)
     vocabulary = tokenizers.target.size
     frequencies = unigram(corpus, vocabulary, EOS)
-    model = Seq2Seq(recipe.model, tokenizers.source.size, vocabulary, frequencies)
+    sizes = tokenizers.source.size, vocabulary
+    model = Seq2Seq(
+        recipe.model, *sizes, frequencies, _target_of_source(copying_of(recipe.model, tokenizers))
+    )
     return TrainingState(model.to(device), recipe.train)
+
+
+def _target_of_source(copying: Copying | None) -> torch.Tensor | None:
+    """What a model that copies has to know of its tokenizers."""
+    import torch
+
+    return None if copying is None else torch.from_numpy(copying.target_of_source)
 
 
 def _resume(run: Run, state: TrainingState, step: int) -> None:
@@ -194,6 +206,7 @@ def load_translator(
     """
     from s2s.nn.model import Seq2Seq
     from s2s.nn.weights import load_weights
+    from s2s.text.copying import copying_of
     from s2s.text.tokenizer import load_tokenizers
     from s2s.train.device import choose_device, limit_threads
     from s2s.translate import LineTranslator
@@ -203,7 +216,9 @@ def load_translator(
     limit_threads(recipe.model, chosen)
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    model = Seq2Seq(recipe.model, tokenizers.source.size, tokenizers.target.size)
+    copying = copying_of(recipe.model, tokenizers)
+    sizes = tokenizers.source.size, tokenizers.target.size
+    model = Seq2Seq(recipe.model, *sizes, None, _target_of_source(copying))
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     return LineTranslator(
         scorer=model.to(chosen).eval(),
@@ -213,6 +228,7 @@ def load_translator(
         device=str(chosen),
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
+        copying=copying,
         report=_say,
     )
 

@@ -42,6 +42,11 @@ def load_ensemble(
     for run, other in zip(runs[1:], loaded[1:], strict=True):
         _check_same("source", (runs[0], first.source), (run, other.source))
         _check_same("target", (runs[0], first.target), (run, other.target))
+        if (first.copying is None) != (other.copying is None):
+            raise UsageError(
+                f"{runs[0].folder} and {run.folder}: expected models that copy (model.copy) or "
+                "models that do not, found one of each"
+            )
     together = replace(
         first,
         scorer=ensemble([one.scorer for one in loaded]),

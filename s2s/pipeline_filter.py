@@ -168,6 +168,11 @@ def _check_attention(runs: Sequence[Run]) -> None:
                 f"{run.folder}: --replace-unknown needs a model with attention, and this one has "
                 "none (model.attention.kind)"
             )
+        if run.recipe.model.copy != "none":
+            raise UsageError(
+                f"{run.folder}: this model copies unknown words by itself (model.copy); leave out "
+                "--replace-unknown"
+            )
 
 
 def _hash(text: str) -> str:

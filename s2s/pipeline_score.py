@@ -44,10 +44,11 @@ def score_pairs(
     pairs = _pairs(source, target)
     done = 0
     while window := list(islice(pairs, batch_size)):
-        sources = translator.source.encode([line.strip() and line for line, _ in window])
-        translator.report_cut(sources)
-        sources = [ids[: translator.truncate] for ids in sources]
-        targets = translator.target.encode([line.strip() and line for _, line in window])
+        read = translator.read([line.strip() and line for line, _ in window])
+        translator.report_cut([reading.ids for reading in read])
+        read = [reading.cut(translator.truncate) for reading in read]
+        sources = [reading.ids for reading in read]
+        targets = translator.read_targets([line.strip() and line for _, line in window], read)
         found = forced(model, list(zip(sources, targets, strict=True)), translator.device)
         for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
             done += 1

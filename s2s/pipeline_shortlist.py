@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s2s.data.lexicon import ITERATIONS, by_frequency, lexicon, model_one, sampled
 from s2s.data.prepare import open_corpus
+from s2s.errors import UsageError
 from s2s.run_shortlist import read_lexicon, write_lexicon
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def learn_shortlist(run: Run, file: Path | None = None) -> Learned:
     from it. Raises RunError where the run has no data, DataError for a file that is not as
     expected.
     """
+    if run.recipe.model.copy != "none":
+        raise UsageError(
+            f"{run.folder}: a model that copies (model.copy) has no use for a shortlist"
+        )
     from s2s.data.lexicon_file import read_cells
     from s2s.text.tokenizer import load_tokenizers
 
@@ -96,6 +101,11 @@ def narrowed(translator: LineTranslator, run: Run) -> LineTranslator:
     search = translator.search
     if search.shortlist == 0:
         return translator
+    if translator.copying is not None:
+        raise UsageError(
+            f"{run.folder}: a model that copies (model.copy) has no use for a shortlist: what it "
+            "copies is on none; search with --shortlist 0"
+        )
     from s2s.nn.model import Seq2Seq
     from s2s.search.ensemble import Ensemble
     from s2s.search.shortlist import shortlisted

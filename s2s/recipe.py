@@ -170,6 +170,8 @@ class Recipe(Section):
                 "train.schedule 'plateau' waits for validation, of which data has none; "
                 "data.hold_out takes some from training"
             )
+        if self.train.coverage_loss and self.model.attention.kind == "none":
+            raise ValueError("train.coverage_loss needs a model with attention")
 
 
 def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:

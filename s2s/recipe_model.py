@@ -127,8 +127,17 @@ class Model(Section):
     """How the target is written."""
     dropout: Dropout = field(default_factory=Dropout)
     """Regularization of the layers."""
+    copy: Literal["none", "pointer"] = "none"
+    """`pointer`: every step generates a token or copies one from where attention lies, tokens
+    outside the vocabulary too (See et al. 2017, section 2.2); needs attention."""
+    coverage: bool = False
+    """What attention a source token got so far adds to its score (See et al. 2017, section 2.3);
+    needs attention, and helps with train.coverage_loss."""
 
     def __post_init__(self) -> None:
+        if self.attention.kind == "none" and (self.copy != "none" or self.coverage):
+            what = "coverage" if self.copy == "none" else f"copy '{self.copy}'"
+            raise ValueError(f"{what} needs attention; with attention 'none' leave it out")
         if self.attention.kind == "none" and self.decoder.kind == "stacked":
             raise ValueError(
                 "decoder 'stacked' attends between its layers; with attention 'none' use 'luong'"

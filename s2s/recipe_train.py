@@ -107,6 +107,12 @@ class Train(Section):
     """Largest gradient norm (Pascanu et al. 2013); null for no clipping."""
     label_smoothing: Probability = 0.1
     """Share of probability spread over the vocabulary (Szegedy et al. 2016)."""
+    coverage_loss: NonNegativeFloat = 0.0
+    """Weight of the coverage loss, which makes it dear to attend to the same source token again
+    (See et al. 2017, section 2.3, where it is 1); 0 for none."""
+    coverage_start: Count = 0
+    """Updates before the coverage loss sets in: from the first on it may hinder learning where to
+    look (See et al. 2017, section 5, add it to a trained model)."""
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the exponential moving average of the weights; 0 for none. The average is what is
     validated, saved and used."""

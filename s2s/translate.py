@@ -13,6 +13,7 @@ from s2s.search.demands import Demand
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
+from s2s.text.copying import Copying, Reading
 from s2s.text.featured import SEPARATOR, Featured
 from s2s.text.lines import BYTE_ORDER_MARK
 from s2s.text.tags import front_of, is_blank, untagged, with_tag
@@ -226,10 +227,8 @@ class _Reader:
 class Cut(NamedTuple):
     """Lines as they are searched: in one piece each, none, or several."""
 
-    pieces: list[list[int]]
-    """Token ids of all pieces, in the order of the lines."""
-    texts: list[str]
-    """What each piece is the encoding of."""
+    pieces: list[Reading]
+    """All pieces, in the order of the lines."""
     places: list[int]
     """Each piece's own number: what its samples depend on."""
     ends: list[int]
@@ -237,12 +236,10 @@ class Cut(NamedTuple):
     demands: list[Demand] | None
     """What each piece's output has to meet, if any has to."""
 
-
-class Piece(NamedTuple):
-    """A line, or a part of one that is too long, as it is searched."""
-
-    text: str
-    ids: list[int]
+    @property
+    def ids(self) -> list[list[int]]:
+        """Token ids of all pieces."""
+        return [piece.ids for piece in self.pieces]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +264,8 @@ class LineTranslator:
     """Told how much of the lines is searched."""
     replacer: Replacer | None = None
     """Puts words where an output holds an unknown token."""
+    copying: Copying | None = None
+    """What ids beyond the vocabularies stand for, where the model copies."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; what is white space alone becomes an empty line."""
@@ -288,7 +287,7 @@ class LineTranslator:
         cut = self.cut(lines, first, demands)
         found = search(
             self.scorer,
-            cut.pieces,
+            cut.ids,
             self.search,
             self.device,
             keep=keep,
@@ -305,38 +304,38 @@ class LineTranslator:
         self, lines: list[str], first: int = 0, demands: Sequence[Demand] | None = None
     ) -> "Cut":
         """What is searched for lines; see `outputs` for the rest."""
-        pieces: list[Piece] = []
+        pieces: list[Reading] = []
         places: list[int] = []
         ends: list[int] = []
         asked: list[Demand] = []
         lines = self.tagged(lines)
-        encoded = self.source.encode(lines)
+        readings = self.read(lines)
         self._report_bare(lines)
-        self.report_cut(encoded)
-        for place, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
-            parts = [] if is_blank(self.source, line) else self._pieces(line, ids)
+        self.report_cut([reading.ids for reading in readings])
+        for place, (line, reading) in enumerate(zip(lines, readings, strict=True)):
+            parts = [] if is_blank(self.source, line) else self._pieces(line, reading)
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
             if demands is not None:
                 asked.extend(demands[place].of_piece(part) for part in range(len(parts)))
-        encodings, texts = [piece.ids for piece in pieces], [piece.text for piece in pieces]
-        return Cut(encodings, texts, places, ends, asked if demands is not None else None)
+        return Cut(pieces, places, ends, asked if demands is not None else None)
 
     def told(self, found: Sequence[Sequence[Hypothesis]], cut: "Cut") -> list[list[Output]]:
         """The outputs of every line, from the hypotheses of its pieces."""
-        texts = iter(self.target.decode([h.tokens for one in found for h in one]))
+        sources = [piece for piece, one in zip(cut.pieces, found, strict=True) for _ in one]
+        texts = iter(self.write([h.tokens for one in found for h in one], sources))
         told: list[list[Output]] = []
-        for ids, text, hypotheses in zip(cut.pieces, cut.texts, found, strict=True):
+        for piece, hypotheses in zip(cut.pieces, found, strict=True):
             decoded = ((h, next(texts)) for h in hypotheses)
-            told.append([Output.of(h, self._replaced(h, plain, text, ids)) for h, plain in decoded])
+            told.append([Output.of(h, self._replaced(h, plain, piece)) for h, plain in decoded])
         return [joined(told[a:b]) for a, b in zip([0, *cut.ends], cut.ends, strict=False)]
 
-    def _replaced(self, hypothesis: Hypothesis, plain: str, line: str, ids: list[int]) -> str:
+    def _replaced(self, hypothesis: Hypothesis, plain: str, source: Reading) -> str:
         """The output's text, words in place of unknown tokens where that is asked for."""
         if self.replacer is None:
             return plain
-        return self.replacer.text(hypothesis, line, ids) or plain
+        return self.replacer.text(hypothesis, source.text, source.ids) or plain
 
     def _report_bare(self, lines: list[str]) -> None:
         """Tell how many lines lack the features that the model was trained with, if some do."""
@@ -356,6 +355,32 @@ class LineTranslator:
         return [
             line if front_of(self.source, line) else with_tag([line], self.tag)[0] for line in lines
         ]
+
+    def read(self, lines: Sequence[str]) -> list[Reading]:
+        """Source lines as the model reads them, whole."""
+        if self.copying is not None:
+            return self.copying.read(lines)
+        pairs = zip(self.source.encode(lines), lines, strict=True)
+        return [Reading(ids, [], line) for ids, line in pairs]
+
+    def whole(self, readings: Sequence[Reading]) -> list[Reading]:
+        """Sources as they are searched; without tokens those that are translated in pieces."""
+        if self.truncate is not None:
+            return [reading.cut(self.truncate) for reading in readings]
+        most = WHOLE * self.longest
+        return [reading if len(reading.ids) <= most else reading.cut(0) for reading in readings]
+
+    def read_targets(self, lines: Sequence[str], sources: Sequence[Reading]) -> list[list[int]]:
+        """Target lines as the model would predict them for a source each."""
+        if self.copying is not None:
+            return self.copying.targets(lines, sources)
+        return self.target.encode(lines)
+
+    def write(self, rows: Sequence[Sequence[int]], sources: Sequence[Reading]) -> list[str]:
+        """The text of what the model predicted for a source each."""
+        if self.copying is not None:
+            return self.copying.decode(rows, sources)
+        return self.target.decode(rows)
 
     def report_cut(self, sources: list[list[int]]) -> None:
         """Tell how many sources are cut to their beginning, if some are."""
@@ -378,22 +403,21 @@ class LineTranslator:
                 "the search ran out of nodes"
             )
 
-    def _pieces(self, line: str, ids: list[int]) -> list[Piece]:
+    def _pieces(self, line: str, reading: Reading) -> list[Reading]:
         """The line's tokens, in one piece unless they are too many."""
         if self.truncate is not None:
-            return [Piece(line, ids[: self.truncate])]
-        most = WHOLE * self.longest
+            return [reading.cut(self.truncate)]
+        most, ids = WHOLE * self.longest, reading.ids
         is_featured = isinstance(untagged(self.source), Featured)  # features belong to the whole
         if len(ids) <= most or is_featured:
-            return [Piece(line, ids)]
+            return [reading]
         front = front_of(self.source, line)
         parts = split_line(line[len(front) :], self.longest, self._count)
         self.report(
             f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
             f"in {len(parts)} pieces"
         )
-        parts = [front + part for part in parts]
-        return [Piece(*pair) for pair in zip(parts, self.source.encode(parts), strict=True)]
+        return self.read([front + part for part in parts])
 
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])

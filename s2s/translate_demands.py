@@ -172,7 +172,15 @@ class DemandingTranslator:
         """As `LineTranslator.outputs`; each output says which demands it does not meet."""
         sources, wishes = self.reader.read(lines, first)
         target = self.translator.target
-        found = self.translator.outputs(sources, first, keep, self.compiler.demands(wishes))
+        if self.translator.copying is not None and any(wish.avoid for wish in wishes):
+            raise UsageError(
+                "terms to avoid are looked for in the vocabulary, and this model copies words that "
+                "are in none (model.copy); leave them out"
+            )
+        whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
+        prefixes = self.translator.read_targets([wish.prefix for wish in wishes], whole)
+        demands = self.compiler.demands(wishes, prefixes)
+        found = self.translator.outputs(sources, first, keep, demands)
         checked = [
             [replace(output, unmet=unmet(output.text, wish, target)) for output in outputs]
             for outputs, wish in zip(found, wishes, strict=True)
@@ -212,9 +220,8 @@ class Compiler:
         self.bans: OrderedDict[Terms, Ban] = OrderedDict()
         self.goals: OrderedDict[tuple[Terms, Terms], Goal | None] = OrderedDict()
 
-    def demands(self, wishes: Sequence[Wish]) -> list[Demand]:
-        """One for every wish."""
-        prefixes = self.target.encode([wish.prefix for wish in wishes])
+    def demands(self, wishes: Sequence[Wish], prefixes: Sequence[Sequence[int]]) -> list[Demand]:
+        """One for every wish; `prefixes` are their ids."""
         return [
             Demand(prefix=tuple(prefix), must=self._goal(wish), avoid=self._ban(wish.avoid))
             for wish, prefix in zip(wishes, prefixes, strict=True)

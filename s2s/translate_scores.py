@@ -62,9 +62,10 @@ def _perplexity(
         for source, options in zip(sources, references, strict=True)
         for one in options
     ]
-    source_ids = translator.source.encode([source.strip() and source for source, _ in pairs])
-    source_ids = [ids[: translator.truncate] for ids in source_ids]
-    target_ids = translator.target.encode([target.strip() and target for _, target in pairs])
+    read = translator.read([source.strip() and source for source, _ in pairs])
+    read = [reading.cut(translator.truncate) for reading in read]
+    source_ids = [reading.ids for reading in read]
+    target_ids = translator.read_targets([target.strip() and target for _, target in pairs], read)
     log_probs = forced(model, list(zip(source_ids, target_ids, strict=True)), translator.device)
     # A blank source has a blank output for certain: no token of it is predicted.
     lengths = [

@@ -14,8 +14,12 @@ from s2s.data.report import SideCounts, SplitReport
 from s2s.data.sources import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
 from s2s.recipe import Filters, Truncate
+from s2s.text.copying import Copying
 from s2s.text.tags import with_tag
 from s2s.text.tokenizer import Tokenizer, TokenizerPair
+
+WIDEST = 2**31 - 1
+"""Ids beyond the vocabulary count a source's tokens, and held-out sources are as long as can be."""
 
 
 @dataclass
@@ -30,6 +34,8 @@ class Encoder:
     """Where the files go."""
     keeps_texts: bool = False
     """Whether the training split keeps its texts, as the others do."""
+    copying: Copying | None = None
+    """Extends ids, for a model that copies."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
 
     def encode(self, name: SplitName, split: Split, progress: Callable[[int], None]) -> SplitReport:
@@ -38,10 +44,12 @@ class Encoder:
         Only the training split is filtered. Raises DataError where the source is faulty or too
         little is left.
         """
-        vocabulary = max(self.tokenizers.source.size, self.tokenizers.target.size)
         is_train = name == "train"
+        vocabulary = self._vocabulary() if is_train or self.copying is None else WIDEST
         counts = _SplitCounts(
-            filters=[PairFilter(one, self.truncate) for one in self.filters] if is_train else []
+            filters=[PairFilter(one, self.truncate) for one in self.filters] if is_train else [],
+            source=SideCounts(vocabulary=self.tokenizers.source.size),
+            target=SideCounts(vocabulary=self.tokenizers.target.size),
         )
         path = self.folder / f"{name}.arrow"
         has_text = self.keeps_texts or not is_train
@@ -64,14 +72,29 @@ class Encoder:
         """How many pairs of a held-out split training has too, once all splits are encoded."""
         return self._overlaps[name].count if name in self._overlaps else None
 
+    def _vocabulary(self) -> int:
+        """More than any id of the training split."""
+        source, target = self.tokenizers.source.size, self.tokenizers.target.size
+        if self.copying is None:
+            return max(source, target)
+        longest = max(self.truncate.source or 0, *(one.max_length for one in self.filters))
+        return source + target + longest + 1  # with a tag
+
+    def _ids(self, sources: list[str], targets: list[str]) -> tuple[Encoded, Encoded]:
+        """Both sides, whole."""
+        if self.copying is None:
+            pair = self.tokenizers
+            return encode(pair.source, sources), encode(pair.target, targets)
+        readings = self.copying.read(sources)
+        # What is cut off a source cannot be copied.
+        seen = [reading.cut(self.truncate.source) for reading in readings]
+        return flat([r.ids for r in readings]), flat(self.copying.targets(targets, seen))
+
     def _encode_chunk(self, chunk: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
         sources = with_tag(chunk.source, chunk.tag) if chunk.tag else chunk.source
-        source, source_lost = truncated(
-            encode(self.tokenizers.source, sources), self.truncate.source
-        )
-        target, target_lost = truncated(
-            encode(self.tokenizers.target, chunk.target), self.truncate.target
-        )
+        source, target = self._ids(sources, chunk.target)
+        source, source_lost = truncated(source, self.truncate.source)
+        target, target_lost = truncated(target, self.truncate.target)
         hashes = pair_hashes(chunk.source, chunk.target)
         if not counts.filters:
             counts.hashes.append(hashes)
@@ -96,11 +119,11 @@ class _SplitCounts:
 
     filters: list[PairFilter]
     """Of each corpus; none where nothing is left out."""
+    source: SideCounts
+    target: SideCounts
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
     num_read: int = 0
     num_line_breaks: int = 0
-    source: SideCounts = field(default_factory=SideCounts)
-    target: SideCounts = field(default_factory=SideCounts)
 
     def add(self, chunk: Chunk, source: Encoded, target: Encoded) -> None:
         """Count a chunk and what of it is kept."""

@@ -24,6 +24,7 @@ from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
 from s2s.recipe import Recipe, Truncate, corpora_of, sampling_alphas
+from s2s.text.copying import copying_of
 from s2s.text.tokenizer import load_tokenizers, train_tokenizers
 
 FORMAT = 1
@@ -119,7 +120,12 @@ class _Work:
             data = self.recipe.data
             filters = tuple(part.filters for part in corpora_of(data))
             encoder = Encoder(
-                pair, filters, data.truncate, temporary, keeps_texts=_is_sampled(self.recipe)
+                pair,
+                filters,
+                data.truncate,
+                temporary,
+                keeps_texts=_is_sampled(self.recipe),
+                copying=copying_of(self.recipe.model, pair),
             )
             # Training comes last: what it shares with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
@@ -178,6 +184,7 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
         "splits": identities,
         **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
         **({"texts": True} if _is_sampled(recipe) else {}),
+        **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
     }
     return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
 

@@ -123,6 +123,8 @@ class PrepareReport:
 class SideCounts:
     """Adds up one side's figures chunk by chunk."""
 
+    vocabulary: int
+    """Ids from here on are unknown tokens too, which a model can copy."""
     num_tokens: int = 0
     num_unknown: int = 0
     num_cut: int = 0
@@ -133,7 +135,8 @@ class SideCounts:
     def add(self, rows: Encoded) -> None:
         """Count these rows."""
         self.num_tokens += len(rows.values)
-        self.num_unknown += int(np.count_nonzero(rows.values == UNK))
+        is_unknown = (rows.values == UNK) | (rows.values >= self.vocabulary)
+        self.num_unknown += int(np.count_nonzero(is_unknown))
         counts = np.bincount(rows.lengths, minlength=len(self.by_length))
         counts[: len(self.by_length)] += self.by_length
         self.by_length = counts

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.batches import ranges
-from s2s.data.encode import encode, truncated
+from s2s.data.encode import WIDEST, encode, flat, truncated
 from s2s.data.store import Corpus, Encoded, write_corpus
 from s2s.errors import RunError
 from s2s.files import remove
 from s2s.recipe import Recipe, sampling_alphas
+from s2s.text.copying import Copying, copying_of
 from s2s.text.subword import seed_sampling
 from s2s.text.tokenizer import Tokenizer, TokenizerPair, sampling
 
@@ -47,6 +48,8 @@ class Resampler:
     recipe: Recipe
     folder: Path
     """Where epochs are written; they vanish from it when they are mapped."""
+    copying: Copying | None = None
+    """Extends the ids of both, for a model that copies."""
     threads: int = 1
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -57,7 +60,7 @@ class Resampler:
         """
         chosen = np.arange(len(self.corpus)) if rows is None else np.sort(rows)
         path = self.folder / f"epoch{number}.arrow"
-        vocabulary = max(self.source.size, self.target.size)
+        vocabulary = max(self.source.size, self.target.size) if self.copying is None else WIDEST
         seed_sampling(self.recipe.seed, number)
         try:
             self.folder.mkdir(exist_ok=True)
@@ -95,6 +98,8 @@ class Resampler:
             raise Stopped
         alphas, truncate = sampling_alphas(self.recipe.tokenizer), self.recipe.data.truncate
         sources, targets = self.corpus.texts(rows)
+        if self.copying is not None:  # where a token is copied from moves with the segmentation
+            return self._extended(self.copying, sources, targets)
         if alphas[0] is None:
             source = _stored(self.corpus.source_values, self.corpus.source_offsets, rows)
         else:
@@ -104,6 +109,14 @@ class Resampler:
         else:
             target, _ = truncated(_reversed(encode(self.target, targets[::-1])), truncate.target)
         return source, target
+
+    def _extended(
+        self, copying: Copying, sources: list[str], targets: list[str]
+    ) -> tuple[Encoded, Encoded]:
+        truncate = self.recipe.data.truncate
+        readings = [reading.cut(truncate.source) for reading in copying.read(sources)]
+        target = _reversed(flat(copying.targets(targets[::-1], readings[::-1])))
+        return flat([reading.ids for reading in readings]), truncated(target, truncate.target)[0]
 
 
 def open_resampler(
@@ -119,7 +132,8 @@ def open_resampler(
         side if alpha is None else sampling(side, alpha)
         for side, alpha in zip(sides, alphas, strict=True)
     )
-    return Resampler(corpus, source, target, recipe, folder, threads)
+    copying = copying_of(recipe.model, TokenizerPair(source, target))
+    return Resampler(corpus, source, target, recipe, folder, copying, threads)
 
 
 def _stored(

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from s2s.nn.attention import build_scores
 from s2s.nn.dropout import channel_mask, drop_channels
-from s2s.nn.memory import DecoderState, Memory, attend_rows, attend_times
+from s2s.nn.memory import Attended, DecoderState, Memory, attend_rows, attend_times
+from s2s.nn.pointer import Gate
 from s2s.nn.rnn import LSTMLayer
 from s2s.recipe import (
     BahdanauDecoder,
@@ -27,10 +28,16 @@ from s2s.recipe import (
 
 
 class Decoded(NamedTuple):
-    """Readouts [..., E] below the output layer, and attention weights (None for the bottleneck)."""
+    """What is below the output layer, [T, B, ...] and [B, T, S] or [N, ...] and [N, S]."""
 
     readout: Tensor
+    """[..., E]."""
     weights: Tensor | None
+    """float32, the attention; None for the bottleneck."""
+    scores: Tensor | None = None
+    """float32, whose softmax the weights are."""
+    gate: Tensor | None = None
+    """float32 [T, B] or [N], the logit of generating rather than copying, where a model copies."""
 
 
 class Readout(nn.Module):
@@ -64,6 +71,10 @@ class Decoder(nn.Module):
         self.bridge = nn.Linear(source_width, width * len(input_widths))
         nn.init.xavier_uniform_(self.bridge.weight)
         nn.init.zeros_(self.bridge.bias)
+        # At first coverage adds nothing, and nothing has to be unlearned.
+        self.coverage = nn.Parameter(torch.zeros(1)) if recipe.coverage else None
+        copies = recipe.copy == "pointer"
+        self.gate = Gate(source_width + width + recipe.embeddings) if copies else None
 
     def keys(self, states_BSD: Tensor) -> Tensor:
         """The source's share of the attention score, computed once per sentence."""
@@ -72,7 +83,30 @@ class Decoder(nn.Module):
     def start(self, memory: Memory) -> DecoderState:
         """c_0 = W [last states] + b and h_0 = tanh(c_0), for each layer."""
         cells = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
-        return DecoderState(hidden=tuple(torch.tanh(c) for c in cells), cell=cells)
+        covered_BS = None
+        if self.coverage is not None:
+            covered_BS = torch.zeros_like(memory.mask_BS, dtype=torch.float32)
+        return DecoderState(
+            hidden=tuple(torch.tanh(c) for c in cells), cell=cells, coverage=covered_BS
+        )
+
+    def attend_rows(self, memory: Memory, query_NH: Tensor, state: DecoderState) -> Attended:
+        """What one step's queries find, as `attend_rows`."""
+        if self.coverage is None or state.coverage is None:
+            return attend_rows(self.scores, memory, query_NH)
+        return attend_rows(self.scores, memory, query_NH, (self.coverage, state.coverage))
+
+    def attend_times(self, memory: Memory, query_TBH: Tensor) -> Attended:
+        """What the queries of all steps find, as `attend_times`."""
+        return attend_times(self.scores, memory, query_TBH, self.coverage)
+
+    def decoded(self, readout: Tensor, found: Attended, h: Tensor, e: Tensor) -> Decoded:
+        """What steps come to, whole sequences or rows; h is what the readout read."""
+        gate = None
+        if self.gate is not None:
+            parts = (found.context, h, e)
+            gate = self.gate(*parts) if h.dim() == 3 else self.gate.rows(*parts)
+        return Decoded(readout, found.weights, found.scores, gate)
 
     def layer(self, index: int) -> LSTMLayer:
         """Layer `index`, typed."""
@@ -117,8 +151,11 @@ class Decoder(nn.Module):
         raise AssertionError("abstract")
 
 
-def _state(layers: list[tuple[Tensor, Tensor]], fed: Tensor | None = None) -> DecoderState:
-    return DecoderState(tuple(h for h, _ in layers), tuple(c for _, c in layers), fed)
+def _state(
+    layers: list[tuple[Tensor, Tensor]], found: Attended, fed: Tensor | None = None
+) -> DecoderState:
+    hidden, cell = tuple(h for h, _ in layers), tuple(c for _, c in layers)
+    return DecoderState(hidden, cell, fed, found.coverage)
 
 
 class Luong(Decoder):
@@ -142,7 +179,7 @@ class Luong(Decoder):
         if not self.input_feeding:
             return state
         zeros = state.hidden[0].new_zeros(state.hidden[0].shape[0], self.embeddings)
-        return DecoderState(state.hidden, state.cell, zeros)
+        return DecoderState(state.hidden, state.cell, zeros, state.coverage)
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
         """See `Decoder`; a loop only with input feeding."""
@@ -150,23 +187,26 @@ class Luong(Decoder):
         if self.input_feeding:
             return self._loop(memory, state, e_TBE)
         h_TBH = self.climb(e_TBE, state, first=0)
-        c_TBD, weights_BTS = attend_times(self.scores, memory, h_TBH)
-        return Decoded(self.drop_readout(self.readout(self.drop(h_TBH), c_TBD)), weights_BTS)
+        found = self.attend_times(memory, h_TBH)
+        h_TBH = self.drop(h_TBH)
+        r_TBE = self.drop_readout(self.readout(h_TBH, found.context))
+        return self.decoded(r_TBE, found, h_TBH, e_TBE)
 
     def _loop(self, memory: Memory, state: DecoderState, e_TBE: Tensor) -> Decoded:
         layer, width = self.layer(0), self.embeddings
         gates_TBG = layer.project(e_TBE)
         drop_BE = _step_mask(e_TBE, self.readout_dropout, self.training)
-        readouts, weights = [], []
+        readouts, hs, looks = [], [], []
         for gates_BG in gates_TBG.unbind(0):
             assert state.fed is not None
             first = layer.step_projected(gates_BG, state.layer(0), (state.fed, width))
             h_BH, upper = self.climb_step(first[0], state, first=1)
-            c_BD, weights_BS = attend_rows(self.scores, memory, h_BH)
-            readouts.append(_times(self.readout(h_BH, c_BD), drop_BE))
-            weights.append(weights_BS)
-            state = _state([first, *upper], readouts[-1])
-        return Decoded(torch.stack(readouts), _stack_weights(weights))
+            found = self.attend_rows(memory, h_BH, state)
+            readouts.append(_times(self.readout(h_BH, found.context), drop_BE))
+            hs.append(h_BH)
+            looks.append(found)
+            state = _state([first, *upper], found, readouts[-1])
+        return self.decoded(torch.stack(readouts), _stack(looks), torch.stack(hs), e_TBE)
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
@@ -174,10 +214,10 @@ class Luong(Decoder):
         """See `Decoder`."""
         x_ND = e_NE if state.fed is None else torch.cat((e_NE, state.fed), dim=-1)
         h_NH, layers = self.climb_step(x_ND, state, first=0)
-        c_ND, weights_NS = attend_rows(self.scores, memory, h_NH)
-        r_NE = self.readout(h_NH, c_ND)
+        found = self.attend_rows(memory, h_NH, state)
+        r_NE = self.readout(h_NH, found.context)
         fed = r_NE if self.input_feeding else None
-        return Decoded(r_NE, weights_NS), _state(layers, fed)
+        return self.decoded(r_NE, found, h_NH, e_NE), _state(layers, found, fed)
 
 
 class Bahdanau(Decoder):
@@ -199,33 +239,35 @@ class Bahdanau(Decoder):
         state = self.start(memory)
         gates_TBG = self.layer(0).project(e_TBE)
         drop_BD = _step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
-        hs, cs, weights = [], [], []
+        hs, looks = [], []
         for gates_BG in gates_TBG.unbind(0):
-            c_BD, weights_BS, layers = self._recur(memory, state, gates_BG, drop_BD)
-            state = _state(layers)
+            found, layers = self._recur(memory, state, gates_BG, drop_BD)
+            state = _state(layers, found)
             hs.append(layers[-1][0])
-            cs.append(c_BD)
-            weights.append(weights_BS)
-        h_TBH = self.drop(torch.stack(hs))
-        r_TBE = self.drop_readout(self.readout(h_TBH, torch.stack(cs), e_TBE))
-        return Decoded(r_TBE, _stack_weights(weights))
+            looks.append(found)
+        h_TBH, whole = self.drop(torch.stack(hs)), _stack(looks)
+        r_TBE = self.drop_readout(self.readout(h_TBH, whole.context, e_TBE))
+        return self.decoded(r_TBE, whole, h_TBH, e_TBE)
 
     def _recur(
         self, memory: Memory, state: DecoderState, gates_NG: Tensor, drop_ND: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, list[tuple[Tensor, Tensor]]]:
-        c_ND, weights_NS = attend_rows(self.scores, memory, state.hidden[-1])
-        c_ND = _times(c_ND, drop_ND)
-        first = self.layer(0).step_projected(gates_NG, state.layer(0), (c_ND, self.embeddings))
+    ) -> tuple[Attended, list[tuple[Tensor, Tensor]]]:
+        found = self.attend_rows(memory, state.hidden[-1], state)
+        found = found._replace(context=_times(found.context, drop_ND))
+        rest = (found.context, self.embeddings)
+        first = self.layer(0).step_projected(gates_NG, state.layer(0), rest)
         _, upper = self.climb_step(first[0], state, first=1)
-        return c_ND, weights_NS, [first, *upper]
+        return found, [first, *upper]
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[Decoded, DecoderState]:
         """See `Decoder`."""
         gates_NG = self.layer(0).project(e_NE)
-        c_ND, weights_NS, layers = self._recur(memory, state, gates_NG, None)
-        return Decoded(self.readout(layers[-1][0], c_ND, e_NE), weights_NS), _state(layers)
+        found, layers = self._recur(memory, state, gates_NG, None)
+        h_NH = layers[-1][0]
+        r_NE = self.readout(h_NH, found.context, e_NE)
+        return self.decoded(r_NE, found, h_NH, e_NE), _state(layers, found)
 
 
 class Stacked(Decoder):
@@ -246,20 +288,22 @@ class Stacked(Decoder):
         """See `Decoder`; no loop over time."""
         state = self.start(memory)
         h_TBH, _ = self.layer(0)(e_TBE, state.layer(0))
-        c_TBD, weights_BTS = attend_times(self.scores, memory, h_TBH)
-        top_TBH = self.climb(self.drop(torch.cat((h_TBH, c_TBD), dim=-1)), state, first=1)
-        r_TBE = self.readout(self.drop(top_TBH), c_TBD, e_TBE)
-        return Decoded(self.drop_readout(r_TBE), weights_BTS)
+        found = self.attend_times(memory, h_TBH)
+        x_TBD = torch.cat((h_TBH, found.context), dim=-1)
+        top_TBH = self.drop(self.climb(self.drop(x_TBD), state, first=1))
+        r_TBE = self.drop_readout(self.readout(top_TBH, found.context, e_TBE))
+        return self.decoded(r_TBE, found, top_TBH, e_TBE)
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[Decoded, DecoderState]:
         """See `Decoder`."""
         first = self.layer(0).step(e_NE, state.layer(0))
-        c_ND, weights_NS = attend_rows(self.scores, memory, first[0])
-        x_ND = torch.cat((first[0], c_ND), dim=-1)
+        found = self.attend_rows(memory, first[0], state)
+        x_ND = torch.cat((first[0], found.context), dim=-1)
         h_NH, upper = self.climb_step(x_ND, state, first=1)
-        return Decoded(self.readout(h_NH, c_ND, e_NE), weights_NS), _state([first, *upper])
+        r_NE = self.readout(h_NH, found.context, e_NE)
+        return self.decoded(r_NE, found, h_NH, e_NE), _state([first, *upper], found)
 
 
 def _step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:
@@ -271,10 +315,15 @@ def _times(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
 
 
-def _stack_weights(weights: list[Tensor | None]) -> Tensor | None:
-    """[B, T, S] from T times [B, S]."""
-    known = [w for w in weights if w is not None]
-    return torch.stack(known, dim=1) if known else None
+def _stack(looks: list[Attended]) -> Attended:
+    """Contexts [T, B, D], weights and scores [B, T, S] of T steps."""
+    weights = [look.weights for look in looks if look.weights is not None]
+    scores = [look.scores for look in looks if look.scores is not None]
+    return Attended(
+        torch.stack([look.context for look in looks]),
+        torch.stack(weights, dim=1) if weights else None,
+        torch.stack(scores, dim=1) if scores else None,
+    )
 
 
 def build_decoder(recipe: Model, source_width: int) -> Decoder:

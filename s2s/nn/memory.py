@@ -5,6 +5,7 @@ hypotheses, those of a sentence adjacent), H decoder width, Q queries of a sente
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,14 @@ class Memory(TensorRows):
     """bool, true at words."""
     final_BD: Tensor
     """Last state of each direction: the sentence as one vector."""
+    words_BS: Tensor | None = None
+    """bool, true at words but false at the source's EOS: what is copied and covered; None where
+    a model does neither."""
+    copies_BS: Tensor | None = None
+    """int64, the id of each word in the extended target vocabulary (`s2s.nn.pointer`), PAD
+    elsewhere; None where a model does not copy."""
+    first_BS: Tensor | None = None
+    """int64, the first position with the same id."""
 
 
 @dataclass(frozen=True)
@@ -37,40 +46,95 @@ class DecoderState(TensorRows):
     """c of each layer."""
     fed: Tensor | None = None
     """Attentional state of the step before [N, E], where it is fed back."""
+    coverage: Tensor | None = None
+    """float32 [N, S], the attention that each word got so far, where it enters the score."""
 
     def layer(self, index: int) -> tuple[Tensor, Tensor]:
         """(h, c) of one layer."""
         return self.hidden[index], self.cell[index]
 
 
-def attend(
-    scores: Scores | None, memory: Memory, query_BQH: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Contexts [B, Q, D] and float32 weights [B, Q, S] of Q queries a sentence.
+class Attended(NamedTuple):
+    """What queries found: [..., D] and [..., S]."""
 
-    Without attention (`scores` None) the context is the sentence's last state, whatever is asked.
-    """
+    context: Tensor
+    """The states, weighted and summed; of a model without attention the sentence's last state."""
+    weights: Tensor | None
+    """float32; None without attention."""
+    scores: Tensor | None
+    """float32, whose softmax over the source the weights are."""
+    coverage: Tensor | None = None
+    """float32, the coverage with these weights added."""
+
+
+def attend(scores: Scores | None, memory: Memory, query_BQH: Tensor) -> Attended:
+    """What Q queries a sentence find: context [B, Q, D], weights and scores [B, Q, S]."""
     if scores is None:
-        return memory.final_BD.unsqueeze(1).expand(-1, query_BQH.shape[1], -1), None
-    weights_BQS = masked_softmax(scores(query_BQH, memory.keys_BSK), memory.mask_BS)
-    states_BSD = memory.states_BSD
-    return torch.bmm(weights_BQS.to(states_BSD.dtype), states_BSD), weights_BQS
+        nothing = memory.final_BD.unsqueeze(1).expand(-1, query_BQH.shape[1], -1)
+        return Attended(nothing, None, None)
+    scores_BQS = scores(query_BQH, memory.keys_BSK).float()
+    return _weigh(memory, scores_BQS, masked_softmax(scores_BQS, memory.mask_BS))
 
 
 def attend_rows(
-    scores: Scores | None, memory: Memory, query_NH: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """`attend` for N = B*K rows, the K hypotheses of a sentence adjacent: [N, D] and [N, S]."""
-    rows = query_NH.shape[0]
+    scores: Scores | None,
+    memory: Memory,
+    query_NH: Tensor,
+    coverage: tuple[Tensor, Tensor] | None = None,
+) -> Attended:
+    """`attend` for N = B*K rows, the K hypotheses of a sentence adjacent: [N, D] and [N, S].
+
+    `coverage`, the weight w [1] of a row's coverage c [N, S], adds w c to the scores (See et al.
+    2017, equation 11, outside of the tanh, so that it fits any score).
+    """
     query_BQH = query_NH.view(memory.final_BD.shape[0], -1, query_NH.shape[1])
-    context_BQD, weights_BQS = attend(scores, memory, query_BQH)
-    weights_NS = None if weights_BQS is None else weights_BQS.reshape(rows, -1)
-    return context_BQD.reshape(rows, -1), weights_NS
+    if coverage is None or scores is None:
+        return _rows(attend(scores, memory, query_BQH))
+    scores_BQS = scores(query_BQH, memory.keys_BSK).float()
+    scores_BQS = scores_BQS + coverage[0] * coverage[1].view_as(scores_BQS)
+    weights_BQS = masked_softmax(scores_BQS, memory.mask_BS)
+    covered_BQS = coverage[1].view_as(scores_BQS) + words_of(memory, weights_BQS)
+    return _rows(_weigh(memory, scores_BQS, weights_BQS)._replace(coverage=covered_BQS))
 
 
 def attend_times(
-    scores: Scores | None, memory: Memory, query_TBH: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """`attend` for all T steps of teacher forcing: [T, B, D] and [B, T, S]."""
-    context_BTD, weights_BTS = attend(scores, memory, query_TBH.transpose(0, 1))
-    return context_BTD.transpose(0, 1), weights_BTS
+    scores: Scores | None, memory: Memory, query_TBH: Tensor, weight: Tensor | None = None
+) -> Attended:
+    """`attend` for all T steps of teacher forcing: [T, B, D] and [B, T, S].
+
+    With the `weight` [1] of coverage, a step's weights depend on those before it. Scores and
+    contexts still are two products; what is left of the loop are passes over [B, S].
+    """
+    query_BTH = query_TBH.transpose(0, 1)
+    if weight is None or scores is None:
+        found = attend(scores, memory, query_BTH)
+        return found._replace(context=found.context.transpose(0, 1))
+    scores_BTS = scores(query_BTH, memory.keys_BSK).float()
+    outside_BS = ~memory.mask_BS
+    covered_BS = torch.zeros_like(scores_BTS[:, 0])
+    covered, weights = [], []
+    for scores_BS in scores_BTS.unbind(1):
+        covered.append(scores_BS + weight * covered_BS)
+        weights.append(torch.softmax(covered[-1].masked_fill(outside_BS, -torch.inf), dim=-1))
+        covered_BS = covered_BS + words_of(memory, weights[-1])
+    found = _weigh(memory, torch.stack(covered, dim=1), torch.stack(weights, dim=1))
+    return found._replace(context=found.context.transpose(0, 1))
+
+
+def words_of(memory: Memory, weights: Tensor) -> Tensor:
+    """Weights [B, S] or [B, Q, S] on words; zero on the source's EOS and padding."""
+    assert memory.words_BS is not None, "a memory for coverage"
+    words_BS = memory.words_BS.to(weights.dtype)
+    return weights * (words_BS if weights.dim() == 2 else words_BS.unsqueeze(1))
+
+
+def _weigh(memory: Memory, scores_BQS: Tensor, weights_BQS: Tensor) -> Attended:
+    states_BSD = memory.states_BSD
+    context_BQD = torch.bmm(weights_BQS.to(states_BSD.dtype), states_BSD)
+    return Attended(context_BQD, weights_BQS, scores_BQS)
+
+
+def _rows(found: Attended) -> Attended:
+    """[B, Q, ...] as [B*Q, ...]."""
+    weights, scores, coverage = (None if p is None else p.flatten(0, 1) for p in found[1:])
+    return Attended(found.context.flatten(0, 1), weights, scores, coverage)

@@ -4,6 +4,8 @@ Dimension letters: B sentences, N rows, S source time, T target time, E embeddin
 D source state width, V target vocabulary.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from s2s.nn.decoder import Decoded, build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
+from s2s.nn.pointer import extended_ids, first_positions, known_ids, mixed_logits
 from s2s.nn.step import Step
 from s2s.recipe import Model
 
@@ -21,6 +24,10 @@ class Seq2Seq(nn.Module):
     `unigram` (float [V], summing to one) are the target tokens' frequencies in training; the output
     bias starts at their logarithm. From a zero bias, the quickest way to those frequencies is a
     saturated constant readout, behind which all gradients vanish for hundreds of updates.
+
+    A model that copies (`recipe.copy`) reads and predicts extended ids (`s2s.nn.pointer`) and needs
+    `target_of_source`: int64 [source vocabulary], the target id of every source token (see
+    `pointer.extended_ids`). It is made of the tokenizers and no weight of the model.
     """
 
     def __init__(
@@ -29,6 +36,7 @@ class Seq2Seq(nn.Module):
         source_vocabulary: int,
         target_vocabulary: int,
         unigram: Tensor | None = None,
+        target_of_source: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -45,6 +53,9 @@ class Seq2Seq(nn.Module):
             nn.init.normal_(self.output.weight, std=width**-0.5)
         else:
             self.output.weight = self.target_embedding.weight
+        assert (recipe.copy == "none") == (target_of_source is None), "what copying needs"
+        self.target_of_source: Tensor | None
+        self.register_buffer("target_of_source", target_of_source, persistent=False)
         with torch.no_grad():
             self.output.bias.zero_()
             if unigram is not None:
@@ -55,45 +66,70 @@ class Seq2Seq(nn.Module):
         """Size of the target vocabulary."""
         return self.target_vocabulary
 
+    @property
+    def is_pointing(self) -> bool:
+        """Whether the model copies: its ids then are of the extended vocabularies."""
+        return self.target_of_source is not None
+
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
         """Memory of B sources: int64 [B, S] padded with PAD, lengths int64 [B]."""
         e_SBE = self._embed(self.source_embedding, source.t())
         states_SBD, final_BD = self.encoder(e_SBE, lengths)
         states_BSD = states_SBD.transpose(0, 1).contiguous()
         mask_BS = torch.arange(source.shape[1], device=source.device) < lengths.unsqueeze(1)
-        return Memory(states_BSD, self.decoder.keys(states_BSD), mask_BS, final_BD)
+        memory = Memory(states_BSD, self.decoder.keys(states_BSD), mask_BS, final_BD)
+        # What is covered and copied are words: the source's EOS is none.
+        words_BS = torch.arange(source.shape[1], device=source.device) < lengths.unsqueeze(1) - 1
+        if self.target_of_source is None:
+            return memory if self.decoder.scores is None else replace(memory, words_BS=words_BS)
+        copies_BS = extended_ids(source, words_BS, self.target_of_source, self.target_vocabulary)
+        first_BS = first_positions(copies_BS)
+        return replace(memory, words_BS=words_BS, copies_BS=copies_BS, first_BS=first_BS)
 
-    def readouts(self, memory: Memory, target_input: Tensor) -> Tensor:
-        """Readouts [T, B, E] below the output layer under teacher forcing, of int64 [B, T]."""
+    def decoded(self, memory: Memory, target_input: Tensor) -> Decoded:
+        """What is below the output layer under teacher forcing, of int64 [B, T]."""
         e_TBE = self._embed(self.target_embedding, target_input.t())
-        readout_TBE: Tensor = self.decoder.teacher_forced(memory, e_TBE).readout
-        return readout_TBE
+        return self.decoder.teacher_forced(memory, e_TBE)
 
     def forward(self, source: Tensor, lengths: Tensor, target_input: Tensor) -> Tensor:
-        """Logits [B, T, V] of every next token under teacher forcing."""
-        readout_TBE = self.readouts(self.encode(source, lengths), target_input)
-        logits_BTV: Tensor = self.output(readout_TBE).transpose(0, 1)
-        return logits_BTV
+        """Logits [B, T, V] of every next token under teacher forcing; [B, T, V + S] if copying."""
+        memory = self.encode(source, lengths)
+        decoded = self.decoded(memory, target_input)
+        logits_BTV: Tensor = self.output(decoded.readout).transpose(0, 1)
+        if decoded.gate is None or decoded.scores is None or not self.is_pointing:
+            return logits_BTV
+        flat_NV, scores_NS = logits_BTV.flatten(0, 1).float(), decoded.scores.flatten(0, 1)
+        mixed_NX = mixed_logits(flat_NV, decoded.gate.t().flatten(), scores_NS, memory)
+        return mixed_NX.view(*logits_BTV.shape[:2], -1)
 
     def start(self, memory: Memory) -> DecoderState:
         """State before the first token, one row per sentence."""
         return self.decoder.start(memory)
 
     def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
-        """Read `tokens` int64 [N]; logits float32 [N, V] of what follows."""
+        """Read `tokens` int64 [N]; logits float32 [N, V] of what follows, [N, V + S] if copying."""
         decoded, state = self.step_readout(memory, state, tokens)
-        return Step(self.output(decoded.readout).float(), state, decoded.weights)
+        logits = self.output(decoded.readout).float()
+        if decoded.gate is not None and decoded.scores is not None:
+            logits = mixed_logits(logits, decoded.gate, decoded.scores, memory)
+        return Step(logits, state, decoded.weights)
 
     def step_readout(
         self, memory: Memory, state: DecoderState, tokens: Tensor
     ) -> tuple[Decoded, DecoderState]:
         """Read `tokens` int64 [N]; the readout [N, E] below the output layer."""
-        return self.decoder.step(memory, state, self.target_embedding(tokens))
+        return self.decoder.step(memory, state, self._look_up(self.target_embedding, tokens))
 
     def _embed(self, embedding: nn.Embedding, ids_TB: Tensor) -> Tensor:
         dropout = self.recipe.dropout
-        e_TBE = drop_words(embedding(ids_TB), dropout.word, self.training)
+        e_TBE = drop_words(self._look_up(embedding, ids_TB), dropout.word, self.training)
         return drop_channels(e_TBE, dropout.embedding, self.training)
+
+    def _look_up(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+        if self.is_pointing:
+            ids = known_ids(ids, embedding.num_embeddings)
+        embedded: Tensor = embedding(ids)
+        return embedded
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:

@@ -92,6 +92,21 @@ class Featured:
         features = self.features.surfaces()[len(SPECIAL_PIECES) :]
         return [*self.base.surfaces(), *features, SEPARATOR]
 
+    def spellings(self) -> Sequence[str]:
+        """What each id of the source writes; features write nothing."""
+        return [*self.base.spellings(), *[""] * (self.size - self.base.size)]
+
+    def unknown(self, lines: Sequence[str]) -> list[list[str]]:
+        """The unknown tokens of a source; those of its features write nothing."""
+        split = [line.rpartition(SEPARATOR) if SEPARATOR in line else (line,) for line in lines]
+        own = self.base.unknown([parts[0] for parts in split])
+        features = self.features.unknown([parts[-1] if len(parts) > 1 else "" for parts in split])
+        return [row + [""] * len(more) for row, more in zip(own, features, strict=True)]
+
+    def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
+        """The text of sources."""
+        return self.base.spell(spellings)
+
     def save(self, folder: Path) -> None:
         """Write both tokenizers into `folder`, which is made if need be."""
         self.base.save(folder)

@@ -4,7 +4,8 @@ Words are what `str.split` makes of the line as the user wrote it, and of the tr
 printed, counted from 0: what the tokenizer normalizes away does not shift their numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -45,7 +46,14 @@ def _word_ends(line: str) -> list[int]:
     return ends
 
 
-def target_owners(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
+class Decoder(Protocol):
+    """Ids to text, as a tokenizer does it."""
+
+    def decode(self, ids: Iterable[Sequence[int]], /) -> list[str]:
+        """The text of each sequence."""
+
+
+def target_owners(tokenizer: Decoder, ids: Sequence[int]) -> list[int]:
     """The word of the decoded `ids` each token is a part of: the last one it brings to light.
 
     A token that adds nothing visible, such as a space, belongs to the word behind it.

@@ -48,6 +48,8 @@ class Subwords:
         self._model = model
         self._alpha = alpha
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        every = [str(piece) for piece in self._processor.id_to_piece(list(range(self.size)))]
+        self._spellings = ["", SPECIAL_PIECES[UNK], "", "", *every[len(SPECIAL_PIECES) :]]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Subwords) and self._model == other._model
@@ -114,6 +116,30 @@ class Subwords:
         if processor.is_byte(token):  # written <0x0A>
             return bytes([int(piece[1:-1], 16)])
         return piece.replace(SPACE, " ")
+
+    def spellings(self) -> Sequence[str]:
+        """The pieces, by id; `▁` is a space."""
+        return self._spellings
+
+    def unknown(self, lines: Sequence[str]) -> list[list[str]]:
+        """The runs of unknown characters of each line, whatever its segmentation."""
+        rows = [self._processor.encode(list(lines), out_type=kind) for kind in (int, str)]
+        return [
+            [piece for id_, piece in zip(ids, pieces, strict=True) if id_ == UNK]
+            for ids, pieces in zip(*rows, strict=True)
+        ]
+
+    def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
+        """The text of pieces, known ones or not."""
+        # sentencepiece writes an unknown piece as it is, so a space must be a piece of its own.
+        rows = [[part for piece in row for part in self._parts(piece)] for row in spellings]
+        texts: list[str] = self._processor.decode(rows) if rows else []
+        return [text.replace(SPACE, " ").replace("\n", " ") for text in texts]
+
+    def _parts(self, piece: str) -> list[str]:
+        if SPACE not in piece or self._processor.piece_to_id(piece) != UNK:
+            return [piece]
+        return [part for part in re.split(f"({SPACE})", piece) if part]
 
     def save(self, folder: Path) -> None:
         """Write the model into `folder`, which is made if need be."""

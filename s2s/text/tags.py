@@ -82,6 +82,18 @@ class Tagged:
         """What each id adds to decoded text; a tag stands between spaces."""
         return [*self.base.surfaces(), *(f" {tag} " for tag in self.tags)]
 
+    def spellings(self) -> Sequence[str]:
+        """What each id writes within a text; tags write nothing."""
+        return [*self.base.spellings(), *[""] * len(self.tags)]
+
+    def unknown(self, lines: Sequence[str]) -> list[list[str]]:
+        """The unknown tokens behind the tags."""
+        return self.base.unknown(self.split(lines)[1])
+
+    def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
+        """The text of spellings."""
+        return self.base.spell(spellings)
+
     def save(self, folder: Path) -> None:
         """Write the tokenizer and the tags into `folder`, which is made if need be."""
         self.base.save(folder)

@@ -61,6 +61,15 @@ class Tokenizer(Protocol):
         """What each id adds to decoded text, spaces included (a space at the very beginning of a
         text is dropped); bytes where it is a byte of UTF-8."""
 
+    def spellings(self) -> Sequence[str]:
+        """What each id writes within a text, by id; nothing for the special ones but UNK."""
+
+    def unknown(self, lines: Sequence[str]) -> list[list[str]]:
+        """What each UNK of `encode(lines)` stands for, in the text's own letters."""
+
+    def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
+        """The text of sequences of spellings, known ones or not, as `decode` puts it together."""
+
     def save(self, folder: Path) -> None:
         """Write the tokenizer into `folder`, which is made if need be."""
 

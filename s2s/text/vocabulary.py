@@ -91,6 +91,20 @@ class Characters:
         """What stands between two tokens in text."""
         return ""
 
+    def spellings(self) -> Sequence[str]:
+        """The characters, by id."""
+        return self._text
+
+    def unknown(self, lines: Sequence[str]) -> list[list[str]]:
+        """The unknown characters of each line."""
+        if self._decompose:
+            lines = [unicodedata.normalize("NFD", line) for line in lines]
+        return [[c for c in line if self._id_of_code[ord(c)] == UNK] for line in lines]
+
+    def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
+        """Characters, or what else stands for one, in a row."""
+        return [self.normalize("".join(row)) for row in spellings]
+
     def save(self, folder: Path) -> None:
         """Write the characters into `folder`, which is made if need be."""
         option = {"decompose": True} if self._decompose else {}
@@ -151,6 +165,20 @@ class Words:
     def between(self) -> str:
         """What stands between two tokens in text."""
         return self._separators[0]
+
+    def spellings(self) -> Sequence[str]:
+        """The words, by id."""
+        return self._text
+
+    def unknown(self, lines: Sequence[str]) -> list[list[str]]:
+        """The unknown words of each line."""
+        known = self._id_of_word
+        return [[w for w in _words(line, self._separators) if w not in known] for line in lines]
+
+    def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
+        """Words with separators between."""
+        between = self._separators[0]
+        return [between.join([word for word in row if word]) for row in spellings]
 
     def save(self, folder: Path) -> None:
         """Write the words into `folder`, which is made if need be."""

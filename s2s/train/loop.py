@@ -193,8 +193,9 @@ class Trainer:
             return
         window = self.window.read()
         vocabulary = self.state.model.target_vocabulary
-        # Guessing blindly costs log V a token; worse than that for a while is no training.
-        if not window.smoothed < 1.5 * math.log(vocabulary) + 1.0:
+        # Guessing blindly costs log V a token, and the coverage loss is at most its weight; worse
+        # than that for a while is no training.
+        if not window.smoothed < 1.5 * math.log(vocabulary) + 1.0 + self.recipe.coverage_loss:
             raise self._diverged(window.smoothed)
         self._event("update", **asdict(window))
         self.reporter.update(self.state.position, window)
@@ -318,10 +319,11 @@ class _Sums:
 
 def unigram(corpus: Corpus, vocabulary: int, end: int) -> Tensor:
     """Relative frequencies float32 [V] of target tokens, each counted once more than it occurs so
-    that none is zero; every target counts one `end` of sentence."""
+    that none is zero; every target counts one `end` of sentence, and ids beyond the vocabulary,
+    which can only be copied, count for nothing."""
     counts = torch.ones(vocabulary, dtype=torch.float64)
     for chunk in _chunks(corpus.target_values):
-        counts += torch.bincount(chunk, minlength=vocabulary)
+        counts += torch.bincount(chunk[chunk < vocabulary], minlength=vocabulary)
     counts[end] += len(corpus)
     return (counts / counts.sum()).float()
 

@@ -1,12 +1,16 @@
 """Cross-entropy over a large vocabulary, its output layer included.
 
-Dimension letters: N tokens, C tokens of a chunk, E readout width, V vocabulary.
+Dimension letters: N tokens, C tokens of a chunk, E readout width, V vocabulary, B sentences,
+T target time, S source time.
 """
 
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from s2s.nn.pointer import NEVER
 
 CPU_CHUNK = 64
 """Tokens whose logits are worked on at a time: 64 x 8,000 float32 stay in a core's L2 cache."""
@@ -28,6 +32,17 @@ class Loss(NamedTuple):
     """Negative log-likelihood of the targets, no gradient."""
 
 
+class Pointed(NamedTuple):
+    """What a model that copies adds to its readouts (`s2s.nn.pointer`)."""
+
+    gate_N: Tensor
+    """float32, logit of generating the token rather than copying it."""
+    copied_N: Tensor
+    """float32, logarithm of the probability that a copy gives to the target, at least NEVER."""
+    is_known_N: Tensor
+    """bool, whether the target is in the vocabulary; if not, it can only be copied."""
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Computes the gradient of the logits chunk by chunk while their values are in the cache.
 
@@ -41,6 +56,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         readout_NE: Tensor,
         weight_VE: Tensor,
         bias_V: Tensor,
+        gate_N: Tensor | None,
+        copied_N: Tensor | None,
+        is_known_N: Tensor | None,
         targets_N: Tensor,
         smoothing: float,
     ) -> tuple[Tensor, Tensor]:
@@ -49,61 +67,133 @@ class _LinearCrossEntropy(torch.autograd.Function):
         output_EV = weight_VE.to(kind).t()
         num_tokens = len(targets_N)
         extra = -num_tokens % ROW_MULTIPLE
-        readout_NE = torch.nn.functional.pad(readout_NE, (0, 0, 0, extra))
+        readout_NE = F.pad(readout_NE, (0, 0, 0, extra))
         gradient_NV = torch.empty(len(readout_NE), len(bias_V), dtype=kind, device=bias_V.device)
         gradient_NV[num_tokens:] = 0
         bias_gradient_V = torch.zeros_like(bias_V)
         totals = torch.zeros(2, device=bias_V.device)
+        mixture = None
+        if gate_N is not None and copied_N is not None and is_known_N is not None:
+            mixture = _Mixture(Pointed(gate_N, copied_N, is_known_N), smoothing)
         for start in range(0, num_tokens, chunk):
             rows = slice(start, min(start + chunk, num_tokens))
             logits_CV = torch.mm(readout_NE[start : start + chunk], output_EV)
             logits_CV = logits_CV[: rows.stop - start].float().add_(bias_V)
-            totals += _chunk_loss_and_gradient(logits_CV, targets_N[rows], smoothing)
+            if mixture is None:
+                totals += _chunk_loss_and_gradient(logits_CV, targets_N[rows], smoothing)
+            else:
+                totals += mixture.chunk(logits_CV, targets_N[rows], rows)
             bias_gradient_V += logits_CV.sum(0)
             gradient_NV[rows] = logits_CV
         ctx.num_tokens = num_tokens
-        ctx.save_for_backward(readout_NE, output_EV, gradient_NV, bias_gradient_V)
+        pointed = (None, None) if mixture is None else mixture.gradients
+        ctx.save_for_backward(readout_NE, output_EV, gradient_NV, bias_gradient_V, *pointed)
         ctx.mark_non_differentiable(totals[1])
         return totals[0], totals[1]
 
     @staticmethod
-    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        readout_NE, output_EV, gradient_NV, bias_gradient_V = ctx.saved_tensors
+    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor | None, ...]:
+        readout_NE, output_EV, gradient_NV, bias_gradient_V, gate_N, copied_N = ctx.saved_tensors
         scale = scales[0]
         readout_gradient = torch.mm(gradient_NV, output_EV.t())[: ctx.num_tokens]
         readout_gradient = readout_gradient * scale.to(readout_NE.dtype)
         weight_gradient = torch.mm(gradient_NV.t(), readout_NE).float() * scale
-        return readout_gradient, weight_gradient, bias_gradient_V * scale, None, None
+        output = (readout_gradient, weight_gradient, bias_gradient_V * scale)
+        pointed = (None, None) if gate_N is None else (gate_N * scale, copied_N * scale)
+        return *output, *pointed, None, None, None
 
 
 def _chunk_loss_and_gradient(logits_CV: Tensor, targets_C: Tensor, smoothing: float) -> Tensor:
     """Sums (smoothed loss, nll) of a chunk; turns its logits into their gradient in place."""
-    vocabulary = logits_CV.shape[1]
-    target_C1 = targets_C.unsqueeze(1)
-    said_C1 = logits_CV.gather(1, target_C1)
-    mean_C1 = logits_CV.mean(dim=1, keepdim=True) if smoothing else said_C1
-    top_C1 = logits_CV.amax(dim=1, keepdim=True)
-    sums_C1 = logits_CV.sub_(top_C1).exp_().sum(dim=1, keepdim=True)
-    normalizer_C1 = sums_C1.log() + top_C1
-    nll = (normalizer_C1 - said_C1).sum()
-    uniform = (normalizer_C1 - mean_C1).sum()
-    logits_CV.div_(sums_C1)
+    chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing)
+    nll, uniform = chunk.nll_C1.sum(), chunk.uniform_C1.sum()
+    logits_CV.div_(chunk.sums_C1)
     if smoothing:
-        logits_CV.sub_(smoothing / vocabulary)
-    logits_CV.scatter_add_(1, target_C1, torch.full_like(said_C1, smoothing - 1.0))
+        logits_CV.sub_(smoothing / logits_CV.shape[1])
+    logits_CV.scatter_add_(1, chunk.target_C1, torch.full_like(chunk.nll_C1, smoothing - 1.0))
     return torch.stack(((1.0 - smoothing) * nll + smoothing * uniform, nll))
 
 
+class _ChunkSoftmax:
+    """What both losses read of a chunk's logits, which become exp(logit - largest) in place."""
+
+    def __init__(self, logits_CV: Tensor, targets_C: Tensor, smoothing: float) -> None:
+        self.target_C1 = targets_C.unsqueeze(1)
+        said_C1 = logits_CV.gather(1, self.target_C1)
+        mean_C1 = logits_CV.mean(dim=1, keepdim=True) if smoothing else said_C1
+        top_C1 = logits_CV.amax(dim=1, keepdim=True)
+        self.sums_C1 = logits_CV.sub_(top_C1).exp_().sum(dim=1, keepdim=True)
+        normalizer_C1 = self.sums_C1.log() + top_C1
+        self.nll_C1 = normalizer_C1 - said_C1
+        """-log P_generated(target)."""
+        self.uniform_C1 = normalizer_C1 - mean_C1
+        """-log P_generated, averaged over the vocabulary."""
+
+
+class _Mixture:
+    """The loss of generating or copying, -log(g P_generated + (1 - g) P_copied), and gradients.
+
+    With r the share of the target's probability that is generated, the logits' gradient is
+    (1 - e) r (P - onehot) + e (P - 1/V), that of the gate's logit (1 - e) (g - r) and that of
+    log P_copied -(1 - e) (1 - r).
+    """
+
+    def __init__(self, pointed: Pointed, smoothing: float) -> None:
+        self.pointed = pointed
+        self.smoothing = smoothing
+        self.gradients = (torch.empty_like(pointed.gate_N), torch.empty_like(pointed.copied_N))
+
+    def chunk(self, logits_CV: Tensor, targets_C: Tensor, rows: slice) -> Tensor:
+        """As `_chunk_loss_and_gradient`, of tokens `rows`; notes the gradients of what points."""
+        smoothing, share = self.smoothing, 1.0 - self.smoothing
+        gate_C, copied_C, is_known_C = (part[rows] for part in self.pointed)
+        chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing)
+        said_C = (-chunk.nll_C1.squeeze(1)).masked_fill(~is_known_C, NEVER)
+        generated_C = F.logsigmoid(gate_C) + said_C
+        total_C = torch.logaddexp(generated_C, F.logsigmoid(-gate_C) + copied_C)
+        generated_C = (generated_C - total_C).exp()
+        self.gradients[0][rows] = share * (gate_C.sigmoid() - generated_C)
+        self.gradients[1][rows] = share * (generated_C - 1.0)
+        generated_C1 = share * generated_C.unsqueeze(1)
+        logits_CV.mul_((generated_C1 + smoothing) / chunk.sums_C1)
+        if smoothing:
+            logits_CV.sub_(smoothing / logits_CV.shape[1])
+        logits_CV.scatter_add_(1, chunk.target_C1, -generated_C1)
+        nll = -total_C.sum()
+        return torch.stack((share * nll + smoothing * chunk.uniform_C1.sum(), nll))
+
+
 def linear_cross_entropy(
-    readout_NE: Tensor, weight_VE: Tensor, bias_V: Tensor, targets_N: Tensor, smoothing: float = 0.0
+    readout_NE: Tensor,
+    weight_VE: Tensor,
+    bias_V: Tensor,
+    targets_N: Tensor,
+    smoothing: float = 0.0,
+    *,
+    pointed: Pointed | None = None,
 ) -> Loss:
     """Loss of predicting `targets_N` (int64) from readouts through logits = W r + b, summed.
 
     With smoothing e the target distribution is (1 - e) on the target plus e / V everywhere
     (Szegedy et al. 2016, section 7), as `torch.nn.functional.cross_entropy` has it. Products run
     in the type of `readout_NE`, everything else in float32.
+
+    `pointed` makes the target's probability that of generating or copying it; targets that are not
+    known may be any id below V. Smoothing then is of what is generated alone: (1 - e) of the loss
+    is -log P(target) of the mixture, e the cross-entropy of the generator with the uniform.
     """
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        readout_NE, weight_VE, bias_V, targets_N, smoothing
+        readout_NE, weight_VE, bias_V, *(pointed or (None, None, None)), targets_N, smoothing
     )
     return Loss(*sums)
+
+
+def coverage_losses(weights_BTS: Tensor, words_BS: Tensor) -> Tensor:
+    """float32 [B, T]: sum_j min(a_tj, c_tj) over words, c_t the sum of a before step t.
+
+    See et al. 2017, equation 12. The source's EOS is no word: a decoder looks there when it needs
+    nothing from the source, and may do so again.
+    """
+    looks_BTS = weights_BTS * words_BS.unsqueeze(1)
+    before_BTS = looks_BTS.cumsum(1) - looks_BTS
+    return torch.minimum(looks_BTS, before_BTS).sum(-1)

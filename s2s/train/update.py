@@ -1,6 +1,6 @@
 """One update of the parameters: forward, backward, clip, step.
 
-Dimension letters: B sentences, T target time, N target tokens, E readout width.
+Dimension letters: B sentences, S source time, T target time, N target tokens, E readout width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from s2s.data.batch import Batch
+from s2s.nn.decoder import Decoded
+from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
+from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
 from s2s.recipe import Train
 from s2s.text.special import PAD
 from s2s.train.device import Precision, autocast
-from s2s.train.loss import Loss, linear_cross_entropy
+from s2s.train.loss import Loss, Pointed, coverage_losses, linear_cross_entropy
 from s2s.train.schedule import learning_rate_factor
 from s2s.train.state import TrainingState
 
@@ -40,10 +43,13 @@ class Update:
     """Gradient norm of each part of the model, where it was asked for."""
 
 
-def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[Loss, Tensor]:
+def batch_loss(
+    model: Seq2Seq, batch: Batch, smoothing: float, coverage: float = 0.0
+) -> tuple[Loss, Tensor]:
     """Loss summed over the batch's target tokens, and their readouts [N, E].
 
-    `batch` is on the host; what follows happens where the model is.
+    `batch` is on the host; what follows happens where the model is. `coverage` weighs the coverage
+    loss, which is minimized too.
 
     Positions of padding are left out before the output layer, which is where most time goes.
     """
@@ -53,12 +59,39 @@ def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[Loss, Te
     targets_N = flat[inside_N].to(device, non_blocking=True)
     there = batch.to(str(device))
     memory = model.encode(there.source, there.source_lengths)
-    readout_TBE = model.readouts(memory, there.target_input)
+    decoded = model.decoded(memory, there.target_input)
     inside_N = inside_N.to(device, non_blocking=True)
-    readout_NE = readout_TBE.flatten(0, 1).index_select(0, inside_N)
-    output = model.output
-    loss = linear_cross_entropy(readout_NE, output.weight, output.bias, targets_N, smoothing)
+    readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
+    pointed = None
+    if model.is_pointing:
+        pointed = _pointed(model.target_vocabulary, memory, decoded, targets_N, inside_N)
+        targets_N = known_ids(targets_N, model.target_vocabulary)
+    weight, bias = model.output.weight, model.output.bias
+    loss = linear_cross_entropy(readout_NE, weight, bias, targets_N, smoothing, pointed=pointed)
+    if coverage:
+        assert decoded.weights is not None and memory.words_BS is not None
+        costs_BT = coverage_losses(decoded.weights, memory.words_BS)
+        total = costs_BT.t().flatten().index_select(0, inside_N).sum()
+        loss = loss._replace(smoothed=loss.smoothed + coverage * total)
     return loss, readout_NE
+
+
+def _pointed(
+    vocabulary: int, memory: Memory, decoded: Decoded, targets_N: Tensor, inside_N: Tensor
+) -> Pointed:
+    """What pointing says of the N target tokens at places `inside_N` of [T, B], flattened."""
+    assert decoded.gate is not None and decoded.scores is not None
+    assert memory.copies_BS is not None
+    scores_NS = decoded.scores.transpose(0, 1).flatten(0, 1).index_select(0, inside_N)
+    sentence_N = inside_N % decoded.scores.shape[0]
+    copies_NS = memory.copies_BS.index_select(0, sentence_N)
+    words_NS, is_target_NS = copies_NS != PAD, copies_NS == targets_N.unsqueeze(1)
+    gate_N = decoded.gate.flatten().index_select(0, inside_N)
+    return Pointed(
+        gate_N.masked_fill(~words_NS.any(-1), CERTAIN),
+        copied_log_probs(scores_NS, words_NS, is_target_NS),
+        targets_N < vocabulary,
+    )
 
 
 def update_seed(seed: int, update: int) -> int:
@@ -96,7 +129,9 @@ class Updater:
         smoothed, nll, deviation = [], [], []
         for batch in batches:
             with autocast(self.precision, self.device):
-                loss, readout_NE = batch_loss(state.model, batch, self.recipe.label_smoothing)
+                loss, readout_NE = batch_loss(
+                    state.model, batch, self.recipe.label_smoothing, self.coverage()
+                )
             (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
             smoothed.append(loss.smoothed.detach())
             nll.append(loss.nll)
@@ -114,6 +149,11 @@ class Updater:
             self.learning_rate(),
             part_norms,
         )
+
+    def coverage(self) -> float:
+        """Weight of the coverage loss in the update that was last begun."""
+        is_on = self.state.position.update > self.recipe.coverage_start
+        return self.recipe.coverage_loss if is_on else 0.0
 
     def learning_rate(self) -> float:
         """Of the update that was last begun."""

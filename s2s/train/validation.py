@@ -12,6 +12,7 @@ from s2s.metrics import Request, Scores
 from s2s.nn.model import Seq2Seq
 from s2s.recipe import GreedySearch, Recipe
 from s2s.recipe_metrics import LOWER_IS_BETTER
+from s2s.text.copying import copying_of
 from s2s.text.tokenizer import TokenizerPair
 from s2s.train.update import batch_loss
 from s2s.translate import LineTranslator
@@ -77,6 +78,7 @@ def validate(
         device=str(model.output.bias.device),
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
+        copying=copying_of(recipe.model, tokenizers),
         report=lambda text: None,  # the same lines at every validation
     )
     scores = score_run(

@@ -31,7 +31,7 @@ def memory(recipe: Attention, states_width: int = 4, query_width: int = 5):
 @pytest.mark.parametrize("recipe", ALL)
 def test_weights_are_a_distribution_over_words(recipe: Attention) -> None:
     scores, source = memory(recipe)
-    context, weights = attend(scores, source, torch.randn(2, 3, 5))
+    context, weights, _, _ = attend(scores, source, torch.randn(2, 3, 5))
     assert weights is not None
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3))
     assert torch.equal(weights[1, :, 2:], torch.zeros(3, 4))
@@ -77,7 +77,7 @@ def test_additive_is_bahdanaus_equation() -> None:
 def test_without_attention_the_context_is_the_last_state() -> None:
     scores, source = memory(NoAttention(kind="none"))
     assert scores is None
-    context, weights = attend(None, source, torch.randn(2, 3, 5))
+    context, weights, _, _ = attend(None, source, torch.randn(2, 3, 5))
     assert weights is None
     assert torch.equal(context, source.final_BD.unsqueeze(1).expand(2, 3, 4))
 
@@ -86,11 +86,11 @@ def test_without_attention_the_context_is_the_last_state() -> None:
 def test_rows_and_times_are_queries(recipe: Attention) -> None:
     scores, source = memory(recipe)
     query = torch.randn(2, 3, 5)
-    context, weights = attend(scores, source, query)
-    by_row, row_weights = attend_rows(scores, source, query.reshape(6, 5))
+    context, weights, _, _ = attend(scores, source, query)
+    by_row, row_weights, _, _ = attend_rows(scores, source, query.reshape(6, 5))
     torch.testing.assert_close(by_row.view(2, 3, 4), context)
     assert weights is not None and row_weights is not None
     torch.testing.assert_close(row_weights.view(2, 3, 6), weights)
-    by_time, time_weights = attend_times(scores, source, query.transpose(0, 1))
+    by_time, time_weights, _, _ = attend_times(scores, source, query.transpose(0, 1))
     torch.testing.assert_close(by_time.transpose(0, 1), context)
     torch.testing.assert_close(time_weights, weights)

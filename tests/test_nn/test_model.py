@@ -118,7 +118,7 @@ def test_bahdanau_reads_the_context_of_the_state_before() -> None:
     memory = model.encode(source, LENGTHS)
     state = model.start(memory)
     embedded = model.target_embedding(target[:, 0])
-    context, weights = attend_rows(decoder.scores, memory, state.hidden[0])  # h_{i-1}
+    context, weights, _, _ = attend_rows(decoder.scores, memory, state.hidden[0])  # h_{i-1}
     h, c = decoder.layer(0).step(torch.cat((embedded, context), dim=-1), state.layer(0))
     expected = model.output(decoder.readout(h, context, embedded))
     step = model.step(memory, state, target[:, 0])
@@ -137,7 +137,7 @@ def test_luong_attends_with_the_new_state_and_feeds_its_readout() -> None:
     embedded = model.target_embedding(target[:, 1])
     assert state.fed is not None
     h, _ = decoder.layer(0).step(torch.cat((embedded, state.fed), dim=-1), state.layer(0))
-    context, _ = attend_rows(decoder.scores, memory, h)
+    context, *_ = attend_rows(decoder.scores, memory, h)
     readout = decoder.readout(h, context)
     step = model.step(memory, state, target[:, 1])
     torch.testing.assert_close(step.logits, model.output(readout))
