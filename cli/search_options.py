@@ -40,6 +40,12 @@ Coverage = Annotated[
     float | None,
     typer.Option("--coverage-penalty", metavar="X", help="Beam: penalize words left out."),
 ]
+Groups = Annotated[
+    int | None, typer.Option(metavar="N", help="Beam: N groups that avoid each other's tokens.")
+]
+Diversity = Annotated[
+    float | None, typer.Option(metavar="X", help="Groups: log-probability taken off each time.")
+]
 Temperature = Annotated[
     float | None, typer.Option(metavar="X", help="Sample from logits / X; 0 is greedy search.")
 ]

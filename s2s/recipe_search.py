@@ -80,6 +80,17 @@ class BeamSearch(Outputs):
     coverage_penalty: NonNegativeFloat = 0.0
     """Weight of the penalty for source words that got little attention (Wu et al. 2016, section
     7); needs a model with attention."""
+    groups: PositiveInt = 1
+    """Groups the beam is divided into; they avoid each other's tokens (Vijayakumar et al. 2016)."""
+    diversity: NonNegativeFloat = 0.5
+    """How much less log-probability a token has in choosing, not in its score, for each hypothesis
+    of earlier groups that has it in the same step; of no use to a single group."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.groups:
+            raise ValueError(
+                f"groups: expected a divisor of the beam's width {self.width}, found {self.groups}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,7 @@ class Block(Generic[M, S]):
         self.forbidden = torch.tensor([PAD, BOS], device=device)
         self.place_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.length_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.ended_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
         self.least_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.history_BKH: Tensor | None = None
         if is_constrained(settings):
@@ -110,6 +111,7 @@ class Block(Generic[M, S]):
         self.place_B[slots_R] = torch.tensor(entrants.places, device=self.device)
         self.least_B[slots_R] = torch.tensor(entrants.shortest, device=self.device)
         self.length_B[slots_R] = 0
+        self.ended_BK[slots_R] = 0
         if self.history_BKH is not None:
             self.history_BKH[slots_R] = PAD
         if self.duties is not None:
@@ -126,7 +128,7 @@ class Block(Generic[M, S]):
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
         goals = None if self.duties is None else self.duties.goals
-        moment = Moment(self.place_B, self.length_B, goals)
+        moment = Moment(self.place_B, self.length_B, self.ended_BK, goals)
         if self.history_BKH is None and self.duties is None:
             choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
         else:
@@ -135,6 +137,7 @@ class Block(Generic[M, S]):
             choice = self._noted(choice, logits_BKV, offsets_BK)
         self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
         self.length_B += 1
+        self.ended_BK += choice.ended > -torch.inf
         if self.strategy.width == 1 or self.strategy.is_drawn:
             self.state = state
         else:

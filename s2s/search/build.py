@@ -5,6 +5,7 @@ from typing import assert_never
 from s2s.errors import UsageError
 from s2s.recipe import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.search.allocation import AllocatedBeam
+from s2s.search.groups import DiverseBeam
 from s2s.search.sample import Sample
 from s2s.search.strategy import Beam, Greedy, Strategy
 
@@ -53,13 +54,16 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
         case GreedySearch():
             return Greedy()
         case BeamSearch():
-            return Beam(
+            beam = Beam(
                 width=search.width,
                 length_penalty=search.length_penalty,
                 keep=keep,
                 is_gnmt=search.length_normalization == "gnmt",
                 coverage_penalty=search.coverage_penalty,
             )
+            if search.groups == 1:
+                return beam
+            return DiverseBeam(beam, search.groups, search.diversity)
         case SampleSearch():
             return Sample(search)
         case ExhaustiveSearch():
@@ -75,6 +79,8 @@ def build_driven(search: Search, keep: int = 1) -> Strategy:
     Raises UsageError for any search but a beam, and as `build_strategy` does.
     """
     strategy = build_strategy(search, keep)
+    if isinstance(strategy, DiverseBeam):
+        raise UsageError("terms that must appear need a beam of one group; --groups 1 has it")
     if not isinstance(search, BeamSearch) or not isinstance(strategy, Beam):
         raise UsageError(
             f"terms that must appear need beam search, found {search.kind} search; "

@@ -95,10 +95,21 @@ class Ledger:
             ranked = sorted(self.ended[slot], key=lambda e: e.row)
         else:
             ranked = sorted(self.ended[slot], key=lambda e: (not e.finished, -e.score))
-        best = [self._hypothesis(slot, ended) for ended in ranked[: self.strategy.keep]]
+        best = self._distinct(slot, ranked)
         key = int(self.key_B[slot])
         self.key_B[slot] = -1
         return best or [Hypothesis(key, (), -np.inf, -np.inf, finished=False)]
+
+    def _distinct(self, slot: int, ranked: list[Ended]) -> list[Hypothesis]:
+        """The first `keep` of them; what several groups of a beam have found comes once."""
+        found: dict[object, Hypothesis] = {}
+        for number, ended in enumerate(ranked):
+            hypothesis = self._hypothesis(slot, ended)
+            key = number if self.strategy.is_drawn else (hypothesis.tokens, hypothesis.finished)
+            found.setdefault(key, hypothesis)
+            if len(found) == self.strategy.keep:
+                break
+        return list(found.values())
 
     def _keep(self, chosen: Chosen) -> None:
         place = self.clock % self.history

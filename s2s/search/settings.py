@@ -25,6 +25,8 @@ class Choices:
     length_penalty: float | None = None
     length_normalization: str | None = None
     coverage_penalty: float | None = None
+    groups: int | None = None
+    diversity: float | None = None
     samples: int | None = None
     temperature: float | None = None
     top_k: int | None = None

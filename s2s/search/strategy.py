@@ -41,6 +41,8 @@ class Moment(NamedTuple):
     """int64 [B], each sentence's own number, the same in whatever company it is searched."""
     length_B: Tensor
     """int64 [B], predictions its live hypotheses have made so far."""
+    ended_BK: Tensor
+    """int64 [B, K], how many hypotheses have ended in each row so far."""
     goals: GoalState | None = None
     """Where they stand with terms that must appear, if any must."""
 

@@ -108,7 +108,7 @@ def test_truncated_distributions_are_as_defined(choices: dict[str, Any]) -> None
     logits_V[[PAD, BOS]] = -torch.inf
     logits_V[9] = logits_V[4]  # a tie
     logits_BKV = logits_V.repeat(40, 500, 1)
-    moment = Moment(torch.arange(40), torch.full((40,), 3))
+    moment = Moment(torch.arange(40), torch.full((40,), 3), torch.zeros(40, 1))
     settings = sampling(samples=500, **choices)
     choice = Sample(settings).choose(logits_BKV, torch.zeros(40, 500, dtype=torch.float64), moment)
     exact = truncated(logits_V.double().tolist(), settings)
