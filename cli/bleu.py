@@ -24,6 +24,7 @@ from .scoring import (
     Tokenize,
     score,
 )
+from .search_options import PrecisionChoice
 
 EPILOG = examples(
     "s2s bleu",
@@ -51,6 +52,7 @@ def bleu(
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
     shortlist: ShortlistSize = None,
+    precision: PrecisionChoice = None,
 ) -> None:
     """Score a run's test set, or any translation, with BLEU, chrF and exact match.
 
@@ -73,6 +75,7 @@ def bleu(
         beam=beam,
         length_penalty=length_penalty,
         shortlist=shortlist,
+        precision=precision,
         batch_size=batch_size,
         device=device,
     )

@@ -27,6 +27,7 @@ from .scoring import (
     Tokens,
     score,
 )
+from .search_options import PrecisionChoice
 
 EPILOG = examples(
     "s2s evaluate",
@@ -56,6 +57,7 @@ def evaluate(
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
     shortlist: ShortlistSize = None,
+    precision: PrecisionChoice = None,
 ) -> None:
     """Score a run's test set, or any output, with the recipe's metrics or those named here.
 
@@ -81,6 +83,7 @@ def evaluate(
         beam=beam,
         length_penalty=length_penalty,
         shortlist=shortlist,
+        precision=precision,
         batch_size=batch_size,
         device=device,
     )

@@ -25,6 +25,7 @@ from .scoring import (
     Tokens,
     score,
 )
+from .search_options import PrecisionChoice
 
 EPILOG = examples(
     "s2s rouge",
@@ -52,6 +53,7 @@ def rouge(
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
     shortlist: ShortlistSize = None,
+    precision: PrecisionChoice = None,
 ) -> None:
     """Score a run's test set, or any summaries, with ROUGE-1, ROUGE-2 and ROUGE-L (F1).
 
@@ -76,6 +78,7 @@ def rouge(
         beam=beam,
         length_penalty=length_penalty,
         shortlist=shortlist,
+        precision=precision,
         batch_size=batch_size,
         device=device,
     )

@@ -16,6 +16,7 @@ from .options import (
     choose_search,
     note,
 )
+from .search_options import Precision
 
 if TYPE_CHECKING:
     from s2s.evaluation import Evaluation
@@ -117,6 +118,7 @@ class Asked:
     beam: int | None
     length_penalty: float | None
     shortlist: int | None
+    precision: Precision | None
     batch_size: int
     device: str
 
@@ -147,7 +149,7 @@ def _score_run(asked: Asked) -> "Evaluation":
     from s2s.search.settings import Choices
 
     run, *others = choose_runs(list(asked.run), asked.runs)
-    choices = Choices(shortlist=asked.shortlist)
+    choices = Choices(shortlist=asked.shortlist, precision=asked.precision)
     search = choose_search(run, asked.search, asked.beam, asked.length_penalty, choices)
     which = choose_checkpoint(asked.checkpoint)
     request = _request(asked, run)
@@ -204,6 +206,7 @@ def _refuse(asked: Asked, *, is_run_used: bool) -> None:
         "--beam": asked.beam is not None,
         "--length-penalty": asked.length_penalty is not None,
         "--shortlist": asked.shortlist is not None,
+        "--precision": asked.precision is not None,
     }
     options = [name for name, is_given in given.items() if is_given]
     if options:

@@ -33,6 +33,14 @@ class Normalization(StrEnum):
     GNMT = "gnmt"
 
 
+class Precision(StrEnum):
+    """How a decoding step multiplies."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 LengthNormalization = Annotated[
     Normalization | None, typer.Option(help="Beam: penalize length, or (5 + length) / 6.")
 ]
@@ -112,6 +120,10 @@ ReplaceUnknown = Annotated[
 Dictionary = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="... or write what FILE has for them: source, tab, target."),
+]
+PrecisionChoice = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="Compute exactly, or faster: int8 on a CPU, bf16 on a GPU."),
 ]
 NBest = Annotated[
     int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")

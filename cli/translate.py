@@ -41,6 +41,7 @@ from .search_options import (
     NBest,
     Nodes,
     NoRepeat,
+    PrecisionChoice,
     PrefixFile,
     RepetitionPenalty,
     ReplaceUnknown,
@@ -64,6 +65,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --run runs/one --run runs/two < input.txt",
     "s2s translate --tag '<2en>' < input.txt",
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
+    "s2s translate --precision int8 --input million.de --output million.en",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s shortlist && s2s translate --shortlist 4 < input.txt",
     "s2s translate --beam 6 --groups 3 --diversity 0.5 --nbest 6 < input.txt",
@@ -119,6 +121,7 @@ def translate(
     repetition_penalty: RepetitionPenalty = None,
     shortlist: ShortlistSize = None,
     shortlist_frequent: ShortlistFrequent = None,
+    precision: PrecisionChoice = None,
     prefix_file: PrefixFile = None,
     columns: Columns = None,
     must: Must = None,
@@ -160,6 +163,7 @@ def translate(
         repetition_penalty=repetition_penalty,
         shortlist=shortlist,
         shortlist_frequent=shortlist_frequent,
+        precision=precision,
     )
     settings = choose_search(several[0], search, beam, length_penalty, choices)
     which = choose_checkpoint(checkpoint)

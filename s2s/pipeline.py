@@ -196,7 +196,11 @@ def _closing(run: Run, position: Position) -> str:
 
 
 def load_translator(
-    run: Run, *, search: Search | None = None, device: str = "auto", checkpoint: Which = "best"
+    run: Run,
+    *,
+    search: Search | None = None,
+    device: str = "auto",
+    checkpoint: Which = "best",
 ) -> LineTranslator:
     """A run's model as a function from lines to lines; the recipe's search if none is given.
 
@@ -205,26 +209,30 @@ def load_translator(
     Raises RunError for a checkpoint that is missing, damaged or of another model.
     """
     from s2s.nn.model import Seq2Seq
+    from s2s.nn.packed import packed
     from s2s.nn.weights import load_weights
     from s2s.text.copying import copying_of
     from s2s.text.tokenizer import load_tokenizers
-    from s2s.train.device import choose_device, limit_threads
+    from s2s.train.device import choose_device, keep_freed_memory, limit_threads
     from s2s.translate import LineTranslator
 
     chosen = choose_device(device)
     recipe = run.recipe
     limit_threads(recipe.model, chosen)
+    keep_freed_memory()
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     copying = copying_of(recipe.model, tokenizers)
     sizes = tokenizers.source.size, tokenizers.target.size
     model = Seq2Seq(recipe.model, *sizes, None, _target_of_source(copying))
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
+    model = model.to(chosen).eval()
+    settings = search or recipe.search
     return LineTranslator(
-        scorer=model.to(chosen).eval(),
+        scorer=packed(model, settings.precision),
         source=tokenizers.source,
         target=tokenizers.target,
-        search=search or recipe.search,
+        search=settings,
         device=str(chosen),
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,

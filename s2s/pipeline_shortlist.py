@@ -106,13 +106,13 @@ def narrowed(translator: LineTranslator, run: Run) -> LineTranslator:
             f"{run.folder}: a model that copies (model.copy) has no use for a shortlist: what it "
             "copies is on none; search with --shortlist 0"
         )
-    from s2s.nn.model import Seq2Seq
+    from s2s.nn.packed import Packed
     from s2s.search.ensemble import Ensemble
     from s2s.search.shortlist import shortlisted
 
     scorer = translator.scorer
     members = scorer.members if isinstance(scorer, Ensemble) else (scorer,)
-    models = [member for member in members if isinstance(member, Seq2Seq)]
+    models = [member for member in members if isinstance(member, Packed)]
     assert len(models) == len(members), "what runs load"
     found = read_lexicon(run, translator.source.size, translator.target.size)
     sizes = (search.shortlist, search.shortlist_frequent)

@@ -50,6 +50,7 @@ from s2s.recipe_search import (
     Outputs,
     SampleSearch,
     Search,
+    SearchPrecision,
 )
 from s2s.recipe_section import Count, Section
 from s2s.recipe_tokenizer import (
@@ -110,6 +111,7 @@ __all__ = [
     "Schedule",
     "Scoring",
     "Search",
+    "SearchPrecision",
     "SeparateTokenizers",
     "SeveralData",
     "SideTokenizer",

@@ -14,6 +14,8 @@ from s2s.recipe_section import (
     Section,
 )
 
+SearchPrecision = Literal["fp32", "bf16", "int8"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs(Section):
@@ -57,6 +59,13 @@ class Outputs(Section):
     shortlist_frequent: Annotated[
         Count, Field(description="The most frequent tokens that every shortlist holds.")
     ] = 1020
+    precision: Annotated[
+        SearchPrecision,
+        Field(
+            description="How the matrix products of a decoding step are computed: fp32, or faster "
+            "and less exactly in bf16 or int8 (int8 on a CPU only)."
+        ),
+    ] = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ Dimension letters: T target time, B sentences, N rows, E embedding width, D sour
 H decoder width, S source time, L layers.
 """
 
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, Protocol, assert_never, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,14 @@ class Decoded(NamedTuple):
     """float32 [T, B] or [N], the logit of generating rather than copying, where a model copies."""
 
 
+class LSTMStep(Protocol):
+    """A recurrent layer as a decoding step uses it: one that trains, or one packed for search."""
+
+    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor], /) -> tuple[Tensor, Tensor]:
+        """One step from (h, c), each [N, H], to the next."""
+        ...
+
+
 class Readout(nn.Module):
     """r = tanh(W [h; c; e] + b), as wide as the embeddings, so that the output matrix can be tied.
 
@@ -48,7 +56,8 @@ class Readout(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], embeddings: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(sum(widths), embeddings)
+        self.width = sum(widths)
+        self.linear = nn.Linear(self.width, embeddings)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
@@ -60,10 +69,15 @@ class Readout(nn.Module):
 class Decoder(nn.Module):
     """What all wirings share: layers, the score function, the bridge to the first state."""
 
+    readout: Readout
+    reads_embedding = True
+    """Whether the readout reads the word before, behind all else."""
+
     def __init__(self, recipe: Model, source_width: int, input_widths: list[int]) -> None:
         super().__init__()
         width = recipe.decoder.width
         self.width = width
+        self.input_widths = input_widths
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
         self.layers = nn.ModuleList(LSTMLayer(w, width) for w in input_widths)
@@ -114,6 +128,27 @@ class Decoder(nn.Module):
         assert isinstance(layer, LSTMLayer)
         return layer
 
+    def stepper(self, index: int) -> LSTMStep:
+        """Layer `index` as a decoding step uses it."""
+        return cast(LSTMStep, self.layers[index])
+
+    def layer_bounds(self, embedding_E: Tensor) -> list[Tensor]:
+        """What the absolute value of each input channel of each layer does not exceed.
+
+        Embeddings are within `embedding_E`; everything else is a state of an LSTM, a mean of such
+        states or a tanh, and within 1.
+        """
+        bounds = [embedding_E.new_ones(width) for width in self.input_widths]
+        bounds[0][: len(embedding_E)] = embedding_E
+        return bounds
+
+    def readout_bound(self, embedding_E: Tensor) -> Tensor:
+        """The same of the readout's input channels."""
+        bound_D = embedding_E.new_ones(self.readout.width)
+        if self.reads_embedding:
+            bound_D[-len(embedding_E) :] = embedding_E
+        return bound_D
+
     def drop(self, x_TBD: Tensor) -> Tensor:
         """Variational dropout between layers."""
         return drop_channels(x_TBD, self.dropout, self.training)
@@ -136,7 +171,7 @@ class Decoder(nn.Module):
         """One step of layers `first` and above: top output [N, H] and their new (h, c)."""
         new = []
         for index in range(first, len(self.layers)):
-            new.append(self.layer(index).step(x_ND, state.layer(index)))
+            new.append(self.stepper(index).step(x_ND, state.layer(index)))
             x_ND = new[-1][0]
         return x_ND, new
 
@@ -164,6 +199,8 @@ class Luong(Decoder):
     Luong et al. 2015, section 3. In their input feeding (section 3.3) the first layer reads
     [e_i; r_{i-1}].
     """
+
+    reads_embedding = False
 
     def __init__(self, recipe: Model, wiring: LuongDecoder, source_width: int) -> None:
         fed = recipe.embeddings if wiring.input_feeding else 0
@@ -263,9 +300,8 @@ class Bahdanau(Decoder):
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[Decoded, DecoderState]:
         """See `Decoder`."""
-        gates_NG = self.layer(0).project(e_NE)
-        found, layers = self._recur(memory, state, gates_NG, None)
-        h_NH = layers[-1][0]
+        found = self.attend_rows(memory, state.hidden[-1], state)
+        h_NH, layers = self.climb_step(torch.cat((e_NE, found.context), dim=-1), state, first=0)
         r_NE = self.readout(h_NH, found.context, e_NE)
         return self.decoded(r_NE, found, h_NH, e_NE), _state(layers, found)
 
@@ -298,7 +334,7 @@ class Stacked(Decoder):
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[Decoded, DecoderState]:
         """See `Decoder`."""
-        first = self.layer(0).step(e_NE, state.layer(0))
+        first = self.stepper(0).step(e_NE, state.layer(0))
         found = self.attend_rows(memory, first[0], state)
         x_ND = torch.cat((first[0], found.context), dim=-1)
         h_NH, upper = self.climb_step(x_ND, state, first=1)

@@ -4,6 +4,7 @@ Dimension letters: B sentences, N rows, S source time, T target time, E embeddin
 D source state width, V target vocabulary.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -119,6 +120,11 @@ class Seq2Seq(nn.Module):
     ) -> tuple[Decoded, DecoderState]:
         """Read `tokens` int64 [N]; the readout [N, E] below the output layer."""
         return self.decoder.step(memory, state, self._look_up(self.target_embedding, tokens))
+
+    def output_of(self, tokens: Tensor) -> Callable[[Tensor], Tensor]:
+        """The output layer over some tokens int64 [F]: logits [N, F] of readouts [N, E]."""
+        weight_FE, bias_F = self.output.weight.detach()[tokens], self.output.bias.detach()[tokens]
+        return lambda readout_NE: nn.functional.linear(readout_NE, weight_FE, bias_F)
 
     def _embed(self, embedding: nn.Embedding, ids_TB: Tensor) -> Tensor:
         dropout = self.recipe.dropout

@@ -94,9 +94,14 @@ class LSTMLayer(nn.Module):
             x_ND, start = rest
             weight = self.input_weight[:, start : start + x_ND.shape[-1]]
             gates_NG = gates_NG + F.linear(x_ND, weight)
-        i, f, g, o = gates_NG.chunk(4, dim=-1)
-        c_NH = torch.sigmoid(f) * c_NH + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c_NH), c_NH
+        return lstm_cell(gates_NG, c_NH)
+
+
+def lstm_cell(gates_NG: Tensor, c_NH: Tensor) -> tuple[Tensor, Tensor]:
+    """(h, c), each [N, H], of the gates before their nonlinearities [N, 4H] and the cell before."""
+    i, f, g, o = gates_NG.chunk(4, dim=-1)
+    c_NH = torch.sigmoid(f) * c_NH + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c_NH), c_NH
 
 
 class _Permute(torch.autograd.Function):

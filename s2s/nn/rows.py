@@ -18,17 +18,15 @@ class TensorRows:
         return self._map(lambda tensor: tensor.index_select(0, rows))
 
     def put(self: R, rows: Tensor, other: R) -> R:
-        """Copy of self in which row `rows[i]` (int64 [M]) is row i of `other`."""
-        changed: dict[str, Value] = {}
+        """Self, in which row `rows[i]` (int64 [M]) becomes row i of `other`; in place."""
         for name, value in self._values().items():
             new = getattr(other, name)
             if isinstance(value, Tensor):
-                changed[name] = value.index_copy(0, rows, new)
+                value.index_copy_(0, rows, new)
             elif value is not None:
-                changed[name] = tuple(
-                    a.index_copy(0, rows, b) for a, b in zip(value, new, strict=True)
-                )
-        return replace(self, **changed)  # type: ignore[type-var]
+                for mine, others in zip(value, new, strict=True):
+                    mine.index_copy_(0, rows, others)
+        return self
 
     def _map(self: R, function: Callable[[Tensor], Tensor]) -> R:
         changed: dict[str, Value] = {}

@@ -18,6 +18,7 @@ from s2s.search.duties import Duties
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import Shape
 from s2s.search.strategy import Choice, Moment, Strategy
+from s2s.search.top import normalizers
 from s2s.text.special import BOS, PAD
 
 
@@ -124,7 +125,7 @@ class Block(Generic[M, S]):
             self.memory, self.state, self.tokens_BK.flatten()
         )
         logits_BKV = logits.view(self.slots, self.strategy.width, -1)
-        normalizer_BK = logits_BKV.logsumexp(dim=-1)
+        normalizer_BK = normalizers(logits_BKV)
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
         goals = None if self.duties is None else self.duties.goals

@@ -42,6 +42,7 @@ class Choices:
     repetition_penalty: float | None = None
     shortlist: int | None = None
     shortlist_frequent: int | None = None
+    precision: str | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that say something, but for the kind."""

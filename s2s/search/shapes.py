@@ -14,8 +14,11 @@ from dataclasses import dataclass
 
 from s2s.recipe import Search
 
-ROWS = {"cpu": 64, "cuda": 512}
-"""Rows of a block. A CPU is busy with 64; a GPU needs more to be."""
+ROWS = {"cpu": 128, "cuda": 512}
+"""Most rows of a block. A CPU is busy with 128; a GPU needs more to be."""
+
+SLOTS = {"cpu": 64, "cuda": 512}
+"""Most sentences of a block. The more there are, the more are idle when a queue runs dry."""
 
 ENCODED = {"cpu": 16, "cuda": 128}
 """Sentences encoded together. On a CPU 16 cost a quarter of 64; dummies cost as much as words."""
@@ -24,7 +27,7 @@ CELLS = {"cpu": 1 << 15, "cuda": 1 << 19}
 """Most source positions (rows x source time) of a block: long sources get fewer rows, so that the
 memory a block needs is bounded."""
 
-STEP = 8
+STEP = 16
 """Source lengths are rounded up to a multiple of this, long ones to coarser steps."""
 
 
@@ -47,7 +50,7 @@ class Shape:
 def bucket(length: int) -> int:
     """Padded length S of a source of `length` tokens, EOS included.
 
-    Steps of 8 up to 64, of 16 up to 128, and so on: padding stays below an eighth for long
+    Steps of 16 up to 128, of 32 up to 256, and so on: padding stays below an eighth for long
     sources, and a doubling of the length costs four shapes.
     """
     step = STEP
@@ -62,13 +65,21 @@ def longest_output(length: int, search: Search) -> int:
     return max(1, math.ceil(search.max_ratio * length - 1e-9) + search.max_offset)
 
 
+def _even(slots: int) -> int:
+    """As many or a few less, so that up to 4 threads share the rows of a block evenly.
+
+    Where they do not, a row that two of them share may be rounded in another way.
+    """
+    return slots // 4 * 4 if slots >= 4 else max(1, slots)
+
+
 def shape_of(time: int, width: int, search: Search, device: str) -> Shape:
     """Sizes of the bucket of padded length `time` for `width` hypotheses a sentence."""
     kind = "cpu" if device.startswith("cpu") else "cuda"
     sentences = CELLS[kind] // time
     return Shape(
         time=time,
-        slots=max(1, min(ROWS[kind], sentences) // width),
+        slots=_even(min(ROWS[kind] // width, SLOTS[kind], sentences // width)),
         width=width,
         encoded=max(1, min(ENCODED[kind], sentences)),
         history=longest_output(time - 1, search),

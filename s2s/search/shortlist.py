@@ -19,17 +19,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2s.data.lexicon import Lexicon
 from s2s.errors import UsageError
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import Packed
 from s2s.nn.step import Step
 from s2s.search.ensemble import Bundles, ensemble
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import Scorer
 from s2s.text.special import SPECIAL_PIECES
+
+Model = Seq2Seq | Packed
 
 _BITS = 20
 """Probabilities are summed as whole multiples of 2^-20: exactly, in whatever order."""
@@ -121,12 +124,10 @@ class NarrowMemory:
 class Narrowed:
     """A model that reads and predicts places in shortlists; its output layer computes no others."""
 
-    def __init__(self, model: Seq2Seq, shortlist: Shortlist) -> None:
+    def __init__(self, model: Model, shortlist: Shortlist) -> None:
         self.model = model
         self.shortlist = shortlist
-        output = model.output
-        self.weights_FE = output.weight.detach()[shortlist.frequent_F]
-        self.bias_F = output.bias.detach()[shortlist.frequent_F]
+        self.frequent_output = model.output_of(shortlist.frequent_F)
 
     @property
     def vocabulary(self) -> int:
@@ -139,7 +140,7 @@ class Narrowed:
 
     def encode_among(self, source: Tensor, lengths: Tensor, tokens: Tensor) -> NarrowMemory:
         """Memory of B sentences with given tokens int64 [B, L]."""
-        own_BP, output = tokens[:, len(self.bias_F) :], self.model.output
+        own_BP, output = tokens[:, len(self.shortlist.frequent_F) :], self.model.output
         memory = self.model.encode(source, lengths)
         return NarrowMemory(memory, tokens, output.weight[own_BP], output.bias[own_BP])
 
@@ -155,7 +156,7 @@ class Narrowed:
         readout_BKE = decoded.readout.view(*tokens_BK.shape, -1)
         own_BKP = torch.bmm(readout_BKE, memory.weights_BPE.transpose(1, 2))
         own_BKP += memory.bias_BP.unsqueeze(1)
-        frequent_NF = nn.functional.linear(decoded.readout, self.weights_FE, self.bias_F)
+        frequent_NF = self.frequent_output(decoded.readout)
         logits_NL = torch.cat((frequent_NF, own_BKP.flatten(0, 1)), dim=-1)
         return Step(logits_NL.float(), state, decoded.weights)
 
@@ -203,7 +204,7 @@ class Shortlisted:
 
 
 def shortlisted(
-    models: Sequence[Seq2Seq], lexicon: Lexicon, best: int, frequent: int, device: str
+    models: Sequence[Model], lexicon: Lexicon, best: int, frequent: int, device: str
 ) -> Scorer[Any, Any]:
     """The models as one scorer with shortlists; without where these would hold all tokens."""
     shortlist = Shortlist(lexicon, best, frequent, device)

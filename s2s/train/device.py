@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from s2s.errors import UsageError
+from s2s.nn.packed import has_bf16
 from s2s.recipe import Model
 
 Precision = Literal["fp32", "bf16"]
@@ -38,16 +39,10 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """`auto` is bf16 where the hardware multiplies it natively, else fp32.
-
-    That is AVX512-BF16 or AMX on a CPU, the Ampere generation or a later one on a GPU.
-    """
+    """`auto` is bf16 where the hardware multiplies it natively, else fp32."""
     if wanted in {"fp32", "bf16"}:
         return "bf16" if wanted == "bf16" else "fp32"
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    capabilities = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if capabilities() else "fp32"
+    return "bf16" if has_bf16(device) else "fp32"
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -10,6 +10,7 @@ from s2s.data.batches import batch_plan, collate
 from s2s.data.store import Corpus
 from s2s.metrics import Request, Scores
 from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import packed
 from s2s.recipe import GreedySearch, Recipe
 from s2s.recipe_metrics import LOWER_IS_BETTER
 from s2s.text.copying import copying_of
@@ -71,7 +72,7 @@ def validate(
     limits = recipe.search
     settings = GreedySearch(kind="greedy", max_ratio=limits.max_ratio, max_offset=limits.max_offset)
     translator = LineTranslator(
-        scorer=model,
+        scorer=packed(model, settings.precision),
         source=tokenizers.source,
         target=tokenizers.target,
         search=settings,

@@ -14,6 +14,7 @@ import torch
 from s2s import pipeline
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import Packed
 from s2s.pipeline_ensemble import load_ensemble
 from s2s.recipe import (
     BeamSearch,
@@ -245,7 +246,7 @@ def test_runs_are_averaged_on_the_command_line(folder: Path) -> None:
 def test_one_run_is_that_run_and_twice_the_same_is_it_to_rounding(folder: Path) -> None:
     one = make_run("one")
     loaded, plain = load_ensemble([one], device="cpu"), pipeline.load_translator(one, device="cpu")
-    assert isinstance(loaded.scorer, Seq2Seq)
+    assert isinstance(loaded.scorer, Packed)
     assert loaded.outputs(TEXT.splitlines()) == plain.outputs(TEXT.splitlines())
     alone, twice = rows("--run", "one"), rows("--run", "one", "--run", "one")
     assert [row[4:] for row in twice] == [row[4:] for row in alone]

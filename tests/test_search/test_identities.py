@@ -103,8 +103,8 @@ def test_company_number_and_order_change_nothing(settings: GreedySearch | BeamSe
 def test_all_shapes_are_functions_of_the_sentence() -> None:
     scorer, sources = RecurrentToy(40, 1), sentences(200, 1)
     search(scorer, sources, beam(5), "cpu")
-    assert set(scorer.steps) == {60}
-    assert set(scorer.encodings) == {(16, 8), (16, 16), (16, 24), (16, 32)}
+    assert set(scorer.steps) == {120}
+    assert set(scorer.encodings) == {(16, 16), (16, 32)}
 
 
 @pytest.mark.parametrize("width", [1, 4])
@@ -227,7 +227,7 @@ def test_largest_and_best_tokens_are_a_stable_sort() -> None:
 
 @pytest.mark.parametrize(
     ("length", "padded"),
-    [(1, 8), (8, 8), (9, 16), (64, 64), (65, 80), (128, 128), (129, 160), (1000, 1024)],
+    [(1, 16), (16, 16), (17, 32), (128, 128), (129, 160), (256, 256), (257, 320), (1000, 1024)],
 )
 def test_padded_lengths(length: int, padded: int) -> None:
     assert bucket(length) == padded

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import Packed, packed
 from s2s.recipe import (
     AdditiveAttention,
     Attention,
@@ -24,6 +25,7 @@ from s2s.recipe import (
     Model,
     NoAttention,
     Search,
+    SearchPrecision,
     StackedDecoder,
 )
 from s2s.search import search
@@ -104,7 +106,11 @@ def test_beam_search_is_what_a_plain_one_finds(decoder: Decoder, attention: Atte
 def test_company_number_and_order_change_nothing(
     decoder: Decoder, attention: Attention, settings: Search
 ) -> None:
-    model, sources = network(decoder, attention), sentences(100)
+    check_company(network(decoder, attention), settings)
+
+
+def check_company(model: Seq2Seq | Packed, settings: Search) -> None:
+    sources = sentences(100)
     keys = range(len(sources))
 
     def outcome(order: list[int]) -> list[tuple[tuple[int, ...], float]]:
@@ -118,6 +124,12 @@ def test_company_number_and_order_change_nothing(
     assert outcome(mixed) == [together[i] for i in mixed]
     some = random.Random(3).sample(keys, 41)
     assert outcome(some) == [together[i] for i in some]
+
+
+@pytest.mark.parametrize("settings", [GREEDY, BEAM], ids=["greedy", "beam"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_nor_do_they_in_any_precision(settings: Search, precision: SearchPrecision) -> None:
+    check_company(packed(network(*WIRINGS[4]), precision), settings)
 
 
 @every_wiring

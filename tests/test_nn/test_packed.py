@@ -1,0 +1,153 @@
+"""A model packed for search: the same step, to what its precision can hold.
+
+Dimension letters: N rows, D input channels, O output channels.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from s2s.errors import UsageError
+from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import OneDNNProduct, Packed, Weights, packed, product
+from s2s.nn.step import Step
+from s2s.recipe import Model, SearchPrecision
+
+from .test_model import RECIPES, build, name
+
+PRECISIONS: list[SearchPrecision] = ["fp32", "bf16", "int8"]
+every_precision = pytest.mark.parametrize("precision", PRECISIONS)
+every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name)
+
+SOURCE = torch.tensor([[5, 7, 4, 9, 3], [6, 3, 0, 0, 0], [8, 4, 10, 3, 0]])
+LENGTHS = torch.tensor([5, 2, 4])
+
+
+def random_weights(outputs: int, inputs: int) -> Weights:
+    draw = torch.Generator().manual_seed(4)
+    bound_D = torch.rand(inputs, generator=draw) + 0.1
+    return Weights(
+        torch.randn(outputs, inputs, generator=draw), torch.randn(outputs, generator=draw), bound_D
+    )
+
+
+def inputs_within(weights: Weights, rows: int) -> Tensor:
+    draw = torch.Generator().manual_seed(6)
+    return (2 * torch.rand(rows, len(weights.bound_D), generator=draw) - 1) * weights.bound_D
+
+
+def two_steps(model: Seq2Seq | Packed) -> list[Step]:  # type: ignore[type-arg]
+    memory = model.encode(SOURCE, LENGTHS)
+    first = model.step(memory, model.start(memory), torch.tensor([2, 2, 2]))
+    return [first, model.step(memory, first.state, torch.tensor([4, 11, 7]))]
+
+
+@every_recipe
+def test_in_fp32_the_step_is_that_of_training(recipe: Model) -> None:
+    model = build(recipe).eval()
+    with torch.no_grad():
+        for expected, found in zip(two_steps(model), two_steps(packed(model, "fp32")), strict=True):
+            torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(found.state.hidden, expected.state.hidden)
+
+
+@every_recipe
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_below_that_it_is_near(recipe: Model, precision: SearchPrecision) -> None:
+    """Rounding to 8 bits moves logits by about a hundredth of what they spread."""
+    model = build(recipe).eval()
+    with torch.no_grad():
+        steps = zip(two_steps(model), two_steps(packed(model, precision)), strict=True)
+        for expected, found in steps:
+            assert found.logits.dtype == torch.float32
+            error = (found.logits - expected.logits).std() / expected.logits.std()
+            assert 0.0 < error < 0.06
+
+
+def test_int8_is_the_product_of_whole_numbers() -> None:
+    weights = random_weights(17, 29)
+    x_ND = inputs_within(weights, 11)
+    reach_OD = weights.weight_OD.double() * weights.bound_D
+    scale_O = reach_OD.abs().amax(1) / 127
+    whole_OD = (reach_OD / scale_O[:, None]).round()
+    whole_ND = (x_ND.double() / weights.bound_D * 127).round()
+    expected_NO = whole_ND @ whole_OD.T / 127 * scale_O + weights.bias_O
+    assert whole_ND.abs().max() > 100
+    found_NO = product(weights, "int8")(x_ND)
+    # A half may fall to the other side in fp32: one whole number of one input channel.
+    assert (found_NO - expected_NO).abs().max() < 1e-4
+    error_NO = found_NO - F.linear(x_ND, weights.weight_OD, weights.bias_O)
+    bound_O = 29 * (scale_O / 2 + weights.weight_OD.abs().amax(1) * weights.bound_D.amax() / 254)
+    assert (error_NO.abs() <= bound_O).all()
+
+
+def test_int8_stays_whole_beyond_its_bound() -> None:
+    """A value beyond the bound counts as the bound; it does not wrap around."""
+    weights = random_weights(5, 3)
+    x_ND = weights.bound_D.expand(2, -1)
+    times = product(weights, "int8")
+    assert torch.equal(times(x_ND * 3.0), times(x_ND))
+
+
+def test_bf16_rounds_what_it_multiplies_and_adds_the_bias_in_fp32() -> None:
+    weights = random_weights(17, 29)
+    x_ND = inputs_within(weights, 11)
+    as_read_NO = F.linear(x_ND.bfloat16().double(), weights.weight_OD.bfloat16().double())
+    found_NO = product(weights, "bf16")(x_ND) - weights.bias_O
+    torch.testing.assert_close(found_NO.double(), as_read_NO, rtol=1 / 256, atol=1e-5)
+
+
+@every_precision
+@pytest.mark.parametrize("rows", [1, 12, 64, 120])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_do_not_see_each_other(precision: SearchPrecision, rows: int, threads: int) -> None:
+    """Bitwise: neither a row's place nor its neighbours change its product."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        weights = random_weights(83, 37)
+        times, x_ND = product(weights, precision), inputs_within(weights, rows)
+        expected_NO = times(x_ND)
+        order = torch.randperm(rows, generator=torch.Generator().manual_seed(1))
+        assert torch.equal(times(x_ND[order]), expected_NO[order])
+        others_ND = x_ND.flip(0) / 3
+        others_ND[rows // 2] = x_ND[rows // 2]
+        assert torch.equal(times(others_ND)[rows // 2], expected_NO[rows // 2])
+    finally:
+        torch.set_num_threads(before)
+
+
+@every_precision
+def test_packing_leaves_the_model_as_it_was(precision: SearchPrecision) -> None:
+    model = build(RECIPES[-1]).eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    expected = two_steps(model)[1].logits
+    packed(model, precision)
+    assert torch.equal(two_steps(model)[1].logits, expected)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_bias_alone_survives_weights_of_nothing() -> None:
+    weights = Weights(torch.zeros(4, 3), torch.arange(4.0), torch.zeros(3))
+    for precision in PRECISIONS:
+        assert torch.equal(product(weights, precision)(torch.zeros(2, 3))[1], weights.bias_O)
+
+
+def test_int8_needs_a_kernel() -> None:
+    with pytest.raises(UsageError, match=r"^precision int8 needs a CPU .*, found meta; use fp32"):
+        product(Weights(*(tensor.to("meta") for tensor in random_weights(5, 3))), "int8")
+
+
+def test_without_onednn_the_products_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = random_weights(17, 29)
+    x_ND = inputs_within(weights, 11)
+    assert isinstance(product(weights, "fp32"), OneDNNProduct)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    found_NO = product(weights, "fp32")(x_ND)
+    torch.testing.assert_close(found_NO, F.linear(x_ND, weights.weight_OD, weights.bias_O))
+    near_NO = product(weights, "bf16")(x_ND)
+    torch.testing.assert_close(near_NO, found_NO, atol=0.1, rtol=0.02)
