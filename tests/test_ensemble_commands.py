@@ -17,7 +17,7 @@ from s2s.pipeline_ensemble import load_ensemble
 from s2s.recipe import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
-from s2s.search.ensemble import ForcedEnsemble
+from s2s.search.ensemble import ForcedEnsemble, forcible
 from s2s.search.forced import forced
 from s2s.text.tokenizer import load_tokenizers
 from s2s_cli.main import run as command_line
@@ -88,7 +88,8 @@ def output(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_forced_and_stepwise_ensembles_agree() -> None:
     """Teacher forcing averages the members' probabilities at every step, by hand."""
-    members = [load_ensemble([Run(Path("runs") / n)], device="cpu").scorer for n in ("one", "two")]
+    runs = [Run(Path("runs") / name) for name in ("one", "two")]
+    members = [forcible(load_ensemble([run], device="cpu").scorer) for run in runs]
     source, lengths = torch.tensor([[5, 7, 9, 3], [6, 3, 0, 0]]), torch.tensor([4, 2])
     target = torch.tensor([[2, 8, 9], [2, 4, 0]])
     with torch.inference_mode():

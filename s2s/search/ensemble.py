@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed
 from s2s.nn.step import Step
 from s2s.search.forced import Forced
@@ -93,8 +94,10 @@ def forcible(scorer: Scorer[Any, Any]) -> Forced:
     """What search steps over, under teacher forcing."""
     if isinstance(scorer, Ensemble):
         return ForcedEnsemble([forcible(member) for member in scorer.members])
-    assert isinstance(scorer, Packed), "what a run loads"
-    return scorer.model
+    if isinstance(scorer, Packed):
+        return scorer.model
+    assert isinstance(scorer, Seq2Seq), "what a run loads"
+    return scorer
 
 
 def mean_of_probabilities(logits: Sequence[Tensor]) -> Tensor:
