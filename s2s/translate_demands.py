@@ -172,10 +172,10 @@ class DemandingTranslator:
         """As `LineTranslator.outputs`; each output says which demands it does not meet."""
         sources, wishes = self.reader.read(lines, first)
         target = self.translator.target
-        if self.translator.copying is not None and any(wish.avoid for wish in wishes):
+        if self.translator.copying is not None and any(w.avoid or w.must for w in wishes):
             raise UsageError(
-                "terms to avoid are looked for in the vocabulary, and this model copies words that "
-                "are in none (model.copy); leave them out"
+                "terms are looked for in the vocabulary, and this model copies words that are in "
+                "none (model.copy); leave --must and --avoid out"
             )
         whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
         prefixes = self.translator.read_targets([wish.prefix for wish in wishes], whole)

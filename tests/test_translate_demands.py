@@ -1,5 +1,6 @@
 """What lines demand of their outputs: read, met, or reported."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from s2s.errors import DataError, UsageError
 from s2s.recipe import BeamSearch
 from s2s.text.boundaries import occurrences
+from s2s.text.copying import Copying
+from s2s.text.tokenizer import Characters, TokenizerPair
 from s2s.translate_demands import DemandingTranslator, Wish, WishReader, named, parse_columns
 from tests.test_translate import random_translator
 
@@ -93,6 +96,15 @@ def test_outputs_hold_their_terms_or_say_that_they_do_not() -> None:
     assert occurrences(found[0][0].text, "w") == 2
     assert [one[0].unmet for one in found] == [(), ("must +",), (), ("must x w",), ("must +",)]
     assert len(notes) == 1 and notes[0].endswith("(3 must): lines 2, 4, 5")
+
+
+@pytest.mark.parametrize("wish", [Wish(must=("a",)), Wish(avoid=("a",))])
+def test_terms_do_not_go_with_a_model_that_copies(wish: Wish) -> None:
+    tokenizer = Characters("ab")
+    copying = Copying(TokenizerPair(tokenizer, tokenizer))
+    loaded = replace(random_translator(BEAM), copying=copying)
+    with pytest.raises(UsageError, match="this model copies words"):
+        DemandingTranslator(loaded, WishReader(every=wish)).outputs(["ab"])
 
 
 def test_what_cannot_be_avoided_is_reported() -> None:
