@@ -10,6 +10,7 @@ import torch
 
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import packed
 from s2s.recipe import (
     AdditiveAttention,
     Attention,
@@ -37,7 +38,7 @@ from .toys import log_probs, plain_beam, rescored
 KNOWN = 61
 LENGTHS: dict[str, Any] = {"max_ratio": 1.2, "max_offset": 3}
 GREEDY = GreedySearch(kind="greedy", **LENGTHS)
-BEAM = BeamSearch(kind="beam", width=3, **LENGTHS)  # 21 sentences of 3: an odd number of rows
+BEAM = BeamSearch(kind="beam", width=3, **LENGTHS)
 SAMPLE = SampleSearch(kind="sample", samples=3, top_p=0.9, **LENGTHS)
 SEARCHES: list[Search] = [
     GREEDY,
@@ -133,6 +134,18 @@ def test_company_number_and_order_change_nothing(index: int, settings: Search) -
         assert outcome([i]) == [together[i]]
     mixed = random.Random(2).sample(range(len(sources)), 17)
     assert outcome(mixed) == [together[i] for i in mixed]
+
+
+@pytest.mark.parametrize("index", [1, 3], ids=["fed", "stacked"])
+def test_packed_weights_copy_too(index: int) -> None:
+    model, sources = network(index), sentences(20)
+    scorer = packed(model, "fp32")
+    found = search(scorer, sources, BEAM, "cpu")
+    assert any(token >= KNOWN for (h,) in found for token in h.tokens)
+    for (h,) in found:
+        again = rescored(model, sources[h.key], h.tokens, h.finished)
+        assert h.log_prob == pytest.approx(again, abs=1e-3)
+    assert facts(search(scorer, [sources[7]], BEAM, "cpu")) == facts([found[7]])
 
 
 @every_wiring

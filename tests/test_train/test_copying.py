@@ -2,6 +2,7 @@
 
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 
 from s2s import pipeline, pipeline_score
 from s2s.attention import attention_maps
-from s2s.data.prepare import open_corpus
+from s2s.data.prepare import is_prepared, open_corpus
+from s2s.errors import UsageError
+from s2s.pipeline_ensemble import load_ensemble
+from s2s.pipeline_shortlist import learn_shortlist
 from s2s.recipe import (
     CosineSchedule,
     Decoder,
@@ -18,6 +22,7 @@ from s2s.recipe import (
     FilesData,
     FileSet,
     GeneralAttention,
+    GreedySearch,
     LuongDecoder,
     Model,
     Optimizer,
@@ -30,6 +35,7 @@ from s2s.recipe import (
 )
 from s2s.run import Run
 from s2s.text.tokenizer import load_tokenizers
+from s2s.translate_demands import DemandingTranslator, WishReader
 
 from .toys import Listener, write_side
 
@@ -118,6 +124,10 @@ def test_unseen_names_are_copied(
     assert found.scores.value("perplexity") < 1.1
     check_store(run)
     check_use(run, tmp_path)
+    check_demands(run)
+    assert is_prepared(recipe, run.folder)
+    without = replace(recipe, model=replace(recipe.model, copy="none"))
+    assert not is_prepared(without, run.folder)
 
 
 def check_store(run: Run) -> None:
@@ -148,3 +158,21 @@ def check_use(run: Run, folder: Path) -> None:
     rows = [row.split(b"\t") for row in output.getvalue().splitlines()]
     assert float(rows[0][1]) == pytest.approx(best.log_prob, abs=1e-4)
     assert float(rows[1][1]) < float(rows[0][1]) - 2.0
+
+
+def check_demands(run: Run) -> None:
+    """A prefix may hold what only the source knows; what cannot be combined is refused."""
+    translator = pipeline.load_translator(run, device="cpu")
+    line = "does Ĝis-la_Revido! know 漢字"
+    demanding = DemandingTranslator(translator, WishReader(columns=("source", "prefix")))
+    (one,) = demanding.outputs([f"{line}\t漢字 Ĝis-la_Revido!"])
+    assert one[0].text.startswith("漢字 Ĝis-la_Revido!")
+    assert one[0].unmet == ()
+    demanding = DemandingTranslator(translator, WishReader(columns=("source", "avoid")))
+    with pytest.raises(UsageError, match="this model copies words that are in none"):
+        demanding.outputs([f"{line}\tknows"])
+    listed = GreedySearch(kind="greedy", shortlist=10)
+    with pytest.raises(UsageError, match="has no use for a shortlist"):
+        load_ensemble((run,), search=listed, device="cpu")
+    with pytest.raises(UsageError, match="has no use for a shortlist"):
+        learn_shortlist(run)
