@@ -39,12 +39,6 @@ if TYPE_CHECKING:
     from s2s.translate_outputs import Listing
 
 
-NO_VALIDATION = (
-    "no validation pairs: training goes to its end whatever train.patience says, and the last "
-    "checkpoint counts as the best"
-)
-
-
 def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
     """Make tokenizers and encoded data of a recipe's run, as far as they are not up to date.
 
@@ -98,6 +92,7 @@ def train(
 def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> Position:
     from s2s.data.prepare import open_corpus
     from s2s.text.tokenizer import load_tokenizers
+    from s2s.train.advice import advice
     from s2s.train.device import (
         choose_device,
         choose_precision,
@@ -130,8 +125,8 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
         trainer = Trainer(setting, state, listening)
         if state.position.ended is None:
             listening.note(_opening(run, state, setting.precision, chosen))
-            if not has_validation:
-                listening.note(f"{run.folder}: {NO_VALIDATION}")
+            for line in advice(recipe, corpus, has_validation=has_validation):
+                listening.note(f"{run.folder}: {line}")
             trainer.run()
         listening.note(_closing(run, state.position))
     return state.position

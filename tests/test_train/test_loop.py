@@ -12,7 +12,7 @@ import pytest
 
 from s2s import pipeline
 from s2s.errors import RunError, TrainingError, UsageError
-from s2s.recipe import ConstantSchedule, Optimizer, PlateauSchedule, Recipe
+from s2s.recipe import ConstantSchedule, FilesData, GreedySearch, Optimizer, PlateauSchedule, Recipe
 from s2s.run import Run
 from s2s.train.state import Position
 
@@ -171,8 +171,26 @@ def test_without_validation_the_last_is_the_best(tmp_path: Path) -> None:
     assert run.checkpoints().last == run.checkpoints().best == position.update
     assert (events(run, "validation"), listener.validations) == ([], [])
     assert listener.notes[-1].endswith("(all epochs are done)")
+    assert listener.notes[1] == (
+        f"{run.folder}: no validation pairs: training goes to its end whatever train.patience "
+        "says, and the last checkpoint counts as the best"
+    )
     with pytest.raises(UsageError, match="its recipe has no validation split"):
         pipeline.evaluate(run=run, split="validation", device="cpu")
+
+
+def test_targets_that_search_cannot_reach_are_counted(recipe: Recipe, tmp_path: Path) -> None:
+    """The target repeats its source: as long, and one more prediction for the end."""
+    assert isinstance(recipe.data, FilesData)
+    lines = Path(recipe.data.train.source or "").read_text().splitlines()
+    lengths = [len(line) for line in lines]
+    for ratio, offset, least in ((0.5, 1, 1), (1.0, 0, 0), (1.0, 1, 99)):
+        search = GreedySearch(kind="greedy", max_ratio=ratio, max_offset=offset)
+        short = dataclasses.replace(with_train(recipe, max_updates=1), search=search)
+        _, _, listener = train(short, tmp_path / f"{ratio}-{offset}")
+        cut = sum(length > least for length in lengths)
+        told = f"{cut:,} of {len(lengths):,} training targets are longer than an output may be"
+        assert [told in note for note in listener.notes] == [False, *[True] * (cut > 0), False]
 
 
 # --------------------------------------------------------------------------------- what goes wrong
