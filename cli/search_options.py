@@ -103,7 +103,9 @@ PrefixFile = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(metavar="NAMES", help="The input is TSV of: source, prefix, must, avoid."),
+    typer.Option(
+        metavar="NAMES", help="The input is TSV of: source, features, prefix, must, avoid."
+    ),
 ]
 Must = Annotated[
     list[str] | None,

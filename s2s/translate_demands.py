@@ -14,6 +14,7 @@ from s2s.search.bans import Ban
 from s2s.search.demands import Demand
 from s2s.search.goals import MOST_TERMS, Goal, Term
 from s2s.text.boundaries import occurrences, single_spaced
+from s2s.text.featured import with_features
 from s2s.text.lines import read_lines
 from s2s.text.special import UNK
 from s2s.text.tokenizer import Tokenizer
@@ -24,7 +25,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 Terms = tuple[str, ...]
 
-COLUMNS = ("source", "prefix", "must", "avoid")
+COLUMNS = ("source", "features", "prefix", "must", "avoid")
 """What a column of the input may hold."""
 
 BETWEEN_TERMS = "|||"
@@ -101,6 +102,8 @@ class WishReader:
         """
         rows = [self._cells(line, first + place) for place, line in enumerate(lines, start=1)]
         sources = [row["source"] for row in rows]
+        if self.columns is not None and "features" in self.columns:
+            sources = with_features(sources, [row["features"] for row in rows])
         prefixes = [row.get("prefix", "") for row in rows]
         if self.file is not None:
             prefixes = self._lines_of(self.file, first, len(lines))

@@ -19,7 +19,7 @@ BEAM = BeamSearch(kind="beam", width=3, max_offset=3)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source,target", "--columns: expected some of source, prefix"),
+        ("source,target", "--columns: expected some of source, features, prefix"),
         ("prefix", "--columns: expected source among them, found 'prefix'"),
         ("source,prefix,source", "--columns: expected every column once"),
     ],
@@ -37,6 +37,13 @@ def test_columns_come_in_any_order() -> None:
     )
     with pytest.raises(DataError, match=r"line 8: expected 2 columns .*, source\), found 3"):
         reader.read(["a\tb", "a\tb\tc"], 6)
+
+
+def test_features_join_their_source() -> None:
+    reader = WishReader(columns=parse_columns("prefix,source,features"))
+    sources, wishes = reader.read(["ge\tgehen\tV;PST", "", "\tHaus\t"], 0)
+    assert sources == ["gehen\tV;PST", "\t", "Haus\t"]  # a tab alone is blank
+    assert [wish.prefix for wish in wishes] == ["ge", "", ""]
 
 
 def test_a_file_of_prefixes_has_a_line_for_every_line(tmp_path: Path) -> None:
