@@ -1,0 +1,99 @@
+"""Shipped recipes: each says how it is run and what it reached, and each runs on its data.
+
+The data are looked for in `../shared/data`, a folder for each data set laid out like one of the
+hub; where they are missing, a recipe is only checked.
+"""
+
+import re
+from pathlib import Path
+
+import datasets
+import pytest
+
+from s2s import pipeline
+from s2s.recipe import DatasetData, GreedySearch, Recipe
+from s2s.recipe_io import ShippedRecipe, load_recipe, shipped_recipes
+from s2s.recipe_metrics import FIGURES
+from s2s.run import Run
+from s2s_cli.main import run as command_line
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+SMALL = (
+    "train.max_updates=2",
+    "train.validate_every=2",
+    "train.precision=fp32",
+    "model.embeddings=24",
+    "model.encoder.width=20",
+    "model.decoder.width=28",
+)
+"""Enough to see every part at work."""
+
+SHIPPED = shipped_recipes()
+
+
+def name_of(shipped: ShippedRecipe) -> str:
+    return shipped.name
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and what the data sets library caches stay in a folder of the test's own."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=name_of)
+def test_a_recipe_says_what_it_takes_and_what_it_reached(
+    shipped: ShippedRecipe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = shipped.path.read_text(encoding="utf-8")
+    opening = text[: text.index("\ntask:")]
+    assert opening.startswith("# ")
+    for what in (
+        rf"s2s (recipes copy {shipped.name}|train {shipped.name}\.yaml)",
+        r"\d minutes",
+        r"(Intel|AMD)",
+        r"\d\.\d",  # a score ...
+        r"nrefs:1\|case:",  # ... with its signature
+    ):
+        assert re.search(what, opening), what
+    command_line(["check", str(shipped.path)])
+    assert capfd.readouterr().out.startswith(f"{shipped.path}: ok (")
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=name_of)
+def test_a_recipe_runs_on_its_data(
+    shipped: ShippedRecipe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = small(shipped)
+    pipeline.train(recipe)
+    assert "longer than an output may be" not in capfd.readouterr().err
+    run = Run.open(Path("runs") / str(recipe.name))
+    found = pipeline.evaluate(run=run, search=GreedySearch(kind="greedy", max_offset=2))
+    asked = [figure for metric in recipe.metrics for figure in FIGURES[metric]]
+    assert [score.name for score in found.scores.figures] == asked
+    assert found.saved is not None and len(found.saved.read_text().splitlines()) >= 10
+
+
+def small(shipped: ShippedRecipe) -> Recipe:
+    """The recipe with a little data and two updates; skips where the data are not there."""
+    recipe = load_recipe(shipped.path)
+    overrides = list(SMALL)
+    if isinstance(recipe.data, DatasetData):
+        data = SHARED / Path(recipe.data.dataset).name
+        if not data.is_dir():
+            pytest.skip(f"no data set at {data}")
+        splits = recipe.data.splits
+        overrides += [f"data.dataset={data}", f"data.splits.train={splits.train}[:250]"]
+        if splits.validation is not None:
+            overrides.append(f"data.splits.validation={splits.validation}[:12]")
+        overrides.append(f"data.splits.test={splits.test}[:10]")
+    else:
+        overrides += ["data.pairs=250", "data.held_out=12"]
+    tokenizer = recipe.tokenizer
+    if tokenizer.kind in ("unigram", "bpe"):
+        overrides.append("tokenizer.vocabulary=200")
+    if tokenizer.kind == "separate" and tokenizer.target.kind in ("unigram", "bpe"):
+        overrides.append("tokenizer.target.vocabulary=100")
+    return load_recipe(shipped.path, overrides)
