@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from s2s.data.store import Corpus
     from s2s.evaluation import Evaluation
     from s2s.metrics import Request
-    from s2s.recipe import Recipe, Search
+    from s2s.nn.model import Seq2Seq
+    from s2s.recipe import Model, Recipe, Search
     from s2s.run_checkpoints import Which
-    from s2s.text.copying import Copying
     from s2s.text.tokenizer import TokenizerPair
     from s2s.train.report import Reporter
     from s2s.train.state import Position, TrainingState
@@ -138,27 +138,28 @@ def _initial_state(
     """The state before the first update, a function of the recipe's seed and the data."""
     import torch
 
-    from s2s.nn.model import Seq2Seq
-    from s2s.text.copying import copying_of
     from s2s.text.special import EOS
     from s2s.train.loop import unigram
     from s2s.train.state import TrainingState
 
     torch.manual_seed(recipe.seed)
-    vocabulary = tokenizers.target.size
-    frequencies = unigram(corpus, vocabulary, EOS)
-    sizes = tokenizers.source.size, vocabulary
-    model = Seq2Seq(
-        recipe.model, *sizes, frequencies, _target_of_source(copying_of(recipe.model, tokenizers))
-    )
+    frequencies = unigram(corpus, tokenizers.target.size, EOS)
+    model = build_model(recipe.model, tokenizers, frequencies)
     return TrainingState(model.to(device), recipe.train)
 
 
-def _target_of_source(copying: Copying | None) -> torch.Tensor | None:
-    """What a model that copies has to know of its tokenizers."""
+def build_model(
+    recipe: Model, tokenizers: TokenizerPair, frequencies: torch.Tensor | None = None
+) -> Seq2Seq:
+    """An untrained model for these tokenizers, and target tokens of these frequencies [V]."""
     import torch
 
-    return None if copying is None else torch.from_numpy(copying.target_of_source)
+    from s2s.nn.model import Seq2Seq
+    from s2s.text.copying import copying_of
+
+    copying = copying_of(recipe, tokenizers)
+    table = None if copying is None else torch.from_numpy(copying.target_of_source)
+    return Seq2Seq(recipe, tokenizers.source.size, tokenizers.target.size, frequencies, table)
 
 
 def _resume(run: Run, state: TrainingState, step: int) -> None:
@@ -203,7 +204,6 @@ def load_translator(
 
     Raises RunError for a checkpoint that is missing, damaged or of another model.
     """
-    from s2s.nn.model import Seq2Seq
     from s2s.nn.packed import packed
     from s2s.nn.weights import load_weights
     from s2s.text.copying import copying_of
@@ -217,9 +217,7 @@ def load_translator(
     keep_freed_memory()
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    copying = copying_of(recipe.model, tokenizers)
-    sizes = tokenizers.source.size, tokenizers.target.size
-    model = Seq2Seq(recipe.model, *sizes, None, _target_of_source(copying))
+    model = build_model(recipe.model, tokenizers)
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     model = model.to(chosen).eval()
     settings = search or recipe.search
@@ -231,7 +229,7 @@ def load_translator(
         device=str(chosen),
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
-        copying=copying,
+        copying=copying_of(recipe.model, tokenizers),
         report=_say,
     )
 

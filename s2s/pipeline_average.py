@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.errors import RunError, UsageError
+from s2s.pipeline import build_model
 from s2s.progress import progress
 from s2s.recipe_metrics import LOWER_IS_BETTER
 from s2s.run_checkpoints import NAME
@@ -155,7 +156,6 @@ def _choose(run: Run, members: Members, known: dict[int, Figures]) -> list[int]:
 def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) -> Figures | None:
     """What training's validation says of weights; None without validation data."""
     from s2s.data.prepare import open_corpus
-    from s2s.nn.model import Seq2Seq
     from s2s.nn.weights import load_weights
     from s2s.text.tokenizer import load_tokenizers
     from s2s.train.device import choose_device, limit_threads
@@ -164,7 +164,7 @@ def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) ->
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    model = Seq2Seq(recipe.model, tokenizers.source.size, tokenizers.target.size)
+    model = build_model(recipe.model, tokenizers)
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     if not (run.data_folder / "validation.arrow").exists():
         return None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from s2s import pipeline
 from s2s.errors import RunError
-from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import Packed
 from s2s.nn.weights import load_weights, mean_weights
 from s2s.pipeline_average import Figures
 from s2s.recipe import Recipe
@@ -232,8 +232,8 @@ def test_a_tied_embedding_stays_tied(run: Run, call: Callable[..., Any]) -> None
     found = weights(run, "average")
     assert "output.weight" not in found and "source_embedding.weight" not in found
     translator = pipeline.load_translator(run, device="cpu", checkpoint="average")
-    model = translator.scorer
-    assert isinstance(model, Seq2Seq)
+    assert isinstance(translator.scorer, Packed)
+    model = translator.scorer.model
     assert model.output.weight is model.target_embedding.weight is model.source_embedding.weight
     assert torch.equal(model.output.weight, found["target_embedding.weight"])
     load_weights(dict(model.named_parameters()), found, "")

@@ -12,6 +12,7 @@ from s2s import pipeline, pipeline_score
 from s2s.attention import attention_maps
 from s2s.data.prepare import is_prepared, open_corpus
 from s2s.errors import UsageError
+from s2s.pipeline_average import average
 from s2s.pipeline_ensemble import load_ensemble
 from s2s.pipeline_shortlist import learn_shortlist
 from s2s.recipe import (
@@ -103,6 +104,7 @@ def recipe_of(folder: Path, tokenizer: Tokenizers, decoder: Decoder, *, coverage
             precision="fp32",
             best="loss",
             validate_every=150,
+            keep=2,
         ),
         metrics=("exact", "perplexity"),
     )
@@ -125,6 +127,9 @@ def test_unseen_names_are_copied(
     check_store(run)
     check_use(run, tmp_path)
     check_demands(run)
+    averaged = average(run=run, device="cpu")
+    assert averaged.found is not None
+    assert averaged.found.nll < 0.1
     assert is_prepared(recipe, run.folder)
     without = replace(recipe, model=replace(recipe.model, copy="none"))
     assert not is_prepared(without, run.folder)
