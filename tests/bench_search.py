@@ -3,10 +3,10 @@
     python tests/bench_search.py [--run DIR] [--sentences 1000] [--repeats 5] [--threads 1]
 
 Everything is timed in one process, the ways taking turns, and told as medians: sentences per
-second of wall time and of CPU time, the ratio to the plain loop, and the share of the time that the
-decoding step's matrix products would take alone at the greatest speed measured for fp32 products
-of these shapes. Without a run, random weights of the Multi30k recipe's sizes read random sentences,
-and outputs end where they are cut.
+second of wall time and of CPU time, the ratio to the plain loop, the share of the time that the
+decoding step's matrix products take alone, and the speed as a share of the fastest that the same
+products allow in fp32. Without a run, random weights of the Multi30k recipe's sizes read random
+sentences, and outputs end where they are cut.
 
 The plain loop is what a careful reader of a textbook writes in PyTorch: sentences sorted by length
 in batches, padded to the longest; the model's own step, with `F.linear`, for all hypotheses;
@@ -14,10 +14,13 @@ in batches, padded to the longest; the model's own step, with `F.linear`, for al
 batch goes on until its last sentence is done.
 """
 
+from __future__ import annotations
+
 import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +30,7 @@ from torch.nn import functional as F
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed, packed
+from s2s.nn.step import Step
 from s2s.recipe import BeamSearch, Encoder, GreedySearch, Model, Search, SearchPrecision
 from s2s.recipe import StackedDecoder as Stacked
 from s2s.search import search
@@ -37,25 +41,31 @@ from s2s.train.device import keep_freed_memory
 Sources = Sequence[Sequence[int]]
 Found = list[list[int]]
 PRECISIONS: tuple[SearchPrecision, ...] = ("fp32", "bf16", "int8")
-BATCH = 64
-"""Sentences of the plain loop's batches; the quickest of 16, 32, 64 and 128 for a beam of 5."""
+ROWS = 120
+"""Of a block, with 5 hypotheses a sentence."""
+
+BATCH = {"greedy": 128, "beam": 64}
+"""Sentences of the plain loop's batches: the quickest of 16, 32, 64 and 128."""
 
 
 @torch.inference_mode()
-def plain(model: Seq2Seq, sources: Sources, settings: GreedySearch | BeamSearch) -> Found:
+def plain(
+    model: Seq2Seq | Counting, sources: Sources, settings: GreedySearch | BeamSearch
+) -> Found:
     """Greedy or beam search, a batch at a time; token ids of the best outputs."""
     width = settings.width if isinstance(settings, BeamSearch) else 1
     found: Found = [[] for _ in sources]
     order = sorted(range(len(sources)), key=lambda i: -len(sources[i]))
-    for start in range(0, len(order), BATCH):
-        batch = order[start : start + BATCH]
+    size = BATCH[settings.kind]
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
         outputs = plain_batch(model, [sources[i] for i in batch], settings, width)
         for index, output in zip(batch, outputs, strict=True):
             found[index] = output
     return found
 
 
-def plain_batch(model: Seq2Seq, sources: Sources, settings: Search, width: int) -> Found:
+def plain_batch(model: Seq2Seq | Counting, sources: Sources, settings: Search, width: int) -> Found:
     """Beam search of one batch: B sentences, K hypotheses, V tokens."""
     count = len(sources)
     time_ = max(len(source) for source in sources) + 1
@@ -99,7 +109,7 @@ def plain_batch(model: Seq2Seq, sources: Sources, settings: Search, width: int) 
 
 
 def plain_step(
-    model: Seq2Seq, memory: Memory, state: DecoderState, tokens_N: Tensor
+    model: Seq2Seq | Counting, memory: Memory, state: DecoderState, tokens_N: Tensor
 ) -> tuple[Tensor, DecoderState]:
     """The model's step as it is in training: `F.linear` over its parameters."""
     step = model.step(memory, state, tokens_N)
@@ -130,22 +140,37 @@ def load(run: Path | None, count: int) -> tuple[Seq2Seq, Sources, list[str] | No
     return translator.scorer.model, translator.source.encode(texts), texts
 
 
-def product_seconds(model: Seq2Seq, rows: int) -> float:
-    """Seconds per row that the step's products take alone in fp32, the weights laid out."""
-    ready = packed(model, "fp32").ready
+def product_seconds(model: Seq2Seq, precision: SearchPrecision) -> float:
+    """Seconds per row that the step's products take alone, at their best of 20 blocks."""
+    ready = packed(model, precision).ready
     modules = [ready.output, ready.decoder.readout.linear, *ready.decoder.layers]
     widths = [model.recipe.embeddings, model.decoder.readout.width]
     widths += [width + model.decoder.width for width in model.decoder.input_widths]
     total = 0.0
     for module, width in zip(modules, widths, strict=True):
-        x_ND = torch.rand(rows, width)
+        x_ND = torch.rand(ROWS, width)
         times = []
         for _ in range(20):
             began = time.perf_counter()
             module.product(x_ND)  # type: ignore[operator,union-attr]
             times.append(time.perf_counter() - began)
         total += min(times)
-    return total / rows
+    return total / ROWS
+
+
+class Counting:
+    """A model that counts the rows it steps over."""
+
+    def __init__(self, model: Seq2Seq | Packed) -> None:
+        self.model = model
+        self.rows = 0
+        self.vocabulary = model.vocabulary
+        self.encode, self.start = model.encode, model.start
+
+    def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
+        """The model's own."""
+        self.rows += len(tokens)
+        return self.model.step(memory, state, tokens)
 
 
 def main() -> None:
@@ -161,7 +186,7 @@ def main() -> None:
     model, sources, _ = load(arguments.run, arguments.sentences)
     models = {precision: packed(model, precision) for precision in PRECISIONS}
     with torch.inference_mode():
-        per_row = product_seconds(model, 120)
+        per_row = {precision: product_seconds(model, precision) for precision in PRECISIONS}
     kinds: dict[str, GreedySearch | BeamSearch] = {
         "greedy": GreedySearch(kind="greedy"),
         "beam 5": BeamSearch(kind="beam", width=5),
@@ -169,20 +194,24 @@ def main() -> None:
     print(f"{len(sources)} sentences, {arguments.threads} threads, torch {torch.__version__}")
     for name, settings in kinds.items():
         ways: dict[str, Callable[[], object]] = {
-            "plain loop": lambda settings=settings: plain(model, sources, settings)
+            "plain loop": partial(plain, model, sources, settings)
         }
         for precision, ready in models.items():
-            ways[precision] = lambda ready=ready, settings=settings: search(
-                ready, sources, settings, "cpu"
-            )
+            ways[precision] = partial(search, ready, sources, settings, "cpu")
         rates = measured(ways, len(sources), arguments.repeats)
-        rows = row_steps(models["fp32"], sources, settings)
+        rows = {"plain loop": Counting(model)}
+        plain(rows["plain loop"], sources, settings)
+        for precision, ready in models.items():
+            rows[precision] = Counting(ready)
+            search(rows[precision], sources, settings, "cpu")
         for way, (wall, cpu) in rates.items():
             ratio = wall / rates["plain loop"][0]
-            share = per_row * rows * wall / len(sources)
+            steps = rows[way].rows * wall / len(sources)
+            own = per_row["fp32"] if way == "plain loop" else per_row[way]  # type: ignore[index]
             print(
                 f"{name:7} {way:10} {wall:7.1f} sentences/s, {cpu:7.1f} per CPU second, "
-                f"{ratio:5.2f} x plain, {share:5.0%} of the fp32 products' own speed",
+                f"{ratio:5.2f} x plain; products {steps * own:4.0%} of the time, "
+                f"{steps * per_row['fp32']:4.0%} of what fp32 products alone would reach",
                 flush=True,
             )
 
@@ -204,13 +233,6 @@ def measured(
         )
         for way, taken in seconds.items()
     }
-
-
-def row_steps(model: Packed, sources: Sources, settings: GreedySearch | BeamSearch) -> int:
-    """Steps of hypotheses that an output needs at the least: its length times the width."""
-    found = search(model, sources, settings, "cpu")
-    width = settings.width if isinstance(settings, BeamSearch) else 1
-    return sum(width * best.length for best, *_ in found)
 
 
 if __name__ == "__main__":
