@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
 
 from s2s.errors import Interrupted, S2sError
 from s2s.recipe import Search
+from s2s.search.constraints import shortest_output
 from s2s.search.demands import Demand
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
@@ -19,7 +20,7 @@ from s2s.text.lines import BYTE_ORDER_MARK
 from s2s.text.tags import front_of, is_blank, untagged, with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate_cut import split_line
-from s2s.translate_outputs import Listing, Output, joined, listed
+from s2s.translate_outputs import Listing, Output, joined, listed, named
 from s2s.translate_progress import StreamProgress
 from s2s.translate_stop import Stop
 from s2s.translate_unknown import Replacer
@@ -298,6 +299,7 @@ class LineTranslator:
             reduce=None if self.replacer is None else self.replacer.reduce,
         )
         self._report_unproven(found)
+        self._report_lengths(found, cut, first)
         return self.told(found, cut)
 
     def cut(
@@ -401,6 +403,31 @@ class LineTranslator:
             self.report(
                 f"{unproven:,} of {len(found):,} outputs are not proven to be the most probable: "
                 "the search ran out of nodes"
+            )
+
+    def _report_lengths(
+        self, found: Sequence[Sequence[Hypothesis]], cut: "Cut", first: int
+    ) -> None:
+        """Tell which outputs are longer or shorter than they may be, as far as they are."""
+        too_long, too_short = set(), set()
+        line = 0
+        for place, (piece, one) in enumerate(zip(cut.pieces, found, strict=True)):
+            while place >= cut.ends[line]:
+                line += 1
+            least = shortest_output(len(piece.ids), self.search)
+            if piece.ids and not one[0].finished:
+                too_long.add(first + line + 1)
+            elif piece.ids and len(one[0].tokens) < least:
+                too_short.add(first + line + 1)
+        if too_long:
+            self.report(
+                f"{len(too_long):,} of {len(cut.ends):,} outputs were cut at the longest that "
+                f"max_ratio and max_offset allow: {named(sorted(too_long))}"
+            )
+        if too_short:
+            self.report(
+                f"{len(too_short):,} of {len(cut.ends):,} outputs are shorter than min_ratio and "
+                f"min_offset ask for, as nothing else was allowed: {named(sorted(too_short))}"
             )
 
     def _pieces(self, line: str, reading: Reading) -> list[Reading]:

@@ -19,7 +19,7 @@ from s2s.text.lines import read_lines
 from s2s.text.special import UNK
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate import LineTranslator
-from s2s.translate_outputs import Output
+from s2s.translate_outputs import Output, named
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -32,9 +32,6 @@ BETWEEN_TERMS = "|||"
 
 COMPILED = 64
 """So many sets of terms are kept compiled."""
-
-NAMED = 10
-"""So many lines are named in a report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +203,6 @@ class DemandingTranslator:
             f"{len(missed):,} of {len(outputs):,} outputs do not meet the demands of their lines "
             f"({', '.join(parts)}): {named([number for number, _ in missed])}"
         )
-
-
-def named(numbers: Sequence[int]) -> str:
-    """`line 3` or `lines 3, 4, 7 and 12 more`."""
-    shown = ", ".join(f"{number}" for number in numbers[:NAMED])
-    more = f" and {len(numbers) - NAMED:,} more" if len(numbers) > NAMED else ""
-    return f"line{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
 class Compiler:

@@ -1,6 +1,7 @@
 """What search found for a line, as text with its scores, and how that is written."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -57,6 +58,17 @@ def _status(hypothesis: Hypothesis) -> Status:
             return "proven"
         case False:
             return "unproven"
+
+
+NAMED = 10
+"""So many lines are named in a report."""
+
+
+def named(numbers: Sequence[int]) -> str:
+    """`line 3` or `lines 3, 4, 7 and 12 more`."""
+    shown = ", ".join(f"{number}" for number in numbers[:NAMED])
+    more = f" and {len(numbers) - NAMED:,} more" if len(numbers) > NAMED else ""
+    return f"line{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
 def joined(pieces: list[list[Output]]) -> list[Output]:

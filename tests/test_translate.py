@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -356,6 +357,27 @@ def test_lines_that_are_not_proven_are_reported() -> None:
     ]
 
 
+def test_outputs_that_are_too_long_or_too_short_are_reported() -> None:
+    notes: list[str] = []
+    settings = GreedySearch(kind="greedy", max_ratio=1.0, max_offset=3)
+    lines = ["ab", "", "ccc", "abc" * 9]
+    found = random_translator(settings, notes).outputs(lines, 10)
+    cut = [place for place, one in enumerate(found, start=11) if one[0].status == "cut"]
+    assert cut
+    (note,) = notes
+    assert note.startswith(f"{len(cut)} of 4 outputs were cut at the longest that max_ratio")
+    assert note.endswith(f"allow: line{'s' if len(cut) > 1 else ''} {', '.join(map(str, cut))}")
+    notes.clear()
+    # No token twice, of nine in all: the output has to end long before its least length.
+    settings = replace(settings, max_offset=40, min_offset=30, no_repeat_ngram=1)
+    nine = Seq2Seq(Model(embeddings=16, decoder=SMALL), 300, 9).eval()
+    replace(random_translator(settings, notes), scorer=nine).outputs(["ab", ""])
+    assert notes == [
+        "1 of 2 outputs are shorter than min_ratio and min_offset ask for, as nothing else was "
+        "allowed: line 1"
+    ]
+
+
 def test_samples_are_listed_all() -> None:
     settings = SampleSearch(kind="sample", samples=4, max_offset=4)
     tsv = [row.split("\t") for row in rows(settings, b"ab\nb\n", Listing())]
@@ -371,7 +393,7 @@ def test_the_outputs_of_a_line_in_pieces_are_those_of_its_pieces() -> None:
     notes: list[str] = []
     found = random_translator(settings, notes).outputs(["ab. " * 60, "ab"], 0, 3)
     assert [len(outputs) for outputs in found] == [3, 3]
-    assert len(notes) == 1
+    assert sum("translated in" in note for note in notes) == 1
 
 
 def test_a_tab_in_the_text_stays_no_column() -> None:

@@ -29,6 +29,11 @@ def test_columns_that_are_none_are_refused(text: str, message: str) -> None:
         parse_columns(text)
 
 
+def demanded(notes: list[str]) -> list[str]:
+    """What is said of demands; a random model's outputs are cut as well, and that is said too."""
+    return [note for note in notes if "were cut at the longest" not in note]
+
+
 def test_columns_come_in_any_order() -> None:
     reader = WishReader(columns=parse_columns("prefix, source"))
     assert reader.read(["a\tb", "", "\tc"], 0) == (
@@ -70,7 +75,9 @@ def test_outputs_begin_with_their_prefix_or_say_that_they_do_not() -> None:
     found = translator.outputs(["ab\tba", "b\t", "", "a\tbbbbbbbbb"], first=10, keep=2)
     assert all(output.text.startswith("ba") for output in found[0])
     assert [one[0].unmet for one in found] == [(), (), (), ("prefix bbbbbbbbb",)]
-    assert notes == ["1 of 4 outputs do not meet the demands of their lines (1 prefix): line 14"]
+    assert demanded(notes) == [
+        "1 of 4 outputs do not meet the demands of their lines (1 prefix): line 14"
+    ]
     plain = random_translator(BEAM).outputs(["ab", "b"], first=10, keep=2)
     assert [o.text for o in found[1]] == [o.text for o in plain[1]]
 
@@ -86,7 +93,7 @@ def test_outputs_avoid_terms_of_their_line_and_of_every_line() -> None:
     texts = [[output.text for output in outputs] for outputs in found]
     assert not any(occurrences(text, everywhere) for several in texts for text in several)
     assert not any(occurrences(text, own) for text in texts[0])
-    assert notes == []
+    assert demanded(notes) == []
     with pytest.raises(UsageError, match="--avoid: expected a term"):
         WishReader(every=Wish(avoid=("a", " ")))
 
@@ -102,7 +109,8 @@ def test_outputs_hold_their_terms_or_say_that_they_do_not() -> None:
         assert all(occurrences(outputs[0].text, term) for term in terms)
     assert occurrences(found[0][0].text, "w") == 2
     assert [one[0].unmet for one in found] == [(), ("must +",), (), ("must x w",), ("must +",)]
-    assert len(notes) == 1 and notes[0].endswith("(3 must): lines 2, 4, 5")
+    (note,) = demanded(notes)
+    assert note.endswith("(3 must): lines 2, 4, 5")
 
 
 @pytest.mark.parametrize("wish", [Wish(must=("a",)), Wish(avoid=("a",))])
@@ -120,7 +128,9 @@ def test_what_cannot_be_avoided_is_reported() -> None:
     translator = DemandingTranslator(random_translator(BEAM, notes), reader)
     (outputs,) = translator.outputs(["ab\tb a-\ta|||c"])
     assert outputs[0].unmet == ("avoid a",)
-    assert notes == ["1 of 1 outputs do not meet the demands of their lines (1 avoid): line 1"]
+    assert demanded(notes) == [
+        "1 of 1 outputs do not meet the demands of their lines (1 avoid): line 1"
+    ]
 
 
 def test_many_lines_are_not_all_named() -> None:
