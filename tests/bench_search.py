@@ -1,6 +1,7 @@
 """How fast sentences are searched, beside a plain loop over the same model.
 
     python tests/bench_search.py [--run DIR] [--sentences 1000] [--repeats 5] [--threads 1]
+        [--search greedy "beam 5"]
 
 Everything is timed in one process, the ways taking turns, and told as medians: sentences per
 second of wall time and of CPU time, the ratio to the plain loop, the share of the time that the
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--search", choices=["greedy", "beam 5"], nargs="+")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
@@ -192,7 +194,8 @@ def main() -> None:
         "beam 5": BeamSearch(kind="beam", width=5),
     }
     print(f"{len(sources)} sentences, {arguments.threads} threads, torch {torch.__version__}")
-    for name, settings in kinds.items():
+    for name in arguments.search or kinds:
+        settings = kinds[name]
         ways: dict[str, Callable[[], object]] = {
             "plain loop": partial(plain, model, sources, settings)
         }
