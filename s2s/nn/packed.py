@@ -15,6 +15,7 @@ Dimension letters: N rows, D input channels, O output channels, H hidden width.
 """
 
 import copy
+from functools import cache
 from typing import Any, NamedTuple, Protocol, assert_never
 
 import torch
@@ -120,20 +121,47 @@ def product(weights: Weights, precision: SearchPrecision) -> Product:
     Raises UsageError for int8 where there is no kernel for it.
     """
     device = weights.weight_OD.device.type
-    has_onednn = device == "cpu" and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    has_kernel = device == "cpu" and runs_onednn(precision)
+    if has_kernel:
+        return _onednn(weights, precision)
     match precision:
-        case "fp32" | "bf16":
-            dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-            return OneDNNProduct(weights, dtype) if has_onednn else PlainProduct(weights, dtype)
+        case "fp32":
+            return PlainProduct(weights, torch.float32)
+        case "bf16":
+            return PlainProduct(weights, torch.bfloat16)
         case "int8":
-            if not has_onednn:
-                raise UsageError(
-                    f"precision int8 needs a CPU and a PyTorch with oneDNN, found {device}; "
-                    "use fp32 or bf16"
-                )
+            raise UsageError(
+                f"precision int8 needs a CPU that oneDNN has kernels for, found {device} without; "
+                "use fp32 or bf16"
+            )
+        case _:
+            assert_never(precision)
+
+
+def _onednn(weights: Weights, precision: SearchPrecision) -> Product:
+    match precision:
+        case "fp32":
+            return OneDNNProduct(weights, torch.float32)
+        case "bf16":
+            return OneDNNProduct(weights, torch.bfloat16)
+        case "int8":
             return Int8Product(weights)
         case _:
             assert_never(precision)
+
+
+@cache
+def runs_onednn(precision: SearchPrecision) -> bool:
+    """Whether this CPU and this PyTorch multiply in a precision by oneDNN: a small product tells.
+
+    PyTorch may be built without oneDNN, lack one of its operators, or refuse it on an older CPU.
+    """
+    ones = torch.ones(16, 16)
+    try:
+        found = _onednn(Weights(ones, ones[0], ones[0]), precision)(ones)
+    except (RuntimeError, AttributeError):  # AttributeError: no such operator
+        return False
+    return torch.allclose(found, torch.full((16, 16), 17.0), rtol=0.01)
 
 
 class PackedLinear(nn.Module):
