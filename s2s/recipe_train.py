@@ -96,7 +96,8 @@ class Train(Section):
     max_updates: PositiveInt | None = None
     """Stop after this many updates even within the epochs."""
     batch_tokens: Annotated[int, Field(ge=16)] = 2000
-    """Target tokens in a batch, padding included."""
+    """Tokens of a batch's sources, and of its targets, at most, padding included: the longer side
+    decides, so where sources are long a batch holds few pairs."""
     accumulate: PositiveInt = 1
     """Batches whose gradients make one update."""
     optimizer: Optimizer = field(default_factory=Optimizer)

@@ -66,6 +66,19 @@ def test_splits_slices_and_columns(folder: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr() == ("", "")
 
 
+def test_splits_with_unlike_columns_are_read_quietly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "summaries"
+    folder.mkdir()
+    for name, more in (("train", {}), ("validation", {"references": ["line"]})):
+        rows = [{"de": s, "en": t, **more} for s, t in PAIRS[:3]]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for split in ("train", "validation"):
+        assert pairs_of(dataset(folder), split) == PAIRS[:3]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_faults_list_what_there_is(folder: Path) -> None:
     place = f"{folder}, split 'train'"
     assert message(dataset(folder, "ger")) == f"{place}: no column 'ger'; found: de, en, n, pair"

@@ -143,7 +143,7 @@ def _builder(
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are raised, and told by us
     try:
         return datasets.load_dataset_builder(dataset, config, revision=revision, data_files=files)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
