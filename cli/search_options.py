@@ -127,6 +127,12 @@ PrecisionChoice = Annotated[
     Precision | None,
     typer.Option("--precision", help="Compute exactly, or faster: int8 on a CPU, bf16 on a GPU."),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="N", help="N processes translate side by side, each on a core (CPU)."
+    ),
+]
 NBest = Annotated[
     int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")
 ]

@@ -52,6 +52,7 @@ from .search_options import (
     Temperature,
     TopK,
     TopP,
+    Workers,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --run runs/one --run runs/two < input.txt",
     "s2s translate --tag '<2en>' < input.txt",
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
-    "s2s translate --precision int8 --input million.de --output million.en",
+    "s2s translate --precision int8 --workers 2 --input million.de --output million.en",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
     "s2s shortlist && s2s translate --shortlist 4 < input.txt",
     "s2s translate --beam 6 --groups 3 --diversity 0.5 --nbest 6 < input.txt",
@@ -131,6 +132,7 @@ def translate(
     nbest: NBest = None,
     scores: Scores = False,
     form: Format = None,
+    workers: Workers = 1,
     batch_size: BatchSize = 8192,
     device: Device = "auto",
 ) -> None:
@@ -176,6 +178,7 @@ def translate(
         Files(source=source, target=target, resume=resume),
         search=settings,
         batch_size=batch_size,
+        workers=workers,
         device=device,
         checkpoint=which,
         listing=_listing(nbest, form, is_listed),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from s2s.recipe import Search
     from s2s.run import Run
     from s2s.run_checkpoints import Which
-    from s2s.translate import Course
+    from s2s.translate import Course, LineTranslator
     from s2s.translate_demands import WishReader
     from s2s.translate_outputs import ListFormat, Listing
 
@@ -57,13 +58,14 @@ def translate_files(
     wishes: WishReader | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
+    workers: int = 1,
 ) -> int:
     """Translate a file into a file, as `pipeline.translate`; returns the number of its lines.
 
     With `files.resume`, the complete lines of the target stay, as many of the source are skipped
     and the rest is translated: the file is the one that would be there without the interruption.
     With a dictionary `unknown`, empty perhaps, unknown tokens of the output are replaced by source
-    words, or by what it has for them.
+    words, or by what it has for them. Several `workers` translate side by side, on a CPU.
     Raises UsageError where the two do not belong together, DataError for files that cannot be
     opened, Interrupted on Ctrl-C and SIGTERM.
     """
@@ -75,23 +77,24 @@ def translate_files(
     search = search or runs[0].recipe.search
 
     def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
-        from s2s.pipeline_ensemble import load_ensemble
         from s2s.search.build import build_strategy
-        from s2s.text.tags import check_tag
         from s2s.translate_streams import stream
-        from s2s.translate_unknown import Replacer
 
         if listing is not None:
             build_strategy(search, listing.nbest)  # a mistake is told at once
-        loaded = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
-        if tag is not None:
-            check_tag(loaded.source, tag, "--tag")
-            loaded = replace(loaded, tag=tag)
-        if unknown is not None:
-            replacer = Replacer(loaded.source, loaded.target, unknown)
-            loaded = replace(loaded, replacer=replacer)
+        load = partial(
+            _load,
+            tuple(run.folder for run in runs),
+            search=search,
+            device=device,
+            checkpoint=checkpoint,
+            tag=tag,
+            unknown=unknown,
+        )
+        loaded = load()
         options = {"batch_size": batch_size, "listing": listing, "wishes": wishes}
-        return stream(loaded, source, target, **options, course=course)  # type: ignore[arg-type]
+        with _elsewhere(loaded, load, workers) as translator:
+            return stream(translator, source, target, **options, course=course)  # type: ignore[arg-type]
 
     with _heeding_signals() as stop, _input(files.source) as source:
         if files.target is None:
@@ -106,6 +109,50 @@ def translate_files(
         }
         form = None if listing is None else listing.form
         return _to_file(source, files, _Begun(begun_with, form), stop, through)
+
+
+def _load(
+    folders: Sequence[Path],
+    *,
+    search: Search,
+    device: str,
+    checkpoint: Which,
+    tag: str | None,
+    unknown: Mapping[str, str] | None,
+) -> LineTranslator:
+    """The translator of a command, in its own process or in a worker's."""
+    from s2s.pipeline_ensemble import load_ensemble
+    from s2s.run import Run
+    from s2s.text.tags import check_tag
+    from s2s.translate_unknown import Replacer
+
+    runs = [Run.open(folder) for folder in folders]
+    loaded = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
+    if tag is not None:
+        check_tag(loaded.source, tag, "--tag")
+        loaded = replace(loaded, tag=tag)
+    if unknown is not None:
+        replacer = Replacer(loaded.source, loaded.target, unknown)
+        loaded = replace(loaded, replacer=replacer)
+    return loaded
+
+
+@contextmanager
+def _elsewhere(
+    loaded: LineTranslator, load: Callable[[], LineTranslator], workers: int
+) -> Iterator[LineTranslator]:
+    """The translator, several processes doing its work where that is asked for."""
+    if workers == 1:
+        yield loaded
+        return
+    if loaded.device != "cpu":
+        raise UsageError(
+            f"--workers share the cores of a CPU, found --device {loaded.device}; leave one out"
+        )
+    from s2s.translate_workers import Workers
+
+    with Workers(load, workers) as others:
+        yield replace(loaded, elsewhere=others)
 
 
 Through = Callable[[BinaryIO, BinaryIO, "Course"], int]

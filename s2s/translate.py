@@ -243,6 +243,22 @@ class Cut(NamedTuple):
         return [piece.ids for piece in self.pieces]
 
 
+class Elsewhere(Protocol):
+    """Translates lines for a translator in other processes."""
+
+    def __call__(
+        self,
+        translator: "LineTranslator",
+        lines: list[str],
+        first: int,
+        keep: int,
+        demands: Sequence[Demand] | None,
+        /,
+    ) -> "list[list[Output]]":
+        """As `LineTranslator.outputs`, told and reported through the translator."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class LineTranslator:
     """A model, its tokenizers and a way to search, as a function from lines to lines."""
@@ -267,6 +283,8 @@ class LineTranslator:
     """Puts words where an output holds an unknown token."""
     copying: Copying | None = None
     """What ids beyond the vocabularies stand for, where the model copies."""
+    elsewhere: "Elsewhere | None" = None
+    """Searches instead of this process."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; what is white space alone becomes an empty line."""
@@ -285,6 +303,8 @@ class LineTranslator:
         output of a line that was cut joins the k-th outputs of its pieces. `demands` has one for
         each line; of a line that is cut, the first piece has to meet it.
         """
+        if self.elsewhere is not None:
+            return self.elsewhere(self, lines, first, keep, demands)
         cut = self.cut(lines, first, demands)
         found = search(
             self.scorer,
