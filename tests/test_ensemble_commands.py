@@ -218,7 +218,7 @@ def test_every_field_of_every_search_is_in_the_name() -> None:
 
     other: dict[str, Any] = {
         "length_normalization": "gnmt", "repetition_penalty": 1.25, "top_p": 0.875, "min_p": 0.125,
-        "precision": "int8",
+        "precision": "int8", "width": 10, "groups": 5,
     }  # fmt: skip
     for kind in (GreedySearch, BeamSearch, SampleSearch, ExhaustiveSearch):
         plain: Search = kind(kind=kind.__name__.removesuffix("Search").lower())
