@@ -15,6 +15,7 @@ from pydantic import Field
 from s2s.recipe_data import (
     AnyCorpus,
     Columns,
+    Compared,
     Corpus,
     Data,
     DatasetData,
@@ -27,6 +28,7 @@ from s2s.recipe_data import (
     Splits,
     Truncate,
     corpora_of,
+    evaluated_of,
 )
 from s2s.recipe_metrics import FIGURES, MetricName, Scoring
 from s2s.recipe_model import (
@@ -81,6 +83,7 @@ __all__ = [
     "BeamSearch",
     "CharacterTokenizer",
     "Columns",
+    "Compared",
     "ConstantSchedule",
     "Corpus",
     "CosineSchedule",
@@ -123,6 +126,7 @@ __all__ = [
     "Truncate",
     "WordTokenizer",
     "corpora_of",
+    "evaluated_of",
     "sampling_alphas",
 ]
 

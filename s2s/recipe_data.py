@@ -56,9 +56,14 @@ class HoldOut(Section):
     """Another seed takes others; the recipe's own seed has no say, so runs stay comparable."""
 
 
+Compared = Literal["pairs", "sources"]
+"""By what training is compared with validation and test."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Filters(Section):
-    """What is left out of the training split; validation and test are never filtered."""
+    """What is left out of the training split; of validation, only what `unseen` says; of test,
+    nothing."""
 
     max_length: PositiveInt = 200
     """Longest source or target side kept, in tokens."""
@@ -66,8 +71,12 @@ class Filters(Section):
     """Largest ratio between the two lengths in tokens (of pairs longer than 10 on a side)."""
     duplicates: bool = False
     """Drop exact repetitions of a pair, keeping the first."""
+    unseen: Literal[False] | Compared = False
+    """Drop training pairs that validation or test has too, and validation pairs that test has:
+    whole `pairs`, or all of the same `sources`. Case, white space and punctuation do not tell texts
+    apart."""
     max_dropped: Fraction = 0.5
-    """Fail when a larger share of the training pairs is dropped: something is wrong then."""
+    """Fail when a larger share of a split's pairs is dropped: something is wrong then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +121,8 @@ class Corpus(Section):
             "none says so."
         ),
     ] = False
-    filters: Annotated[Filters, Field(description="What is left out of the training split.")] = (
-        field(default_factory=Filters)
+    filters: Annotated[Filters, Field(description="What is left out of training.")] = field(
+        default_factory=Filters
     )
     truncate: Annotated[Truncate, Field(description="How many tokens of a long text are kept.")] = (
         field(default_factory=Truncate)
@@ -284,3 +293,8 @@ Data = Annotated[DatasetData | FilesData | GeneratedData | SeveralData, Field(di
 def corpora_of(data: Data) -> tuple[AnyCorpus, ...]:
     """The corpora to train on, in the recipe's order."""
     return data.corpora if isinstance(data, SeveralData) else (data,)
+
+
+def evaluated_of(data: Data) -> AnyCorpus:
+    """The corpus whose validation and test splits are the run's."""
+    return data.evaluated if isinstance(data, SeveralData) else data

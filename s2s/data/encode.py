@@ -13,6 +13,7 @@ from s2s.data.filters import Overlap, PairFilter, pair_hashes
 from s2s.data.report import SideCounts, SplitReport
 from s2s.data.sources import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
+from s2s.data.unseen import HeldOut
 from s2s.recipe import Filters, Truncate
 from s2s.text.copying import Copying
 from s2s.text.tags import with_tag
@@ -32,32 +33,42 @@ class Encoder:
     truncate: Truncate
     folder: Path
     """Where the files go."""
+    evaluated: Filters
+    """Of the corpus that validation and test are of."""
     keeps_texts: bool = False
     """Whether the training split keeps its texts, as the others do."""
     copying: Copying | None = None
     """Extends ids, for a model that copies."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
+    _held_out: HeldOut = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked = (one.unseen for one in (*self.filters, self.evaluated))
+        self._held_out = HeldOut(kind for kind in asked if kind)
 
     def encode(self, name: SplitName, split: Split, progress: Callable[[int], None]) -> SplitReport:
         """Write `folder/NAME.arrow`; `progress` is told how many pairs have been read.
 
-        Only the training split is filtered. Raises DataError where the source is faulty or too
-        little is left.
+        Training is filtered, and validation where its filters say `unseen`. Raises DataError where
+        the source is faulty or too little is left.
         """
         is_train = name == "train"
         vocabulary = self._vocabulary() if is_train or self.copying is None else WIDEST
         counts = _SplitCounts(
-            filters=[PairFilter(one, self.truncate) for one in self.filters] if is_train else [],
+            name=name,
+            filters=self._filters_of(name),
             source=SideCounts(vocabulary=self.tokenizers.source.size),
             target=SideCounts(vocabulary=self.tokenizers.target.size),
         )
         path = self.folder / f"{name}.arrow"
-        has_text = self.keeps_texts or not is_train
         chunks = split.chunks()
         first = list(islice(chunks, 1))
         has_references = any(chunk.references is not None for chunk in first)
         with write_corpus(
-            path, vocabulary=vocabulary, with_text=has_text, with_references=has_references
+            path,
+            vocabulary=vocabulary,
+            with_text=self._has_text(name),
+            with_references=has_references,
         ) as writer:
             for chunk in chain(first, chunks):
                 self._encode_chunk(chunk, counts, writer)
@@ -71,6 +82,16 @@ class Encoder:
     def num_in_train(self, name: SplitName) -> int | None:
         """How many pairs of a held-out split training has too, once all splits are encoded."""
         return self._overlaps[name].count if name in self._overlaps else None
+
+    def _filters_of(self, name: SplitName) -> list[PairFilter]:
+        """Of each corpus that the split has pairs of; none where nothing is left out."""
+        filters = self.filters if name == "train" else (self.evaluated,)
+        if name == "test" or (name == "validation" and not self.evaluated.unseen):
+            return []
+        return [PairFilter(one, self.truncate, split=name) for one in filters]
+
+    def _has_text(self, name: SplitName) -> bool:
+        return self.keeps_texts or name != "train"
 
     def _vocabulary(self) -> int:
         """More than any id of the training split."""
@@ -96,18 +117,24 @@ class Encoder:
         source, source_lost = truncated(source, self.truncate.source)
         target, target_lost = truncated(target, self.truncate.target)
         hashes = pair_hashes(chunk.source, chunk.target)
-        if not counts.filters:
-            counts.hashes.append(hashes)
-            writer.append(source, target, (sources, chunk.target), chunk.references)
-        else:
-            for overlap in self._overlaps.values():
-                overlap.see(hashes)
+        texts, references = (sources, chunk.target), chunk.references
+        if counts.filters:
             text = _untagged(source) if chunk.tag else source
-            kept = counts.filters[chunk.corpus].keep(text, target, hashes)
+            one = counts.filters[chunk.corpus]
+            held_out = self._held_out.found(counts.name, chunk, one.unseen) if one.unseen else {}
+            kept = one.keep(text, target, hashes, held_out)
+            hashes = hashes[kept]
             source, target = _select(source, kept), _select(target, kept)
             source_lost, target_lost = source_lost[kept], target_lost[kept]
             texts = (list(compress(sources, kept)), list(compress(chunk.target, kept)))
-            writer.append(source, target, texts if self.keeps_texts else None)
+            references = references and list(compress(references, kept))
+        if counts.name == "train":
+            for overlap in self._overlaps.values():
+                overlap.see(hashes)
+        else:
+            counts.hashes.append(hashes)
+            self._held_out.add(counts.name, chunk)
+        writer.append(source, target, texts if self._has_text(counts.name) else None, references)
         counts.add(chunk, source, target)
         counts.source.add_cut(source_lost)
         counts.target.add_cut(target_lost)
@@ -117,6 +144,7 @@ class Encoder:
 class _SplitCounts:
     """Figures of a split while it is read."""
 
+    name: SplitName
     filters: list[PairFilter]
     """Of each corpus; none where nothing is left out."""
     source: SideCounts
@@ -135,7 +163,8 @@ class _SplitCounts:
     def check(self) -> None:
         """Raises DataError where a filter has left less than the recipe allows."""
         for number, one in enumerate(self.filters, start=1):
-            one.check("train" if len(self.filters) == 1 else f"train, corpus {number}")
+            corpus = f", corpus {number}" if len(self.filters) > 1 else ""
+            one.check(f"{self.name}{corpus}")
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -1,13 +1,15 @@
-"""Which training pairs are left out, and why."""
+"""Which pairs are left out, and why."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.data.split import SplitName
 from s2s.data.store import Encoded
+from s2s.data.unseen import REASONS
 from s2s.errors import DataError
 from s2s.recipe import Filters, Truncate
 
@@ -23,35 +25,44 @@ NOWHERE = Truncate()
 class PairFilter:
     """Decides pair by pair, in order, and counts what it has dropped by reason."""
 
-    def __init__(self, filters: Filters, truncate: Truncate = NOWHERE) -> None:
-        """A side that `truncate` cuts has no greatest length but that."""
+    def __init__(
+        self, filters: Filters, truncate: Truncate = NOWHERE, *, split: SplitName = "train"
+    ) -> None:
+        """A side that `truncate` cuts has no greatest length but that; other splits than training
+        lose nothing but what `unseen` finds."""
         self._filters = filters
+        self._is_train = split == "train"
+        self.unseen = filters.unseen
         self._longest = (
             truncate.source or filters.max_length,
             truncate.target or filters.max_length,
         )
         self._seen = SeenPairs()
         self.num_read = 0
-        self.dropped: Counter[str] = Counter({EMPTY: 0, TOO_LONG: 0, RATIO: 0})
-        if filters.duplicates:
-            self.dropped[DUPLICATE] = 0
+        reasons = (
+            *((EMPTY, TOO_LONG, RATIO) if self._is_train else ()),
+            *(REASONS[split] if filters.unseen else ()),
+            *((DUPLICATE,) if self._is_train and filters.duplicates else ()),
+        )
+        self.dropped: Counter[str] = Counter(dict.fromkeys(reasons, 0))
 
     def keep(
-        self, source: Encoded, target: Encoded, hashes: NDArray[np.int64]
+        self,
+        source: Encoded,
+        target: Encoded,
+        hashes: NDArray[np.int64],
+        held_out: Mapping[str, NDArray[np.bool_]],
     ) -> NDArray[np.bool_]:
-        """bool [pairs]: which of the next pairs stay."""
-        longer = np.maximum(source.lengths, target.lengths)
-        shorter = np.minimum(source.lengths, target.lengths)
-        faults = {
-            EMPTY: shorter == 0,
-            TOO_LONG: (source.lengths > self._longest[0]) | (target.lengths > self._longest[1]),
-            RATIO: (longer > SHORT) & (longer > self._filters.max_ratio * shorter),
-        }
-        kept = np.ones(len(longer), dtype=bool)
-        for reason, is_fault in faults.items():
+        """bool [pairs]: which of the next pairs stay.
+
+        `held_out` says by reason which of them later splits have.
+        """
+        faults = self._faults_of_length(source, target) if self._is_train else {}
+        kept = np.ones(len(source.lengths), dtype=bool)
+        for reason, is_fault in {**faults, **held_out}.items():
             self.dropped[reason] += int(np.count_nonzero(kept & is_fault))
             kept &= ~is_fault
-        if self._filters.duplicates:
+        if DUPLICATE in self.dropped:
             candidates = np.flatnonzero(kept)
             repeated = candidates[~self._seen.add(hashes[candidates])]
             self.dropped[DUPLICATE] += len(repeated)
@@ -59,7 +70,16 @@ class PairFilter:
         self.num_read += len(kept)
         return kept
 
-    def check(self, place: str = "train") -> None:
+    def _faults_of_length(self, source: Encoded, target: Encoded) -> dict[str, NDArray[np.bool_]]:
+        longer = np.maximum(source.lengths, target.lengths)
+        shorter = np.minimum(source.lengths, target.lengths)
+        return {
+            EMPTY: shorter == 0,
+            TOO_LONG: (source.lengths > self._longest[0]) | (target.lengths > self._longest[1]),
+            RATIO: (longer > SHORT) & (longer > self._filters.max_ratio * shorter),
+        }
+
+    def check(self, place: str) -> None:
         """Raises DataError, with the counts, if nothing or less than the recipe allows is left.
 
         `place` says which pairs those are.

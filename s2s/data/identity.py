@@ -10,6 +10,7 @@ LATER: dict[str, Any] = {
     "references": None,
     "decompose": False,
     "separators": " ",
+    "unseen": False,
 }
 """Fields that came after the first prepared data, with the value that changes nothing."""
 

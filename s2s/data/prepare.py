@@ -5,7 +5,8 @@
                                              fingerprint: the above, filters, held-out data
 
 Each folder is replaced as a whole. Memory does not grow with the corpus, apart from the sample the
-tokenizer is trained on and, where duplicates are dropped, 8 bytes a pair.
+tokenizer is trained on, 8 bytes a pair where duplicates are dropped, and 8 a pair of validation and
+test where `filters.unseen` asks for that.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from s2s.data.sources import SPLITS, Split, SplitName, open_split
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
-from s2s.recipe import Recipe, Truncate, corpora_of, sampling_alphas
+from s2s.recipe import Recipe, Truncate, corpora_of, evaluated_of, sampling_alphas
 from s2s.text.copying import copying_of
 from s2s.text.tokenizer import load_tokenizers, train_tokenizers
 
@@ -124,6 +125,7 @@ class _Work:
                 filters,
                 data.truncate,
                 temporary,
+                evaluated=evaluated_of(data).filters,
                 keeps_texts=_is_sampled(self.recipe),
                 copying=copying_of(self.recipe.model, pair),
             )
@@ -176,7 +178,7 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
         "train": identities["train"],
         **({"tags": tags} if tags else {}),
     }
-    filters = [asdict(part.filters) for part in corpora_of(recipe.data)]
+    filters = [identity_of(part.filters) for part in corpora_of(recipe.data)]
     truncate = recipe.data.truncate
     data = {
         "tokenizer": tokenizer,
