@@ -84,7 +84,7 @@ def translate_files(
             build_strategy(search, listing.nbest)  # a mistake is told at once
         load = partial(
             _load,
-            tuple(run.folder for run in runs),
+            tuple(runs),
             search=search,
             device=device,
             checkpoint=checkpoint,
@@ -112,7 +112,7 @@ def translate_files(
 
 
 def _load(
-    folders: Sequence[Path],
+    runs: Sequence[Run],
     *,
     search: Search,
     device: str,
@@ -122,11 +122,9 @@ def _load(
 ) -> LineTranslator:
     """The translator of a command, in its own process or in a worker's."""
     from s2s.pipeline_ensemble import load_ensemble
-    from s2s.run import Run
     from s2s.text.tags import check_tag
     from s2s.translate_unknown import Replacer
 
-    runs = [Run.open(folder) for folder in folders]
     loaded = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
     if tag is not None:
         check_tag(loaded.source, tag, "--tag")

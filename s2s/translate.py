@@ -243,20 +243,10 @@ class Cut(NamedTuple):
         return [piece.ids for piece in self.pieces]
 
 
-class Elsewhere(Protocol):
-    """Translates lines for a translator in other processes."""
-
-    def __call__(
-        self,
-        translator: "LineTranslator",
-        lines: list[str],
-        first: int,
-        keep: int,
-        demands: Sequence[Demand] | None,
-        /,
-    ) -> "list[list[Output]]":
-        """As `LineTranslator.outputs`, told and reported through the translator."""
-        ...
+Elsewhere = Callable[
+    ["LineTranslator", list[str], int, int, Sequence[Demand] | None], list[list[Output]]
+]
+"""`LineTranslator.outputs` in other processes; told and reported through the translator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +273,7 @@ class LineTranslator:
     """Puts words where an output holds an unknown token."""
     copying: Copying | None = None
     """What ids beyond the vocabularies stand for, where the model copies."""
-    elsewhere: "Elsewhere | None" = None
+    elsewhere: Elsewhere | None = None
     """Searches instead of this process."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
