@@ -52,6 +52,14 @@ search: {kind: beam, width: 3, max_offset: 3}
 LINES = ["a b c", "", "b", "c c a b", "unknown a", "b a", " ", "a", "c b", "b b b b b", "a c"]
 
 
+@pytest.fixture(autouse=True)
+def heeded_signals() -> Iterator[None]:
+    """Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would we."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with random weights: what matters here is that outputs are odd and many."""
