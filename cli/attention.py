@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .grouped import grouped
 from .options import (
     RUNS,
     BatchSize,
-    Beam,
     Checkpoint,
     Device,
-    LengthPenalty,
     RunNames,
     Runs,
-    SearchChoice,
     choose_checkpoint,
     choose_runs,
     choose_search,
     examples,
     note,
 )
+from .search_options import SearchOptions
 
 if TYPE_CHECKING:
     from s2s.attention import AttentionMap
@@ -36,6 +35,7 @@ EPILOG = examples(
 )
 
 
+@grouped
 def attention(
     *,
     run: RunNames = None,
@@ -61,9 +61,7 @@ def attention(
         typer.Option(metavar="FILE", help="A font for --png; repeatable, the first is preferred."),
     ] = None,
     checkpoint: Checkpoint = "best",
-    search: SearchChoice = None,
-    beam: Beam = None,
-    length_penalty: LengthPenalty = None,
+    search: SearchOptions,
     batch_size: BatchSize = 256,
     device: Device = "auto",
 ) -> None:
@@ -78,7 +76,7 @@ def attention(
 
     files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()))
     chosen = choose_runs(run, runs)
-    settings = choose_search(chosen[0], search, beam, length_penalty)
+    settings = choose_search(chosen[0], search)
     which = choose_checkpoint(checkpoint)
     from s2s.attention import map_stream
     from s2s.pipeline_ensemble import load_ensemble

@@ -1,30 +1,15 @@
 """`s2s bleu`: score a run's test set, or any translation against reference files."""
 
-from .options import (
-    RUNS,
-    BatchSize,
-    Beam,
-    Checkpoint,
-    Device,
-    LengthPenalty,
-    RunNames,
-    Runs,
-    SearchChoice,
-    ShortlistSize,
-    examples,
-)
+from .grouped import grouped
+from .options import examples
 from .scoring import (
-    AsJson,
     Asked,
-    Confidence,
-    Lowercase,
     ReferenceFiles,
-    Split,
-    SplitChoice,
+    Scored,
     Tokenize,
     score,
 )
-from .search_options import PrecisionChoice
+from .search_options import SearchOptions
 
 EPILOG = examples(
     "s2s bleu",
@@ -35,24 +20,13 @@ EPILOG = examples(
 )
 
 
+@grouped
 def bleu(
     references: ReferenceFiles = None,
     *,
-    run: RunNames = None,
-    runs: Runs = RUNS,
-    checkpoint: Checkpoint = "best",
-    split: SplitChoice = Split.TEST,
-    as_json: AsJson = False,
-    confidence: Confidence = False,
     tokenize: Tokenize = None,
-    lowercase: Lowercase = False,
-    device: Device = "auto",
-    batch_size: BatchSize = 1024,
-    search: SearchChoice = None,
-    beam: Beam = None,
-    length_penalty: LengthPenalty = None,
-    shortlist: ShortlistSize = None,
-    precision: PrecisionChoice = None,
+    scored: Scored,
+    search: SearchOptions,
 ) -> None:
     """Score a run's test set, or any translation, with BLEU, chrF and exact match.
 
@@ -65,18 +39,8 @@ def bleu(
     asked = Asked(
         references=references,
         metrics=("bleu", "chrf", "exact"),
-        reading={"tokenize": tokenize and tokenize.value, "lowercase": lowercase or None},
-        confidence=confidence,
-        run=tuple(run or ()),
-        runs=runs,
-        checkpoint=checkpoint,
-        split=split,
+        reading={"tokenize": tokenize and tokenize.value},
+        scored=scored,
         search=search,
-        beam=beam,
-        length_penalty=length_penalty,
-        shortlist=shortlist,
-        precision=precision,
-        batch_size=batch_size,
-        device=device,
     )
-    score(asked, as_json=as_json)
+    score(asked)

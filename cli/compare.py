@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .grouped import grouped
 from .options import (
     RUNS,
     BatchSize,
-    Beam,
     Checkpoint,
     Device,
-    LengthPenalty,
     Runs,
-    SearchChoice,
     choose_checkpoint,
     choose_search,
     examples,
@@ -32,6 +30,7 @@ from .scoring import (
     Tokens,
     read_as,
 )
+from .search_options import SearchOptions
 
 if TYPE_CHECKING:
     from s2s.metrics import MetricName, TextMetric
@@ -54,6 +53,7 @@ EPILOG = examples(
 )
 
 
+@grouped
 def compare(
     outputs: Annotated[
         list[str],
@@ -94,9 +94,7 @@ def compare(
     split: SplitChoice = Split.TEST,
     device: Device = "auto",
     batch_size: BatchSize = 1024,
-    search: SearchChoice = None,
-    beam: Beam = None,
-    length_penalty: LengthPenalty = None,
+    search: SearchOptions,
 ) -> None:
     """Compare outputs: scores, p-values, wins and losses by line, the lines that differ most.
 
@@ -116,7 +114,7 @@ def compare(
             systems.append(Path(name))
         else:
             run = find_run(name, runs)
-            systems.append(RunSystem(run, choose_search(run, search, beam, length_penalty)))
+            systems.append(RunSystem(run, choose_search(run, search)))
     recipe = next((one.run.recipe for one in systems if isinstance(one, RunSystem)), None)
     reading = {
         "tokenize": tokenize and tokenize.value,

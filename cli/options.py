@@ -2,8 +2,6 @@
 
 import math
 from contextlib import suppress
-from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +11,8 @@ if TYPE_CHECKING:
     from s2s.recipe import Search
     from s2s.run import Run
     from s2s.run_checkpoints import Which
-    from s2s.search import Choices
 
-
-class SearchKind(StrEnum):
-    """Ways of looking for an output."""
-
-    GREEDY = "greedy"
-    BEAM = "beam"
-    SAMPLE = "sample"
-    EXHAUSTIVE = "exhaustive"
+    from .search_options import SearchOptions
 
 
 RecipePath = Annotated[
@@ -59,24 +49,6 @@ BatchSize = Annotated[
         min=1, metavar="N", help="Lines read and searched together; the output is the same."
     ),
 ]
-SearchChoice = Annotated[
-    SearchKind | None, typer.Option("--search", help="How to search; as in the recipe by default.")
-]
-Beam = Annotated[int | None, typer.Option(metavar="N", help="Width of the beam.")]
-ShortlistSize = Annotated[
-    int | None,
-    typer.Option(
-        "--shortlist",
-        metavar="N",
-        help="Choose among N likely tokens for each source token and the most frequent ones, as "
-        "`s2s shortlist` learned them; quicker. 0: among all.",
-    ),
-]
-LengthPenalty = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Rank by log-probability / length^X."),
-]
-
 RECIPE = Path("recipe.yaml")
 RUNS = Path("runs")
 
@@ -146,15 +118,8 @@ def numbers(option: str, text: str) -> tuple[float, ...]:
     return found
 
 
-def choose_search(
-    run: "Run",
-    kind: SearchKind | None,
-    beam: int | None,
-    length_penalty: float | None,
-    others: "Choices | None" = None,
-) -> "Search":
+def choose_search(run: "Run", options: "SearchOptions") -> "Search":
     """The search of the run's recipe with what the command line changes."""
-    from s2s.search.settings import Choices, override
+    from s2s.search.settings import override
 
-    named = {"kind": kind, "width": beam, "length_penalty": length_penalty}
-    return override(run.recipe.search, replace(others or Choices(), **named))  # type: ignore[arg-type]
+    return override(run.recipe.search, options.choices())

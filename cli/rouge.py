@@ -1,31 +1,16 @@
 """`s2s rouge`: ROUGE of a run's test set, or of any summaries against reference files."""
 
-from .options import (
-    RUNS,
-    BatchSize,
-    Beam,
-    Checkpoint,
-    Device,
-    LengthPenalty,
-    RunNames,
-    Runs,
-    SearchChoice,
-    ShortlistSize,
-    examples,
-)
+from .grouped import grouped
+from .options import examples
 from .scoring import (
-    AsJson,
     Asked,
-    Confidence,
-    Lowercase,
     ReferenceFiles,
-    Split,
-    SplitChoice,
+    Scored,
     Stem,
     Tokens,
     score,
 )
-from .search_options import PrecisionChoice
+from .search_options import SearchOptions
 
 EPILOG = examples(
     "s2s rouge",
@@ -35,25 +20,14 @@ EPILOG = examples(
 )
 
 
+@grouped
 def rouge(
     references: ReferenceFiles = None,
     *,
-    run: RunNames = None,
-    runs: Runs = RUNS,
-    checkpoint: Checkpoint = "best",
-    split: SplitChoice = Split.TEST,
-    as_json: AsJson = False,
-    confidence: Confidence = False,
     stem: Stem = None,
     rouge_tokens: Tokens = None,
-    lowercase: Lowercase = False,
-    device: Device = "auto",
-    batch_size: BatchSize = 1024,
-    search: SearchChoice = None,
-    beam: Beam = None,
-    length_penalty: LengthPenalty = None,
-    shortlist: ShortlistSize = None,
-    precision: PrecisionChoice = None,
+    scored: Scored,
+    search: SearchOptions,
 ) -> None:
     """Score a run's test set, or any summaries, with ROUGE-1, ROUGE-2 and ROUGE-L (F1).
 
@@ -64,22 +38,8 @@ def rouge(
     asked = Asked(
         references=references,
         metrics=("rouge",),
-        reading={
-            "stem": stem,
-            "rouge_tokens": rouge_tokens and rouge_tokens.value,
-            "lowercase": lowercase or None,
-        },
-        confidence=confidence,
-        run=tuple(run or ()),
-        runs=runs,
-        checkpoint=checkpoint,
-        split=split,
+        reading={"stem": stem, "rouge_tokens": rouge_tokens and rouge_tokens.value},
+        scored=scored,
         search=search,
-        beam=beam,
-        length_penalty=length_penalty,
-        shortlist=shortlist,
-        precision=precision,
-        batch_size=batch_size,
-        device=device,
     )
-    score(asked, as_json=as_json)
+    score(asked)

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .grouped import changed
 from .options import (
-    SearchKind,
+    RUNS,
+    BatchSize,
+    Checkpoint,
+    Device,
+    RunNames,
+    Runs,
     choose_checkpoint,
     choose_runs,
     choose_search,
     note,
 )
-from .search_options import Precision
+from .search_options import SearchOptions
 
 if TYPE_CHECKING:
     from s2s.evaluation import Evaluation
@@ -99,6 +105,21 @@ Metrics = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Which run's output is scored, on what, and how the score is printed."""
+
+    run: RunNames = None
+    runs: Runs = RUNS
+    checkpoint: Checkpoint = "best"
+    split: SplitChoice = Split.TEST
+    as_json: AsJson = False
+    confidence: Confidence = False
+    lowercase: Lowercase = False
+    device: Device = "auto"
+    batch_size: BatchSize = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """What a command line wants scored."""
 
@@ -107,28 +128,17 @@ class Asked:
     metrics: "tuple[MetricName, ...]" = ()
     """None for the recipe's."""
     reading: dict[str, Any]
-    """Fields of `Scoring` that it sets; None for the recipe's."""
-    confidence: bool
-    run: tuple[str, ...]
-    """None for the newest; several are averaged."""
-    runs: Path
-    checkpoint: str
-    split: Split
-    search: SearchKind | None
-    beam: int | None
-    length_penalty: float | None
-    shortlist: int | None
-    precision: Precision | None
-    batch_size: int
-    device: str
+    """Fields of `Scoring` that it sets, case apart; None for the recipe's."""
+    scored: Scored
+    search: SearchOptions
 
 
-def score(asked: Asked, *, as_json: bool) -> None:
+def score(asked: Asked) -> None:
     """Score what is asked for and print it."""
     result = _score_files(asked, asked.references) if asked.references else _score_run(asked)
     for line in result.notes():
         note(line)
-    if as_json:
+    if asked.scored.as_json:
         typer.echo(json.dumps(result.as_json(), ensure_ascii=False))
         return
     for line in result.lines():
@@ -146,22 +156,20 @@ def read_as(base: "Scoring", given: dict[str, Any]) -> "Scoring":
 
 
 def _score_run(asked: Asked) -> "Evaluation":
-    from s2s.search.settings import Choices
-
-    run, *others = choose_runs(list(asked.run), asked.runs)
-    choices = Choices(shortlist=asked.shortlist, precision=asked.precision)
-    search = choose_search(run, asked.search, asked.beam, asked.length_penalty, choices)
-    which = choose_checkpoint(asked.checkpoint)
+    scored = asked.scored
+    run, *others = choose_runs(scored.run, scored.runs)
+    search = choose_search(run, asked.search)
+    which = choose_checkpoint(scored.checkpoint)
     request = _request(asked, run)
     from s2s import pipeline
 
     return pipeline.evaluate(
         run=run,
         others=tuple(others),
-        split=asked.split.value,
+        split=scored.split.value,
         search=search,
-        batch_size=asked.batch_size,
-        device=asked.device,
+        batch_size=scored.batch_size,
+        device=scored.device,
         checkpoint=which,
         request=request,
     )
@@ -169,7 +177,7 @@ def _score_run(asked: Asked) -> "Evaluation":
 
 def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
     # A run has something to say only where its recipe names the metrics.
-    run = None if asked.metrics else choose_runs(list(asked.run), asked.runs)[0]
+    run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
     _refuse(asked, is_run_used=run is not None)
     request = _request(asked, run)
     if run is not None and "perplexity" in request.metrics:
@@ -187,10 +195,11 @@ def _request(asked: Asked, run: "Run | None") -> "Request":
     from s2s.metrics import Request, Scoring
 
     recipe = run.recipe if run is not None else None
+    reading = {"lowercase": asked.scored.lowercase or None} | asked.reading
     return Request(
         metrics=asked.metrics or (recipe.metrics if recipe else ()),
-        scoring=read_as(recipe.scoring if recipe else Scoring(), asked.reading),
-        confidence=asked.confidence,
+        scoring=read_as(recipe.scoring if recipe else Scoring(), reading),
+        confidence=asked.scored.confidence,
     )
 
 
@@ -198,17 +207,8 @@ def _refuse(asked: Asked, *, is_run_used: bool) -> None:
     """With reference files nothing is translated: an option about that would be ignored."""
     from s2s.errors import UsageError
 
-    given = {
-        "--run": bool(asked.run) and not is_run_used,
-        "--checkpoint": asked.checkpoint != "best",
-        "--split": asked.split != Split.TEST,
-        "--search": asked.search is not None,
-        "--beam": asked.beam is not None,
-        "--length-penalty": asked.length_penalty is not None,
-        "--shortlist": asked.shortlist is not None,
-        "--precision": asked.precision is not None,
-    }
-    options = [name for name, is_given in given.items() if is_given]
+    names = ("checkpoint", "split") if is_run_used else ("run", "checkpoint", "split")
+    options = changed(asked.scored, names) + changed(asked.search)
     if options:
         listed = ", ".join(options)
         raise UsageError(f"{listed}: with reference files the translations are read from stdin")

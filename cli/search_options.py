@@ -1,10 +1,14 @@
 """Options of `s2s translate`: how to search, what an output may hold, how outputs are listed."""
 
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from s2s.search.settings import Choices
 
 SEARCHES = """\b
 Ways of looking for an output:
@@ -17,6 +21,15 @@ Ways of looking for an output:
   exhaustive  The most probable of all outputs; slow, and says where it is not proven.
             s2s translate --search exhaustive --nodes 10000 --scores
 """
+
+
+class SearchKind(StrEnum):
+    """Ways of looking for an output."""
+
+    GREEDY = "greedy"
+    BEAM = "beam"
+    SAMPLE = "sample"
+    EXHAUSTIVE = "exhaustive"
 
 
 class ListFormat(StrEnum):
@@ -41,6 +54,23 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+SearchChoice = Annotated[
+    SearchKind | None, typer.Option("--search", help="How to search; as in the recipe by default.")
+]
+Beam = Annotated[int | None, typer.Option(metavar="N", help="Width of the beam.")]
+ShortlistSize = Annotated[
+    int | None,
+    typer.Option(
+        "--shortlist",
+        metavar="N",
+        help="Choose among N likely tokens for each source token and the most frequent ones, as "
+        "`s2s shortlist` learned them; quicker. 0: among all.",
+    ),
+]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="Rank by log-probability / length^X."),
+]
 LengthNormalization = Annotated[
     Normalization | None, typer.Option(help="Beam: penalize length, or (5 + length) / 6.")
 ]
@@ -144,3 +174,45 @@ Format = Annotated[
         help="How to list: line, rank, log_prob, score, length, status, text (tsv by default).",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What every command that searches may be told."""
+
+    search: SearchChoice = None
+    beam: Beam = None
+    length_penalty: LengthPenalty = None
+    shortlist: ShortlistSize = None
+    precision: PrecisionChoice = None
+
+    def choices(self) -> "Choices":
+        """Under the names of the recipe's fields."""
+        from s2s.search.settings import Choices
+
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Choices(kind=said.pop("search"), width=said.pop("beam"), **said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllSearchOptions(SearchOptions):
+    """What `s2s translate` may be told: every field of the recipe's section."""
+
+    length_normalization: LengthNormalization = None
+    coverage_penalty: Coverage = None
+    groups: Groups = None
+    diversity: Diversity = None
+    samples: Samples = None
+    temperature: Temperature = None
+    top_k: TopK = None
+    top_p: TopP = None
+    min_p: MinP = None
+    seed: Seed = None
+    nodes: Nodes = None
+    max_ratio: MaxRatio = None
+    max_offset: MaxOffset = None
+    min_ratio: MinRatio = None
+    min_offset: MinOffset = None
+    no_repeat_ngram: NoRepeat = None
+    repetition_penalty: RepetitionPenalty = None
+    shortlist_frequent: ShortlistFrequent = None

@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .grouped import grouped
 from .options import (
     RUNS,
     BatchSize,
-    Beam,
     Checkpoint,
     Device,
-    LengthPenalty,
     RunNames,
     Runs,
-    SearchChoice,
-    ShortlistSize,
     choose_checkpoint,
     choose_runs,
     choose_search,
@@ -23,35 +20,17 @@ from .options import (
 )
 from .search_options import (
     SEARCHES,
+    AllSearchOptions,
     Avoid,
     Columns,
-    Coverage,
     Dictionary,
-    Diversity,
     Format,
-    Groups,
-    LengthNormalization,
     ListFormat,
-    MaxOffset,
-    MaxRatio,
-    MinOffset,
-    MinP,
-    MinRatio,
     Must,
     NBest,
-    Nodes,
-    NoRepeat,
-    PrecisionChoice,
     PrefixFile,
-    RepetitionPenalty,
     ReplaceUnknown,
-    Samples,
     Scores,
-    Seed,
-    ShortlistFrequent,
-    Temperature,
-    TopK,
-    TopP,
     Workers,
 )
 
@@ -84,6 +63,7 @@ Resume = Annotated[
 ]
 
 
+@grouped
 def translate(
     *,
     run: RunNames = None,
@@ -100,29 +80,7 @@ def translate(
     ] = None,
     resume: Resume = False,
     checkpoint: Checkpoint = "best",
-    search: SearchChoice = None,
-    beam: Beam = None,
-    length_penalty: LengthPenalty = None,
-    length_normalization: LengthNormalization = None,
-    coverage_penalty: Coverage = None,
-    groups: Groups = None,
-    diversity: Diversity = None,
-    samples: Samples = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    min_p: MinP = None,
-    seed: Seed = None,
-    nodes: Nodes = None,
-    max_ratio: MaxRatio = None,
-    max_offset: MaxOffset = None,
-    min_ratio: MinRatio = None,
-    min_offset: MinOffset = None,
-    no_repeat_ngram: NoRepeat = None,
-    repetition_penalty: RepetitionPenalty = None,
-    shortlist: ShortlistSize = None,
-    shortlist_frequent: ShortlistFrequent = None,
-    precision: PrecisionChoice = None,
+    search: AllSearchOptions,
     prefix_file: PrefixFile = None,
     columns: Columns = None,
     must: Must = None,
@@ -142,35 +100,11 @@ def translate(
     --scores or --format there is a row for each output instead of a line for a line. With --run
     given several times, the models' probabilities are averaged and the first run's recipe counts.
     """
-    from s2s.search.settings import Choices
-
     several = choose_runs(run, runs)
-    choices = Choices(
-        length_normalization=length_normalization,
-        coverage_penalty=coverage_penalty,
-        groups=groups,
-        diversity=diversity,
-        samples=samples,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        seed=seed,
-        nodes=nodes,
-        max_ratio=max_ratio,
-        max_offset=max_offset,
-        min_ratio=min_ratio,
-        min_offset=min_offset,
-        no_repeat_ngram=no_repeat_ngram,
-        repetition_penalty=repetition_penalty,
-        shortlist=shortlist,
-        shortlist_frequent=shortlist_frequent,
-        precision=precision,
-    )
-    settings = choose_search(several[0], search, beam, length_penalty, choices)
+    settings = choose_search(several[0], search)
     which = choose_checkpoint(checkpoint)
     wishes = _wishes(columns, prefix_file, must, avoid)
-    is_listed = scores or samples is not None
+    is_listed = scores or search.samples is not None
     from s2s.pipeline_filter import Files, translate_files
 
     translate_files(
