@@ -15,6 +15,7 @@ LAYERS = {
     "s2s.recipe": 0,
     "s2s.recipe_io": 0,
     "s2s.data": 1,
+    "s2s.features": 1,
     "s2s.text": 1,
     "s2s.nn": 2,
     "s2s.search": 3,
@@ -30,7 +31,11 @@ LAYERS = {
 }
 
 # Within a layer these may see each other, in the direction given; nothing else may.
-SIDEWAYS = {("s2s.data", "s2s.text")}
+SIDEWAYS = {
+    ("s2s.data", "s2s.text"),
+    ("s2s.data", "s2s.features"),
+    ("s2s.features", "s2s.text"),
+}
 
 
 def part_of(module: str) -> str:

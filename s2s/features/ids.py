@@ -1,0 +1,148 @@
+"""The ids of a feature file: which row belongs to which, in little memory.
+
+A Python dict of a million file names takes some 150 MB; here an id takes its own bytes and 20 more
+(offset, hash, row), so that ten million names of 25 letters take 450 MB.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.errors import DataError
+from s2s.text.lines import read_lines
+
+BLOCK = 65_536
+"""Ids that exist as Python strings at a time."""
+
+LEAST_LIKE = 60
+"""Similarity, of 100, from which on another id is proposed in place of one that is not there:
+`123.jpg` is 67 like `images/123.jpg`."""
+
+SHOWN = 3
+"""Ids that a message names."""
+
+
+class IdIndex:
+    """Ids in the order of their rows, each there once."""
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        place: Callable[[int], str],
+        *,
+        hash_of: Callable[[str], int] = hash,
+    ) -> None:
+        """Raises DataError for an id that is empty or there twice, at `place(row)`."""
+        self._hash_of = hash_of
+        self._text, self._bounds, hashes = _collect(ids, place, hash_of)
+        self._order = np.argsort(hashes, kind="stable").astype(_row_type(len(hashes)))
+        self._hashes = hashes[self._order]
+        self._refuse_duplicates(place)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, row: int) -> str:
+        """The id of a row; rows count from 0."""
+        return self._text[self._bounds[row] : self._bounds[row + 1]].decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[row] for row in range(len(self)))
+
+    def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each id, int64 [ids]; -1 for one that is not there."""
+        hashes = np.fromiter(map(self._hash_of, ids), np.int64, len(ids))
+        first = np.searchsorted(self._hashes, hashes, side="left").tolist()
+        last = np.searchsorted(self._hashes, hashes, side="right").tolist()
+        rows = (
+            self._row_among(id_, slice(*span)) for id_, *span in zip(ids, first, last, strict=True)
+        )
+        return np.fromiter(rows, np.int64, len(ids))
+
+    def nearest(self, id_: str) -> str | None:
+        """The id most like one that is not there, if any is like it; reads all of them."""
+        from rapidfuzz import process
+
+        best: tuple[float, str] = (LEAST_LIKE, "")
+        ids = iter(self)
+        while block := list(islice(ids, BLOCK)):
+            found = process.extractOne(id_, block, score_cutoff=best[0])
+            if found is not None and (found[1] > best[0] or not best[1]):
+                best = (found[1], found[0])
+        return best[1] or None
+
+    def _row_among(self, id_: str, span: slice) -> int:
+        """The row of `id_` among those of its hash, or -1."""
+        raw = id_.encode()
+        for row in self._order[span].tolist():
+            if self._text[self._bounds[row] : self._bounds[row + 1]] == raw:
+                return int(row)
+        return -1
+
+    def _refuse_duplicates(self, place: Callable[[int], str]) -> None:
+        later = np.flatnonzero(self._hashes[1:] == self._hashes[:-1]) + 1
+        repeated: list[tuple[int, int]] = []
+        for position in later.tolist():
+            row = int(self._order[position])
+            start = int(np.searchsorted(self._hashes, self._hashes[position]))
+            first = self._row_among(self[row], slice(start, position + 1))
+            if first != row:
+                repeated.append((row, first))
+        if repeated:
+            row, first = min(repeated)
+            raise DataError(
+                f"{place(row)}: id '{self[row]}' is there twice, first at {place(first)}"
+                f"{_and_others(len(repeated) - 1)}; expected every id once"
+            )
+
+
+def read_ids(path: Path) -> IdIndex:
+    """The ids of a text file, one on each line; line i belongs to row i of the array.
+
+    Raises DataError where a line is empty, no UTF-8, or there twice.
+    """
+    return IdIndex(
+        (line.removesuffix("\r") for line in read_lines(path)), lambda row: f"{path}:{row + 1}"
+    )
+
+
+def named(ids: Sequence[str], total: int | None = None) -> str:
+    """`'a', 'b', 'c' and 7 others`, of `total` ids that the first are at hand of."""
+    count = len(ids) if total is None else total
+    shown = ", ".join(f"'{id_}'" for id_ in ids[:SHOWN])
+    return f"{shown}{_and_others(count - min(len(ids), SHOWN))}"
+
+
+def _and_others(count: int) -> str:
+    return f" and {count:,} other{'s' if count > 1 else ''}" if count > 0 else ""
+
+
+def _row_type(num_rows: int) -> type[np.signedinteger[Any]]:
+    return np.int32 if num_rows <= np.iinfo(np.int32).max else np.int64
+
+
+def _collect(
+    ids: Iterable[str], place: Callable[[int], str], hash_of: Callable[[str], int]
+) -> tuple[bytes, NDArray[np.int64], NDArray[np.int64]]:
+    """All ids as UTF-8 in a row, where each begins and the last ends, and their hashes."""
+    texts: list[bytes] = []
+    lengths: list[NDArray[np.int64]] = []
+    hashes: list[NDArray[np.int64]] = []
+    rest = iter(ids)
+    num_rows = 0
+    while block := list(islice(rest, BLOCK)):
+        raw = [id_.encode() for id_ in block]
+        if not all(raw):
+            raise DataError(f"{place(num_rows + raw.index(b''))}: expected an id, found none")
+        texts.append(b"".join(raw))
+        lengths.append(np.fromiter(map(len, raw), np.int64, len(raw)))
+        hashes.append(np.fromiter(map(hash_of, block), np.int64, len(block)))
+        num_rows += len(block)
+    bounds = np.zeros(num_rows + 1, np.int64)
+    if num_rows:
+        np.cumsum(np.concatenate(lengths), out=bounds[1:])
+    return b"".join(texts), bounds, np.concatenate(hashes) if hashes else np.zeros(0, np.int64)

@@ -1,0 +1,121 @@
+"""The feature store: ids to rows, rows to a padded batch of grids.
+
+B: rows of a batch, R: regions of the longest grid among them, D: width.
+
+All formats come down to one picture: arrays of [regions, width] mapped from the disk, one below the
+other, and for every row where its regions begin and how many they are. A vector is a grid of one
+region. Only the regions that are asked for are read, and the operating system may drop them again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.errors import DataError
+from s2s.features.ids import IdIndex
+
+Values = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The features of some rows."""
+
+    values_BRD: Values
+    """float16 or float32 [rows, regions, width]; zero behind the last region of a row."""
+    lengths_B: NDArray[np.int64]
+    """int64 [rows]: regions of each, at least one."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the regions of every row lie."""
+
+    pieces: tuple[NDArray[Any], ...]
+    """Arrays [regions of many rows, width], all of one type; bfloat16 as its bits, uint16."""
+    piece_rows: NDArray[np.int64]
+    """int64 [pieces + 1]: piece p holds the rows from `piece_rows[p]` to `piece_rows[p + 1]`."""
+    starts: NDArray[np.int64]
+    """int64 [rows]: the first region of a row, counted in its piece."""
+    lengths: NDArray[np.int64]
+    """int64 [rows]: regions of a row."""
+
+
+class FeatureStore:
+    """A feature file, open. `open_store` makes it.
+
+    Not for sending to another process: there, open the file again.
+    """
+
+    def __init__(self, name: str, ids: IdIndex, layout: Layout) -> None:
+        assert len(ids) == len(layout.starts) == layout.piece_rows[-1]
+        self.name = name
+        """The file, as messages name it."""
+        self.ids = ids
+        self._layout = layout
+        self.width: int = layout.pieces[0].shape[1]
+        """Length of a region's vector."""
+        stored = layout.pieces[0].dtype
+        self.is_bfloat16 = stored.kind == "u"
+        half = stored.newbyteorder("=") == np.float16
+        self.dtype = np.dtype(np.float16 if half else np.float32)
+        """Of what `gather` gives: float16 as it is stored, anything else as float32."""
+        self.max_regions = int(layout.lengths.max())
+        """Regions of the largest grid; 1 where all features are vectors."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def has(self, id_: str) -> bool:
+        """Whether there are features for this id."""
+        return bool(self.ids.find([id_])[0] >= 0)
+
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each id, int64 [ids]. Raises DataError where one has no features."""
+        rows = self.ids.find(ids)
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            raise DataError(self.lacking(ids[missing[0]], len(missing), len(ids)))
+        return rows
+
+    def lacking(self, id_: str, count: int, total: int) -> str:
+        """The line that says that `count` of `total` ids are not there, `id_` being the first."""
+        near = self.ids.nearest(id_)
+        advice = f" (did you mean '{near}'?)" if near else ""
+        others = f"; {count:,} of {total:,} ids have none" if total > 1 else ""
+        return f"{self.name}: no features for '{id_}'{advice}{others}"
+
+    def regions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many regions each row has, int64 [rows]."""
+        return self._layout.lengths[rows]
+
+    def gather(self, rows: NDArray[np.int64]) -> Gathered:
+        """The features of some rows, in their order, read from the disk now."""
+        assert len(rows) == 0 or rows.min() >= 0, "a row that is not there"
+        lengths_B = self._layout.lengths[rows]
+        longest = int(lengths_B.max(initial=0))
+        places_BR = self._layout.starts[rows][:, None] + np.arange(longest)
+        is_region_BR = np.arange(longest) < lengths_B[:, None]
+        values_BRD = np.zeros((len(rows), longest, self.width), self.dtype)
+        piece_of_B = np.searchsorted(self._layout.piece_rows, rows, side="right") - 1
+        for number in np.unique(piece_of_B).tolist():
+            of_piece_BR = is_region_BR & (piece_of_B == number)[:, None]
+            values_BRD[of_piece_BR] = self._read(number, places_BR[of_piece_BR])
+        return Gathered(values_BRD, lengths_B)
+
+    def blocks(self, num_bytes: int) -> Iterator[tuple[NDArray[np.int64], Gathered]]:
+        """All rows in their order and what they hold, about `num_bytes` at a time."""
+        region_bytes = self.width * self.dtype.itemsize
+        per_block = max(1, num_bytes // (self.max_regions * region_bytes))
+        for first in range(0, len(self), per_block):
+            rows = np.arange(first, min(first + per_block, len(self)))
+            yield rows, self.gather(rows)
+
+    def _read(self, piece: int, places: NDArray[np.int64]) -> NDArray[Any]:
+        values = self._layout.pieces[piece][places]
+        if self.is_bfloat16:  # the upper half of a float32
+            return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return values
