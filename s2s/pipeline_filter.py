@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from s2s.recipe import Search
     from s2s.run import Run
     from s2s.run_checkpoints import Which
-    from s2s.translate import Course, LineTranslator
+    from s2s.translate import LineTranslator
     from s2s.translate_demands import WishReader
+    from s2s.translate_filter import Course
     from s2s.translate_outputs import ListFormat, Listing
 
 
@@ -166,7 +167,7 @@ class _Begun:
 
 
 def _to_stdout(source: BinaryIO, stop: Stop, through: Through) -> int:
-    from s2s.translate import Course
+    from s2s.translate_filter import Course
 
     target = _standard(sys.stdout, "stdout", "--output")
     return through(
@@ -175,7 +176,7 @@ def _to_stdout(source: BinaryIO, stop: Stop, through: Through) -> int:
 
 
 def _to_file(source: BinaryIO, files: Files, begun: _Begun, stop: Stop, through: Through) -> int:
-    from s2s.translate import Course
+    from s2s.translate_filter import Course
 
     path = files.target
     assert path is not None

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from s2s.search.build import build_driven
-from s2s.translate import Course, LineTranslator, list_stream, translate_stream
+from s2s.translate import LineTranslator
 from s2s.translate_demands import DemandingTranslator, WishReader
+from s2s.translate_filter import Course, list_stream, translate_stream
 from s2s.translate_outputs import Listing
 from s2s.translate_progress import StreamProgress
 
@@ -22,7 +23,7 @@ def stream(
 ) -> int:
     """Translate or list every line of `source`; how many lines the input has.
 
-    See `translate.respond_stream` for the rest.
+    See `translate_filter.respond_stream` for the rest.
     """
     if wishes is not None and wishes.has_terms:
         build_driven(loaded.search)  # a mistake is told at once

@@ -24,8 +24,9 @@ from s2s.recipe import (
     Search,
     StackedDecoder,
 )
-from s2s.translate import NAMED, LineTranslator, list_stream, translate_stream
+from s2s.translate import LineTranslator
 from s2s.translate_cut import split_line
+from s2s.translate_filter import NAMED, list_stream, translate_stream
 from s2s.translate_outputs import Listing, Output, joined, listed
 
 SMALL = StackedDecoder(kind="stacked", width=24)

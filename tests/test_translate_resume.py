@@ -24,7 +24,7 @@ from s2s.recipe_io import load_recipe
 from s2s.run import Run
 from s2s.text.tokenizer import TokenizerPair
 from s2s.text.vocabulary import Words
-from s2s.translate import Course, respond_stream
+from s2s.translate_filter import Course, respond_stream
 from s2s.translate_outputs import Listing, Output, listed
 from s2s.translate_progress import StreamProgress, duration
 from s2s.translate_resume import (
