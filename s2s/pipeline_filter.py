@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -75,72 +74,79 @@ def translate_files(
     _refuse_same(files.source, files.target)
     if unknown is not None:
         _check_attention(runs)
-    search = search or runs[0].recipe.search
+    how = Loading(
+        runs=tuple(runs),
+        search=search or runs[0].recipe.search,
+        device=device,
+        checkpoint=checkpoint,
+        tag=tag,
+        unknown=unknown,
+    )
 
     def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
         from s2s.search.build import build_strategy
         from s2s.translate_streams import stream
 
         if listing is not None:
-            build_strategy(search, listing.nbest)  # a mistake is told at once
-        load = partial(
-            _load,
-            tuple(runs),
-            search=search,
-            device=device,
-            checkpoint=checkpoint,
-            tag=tag,
-            unknown=unknown,
-        )
-        loaded = load()
+            build_strategy(how.search, listing.nbest)  # a mistake is told at once
         options = {"batch_size": batch_size, "listing": listing, "wishes": wishes}
-        with _elsewhere(loaded, load, workers) as translator:
+        with _elsewhere(how, workers) as translator:
             return stream(translator, source, target, **options, course=course)  # type: ignore[arg-type]
 
     with _heeding_signals() as stop, _input(files.source) as source:
         if files.target is None:
             return _to_stdout(source, stop, through)
-        begun_with = {
-            "models": [_fingerprint(run, checkpoint) for run in runs],
-            "search": asdict(search),
+        begun_with = how.fingerprint() | {
             "listing": None if listing is None else asdict(listing),
-            "tag": tag,
-            "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
             "demands": None if wishes is None else _demands(wishes),
         }
         form = None if listing is None else listing.form
         return _to_file(source, files, _Begun(begun_with, form), stop, through)
 
 
-def _load(
-    runs: Sequence[Run],
-    *,
-    search: Search,
-    device: str,
-    checkpoint: Which,
-    tag: str | None,
-    unknown: Mapping[str, str] | None,
-) -> LineTranslator:
-    """The translator of a command, in its own process or in a worker's."""
-    from s2s.pipeline_ensemble import load_ensemble
-    from s2s.text.tags import check_tag
-    from s2s.translate_unknown import Replacer
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How a command comes to its translator, in its own process or in a worker's."""
 
-    loaded = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
-    if tag is not None:
-        check_tag(loaded.source, tag, "--tag")
-        loaded = replace(loaded, tag=tag)
-    if unknown is not None:
-        replacer = Replacer(loaded.source, loaded.target, unknown)
-        loaded = replace(loaded, replacer=replacer)
-    return loaded
+    runs: tuple[Run, ...]
+    search: Search
+    device: str
+    checkpoint: Which
+    tag: str | None
+    unknown: Mapping[str, str] | None
+
+    def __call__(self) -> LineTranslator:
+        """The translator; raises UsageError and RunError as loading does."""
+        from s2s.pipeline_ensemble import load_ensemble
+        from s2s.text.tags import check_tag
+        from s2s.translate_unknown import Replacer
+
+        loaded = load_ensemble(
+            self.runs, search=self.search, device=self.device, checkpoint=self.checkpoint
+        )
+        if self.tag is not None:
+            check_tag(loaded.source, self.tag, "--tag")
+            loaded = replace(loaded, tag=self.tag)
+        if self.unknown is not None:
+            replacer = Replacer(loaded.source, loaded.target, self.unknown)
+            loaded = replace(loaded, replacer=replacer)
+        return loaded
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the translation of a line, for the note beside an unfinished output."""
+        unknown = self.unknown
+        return {
+            "models": [_fingerprint(run, self.checkpoint) for run in self.runs],
+            "search": asdict(self.search),
+            "tag": self.tag,
+            "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
+        }
 
 
 @contextmanager
-def _elsewhere(
-    loaded: LineTranslator, load: Callable[[], LineTranslator], workers: int
-) -> Iterator[LineTranslator]:
+def _elsewhere(load: Callable[[], LineTranslator], workers: int) -> Iterator[LineTranslator]:
     """The translator, several processes doing its work where that is asked for."""
+    loaded = load()
     if workers == 1:
         yield loaded
         return
