@@ -17,13 +17,11 @@ advance a term, C banks.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.search.goals import GoalState
-from s2s.search.strategy import Beam, Choice, Floats, Moment, ranks_of_ends
+from s2s.search.strategy import AroundBeam, Choice, Moment, ranks_of_ends
 from s2s.search.top import best_tokens
 from s2s.text.special import EOS
 
@@ -42,33 +40,11 @@ class Candidates(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AllocatedBeam:
+class AllocatedBeam(AroundBeam):
     """A beam whose places are divided among hypotheses by their progress with the terms.
 
     Of sentences without terms it is the beam itself.
     """
-
-    beam: Beam
-
-    @property
-    def width(self) -> int:
-        """K."""
-        return self.beam.width
-
-    @property
-    def keep(self) -> int:
-        """As of the beam."""
-        return self.beam.keep
-
-    @property
-    def coverage_penalty(self) -> float:
-        """As of the beam."""
-        return self.beam.coverage_penalty
-
-    @property
-    def is_drawn(self) -> bool:
-        """Hypotheses compete."""
-        return False
 
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
         """See `Strategy`. The end is -inf already where terms are missing."""
@@ -127,14 +103,6 @@ class AllocatedBeam:
             (offsets_BK1 + logits_BKA.double()).flatten(1),
         )
         return _ordered(torch.cat(rows, 1), torch.cat(tokens, 1), torch.cat(values, 1))
-
-    def score(self, log_probs: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """As of the beam."""
-        return self.beam.score(log_probs, lengths)
-
-    def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
-        """As of the beam."""
-        return self.beam.bound(totals, limits)
 
 
 def _ordered(rows_BJ: Tensor, tokens_BJ: Tensor, values_BJ: Tensor) -> Candidates:

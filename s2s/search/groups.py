@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.search.strategy import Beam, Choice, Floats, Moment, ranks_of_ends
+from s2s.search.strategy import AroundBeam, Choice, Floats, Moment, ranks_of_ends
 from s2s.search.top import best_tokens
 from s2s.text.special import EOS
 
@@ -29,7 +29,7 @@ class Own(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DiverseBeam:
+class DiverseBeam(AroundBeam):
     """G beams of K / G hypotheses, one after another at every step, each until as many have ended.
 
     A token that n hypotheses of earlier groups have chosen in the same step is chosen as if its
@@ -37,29 +37,8 @@ class DiverseBeam:
     as a token). Diversity only chooses: totals and scores are the model's own.
     """
 
-    beam: Beam
     groups: int
     diversity: float
-
-    @property
-    def width(self) -> int:
-        """K, of all groups together."""
-        return self.beam.width
-
-    @property
-    def keep(self) -> int:
-        """As of the beam."""
-        return self.beam.keep
-
-    @property
-    def coverage_penalty(self) -> float:
-        """As of the beam."""
-        return self.beam.coverage_penalty
-
-    @property
-    def is_drawn(self) -> bool:
-        """Hypotheses compete, within their group."""
-        return False
 
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
         """See `Strategy`."""
@@ -110,12 +89,8 @@ class DiverseBeam:
             ended=ends_Bk.masked_fill(~is_taken_Bk, -torch.inf),
         )
 
-    def score(self, log_probs: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """As of the beam."""
-        return self.beam.score(log_probs, lengths)
-
     def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
         """As of the beam for the best; of several, some may come twice, so that nothing is sure."""
         if self.keep == 1:
-            return self.beam.bound(totals, limits)
+            return super().bound(totals, limits)
         return np.full_like(totals, np.inf)

@@ -178,6 +178,41 @@ class Beam:
         return np.power(base, self.length_penalty, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class AroundBeam:
+    """What a strategy takes over from the beam it is built around."""
+
+    beam: Beam
+
+    @property
+    def width(self) -> int:
+        """K, of all hypotheses."""
+        return self.beam.width
+
+    @property
+    def keep(self) -> int:
+        """As of the beam."""
+        return self.beam.keep
+
+    @property
+    def coverage_penalty(self) -> float:
+        """As of the beam."""
+        return self.beam.coverage_penalty
+
+    @property
+    def is_drawn(self) -> bool:
+        """Hypotheses compete."""
+        return False
+
+    def score(self, log_probs: Floats, lengths: NDArray[np.int64]) -> Floats:
+        """As of the beam."""
+        return self.beam.score(log_probs, lengths)
+
+    def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
+        """As of the beam."""
+        return self.beam.bound(totals, limits)
+
+
 def ranks_of_ends(ends_BK: Tensor, others_BK: Tensor) -> Tensor:
     """Rank [B, K] from 0 of each end among all ends and the K best other continuations."""
     this_BK1, ends_B1K = ends_BK.unsqueeze(-1), ends_BK.unsqueeze(1)
