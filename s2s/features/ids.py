@@ -95,8 +95,8 @@ class IdIndex:
         if repeated:
             row, first = min(repeated)
             raise DataError(
-                f"{place(row)}: id '{self[row]}' is there twice, first at {place(first)}"
-                f"{_and_others(len(repeated) - 1)}; expected every id once"
+                f"{place(row)}: id '{self[row]}' was there before, at {place(first)}; expected "
+                f"every id once, found {len(repeated):,} that repeat{_s(repeated)} an earlier one"
             )
 
 
@@ -115,6 +115,10 @@ def named(ids: Sequence[str], total: int | None = None) -> str:
     count = len(ids) if total is None else total
     shown = ", ".join(f"'{id_}'" for id_ in ids[:SHOWN])
     return f"{shown}{_and_others(count - min(len(ids), SHOWN))}"
+
+
+def _s(found: Sequence[object]) -> str:
+    return "s" if len(found) == 1 else ""
 
 
 def _and_others(count: int) -> str:

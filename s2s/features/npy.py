@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from s2s.errors import DataError
+
+_HEADER_ERRORS = (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError)
+"""What reading a header made of anything has been seen to raise."""
 
 
 def map_npy(path: Path) -> NDArray[Any]:
@@ -53,7 +57,7 @@ def read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[An
         if version != (1, 0):
             read = npy_format.read_array_header_2_0
         shape, fortran, type_ = read(file)
-    except (ValueError, EOFError, SyntaxError, TypeError) as error:
+    except _HEADER_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{name}: not a .npy file, or truncated ({reason})") from error
     return shape, type_, fortran
@@ -67,6 +71,18 @@ def check_array(shape: tuple[int, ...], type_: np.dtype[Any], name: str) -> None
         raise DataError(
             f"{name}: expected an array [rows, width] or [rows, regions, width], "
             f"found {len(shape)} dimension{'' if len(shape) == 1 else 's'} {list(shape)}"
+        )
+    if min(shape) < 1:
+        raise DataError(f"{name}: empty; found an array {list(shape)}")
+
+
+def check_vectors(shape: tuple[int, ...], type_: np.dtype[Any], name: str) -> None:
+    """Raises DataError unless this is the features of one id: a vector or a grid."""
+    if type_.kind != "f":
+        raise DataError(f"{name}: expected floating-point numbers, found {_type_name(type_)}")
+    if len(shape) not in (1, 2):
+        raise DataError(
+            f"{name}: expected an array [width] or [regions, width], found {list(shape)}"
         )
     if min(shape) < 1:
         raise DataError(f"{name}: empty; found an array {list(shape)}")

@@ -44,6 +44,18 @@ class Layout:
     """int64 [rows]: regions of a row."""
 
 
+def one_piece(array: NDArray[Any]) -> Layout:
+    """The layout of an array [rows, width] or [rows, regions, width]."""
+    num_rows, width = array.shape[0], array.shape[-1]
+    regions = array.shape[1] if array.ndim == 3 else 1
+    return Layout(
+        pieces=(array.reshape(num_rows * regions, width),),
+        piece_rows=np.array([0, num_rows]),
+        starts=np.arange(num_rows) * regions,
+        lengths=np.full(num_rows, regions),
+    )
+
+
 class FeatureStore:
     """A feature file, open. `open_store` makes it.
 
@@ -103,16 +115,19 @@ class FeatureStore:
         piece_of_B = np.searchsorted(self._layout.piece_rows, rows, side="right") - 1
         for number in np.unique(piece_of_B).tolist():
             of_piece_BR = is_region_BR & (piece_of_B == number)[:, None]
-            values_BRD[of_piece_BR] = self._read(number, places_BR[of_piece_BR])
+            with np.errstate(over="ignore"):  # what is too large for float32 is an infinity
+                values_BRD[of_piece_BR] = self._read(number, places_BR[of_piece_BR])
         return Gathered(values_BRD, lengths_B)
 
-    def blocks(self, num_bytes: int) -> Iterator[tuple[NDArray[np.int64], Gathered]]:
-        """All rows in their order and what they hold, about `num_bytes` at a time."""
+    def blocks(
+        self, rows: NDArray[np.int64], num_bytes: int
+    ) -> Iterator[tuple[NDArray[np.int64], Gathered]]:
+        """These rows in their order and what they hold, about `num_bytes` at a time."""
         region_bytes = self.width * self.dtype.itemsize
         per_block = max(1, num_bytes // (self.max_regions * region_bytes))
-        for first in range(0, len(self), per_block):
-            rows = np.arange(first, min(first + per_block, len(self)))
-            yield rows, self.gather(rows)
+        for first in range(0, len(rows), per_block):
+            block = rows[first : first + per_block]
+            yield block, self.gather(block)
 
     def _read(self, piece: int, places: NDArray[np.int64]) -> NDArray[Any]:
         values = self._layout.pieces[piece][places]
