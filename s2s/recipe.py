@@ -178,6 +178,8 @@ class Recipe(Section):
             )
         if self.train.coverage_loss and self.model.attention.kind == "none":
             raise ValueError("train.coverage_loss needs a model with attention")
+        if self.train.r_drop and not self.model.dropout.is_on:
+            raise ValueError("train.r_drop needs model.dropout; without any, no two passes differ")
 
 
 def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:

@@ -109,6 +109,12 @@ class Dropout(Section):
     readout: Probability = 0.2
     """Channels of the readout below the softmax."""
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is ever dropped."""
+        rates = (self.embedding, self.word, self.encoder, self.decoder, self.readout)
+        return any(rates)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Section):

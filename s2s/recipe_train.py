@@ -108,6 +108,10 @@ class Train(Section):
     """Largest gradient norm (Pascanu et al. 2013); null for no clipping."""
     label_smoothing: Probability = 0.1
     """Share of probability spread over the vocabulary (Szegedy et al. 2016)."""
+    r_drop: NonNegativeFloat = 0.0
+    """Weight of R-Drop, the divergence between what two dropout masks make of a pair (Liang et al.
+    2021, whose alpha it is: 5 for translation); 0 for none. Every pair is read twice in one pass,
+    which costs twice the time and memory; `batch_tokens` counts it once."""
     coverage_loss: NonNegativeFloat = 0.0
     """Weight of the coverage loss, which makes it dear to attend to the same source token again
     (See et al. 2017, section 2.3, where it is 1); 0 for none."""

@@ -1,5 +1,6 @@
 """A batch: ids, lengths and keys; no text."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,14 +26,17 @@ class Batch:
 
     def to(self, device: str) -> "Batch":
         """The batch on `device`; copies from pinned memory do not wait."""
-        moved = (
-            tensor.to(device, non_blocking=True)
-            for tensor in (
-                self.source,
-                self.source_lengths,
-                self.target_input,
-                self.target_output,
-                self.target_lengths,
-            )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def repeated(self, times: int) -> "Batch":
+        """The batch with every pair `times` times in a row."""
+        return self._each(lambda tensor: tensor.repeat_interleave(times, dim=0))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(
+            source=change(self.source),
+            source_lengths=change(self.source_lengths),
+            target_input=change(self.target_input),
+            target_output=change(self.target_output),
+            target_lengths=change(self.target_lengths),
         )
-        return Batch(*moved)

@@ -1,7 +1,7 @@
 """Cross-entropy over a large vocabulary, its output layer included.
 
-Dimension letters: N tokens, C tokens of a chunk, E readout width, V vocabulary, B sentences,
-T target time, S source time.
+Dimension letters: N tokens, C tokens of a chunk, P pairs of them (C = 2P), E readout width,
+V vocabulary, B sentences, T target time, S source time.
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +27,8 @@ class Loss(NamedTuple):
     """Sums over tokens; divide by their number to average."""
 
     smoothed: Tensor
-    """Label-smoothed cross-entropy, the quantity that is minimized; differentiable."""
+    """Label-smoothed cross-entropy and all that is added to it, the quantity that is minimized;
+    differentiable."""
     nll: Tensor
     """Negative log-likelihood of the targets, no gradient."""
 
@@ -61,6 +62,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         is_known_N: Tensor | None,
         targets_N: Tensor,
         smoothing: float,
+        r_drop: float,
     ) -> tuple[Tensor, Tensor]:
         chunk = CUDA_CHUNK if readout_NE.is_cuda else CPU_CHUNK
         kind = readout_NE.dtype
@@ -74,13 +76,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         totals = torch.zeros(2, device=bias_V.device)
         mixture = None
         if gate_N is not None and copied_N is not None and is_known_N is not None:
-            mixture = _Mixture(Pointed(gate_N, copied_N, is_known_N), smoothing)
+            mixture = _Mixture(Pointed(gate_N, copied_N, is_known_N), smoothing, r_drop)
         for start in range(0, num_tokens, chunk):
             rows = slice(start, min(start + chunk, num_tokens))
             logits_CV = torch.mm(readout_NE[start : start + chunk], output_EV)
             logits_CV = logits_CV[: rows.stop - start].float().add_(bias_V)
             if mixture is None:
-                totals += _chunk_loss_and_gradient(logits_CV, targets_N[rows], smoothing)
+                totals += _chunk_loss_and_gradient(logits_CV, targets_N[rows], smoothing, r_drop)
             else:
                 totals += mixture.chunk(logits_CV, targets_N[rows], rows)
             bias_gradient_V += logits_CV.sum(0)
@@ -100,25 +102,31 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight_gradient = torch.mm(gradient_NV.t(), readout_NE).float() * scale
         output = (readout_gradient, weight_gradient, bias_gradient_V * scale)
         pointed = (None, None) if gate_N is None else (gate_N * scale, copied_N * scale)
-        return *output, *pointed, None, None, None
+        return *output, *pointed, None, None, None, None
 
 
-def _chunk_loss_and_gradient(logits_CV: Tensor, targets_C: Tensor, smoothing: float) -> Tensor:
-    """Sums (smoothed loss, nll) of a chunk; turns its logits into their gradient in place."""
-    chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing)
+def _chunk_loss_and_gradient(
+    logits_CV: Tensor, targets_C: Tensor, smoothing: float, r_drop: float
+) -> Tensor:
+    """Sums (minimized loss, nll) of a chunk; turns its logits into their gradient in place."""
+    chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing, r_drop)
     nll, uniform = chunk.nll_C1.sum(), chunk.uniform_C1.sum()
-    logits_CV.div_(chunk.sums_C1)
+    apart = chunk.weigh(None)
     if smoothing:
         logits_CV.sub_(smoothing / logits_CV.shape[1])
     logits_CV.scatter_add_(1, chunk.target_C1, torch.full_like(chunk.nll_C1, smoothing - 1.0))
-    return torch.stack(((1.0 - smoothing) * nll + smoothing * uniform, nll))
+    return torch.stack(((1.0 - smoothing) * nll + smoothing * uniform + apart, nll))
 
 
 class _ChunkSoftmax:
     """What both losses read of a chunk's logits, which become exp(logit - largest) in place."""
 
-    def __init__(self, logits_CV: Tensor, targets_C: Tensor, smoothing: float) -> None:
+    def __init__(
+        self, logits_CV: Tensor, targets_C: Tensor, smoothing: float, r_drop: float
+    ) -> None:
+        self.exps_CV = logits_CV
         self.target_C1 = targets_C.unsqueeze(1)
+        self.apart = _Apart(logits_CV, r_drop) if r_drop else None
         said_C1 = logits_CV.gather(1, self.target_C1)
         mean_C1 = logits_CV.mean(dim=1, keepdim=True) if smoothing else said_C1
         top_C1 = logits_CV.amax(dim=1, keepdim=True)
@@ -129,6 +137,48 @@ class _ChunkSoftmax:
         self.uniform_C1 = normalizer_C1 - mean_C1
         """-log P_generated, averaged over the vocabulary."""
 
+    def weigh(self, factor_C1: Tensor | None) -> float | Tensor:
+        """Turns the exponentials into P_generated times a factor (None for 1) in place; with R-Drop
+        adds the gradient of its divergences to that and returns their sum, else 0."""
+        if self.apart is not None:
+            self.exps_CV.div_(self.sums_C1)
+            return self.apart.weigh(self.exps_CV, factor_C1)
+        if factor_C1 is None:
+            self.exps_CV.div_(self.sums_C1)
+        else:
+            self.exps_CV.mul_(factor_C1 / self.sums_C1)
+        return 0.0
+
+
+class _Apart:
+    """R-Drop within a chunk: rows 2i and 2i + 1 are a token under two dropout masks.
+
+    With z, y the logits of the two, d = z - y and P, Q their distributions, both directions of the
+    divergence together are KL(P|Q) + KL(Q|P) = sum (P - Q) d: normalizers cancel out. Its gradient
+    with respect to z is P - Q + P (d - E_P d), and to y it is Q - P - Q (d - E_Q d).
+    """
+
+    def __init__(self, logits_CV: Tensor, weight: float) -> None:
+        self.weight = 0.5 * weight
+        """Of the sum of both directions; the mean counts."""
+        self.differences_PV = logits_CV[0::2] - logits_CV[1::2]
+
+    def weigh(self, probabilities_CV: Tensor, factor_C1: Tensor | None) -> Tensor:
+        """See `_ChunkSoftmax.weigh`."""
+        weight, p_PV, q_PV = self.weight, probabilities_CV[0::2], probabilities_CV[1::2]
+        # No matrix products: under autocast they would round.
+        p_times_d_PV = p_PV * self.differences_PV
+        q_times_d_PV = self.differences_PV.mul_(q_PV)
+        p_mean_P1, q_mean_P1 = p_times_d_PV.sum(1, keepdim=True), q_times_d_PV.sum(1, keepdim=True)
+        own_C1 = torch.stack((-p_mean_P1, q_mean_P1), dim=1).view(-1, 1).add_(1.0).mul_(weight)
+        own_C1.add_(1.0 if factor_C1 is None else factor_C1)
+        p_times_d_PV.sub_(q_PV)
+        q_times_d_PV.add_(p_PV)
+        probabilities_CV.mul_(own_C1)
+        p_PV.add_(p_times_d_PV, alpha=weight)
+        q_PV.sub_(q_times_d_PV, alpha=weight)
+        return weight * (p_mean_P1 - q_mean_P1).sum()
+
 
 class _Mixture:
     """The loss of generating or copying, -log(g P_generated + (1 - g) P_copied), and gradients.
@@ -138,16 +188,17 @@ class _Mixture:
     log P_copied -(1 - e) (1 - r).
     """
 
-    def __init__(self, pointed: Pointed, smoothing: float) -> None:
+    def __init__(self, pointed: Pointed, smoothing: float, r_drop: float) -> None:
         self.pointed = pointed
         self.smoothing = smoothing
+        self.r_drop = r_drop
         self.gradients = (torch.empty_like(pointed.gate_N), torch.empty_like(pointed.copied_N))
 
     def chunk(self, logits_CV: Tensor, targets_C: Tensor, rows: slice) -> Tensor:
         """As `_chunk_loss_and_gradient`, of tokens `rows`; notes the gradients of what points."""
         smoothing, share = self.smoothing, 1.0 - self.smoothing
         gate_C, copied_C, is_known_C = (part[rows] for part in self.pointed)
-        chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing)
+        chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing, self.r_drop)
         said_C = (-chunk.nll_C1.squeeze(1)).masked_fill(~is_known_C, NEVER)
         generated_C = F.logsigmoid(gate_C) + said_C
         total_C = torch.logaddexp(generated_C, F.logsigmoid(-gate_C) + copied_C)
@@ -155,12 +206,12 @@ class _Mixture:
         self.gradients[0][rows] = share * (gate_C.sigmoid() - generated_C)
         self.gradients[1][rows] = share * (generated_C - 1.0)
         generated_C1 = share * generated_C.unsqueeze(1)
-        logits_CV.mul_((generated_C1 + smoothing) / chunk.sums_C1)
+        apart = chunk.weigh(generated_C1 + smoothing)
         if smoothing:
             logits_CV.sub_(smoothing / logits_CV.shape[1])
         logits_CV.scatter_add_(1, chunk.target_C1, -generated_C1)
         nll = -total_C.sum()
-        return torch.stack((share * nll + smoothing * chunk.uniform_C1.sum(), nll))
+        return torch.stack((share * nll + smoothing * chunk.uniform_C1.sum() + apart, nll))
 
 
 def linear_cross_entropy(
@@ -171,6 +222,7 @@ def linear_cross_entropy(
     smoothing: float = 0.0,
     *,
     pointed: Pointed | None = None,
+    r_drop: float = 0.0,
 ) -> Loss:
     """Loss of predicting `targets_N` (int64) from readouts through logits = W r + b, summed.
 
@@ -181,9 +233,20 @@ def linear_cross_entropy(
     `pointed` makes the target's probability that of generating or copying it; targets that are not
     known may be any id below V. Smoothing then is of what is generated alone: (1 - e) of the loss
     is -log P(target) of the mixture, e the cross-entropy of the generator with the uniform.
+
+    With `r_drop` a > 0 rows 2i and 2i + 1 are one token under two dropout masks, P and Q what is
+    generated there, and a (KL(P|Q) + KL(Q|P)) / 2 is added for each two rows (R-Drop, Liang et al.
+    2021, section 2.2, equations 2 to 4).
     """
+    assert not (r_drop and len(targets_N) % 2), "two rows a token"
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        readout_NE, weight_VE, bias_V, *(pointed or (None, None, None)), targets_N, smoothing
+        readout_NE,
+        weight_VE,
+        bias_V,
+        *(pointed or (None, None, None)),
+        targets_N,
+        smoothing,
+        r_drop,
     )
     return Loss(*sums)
 

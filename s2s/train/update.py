@@ -44,16 +44,22 @@ class Update:
 
 
 def batch_loss(
-    model: Seq2Seq, batch: Batch, smoothing: float, coverage: float = 0.0
+    model: Seq2Seq, batch: Batch, smoothing: float, coverage: float = 0.0, r_drop: float = 0.0
 ) -> tuple[Loss, Tensor]:
     """Loss summed over the batch's target tokens, and their readouts [N, E].
 
     `batch` is on the host; what follows happens where the model is. `coverage` weighs the coverage
     loss, which is minimized too.
 
+    `r_drop` weighs the divergence between two passes under different dropout masks (R-Drop, Liang
+    et al. 2021, section 2.2), which here are one pass over a batch twice as large. The losses then
+    are means of the two passes, and there are twice as many readouts.
+
     Positions of padding are left out before the output layer, which is where most time goes.
     """
     device = model.output.bias.device
+    if r_drop:
+        batch = batch.repeated(2)
     flat = batch.target_output.t().reshape(-1)
     inside_N = flat.ne(PAD).nonzero().squeeze(1)
     targets_N = flat[inside_N].to(device, non_blocking=True)
@@ -67,12 +73,16 @@ def batch_loss(
         pointed = _pointed(model.target_vocabulary, memory, decoded, targets_N, inside_N)
         targets_N = known_ids(targets_N, model.target_vocabulary)
     weight, bias = model.output.weight, model.output.bias
-    loss = linear_cross_entropy(readout_NE, weight, bias, targets_N, smoothing, pointed=pointed)
+    loss = linear_cross_entropy(
+        readout_NE, weight, bias, targets_N, smoothing, pointed=pointed, r_drop=r_drop
+    )
     if coverage:
         assert decoded.weights is not None and memory.words_BS is not None
         costs_BT = coverage_losses(decoded.weights, memory.words_BS)
         total = costs_BT.t().flatten().index_select(0, inside_N).sum()
         loss = loss._replace(smoothed=loss.smoothed + coverage * total)
+    if r_drop:
+        loss = Loss(loss.smoothed / 2, loss.nll / 2)
     return loss, readout_NE
 
 
@@ -130,7 +140,11 @@ class Updater:
         for batch in batches:
             with autocast(self.precision, self.device):
                 loss, readout_NE = batch_loss(
-                    state.model, batch, self.recipe.label_smoothing, self.coverage()
+                    state.model,
+                    batch,
+                    self.recipe.label_smoothing,
+                    self.coverage(),
+                    self.recipe.r_drop,
                 )
             (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
             smoothed.append(loss.smoothed.detach())

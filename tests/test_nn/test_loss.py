@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.train import loss as loss_module
@@ -32,3 +33,39 @@ def test_large_logits_do_not_overflow() -> None:
     weight = torch.tensor([[1.0], [-1.0]], requires_grad=True)
     found = linear_cross_entropy(readout, weight, torch.zeros(2), torch.tensor([1]))
     torch.testing.assert_close(found.nll, torch.tensor(2000.0))
+
+
+def drawn_twice() -> tuple[list[Tensor], Tensor]:
+    """Readouts [10, 4] of five tokens under two masks, output weights and bias of 7; targets."""
+    torch.manual_seed(3)
+    tensors = [torch.randn(shape, requires_grad=True) for shape in ((10, 4), (7, 4), (7,))]
+    return tensors, torch.randint(0, 7, (5,)).repeat_interleave(2)
+
+
+def divergences(logits: Tensor) -> Tensor:
+    """(KL(P|Q) + KL(Q|P)) / 2, summed over pairs of rows (Liang et al. 2021, equation 2)."""
+    first, second = logits[0::2].log_softmax(-1), logits[1::2].log_softmax(-1)
+    ways = [F.kl_div(q, p, log_target=True, reduction="sum") for p, q in
+            ((first, second), (second, first))]
+    return sum(ways) / 2
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("chunk", [4, 64])
+def test_r_drop_is_that_of_pytorchs_divergence(
+    smoothing: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_module, "CPU_CHUNK", chunk)
+    tensors, targets = drawn_twice()
+    readout, weight, bias = tensors
+    found = linear_cross_entropy(readout, weight, bias, targets, smoothing, r_drop=1.7)
+    gradients = torch.autograd.grad(found.smoothed, tensors)
+    exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    logits = F.linear(*exact)
+    entropy = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+    expected = entropy + 1.7 * divergences(logits)
+    torch.testing.assert_close(found.smoothed.double(), expected, rtol=1e-6, atol=1e-6)
+    nll = F.cross_entropy(logits, targets, reduction="sum")
+    torch.testing.assert_close(found.nll.double(), nll, rtol=1e-6, atol=1e-6)
+    for one, other in zip(gradients, torch.autograd.grad(expected, exact), strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
