@@ -221,11 +221,11 @@ def test_the_loss_is_that_of_the_logits_in_value_and_gradient(recipe: Model) -> 
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("chunk", [3, 64])
+@pytest.mark.parametrize(("chunk", "r_drop"), [(3, 0.0), (64, 0.0), (4, 1.7), (64, 1.7)])
 def test_value_and_gradients_are_the_formulas(
-    smoothing: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+    smoothing: float, chunk: int, r_drop: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against autograd of -log(g P_vocab + (1 - g) sum a) in float64."""
+    """Against autograd of -log(g P_vocab + (1 - g) sum a) in float64; R-Drop is of P_vocab."""
     monkeypatch.setattr(loss_module, "CPU_CHUNK", chunk)
     torch.manual_seed(0)
     shapes = ((10, 4), (7, 4), (7,), (10,), (10, 5))
@@ -236,7 +236,9 @@ def test_value_and_gradients_are_the_formulas(
     is_match, words = copies == targets.unsqueeze(1), torch.ones(10, 5, dtype=torch.bool)
     pointed = Pointed(gates, copied_log_probs(scores, words, is_match), targets < 7)
     known = targets.masked_fill(targets >= 7, UNK)
-    found = linear_cross_entropy(readout, weight, bias, known, smoothing, pointed=pointed)
+    found = linear_cross_entropy(
+        readout, weight, bias, known, smoothing, pointed=pointed, r_drop=r_drop
+    )
     gradients = torch.autograd.grad(found.smoothed, tensors)
 
     exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
@@ -247,7 +249,9 @@ def test_value_and_gradients_are_the_formulas(
     g = gates.sigmoid()
     nll = -(g * extended + (1 - g) * copied).log().sum()
     uniform = -generated.log().mean(-1).sum()
-    expected = (1 - smoothing) * nll + smoothing * uniform
+    first, second = generated[0::2], generated[1::2]
+    apart = ((first - second) * (first.log() - second.log())).sum()
+    expected = (1 - smoothing) * nll + smoothing * uniform + r_drop * apart / 2
     torch.testing.assert_close(found.nll.double(), nll.detach(), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(found.smoothed.double(), expected, rtol=1e-6, atol=1e-6)
     for one, other in zip(gradients, torch.autograd.grad(expected, exact), strict=True):
@@ -324,6 +328,6 @@ def test_the_coverage_loss_is_minimized_over_target_tokens() -> None:
 def test_dropout_reaches_every_wiring_that_copies() -> None:
     for decoder in DECODERS:
         model = build(replace(recipe_of(decoder, **COVERED["both"]), dropout=Dropout())).train()
-        found = batch_loss(model, batch(), 0.1, 1.0)[0]
+        found = batch_loss(model, batch(), 0.1, 1.0, r_drop=2.0)[0]
         found.smoothed.backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

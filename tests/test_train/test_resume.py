@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "accumulated, averaged, plateaus": {
         "average": 0.8,
         "accumulate": 2,
+        "r_drop": 2.0,
         "best": "bleu",
         "validate_every": 4,
         "patience": None,

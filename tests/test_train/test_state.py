@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from s2s.data.batches import collate
 from s2s.data.prepare import open_corpus, prepare
@@ -12,6 +13,7 @@ from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.nn.model import Seq2Seq
 from s2s.recipe import Dropout, Train
+from s2s.text.special import PAD
 from s2s.train.state import Position, TrainingState
 from s2s.train.update import Updater, batch_loss
 
@@ -53,11 +55,12 @@ def gradients_at_step(state: TrainingState, monkeypatch: pytest.MonkeyPatch) -> 
     return seen
 
 
-def test_accumulated_batches_are_one_batch(corpus: Corpus, monkeypatch) -> None:
+@pytest.mark.parametrize("r_drop", [0.0, 2.0])
+def test_accumulated_batches_are_one_batch(corpus: Corpus, r_drop: float, monkeypatch) -> None:
     """Batches of unequal size: the loss is an average over tokens, not over batches."""
     found = []
     for sizes in ((24,), (7, 17), (1, 11, 12)):
-        state = state_of(Train(clip_norm=None))
+        state = state_of(Train(clip_norm=None, r_drop=r_drop))
         seen = gradients_at_step(state, monkeypatch)
         update = updater(state)(batches(corpus, *sizes))
         found.append((seen, update))
@@ -196,3 +199,39 @@ def test_the_loss_leaves_padding_out(corpus: Corpus) -> None:
     together = batch_loss(model, batch, 0.0)[0].nll
     alone = sum(batch_loss(model, one, 0.0)[0].nll for one in batches(corpus, *[1] * 6))
     torch.testing.assert_close(together, alone)
+
+
+def test_r_drop_is_two_passes_and_their_divergence(corpus: Corpus) -> None:
+    """Against PyTorch's losses of the logits of two copies of every pair, under the same masks."""
+    state = state_of(Train(), Dropout(word=0.1))
+    (batch,) = batches(corpus, 6)
+    torch.manual_seed(5)
+    found, _ = batch_loss(state.model, batch, 0.1, r_drop=1.3)
+    gradients = torch.autograd.grad(found.smoothed, list(state.parameters.values()))
+    torch.manual_seed(5)
+    twice = batch.repeated(2)
+    logits = state.model(twice.source, twice.source_lengths, twice.target_input)
+    entropy = F.cross_entropy(
+        logits.flatten(0, 1),
+        twice.target_output.flatten(),
+        ignore_index=PAD,
+        label_smoothing=0.1,
+        reduction="sum",
+    )
+    first, second = logits[0::2].log_softmax(-1), logits[1::2].log_softmax(-1)
+    inside = (batch.target_output != PAD).unsqueeze(-1)
+    both_ways = ((first.exp() - second.exp()) * (first - second) * inside).sum()
+    expected = entropy / 2 + 1.3 / 2 * both_ways / 2
+    torch.testing.assert_close(found.smoothed, expected)
+    for one, other in zip(
+        gradients, torch.autograd.grad(expected, list(state.parameters.values())), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert both_ways > 0.01
+
+
+def test_without_dropout_r_drop_changes_nothing(corpus: Corpus) -> None:
+    model = state_of(Train()).model
+    (batch,) = batches(corpus, 6)
+    plain, with_it = (batch_loss(model, batch, 0.1, r_drop=weight)[0] for weight in (0.0, 2.0))
+    torch.testing.assert_close(with_it, plain)
