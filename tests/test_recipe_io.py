@@ -239,6 +239,16 @@ def test_features_need_a_tokenizer_and_a_column() -> None:
     assert load(FILES, *both[:2], text).data.columns.features is None
 
 
+def test_r_drop_needs_something_to_drop() -> None:
+    weight = "train.r_drop=1"
+    nothing = "model.dropout={embedding: 0, encoder: 0, decoder: 0, readout: 0}"
+    assert load(FILES, weight, nothing, "model.dropout.word=0.1").train.r_drop == 1.0
+    assert load(FILES, nothing).train.r_drop == 0.0
+    assert faults(FILES, weight, nothing) == [
+        "--set train.r_drop: train.r_drop needs model.dropout; without any, no two passes differ"
+    ]
+
+
 def test_data_held_out_count_as_validation() -> None:
     plateau = "train.schedule={kind: plateau}"
     assert load(FILES, plateau, "data.hold_out={}").data.has_validation
