@@ -236,7 +236,7 @@ def linear_cross_entropy(
 
     With `r_drop` a > 0 rows 2i and 2i + 1 are one token under two dropout masks, P and Q what is
     generated there, and a (KL(P|Q) + KL(Q|P)) / 2 is added for each two rows (R-Drop, Liang et al.
-    2021, section 2.2, equations 2 to 4).
+    2021, section 2.1, equations 2 to 4).
     """
     assert not (r_drop and len(targets_N) % 2), "two rows a token"
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]

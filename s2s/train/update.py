@@ -52,7 +52,7 @@ def batch_loss(
     loss, which is minimized too.
 
     `r_drop` weighs the divergence between two passes under different dropout masks (R-Drop, Liang
-    et al. 2021, section 2.2), which here are one pass over a batch twice as large. The losses then
+    et al. 2021, section 2.1), which here are one pass over a batch twice as large. The losses then
     are means of the two passes, and there are twice as many readouts.
 
     Positions of padding are left out before the output layer, which is where most time goes.
