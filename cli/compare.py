@@ -26,6 +26,7 @@ from .scoring import (
     Split,
     SplitChoice,
     Stem,
+    Synonyms,
     Tokenize,
     Tokens,
     read_as,
@@ -33,7 +34,7 @@ from .scoring import (
 from .search_options import SearchOptions
 
 if TYPE_CHECKING:
-    from s2s.metrics import MetricName, TextMetric
+    from s2s.metrics import MetricName
     from s2s.metrics.comparison import Contest
     from s2s.recipe import Recipe
 
@@ -88,6 +89,7 @@ def compare(
     tokenize: Tokenize = None,
     lowercase: Lowercase = False,
     stem: Stem = None,
+    synonyms: Synonyms = None,
     rouge_tokens: Tokens = None,
     runs: Runs = RUNS,
     checkpoint: Checkpoint = "best",
@@ -120,6 +122,7 @@ def compare(
         "tokenize": tokenize and tokenize.value,
         "lowercase": lowercase or None,
         "stem": stem,
+        "synonyms": synonyms,
         "rouge_tokens": rouge_tokens and rouge_tokens.value,
     }
     found, text = compare_systems(
@@ -149,14 +152,18 @@ def _contest(
     from s2s.metrics import Scoring
     from s2s.metrics.comparison import Contest
     from s2s.metrics.resampling import RESAMPLES, SHUFFLES, Paired
+    from s2s.recipe_metrics import only_of_runs, text_metrics
 
     test, samples, by, lines = how
-    if MetricChoice.PERPLEXITY in (metrics or ()):
-        raise UsageError("perplexity: expected a metric of text; perplexities are not compared")
     named: tuple[MetricName, ...] = tuple(metric.value for metric in metrics or ())
+    for name in named:
+        if only_of_runs(name):
+            raise UsageError(
+                f"{name}: expected a metric of text; what only runs have is not compared"
+            )
     if not named and recipe is not None:
         named = recipe.metrics
-    texts: tuple[TextMetric, ...] = tuple(name for name in named if name != "perplexity")
+    texts = text_metrics(named)
     default = RESAMPLES if test is Test.BOOTSTRAP else SHUFFLES
     return Contest(
         metrics=texts or ("bleu", "chrf"),

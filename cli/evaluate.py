@@ -8,6 +8,7 @@ from .scoring import (
     ReferenceFiles,
     Scored,
     Stem,
+    Synonyms,
     Tokenize,
     Tokens,
     score,
@@ -19,6 +20,7 @@ EPILOG = examples(
     "s2s evaluate --split validation --search greedy --confidence",
     "s2s evaluate --metric per --metric g2p_wer --json",
     "s2s evaluate --metric cer reference.txt < output.txt",
+    "s2s evaluate --metric bleu_n --metric cider --tokenize ptb one.txt two.txt < output.txt",
 )
 
 
@@ -29,6 +31,7 @@ def evaluate(
     metrics: Metrics = None,
     tokenize: Tokenize = None,
     stem: Stem = None,
+    synonyms: Synonyms = None,
     rouge_tokens: Tokens = None,
     scored: Scored,
     search: SearchOptions,
@@ -45,6 +48,7 @@ def evaluate(
         reading={
             "tokenize": tokenize and tokenize.value,
             "stem": stem,
+            "synonyms": synonyms,
             "rouge_tokens": rouge_tokens and rouge_tokens.value,
         },
         scored=scored,

@@ -41,19 +41,24 @@ class MetricChoice(StrEnum):
     """Metrics, as recipes name them."""
 
     BLEU = "bleu"
+    BLEU_N = "bleu_n"
     CHRF = "chrf"
     ROUGE = "rouge"
+    METEOR = "meteor"
+    CIDER = "cider"
     EXACT = "exact"
     WER = "wer"
     CER = "cer"
     PER = "per"
     G2P_WER = "g2p_wer"
     DISTINCT = "distinct"
+    VARIETY = "variety"
+    COPIED = "copied"
     PERPLEXITY = "perplexity"
 
 
 class Tokenization(StrEnum):
-    """Tokenizations of sacrebleu; some need an extra package, which sacrebleu names."""
+    """Tokenizations of sacrebleu, some of which need an extra package that it names; and `ptb`."""
 
     T13A = "13a"
     INTL = "intl"
@@ -65,6 +70,7 @@ class Tokenization(StrEnum):
     SPM = "spm"
     FLORES101 = "flores101"
     FLORES200 = "flores200"
+    PTB = "ptb"
 
 
 class RougeTokens(StrEnum):
@@ -85,11 +91,19 @@ Confidence = Annotated[
 ]
 Tokenize = Annotated[
     Tokenization | None,
-    typer.Option(help="How BLEU and distinct-n split words; 13a unless the recipe says else."),
+    typer.Option(
+        help="How metrics of words split them; 13a unless the recipe says else; ptb for captions."
+    ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]
 Stem = Annotated[
     bool | None, typer.Option("--stem/--no-stem", help="Whether ROUGE compares English word stems.")
+]
+Synonyms = Annotated[
+    bool | None,
+    typer.Option(
+        "--synonyms/--no-synonyms", help="Whether METEOR matches synonyms, by WordNet if installed."
+    ),
 ]
 Tokens = Annotated[
     RougeTokens | None,
@@ -180,15 +194,23 @@ def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
     run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
     _refuse(asked, is_run_used=run is not None)
     request = _request(asked, run)
-    if run is not None and "perplexity" in request.metrics:
-        note("perplexity left out: only a model has one")
-        kept = tuple(name for name in request.metrics if name != "perplexity")
-        request = replace(request, metrics=kept)
+    if run is not None:
+        request = _of_text(request)
     if sys.stdin.isatty():
         note("reading the output to score from the terminal; Ctrl-D ends it")
     from s2s import pipeline
 
     return pipeline.score_files(references=references, hypotheses=sys.stdin.buffer, request=request)
+
+
+def _of_text(request: "Request") -> "Request":
+    """The request without what only a run has; says so."""
+    from s2s.recipe_metrics import only_of_runs, text_metrics
+
+    for name in request.metrics:
+        if reason := only_of_runs(name):
+            note(f"{name} left out: {reason}")
+    return replace(request, metrics=text_metrics(request.metrics))
 
 
 def _request(asked: Asked, run: "Run | None") -> "Request":

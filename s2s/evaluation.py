@@ -159,6 +159,8 @@ def evaluate_lines(
 
     `texts` are sources, outputs and sets of references, `what` the split and the model.
     """
+    from s2s.data.prepare import open_corpus
+    from s2s.data.targets import TrainingTargets
     from s2s.translate_scores import score_run  # it brings torch along
 
     split, model = what
@@ -171,7 +173,12 @@ def evaluate_lines(
         atomic_write(saved, "".join(f"{line}\n" for line in hypotheses))
     except OSError as error:
         raise RunError(f"{saved}: cannot write there: {error.strerror}") from error
-    scores = score_run(translator, texts, request)
+    trained = TrainingTargets(
+        lambda: open_corpus(run.folder, "train"),
+        translator.target,
+        lowercase=request.scoring.lowercase,
+    )
+    scores = score_run(translator, texts, request, trained)
     where = f"{run.folder}: {split}, {len(hypotheses):,} lines, {model}, {described}"
     result = Evaluation(scores, where, saved)
     run.append_event({"event": "evaluation", **model.as_json(), "split": split, **result.as_json()})

@@ -309,12 +309,16 @@ def evaluate(
 
     With `others`, the runs' models are averaged; data and folder are the first's. Without a
     `request`, the metrics are those of its recipe. Raises UsageError where the recipe has no such
-    split.
+    split, or a metric is not for its model.
     """
     from s2s.evaluation import Model, evaluate_lines
     from s2s.metrics import Request
     from s2s.pipeline_ensemble import load_ensemble
+    from s2s.recipe import COPIED_BY_COPYING
 
+    request = request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring)
+    if "copied" in request.metrics and run.recipe.model.copy != "none":
+        raise UsageError(COPIED_BY_COPYING)
     sources, references = open_texts(run, split)
     translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
     hypotheses = translate_lines(translator, sources, batch_size, f"translating {split}")
@@ -324,25 +328,27 @@ def evaluate(
         translator,
         (sources, hypotheses, references),
         (split, Model(members=members)),
-        request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring),
+        request,
     )
 
 
 def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Request) -> Evaluation:
     """Score any translation, one a line, against reference files.
 
-    Raises DataError for text that is not UTF-8 or sides of unequal length, UsageError for the
-    perplexity, which only a model has.
+    Raises DataError for text that is not UTF-8 or sides of unequal length, UsageError for what only
+    a run has.
     """
     from s2s.evaluation import Evaluation
     from s2s.metrics import score
+    from s2s.recipe_metrics import only_of_runs, text_metrics
     from s2s.text.lines import decode_lines, read_lines
 
-    names = [name for name in request.metrics if name != "perplexity"]
-    if len(names) < len(request.metrics):
-        raise UsageError("perplexity: expected a run, whose model gives it; text alone has none")
+    for name in request.metrics:
+        if reason := only_of_runs(name):
+            raise UsageError(f"{name}: expected a run; {reason}")
     said = list(decode_lines(hypotheses, "<stdin>"))
     wanted = [list(read_lines(path)) for path in references]
+    names = text_metrics(request.metrics)
     scores = score(names, said, wanted, scoring=request.scoring, confidence=request.confidence)
     return Evaluation(scores, f"stdin, {len(said):,} lines")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from s2s.errors import RunError, UsageError
 from s2s.pipeline import build_model
 from s2s.progress import progress
-from s2s.recipe_metrics import LOWER_IS_BETTER
+from s2s.recipe_metrics import LOWER_IS_BETTER, shown
 from s2s.run_checkpoints import NAME
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Figures:
 
     def __str__(self) -> str:
         """As training prints it."""
-        scores = "".join(f"  {name} {value:.2f}" for name, value in self.scores.items())
+        scores = "".join(f"  {name} {shown(name, value)}" for name, value in self.scores.items())
         return f"validation loss {self.nll:.3f}{scores}"
 
 
@@ -156,6 +156,7 @@ def _choose(run: Run, members: Members, known: dict[int, Figures]) -> list[int]:
 def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) -> Figures | None:
     """What training's validation says of weights; None without validation data."""
     from s2s.data.prepare import open_corpus
+    from s2s.data.targets import TrainingTargets
     from s2s.nn.weights import load_weights
     from s2s.text.tokenizer import load_tokenizers
     from s2s.train.device import choose_device, limit_threads
@@ -169,7 +170,12 @@ def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) ->
     if not (run.data_folder / "validation.arrow").exists():
         return None
     corpus = open_corpus(run.folder, "validation")
+    trained = TrainingTargets(
+        lambda: open_corpus(run.folder, "train"),
+        tokenizers.target,
+        lowercase=recipe.scoring.lowercase,
+    )
     with progress() as callback:
         callback("validating the average", 0, None)
-        found = validate(model.to(chosen).eval(), corpus, tokenizers, recipe)
+        found = validate(model.to(chosen).eval(), corpus, tokenizers, recipe, trained)
     return Figures(nll=found.nll, scores={s.name: s.value for s in found.scores.figures})

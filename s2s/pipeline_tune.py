@@ -13,7 +13,7 @@ from s2s.metrics import TextMetric, score
 from s2s.pipeline import load_translator
 from s2s.progress import progress
 from s2s.recipe import BeamSearch
-from s2s.recipe_metrics import FIGURES, LOWER_IS_BETTER
+from s2s.recipe_metrics import FIGURES, LOWER_IS_BETTER, shown
 from s2s.search.settings import Choices, override
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Tuned:
         for search, value in self.tried:
             penalty = "any" if search.width == 1 else f"{search.length_penalty:g}"
             mark = "  *" if search == self.best else ""
-            lines.append(f"{search.width:>4}  {penalty:>14}  {value:>9.2f}{mark}")
+            lines.append(f"{search.width:>4}  {penalty:>14}  {shown(self.metric, value):>9}{mark}")
         return lines
 
 
@@ -101,13 +101,13 @@ def tune_search(
                 "is not tuned on test data"
             )
         corpus = open_corpus(run.folder, "validation")
-        sources, references = corpus.source_texts, corpus.target_texts
+        sources, references = corpus.source_texts, corpus.references
         assert sources is not None and references is not None, "only train comes without texts"
         translator = load_translator(run, device=device, checkpoint=checkpoint)
         with progress() as callback:
             found = _translations(translator, sources, settings, callback)
         values = [
-            score([text_metric], lines, [references], scoring=recipe.scoring).value(name)
+            score([text_metric], lines, references, scoring=recipe.scoring).value(name)
             for lines in found
         ]
         worth = [_worth(name, value) for value in values]

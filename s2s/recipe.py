@@ -130,6 +130,10 @@ __all__ = [
     "sampling_alphas",
 ]
 
+COPIED_BY_COPYING = (
+    "metrics: 'copied' is not for a model with model.copy, whose training targets are no whole text"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Section):
@@ -166,6 +170,8 @@ class Recipe(Section):
                 f"train.best '{self.train.best}' is not among the metrics, which give "
                 f"{', '.join(figures)}; 'loss' is always there"
             )
+        if "copied" in self.metrics and self.model.copy != "none":
+            raise ValueError(COPIED_BY_COPYING)
         if _cuts_features(self.data, self.tokenizer):
             raise ValueError("data.truncate.source would cut off the features behind the sources")
         for part in corpora_of(self.data):

@@ -1,4 +1,5 @@
-"""A model's figures: what its output is worth as text, and what it gives to the references."""
+"""A model's figures: what its output is worth as text, what it gives to the references, and what of
+its output it has from training."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
+from s2s.data.targets import TrainingTargets
 from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
-from s2s.metrics.metric import Additive, Figure, References, Resampling, write_signature
+from s2s.metrics.metric import (
+    Additive,
+    Figure,
+    References,
+    Resampling,
+    case_of,
+    mean,
+    write_signature,
+)
 from s2s.metrics.scores import Score, Scores
-from s2s.recipe_metrics import FIGURES
+from s2s.recipe_metrics import FIGURES, text_metrics
 from s2s.search.ensemble import forcible
 from s2s.search.forced import forced
 from s2s.search.shortlist import whole
@@ -22,27 +32,48 @@ def score_run(
     translator: LineTranslator,
     texts: tuple[Sequence[str], Sequence[str], Sequence[Sequence[str | None]]],
     request: Request,
+    trained: TrainingTargets,
 ) -> Scores:
     """Figures of a model: `texts` are sources, its outputs and sets of references.
 
-    Validation and test both come here, and so agree. Raises what `metrics.score` raises.
+    Validation and test both come here, and so agree. Raises what `metrics.score` raises, and what
+    `trained` raise where `copied` is asked for.
     """
     sources, hypotheses, references = texts
     found = score(
-        [name for name in request.metrics if name != "perplexity"],
+        text_metrics(request.metrics),
         hypotheses,
         references,
         scoring=request.scoring,
         confidence=request.confidence,
     )
     figures: list[Score] = []
+    drawn = resampled(request.confidence)
     for name in dict.fromkeys(request.metrics):
-        if name == "perplexity":
-            wanted = pair_up(hypotheses, references)[1]
-            figures += _perplexity(translator, sources, wanted, resampled(request.confidence))
-        else:
-            figures += [score for score in found.figures if score.name in FIGURES[name]]
+        match name:
+            case "perplexity":
+                wanted = pair_up(hypotheses, references)[1]
+                figures += _perplexity(translator, sources, wanted, drawn)
+            case "copied":
+                figures += _copied(trained, hypotheses, request.scoring.lowercase, drawn)
+            case _:
+                figures += [score for score in found.figures if score.name in FIGURES[name]]
     return replace(found, figures=tuple(figures))
+
+
+def _copied(
+    trained: TrainingTargets,
+    hypotheses: Sequence[str],
+    lowercase: bool,
+    drawn: Resampling | None,
+) -> list[Score]:
+    """Share of outputs that are, as a whole, a target of training."""
+    is_copied = 100.0 * trained.have(hypotheses)
+    statistics = Additive(np.stack([np.ones_like(is_copied), is_copied], axis=1), mean)
+    details = [case_of(lowercase), "match:line", "in:train"]
+    signature = write_signature("0", drawn, details, f"s2s-{s2s.__version__}")
+    figures = [Figure("copied", "copied from training")]
+    return scores_of(figures, statistics, len(hypotheses), (signature, drawn))
 
 
 def _perplexity(

@@ -140,18 +140,21 @@ def test_the_recipes_metrics_or_those_named(folder: Path, call: Call) -> None:
     lines = call.output("evaluate", "--confidence").splitlines()
     labels = [line.split(" = ")[0] for line in lines]
     assert labels == [
-        *("BLEU", "chrF2", "ROUGE-1", "ROUGE-2", "ROUGE-L", "exact", "WER", "CER", "PER"),
-        *("G2P-WER", "distinct-1", "distinct-2", "perplexity"),
+        *("BLEU", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "chrF2"),
+        *("ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR", "CIDEr-D"),
+        *("exact", "WER", "CER", "PER", "G2P-WER", "distinct-1", "distinct-2"),
+        *("different outputs", "share of different outputs", "different words"),
+        *("copied from training", "perplexity"),
     ]
     assert all(" ± " in line and "|bs:1000|seed:12345|" in line for line in lines)
     assert all("|case:lc|" in line for line in lines[:-1])
-    assert lines[2].count("|stem:porter|") == 1
+    assert lines[6].count("|stem:porter|") == 1
     tokens = "nrefs:1|bs:1000|seed:12345|unit:token|vocabulary:"
     assert lines[-1].split("  ")[1].startswith(tokens)
 
     status, out, err = call("evaluate", "--metric", "rouge", "--metric", "exact", "--no-stem")
     assert status == 0
-    assert [line.split(" = ")[0] for line in out.splitlines()] == [*labels[2:5], "exact"]
+    assert [line.split(" = ")[0] for line in out.splitlines()] == [*labels[6:9], "exact"]
     assert "|stem:no|" in out
     assert call.output("rouge", "--no-stem").splitlines() == out.splitlines()[:3]
     assert "s2s: 2 outputs and the references of 1 lines are blank; docs/metrics.md says" in err
@@ -162,7 +165,8 @@ def test_files_are_scored_alike(folder: Path, call: Call) -> None:
     said = Path(found["hypotheses"]).read_text()
     status, out, err = call("evaluate", "test.y", "--json", stdin=said)
     assert (status, "s2s: perplexity left out: only a model has one\n" in err) == (0, True)
-    del found["scores"]["perplexity"]
+    assert "s2s: copied left out: only a run knows its training data\n" in err
+    del found["scores"]["perplexity"], found["scores"]["copied"]
     assert json.loads(out)["scores"] == found["scores"]
     options = ("--stem", "--lowercase")
     assert call.output("rouge", "test.y", *options, stdin=said) == call.output("rouge")
@@ -174,7 +178,9 @@ def test_files_are_scored_alike(folder: Path, call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--metric", "perplexity"), "perplexity: expected a run, whose model gives it"),
+        (("--metric", "perplexity"), "perplexity: expected a run; only a model has one"),
+        (("--metric", "copied"), "copied: expected a run; only a run knows its training data"),
+        (("--metric", "meteor", "--synonyms"), "synonyms: expected WordNet among nltk's"),
         (("--metric", "cer", "--run", "spell"), "--run: with reference files the translations are"),
         (("--beam", "3"), "--beam: with reference files the translations are read from stdin"),
         (
@@ -183,8 +189,15 @@ def test_files_are_scored_alike(folder: Path, call: Call) -> None:
         ),
     ],
 )
-def test_mistakes(folder: Path, call: Call, arguments: tuple[str, ...], message: str) -> None:
-    status, out, err = call("evaluate", "test.y", *arguments, stdin="a\n")
+def test_mistakes(
+    folder: Path,
+    call: Call,
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nltk.data.path", [])
+    status, out, err = call("evaluate", "test.y", *arguments, stdin=Path("test.y").read_text())
     assert (status, out) == (2, "")
     assert err.splitlines()[-1].startswith(f"s2s: error: {message}")
 
@@ -195,6 +208,20 @@ def test_perplexity_by_hand(folder: Path, call: Call) -> None:
     rows = [row.split("\t") for row in call.output("score", "test.x", "test.y").splitlines()]
     nll = -sum(float(row[1]) for row in rows) / sum(int(row[2]) for row in rows)
     assert found["scores"]["perplexity"]["value"] == pytest.approx(math.exp(nll), rel=1e-6)
+
+
+def test_copied_by_hand(folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs that are lines of the training targets, case aside as the recipe has it."""
+    monkeypatch.setattr("s2s.data.targets.CHUNK_PAIRS", 37)
+    found = json.loads(call.output("evaluate", "--metric", "copied", "--json"))
+    said = Path(found["hypotheses"]).read_text().splitlines()
+    targets = {line.lower() for line in Path("train.y").read_text().splitlines()}
+    expected = [line.lower() in targets for line in said]
+    assert 0 < sum(expected) < len(said)
+    assert found["scores"]["copied"]["value"] == pytest.approx(100 * sum(expected) / len(said))
+    Path("runs/spell/data/train.arrow").unlink()
+    status, _, err = call("evaluate", "--metric", "copied")
+    assert (status, "train.arrow: no such file; 's2s prep' makes it" in err) == (1, True)
 
 
 def test_the_choices_are_the_recipes() -> None:
@@ -217,7 +244,7 @@ def test_runs_are_compared_on_their_test_set(folder: Path, call: Call) -> None:
     same = json.loads(call.output("compare", "runs/spell", greedy, *options))
     (other,) = same["others"]
     assert (other["unequal_lines"], other["lines"]) == (0, [])
-    assert "perplexity" not in same["baseline"]["scores"]
+    assert {"perplexity", "copied"}.isdisjoint(same["baseline"]["scores"])
     for name, score in same["baseline"]["scores"].items():
         assert score["value"] == found["scores"][name]["value"]
         assert other["scores"][name]["p"] == 1.0

@@ -11,9 +11,18 @@ from sacrebleu.metrics.bleu import BLEU
 from s2s.metrics import Scoring, TextMetric, score
 from s2s.metrics.build import build
 from s2s.metrics.corpus import pair_up
-from s2s.recipe_metrics import FIGURES, LOWER_IS_BETTER, FigureName, MetricName
+from s2s.recipe_metrics import (
+    COUNTS,
+    FIGURES,
+    LOWER_IS_BETTER,
+    FigureName,
+    MetricName,
+    RunMetric,
+    text_metrics,
+)
 
 NAMES: tuple[TextMetric, ...] = get_args(TextMetric)
+WITHOUT_REFERENCES = {figure for name in ("distinct", "variety") for figure in FIGURES[name]}
 WORDS = ("The", "the", "cats", "cat", "running", "ran", ",", "a", "mat", ".", "Über", "你好")
 
 
@@ -35,22 +44,26 @@ def test_every_name_has_figures_and_a_direction() -> None:
     assert tuple(FIGURES) == get_args(MetricName)
     assert sum(FIGURES.values(), ()) == get_args(FigureName)
     assert LOWER_IS_BETTER - {"loss"} <= set(get_args(FigureName))
-    assert set(NAMES) == set(get_args(MetricName)) - {"perplexity"}
+    assert set(get_args(FigureName)) >= COUNTS
+    assert set(NAMES) == set(get_args(MetricName)) - set(get_args(RunMetric))
+    assert text_metrics(get_args(MetricName)) == NAMES
     for name in NAMES:
         assert tuple(f.name for f in build(name, Scoring()).figures) == FIGURES[name]
 
 
 def test_text_against_itself() -> None:
-    text = [f"{line} word and more words" for line in lines(30, 1)]
+    text = [f"{line} word and {number} more words" for number, line in enumerate(lines(30, 1))]
     found = score(NAMES, text, [text])
     for figure in found.figures:
-        if figure.name.startswith("distinct"):
+        if figure.name in WITHOUT_REFERENCES:
             continue
-        expected = 0.0 if figure.is_lower_better else 100.0
-        assert figure.value == pytest.approx(expected, abs=1e-9), figure.label
+        expected = 0.0 if figure.is_lower_better else 1000.0 if figure.name == "cider" else 100.0
+        # METEOR counts one chunk of matches against a line, the less the longer it is.
+        within = 1.0 if figure.name == "meteor" else 1e-9
+        assert figure.value == pytest.approx(expected, abs=within), figure.label
     worse = score(NAMES, [line[:-5] + "x" for line in text], [text])
     for one, other in zip(found.figures, worse.figures, strict=True):
-        if not one.name.startswith("distinct"):
+        if one.name not in WITHOUT_REFERENCES:
             assert (one.value < other.value) == one.is_lower_better, one.label
 
 
@@ -133,10 +146,11 @@ def test_blank_lines_are_counted_and_break_nothing() -> None:
     for count in (1, 3):
         nothing = score(NAMES, [""] * count, [[""] * count], confidence=20)
         assert (nothing.blank_hypotheses, nothing.blank_references) == (count, count)
+        expected = {"exact": 100.0, "distinct_outputs": 1, "distinct_share": 100.0 / count}
         for figure in nothing.figures:
-            assert figure.value == (100.0 if figure.name == "exact" else 0.0), figure.label
+            assert figure.value == pytest.approx(expected.get(figure.name, 0.0)), figure.label
             assert figure.interval is not None
-            assert figure.interval.half_width == 0.0
+            assert figure.interval.half_width == pytest.approx(0.0, abs=1e-9)
 
 
 def test_lines_may_have_unequal_numbers_of_references() -> None:
@@ -147,11 +161,11 @@ def test_lines_may_have_unequal_numbers_of_references() -> None:
     oracle = BLEU()
     assert found.value("bleu") == pytest.approx(oracle.corpus_score(said, [one, some]).score)
     assert found.figures[0].signature == str(oracle.get_signature())
-    # A reference given twice changes nothing but the signature.
+    # A reference given twice changes nothing but the signature and what averages over references.
     twice = score(NAMES, said, [one, [b or a for a, b in zip(one, some, strict=True)]])
     for left, right in zip(found.figures, twice.figures, strict=True):
-        assert left.value == pytest.approx(right.value)
-        if not left.name.startswith("distinct"):
+        assert (left.value == pytest.approx(right.value)) != (left.name == "cider")
+        if left.name not in WITHOUT_REFERENCES:
             assert left.signature.startswith("nrefs:var|")
             assert right.signature.startswith("nrefs:2|")
 
@@ -160,12 +174,17 @@ def test_signatures() -> None:
     found = score(NAMES, ["a"], [["a"]], scoring=Scoring(lowercase=True, stem=True))
     signatures = {f.name: f.signature.rpartition("|version:")[0] for f in found.figures}
     rouge = "nrefs:1|case:lc|tok:rouge|stem:porter|measure:f1|refs:best"
+    bleu = "nrefs:1|case:lc|eff:no|tok:13a|smooth:exp"
+    variety = "nrefs:0|case:lc|tok:13a|output:line"
     assert signatures == {
-        "bleu": "nrefs:1|case:lc|eff:no|tok:13a|smooth:exp",
+        "bleu": bleu,
+        **dict.fromkeys(("bleu1", "bleu2", "bleu3", "bleu4"), bleu),
         "chrf": "nrefs:1|case:lc|eff:yes|nc:6|nw:0|space:no",
         "rouge1": rouge,
         "rouge2": rouge,
         "rougeL": rouge,
+        "meteor": "nrefs:1|case:lc|tok:13a|match:exact+porter|params:0.9,3,0.5|refs:best",
+        "cider": "nrefs:1|case:lc|tok:13a|n:4|sigma:6|idf:references|scale:1000",
         "exact": "nrefs:1|case:lc|match:line",
         "wer": "nrefs:1|case:lc|unit:word|tok:space|refs:closest",
         "cer": "nrefs:1|case:lc|unit:character|tok:none|refs:closest",
@@ -173,6 +192,7 @@ def test_signatures() -> None:
         "g2p_wer": "nrefs:1|case:lc|match:line",
         "distinct1": "nrefs:0|case:lc|tok:13a|per:token",
         "distinct2": "nrefs:0|case:lc|tok:13a|per:token",
+        **dict.fromkeys(("distinct_outputs", "distinct_share", "vocabulary"), variety),
     }
 
 
@@ -183,7 +203,7 @@ def test_a_seed_gives_the_same_intervals(monkeypatch: pytest.MonkeyPatch) -> Non
     for figure in first.figures:
         assert figure.interval is not None
         assert "bs:60|seed:12345" in figure.signature
-        if not figure.name.startswith("distinct"):  # of repeated lines, less is new
+        if figure.name not in WITHOUT_REFERENCES:  # of repeated lines, less is new
             assert abs(figure.interval.mean - figure.value) <= figure.interval.half_width
     monkeypatch.setenv("SACREBLEU_SEED", "7")
     other = score(NAMES, said, [one], confidence=60)
@@ -197,10 +217,28 @@ def test_the_value_of_some_lines_is_the_score_of_those_lines() -> None:
     rows = [3, 3, 0, 17, 8]
     for name in NAMES:
         hypotheses, references = pair_up(said, [one, two])
-        statistics = build(name, Scoring()).measure(hypotheses, references)
+        statistics = build(name, Scoring()).measure([hypotheses], references)
+        if name == "cider":  # idf remains that of all lines
+            each = statistics.line_values()
+            assert each is not None
+            assert statistics.values(np.array(rows)) == pytest.approx(each[rows].mean(axis=0))
+            continue
         found = score(
             [name], [said[i] for i in rows], [[text[i] for i in rows] for text in (one, two)]
         )
         assert statistics.values(np.array(rows)) == pytest.approx(
             [figure.value for figure in found.figures]
         )
+
+
+def test_several_outputs_are_measured_as_each_by_itself() -> None:
+    """What comparisons rest on: they share references, of which nothing counts twice."""
+    said, other, one, two = (lines(15, seed) for seed in range(1, 5))
+    for name in NAMES:
+        metric = build(name, Scoring())
+        references = pair_up(said, [one, two])[1]
+        pool = metric.measure([said, other], references)
+        for number, output in enumerate((said, other)):
+            alone = metric.measure([output], references)
+            places = np.arange(len(output))
+            assert pool.values(places + number * len(output)) == pytest.approx(alone.values(places))

@@ -147,6 +147,11 @@ BAD_FIELDS = [
         "'loss' is always there",
     ),
     (
+        "metrics: [bleu, copied]\nmodel:\n  copy: pointer",
+        "4: metrics: 'copied' is not for a model with model.copy, whose training targets are no "
+        "whole text",
+    ),
+    (
         "scoring:\n  rouge_tokens: space\n  stem: true",
         "6: scoring: stem needs rouge_tokens 'rouge'",
     ),

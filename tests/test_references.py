@@ -13,7 +13,8 @@ from s2s.data.prepare import open_corpus
 from s2s.errors import DataError
 from s2s.metrics import Request, score
 from s2s.pipeline import open_texts
-from s2s.recipe import Recipe
+from s2s.pipeline_tune import Grid, tune_search
+from s2s.recipe import GreedySearch, Recipe
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
 
@@ -85,11 +86,15 @@ def test_validation_and_test_use_all_of_them() -> None:
     pipeline.train(recipe(FILES.format("jsonl")), device="cpu")
     run = Run.open(Path("runs/mail"))
     (logged,) = (e for e in run.read_events() if e["event"] == "validation")
-    found = pipeline.evaluate(run=run, split="validation", device="cpu", request=None)
+    greedy = GreedySearch(kind="greedy")
+    found = pipeline.evaluate(run=run, split="validation", search=greedy, device="cpu")
     assert found.saved is not None
     said = found.saved.read_text().splitlines()
     assert found.scores == score(("exact", "bleu", "rouge"), said, SETS)
     assert {s["signature"].split("|")[0] for s in logged["scores"].values()} == {"nrefs:var"}
+    grid = Grid(widths=(1,), penalties=(1.0,))
+    (tried,) = tune_search(run=run, grid=grid, metric="bleu", device="cpu").tried
+    assert tried[1] == found.scores.value("bleu")
     # Every reference counts: an output made of one from each list is right.
     assert open_texts(run, "test")[1] == SETS
     chosen = ["a word", "four words", "word"]

@@ -170,8 +170,8 @@ def test_a_grid_is_every_width_with_every_penalty() -> None:
         (["--length-penalties", "-1"], "--length-penalty: expected at least 0, found -1.0"),
         (["--length-penalties", "nan"], "--length-penalties: expected numbers with commas"),
         (["--length-penalties", ""], "--length-penalties: expected numbers with commas"),
-        (["--metric", "bleurt"], "--metric: expected one of bleu, chrf, "),
-        (["--metric", "perplexity"], "--metric: expected one of bleu, chrf, "),
+        (["--metric", "bleurt"], "--metric: expected one of bleu, bleu1, "),
+        (["--metric", "perplexity"], "--metric: expected one of bleu, bleu1, "),
         (["--checkpoint", "average"], "no checkpoint average; there: "),
     ],
 )

@@ -86,10 +86,15 @@ class _Characters(dict[int, int | None]):
 _WITHOUT_PUNCTUATION = _Characters()
 
 
+def text_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """uint64: a hash of each text, the same in every process."""
+    digests = (blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
 def _hashes(chunk: Chunk, kind: Compared) -> NDArray[np.uint64]:
     """uint64: a hash of each pair, or of each source; the same in every process."""
-    digests = (blake2b(text.encode(), digest_size=8).digest() for text in _keys(chunk, kind))
-    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+    return text_hashes(_keys(chunk, kind))
 
 
 def _keys(chunk: Chunk, kind: Compared) -> Iterator[str]:

@@ -141,7 +141,7 @@ def _against(
     by: tuple[str, list[LineDifference]] | None = None
     for name in dict.fromkeys(contest.metrics):
         metric = build(name, contest.scoring)
-        pool = metric.measure([*first.lines, *lines], [*references, *references])
+        pool = metric.measure([first.lines, lines], references)
         places = np.arange(len(lines))
         signature = metric.signature(
             count_references(references),

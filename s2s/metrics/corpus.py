@@ -46,7 +46,7 @@ def score(
     figures: list[Score] = []
     for name in names:
         metric = build(name, scoring or Scoring())
-        statistics = metric.measure(said, wanted)
+        statistics = metric.measure([said], wanted)
         drawn = resampled(confidence)
         signature = metric.signature(count_references(wanted), drawn)
         figures += scores_of(metric.figures, statistics, len(said), (signature, drawn))

@@ -1,6 +1,6 @@
 """distinct-1 and distinct-2: how much of what is written is new (Li et al. 2016, section 5.3)."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
-from s2s.metrics.metric import Figure, References, Resampling, Rows, case_of, write_signature
+from s2s.metrics.metric import Figure, References, Resampling, Rows, write_signature
+from s2s.metrics.words import Words
 
 
 @dataclass(frozen=True)
@@ -55,33 +56,30 @@ class DistinctStatistics:
 class Distinct:
     """Different unigrams and different bigrams, each per hundred tokens; no reference has a say."""
 
-    tokenize: str
-    lowercase: bool
-    split: Callable[[str], str]
-    """The tokenization: text to words with spaces between them."""
+    words: Words
 
     @property
     def figures(self) -> tuple[Figure, ...]:
         """See `Metric`."""
         return (Figure("distinct1", "distinct-1"), Figure("distinct2", "distinct-2"))
 
-    def measure(self, hypotheses: Sequence[str], references: References) -> DistinctStatistics:
+    def measure(
+        self, outputs: Sequence[Sequence[str]], references: References
+    ) -> DistinctStatistics:
         """See `Metric`."""
         del references
-        folded = (line.lower() if self.lowercase else line for line in hypotheses)
-        tokens = [self.split(line).split() for line in folded]
-        return DistinctStatistics(
-            _numbered(tokens), _numbered([list(pairwise(line)) for line in tokens])
-        )
+        tokens = [self.words(line) for line in chain.from_iterable(outputs)]
+        return DistinctStatistics(number(tokens), number([list(pairwise(line)) for line in tokens]))
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`."""
         del nrefs
-        details = [case_of(self.lowercase), f"tok:{self.tokenize}", "per:token"]
+        details = [*self.words.details, "per:token"]
         return write_signature("0", resampling, details, f"s2s-{s2s.__version__}")
 
 
-def _numbered(lines: Sequence[Sequence[Hashable]]) -> Ngrams:
+def number(lines: Sequence[Sequence[Hashable]]) -> Ngrams:
+    """What stands in lines, equal things having the same number."""
     numbers: dict[Hashable, int] = {}
     ids = [numbers.setdefault(gram, len(numbers)) for gram in chain.from_iterable(lines)]
     lengths = [len(line) for line in lines]

@@ -15,6 +15,8 @@ from s2s.metrics.metric import (
     References,
     Resampling,
     case_of,
+    mean,
+    paired,
     write_signature,
 )
 
@@ -32,14 +34,15 @@ class Exact:
         """See `Metric`."""
         return (Figure(self.name, "exact" if self.name == "exact" else "G2P-WER"),)
 
-    def measure(self, hypotheses: Sequence[str], references: References) -> Additive:
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
         fold = str.lower if self.lowercase else str
+        hypotheses, wanted = paired(outputs, references)
         rows = np.ones((len(hypotheses), 2))
-        for row, line, options in zip(rows, hypotheses, references, strict=True):
+        for row, line, options in zip(rows, hypotheses, wanted, strict=True):
             is_equal = any(fold(line) == fold(one) for one in options)
             row[1] = is_equal == (self.name == "exact")
-        return Additive(rows, _share)
+        return Additive(np.stack([rows[:, 0], 100.0 * rows[:, 1]], axis=1), mean)
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`."""
@@ -62,11 +65,11 @@ class ErrorRate:
         """See `Metric`."""
         return (Figure(self.name, self.name.upper()),)
 
-    def measure(self, hypotheses: Sequence[str], references: References) -> Additive:
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
         rows = [
             _edits(self._split(line), [self._split(one) for one in options])
-            for line, options in zip(hypotheses, references, strict=True)
+            for line, options in zip(*paired(outputs, references), strict=True)
         ]
         return Additive(np.array(rows, dtype=np.float64), _rate)
 
@@ -90,11 +93,6 @@ def _edits(tokens: Sequence[str], options: Sequence[Sequence[str]]) -> tuple[int
     found = [(distance(tokens, one), -len(one)) for one in options]
     edits, length = min(found)
     return edits, -length
-
-
-def _share(row_K: NDArray[np.float64]) -> tuple[float, ...]:
-    count, hits = row_K.tolist()
-    return (100.0 * hits / count,)
 
 
 def _rate(row_K: NDArray[np.float64]) -> tuple[float, ...]:

@@ -58,8 +58,11 @@ class Metric(Protocol):
     def figures(self) -> tuple[Figure, ...]:
         """The numbers it gives."""
 
-    def measure(self, hypotheses: Sequence[str], references: References) -> Statistics:
-        """Compare lines with their references. Raises UsageError where an option cannot be had."""
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Statistics:
+        """Compare outputs, one or more, with the references of their lines.
+
+        The statistics are of all lines of the first output, then all of the second, and so on.
+        """
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """How the numbers of the last `measure` came about, `key:value` joined by `|`."""
@@ -82,6 +85,19 @@ class Additive:
     def line_values(self) -> NDArray[np.float64]:
         """See `Statistics`."""
         return np.array([(self.single or self.total)(row) for row in self.rows_NK])
+
+
+def paired(
+    outputs: Sequence[Sequence[str]], references: References
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """All lines of all outputs, and for each its references."""
+    return [line for output in outputs for line in output], [*references] * len(outputs)
+
+
+def mean(row_K: NDArray[np.float64]) -> tuple[float, ...]:
+    """Means over lines: of their number, then sums."""
+    count, *sums = row_K.tolist()
+    return tuple(value / count for value in sums)
 
 
 def write_signature(

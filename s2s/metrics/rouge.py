@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from s2s.metrics.metric import (
     Additive,
@@ -14,6 +13,8 @@ from s2s.metrics.metric import (
     References,
     Resampling,
     case_of,
+    mean,
+    paired,
     write_signature,
 )
 
@@ -40,17 +41,17 @@ class Rouge:
             Figure("rougeL", "ROUGE-L"),
         )
 
-    def measure(self, hypotheses: Sequence[str], references: References) -> Additive:
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
         from rouge_score.rouge_scorer import RougeScorer
 
         tokenizer = None if self.tokens == "rouge" else _Spaces(self.lowercase)
         scorer: Any = RougeScorer(KINDS, use_stemmer=self.stem, tokenizer=tokenizer)
         rows = []
-        for line, options in zip(hypotheses, references, strict=True):
+        for line, options in zip(*paired(outputs, references), strict=True):
             found = scorer.score_multi(options, line)
             rows.append([1.0, *(100.0 * found[kind].fmeasure for kind in KINDS)])
-        return Additive(np.array(rows), _mean)
+        return Additive(np.array(rows), mean)
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`."""
@@ -73,8 +74,3 @@ class _Spaces:
 
     def tokenize(self, text: str) -> list[str]:
         return (text.lower() if self.lowercase else text).split()
-
-
-def _mean(row_K: NDArray[np.float64]) -> tuple[float, ...]:
-    count, *sums = row_K.tolist()
-    return tuple(value / count for value in sums)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from s2s.recipe_metrics import LOWER_IS_BETTER
+from s2s.recipe_metrics import LOWER_IS_BETTER, shown
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Score:
     label: str
     """What readers call it: BLEU, ROUGE-L, CER."""
     value: float
-    """0 to 100 where it is a share; error rates may be above, a perplexity is 1 or more."""
+    """0 to 100 where it is a share; error rates may be above, and CIDEr-D is up to 1000."""
     signature: str
     """How it was computed: scores with different signatures must not be compared."""
     interval: Interval | None = None
@@ -36,12 +36,17 @@ class Score:
         """Whether it counts what is wrong."""
         return self.name in LOWER_IS_BETTER
 
+    @property
+    def shown(self) -> str:
+        """The value for a reader."""
+        return shown(self.name, self.value)
+
     def line(self) -> str:
         """For a reader."""
         between = ""
         if self.interval is not None:
             between = f" (μ = {self.interval.mean:.2f} ± {self.interval.half_width:.2f})"
-        return f"{self.label} = {self.value:.2f}{between}  {self.signature}"
+        return f"{self.label} = {self.shown}{between}  {self.signature}"
 
     def as_json(self) -> dict[str, Any]:
         """For a program."""

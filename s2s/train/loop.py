@@ -30,6 +30,7 @@ from s2s.data.batches import collate
 from s2s.data.epochs import Epochs
 from s2s.data.resample import open_resampler
 from s2s.data.store import Corpus
+from s2s.data.targets import TrainingTargets
 from s2s.errors import Interrupted, TrainingError
 from s2s.recipe import PlateauSchedule, Recipe, Train
 from s2s.run import Run
@@ -76,6 +77,11 @@ class Trainer:
         self.total_updates = self._total_updates()
         self.updater = Updater(state, setting.recipe.seed, setting.precision, self.total_updates)
         self.window = _Sums(self.device)
+        self.trained = TrainingTargets(
+            lambda: setting.train,
+            setting.tokenizers.target,
+            lowercase=setting.recipe.scoring.lowercase,
+        )
         state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
         self.saved_at = self.clock = time.monotonic()
@@ -142,12 +148,12 @@ class Trainer:
     def _validate(self) -> None:
         """Validate, remember the best, decide about stopping early, and save."""
         self._log()
-        position, corpus = self.state.position, self.setting.validation
+        position, setting, corpus = self.state.position, self.setting, self.setting.validation
         if corpus is None:
             self._save(is_best=True, keep=self.recipe.keep)
             return
         with self.state.averaged() as model:
-            found = validate(model, corpus, self.setting.tokenizers, self.setting.recipe)
+            found = validate(model, corpus, setting.tokenizers, setting.recipe, self.trained)
         figure = found.figure(self.recipe.best)
         is_best = position.best_score is None or figure > position.best_score
         if is_best:

@@ -8,6 +8,7 @@ import torch
 
 from s2s.data.batches import batch_plan, collate
 from s2s.data.store import Corpus
+from s2s.data.targets import TrainingTargets
 from s2s.metrics import Request, Scores
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import packed
@@ -60,7 +61,11 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int) -> float:
 
 
 def validate(
-    model: Seq2Seq, corpus: Corpus, tokenizers: TokenizerPair, recipe: Recipe
+    model: Seq2Seq,
+    corpus: Corpus,
+    tokenizers: TokenizerPair,
+    recipe: Recipe,
+    trained: TrainingTargets,
 ) -> Validation:
     """Loss and scores of `model`, which is in evaluation mode.
 
@@ -86,5 +91,6 @@ def validate(
         translator,
         (sources, translator(sources), references),
         Request(metrics=recipe.metrics, scoring=recipe.scoring),
+        trained,
     )
     return Validation(nll, scores)

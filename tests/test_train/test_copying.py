@@ -12,6 +12,7 @@ from s2s import pipeline, pipeline_score
 from s2s.attention import attention_maps
 from s2s.data.prepare import is_prepared, open_corpus
 from s2s.errors import UsageError
+from s2s.metrics import Request
 from s2s.pipeline_average import average
 from s2s.pipeline_ensemble import load_ensemble
 from s2s.pipeline_shortlist import learn_shortlist
@@ -127,6 +128,8 @@ def test_unseen_names_are_copied(
     check_store(run)
     check_use(run, tmp_path)
     check_demands(run)
+    with pytest.raises(UsageError, match=r"metrics: 'copied' is not for a model with model\.copy"):
+        pipeline.evaluate(run=run, device="cpu", request=Request(metrics=("copied",)))
     averaged = average(run=run, device="cpu")
     assert averaged.found is not None
     assert averaged.found.nll < 0.1

@@ -1,0 +1,129 @@
+"""CIDEr-D: how much of what an output says its references say too, and those of few other lines.
+
+Dimension letters: N lines, T texts, P places in them, E different n-grams of a text, M outputs.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+import s2s
+from s2s.metrics.metric import Additive, Figure, References, Resampling, mean, write_signature
+from s2s.metrics.words import Words
+
+ORDERS = 4
+"""Lengths of n-grams, which all weigh the same."""
+
+SIGMA = 6.0
+"""Standard deviation of the penalty on lengths, in words."""
+
+SCALE = 1000.0
+"""The factor of 10 of paper and code, in per cent, as tables print it."""
+
+Numbers = NDArray[np.int64]
+Weights = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cider:
+    """CIDEr-D (Vedantam et al. 2015, section 4.1) with the choices of the coco-caption code.
+
+    An output is like a reference as far as, for n-grams of every length, their tf-idf vectors have
+    the same direction, the output's counts clipped to the reference's, and their lengths are alike.
+    That is averaged over the lengths of n-grams, the references and the lines. Choices of the code:
+    the length is the number of bigrams, and an n-gram that no reference has weighs as one of a
+    single line's.
+    """
+
+    words: Words
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (Figure("cider", "CIDEr-D"),)
+
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
+        """See `Metric`. Document frequencies are those of all references in any selection."""
+        num_lines = len(references)
+        counts_N = np.array([len(options) for options in references])
+        # Texts are the lines of all outputs, then all references.
+        lines_T = np.concatenate(
+            [np.tile(np.arange(num_lines), len(outputs)), np.repeat(np.arange(num_lines), counts_N)]
+        )
+        num_said = len(outputs) * num_lines
+        texts = [self.words(text) for text in chain(*outputs, *references)]
+        lengths_T = np.array([max(len(words) - 1, 0) for words in texts])
+        similar_MT = np.zeros((len(outputs), len(texts)))
+        for text_P, gram_P in _ngrams(texts):
+            vectors = _vectors(text_P, gram_P, lines_T, num_said)
+            for number in range(len(outputs)):
+                output_T = lines_T + number * num_lines
+                delta_T = lengths_T - lengths_T[output_T]
+                penalty_T = np.exp(-(delta_T**2) / (2 * SIGMA**2))
+                similar_MT[number] += penalty_T * vectors.cosines(output_T)
+        rows = [np.bincount(lines_T[num_said:], row[num_said:], num_lines) for row in similar_MT]
+        values = np.concatenate([SCALE / ORDERS * row / counts_N for row in rows])
+        return Additive(np.stack([np.ones_like(values), values], axis=1), mean)
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`."""
+        details = [*self.words.details, f"n:{ORDERS}", f"sigma:{SIGMA:g}", "idf:references"]
+        details.append(f"scale:{SCALE:g}")
+        return write_signature(nrefs, resampling, details, f"s2s-{s2s.__version__}")
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """The tf-idf vectors of texts, for n-grams of one length: a sparse matrix."""
+
+    keys_E: Numbers
+    """Text times `num_grams` plus n-gram, ascending."""
+    weights_E: Weights
+    num_grams: int
+    norms_T: Weights
+
+    def cosines(self, output_T: Numbers) -> Weights:
+        """[T]: of each text and the one that `output_T` names, whose counts are clipped."""
+        text_E, gram_E = np.divmod(self.keys_E, self.num_grams)
+        wanted_E = output_T[text_E] * self.num_grams + gram_E
+        places_E = np.minimum(np.searchsorted(self.keys_E, wanted_E), len(self.keys_E) - 1)
+        clipped_E = np.minimum(self.weights_E[places_E], self.weights_E)
+        products_E = np.where(self.keys_E[places_E] == wanted_E, clipped_E * self.weights_E, 0.0)
+        dots_T = np.bincount(text_E, products_E, len(output_T))
+        norms_T = self.norms_T * self.norms_T[output_T]
+        return np.divide(dots_T, norms_T, out=np.zeros(len(norms_T)), where=norms_T > 0)
+
+
+def _vectors(text_P: Numbers, gram_P: Numbers, lines_T: Numbers, num_said: int) -> _Vectors:
+    """Vectors of all texts, of which those from `num_said` on are references."""
+    num_grams, num_lines = int(gram_P.max(initial=0)) + 1, int(lines_T.max()) + 1
+    keys_E, counts_E = np.unique(text_P * num_grams + gram_P, return_counts=True)
+    text_E, gram_E = np.divmod(keys_E, num_grams)
+    is_wanted_E = text_E >= num_said
+    documents = np.unique(lines_T[text_E[is_wanted_E]] * num_grams + gram_E[is_wanted_E])
+    frequencies = np.bincount(documents % num_grams, minlength=num_grams)
+    idf = np.log(num_lines) - np.log(np.maximum(frequencies, 1))
+    weights_E = counts_E * idf[gram_E]
+    norms_T = np.sqrt(np.bincount(text_E, weights_E**2, len(lines_T)))
+    return _Vectors(keys_E, weights_E, num_grams, norms_T)
+
+
+def _ngrams(texts: Sequence[Sequence[str]]) -> Iterator[tuple[Numbers, Numbers]]:
+    """For each length: the text of every n-gram, and its number, equal ones having the same."""
+    numbers: dict[str, int] = {}
+    words_P = np.array(
+        [numbers.setdefault(word, len(numbers)) for text in texts for word in text], dtype=np.int64
+    )
+    text_P = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+    begins, grams = np.arange(len(words_P)), words_P
+    for order in range(1, ORDERS + 1):
+        if order > 1:
+            ends = begins + order - 1
+            is_whole = ends < len(words_P)
+            is_whole[is_whole] = text_P[ends[is_whole]] == text_P[begins[is_whole]]
+            longer = grams[is_whole] * len(numbers) + words_P[ends[is_whole]]
+            begins, grams = begins[is_whole], np.unique(longer, return_inverse=True)[1]
+        yield text_P[begins], grams

@@ -1,0 +1,113 @@
+"""METEOR: matches of words and of their stems, as nltk computes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from s2s.errors import UsageError
+from s2s.metrics.metric import (
+    Additive,
+    Figure,
+    References,
+    Resampling,
+    mean,
+    paired,
+    write_signature,
+)
+from s2s.metrics.words import Words
+
+ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
+"""Weight of recall, shape and size of the penalty for scattered matches (Banerjee & Lavie 2005)."""
+
+
+@dataclass(frozen=True)
+class Meteor:
+    """METEOR (Banerjee & Lavie 2005) by nltk, averaged over lines; case never counts.
+
+    Words match where they are equal, else where their stems (Porter 1980) are, else, if asked for,
+    where WordNet has them as synonyms. Of several references the best one counts. Not the program
+    METEOR 1.5, which knows paraphrases and weighs matches in another way.
+    """
+
+    words: Words
+    synonyms: Any
+    """A WordNet as nltk reads it, or `NoSynonyms`."""
+    matches: tuple[str, ...]
+    """What matches, for the signature."""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (Figure("meteor", "METEOR"),)
+
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
+        """See `Metric`."""
+        from nltk.translate.meteor_score import meteor_score
+
+        stems = _Stems()
+        rows = []
+        for line, options in zip(*paired(outputs, references), strict=True):
+            value = meteor_score(
+                [self.words(one) for one in options],
+                self.words(line),
+                stemmer=stems,
+                wordnet=self.synonyms,
+                alpha=ALPHA,
+                beta=BETA,
+                gamma=GAMMA,
+            )
+            rows.append([1.0, 100.0 * value])
+        return Additive(np.array(rows), mean)
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`."""
+        details = [
+            "case:lc",
+            self.words.details[1],
+            f"match:{'+'.join(self.matches)}",
+            f"params:{ALPHA:g},{BETA:g},{GAMMA:g}",
+            "refs:best",
+        ]
+        return write_signature(nrefs, resampling, details, f"nltk-{version('nltk')}")
+
+
+class NoSynonyms:
+    """Stands for a WordNet where none is asked for."""
+
+    def synsets(self, word: str) -> list[Any]:
+        """None of any word."""
+        del word
+        return []
+
+
+@dataclass(frozen=True)
+class _Stems:
+    """nltk's stemmer, which stems each word once: outputs have few words, time and again."""
+
+    stem: Any = field(default_factory=lambda: cache(_stemmer().stem))
+
+
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
+
+
+def build_meteor(words: Words, *, with_synonyms: bool) -> Meteor:
+    """METEOR. Raises UsageError where WordNet is asked for and not there."""
+    if not with_synonyms:
+        return Meteor(words, NoSynonyms(), ("exact", "porter"))
+    from nltk.corpus import wordnet
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError as error:
+        raise UsageError(
+            "synonyms: expected WordNet among nltk's data, found none; "
+            "'python -m nltk.downloader wordnet' fetches it"
+        ) from error
+    return Meteor(words, wordnet, ("exact", "porter", f"wordnet-{wordnet.get_version()}"))
