@@ -15,6 +15,8 @@ from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
 from .average import EPILOG as AVERAGE_EPILOG
 from .average import average
+from .bench import EPILOG as BENCH_EPILOG
+from .bench import bench
 from .bleu import EPILOG as BLEU_EPILOG
 from .bleu import bleu
 from .check import EPILOG as CHECK_EPILOG
@@ -76,6 +78,7 @@ app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
+app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)
 app.add_typer(recipes, name="recipes")
 

@@ -26,12 +26,14 @@ LAYERS = {
     "s2s.attention": 5,
     "s2s.evaluation": 5,
     "s2s.train": 5,
+    "s2s.bench": 6,
     "s2s.pipeline": 6,
     "cli": 7,
 }
 
 # Within a layer these may see each other, in the direction given; nothing else may.
 SIDEWAYS = {
+    ("s2s.bench", "s2s.pipeline"),
     ("s2s.data", "s2s.text"),
     ("s2s.data", "s2s.features"),
     ("s2s.features", "s2s.text"),

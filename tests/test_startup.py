@@ -14,6 +14,7 @@ COMMANDS = [
     ["average"],
     ["tune-search"],
     ["shortlist"],
+    ["bench"],
     ["check"],
     ["recipes"],
     ["recipes", "list"],

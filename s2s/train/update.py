@@ -3,7 +3,7 @@
 Dimension letters: B sentences, S source time, T target time, N target tokens, E readout width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -114,10 +114,19 @@ def update_seed(seed: int, update: int) -> int:
 
 
 class Updater:
-    """Makes updates; everything random in update n is a function of (seed, n)."""
+    """Makes updates; everything random in update n is a function of (seed, n).
+
+    `lap` is told when a `forward` or `backward` pass of a batch is over, or the `optimizer`'s step.
+    """
 
     def __init__(
-        self, state: TrainingState, seed: int, precision: Precision, total_updates: int
+        self,
+        state: TrainingState,
+        seed: int,
+        precision: Precision,
+        total_updates: int,
+        *,
+        lap: Callable[[str], object] = lambda stage: None,
     ) -> None:
         self.state = state
         self.recipe: Train = state.recipe
@@ -125,6 +134,7 @@ class Updater:
         self.device = state.model.output.bias.device
         self.precision = precision
         self.total_updates = total_updates
+        self.lap = lap
 
     def __call__(self, batches: Sequence[Batch], *, watch: bool = False) -> Update:
         """Accumulate the gradients of `batches` and step.
@@ -146,14 +156,17 @@ class Updater:
                     self.coverage(),
                     self.recipe.r_drop,
                 )
+            self.lap("forward")
             (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
             smoothed.append(loss.smoothed.detach())
             nll.append(loss.nll)
             deviation.append(readout_NE.detach().float().std())
+            self.lap("backward")
         part_norms = _part_norms(state.parameters) if watch else None
         norm = self._step()
         position.tokens += tokens
         state.update_average()
+        self.lap("optimizer")
         return Update(
             torch.stack(smoothed).sum(),
             torch.stack(nll).sum(),

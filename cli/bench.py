@@ -1,0 +1,154 @@
+"""`s2s bench`: how fast s2s is on this machine."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import RECIPE, RUNS, Device, Overrides, Runs, examples, note
+
+if TYPE_CHECKING:
+    from s2s.bench.report import Part, Report
+    from s2s.recipe import Recipe
+    from s2s.run import Run
+
+SHIPPED = "multi30k-de-en"
+"""The recipe whose sizes are measured where there is no other."""
+
+QUICK_COMMANDS = ["train", "translate"]
+"""Those that a quick measurement starts."""
+
+START = (sys.executable, "-c", "from s2s_cli.main import main; main()")
+"""The program in a process of its own, wherever it is installed."""
+
+EPILOG = examples(
+    "s2s bench",
+    "s2s bench my.yaml --quick",
+    "s2s bench --run runs/multi30k-de-en --only training,decoding",
+    "s2s bench --json > bench.json",
+    "s2s bench --show bench.json --markdown",
+)
+
+
+def bench(
+    context: typer.Context,
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RECIPE", help=f"The recipe; recipe.yaml, else {SHIPPED} if not given."
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    *,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|NAME", help="A trained run, with its weights and data."),
+    ] = None,
+    runs: Runs = RUNS,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART,...", help="Of matmul, training, decoding, prep and startup; all."
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Times that everything is measured.")
+    ] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of everything: a minute.")] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="PyTorch's threads; as training chooses."),
+    ] = None,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables in Markdown, for documentation.")
+    ] = False,
+    show: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Measure nothing; show what --json wrote."),
+    ] = None,
+) -> None:
+    """Measure how fast this machine prepares, trains and translates.
+
+    A recipe's model is measured with random weights, on sentences drawn with the lengths of real
+    ones, so no data are needed; a run with its own. Everything is measured several times, in turns:
+    figures are medians, with the lowest and the highest. Ctrl-C shows what there is so far.
+    """
+    from s2s.errors import Interrupted, UsageError
+
+    if as_json and as_markdown:
+        raise UsageError("--json, --markdown: expected one of them")
+    parts = _parts(only)
+    if show is not None:
+        from s2s.bench.report import read_report
+
+        _print(read_report(show), as_json=as_json, as_markdown=as_markdown)
+        return
+    if run is not None and (recipe is not None or overrides):
+        raise UsageError("--run: a run brings its recipe along; leave RECIPE and --set out")
+    subject = _subject(recipe, overrides, run, runs)
+    commands = QUICK_COMMANDS if quick else sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
+    from s2s.bench.measure import QUICK, Amounts, Plan, measure
+    from s2s.bench.startup import Program
+    from s2s.progress import progress
+
+    plan = Plan(
+        only=parts,
+        repeats=repeats,
+        threads=threads,
+        device=device,
+        amounts=QUICK if quick else Amounts(),
+        program=Program(start=START, commands=((), *((name,) for name in commands))),
+    )
+    with progress() as callback:
+        report = measure(subject, plan, callback)
+    _print(report, as_json=as_json, as_markdown=as_markdown)
+    if not report.is_complete:
+        raise Interrupted("stopped before the end", signal.SIGINT)
+
+
+def _parts(only: str | None) -> "tuple[Part, ...]":
+    """The parts that --only names, in the order of all."""
+    from s2s.bench.report import PARTS
+    from s2s.errors import UsageError
+
+    if only is None:
+        return PARTS
+    wanted = [name.strip() for name in only.split(",")]
+    for name in wanted:
+        if name not in PARTS:
+            raise UsageError(f"--only: expected some of {', '.join(PARTS)}, found {name!r}")
+    return tuple(part for part in PARTS if part in wanted)
+
+
+def _subject(
+    recipe: Path | None, overrides: list[str] | None, run: str | None, runs: Path
+) -> "Recipe | Run":
+    from s2s.recipe_io import load_recipe, shipped_recipes
+    from s2s.run import find_run
+
+    if run is not None:
+        return find_run(run, runs)
+    if recipe is None and not RECIPE.exists():
+        recipe = next(one.path for one in shipped_recipes() if one.name == SHIPPED)
+        note(f"no {RECIPE} here: measuring the sizes of {SHIPPED}")
+    return load_recipe(recipe, overrides or ())
+
+
+def _print(report: "Report", *, as_json: bool, as_markdown: bool) -> None:
+    from rich.console import Console
+
+    from s2s.bench.tables import markdown, notes, print_tables
+
+    if as_json:
+        typer.echo(report.to_json())
+    elif as_markdown:
+        typer.echo(markdown(report), nl=False)
+    else:
+        print_tables(report, Console(width=None if sys.stdout.isatty() else 120))
+    if not as_markdown:
+        for line in notes(report):
+            note(line)

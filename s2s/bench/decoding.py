@@ -1,0 +1,145 @@
+"""Search as `s2s translate` does it, from token ids to token ids."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import torch
+
+from s2s.bench.operations import FORWARD, Operations
+from s2s.bench.report import DecodingFigures
+from s2s.bench.timing import Clock, Taken, Turn, rate, times
+from s2s.bench.workload import Workload
+from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import Packed, packed
+from s2s.recipe import BeamSearch, GreedySearch, SearchPrecision
+from s2s.search import search
+from s2s.text.special import EOS
+
+WIDTH = 5
+"""Hypotheses of the beam."""
+
+NEVER = -100.0
+"""Bias of the end of sentence in a model that knows nothing: outputs end where they are cut."""
+
+Settings = GreedySearch | BeamSearch
+
+
+class Way(NamedTuple):
+    """One search in one precision."""
+
+    name: str
+    settings: Settings
+    precision: SearchPrecision
+
+    @property
+    def key(self) -> str:
+        """Of its turn."""
+        return f"{self.name}, {self.precision}"
+
+    @property
+    def width(self) -> int:
+        """Hypotheses of a sentence."""
+        return self.settings.width if isinstance(self.settings, BeamSearch) else 1
+
+
+@dataclass
+class Amounts:
+    """What a search of all sentences had to do."""
+
+    tokens: int
+    """Predictions of the best outputs."""
+    operations: float
+
+
+class Decoding:
+    """Greedy and beam search in every precision over the same sentences."""
+
+    def __init__(
+        self, workload: Workload, sentences: int, precisions: Sequence[SearchPrecision]
+    ) -> None:
+        self.workload = workload
+        self.sources = workload.sources(sentences)
+        self.device = workload.model.output.bias.device
+        self.ways = [
+            Way(name, settings, precision)
+            for name, settings in _searches(workload).items()
+            for precision in precisions
+        ]
+        self.amounts: dict[str, Amounts] = {}
+
+    @property
+    def turns(self) -> list[Turn]:
+        """One for each way."""
+        return [Turn(way.key, partial(self._run, way)) for way in self.ways]
+
+    @cached_property
+    def model(self) -> Seq2Seq:
+        """The workload's; one that knows nothing never ends a sentence by itself."""
+        if self.workload.run is not None:
+            return self.workload.model
+        model = copy.deepcopy(self.workload.model)
+        with torch.no_grad():
+            model.output.bias[EOS] = NEVER
+        return model
+
+    @cached_property
+    def scorers(self) -> dict[SearchPrecision, Packed]:
+        """The model in each precision."""
+        return {way.precision: packed(self.model, way.precision) for way in self.ways}
+
+    def _run(self, way: Way) -> tuple[float]:
+        scorer = self.scorers[way.precision]
+        clock = Clock(self.device)
+        found = search(scorer, self.sources, way.settings, str(self.device))
+        seconds = clock.lap(way.key)
+        if way.key not in self.amounts:  # the same in every repeat
+            lengths = [max(1, best[0].length) for best in found]
+            self.amounts[way.key] = self._amounts(lengths, way.width)
+        return (seconds,)
+
+    def _amounts(self, lengths: Sequence[int], width: int) -> Amounts:
+        """Of sources that are encoded once, and `width` hypotheses of these lengths each."""
+        count = Operations.of(self.model)
+        operations = 0.0
+        for source, length in zip(self.sources, lengths, strict=True):
+            time, steps = len(source) + 1, width * length
+            operations += FORWARD * count.forward(1, time, steps, steps * time)
+        return Amounts(sum(lengths), operations)
+
+    def figures(self, taken: Taken, limits: dict[str, float]) -> list[DecodingFigures]:
+        """Of every way that was measured at least once."""
+        found = []
+        for way in self.ways:
+            if way.key not in taken:
+                continue
+            seconds = [one for (one,) in taken[way.key]]
+            amounts, limit = self.amounts[way.key], limits.get(way.precision)
+            per_token = amounts.operations / amounts.tokens
+            speed = rate(amounts.tokens, seconds)
+            done = times(speed, per_token)
+            figures = DecodingFigures(
+                search=way.name,
+                precision=way.precision,
+                sentences=len(self.sources),
+                tokens=amounts.tokens,
+                sentences_per_second=rate(len(self.sources), seconds),
+                tokens_per_second=speed,
+                operations_per_token=per_token,
+                operations_per_second=done,
+                share=done.median / limit if limit else None,
+            )
+            found.append(figures)
+        return found
+
+
+def _searches(workload: Workload) -> dict[str, Settings]:
+    """Greedy and beam search; random weights write as many tokens as they read."""
+    own = workload.recipe.search
+    ratio, offset = (1.0, 1) if workload.run is None else (own.max_ratio, own.max_offset)
+    return {
+        "greedy": GreedySearch(kind="greedy", max_ratio=ratio, max_offset=offset),
+        f"beam {WIDTH}": BeamSearch(kind="beam", width=WIDTH, max_ratio=ratio, max_offset=offset),
+    }

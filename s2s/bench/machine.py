@@ -1,0 +1,103 @@
+"""The machine: its name, its load, and how much memory a stretch of work needs."""
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from s2s.bench.report import Machine
+from s2s.nn.packed import has_bf16
+
+PROC = Path("/proc")
+
+
+def describe_machine(device: torch.device) -> Machine:
+    """As it is now; the load is that of the minute before."""
+    try:
+        load = round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # Windows has none
+        load = None
+    return Machine(
+        processor=_processor(),
+        cores=_cores(),
+        memory=_memory(),
+        system=platform.platform(),
+        device=str(device),
+        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        threads=torch.get_num_threads(),
+        native_bf16=has_bf16(device),
+        load=load,
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = (PROC / "cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Linux alone has it
+        return os.cpu_count() or 1
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+@dataclass
+class Peak:
+    """Filled in when the stretch is over."""
+
+    memory: int = 0
+    """Bytes."""
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """The most memory during the block: of the process, or on a GPU what PyTorch held there.
+
+    A process's peak can be set back on Linux alone; elsewhere it is that since the process began.
+    """
+    peak = Peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield peak
+        peak.memory = torch.cuda.max_memory_allocated(device)
+        return
+    _set_back()
+    yield peak
+    peak.memory = _peak()
+
+
+def _set_back() -> None:
+    try:
+        (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")  # proc(5)
+    except OSError:
+        return
+
+
+def _peak() -> int:
+    try:
+        lines = (PROC / "self" / "status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        lines = []
+    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
+    if found:
+        return found[0] * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

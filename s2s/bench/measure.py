@@ -1,0 +1,145 @@
+"""All of a benchmark: its parts take turns, repeat by repeat."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from s2s.bench.decoding import Decoding
+from s2s.bench.machine import describe_machine
+from s2s.bench.preparing import Preparing
+from s2s.bench.products import SQUARE, Products, limits, sizes_of
+from s2s.bench.report import FORMAT, PARTS, Part, Report
+from s2s.bench.startup import Program, Startup
+from s2s.bench.timing import Turn, chosen_threads, take_turns
+from s2s.bench.training import Training
+from s2s.bench.workload import Workload, drawn_workload, run_workload
+from s2s.recipe import Recipe
+from s2s.run import Run
+from s2s.run_environment import describe_environment
+from s2s.train.device import choose_device, keep_freed_memory, limit_threads
+
+NEED_PRODUCTS: set[Part] = {"matmul", "training", "decoding"}
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """How much is done in a repeat."""
+
+    updates: int = 12
+    """Of training."""
+    sentences: int = 512
+    """Searched."""
+    pairs: int = 20_000
+    """Prepared."""
+    square: int = SQUARE
+    """Rows of the square product."""
+
+
+QUICK = Amounts(updates=3, sentences=48, pairs=2_000)
+"""For a first impression."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked for."""
+
+    only: tuple[Part, ...] = PARTS
+    """The parts that are measured. Training and decoding bring matmul along, which their shares
+    refer to."""
+    repeats: int = 5
+    """Of every part."""
+    threads: int | None = None
+    """Of PyTorch; as many as training would take if None."""
+    device: str = "auto"
+    """Where the model is."""
+    amounts: Amounts = Amounts()
+    """Of each part."""
+    program: Program
+    """The commands whose start is measured."""
+
+
+class _Benchmark:
+    """The parts that a plan asks for, of one workload."""
+
+    def __init__(self, workload: Workload, plan: Plan, folder: Path) -> None:
+        self.workload = workload
+        self.plan = plan
+        self.taken: dict[str, list[tuple[float, ...]]] = {}
+        self.began = datetime.now(UTC)
+        device = workload.model.output.bias.device
+        self.machine = describe_machine(device)
+        only, amounts = plan.only, plan.amounts
+        sizes = sizes_of(workload, amounts.square) if NEED_PRODUCTS & {*only} else []
+        self.products = Products(sizes, device)
+        self.training = Training(workload, amounts.updates) if "training" in only else None
+        self.decoding = None
+        if "decoding" in only:
+            self.decoding = Decoding(workload, amounts.sentences, self.products.precisions)
+        self.prep = None
+        if "prep" in only:
+            self.prep = Preparing(workload.recipe, amounts.pairs, folder)
+        self.startup = None
+        if "startup" in only:
+            run = None if workload.run is None else str(workload.run.folder)
+            self.startup = Startup(plan.program, run, str(device))
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Of all parts; training is the first, so that nothing is beside it when it tells its
+        memory."""
+        parts = (self.training, self.products, self.decoding, self.prep, self.startup)
+        return [turn for part in parts if part is not None for turn in part.turns]
+
+    def report(self) -> Report:
+        """What was measured so far."""
+        environment = describe_environment(self.machine.device, self.workload.recipe.seed)
+        names = ("s2s", "commit", "python")
+        matmul, taken = self.products.figures(self.taken), self.taken
+        limit = limits(matmul)
+        wanted = len(self.turns) * self.plan.repeats
+        return Report(
+            format=FORMAT,
+            time=self.began.isoformat(timespec="seconds"),
+            command=environment["command"],
+            versions={**{name: environment[name] for name in names}, **environment["packages"]},
+            machine=self.machine,
+            sizes=self.workload.sizes,
+            seed=self.workload.recipe.seed,
+            repeats=self.plan.repeats,
+            is_complete=sum(map(len, taken.values())) == wanted,
+            matmul=matmul,
+            training=self.training.figures(taken, limit) if self.training else None,
+            decoding=self.decoding.figures(taken, limit) if self.decoding else [],
+            prep=self.prep.figures(taken) if self.prep else None,
+            startup=self.startup.figures(taken) if self.startup else [],
+            skipped=self.products.skipped if self.products.ready else [],
+        )
+
+
+def measure(subject: Recipe | Run, plan: Plan, progress: Progress) -> Report:
+    """The benchmark of a recipe's sizes, or of a run.
+
+    Ctrl-C ends it: the report then has what was measured so far. Raises UsageError for a device
+    that is not there, RunError for a run that cannot be used.
+    """
+    keep_freed_memory()
+    device = choose_device(plan.device)
+    with chosen_threads(), tempfile.TemporaryDirectory() as folder:
+        if isinstance(subject, Run):
+            workload = run_workload(subject, device)
+        else:
+            limit_threads(subject.model, device)
+            workload = drawn_workload(subject, device)
+        if plan.threads is not None:
+            torch.set_num_threads(plan.threads)
+        benchmark = _Benchmark(workload, plan, Path(folder))
+        with suppress(KeyboardInterrupt):
+            take_turns(benchmark.turns, plan.repeats, progress, benchmark.taken)
+        return benchmark.report()

@@ -1,0 +1,176 @@
+"""A report as tables: for the terminal, and in Markdown for documentation."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from s2s.bench.report import Report, Spread
+
+class Table(NamedTuple):
+    """Cells as text."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    numbers_from: int = 1
+    """Columns before this one are text."""
+
+
+def tables(report: Report) -> list[Table]:
+    """Of every part that was measured."""
+    made = (
+        _machine(report),
+        _matmul(report),
+        _training(report),
+        _decoding(report),
+        _prep(report),
+        _startup(report),
+    )
+    return [table for table in made if table.rows]
+
+
+def notes(report: Report) -> Iterator[str]:
+    """What else there is to say, a line each."""
+    if (warning := report.machine.warning) is not None:
+        yield f"warning: {warning}"
+    for one in report.skipped:
+        yield f"{one.what} left out: {one.reason}"
+    if not report.is_complete:
+        yield "stopped before the end: some figures have fewer repeats, or are missing"
+
+
+def print_tables(report: Report, console: Console) -> None:
+    """For a terminal."""
+    for table in tables(report):
+        drawn = RichTable(title=table.title, title_justify="left", title_style="bold")
+        for place, name in enumerate(table.header):
+            drawn.add_column(name, justify="left" if place < table.numbers_from else "right")
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+
+
+def markdown(report: Report) -> str:
+    """The same tables, each under its title."""
+    lines: list[str] = []
+    for table in tables(report):
+        lines += [f"**{table.title}**", ""]
+        lines += [_line(table.header), _line(["---"] * len(table.header))]
+        lines += [*map(_line, table.rows), ""]
+    lines += [f"- {note}" for note in notes(report)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _machine(report: Report) -> Table:
+    machine, sizes = report.machine, report.sizes
+    memory = "" if machine.memory is None else f", {machine.memory / 2**30:.0f} GiB"
+    load = "unknown" if machine.load is None else f"{machine.load:.2f}"
+    versions = [f"{name} {report.versions[name]}" for name in ("s2s", "torch", "python")]
+    commit = report.versions["commit"]
+    rows = [
+        ("command", " ".join(["s2s", *report.command[1:]])),
+        ("begun", report.time),
+        ("processor", f"{machine.processor}, {machine.cores} cores{memory}"),
+        ("device", machine.device if machine.gpu is None else f"{machine.device}, {machine.gpu}"),
+        ("threads", str(machine.threads)),
+        ("load before", load),
+        ("versions", ", ".join(versions) + (f" ({commit[:8]})" if commit else "")),
+        ("model", f"{sizes.recipe}: {sizes.parameters:,} parameters"),
+        ("vocabularies", f"{sizes.source_vocabulary:,} and {sizes.target_vocabulary:,}"),
+        (
+            "sentences",
+            f"{sizes.data}; mean tokens {sizes.source_length} and {sizes.target_length}",
+        ),
+        ("seed, repeats", f"{report.seed}, {report.repeats}"),
+    ]
+    return Table("Measured", ("", "what"), rows, numbers_from=2)
+
+
+def _matmul(report: Report) -> Table:
+    rows = [
+        (
+            one.name,
+            one.kernel,
+            one.precision,
+            f"{one.rows:,} x {one.inputs:,} x {one.outputs:,}",
+            _giga(one.operations_per_second),
+        )
+        for one in report.matmul
+    ]
+    header = ("product", "kernel", "precision", "size", "G operations/s")
+    return Table("Matrix products alone", header, rows, numbers_from=3)
+
+
+def _training(report: Report) -> Table:
+    found = report.training
+    if found is None:
+        return Table("Training", (), [])
+    whole = sum(found.seconds.values())
+    split = ", ".join(f"{name} {part / whole:.0%}" for name, part in found.seconds.items())
+    rows = [
+        ("precision", found.precision),
+        ("target tokens/s", _whole(found.tokens_per_second)),
+        ("G operations/s", _giga(found.operations_per_second)),
+        ("share of the limit", _share(found.share)),
+        ("M operations a target token", f"{found.operations_per_token / 1e6:.1f}"),
+        ("time of an update", f"{whole * 1e3:.0f} ms: {split}"),
+        ("batch tokens", f"{report.sizes.batch_tokens:,}"),
+        ("peak memory", f"{found.peak_memory / 2**20:,.0f} MiB"),
+    ]
+    return Table("Training", ("", "figure"), rows)
+
+
+def _decoding(report: Report) -> Table:
+    rows = [
+        (
+            one.search,
+            one.precision,
+            _whole(one.sentences_per_second),
+            _whole(one.tokens_per_second),
+            _giga(one.operations_per_second),
+            _share(one.share),
+        )
+        for one in report.decoding
+    ]
+    header = ("search", "precision", "sentences/s", "tokens/s", "G operations/s", "share")
+    return Table("Decoding", header, rows, numbers_from=2)
+
+
+def _prep(report: Report) -> Table:
+    found = report.prep
+    if found is None:
+        return Table("Preparing", (), [])
+    rows = [
+        ("tokenizer and data", _whole(found.pairs_per_second)),
+        ("data alone", _whole(found.encoded_per_second)),
+    ]
+    return Table("Preparing", (f"{found.pairs:,} generated pairs", "pairs/s"), rows)
+
+
+def _startup(report: Report) -> Table:
+    rows = [(one.command, _range(one.seconds, 1.0, ".2f")) for one in report.startup]
+    return Table("Starting", ("command", "seconds"), rows)
+
+
+def _range(figure: Spread, unit: float, form: str) -> str:
+    """The median, and from where to where the repeats went."""
+    median, low, high = (f"{x / unit:{form}}" for x in (figure.median, figure.low, figure.high))
+    return f"{median} ({low}–{high})"
+
+
+def _giga(figure: Spread) -> str:
+    return _range(figure, 1e9, ",.1f" if figure.median < 1e10 else ",.0f")
+
+
+def _whole(figure: Spread) -> str:
+    return _range(figure, 1.0, ",.1f" if figure.median < 10 else ",.0f")
+
+
+def _share(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.0%}"
