@@ -43,8 +43,16 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# How fast s2s is here, for docs/benchmarks.md: some minutes, on a machine without other work. What
+# compares s2s with something else are the scripts tests/bench_*.py.
+BENCH := docs/benchmarks/$(shell date -u +%Y-%m-%d)
 bench: setup
-	@for script in tests/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	mkdir -p docs/benchmarks
+	for name in quickstart multi30k-de-en; do \
+	  $(BIN)/s2s bench recipes/$$name.yaml --json > $(BENCH)-$$name.json || exit 1; \
+	  $(BIN)/s2s bench --show $(BENCH)-$$name.json --markdown > $(BENCH)-$$name.md || exit 1; \
+	  cat $(BENCH)-$$name.md; \
+	done
 
 # Not .venv, which takes minutes to fill, and not runs/, which takes longer.
 clean:

@@ -8,6 +8,7 @@ from rich.table import Table as RichTable
 
 from s2s.bench.report import Report, Spread
 
+
 class Table(NamedTuple):
     """Cells as text."""
 
