@@ -36,6 +36,7 @@ from .search_options import SearchOptions
 if TYPE_CHECKING:
     from s2s.metrics import MetricName
     from s2s.metrics.comparison import Contest
+    from s2s.pipeline_compare import RunSystem
     from s2s.recipe import Recipe
 
 
@@ -48,6 +49,7 @@ class Test(StrEnum):
 
 EPILOG = examples(
     "s2s compare runs/small runs/large",
+    "s2s compare runs/one runs/one+runs/two",
     "s2s compare old.en new.en --reference test.en --source test.de",
     "s2s compare marian.en runs/multi30k-de-en --metric bleu --lines 3",
     "s2s compare a.txt b.txt c.txt --reference r.txt --metric cer --test bootstrap --json",
@@ -59,7 +61,8 @@ def compare(
     outputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|FILE...", help="Two outputs or more; the first is the baseline."
+            metavar="RUN|RUN+RUN|FILE...",
+            help="Two outputs or more; the first is the baseline.",
         ),
     ],
     *,
@@ -100,23 +103,17 @@ def compare(
 ) -> None:
     """Compare outputs: scores, p-values, wins and losses by line, the lines that differ most.
 
-    An output is a file, or a run, which translates its test set. Every other output is compared
-    with the first. Metrics are those of the first run's recipe, of files BLEU and chrF.
+    An output is a file, or a run, which translates its test set, or runs joined by +, whose models
+    are averaged. Every other output is compared with the first. Metrics are those of the first
+    run's recipe, of files BLEU and chrF.
     """
     from s2s.errors import UsageError
     from s2s.pipeline_compare import RunSystem, compare_systems
-    from s2s.run import find_run
 
     if len(outputs) < 2:
         raise UsageError("compare: expected two outputs or more, found one")
     which = choose_checkpoint(checkpoint)
-    systems: list[Path | RunSystem] = []
-    for name in outputs:
-        if Path(name).is_file():
-            systems.append(Path(name))
-        else:
-            run = find_run(name, runs)
-            systems.append(RunSystem(run, choose_search(run, search)))
+    systems = [_system(name, runs, search) for name in outputs]
     recipe = next((one.run.recipe for one in systems if isinstance(one, RunSystem)), None)
     reading = {
         "tokenize": tokenize and tokenize.value,
@@ -140,6 +137,21 @@ def compare(
         return
     for line in text:
         typer.echo(line)
+
+
+def _system(name: str, runs: Path, search: SearchOptions) -> "Path | RunSystem":
+    """A file, a run, or several runs joined by `+` where no file or folder has that name."""
+    from s2s.errors import UsageError
+    from s2s.pipeline_compare import RunSystem
+    from s2s.run import find_run
+
+    if Path(name).is_file():
+        return Path(name)
+    names = [name] if Path(name).exists() else name.split("+")
+    if not all(names):
+        raise UsageError(f"{name}: expected names of runs on both sides of +")
+    run, *others = (find_run(one, runs) for one in names)
+    return RunSystem(run, choose_search(run, search), tuple(others))
 
 
 def _contest(

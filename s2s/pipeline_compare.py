@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import UsageError
-from s2s.pipeline import load_translator, open_texts, translate_lines
+from s2s.pipeline import open_texts, translate_lines
+from s2s.pipeline_ensemble import load_ensemble
 from s2s.text.lines import read_lines
 
 if TYPE_CHECKING:
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSystem:
-    """A run, which translates the split."""
+    """A run, or an ensemble of several, which translates the split of its first run."""
 
     run: Run
     search: Search
+    others: tuple[Run, ...] = ()
+    """Runs whose models are averaged with that of `run`."""
+
+    @property
+    def name(self) -> str:
+        """The folders of all its runs."""
+        return "+".join(str(run.folder) for run in (self.run, *self.others))
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,8 @@ def compare_systems(
     """The comparison, and its lines for a reader.
 
     Runs translate the split of the first run, whose references count where no files of them are
-    given. Raises UsageError for files without references and for runs whose splits differ, and
-    what `metrics.comparison.compare` raises.
+    given. Raises UsageError for files without references, for runs whose splits differ and for
+    ensembles whose tokenizers do, and what `metrics.comparison.compare` raises.
     """
     from s2s.metrics.comparison import System, compare
     from s2s.metrics.comparison_text import side_by_side, table
@@ -68,12 +76,15 @@ def compare_systems(
         if isinstance(system, Path):
             outputs.append(System(str(system), list(read_lines(system))))
             continue
-        translator = load_translator(
-            system.run, search=system.search, device=device, checkpoint=checkpoint
+        translator = load_ensemble(
+            (system.run, *system.others),
+            search=system.search,
+            device=device,
+            checkpoint=checkpoint,
         )
         sources = open_texts(system.run, split)[0]
-        lines = translate_lines(translator, sources, batch_size, f"{system.run.folder}: {split}")
-        outputs.append(System(str(system.run.folder), lines))
+        lines = translate_lines(translator, sources, batch_size, f"{system.name}: {split}")
+        outputs.append(System(system.name, lines))
     if texts.sources is not None and len(texts.sources) != len(outputs[0].lines):
         raise UsageError(
             f"{source or runs[0].run.folder}: expected {len(outputs[0].lines):,} lines of source, "

@@ -154,6 +154,33 @@ def test_names_of_files_have_room_for_any_ensemble() -> None:
     assert str(EvaluatedModel(members=(("a", "average"),))) == "checkpoint average"
 
 
+# ---------------------------------------------------------------------------------------- compare
+
+
+def test_an_ensemble_is_compared_with_its_members(capfd: pytest.CaptureFixture[str]) -> None:
+    saved = json.loads(output(capfd, "bleu", *BOTH, "--json"))["hypotheses"]
+    options = ("--metric", "cer", "--samples", "9", "--device", "cpu", "--json")
+    found = json.loads(output(capfd, "compare", "runs/one", "one+runs/two", saved, *options))
+    together, file = found["others"]
+    assert (together["name"], file["name"]) == ("runs/one+runs/two", saved)
+    assert together["unequal_lines"] == file["unequal_lines"] > 0
+    assert together["scores"] == file["scores"]
+
+
+def test_a_plus_in_a_name_is_no_ensemble(capfd: pytest.CaptureFixture[str]) -> None:
+    if not Path("a+b").exists():
+        Path("a+b").symlink_to("runs/one")
+    options = ("--metric", "cer", "--samples", "9", "--device", "cpu", "--json")
+    (same,) = json.loads(output(capfd, "compare", "one", "a+b", *options))["others"]
+    assert (same["name"], same["unequal_lines"]) == ("a+b", 0)
+    for wrong, message in {
+        "one+": "one+: expected names of runs on both sides of +",
+        "one+nope": "nope: no such run",
+    }.items():
+        assert command_line(["compare", "one", wrong, *options]) == 2
+        assert capfd.readouterr().err.startswith(f"s2s: error: {message}")
+
+
 # -------------------------------------------------------------------------------------- attention
 
 
