@@ -172,6 +172,10 @@ class FileSet(Section):
     """Plain text, line i the target of line i of `source`."""
     table: NonEmpty | None = None
     """`.tsv`, `.csv`, `.jsonl` or `.parquet` (`.gz` too) with the columns of `data.columns`."""
+    references: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] | None = None
+    """Of validation and test: all references of a pair, as files beside `source`, or as columns of
+    `table` with a text each. Metrics then read these instead of the target; name it too where it is
+    one. `columns.references` is for lists of any length."""
 
     def __post_init__(self) -> None:
         if self.table is None and (self.source is None or self.target is None):
@@ -201,6 +205,11 @@ class FilesData(Corpus):
     def __post_init__(self) -> None:
         if self.hold_out is not None and self.validation is not None:
             raise ValueError("hold_out excludes 'validation'; give one or the other")
+        if self.train.references is not None:
+            raise ValueError("train.references would not be used; validation and test have them")
+        for name, files in (("validation", self.validation), ("test", self.test)):
+            if files and files.table and files.references and self.columns.references:
+                raise ValueError(f"{name}.references excludes columns.references; give one of them")
 
     @property
     def has_validation(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from s2s import pipeline
 from s2s.data.prepare import open_corpus
-from s2s.errors import DataError
+from s2s.errors import DataError, UsageError
 from s2s.metrics import Request, score
 from s2s.pipeline import open_texts
 from s2s.pipeline_tune import Grid, tune_search
@@ -148,3 +148,103 @@ def test_columns_that_are_no_lists() -> None:
         Path(suffix).write_text("mail\tsubject\treferences\na\tb\tc\n")
     with pytest.raises(DataError, match=r"needs lists of texts, which \.tsv does not have"):
         pipeline.prepare(recipe(FILES.format("tsv")))
+
+
+# --------------------------------------------------------- references beside the files of a split
+
+COLUMNS = [["3 word", "four words", ""], ["a word", "4 word", "word"]]
+"""Two references of each of the held-out pairs."""
+
+
+def write_sides(suffix: str) -> str:
+    """The pairs in files of a kind; their `data` section, test having the references."""
+    if suffix == "txt":
+        for name, rows in (("train", TRAIN), ("test", HELD_OUT)):
+            for key in ("mail", "subject"):
+                Path(f"{name}.{key}").write_text("".join(f"{row[key]}\n" for row in rows))
+        for number, texts in enumerate(COLUMNS):
+            Path(f"r{number}").write_text("".join(f"{text}\n" for text in texts))
+        train, test = (f"{{source: {n}.mail, target: {n}.subject" for n in ("train", "test"))
+        return f"kind: files\n  train: {train}}}\n  test: {test}, references: [r0, r1]}}"
+    pairs = [{key: row[key] for key in ("mail", "subject")} for row in HELD_OUT]
+    held_out = [
+        {**row, "r0": one, "r1": two} for row, one, two in zip(pairs, *COLUMNS, strict=True)
+    ]
+    for name, rows in (("train", TRAIN), ("test", held_out)):
+        if suffix in ("tsv", "csv"):
+            separator = "\t" if suffix == "tsv" else ","
+            lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+            text = "".join(separator.join(cells) + "\n" for cells in lines)
+            Path(f"{name}.{suffix}").write_text(text)
+        else:
+            write(f"{name}.{suffix}", rows)
+    return (
+        f"kind: files\n  train: {{table: train.{suffix}}}\n"
+        f"  test: {{table: test.{suffix}, references: [r0, r1]}}"
+    )
+
+
+def recipe_of(data: str) -> Recipe:
+    text = RECIPE.replace(", references: references", "")
+    Path("recipe.yaml").write_text(text.format(data=data))
+    return load_recipe()
+
+
+@pytest.mark.parametrize("suffix", ["txt", "tsv", "csv", "jsonl", "parquet"])
+def test_references_beside_a_split(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2s.data.sources.CHUNK_PAIRS", 2)
+    monkeypatch.setattr("s2s.data.tables.CHUNK_PAIRS", 2)
+    pipeline.prepare(recipe_of(write_sides(suffix)))
+    corpus = open_corpus(Path("runs/mail"), "test")
+    assert corpus.references == COLUMNS
+    assert corpus.target_texts == [row["subject"] for row in HELD_OUT]
+    assert pipeline.prepare(load_recipe()).redone == ()
+    # Other references of the same pairs are other data; without them, the targets count.
+    text = Path("recipe.yaml").read_text()
+    for given, expected in (
+        (", references: [r1]", COLUMNS[1:]),
+        ("", [[row["subject"] for row in HELD_OUT]]),
+    ):
+        Path("recipe.yaml").write_text(text.replace(", references: [r0, r1]", given))
+        assert pipeline.prepare(load_recipe()).redone == ("data",)
+        assert open_corpus(Path("runs/mail"), "test").references == expected
+
+
+def test_files_of_references_that_do_not_fit() -> None:
+    made = recipe_of(write_sides("txt"))
+    Path("r1").write_text("a\n" * 5)
+    with pytest.raises(DataError, match=r"test\.mail has 3 lines but r1 has 5; line i of one must"):
+        pipeline.prepare(made)
+    Path("r0").unlink()
+    with pytest.raises(DataError, match="r0: no such file"):
+        pipeline.prepare(made)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            "kind: files\n  train: {source: a, target: b, references: [c]}",
+            "5: data: train.references would not be used; validation and test have them",
+        ),
+        (
+            "kind: files\n  train: {table: a.jsonl}\n"
+            "  validation: {table: b.jsonl, references: [c]}",
+            "6: data: validation.references excludes columns.references; give one of them",
+        ),
+        (
+            "kind: files\n  train: {table: a.jsonl}\n  test: {table: b.jsonl, references: []}",
+            "6: data.test.references: expected a list of at least 1, found an empty list",
+        ),
+    ],
+)
+def test_recipes_whose_references_cannot_be(data: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe(data)
+    assert str(caught.value).startswith(f"recipe.yaml:{message}")
+
+
+def test_columns_of_references_that_are_not_there() -> None:
+    made = recipe_of(write_sides("tsv").replace("[r0, r1]", "[r0, r2]"))
+    with pytest.raises(DataError, match=r"test\.tsv: no column 'r2'"):
+        pipeline.prepare(made)

@@ -49,6 +49,13 @@ def clean(source: list[str], target: list[str], features: list[str] | None = Non
     )
 
 
+def with_texts(chunk: Chunk, references: list[list[str]]) -> Chunk:
+    """The chunk with references, given as columns of texts: all first ones, all second ones, ..."""
+    if not references:
+        return chunk
+    return chunk.with_references([list(options) for options in zip(*references, strict=True)])
+
+
 def file_identity(path: Path) -> dict[str, Any]:
     """What changes when a file is written to. Raises DataError unless it is a regular file."""
     try:

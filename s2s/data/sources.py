@@ -4,13 +4,13 @@ A split can be read any number of times and holds one chunk of pairs in memory.
 """
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, assert_never
 
-from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity
+from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, with_texts
 from s2s.data.hub import open_dataset
 from s2s.data.mixture import Mixture
 from s2s.data.share import SharedSplit
@@ -35,37 +35,44 @@ TREATMENT = {item.name for item in fields(Corpus)} - {"kind"}
 
 @dataclass(frozen=True)
 class ParallelFiles:
-    """Two plain text files; line i of one belongs to line i of the other."""
+    """Plain text files: sources, targets, any references; lines of one number belong together."""
 
     source: Path
     target: Path
+    references: tuple[Path, ...] = ()
 
     def identity(self) -> dict[str, Any]:
-        """Size and time of both files."""
-        return {"source": file_identity(self.source), "target": file_identity(self.target)}
+        """Size and time of all files."""
+        pair = {"source": file_identity(self.source), "target": file_identity(self.target)}
+        references = [file_identity(path) for path in self.references]
+        return {**pair, "references": references} if references else pair
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for unequal numbers of lines, with both, and for empty files."""
         num_pairs = 0
-        with closing(read_lines(self.source)) as left, closing(read_lines(self.target)) as right:
+        with ExitStack() as stack:
+            paths = (self.source, self.target, *self.references)
+            files = [stack.enter_context(closing(read_lines(path))) for path in paths]
             while True:
-                source = list(islice(left, CHUNK_PAIRS))
-                target = list(islice(right, CHUNK_PAIRS))
-                if len(source) != len(target):
-                    rest = (sum(1 for _ in left), sum(1 for _ in right))
-                    raise self._unequal(
-                        num_pairs + len(source) + rest[0], num_pairs + len(target) + rest[1]
-                    )
+                columns = [list(islice(file, CHUNK_PAIRS)) for file in files]
+                if len(set(map(len, columns))) > 1:
+                    rest = [sum(1 for _ in file) for file in files]
+                    pairs = zip(columns, rest, strict=True)
+                    raise self._unequal([num_pairs + len(read) + left for read, left in pairs])
+                source, target, *references = columns
                 if not source:
                     break
                 num_pairs += len(source)
-                yield clean(source, target)
+                yield with_texts(clean(source, target), references)
         if num_pairs == 0:
             raise DataError(f"{self.source}: empty file")
 
-    def _unequal(self, num_source: int, num_target: int) -> DataError:
+    def _unequal(self, counts: list[int]) -> DataError:
+        """`counts` are of lines: of sources, targets and each file of references."""
+        others = zip((self.target, *self.references), counts[1:], strict=True)
+        path, count = next(other for other in others if other[1] != counts[0])
         return DataError(
-            f"{self.source} has {num_source} lines but {self.target} has {num_target}; "
+            f"{self.source} has {counts[0]} lines but {path} has {count}; "
             "line i of one must belong to line i of the other"
         )
 
@@ -135,10 +142,12 @@ def _open_files(data: FilesData, split: SplitName) -> Split | None:
     files = {"train": data.train, "validation": data.validation, "test": data.test}[split]
     if files is None:
         return None
+    references = files.references or ()
     if files.table is not None:
-        return open_table(Path(files.table), data.columns, has_header=data.header)
+        path = Path(files.table)
+        return open_table(path, data.columns, has_header=data.header, references=references)
     assert files.source is not None and files.target is not None  # FileSet has checked
-    return ParallelFiles(Path(files.source), Path(files.target))
+    return ParallelFiles(Path(files.source), Path(files.target), tuple(map(Path, references)))
 
 
 __all__ = ["SPLITS", "Generated", "ParallelFiles", "Split", "SplitName", "open_split"]

@@ -8,7 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, missing_column
+from s2s.data.chunks import (
+    CHUNK_PAIRS,
+    Chunk,
+    clean,
+    file_identity,
+    missing_column,
+    with_texts,
+)
 from s2s.data.identity import identity_of
 from s2s.errors import DataError
 from s2s.recipe import Columns
@@ -28,6 +35,8 @@ class RowTable:
     has_header: bool
     format: str
     """`.tsv`, `.csv` or `.jsonl`."""
+    references: tuple[str, ...] = ()
+    """Columns with a reference each."""
 
     def identity(self) -> dict[str, Any]:
         """Size and time of the file, and how it is read."""
@@ -35,6 +44,7 @@ class RowTable:
             "table": file_identity(self.path),
             "columns": identity_of(self.columns),
             "header": self.has_header,
+            **({"references": self.references} if self.references else {}),
         }
 
     def chunks(self) -> Iterator[Chunk]:
@@ -44,13 +54,19 @@ class RowTable:
         while batch := list(islice(rows, CHUNK_PAIRS)):
             num_pairs += len(batch)
             columns = [list(column) for column in zip(*batch, strict=True)]
+            num_texts = len(self.columns.names)
+            chunk, references = clean(*columns[:num_texts]), columns[num_texts:]
             if self.columns.references is None:
-                yield clean(*columns)
+                yield with_texts(chunk, references)
             else:
-                *columns, references = columns
-                yield clean(*columns).with_references(references)
+                yield chunk.with_references(references[0])
         if num_pairs == 0:
             raise DataError(f"{self.path}: empty file")
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Columns with a text each."""
+        return (*self.columns.names, *self.references)
 
     def _cells(self) -> Iterator[list[Any]]:
         """What each row has in the columns of interest, references last."""
@@ -60,7 +76,7 @@ class RowTable:
         if self.columns.references is not None:
             raise DataError(
                 f"{self.path}: data.columns.references needs lists of texts, which {self.format} "
-                "does not have; expected .jsonl or .parquet"
+                "does not have; expected .jsonl or .parquet, or 'references' beside 'table'"
             )
         rows = self._tsv_rows() if self.format == ".tsv" else self._csv_rows()
         names = None
@@ -69,7 +85,7 @@ class RowTable:
             if header is None:
                 return
             names = header[1]
-        places = [self._position(name, names) for name in self.columns.names]
+        places = [self._position(name, names) for name in self._names]
         for number, cells in rows:
             try:
                 yield [cells[place] for place in places]
@@ -116,7 +132,7 @@ class RowTable:
                     row = json.loads(line)
                 except ValueError as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
-                cells: list[Any] = [_json_text(row, name, place) for name in self.columns.names]
+                cells: list[Any] = [_json_text(row, name, place) for name in self._names]
                 if self.columns.references is not None:
                     cells.append(_json_texts(row, self.columns.references, place))
                 yield cells
@@ -128,10 +144,13 @@ class ParquetTable:
 
     path: Path
     columns: Columns
+    references: tuple[str, ...] = ()
+    """Columns with a reference each."""
 
     def identity(self) -> dict[str, Any]:
         """Size and time of the file, and how it is read."""
-        return {"table": file_identity(self.path), "columns": identity_of(self.columns)}
+        read = {"table": file_identity(self.path), "columns": identity_of(self.columns)}
+        return {**read, "references": self.references} if self.references else read
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a column that is not there or holds something else than text."""
@@ -143,14 +162,16 @@ class ParquetTable:
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 names, references = self.columns.names, self.columns.references
-                check_columns(file.schema_arrow, names, str(self.path), references)
+                every = (*names, *self.references)
+                check_columns(file.schema_arrow, every, str(self.path), references)
                 first_row = 0
-                wanted = {*names, *([references] if references else [])}
+                wanted = {*every, *([references] if references else [])}
                 roots = sorted({name.partition(".")[0] for name in wanted} | wanted)
                 known = [name for name in roots if name in file.schema_arrow.names]
                 for batch in file.iter_batches(CHUNK_PAIRS, columns=known):
                     place = (str(self.path), first_row)
-                    chunk = clean(*(texts(batch, name, place) for name in names))
+                    columns = [texts(batch, name, place) for name in every]
+                    chunk = with_texts(clean(*columns[: len(names)]), columns[len(names) :])
                     if references is not None:
                         chunk = chunk.with_references(lists_of_texts(batch, references, place))
                     yield chunk
@@ -163,16 +184,21 @@ class ParquetTable:
             raise DataError(f"{self.path}: empty file")
 
 
-def open_table(path: Path, columns: Columns, *, has_header: bool) -> RowTable | ParquetTable:
-    """The table, its format told by its name. Raises DataError for a name that tells none."""
+def open_table(
+    path: Path, columns: Columns, *, has_header: bool, references: tuple[str, ...] = ()
+) -> RowTable | ParquetTable:
+    """The table, its format told by its name; `references` are columns with one each.
+
+    Raises DataError for a name that tells no format.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     match suffixes:
         case [*_, ".parquet"]:
-            return ParquetTable(path, columns)
+            return ParquetTable(path, columns, references)
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_, ".gz"]:
-            return RowTable(path, columns, has_header, format_)
+            return RowTable(path, columns, has_header, format_, references)
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
-            return RowTable(path, columns, has_header, format_)
+            return RowTable(path, columns, has_header, format_, references)
         case _:
             raise DataError(
                 f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
