@@ -26,10 +26,14 @@ from s2s.recipe_data import (
     HoldOut,
     SeveralData,
     Splits,
+    TargetText,
     Truncate,
     corpora_of,
     evaluated_of,
+    features_of,
+    has_source_text,
 )
+from s2s.recipe_features import FeatureEncoder, FeatureFile
 from s2s.recipe_metrics import FIGURES, MetricName, Scoring
 from s2s.recipe_model import (
     AdditiveAttention,
@@ -45,6 +49,7 @@ from s2s.recipe_model import (
     NoAttention,
     StackedDecoder,
 )
+from s2s.recipe_rules import source_faults
 from s2s.recipe_search import (
     BeamSearch,
     ExhaustiveSearch,
@@ -94,6 +99,8 @@ __all__ = [
     "Dropout",
     "Encoder",
     "ExhaustiveSearch",
+    "FeatureEncoder",
+    "FeatureFile",
     "FileSet",
     "FilesData",
     "Filters",
@@ -121,12 +128,15 @@ __all__ = [
     "Splits",
     "StackedDecoder",
     "SubwordTokenizer",
+    "TargetText",
     "Tokenizers",
     "Train",
     "Truncate",
     "WordTokenizer",
     "corpora_of",
     "evaluated_of",
+    "features_of",
+    "has_source_text",
     "sampling_alphas",
 ]
 
@@ -139,8 +149,9 @@ COPIED_BY_COPYING = (
 class Recipe(Section):
     """One run, from raw data to score."""
 
-    task: Literal["translation"]
-    """What the pair is: `translation` scores with BLEU and chrF."""
+    task: Literal["translation", "captioning"]
+    """What a pair is: a text and a text (`translation`, whatever the two are to each other), or
+    features, perhaps with a text, and a text (`captioning`)."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     """Name of the run's folder in `runs/`; if not given, the recipe file's name (its folder's for
     a file called recipe.yaml)."""
@@ -177,6 +188,12 @@ class Recipe(Section):
         for part in corpora_of(self.data):
             if fault := _features_fault(part, self.tokenizer):
                 raise ValueError(fault)
+        for fault in source_faults(self.data, self.tokenizer, self.model, self.search):
+            raise ValueError(fault)
+        if self.task == "captioning" and not features_of(self.data):
+            raise ValueError("task 'captioning' needs data.features, such as those of images")
+        if self.train.doubly_stochastic and self.model.attention.kind == "none":
+            raise ValueError("train.doubly_stochastic needs a model with attention")
         if self.train.schedule.kind == "plateau" and not self.data.has_validation:
             raise ValueError(
                 "train.schedule 'plateau' waits for validation, of which data has none; "

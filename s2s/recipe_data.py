@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from s2s.recipe_features import FeatureFile
 from s2s.recipe_section import Count, Fraction, NonEmpty, PositiveInt, Section
 
 
@@ -12,10 +13,12 @@ from s2s.recipe_section import Count, Fraction, NonEmpty, PositiveInt, Section
 class Columns(Section):
     """Which columns (or JSON keys) hold the text; `a.b` reaches into a nested column."""
 
-    source: NonEmpty = "source"
-    """Column of the source text."""
+    source: NonEmpty | None = "source"
+    """Column of the source text; null where there is none and `data.features` are all there is."""
     target: NonEmpty = "target"
-    """Column of the target text."""
+    """Column of the target text, or of a list of texts (JSONL, Parquet or data sets), such as all
+    captions of an image: each makes a training pair; of validation and test pairs all are
+    references, and the loss is computed on the first."""
     features: NonEmpty | None = None
     """Column of features of the whole pair, such as `V;PST`, read after the source; a source line
     of `s2s translate` is then source, tab, features. `tokenizer.features` splits them."""
@@ -23,12 +26,6 @@ class Columns(Section):
     """Column of validation and test with all references of a pair, a list of texts of any length
     (JSONL, Parquet or data sets). Metrics then read these instead of the target, which remains
     what the loss is computed on."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Source, target and, if there are any, features."""
-        pair = (self.source, self.target)
-        return pair if self.features is None else (*pair, self.features)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +87,18 @@ class Truncate(Section):
     """Tokens kept of a target, likewise; scores compare with the whole target."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetText(Section):
+    """What is done to every target and reference before all else, in all splits: the model learns
+    such text, and scores compare with it."""
+
+    lowercase: bool = False
+    """Without case."""
+    punctuation: bool = True
+    """Whether punctuation stays; if not, words that are nothing else go, and so does what stands
+    before and behind a word, but an apostrophe."""
+
+
 Tag = Annotated[str, Field(pattern=r"^<[^\s<>▁]+>$")]
 
 
@@ -127,6 +136,9 @@ class Corpus(Section):
     truncate: Annotated[Truncate, Field(description="How many tokens of a long text are kept.")] = (
         field(default_factory=Truncate)
     )
+    target_text: Annotated[
+        TargetText, Field(description="What is done to targets before all else.")
+    ] = field(default_factory=TargetText)
 
     @property
     def longest_source(self) -> int:
@@ -147,6 +159,8 @@ class DatasetData(Corpus):
     """Hub revision (commit, tag) to pin."""
     columns: Columns = field(default_factory=Columns)
     """Columns that hold source and target."""
+    features: tuple[FeatureFile, ...] = ()
+    """Features of what the pairs are about, such as images."""
     splits: Splits = field(default_factory=Splits)
     """Names of the splits."""
     hold_out: HoldOut | None = None
@@ -197,6 +211,8 @@ class FilesData(Corpus):
     """Pairs that `s2s bleu` scores; never looked at before."""
     columns: Columns = field(default_factory=Columns)
     """Columns of tables: names of the header line or JSON keys; `0`, `1` for a table without."""
+    features: tuple[FeatureFile, ...] = ()
+    """Features of what the pairs are about, such as images."""
     header: bool = True
     """Whether TSV and CSV tables open with a line of column names."""
     hold_out: HoldOut | None = None
@@ -307,3 +323,15 @@ def corpora_of(data: Data) -> tuple[AnyCorpus, ...]:
 def evaluated_of(data: Data) -> AnyCorpus:
     """The corpus whose validation and test splits are the run's."""
     return data.evaluated if isinstance(data, SeveralData) else data
+
+
+def features_of(data: Data) -> tuple[FeatureFile, ...]:
+    """The features of every pair; of several corpora the same."""
+    part = evaluated_of(data)
+    return () if isinstance(part, GeneratedData) else part.features
+
+
+def has_source_text(data: Data) -> bool:
+    """Whether sources have text, beside features or alone."""
+    part = evaluated_of(data)
+    return isinstance(part, GeneratedData) or part.columns.source is not None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from s2s.recipe_features import FeatureEncoder
 from s2s.recipe_section import PositiveInt, Probability, Section
 
 
@@ -126,7 +127,10 @@ class Model(Section):
     """`output`: target embeddings are the output matrix (Press & Wolf 2017); `all`: the source's
     too, which needs a shared tokenizer."""
     encoder: Encoder = field(default_factory=Encoder)
-    """How the source is read."""
+    """How the source's text is read."""
+    features: tuple[FeatureEncoder, ...] = ()
+    """How the features are read: a section for each of data.features, or one for all of them; as by
+    default if none is given."""
     attention: Attention = field(default_factory=lambda: GeneralAttention(kind="general"))
     """How a decoder state looks at the source."""
     decoder: Decoder = field(default_factory=lambda: StackedDecoder(kind="stacked"))
@@ -139,8 +143,13 @@ class Model(Section):
     coverage: bool = False
     """What attention a source token got so far adds to its score (See et al. 2017, section 2.3);
     needs attention, and helps with train.coverage_loss."""
+    context_gate: bool = False
+    """Every step multiplies what attention found by a number between 0 and 1 that it makes of the
+    decoder's state, to look or not to look (Xu et al. 2015, section 4.2.1); needs attention."""
 
     def __post_init__(self) -> None:
+        if self.attention.kind == "none" and self.context_gate:
+            raise ValueError("context_gate needs attention; with attention 'none' leave it out")
         if self.attention.kind == "none" and (self.copy != "none" or self.coverage):
             what = "coverage" if self.copy == "none" else f"copy '{self.copy}'"
             raise ValueError(f"{what} needs attention; with attention 'none' leave it out")
@@ -148,3 +157,15 @@ class Model(Section):
             raise ValueError(
                 "decoder 'stacked' attends between its layers; with attention 'none' use 'luong'"
             )
+
+    def features_encoder(self, place: int) -> FeatureEncoder:
+        """How the features of a place among data.features are read."""
+        if not self.features:
+            return FeatureEncoder()
+        return self.features[place if len(self.features) > 1 else 0]
+
+    def state_width(self, has_text: bool) -> int:
+        """Width of what the decoder attends to."""
+        own = self.encoder.width * (2 if self.encoder.bidirectional else 1)
+        widths = () if has_text else tuple(one.width for one in self.features if one.width)
+        return widths[0] if widths else own

@@ -118,6 +118,10 @@ class Train(Section):
     coverage_start: Count = 0
     """Updates before the coverage loss sets in: from the first on it may hinder learning where to
     look (See et al. 2017, section 5, add it to a trained model)."""
+    doubly_stochastic: NonNegativeFloat = 0.0
+    """Weight of sum_i (1 - sum_t a_ti)^2 for each pair, which wants every source position, such as
+    every region of an image, to be looked at as much as any other (Xu et al. 2015, section 4.2.1,
+    equation 14); 0 for none."""
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the exponential moving average of the weights; 0 for none. The average is what is
     validated, saved and used."""

@@ -1,0 +1,44 @@
+"""The recipe's features: what is known of a pair beside text, such as an image, and how it is read."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from s2s.recipe_section import Count, Fraction, NonEmpty, PositiveInt, Probability, Section
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFile(Section):
+    """Features that were computed before: for every id a vector, or a grid of regions with a vector
+    each. Paths are relative to the folder the command runs in."""
+
+    path: NonEmpty
+    """File of the features (docs/data.md lists the formats)."""
+    ids: NonEmpty | None = None
+    """Text file whose line i is the id of the features in row i; not given where the features bring
+    their ids along."""
+    column: NonEmpty = "image"
+    """Column of the data that holds the id; of plain text files, a line is the ids, or text, tab,
+    ids."""
+    max_missing: Fraction = 0.0
+    """Fail when the features of a larger share of a split's pairs are not there; the others are
+    left out, and counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureEncoder(Section):
+    """A state for every region, s = tanh(W x + b): soft attention then looks at regions, and their
+    mean is where the decoder begins (Xu et al. 2015, sections 3.1.1 and 3.1.2)."""
+
+    width: PositiveInt | None = None
+    """Width of the states; if not given that of a text's, model.encoder.width, twice for both
+    directions. All that is attended to together is equally wide."""
+    normalization: Literal["none", "layer"] = "layer"
+    """`layer`: layer normalization of each region's features (Ba et al. 2016)."""
+    dropout: Probability = 0.2
+    """Channels of the features, the same of all regions."""
+    layers: Count = 0
+    """Layers of a bidirectional LSTM over the regions, in their order; 0 for none, as the order of
+    a grid says little."""
+    positions: bool = False
+    """Add a learned vector for each place in the grid; without, and without LSTM, regions are a
+    set."""
