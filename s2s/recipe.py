@@ -7,6 +7,7 @@ Sizes known only at run time (vocabulary, number of updates) are arguments of `b
 The text under a field is its documentation: `s2s recipes schema` carries it into editors.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -183,26 +184,30 @@ class Recipe(Section):
             )
         if "copied" in self.metrics and self.model.copy != "none":
             raise ValueError(COPIED_BY_COPYING)
-        if _cuts_features(self.data, self.tokenizer):
-            raise ValueError("data.truncate.source would cut off the features behind the sources")
-        for part in corpora_of(self.data):
-            if fault := _features_fault(part, self.tokenizer):
-                raise ValueError(fault)
-        for fault in source_faults(self.data, self.tokenizer, self.model, self.search):
+        for fault in _source_faults(self):
             raise ValueError(fault)
-        if self.task == "captioning" and not features_of(self.data):
-            raise ValueError("task 'captioning' needs data.features, such as those of images")
-        if self.train.doubly_stochastic and self.model.attention.kind == "none":
-            raise ValueError("train.doubly_stochastic needs a model with attention")
         if self.train.schedule.kind == "plateau" and not self.data.has_validation:
             raise ValueError(
                 "train.schedule 'plateau' waits for validation, of which data has none; "
                 "data.hold_out takes some from training"
             )
-        if self.train.coverage_loss and self.model.attention.kind == "none":
-            raise ValueError("train.coverage_loss needs a model with attention")
+        for name in ("coverage_loss", "doubly_stochastic"):
+            if getattr(self.train, name) and self.model.attention.kind == "none":
+                raise ValueError(f"train.{name} needs a model with attention")
         if self.train.r_drop and not self.model.dropout.is_on:
             raise ValueError("train.r_drop needs model.dropout; without any, no two passes differ")
+
+
+def _source_faults(recipe: Recipe) -> Iterator[str]:
+    """What is wrong with the sources that are asked for."""
+    if _cuts_features(recipe.data, recipe.tokenizer):
+        yield "data.truncate.source would cut off the features behind the sources"
+    for part in corpora_of(recipe.data):
+        if fault := _features_fault(part, recipe.tokenizer):
+            yield fault
+    yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)
+    if recipe.task == "captioning" and not features_of(recipe.data):
+        yield "task 'captioning' needs data.features, such as those of images"
 
 
 def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:

@@ -1,4 +1,4 @@
-"""The recipe's features: what is known of a pair beside text, such as an image, and how it is read."""
+"""The recipe's features: what is known of a pair beside text, and how it is read."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +22,8 @@ class FeatureFile(Section):
     max_missing: Fraction = 0.0
     """Fail when the features of a larger share of a split's pairs are not there; the others are
     left out, and counted."""
+    max_unused: Fraction = 1.0
+    """Fail when a larger share of the file's ids is in no split."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Rules of a recipe that tie data, tokenizer, model and search together where there are features."""
+"""Rules of a recipe that tie data, tokenizer, model and search together: what sources there are."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Searc
     """What asks for sources that are not there, in the words of a fault; most basic first."""
     for part in corpora_of(data):
         if not _features(part) and not _has_text(part):
-            yield "data.columns.source: null leaves no source at all; name a column or data.features"
+            yield "data.columns.source: null leaves no source; name its column, or data.features"
     if isinstance(data, SeveralData):
         yield from _unlike(data)
     if not has_source_text(data):
@@ -43,7 +43,7 @@ def _unlike(data: SeveralData) -> Iterator[str]:
     files = [(one.path, one.ids) for one in _features(first)]
     for number, part in enumerate(data.corpora[1:], start=1):
         if [(one.path, one.ids) for one in _features(part)] != files:
-            yield f"data.corpora[{number}].features: expected those of corpora[0], of the same files"
+            yield f"data.corpora[{number}].features: expected the files of corpora[0]"
         if _has_text(part) != _has_text(first):
             yield (
                 f"data.corpora[{number}].columns.source: expected source text in all corpora, or "
@@ -63,7 +63,9 @@ def _textless_faults(
     elif sampling_alphas(tokenizer)[0] and not sampling_alphas(tokenizer)[1]:
         yield f"tokenizer.sampling.sides 'source' has nothing to draw {why}"
     if model.tied == "all":
-        yield f"model.tied 'all' ties source embeddings, of which there are none {why}; use 'output'"
+        yield (
+            f"model.tied 'all' ties source embeddings, of which there are none {why}; use 'output'"
+        )
     if model.copy != "none":
         yield f"model.copy '{model.copy}' has no words to copy {why}; features are none"
     if data.truncate.source is not None:
@@ -82,15 +84,18 @@ def _encoder_faults(model: Model, files: int, has_text: bool) -> Iterator[str]:
     if count and not files:
         yield "model.features has nothing to read: data.features names no files"
     elif count > 1 and count != files:
-        yield f"model.features: expected 1 or {files} sections, one for each of data.features, found {count}"
+        yield (
+            f"model.features: expected 1 or {files} sections, one for each of data.features, "
+            f"found {count}"
+        )
     width = model.state_width(has_text)
     for place in range(files):
         encoder = model.features_encoder(place)
         if encoder.width not in (None, width):
             other = "a text's states" if has_text else "the first"
             yield (
-                f"model.features: a width of {encoder.width} beside {other} of {width}; all that is "
-                "attended to together is equally wide"
+                f"model.features: a width of {encoder.width} beside {other} of {width}; all that "
+                "is attended to together is equally wide"
             )
         if encoder.layers and width % 2:
             yield f"model.features: both directions of an LSTM share an even width, found {width}"

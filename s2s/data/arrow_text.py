@@ -6,34 +6,55 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from s2s.data.chunks import missing_column
+from s2s.data.chunks import Chunk, missing_column
+from s2s.data.layout import Layout
 from s2s.errors import DataError
 
 
-def check_columns(
-    schema: pa.Schema, names: Sequence[str], place: str, references: str | None = None
-) -> None:
-    """Raises DataError, with what there is, unless every name is a column of texts.
+def check_columns(schema: pa.Schema, layout: Layout, place: str) -> None:
+    """Raises DataError, with what there is, unless every column is there and holds what it should.
 
-    `references` names a column of lists of texts.
+    The source's are of texts, ids of texts or whole numbers, targets of texts or lists of texts,
+    references of lists of texts.
     """
-    for name in names:
-        field_type = _type_of(schema, name, place)
-        if pa.types.is_dictionary(field_type):
-            field_type = field_type.value_type
-        if not _is_text(field_type):
-            raise DataError(f"{place}: column '{name}' holds {field_type}, expected text")
-    if references is not None:
-        field_type = _type_of(schema, references, place)
-        is_list = pa.types.is_list(field_type) or pa.types.is_large_list(field_type)
-        if not (is_list and _is_text(field_type.value_type)):
+    for name in (*layout.parts, *layout.ids, *layout.references):
+        found = _plain_type(schema, name, place)
+        is_id = name in layout.ids and pa.types.is_integer(found)
+        if not (_is_text(found) or is_id):
+            raise DataError(f"{place}: column '{name}' holds {found}, expected text")
+    name = layout.columns.target
+    found = _plain_type(schema, name, place)
+    if not (_is_text(found) or _is_list_of_texts(found)):
+        raise DataError(f"{place}: column '{name}' holds {found}, expected text")
+    if layout.columns.references is not None:
+        found = _type_of(schema, layout.columns.references, place)
+        if not _is_list_of_texts(found):
             raise DataError(
-                f"{place}: column '{references}' holds {field_type}, expected lists of texts"
+                f"{place}: column '{layout.columns.references}' holds {found}, expected lists of "
+                "texts"
             )
 
 
+def pairs(batch: pa.RecordBatch | pa.Table, layout: Layout, place: tuple[str, int]) -> Chunk:
+    """The pairs of checked columns; `place` is the file's name and the batch's first row (from 0).
+
+    Raises DataError naming the row of a null or of an empty list.
+    """
+    parts = [texts(batch, name, place) for name in (*layout.parts, *layout.ids)]
+    target = layout.columns.target
+    is_list = _is_list_of_texts(_type_of(batch.schema, target, place[0]))
+    targets: Sequence[str | list[str]]
+    targets = lists_of_texts(batch, target, place) if is_list else texts(batch, target, place)
+    named = layout.columns.references
+    if named is not None:
+        return layout.chunk(parts, targets, lists_of_texts(batch, named, place))
+    singles = [texts(batch, name, place) for name in layout.references]
+    references = [list(options) for options in zip(*singles, strict=True)] if singles else None
+    return layout.chunk(parts, targets, references)
+
+
 def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:
-    """A checked column as strings; `place` is the file's name and the batch's first row (from 0).
+    """A checked column as strings, whole numbers too; `place` as in `pairs`.
 
     Raises DataError naming the row of a null.
     """
@@ -41,6 +62,8 @@ def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -
     if column.null_count:
         row = place[1] + pc.index(pc.is_null(column), pa.scalar(True)).as_py()
         raise DataError(f"{place[0]}: column '{name}' is null in row {row + 1}, expected text")
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.string())
     values: list[str] = column.to_numpy(zero_copy_only=False).tolist()
     return values
 
@@ -64,6 +87,17 @@ def lists_of_texts(
 
 def _is_text(type_: Any) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def _is_list_of_texts(type_: Any) -> bool:
+    is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+    return is_list and _is_text(type_.value_type)
+
+
+def _plain_type(schema: pa.Schema, name: str, place: str) -> Any:
+    """The type of a column; of its values where they are in a dictionary."""
+    found = _type_of(schema, name, place)
+    return found.value_type if pa.types.is_dictionary(found) else found
 
 
 def _type_of(schema: pa.Schema, name: str, place: str) -> Any:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from s2s.data.feature_lines import Regions
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -14,15 +16,17 @@ class Batch:
     """
 
     source: Tensor
-    """int64 [B, S]; every source ends with EOS."""
+    """int64 [B, S]; every source ends with EOS. Where there is no text, S is 0."""
     source_lengths: Tensor
-    """int64 [B], EOS included."""
+    """int64 [B], EOS included; 0 where there is no text."""
     target_input: Tensor
     """int64 [B, T]; BOS, then the target: what the decoder reads."""
     target_output: Tensor
     """int64 [B, T]; the target, then EOS: what it should say. PAD beyond the end."""
     target_lengths: Tensor
     """int64 [B], EOS included."""
+    features: tuple[Regions, ...] = ()
+    """Of each feature file."""
 
     def to(self, device: str) -> "Batch":
         """The batch on `device`; copies from pinned memory do not wait."""
@@ -39,4 +43,5 @@ class Batch:
             target_input=change(self.target_input),
             target_output=change(self.target_output),
             target_lengths=change(self.target_lengths),
+            features=tuple(Regions(*map(change, regions)) for regions in self.features),
         )

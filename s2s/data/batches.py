@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.data.batch import Batch
+from s2s.data.feature_lines import Regions
 from s2s.data.store import Corpus, Ids
 from s2s.text.special import BOS, EOS, PAD
 
@@ -57,7 +58,8 @@ def batch_plan(
 ) -> BatchPlan:
     """Batches of pairs of similar length, in random order: a pure function of its arguments.
 
-    `lengths` are the source's and target's, int64 [pairs] without end of sentence. In each batch,
+    `lengths` are the source's (`Corpus.memory_lengths`) and target's, int64 [pairs] without end of
+    sentence. In each batch,
     B times the padded source length and B times the padded target length (end of sentence
     included, rounded up to a multiple of `multiple`) are at most `batch_tokens`; a pair that is
     longer by itself makes a batch of its own.
@@ -76,9 +78,16 @@ def batch_plan(
 def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batch:
     """The batch of these pairs (int64 [B]), in this order; both times are padded up to a multiple
     of `multiple`."""
-    source_BS, source_lengths = _padded(
-        corpus.source_values, corpus.source_offsets, pairs, multiple
-    )
+    features, rows_NF = corpus.features, corpus.rows_NF
+    regions: tuple[Regions, ...] = ()
+    if features is not None and rows_NF is not None:
+        regions = features.gather(rows_NF[pairs])
+    if features is None or features.has_text:
+        source_BS, source_lengths = _padded(
+            corpus.source_values, corpus.source_offsets, pairs, multiple
+        )
+    else:
+        source_BS, source_lengths = no_sources(len(pairs))
     target_BT, target_lengths = _padded(
         corpus.target_values, corpus.target_offsets, pairs, multiple
     )
@@ -91,7 +100,13 @@ def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batc
         target_input=torch.from_numpy(input_BT),
         target_output=torch.from_numpy(target_BT),
         target_lengths=torch.from_numpy(target_lengths),
+        features=regions,
     )
+
+
+def no_sources(count: int) -> tuple[NDArray[np.int64], Lengths]:
+    """Sources without text, int64 [B, 0], and their lengths."""
+    return np.zeros((count, 0), dtype=np.int64), np.zeros(count, dtype=np.int64)
 
 
 def collate_sources(sources: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.chunks import Chunk
+from s2s.data.feature_counts import LACKING, FeatureFiles, Lacking
+from s2s.data.feature_lines import MISSING, Named
 from s2s.data.filters import Overlap, PairFilter, pair_hashes
 from s2s.data.report import SideCounts, SplitReport
 from s2s.data.sources import Split, SplitName
@@ -39,6 +41,8 @@ class Encoder:
     """Whether the training split keeps its texts, as the others do."""
     copying: Copying | None = None
     """Extends ids, for a model that copies."""
+    features: FeatureFiles | None = None
+    """The feature files that lines name, where there are some."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
     _held_out: HeldOut = field(init=False)
 
@@ -69,10 +73,13 @@ class Encoder:
             vocabulary=vocabulary,
             with_text=self._has_text(name),
             with_references=has_references,
+            with_features=self.features is not None,
         ) as writer:
             for chunk in chain(first, chunks):
                 self._encode_chunk(chunk, counts, writer)
                 progress(counts.num_read)
+            if self.features is not None:
+                counts.lacking.check(name, counts.num_read, self.features)
             counts.check()
             writer.sizes = counts.sizes
         if not is_train:
@@ -90,6 +97,26 @@ class Encoder:
             return []
         return [PairFilter(one, self.truncate, split=name) for one in filters]
 
+    @property
+    def _has_source_text(self) -> bool:
+        return self.features is None or self.features.lines.has_text
+
+    def _with_features(self, chunk: Chunk, counts: "_SplitCounts") -> tuple[Chunk, Named | None]:
+        """The pairs whose features are all there, and what their lines name."""
+        if self.features is None:
+            return chunk, None
+        named = self.features.lines.read(chunk.source)
+        is_there = (named.rows_NF != MISSING).all(axis=1)
+        if is_there.all():
+            return chunk, named
+        counts.lacking.add(chunk.source, named)
+        chunk = chunk._replace(
+            source=list(compress(chunk.source, is_there)),
+            target=list(compress(chunk.target, is_there)),
+            references=chunk.references and list(compress(chunk.references, is_there)),
+        )
+        return chunk, self.features.lines.read(chunk.source)
+
     def _has_text(self, name: SplitName) -> bool:
         return self.keeps_texts or name != "train"
 
@@ -102,18 +129,24 @@ class Encoder:
         return source + target + longest + 1  # with a tag
 
     def _ids(self, sources: list[str], targets: list[str]) -> tuple[Encoded, Encoded]:
-        """Both sides, whole."""
+        """Both sides, whole; without source text the sources are empty."""
         if self.copying is None:
             pair = self.tokenizers
-            return encode(pair.source, sources), encode(pair.target, targets)
+            source = encode(pair.source, sources) if self._has_source_text else none(len(sources))
+            return source, encode(pair.target, targets)
         readings = self.copying.read(sources)
         # What is cut off a source cannot be copied.
         seen = [reading.cut(self.truncate.source) for reading in readings]
         return flat([r.ids for r in readings]), flat(self.copying.targets(targets, seen))
 
-    def _encode_chunk(self, chunk: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
+    def _encode_chunk(self, whole: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
+        chunk, named = self._with_features(whole, counts)
+        texts_only = chunk.source if named is None else named.texts
+        rows_NF = None if named is None else named.rows_NF
         sources = with_tag(chunk.source, chunk.tag) if chunk.tag else chunk.source
-        source, target = self._ids(sources, chunk.target)
+        if chunk.tag:
+            texts_only = with_tag(texts_only, chunk.tag)
+        source, target = self._ids(texts_only, chunk.target)
         source, source_lost = truncated(source, self.truncate.source)
         target, target_lost = truncated(target, self.truncate.target)
         hashes = pair_hashes(chunk.source, chunk.target)
@@ -122,20 +155,25 @@ class Encoder:
             text = _untagged(source) if chunk.tag else source
             one = counts.filters[chunk.corpus]
             held_out = self._held_out.found(counts.name, chunk, one.unseen) if one.unseen else {}
-            kept = one.keep(text, target, hashes, held_out)
+            measured = text if self._has_source_text else target  # no length is no fault there
+            kept = one.keep(measured, target, hashes, held_out)
             hashes = hashes[kept]
             source, target = _select(source, kept), _select(target, kept)
             source_lost, target_lost = source_lost[kept], target_lost[kept]
             texts = (list(compress(sources, kept)), list(compress(chunk.target, kept)))
             references = references and list(compress(references, kept))
+            rows_NF = None if rows_NF is None else rows_NF[kept]
         if counts.name == "train":
             for overlap in self._overlaps.values():
                 overlap.see(hashes)
         else:
             counts.hashes.append(hashes)
             self._held_out.add(counts.name, chunk)
-        writer.append(source, target, texts if self._has_text(counts.name) else None, references)
-        counts.add(chunk, source, target)
+        kept_texts = texts if self._has_text(counts.name) else None
+        writer.append(source, target, kept_texts, references, rows_NF)
+        counts.add(whole, source, target)
+        if self.features is not None and rows_NF is not None:
+            self.features.use(rows_NF)
         counts.source.add_cut(source_lost)
         counts.target.add_cut(target_lost)
 
@@ -152,6 +190,7 @@ class _SplitCounts:
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
     num_read: int = 0
     num_line_breaks: int = 0
+    lacking: Lacking = field(default_factory=Lacking)
 
     def add(self, chunk: Chunk, source: Encoded, target: Encoded) -> None:
         """Count a chunk and what of it is kept."""
@@ -175,7 +214,9 @@ class _SplitCounts:
 
     def report(self) -> SplitReport:
         """The figures of the whole split; `in_train` is filled in when training has been read."""
-        dropped: dict[str, int] = {}  # adding up counters would leave out what is zero
+        # Adding up counters would leave out what is zero.
+        lacking = self.lacking.num_pairs
+        dropped: dict[str, int] = {LACKING: lacking} if lacking else {}
         for one in self.filters:
             for reason, count in one.dropped.items():
                 dropped[reason] = dropped.get(reason, 0) + count
@@ -194,6 +235,11 @@ class _SplitCounts:
 def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> Encoded:
     """The ids of lines, in a row."""
     return flat(tokenizer.encode(lines))
+
+
+def none(count: int) -> Encoded:
+    """Rows without ids."""
+    return Encoded(np.zeros(0, dtype=np.int32), np.zeros(count, dtype=np.int64))
 
 
 def flat(ids: Sequence[Sequence[int]]) -> Encoded:

@@ -78,7 +78,7 @@ class Epochs:
         return Epoch(corpus, self._plan(corpus, None, epoch))
 
     def _plan(self, corpus: Corpus, rows: NDArray[np.int64] | None, epoch: int) -> BatchPlan:
-        lengths = (corpus.source_lengths, corpus.target_lengths)
+        lengths = (corpus.memory_lengths, corpus.target_lengths)
         if rows is not None:
             lengths = (lengths[0][rows], lengths[1][rows])
         plan = batch_plan(

@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from s2s.data.arrow_text import check_columns, lists_of_texts, texts
-from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, did_you_mean, file_identity, listed
-from s2s.data.identity import identity_of
+from s2s.data.arrow_text import check_columns, pairs
+from s2s.data.chunks import CHUNK_PAIRS, Chunk, did_you_mean, file_identity, listed
+from s2s.data.layout import Layout
 from s2s.errors import DataError
 from s2s.recipe import DatasetData
 
@@ -25,6 +25,7 @@ class DatasetSplit:
     data: DatasetData
     split: str
     """Name of the split in the data set, or a slice of one (`train[:1000]`)."""
+    layout: Layout
 
     def identity(self) -> dict[str, Any]:
         """Size and time of a local folder's files; name, configuration and revision on the hub.
@@ -36,7 +37,7 @@ class DatasetSplit:
         named = {
             "config": self.data.config,
             "split": self.split,
-            "columns": identity_of(self.data.columns),
+            **self.layout.identity(),
         }
         if not folder.is_dir():
             return {"dataset": self.data.dataset, "revision": self.data.revision, **named}
@@ -50,17 +51,11 @@ class DatasetSplit:
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a split or column that is not there, listing those that are."""
         dataset = self._open()
-        names = self.data.columns.names
         place = f"{self.data.dataset}, split '{self.split}'"
-        check_columns(dataset.features.arrow_schema, names, place, self.data.columns.references)
+        check_columns(dataset.features.arrow_schema, self.layout, place)
         first_row = 0
-        references = self.data.columns.references
         for table in dataset.with_format("arrow").iter(CHUNK_PAIRS):
-            chunk = clean(*(texts(table, name, (place, first_row)) for name in names))
-            if references is not None:
-                found = lists_of_texts(table, references, (place, first_row))
-                chunk = chunk.with_references(found)
-            yield chunk
+            yield pairs(table, self.layout, (place, first_row))
             first_row += table.num_rows
 
     def _open(self) -> "Dataset":
@@ -83,7 +78,7 @@ class DatasetSplit:
 
 
 def open_dataset(
-    data: DatasetData, split: Literal["train", "validation", "test"]
+    data: DatasetData, split: Literal["train", "validation", "test"], layout: Layout
 ) -> DatasetSplit | None:
     """The split of that role, or None where the recipe names none."""
     name = {
@@ -91,7 +86,7 @@ def open_dataset(
         "validation": data.splits.validation,
         "test": data.splits.test,
     }[split]
-    return None if name is None else DatasetSplit(data, name)
+    return None if name is None else DatasetSplit(data, name, layout)
 
 
 @lru_cache(maxsize=8)  # the three splits of a run share what resolving the data set costs

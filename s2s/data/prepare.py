@@ -17,14 +17,27 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from s2s.data.chunks import file_identity
 from s2s.data.encode import Encoder
+from s2s.data.feature_counts import FeatureFiles
+from s2s.data.feature_lines import FeatureLines, open_features
 from s2s.data.identity import identity_of
+from s2s.data.layout import id_columns
 from s2s.data.report import PrepareReport, SplitReport
 from s2s.data.sources import SPLITS, Split, SplitName, open_split
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
-from s2s.recipe import Recipe, Truncate, corpora_of, evaluated_of, sampling_alphas
+from s2s.recipe import (
+    Recipe,
+    Truncate,
+    corpora_of,
+    evaluated_of,
+    features_of,
+    has_source_text,
+    sampling_alphas,
+)
+from s2s.text.featured import SEPARATOR
 from s2s.text.copying import copying_of
 from s2s.text.tokenizer import load_tokenizers, train_tokenizers
 
@@ -85,9 +98,12 @@ def is_data_missing(recipe: Recipe, folder: Path) -> bool:
     return _read_print(folder / "tokenizer") == prints["tokenizer"]
 
 
-def open_corpus(folder: Path, split: SplitName) -> Corpus:
-    """A split that `prepare` has written. Raises RunError if it is not there or damaged."""
-    return Corpus.open(folder / "data" / f"{split}.arrow")
+def open_corpus(folder: Path, split: SplitName, features: FeatureLines | None = None) -> Corpus:
+    """A split that `prepare` has written, and the feature files that its batches read.
+
+    Raises RunError if it is not there or damaged.
+    """
+    return replace(Corpus.open(folder / "data" / f"{split}.arrow"), features=features)
 
 
 @dataclass
@@ -120,6 +136,8 @@ class _Work:
         with atomic_folder(self.folder / "data") as temporary:
             data = self.recipe.data
             filters = tuple(part.filters for part in corpora_of(data))
+            lines = open_features(data)
+            features = None if lines is None else FeatureFiles(lines, features_of(data))
             encoder = Encoder(
                 pair,
                 filters,
@@ -128,6 +146,7 @@ class _Work:
                 evaluated=evaluated_of(data).filters,
                 keeps_texts=_is_sampled(self.recipe),
                 copying=copying_of(self.recipe.model, pair),
+                features=features,
             )
             # Training comes last: what it shares with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
@@ -138,6 +157,7 @@ class _Work:
                 },
                 source_vocabulary=pair.source.size,
                 target_vocabulary=pair.target.size,
+                features=() if features is None else features.report(),
                 seconds=round(time.perf_counter() - self.began, 3),
             )
             (temporary / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
@@ -146,9 +166,14 @@ class _Work:
 
     def _training_text(self) -> Iterator[tuple[list[str], list[str]]]:
         num_pairs = 0
+        has_text, has_features = has_source_text(self.recipe.data), features_of(self.recipe.data)
+        num_ids = len(id_columns(has_features))
         for chunk in self.splits["train"].chunks():
             num_pairs += len(chunk.source)
-            yield chunk.source, chunk.target
+            source = chunk.source if has_text else []
+            if num_ids:
+                source = [line.rsplit(SEPARATOR, num_ids)[0] for line in source]
+            yield source, chunk.target
             self.progress("reading", num_pairs, None)
         self.num_train = num_pairs
         self.progress("training the tokenizer", 0, None)
@@ -187,8 +212,25 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
         **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
         **({"texts": True} if _is_sampled(recipe) else {}),
         **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
+        **_features_identity(recipe),
     }
     return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
+
+
+def _features_identity(recipe: Recipe) -> dict[str, Any]:
+    """What encoded data depend on beside pairs. Raises DataError where a file is missing."""
+    files = features_of(recipe.data)
+    if not files:
+        return {}
+    found = [
+        {
+            "file": file_identity(Path(one.path)),
+            "ids": None if one.ids is None else file_identity(Path(one.ids)),
+            "allowed": [one.max_missing, one.max_unused],
+        }
+        for one in files
+    ]
+    return {"features": found, "has_text": has_source_text(recipe.data)}
 
 
 def tags_of(recipe: Recipe) -> tuple[str, ...]:

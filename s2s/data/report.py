@@ -61,6 +61,27 @@ class SplitReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeatureReport:
+    """One feature file."""
+
+    path: str
+    width: int
+    regions: int
+    """Of the largest grid."""
+    rows: int
+    """Ids."""
+    used: int
+    """Those that pairs have."""
+
+    def __str__(self) -> str:
+        """On one line."""
+        return (
+            f"{self.path}: {self.rows:,} ids with {self.regions} × {self.width}, "
+            f"{self.rows - self.used:,} of them in no split"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareReport:
     """All of `prepare`."""
 
@@ -70,6 +91,8 @@ class PrepareReport:
     target_vocabulary: int
     seconds: float
     """How long it took when it was last done."""
+    features: tuple[FeatureReport, ...] = ()
+    """Of every feature file."""
     redone: tuple[str, ...] = ()
     """What this call has made: `tokenizer`, `data`, both or (everything was up to date) nothing."""
 
@@ -100,6 +123,7 @@ class PrepareReport:
             f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}, prepared in "
             f"{self.seconds:.1f} s; lengths: tokens at 50, 90, 99 and 100 %"
         )
+        table.caption = "\n".join((table.caption, *map(str, self.features)))
         return table
 
     def to_json(self) -> str:
@@ -114,7 +138,8 @@ class PrepareReport:
         try:
             content = json.loads(text)
             splits = {name: _split(split) for name, split in content.pop("splits").items()}
-            return cls(splits=splits, **content)
+            features = tuple(FeatureReport(**one) for one in content.pop("features", ()))
+            return cls(splits=splits, features=features, **content)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a report of preparation ({error})") from error
 

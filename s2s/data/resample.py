@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,12 @@ class Resampler:
             with write_corpus(path, vocabulary=vocabulary, with_text=False) as writer:
                 for source, target in self._encoded(chosen):
                     writer.append(source, target)
-            corpus = Corpus.open(path)
+            rows_NF = self.corpus.rows_NF
+            corpus = replace(
+                Corpus.open(path),
+                rows_NF=None if rows_NF is None else rows_NF[chosen],
+                features=self.corpus.features,
+            )
             path.unlink()
             self.folder.rmdir()
         except OSError as error:
@@ -98,6 +103,8 @@ class Resampler:
             raise Stopped
         alphas, truncate = sampling_alphas(self.recipe.tokenizer), self.recipe.data.truncate
         sources, targets = self.corpus.texts(rows)
+        if self.corpus.features is not None:
+            sources = self.corpus.features.read(sources).texts
         if self.copying is not None:  # where a token is copied from moves with the segmentation
             return self._extended(self.copying, sources, targets)
         if alphas[0] is None:

@@ -43,8 +43,12 @@ class SharedSplit:
             num_read += len(kept)
             num_kept += sum(kept)
             if any(kept):
-                source, target = compress(chunk.source, kept), compress(chunk.target, kept)
-                yield chunk._replace(source=list(source), target=list(target))
+                references = chunk.references and list(compress(chunk.references, kept))
+                yield chunk._replace(
+                    source=list(compress(chunk.source, kept)),
+                    target=list(compress(chunk.target, kept)),
+                    references=references,
+                )
         if num_kept == 0:
             part = "validation" if self.is_held_out else "training"
             raise DataError(

@@ -12,10 +12,12 @@ from typing import Any, assert_never
 
 from s2s.data.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, with_texts
 from s2s.data.hub import open_dataset
+from s2s.data.layout import Layout, id_columns
 from s2s.data.mixture import Mixture
 from s2s.data.share import SharedSplit
 from s2s.data.split import SPLITS, Split, SplitName
 from s2s.data.tables import open_table
+from s2s.data.treated import TreatedSplit
 from s2s.errors import DataError
 from s2s.recipe import (
     AnyCorpus,
@@ -25,6 +27,7 @@ from s2s.recipe import (
     FilesData,
     GeneratedData,
     SeveralData,
+    TargetText,
     corpora_of,
 )
 from s2s.text.lines import read_lines
@@ -116,36 +119,48 @@ def open_split(data: Data, split: SplitName) -> Split | None:
 
 def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
     """The split of a corpus, or None where it has none of that name."""
+    opened: Split | None
     if isinstance(data, GeneratedData) or data.hold_out is None or split == "test":
-        return _open(data, split)
-    divided = _open(data, "train")
-    assert divided is not None, "every recipe names training pairs"
-    return SharedSplit(divided, data.hold_out, is_held_out=split == "validation")
+        opened = _open(data, split)
+    else:
+        divided = _open(data, "train", is_train=split == "train")
+        assert divided is not None, "every recipe names training pairs"
+        opened = SharedSplit(divided, data.hold_out, is_held_out=split == "validation")
+    if opened is None or data.target_text == TargetText():
+        return opened
+    return TreatedSplit(opened, data.target_text)
 
 
-def _open(data: AnyCorpus, split: SplitName) -> Split | None:
-    """The split as the source has it; only held-out ones are scored against references."""
-    if split == "train" and not isinstance(data, GeneratedData):
-        data = replace(data, columns=replace(data.columns, references=None))
+def _open(data: AnyCorpus, split: SplitName, *, is_train: bool | None = None) -> Split | None:
+    """The split as the source has it, read as training data if `is_train`, by default if it is."""
+    reads_train = split == "train" if is_train is None else is_train
     match data:
         case DatasetData():
-            return open_dataset(data, split)
+            return open_dataset(data, split, _layout(data, split, reads_train))
         case FilesData():
-            return _open_files(data, split)
+            return _open_files(data, split, _layout(data, split, reads_train))
         case GeneratedData():
             return Generated(data, split)
         case _:
             assert_never(data)
 
 
-def _open_files(data: FilesData, split: SplitName) -> Split | None:
+def _layout(data: DatasetData | FilesData, split: SplitName, is_train: bool) -> Layout:
+    """What is read of a split; only those that are held out from the first have references."""
+    columns = data.columns
+    if split == "train":
+        columns = replace(columns, references=None)
+    return Layout(columns, id_columns(data.features), is_train)
+
+
+def _open_files(data: FilesData, split: SplitName, layout: Layout) -> Split | None:
     files = {"train": data.train, "validation": data.validation, "test": data.test}[split]
     if files is None:
         return None
     references = files.references or ()
     if files.table is not None:
-        path = Path(files.table)
-        return open_table(path, data.columns, has_header=data.header, references=references)
+        layout = replace(layout, references=references)
+        return open_table(Path(files.table), layout, has_header=data.header)
     assert files.source is not None and files.target is not None  # FileSet has checked
     return ParallelFiles(Path(files.source), Path(files.target), tuple(map(Path, references)))
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from s2s.data.feature_lines import FeatureLines
 from s2s.errors import RunError
 
 FORMAT = 1
@@ -27,6 +28,8 @@ SIZES_KEY = b"s2s.sizes"
 SIDES = ("source", "target")
 
 REFERENCES = "references_text"
+
+FEATURES = "features"
 
 Ids = NDArray[np.integer[Any]]
 
@@ -56,6 +59,10 @@ class Corpus:
     _sizes: tuple[int, ...] = ()
     _references: pa.Array | None = None
     """All references of a pair, a line each."""
+    rows_NF: NDArray[np.int64] | None = None
+    """int64 [pairs, files]: rows of the feature files; None where there are none."""
+    features: FeatureLines | None = None
+    """The open feature files, as far as `open_corpus` was given them."""
 
     def __len__(self) -> int:
         return len(self.source_offsets) - 1
@@ -74,6 +81,15 @@ class Corpus:
     def target_lengths(self) -> NDArray[np.int64]:
         """int64 [pairs], end of sentence not counted."""
         return np.diff(self.target_offsets)
+
+    @cached_property
+    def memory_lengths(self) -> NDArray[np.int64]:
+        """int64 [pairs]: what a source is to a batch, its text and its regions together, less the
+        end of sentence that a text has."""
+        if self.rows_NF is None or self.features is None:
+            return self.source_lengths
+        regions: NDArray[np.int64] = self.features.regions(self.rows_NF).sum(axis=1)
+        return self.source_lengths + regions - (not self.features.has_text)
 
     @property
     def source_texts(self) -> list[str] | None:
@@ -144,7 +160,17 @@ def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
     sizes = tuple(json.loads(file.schema.metadata.get(SIZES_KEY, b"[]")))
     if sizes and sum(sizes) != batch.num_rows:
         raise ValueError(f"corpora of {sizes} pairs do not make {batch.num_rows}")
-    return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts, sizes, references)
+    rows = _rows(batch) if FEATURES in batch.schema.names else None
+    return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts, sizes, references, rows)
+
+
+def _rows(batch: pa.RecordBatch) -> NDArray[np.int64]:
+    """int64 [pairs, files]. Raises ValueError where pairs have unlike numbers of them."""
+    values = batch.column(FEATURES).values.to_numpy(zero_copy_only=True)
+    if batch.num_rows and len(values) % batch.num_rows:
+        raise ValueError(f"{len(values)} rows of features for {batch.num_rows} pairs")
+    rows: NDArray[np.int64] = values.reshape(batch.num_rows, -1)
+    return rows
 
 
 class CorpusWriter:
@@ -161,9 +187,13 @@ class CorpusWriter:
         target: Encoded,
         texts: tuple[Sequence[str], Sequence[str]] | None = None,
         references: Sequence[Sequence[str]] | None = None,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         """Add pairs, with their texts if and only if the corpus keeps texts; references likewise,
-        one line each."""
+        one line each, and rows of features, int64 [pairs, files]."""
+        if rows is not None:
+            lengths = np.full(len(rows), rows.shape[1], dtype=np.int64)
+            self._columns[FEATURES].append(Encoded(rows.reshape(-1), lengths))
         self._columns["source"].append(source)
         self._columns["target"].append(target)
         kept = {f"{side}_text": lines for side, lines in zip(SIDES, texts or (), strict=False)}
@@ -178,7 +208,12 @@ class CorpusWriter:
 
 @contextmanager
 def write_corpus(
-    path: Path, *, vocabulary: int, with_text: bool, with_references: bool = False
+    path: Path,
+    *,
+    vocabulary: int,
+    with_text: bool,
+    with_references: bool = False,
+    with_features: bool = False,
 ) -> Iterator[CorpusWriter]:
     """Yield a writer; the file is at `path` when the block has ended well.
 
@@ -191,6 +226,8 @@ def write_corpus(
         types |= {f"{side}_text": pa.large_string() for side in SIDES}
     if with_references:
         types[REFERENCES] = pa.large_string()
+    if with_features:
+        types[FEATURES] = pa.large_list(pa.field("item", pa.int64(), nullable=False))
     with ExitStack() as stack:
         columns = {name: stack.enter_context(_column(path, name, types[name])) for name in types}
         collector = CorpusWriter(columns)

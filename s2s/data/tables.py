@@ -8,17 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from s2s.data.chunks import (
-    CHUNK_PAIRS,
-    Chunk,
-    clean,
-    file_identity,
-    missing_column,
-    with_texts,
-)
-from s2s.data.identity import identity_of
+from s2s.data.chunks import CHUNK_PAIRS, Chunk, file_identity, missing_column
+from s2s.data.layout import Layout
 from s2s.errors import DataError
-from s2s.recipe import Columns
 from s2s.text.lines import decode_lines, open_bytes
 
 LONGEST_CELL = 2**31 - 1
@@ -31,20 +23,17 @@ class RowTable:
     JSONL (one object a line)."""
 
     path: Path
-    columns: Columns
+    layout: Layout
     has_header: bool
     format: str
     """`.tsv`, `.csv` or `.jsonl`."""
-    references: tuple[str, ...] = ()
-    """Columns with a reference each."""
 
     def identity(self) -> dict[str, Any]:
         """Size and time of the file, and how it is read."""
         return {
             "table": file_identity(self.path),
-            "columns": identity_of(self.columns),
+            **self.layout.identity(),
             "header": self.has_header,
-            **({"references": self.references} if self.references else {}),
         }
 
     def chunks(self) -> Iterator[Chunk]:
@@ -53,27 +42,26 @@ class RowTable:
         rows = self._cells()
         while batch := list(islice(rows, CHUNK_PAIRS)):
             num_pairs += len(batch)
-            columns = [list(column) for column in zip(*batch, strict=True)]
-            num_texts = len(self.columns.names)
-            chunk, references = clean(*columns[:num_texts]), columns[num_texts:]
-            if self.columns.references is None:
-                yield with_texts(chunk, references)
-            else:
-                yield chunk.with_references(references[0])
+            yield self._chunk([list(column) for column in zip(*batch, strict=True)])
         if num_pairs == 0:
             raise DataError(f"{self.path}: empty file")
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        """Columns with a text each."""
-        return (*self.columns.names, *self.references)
+    def _chunk(self, columns: list[list[Any]]) -> Chunk:
+        """The pairs of columns as `_cells` has them."""
+        layout = self.layout
+        num_parts = len(layout.parts) + len(layout.ids)
+        parts, targets, rest = columns[:num_parts], columns[num_parts], columns[num_parts + 1 :]
+        if layout.columns.references is not None:
+            return layout.chunk(parts, targets, rest[0])
+        singles = [list(options) for options in zip(*rest, strict=True)] if rest else None
+        return layout.chunk(parts, targets, singles)
 
     def _cells(self) -> Iterator[list[Any]]:
-        """What each row has in the columns of interest, references last."""
+        """What each row has in the columns of interest: parts of the source, target, references."""
         if self.format == ".jsonl":
             yield from self._json_cells()
             return
-        if self.columns.references is not None:
+        if self.layout.columns.references is not None:
             raise DataError(
                 f"{self.path}: data.columns.references needs lists of texts, which {self.format} "
                 "does not have; expected .jsonl or .parquet, or 'references' beside 'table'"
@@ -85,7 +73,9 @@ class RowTable:
             if header is None:
                 return
             names = header[1]
-        places = [self._position(name, names) for name in self._names]
+        layout = self.layout
+        wanted = (*layout.parts, *layout.ids, layout.columns.target, *layout.references)
+        places = [self._position(name, names) for name in wanted]
         for number, cells in rows:
             try:
                 yield [cells[place] for place in places]
@@ -132,9 +122,13 @@ class RowTable:
                     row = json.loads(line)
                 except ValueError as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
-                cells: list[Any] = [_json_text(row, name, place) for name in self._names]
-                if self.columns.references is not None:
-                    cells.append(_json_texts(row, self.columns.references, place))
+                layout = self.layout
+                cells: list[Any] = [_json_text(row, name, place) for name in layout.parts]
+                cells += [_json_id(row, name, place) for name in layout.ids]
+                cells.append(_json_target(row, layout.columns.target, place))
+                cells += [_json_text(row, name, place) for name in layout.references]
+                if layout.columns.references is not None:
+                    cells.append(_json_texts(row, layout.columns.references, place))
                 yield cells
 
 
@@ -143,38 +137,28 @@ class ParquetTable:
     """A Parquet file."""
 
     path: Path
-    columns: Columns
-    references: tuple[str, ...] = ()
-    """Columns with a reference each."""
+    layout: Layout
 
     def identity(self) -> dict[str, Any]:
         """Size and time of the file, and how it is read."""
-        read = {"table": file_identity(self.path), "columns": identity_of(self.columns)}
-        return {**read, "references": self.references} if self.references else read
+        return {"table": file_identity(self.path), **self.layout.identity()}
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a column that is not there or holds something else than text."""
         import pyarrow
         import pyarrow.parquet
 
-        from s2s.data.arrow_text import check_columns, lists_of_texts, texts
+        from s2s.data.arrow_text import check_columns, pairs
 
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
-                names, references = self.columns.names, self.columns.references
-                every = (*names, *self.references)
-                check_columns(file.schema_arrow, every, str(self.path), references)
+                check_columns(file.schema_arrow, self.layout, str(self.path))
                 first_row = 0
-                wanted = {*every, *([references] if references else [])}
-                roots = sorted({name.partition(".")[0] for name in wanted} | wanted)
+                wanted = self.layout.names
+                roots = sorted({name.partition(".")[0] for name in wanted} | set(wanted))
                 known = [name for name in roots if name in file.schema_arrow.names]
                 for batch in file.iter_batches(CHUNK_PAIRS, columns=known):
-                    place = (str(self.path), first_row)
-                    columns = [texts(batch, name, place) for name in every]
-                    chunk = with_texts(clean(*columns[: len(names)]), columns[len(names) :])
-                    if references is not None:
-                        chunk = chunk.with_references(lists_of_texts(batch, references, place))
-                    yield chunk
+                    yield pairs(batch, self.layout, (str(self.path), first_row))
                     first_row += batch.num_rows
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: no such file") from error
@@ -184,21 +168,16 @@ class ParquetTable:
             raise DataError(f"{self.path}: empty file")
 
 
-def open_table(
-    path: Path, columns: Columns, *, has_header: bool, references: tuple[str, ...] = ()
-) -> RowTable | ParquetTable:
-    """The table, its format told by its name; `references` are columns with one each.
-
-    Raises DataError for a name that tells no format.
-    """
+def open_table(path: Path, layout: Layout, *, has_header: bool) -> RowTable | ParquetTable:
+    """The table, its format told by its name. Raises DataError for a name that tells none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     match suffixes:
         case [*_, ".parquet"]:
-            return ParquetTable(path, columns, references)
+            return ParquetTable(path, layout)
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_, ".gz"]:
-            return RowTable(path, columns, has_header, format_, references)
+            return RowTable(path, layout, has_header, format_)
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
-            return RowTable(path, columns, has_header, format_, references)
+            return RowTable(path, layout, has_header, format_)
         case _:
             raise DataError(
                 f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
@@ -217,6 +196,21 @@ def _json_texts(row: Any, name: str, place: str) -> list[str]:
         found = "an empty list" if values == [] else _kind(values)
         raise DataError(f"{place}: column '{name}' holds {found}, expected a list of texts")
     return [_checked(value, name, place) for value in values]
+
+
+def _json_target(row: Any, name: str, place: str) -> str | list[str]:
+    """The text under `name`, or the texts. Raises DataError where there are none."""
+    value = _json_value(row, name, place)
+    return (
+        _json_texts(row, name, place) if isinstance(value, list) else _json_text(row, name, place)
+    )
+
+
+def _json_id(row: Any, name: str, place: str) -> str:
+    """The id under `name`, a text or a whole number. Raises DataError where there is none."""
+    value = _json_value(row, name, place)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else _checked(value, name, place)
 
 
 def _json_value(row: Any, name: str, place: str) -> Any:

@@ -51,7 +51,7 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int) -> float:
 
     Pairs and batches are always in the same order, so equal weights give equal figures.
     """
-    plan = batch_plan((corpus.source_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0)
+    plan = batch_plan((corpus.memory_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0)
     total, tokens = [], 0
     for pairs in plan:
         batch = collate(corpus, pairs)
