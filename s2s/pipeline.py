@@ -10,6 +10,7 @@ pipeline.train(load_recipe(Path("recipe.yaml")))
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from s2s.evaluation import Evaluation
     from s2s.metrics import Request
     from s2s.nn.model import Seq2Seq
-    from s2s.recipe import Model, Recipe, Search
+    from s2s.nn.regions import FeatureShape
+    from s2s.recipe import Recipe, Search
     from s2s.run_checkpoints import Which
     from s2s.text.tokenizer import TokenizerPair
     from s2s.train.report import Reporter
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from s2s.translate import LineTranslator
     from s2s.translate_demands import WishReader
     from s2s.translate_outputs import Listing
+
+
+FilesOfFeatures = Sequence[tuple[Path, Path | None]]
+"""Files of features, each with a file of its ids where it does not bring them along."""
 
 
 def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
@@ -90,6 +96,7 @@ def train(
 
 
 def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> Position:
+    from s2s.data.feature_lines import open_features
     from s2s.data.prepare import open_corpus
     from s2s.text.tokenizer import load_tokenizers
     from s2s.train.advice import advice
@@ -106,7 +113,8 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    corpus = open_corpus(run.folder, "train")
+    features = open_features(recipe.data)
+    corpus = open_corpus(run.folder, "train", features)
     has_validation = (run.data_folder / "validation.arrow").exists()
     state = _initial_state(recipe, tokenizers, corpus, chosen)
     last = run.checkpoints().last
@@ -116,7 +124,7 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
         recipe=recipe,
         run=run,
         train=corpus,
-        validation=open_corpus(run.folder, "validation") if has_validation else None,
+        validation=open_corpus(run.folder, "validation", features) if has_validation else None,
         tokenizers=tokenizers,
         precision=choose_precision(recipe.train.precision, chosen),
     )
@@ -138,28 +146,44 @@ def _initial_state(
     """The state before the first update, a function of the recipe's seed and the data."""
     import torch
 
+    from s2s.nn.regions import FeatureShape
     from s2s.text.special import EOS
     from s2s.train.loop import unigram
     from s2s.train.state import TrainingState
 
     torch.manual_seed(recipe.seed)
     frequencies = unigram(corpus, tokenizers.target.size, EOS)
-    model = build_model(recipe.model, tokenizers, frequencies)
+    stores = () if corpus.features is None else corpus.features.stores
+    shapes = [FeatureShape(store.width, store.max_regions) for store in stores]
+    model = build_model(recipe, tokenizers, frequencies, features=shapes)
     return TrainingState(model.to(device), recipe.train)
 
 
 def build_model(
-    recipe: Model, tokenizers: TokenizerPair, frequencies: torch.Tensor | None = None
+    recipe: Recipe,
+    tokenizers: TokenizerPair,
+    frequencies: torch.Tensor | None = None,
+    *,
+    features: Sequence[FeatureShape] = (),
 ) -> Seq2Seq:
-    """An untrained model for these tokenizers, and target tokens of these frequencies [V]."""
+    """An untrained model for these tokenizers, target tokens of these frequencies [V] and feature
+    files of these shapes."""
     import torch
 
     from s2s.nn.model import Seq2Seq
+    from s2s.recipe import has_source_text
     from s2s.text.copying import copying_of
 
-    copying = copying_of(recipe, tokenizers)
+    copying = copying_of(recipe.model, tokenizers)
     table = None if copying is None else torch.from_numpy(copying.target_of_source)
-    return Seq2Seq(recipe, tokenizers.source.size, tokenizers.target.size, frequencies, table)
+    return Seq2Seq(
+        recipe.model,
+        tokenizers.source.size if has_source_text(recipe.data) else None,
+        tokenizers.target.size,
+        frequencies,
+        table,
+        features=features,
+    )
 
 
 def _resume(run: Run, state: TrainingState, step: int) -> None:
@@ -197,15 +221,20 @@ def load_translator(
     search: Search | None = None,
     device: str = "auto",
     checkpoint: Which = "best",
+    features: FilesOfFeatures | None = None,
 ) -> LineTranslator:
     """A run's model as a function from lines to lines; the recipe's search if none is given.
 
+    `features` are read in place of the recipe's, as many files and of the same widths.
+
     Without the shortlists that a search may ask for, which `pipeline_ensemble.load_ensemble` adds.
 
-    Raises RunError for a checkpoint that is missing, damaged or of another model.
+    Raises RunError for a checkpoint that is missing, damaged or of another model, DataError for
+    features that do not suit it.
     """
+    from s2s.data.feature_lines import check_shapes, open_features
     from s2s.nn.packed import packed
-    from s2s.nn.weights import load_weights
+    from s2s.nn.weights import feature_shapes, load_weights
     from s2s.text.copying import copying_of
     from s2s.text.tokenizer import load_tokenizers
     from s2s.train.device import choose_device, keep_freed_memory, limit_threads
@@ -217,7 +246,10 @@ def load_translator(
     keep_freed_memory()
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    model = build_model(recipe.model, tokenizers)
+    shapes, lines = feature_shapes(weights), open_features(recipe.data, features)
+    if lines is not None:
+        check_shapes(lines, shapes)
+    model = build_model(recipe, tokenizers, features=shapes)
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     model = model.to(chosen).eval()
     settings = search or recipe.search
@@ -230,6 +262,7 @@ def load_translator(
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
         copying=copying_of(recipe.model, tokenizers),
+        features=lines,
         report=_say,
     )
 

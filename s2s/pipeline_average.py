@@ -155,9 +155,10 @@ def _choose(run: Run, members: Members, known: dict[int, Figures]) -> list[int]:
 
 def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) -> Figures | None:
     """What training's validation says of weights; None without validation data."""
+    from s2s.data.feature_lines import open_features
     from s2s.data.prepare import open_corpus
     from s2s.data.targets import TrainingTargets
-    from s2s.nn.weights import load_weights
+    from s2s.nn.weights import feature_shapes, load_weights
     from s2s.text.tokenizer import load_tokenizers
     from s2s.train.device import choose_device, limit_threads
     from s2s.train.validation import validate
@@ -165,11 +166,12 @@ def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) ->
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    model = build_model(recipe.model, tokenizers)
+    features = open_features(recipe.data)
+    model = build_model(recipe, tokenizers, features=feature_shapes(weights))
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     if not (run.data_folder / "validation.arrow").exists():
         return None
-    corpus = open_corpus(run.folder, "validation")
+    corpus = open_corpus(run.folder, "validation", features)
     trained = TrainingTargets(
         lambda: open_corpus(run.folder, "train"),
         tokenizers.target,

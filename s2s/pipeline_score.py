@@ -35,6 +35,7 @@ def score_pairs(
     """
     from s2s.search.ensemble import forcible
     from s2s.search.forced import forced
+    from s2s.translate_missing import refuse_missing
 
     # Any translation may be asked for, so all tokens have to be there.
     translator = load_ensemble(
@@ -49,10 +50,14 @@ def score_pairs(
         read = [reading.cut(translator.truncate) for reading in read]
         sources = [reading.ids for reading in read]
         targets = translator.read_targets([line.strip() and line for _, line in window], read)
-        found = forced(model, list(zip(sources, targets, strict=True)), translator.device)
+        lines = [line for line, _ in window]
+        refuse_missing(translator.features, (lines, read), str(source), done)
+        pairs_of_ids = list(zip(sources, targets, strict=True))
+        found = forced(model, pairs_of_ids, translator.device, translator.features_of(read))
         for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
             done += 1
-            length = len(tokens) + 1 if len(ids) or len(tokens) else 0
+            is_asked = len(ids) or len(tokens) or translator.features is not None
+            length = len(tokens) + 1 if is_asked else 0
             output.write(f"{done}\t{log_prob:.6f}\t{length}\n".encode())
         output.flush()
     return done

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s2s.data.lexicon import ITERATIONS, by_frequency, lexicon, model_one, sampled
 from s2s.data.prepare import open_corpus
 from s2s.errors import UsageError
+from s2s.recipe import has_source_text
 from s2s.run_shortlist import read_lexicon, write_lexicon
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def learn_shortlist(run: Run, file: Path | None = None) -> Learned:
         raise UsageError(
             f"{run.folder}: a model that copies (model.copy) has no use for a shortlist"
         )
+    if not has_source_text(run.recipe.data):
+        raise UsageError(f"{run.folder}: a shortlist is chosen by source tokens, and it has none")
     from s2s.data.lexicon_file import read_cells
     from s2s.text.tokenizer import load_tokenizers
 

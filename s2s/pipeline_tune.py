@@ -153,7 +153,12 @@ def _translations(
             callback(f"beam {search.width}", at_most, len(lines))
 
         best = search_penalties(
-            translator.scorer, cut.ids, settings, translator.device, progress=tell
+            translator.scorer,
+            cut.ids,
+            settings,
+            translator.device,
+            features=translator.features_of(cut.pieces),
+            progress=tell,
         )
         for texts, hypotheses in zip(found, best, strict=True):
             outputs = translator.told([[one] for one in hypotheses], cut)

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from s2s.data.feature_lines import MISSING, FeatureLines, FeatureRows
 from s2s.recipe import Search
 from s2s.search.constraints import shortest_output
 from s2s.search.demands import Demand
@@ -15,6 +18,7 @@ from s2s.text.featured import SEPARATOR, Featured
 from s2s.text.tags import front_of, is_blank, untagged, with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.translate_cut import split_line
+from s2s.translate_missing import report_missing
 from s2s.translate_outputs import Output, joined, named
 from s2s.translate_progress import StreamProgress
 from s2s.translate_unknown import Replacer
@@ -75,6 +79,8 @@ class LineTranslator:
     """Puts words where an output holds an unknown token."""
     copying: Copying | None = None
     """What ids beyond the vocabularies stand for, where the model copies."""
+    features: FeatureLines | None = None
+    """The feature files whose ids lines end with, or are."""
     elsewhere: Elsewhere | None = None
     """Searches instead of this process."""
 
@@ -106,6 +112,7 @@ class LineTranslator:
             keep=keep,
             places=cut.places,
             demands=cut.demands,
+            features=self.features_of(cut.pieces),
             progress=self._follow(len(cut.pieces)),
             want_attention=self.replacer is not None,
             reduce=None if self.replacer is None else self.replacer.reduce,
@@ -124,10 +131,12 @@ class LineTranslator:
         asked: list[Demand] = []
         lines = self.tagged(lines)
         readings = self.read(lines)
-        self._report_bare(lines)
+        self._report_bare([reading.text for reading in readings])
         self.report_cut([reading.ids for reading in readings])
-        for place, (line, reading) in enumerate(zip(lines, readings, strict=True)):
-            parts = [] if is_blank(self.source, line) else self._pieces(line, reading)
+        if self.features is not None:
+            report_missing(self.features, (lines, readings), first, self.report)
+        for place, reading in enumerate(readings):
+            parts = [] if self.is_blank(reading) else self._pieces(reading)
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
@@ -172,10 +181,32 @@ class LineTranslator:
 
     def read(self, lines: Sequence[str]) -> list[Reading]:
         """Source lines as the model reads them, whole."""
+        if self.features is None:
+            return self._read_texts(lines)
+        named = self.features.read(lines)
+        texts = self._read_texts(named.texts) if self.features.has_text else None
+        readings = texts or [Reading([], [], "") for _ in lines]
+        rows = map(tuple, named.rows_NF.tolist())
+        return [one._replace(rows=row) for one, row in zip(readings, rows, strict=True)]
+
+    def _read_texts(self, lines: Sequence[str]) -> list[Reading]:
         if self.copying is not None:
             return self.copying.read(lines)
         pairs = zip(self.source.encode(lines), lines, strict=True)
         return [Reading(ids, [], line) for ids, line in pairs]
+
+    def is_blank(self, reading: Reading) -> bool:
+        """Whether a source has nothing to search for: no text, or features that are not there."""
+        if self.features is None:
+            return is_blank(self.source, reading.text)
+        return MISSING in reading.rows
+
+    def features_of(self, readings: Sequence[Reading]) -> FeatureRows | None:
+        """The features of sources that are not blank, where the model reads some."""
+        if self.features is None:
+            return None
+        rows_NF = np.array([reading.rows for reading in readings], dtype=np.int64)
+        return FeatureRows(self.features, rows_NF.reshape(len(readings), -1))
 
     def whole(self, readings: Sequence[Reading]) -> list[Reading]:
         """Sources as they are searched; without tokens those that are translated in pieces."""
@@ -227,9 +258,10 @@ class LineTranslator:
             while place >= cut.ends[line]:
                 line += 1
             least = shortest_output(len(piece.ids), self.search)
-            if piece.ids and not one[0].finished:
+            is_searched = bool(piece.ids or piece.rows)
+            if is_searched and not one[0].finished:
                 too_long.add(first + line + 1)
-            elif piece.ids and len(one[0].tokens) < least:
+            elif is_searched and len(one[0].tokens) < least:
                 too_short.add(first + line + 1)
         if too_long:
             self.report(
@@ -242,11 +274,11 @@ class LineTranslator:
                 f"min_offset ask for, as nothing else was allowed: {named(sorted(too_short))}"
             )
 
-    def _pieces(self, line: str, reading: Reading) -> list[Reading]:
-        """The line's tokens, in one piece unless they are too many."""
+    def _pieces(self, reading: Reading) -> list[Reading]:
+        """A source's tokens, in one piece unless they are too many."""
         if self.truncate is not None:
             return [reading.cut(self.truncate)]
-        most, ids = WHOLE * self.longest, reading.ids
+        most, ids, line = WHOLE * self.longest, reading.ids, reading.text
         is_featured = isinstance(untagged(self.source), Featured)  # features belong to the whole
         if len(ids) <= most or is_featured:
             return [reading]
@@ -256,7 +288,8 @@ class LineTranslator:
             f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
             f"in {len(parts)} pieces"
         )
-        return self.read([front + part for part in parts])
+        read = self._read_texts([front + part for part in parts])
+        return [one._replace(rows=reading.rows) for one in read]
 
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])

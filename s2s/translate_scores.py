@@ -97,10 +97,12 @@ def _perplexity(
     read = [reading.cut(translator.truncate) for reading in read]
     source_ids = [reading.ids for reading in read]
     target_ids = translator.read_targets([target.strip() and target for _, target in pairs], read)
-    log_probs = forced(model, list(zip(source_ids, target_ids, strict=True)), translator.device)
+    features = translator.features_of(read)
+    pairs_of_ids = list(zip(source_ids, target_ids, strict=True))
+    log_probs = forced(model, pairs_of_ids, translator.device, features)
     # A blank source has a blank output for certain: no token of it is predicted.
     lengths = [
-        len(target) + 1 if len(source) or len(target) else 0
+        len(target) + 1 if len(source) or len(target) or features is not None else 0
         for source, target in zip(source_ids, target_ids, strict=True)
     ]
     firsts = np.cumsum([0, *(len(options) for options in references[:-1])])

@@ -119,6 +119,27 @@ class FeatureLines:
         return tuple(int(r[0]) if r.min() == r.max() else None for r in every)
 
 
+@dataclass(frozen=True, eq=False)
+class FeatureRows:
+    """The features of some sources."""
+
+    lines: FeatureLines
+    rows_NF: NDArray[np.int64]
+    """int64 [sources, files]."""
+
+    def regions(self, key: int) -> tuple[int, ...]:
+        """How many regions source number `key` has in each file."""
+        return tuple(self.lines.regions(self.rows_NF[key : key + 1])[0].tolist())
+
+    def gather(self, keys: Sequence[int], times: Sequence[int]) -> tuple[Regions, ...]:
+        """The features of some sources, padded to `times` regions."""
+        return self.lines.gather(self.rows_NF[list(keys)], times)
+
+    def repeated(self, counts: Sequence[int]) -> FeatureRows:
+        """The features of each source, as often as `counts` says."""
+        return FeatureRows(self.lines, np.repeat(self.rows_NF, counts, axis=0))
+
+
 def open_features(
     data: Data, files: Sequence[tuple[Path, Path | None]] | None = None
 ) -> FeatureLines | None:
@@ -145,11 +166,19 @@ def columns_of(files: Sequence[FeatureFile]) -> tuple[int, ...]:
     return tuple(names.index(file.column) for file in files)
 
 
-def check_widths(lines: FeatureLines, widths: Sequence[int]) -> None:
-    """Raises DataError for a file of another width than a model reads."""
-    for store, width in zip(lines.stores, widths, strict=True):
+def check_shapes(lines: FeatureLines, shapes: Sequence[tuple[int, int]]) -> None:
+    """Raises DataError for a file of another width than a model reads, or of larger grids.
+
+    `shapes` are a width and the regions that positions are learned for, 0 for any number.
+    """
+    for store, (width, regions) in zip(lines.stores, shapes, strict=True):
         if store.width != width:
             raise DataError(
                 f"{store.name}: expected features of width {width}, as the model was trained with, "
                 f"found {store.width}"
+            )
+        if regions and store.max_regions > regions:
+            raise DataError(
+                f"{store.name}: expected at most {regions} regions, which the model has learned "
+                f"positions for, found {store.max_regions}"
             )

@@ -37,8 +37,8 @@ from s2s.recipe import (
     has_source_text,
     sampling_alphas,
 )
-from s2s.text.featured import SEPARATOR
 from s2s.text.copying import copying_of
+from s2s.text.featured import SEPARATOR
 from s2s.text.tokenizer import load_tokenizers, train_tokenizers
 
 FORMAT = 1

@@ -72,12 +72,15 @@ class Decoder(nn.Module):
     readout: Readout
     reads_embedding = True
     """Whether the readout reads the word before, behind all else."""
+    context_layer: int | None = None
+    """The layer that reads the context, behind all else; none in some."""
 
     def __init__(self, recipe: Model, source_width: int, input_widths: list[int]) -> None:
         super().__init__()
         width = recipe.decoder.width
         self.width = width
         self.input_widths = input_widths
+        self.source_width = source_width
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
         self.layers = nn.ModuleList(LSTMLayer(w, width) for w in input_widths)
@@ -89,6 +92,7 @@ class Decoder(nn.Module):
         self.coverage = nn.Parameter(torch.zeros(1)) if recipe.coverage else None
         copies = recipe.copy == "pointer"
         self.gate = Gate(source_width + width + recipe.embeddings) if copies else None
+        self.context_gate = Gate(width) if recipe.context_gate else None
 
     def keys(self, states_BSD: Tensor) -> Tensor:
         """The source's share of the attention score, computed once per sentence."""
@@ -106,13 +110,20 @@ class Decoder(nn.Module):
 
     def attend_rows(self, memory: Memory, query_NH: Tensor, state: DecoderState) -> Attended:
         """What one step's queries find, as `attend_rows`."""
-        if self.coverage is None or state.coverage is None:
-            return attend_rows(self.scores, memory, query_NH)
-        return attend_rows(self.scores, memory, query_NH, (self.coverage, state.coverage))
+        covered = None
+        if self.coverage is not None and state.coverage is not None:
+            covered = (self.coverage, state.coverage)
+        found = attend_rows(self.scores, memory, query_NH, covered)
+        if self.context_gate is None:
+            return found
+        return _gated(found, self.context_gate.rows(query_NH))
 
     def attend_times(self, memory: Memory, query_TBH: Tensor) -> Attended:
         """What the queries of all steps find, as `attend_times`."""
-        return attend_times(self.scores, memory, query_TBH, self.coverage)
+        found = attend_times(self.scores, memory, query_TBH, self.coverage)
+        if self.context_gate is None:
+            return found
+        return _gated(found, self.context_gate(query_TBH))
 
     def decoded(self, readout: Tensor, found: Attended, h: Tensor, e: Tensor) -> Decoded:
         """What steps come to, whole sequences or rows; h is what the readout read."""
@@ -132,19 +143,22 @@ class Decoder(nn.Module):
         """Layer `index` as a decoding step uses it."""
         return cast(LSTMStep, self.layers[index])
 
-    def layer_bounds(self, embedding_E: Tensor) -> list[Tensor]:
+    def layer_bounds(self, embedding_E: Tensor, state_D: Tensor) -> list[Tensor]:
         """What the absolute value of each input channel of each layer does not exceed.
 
-        Embeddings are within `embedding_E`; everything else is a state of an LSTM, a mean of such
-        states or a tanh, and within 1.
+        Embeddings are within `embedding_E`, encoder states and therefore contexts, being means of
+        them, within `state_D`; everything else is a state of an LSTM or a tanh, and within 1.
         """
         bounds = [embedding_E.new_ones(width) for width in self.input_widths]
         bounds[0][: len(embedding_E)] = embedding_E
+        if self.context_layer is not None:
+            bounds[self.context_layer][-len(state_D) :] = state_D
         return bounds
 
-    def readout_bound(self, embedding_E: Tensor) -> Tensor:
+    def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
         """The same of the readout's input channels."""
         bound_D = embedding_E.new_ones(self.readout.width)
+        bound_D[self.width : self.width + len(state_D)] = state_D
         if self.reads_embedding:
             bound_D[-len(embedding_E) :] = embedding_E
         return bound_D
@@ -184,6 +198,12 @@ class Decoder(nn.Module):
     ) -> tuple[Decoded, DecoderState]:
         """Readout [N, E] and weights [N, S] of one step, and the state after it."""
         raise AssertionError("abstract")
+
+
+def _gated(found: Attended, logits: Tensor) -> Attended:
+    """What was found, times sigmoid(logits [...])."""
+    gate = torch.sigmoid(logits).to(found.context.dtype).unsqueeze(-1)
+    return found._replace(context=found.context * gate)
 
 
 def _state(
@@ -264,6 +284,8 @@ class Bahdanau(Decoder):
     maxout). With several layers the top one attends and the first reads the context.
     """
 
+    context_layer = 0
+
     def __init__(self, recipe: Model, wiring: BahdanauDecoder, source_width: int) -> None:
         upper = [wiring.width] * (wiring.layers - 1)
         super().__init__(recipe, source_width, [recipe.embeddings + source_width, *upper])
@@ -312,6 +334,8 @@ class Stacked(Decoder):
     The conditional recurrence of dl4mt (Firat & Cho 2016; Sennrich et al. 2017, section 4.1) less
     its feedback of h2 into layer 1, and therefore without a loop over time in training.
     """
+
+    context_layer = 1
 
     def __init__(self, recipe: Model, wiring: StackedDecoder, source_width: int) -> None:
         upper = [wiring.width] * (wiring.layers - 2)

@@ -16,19 +16,20 @@ from s2s.nn.rows import TensorRows
 
 @dataclass(frozen=True)
 class Memory(TensorRows):
-    """B encoded sources."""
+    """B encoded sources: along S a text with its EOS, then the regions of each feature file."""
 
     states_BSD: Tensor
     """Encoder states, exactly zero at padding."""
     keys_BSK: Tensor
     """The source's share of the attention score; the states themselves without attention."""
     mask_BS: Tensor
-    """bool, true at words."""
+    """bool, true at words and regions."""
     final_BD: Tensor
-    """Last state of each direction: the sentence as one vector."""
+    """The source as one vector: of a text the last state of each direction, of regions their mean,
+    of several sources the mean of these."""
     words_BS: Tensor | None = None
-    """bool, true at words but false at the source's EOS: what is copied and covered; None where
-    a model does neither."""
+    """bool, true at words and regions but false at a text's EOS: what is covered; None without
+    attention."""
     copies_BS: Tensor | None = None
     """int64, the id of each word in the extended target vocabulary (`s2s.nn.pointer`), PAD
     elsewhere; None where a model does not copy."""

@@ -4,23 +4,30 @@ Dimension letters: B sentences, N rows, S source time, T target time, E embeddin
 D source state width, V target vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from s2s.data.feature_lines import Regions
 from s2s.nn.decoder import Decoded, build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import extended_ids, first_positions, known_ids, mixed_logits
+from s2s.nn.regions import Encoded, FeatureShape, RegionEncoder
 from s2s.nn.step import Step
 from s2s.recipe import Model
+from s2s.text.special import PAD
 
 
 class Seq2Seq(nn.Module):
     """Encoder, attention, decoder and the output layer over `target_vocabulary` tokens.
+
+    A sample has a text (a `source_vocabulary` of None: no sample has), and features of every file
+    that `features` gives the shape of. What encoders make of them lies one after the other in
+    memory, text first; where there are several sources, each is marked by a learned vector.
 
     `unigram` (float [V], summing to one) are the target tokens' frequencies in training; the output
     bias starts at their logarithm. From a zero bias, the quickest way to those frequencies is a
@@ -34,21 +41,37 @@ class Seq2Seq(nn.Module):
     def __init__(
         self,
         recipe: Model,
-        source_vocabulary: int,
+        source_vocabulary: int | None,
         target_vocabulary: int,
         unigram: Tensor | None = None,
         target_of_source: Tensor | None = None,
+        *,
+        features: Sequence[FeatureShape] = (),
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.target_vocabulary = target_vocabulary
         width = recipe.embeddings
         self.target_embedding = _embedding(target_vocabulary, width)
-        self.source_embedding = (
-            self.target_embedding if recipe.tied == "all" else _embedding(source_vocabulary, width)
+        self.source_embedding: nn.Embedding | None = None
+        self.encoder: RecurrentEncoder | None = None
+        if source_vocabulary is not None:
+            is_shared = recipe.tied == "all"
+            self.source_embedding = (
+                self.target_embedding if is_shared else _embedding(source_vocabulary, width)
+            )
+            self.encoder = RecurrentEncoder(recipe.encoder, width, recipe.dropout.encoder)
+        state_width = recipe.state_width(has_text=source_vocabulary is not None)
+        self.features = nn.ModuleList(
+            RegionEncoder(
+                recipe.features_encoder(place), shape, state_width, recipe.dropout.encoder
+            )
+            for place, shape in enumerate(features)
         )
-        self.encoder = RecurrentEncoder(recipe.encoder, width, recipe.dropout.encoder)
-        self.decoder = build_decoder(recipe, self.encoder.width)
+        sources = len(features) + (source_vocabulary is not None)
+        assert sources, "a sample has a source"
+        self.marks = nn.Parameter(torch.zeros(sources, state_width)) if sources > 1 else None
+        self.decoder = build_decoder(recipe, state_width)
         self.output = nn.Linear(width, target_vocabulary)
         if recipe.tied == "none":
             nn.init.normal_(self.output.weight, std=width**-0.5)
@@ -72,29 +95,66 @@ class Seq2Seq(nn.Module):
         """Whether the model copies: its ids then are of the extended vocabularies."""
         return self.target_of_source is not None
 
-    def encode(self, source: Tensor, lengths: Tensor) -> Memory:
-        """Memory of B sources: int64 [B, S] padded with PAD, lengths int64 [B]."""
+    def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Memory:
+        """Memory of B sources: int64 [B, S] padded with PAD, lengths int64 [B], and features.
+
+        Of a model without source text, S is 0.
+        """
+        marks = [None] * (len(self.features) + 1) if self.marks is None else list(self.marks)
+        parts = [] if self.encoder is None else [self._read(source, lengths, marks.pop(0))]
+        for encoder, regions, mark_D in zip(self.features, features, marks, strict=False):
+            parts.append(encoder(regions, mark_D))
+        assert len(parts) == len(self.features) + (self.encoder is not None), (
+            "features of all files"
+        )
+        whole = parts[0] if len(parts) == 1 else _joined(parts)
+        keys_BSK = self.decoder.keys(whole.states_BSD)
+        memory = Memory(whole.states_BSD, keys_BSK, whole.mask_BS, whole.final_BD)
+        if self.target_of_source is None:
+            has_scores = self.decoder.scores is not None
+            return replace(memory, words_BS=whole.words_BS) if has_scores else memory
+        # Words are copied, regions are not.
+        beyond = whole.mask_BS.shape[1] - source.shape[1]
+        words_BS, table = parts[0].words_BS, self.target_of_source
+        copies_BS = extended_ids(source, words_BS, table, self.target_vocabulary)
+        copies_BS = nn.functional.pad(copies_BS, (0, beyond), value=PAD)
+        first_BS = first_positions(copies_BS)
+        return replace(memory, words_BS=whole.words_BS, copies_BS=copies_BS, first_BS=first_BS)
+
+    def _read(self, source: Tensor, lengths: Tensor, mark_D: Tensor | None) -> Encoded:
+        """The text of B sources."""
+        assert self.encoder is not None and self.source_embedding is not None
         e_SBE = self._embed(self.source_embedding, source.t())
         states_SBD, final_BD = self.encoder(e_SBE, lengths)
         states_BSD = states_SBD.transpose(0, 1).contiguous()
-        mask_BS = torch.arange(source.shape[1], device=source.device) < lengths.unsqueeze(1)
-        memory = Memory(states_BSD, self.decoder.keys(states_BSD), mask_BS, final_BD)
+        place_S = torch.arange(source.shape[1], device=source.device)
+        mask_BS = place_S < lengths.unsqueeze(1)
+        if mark_D is not None:
+            states_BSD = states_BSD + mark_D * mask_BS.unsqueeze(-1).to(states_BSD.dtype)
         # What is covered and copied are words: the source's EOS is none.
-        words_BS = torch.arange(source.shape[1], device=source.device) < lengths.unsqueeze(1) - 1
-        if self.target_of_source is None:
-            return memory if self.decoder.scores is None else replace(memory, words_BS=words_BS)
-        copies_BS = extended_ids(source, words_BS, self.target_of_source, self.target_vocabulary)
-        first_BS = first_positions(copies_BS)
-        return replace(memory, words_BS=words_BS, copies_BS=copies_BS, first_BS=first_BS)
+        return Encoded(states_BSD, mask_BS, place_S < lengths.unsqueeze(1) - 1, final_BD)
+
+    def state_bound(self) -> Tensor:
+        """float32 [D]: what the absolute value of each channel of the memory does not exceed."""
+        bound_D = torch.ones(self.decoder.source_width, device=self.output.bias.device)
+        if self.marks is None or self.encoder is None:
+            return bound_D
+        return bound_D + self.marks[0].detach().abs()
 
     def decoded(self, memory: Memory, target_input: Tensor) -> Decoded:
         """What is below the output layer under teacher forcing, of int64 [B, T]."""
         e_TBE = self._embed(self.target_embedding, target_input.t())
         return self.decoder.teacher_forced(memory, e_TBE)
 
-    def forward(self, source: Tensor, lengths: Tensor, target_input: Tensor) -> Tensor:
+    def forward(
+        self,
+        source: Tensor,
+        lengths: Tensor,
+        target_input: Tensor,
+        features: Sequence[Regions] = (),
+    ) -> Tensor:
         """Logits [B, T, V] of every next token under teacher forcing; [B, T, V + S] if copying."""
-        memory = self.encode(source, lengths)
+        memory = self.encode(source, lengths, features)
         decoded = self.decoded(memory, target_input)
         logits_BTV: Tensor = self.output(decoded.readout).transpose(0, 1)
         if decoded.gate is None or decoded.scores is None or not self.is_pointing:
@@ -136,6 +196,13 @@ class Seq2Seq(nn.Module):
             ids = known_ids(ids, embedding.num_embeddings)
         embedded: Tensor = embedding(ids)
         return embedded
+
+
+def _joined(parts: Sequence[Encoded]) -> Encoded:
+    """Sources one after the other, their vectors averaged."""
+    states, masks, words, finals = zip(*parts, strict=True)
+    states_BSD, mask_BS, words_BS = torch.cat(states, 1), torch.cat(masks, 1), torch.cat(words, 1)
+    return Encoded(states_BSD, mask_BS, words_BS, torch.stack(finals).mean(0))
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:

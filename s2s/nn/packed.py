@@ -15,6 +15,7 @@ Dimension letters: N rows, D input channels, O output channels, H hidden width.
 """
 
 import copy
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, assert_never
 
@@ -22,8 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.data.feature_lines import Regions
 from s2s.errors import UsageError
-from s2s.nn.decoder import Decoded
+from s2s.nn.attention import AdditiveScores, BilinearScores
+from s2s.nn.decoder import Decoded, Decoder
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
@@ -236,9 +239,9 @@ class Packed:
         """Size of the target vocabulary."""
         return self.ready.vocabulary
 
-    def encode(self, source: Tensor, lengths: Tensor) -> Memory:
+    def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Memory:
         """See `Seq2Seq.encode`."""
-        return self.ready.encode(source, lengths)
+        return self.ready.encode(source, lengths, features)
 
     def start(self, memory: Memory) -> DecoderState:
         """See `Seq2Seq.start`."""
@@ -261,6 +264,17 @@ class Packed:
         return product(Weights(weight_FE, bias_F, bound_E), self.precision)
 
 
+def _state_readers(decoder: Decoder) -> list[nn.Linear]:
+    """The products that read encoder states themselves, or vectors made of them."""
+    match decoder.scores:
+        case BilinearScores(projection=nn.Linear() as projection):
+            return [decoder.bridge, projection]
+        case AdditiveScores(source=source):
+            return [decoder.bridge, source]
+        case _:
+            return [decoder.bridge]
+
+
 @torch.no_grad()
 def packed(model: Seq2Seq, precision: SearchPrecision) -> Packed:
     """`model`, in evaluation mode, made ready to decode in `precision`; it is left as it is.
@@ -270,16 +284,18 @@ def packed(model: Seq2Seq, precision: SearchPrecision) -> Packed:
     ready = copy.deepcopy(model).eval().requires_grad_(False)
     decoder = ready.decoder
     embedding_E = ready.target_embedding.weight.abs().amax(0)
-    for index, bound_D in enumerate(decoder.layer_bounds(embedding_E)):
+    state_D = ready.state_bound()
+    for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
         decoder.layers[index] = PackedLSTMLayer(decoder.layer(index), bound_D, precision)
     # All others read states of LSTMs or readouts, which are within 1.
-    bounds = {decoder.readout.linear: decoder.readout_bound(embedding_E)}
+    bounds = {decoder.readout.linear: decoder.readout_bound(embedding_E, state_D)}
+    bounds |= dict.fromkeys(_state_readers(decoder), state_D)
     parents = [ready, decoder, decoder.readout, decoder.scores]
     for parent in [parent for parent in parents if parent is not None]:
         for name, linear in list(parent.named_children()):
             if isinstance(linear, nn.Linear) and linear.out_features > 1:
                 bound_D = bounds.get(linear, embedding_E.new_ones(linear.in_features))
                 parent.register_module(name, PackedLinear(linear, bound_D, precision))
-    if precision != "fp32" and has_bf16(embedding_E.device):
+    if precision != "fp32" and has_bf16(embedding_E.device) and ready.encoder is not None:
         ready.register_module("encoder", PackedEncoder(ready.encoder))
     return Packed(model, ready, precision)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import RunError
+from s2s.nn.regions import FeatureShape
 
 
 def load_weights(
@@ -30,6 +31,15 @@ def load_weights(
             found = weights[name]
             assert found is not None
             tensor.copy_(found)
+
+
+def feature_shapes(weights: Mapping[str, Tensor]) -> tuple[FeatureShape, ...]:
+    """What a model of these weights knows of the feature files that it reads."""
+    found: list[FeatureShape] = []
+    while (matrix := weights.get(f"features.{len(found)}.projection.weight")) is not None:
+        positions = weights.get(f"features.{len(found)}.positions")
+        found.append(FeatureShape(matrix.shape[1], 0 if positions is None else len(positions)))
+    return tuple(found)
 
 
 def mean_weights(checkpoints: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2s.data.feature_lines import Regions
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed
 from s2s.nn.step import Step
@@ -50,9 +51,10 @@ class Ensemble:
         """Size of the target vocabulary."""
         return self.members[0].vocabulary
 
-    def encode(self, source: Tensor, lengths: Tensor) -> Bundles:
+    def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Bundles:
         """Every member's memory of the sentences."""
-        return Bundles(tuple(member.encode(source, lengths) for member in self.members))
+        more = (features,) if features else ()
+        return Bundles(tuple(member.encode(source, lengths, *more) for member in self.members))
 
     def start(self, memory: Bundles) -> Bundles:
         """Every member's state before the first token."""
@@ -79,9 +81,16 @@ class ForcedEnsemble:
     def __init__(self, members: Sequence[Forced]) -> None:
         self.members = tuple(members)
 
-    def __call__(self, source: Tensor, lengths: Tensor, target_input: Tensor) -> Tensor:
+    def __call__(
+        self,
+        source: Tensor,
+        lengths: Tensor,
+        target_input: Tensor,
+        features: Sequence[Regions] = (),
+    ) -> Tensor:
         """Logarithms [B, T, V] of the mean probabilities of every next token."""
-        logits = [member(source, lengths, target_input) for member in self.members]
+        more = (features,) if features else ()
+        logits = [member(source, lengths, target_input, *more) for member in self.members]
         return mean_of_probabilities(logits)
 
 

@@ -21,8 +21,9 @@ from s2s.recipe import ExhaustiveSearch
 from s2s.search.constraints import Past, constrained, is_constrained, shortest_output
 from s2s.search.demands import Demand
 from s2s.search.hypothesis import Hypothesis
+from s2s.search.inputs import Inputs
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.shapes import bucket, longest_output, shape_of
+from s2s.search.shapes import longest_output, shape_of
 from s2s.search.top import normalizers
 from s2s.text.special import BOS, EOS, PAD
 
@@ -32,8 +33,8 @@ Tokens = tuple[int, ...]
 class Asked(NamedTuple):
     """What is looked for."""
 
-    source: Sequence[int]
-    """Token ids without EOS."""
+    source: tuple[int, Inputs]
+    """Its number, and all that is searched."""
     settings: ExhaustiveSearch
     demand: Demand
     keep: int
@@ -140,18 +141,19 @@ class Expander(Generic[M, S]):
         asked: Asked,
         device: torch.device,
     ) -> None:
-        source, settings = asked.source, asked.settings
-        time = bucket(len(source) + 1)
+        (key, inputs), settings = asked.source, asked.settings
+        source, padded = inputs.sources[key], inputs.padded(key)
+        regions = sum(padded[1:])
         self.scorer = scorer
         self.settings = settings
         self.demand = asked.demand
-        self.rows = shape_of(time, 1, settings, str(device)).slots
+        self.rows = shape_of(padded[0], 1, settings, str(device), regions=regions).slots
         self.longest = longest_output(len(source), settings)
         self.shortest = shortest_output(len(source), settings)
         self.device = device
-        padded = [*source, EOS, *[PAD] * (time - len(source) - 1)]
-        lengths = torch.tensor([len(source) + 1], device=device)
-        self.memory = scorer.encode(torch.tensor([padded], device=device), lengths)
+        text, length, features = inputs.encodable([key], padded, 1)
+        more = ([one.to(str(device)) for one in features],) if features else ()
+        self.memory = scorer.encode(text.to(device), length.to(device), *more)
 
     def root(self) -> Siblings[S]:
         """The prefix of no tokens."""

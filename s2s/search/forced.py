@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.data.feature_lines import FeatureRows, Regions
+from s2s.search.inputs import Inputs
 from s2s.search.shapes import bucket
 from s2s.text.special import BOS, EOS, PAD
 
@@ -26,43 +28,56 @@ CELLS = 1 << 11
 class Forced(Protocol):
     """A model under teacher forcing."""
 
-    def __call__(self, source: Tensor, lengths: Tensor, target_input: Tensor, /) -> Tensor:
+    def __call__(
+        self,
+        source: Tensor,
+        lengths: Tensor,
+        target_input: Tensor,
+        features: Sequence[Regions] = (),
+        /,
+    ) -> Tensor:
         """Logits [B, T, V] of every next token."""
         ...
 
 
 @torch.inference_mode()
-def forced(model: Forced, pairs: Sequence[tuple[Ids, Ids]], device: str) -> list[float]:
-    """Log-probability of each target, EOS included, given its source (ids without EOS).
+def forced(
+    model: Forced,
+    pairs: Sequence[tuple[Ids, Ids]],
+    device: str,
+    features: FeatureRows | None = None,
+) -> list[float]:
+    """Log-probability of each target, EOS included, given its source (ids without EOS, `features`).
 
     What search gives to the same tokens, to rounding. As there, a source without tokens has an
-    output without tokens for certain; any other output of it is asked of the model. The model must
-    be in `eval()` mode.
+    output without tokens for certain; any other output of it, and any of a source with features, is
+    asked of the model. The model must be in `eval()` mode.
     """
     found = [0.0] * len(pairs)
-    asked = [i for i, (source, target) in enumerate(pairs) if len(source) or len(target)]
-    asked.sort(key=lambda i: (bucket(len(pairs[i][1]) + 1), bucket(len(pairs[i][0]) + 1), i))
+    inputs = Inputs([source for source, _ in pairs], range(len(pairs)), None, features)
+    asked = [i for i, (_, target) in enumerate(pairs) if len(target) or not inputs.is_blank(i)]
+    asked.sort(key=lambda i: (bucket(len(pairs[i][1]) + 1), inputs.padded(i), i))
     while asked:
         time = bucket(len(pairs[asked[-1]][1]) + 1)  # the longest target that is left
         count = max(1, min(PAIRS, CELLS // time))
         batch, asked = asked[-count:], asked[:-count]
-        totals = _totals(model, [pairs[i] for i in batch], time, device)
+        totals = _totals(model, inputs, batch, [pairs[i][1] for i in batch], time, device)
         for index, total in zip(batch, totals, strict=True):
             found[index] = total
     return found
 
 
-def _totals(model: Forced, pairs: Sequence[tuple[Ids, Ids]], time: int, device: str) -> list[float]:
+def _totals(  # noqa: PLR0917 (what a batch is made of)
+    model: Forced, inputs: Inputs, batch: list[int], targets: list[Ids], time: int, device: str
+) -> list[float]:
     """Log-probabilities of a batch whose targets are padded to `time`."""
-    width = bucket(max(len(source) for source, _ in pairs) + 1)
-    source_BS = _padded([[*source, EOS] for source, _ in pairs], width)
-    input_BT = _padded([[BOS, *target] for _, target in pairs], time)
-    wanted_BT = torch.from_numpy(_padded([[*target, EOS] for _, target in pairs], time)).to(device)
-    lengths_B = torch.tensor([len(source) + 1 for source, _ in pairs])
+    padded = tuple(map(max, zip(*map(inputs.padded, batch), strict=True)))
+    source_BS, lengths_B, features = inputs.encodable(batch, padded, len(batch))
+    input_BT = _padded([[BOS, *target] for target in targets], time)
+    wanted_BT = torch.from_numpy(_padded([[*target, EOS] for target in targets], time)).to(device)
+    more = ([one.to(device) for one in features],) if features else ()
     logits_BTV = model(
-        torch.from_numpy(source_BS).to(device),
-        lengths_B.to(device),
-        torch.from_numpy(input_BT).to(device),
+        source_BS.to(device), lengths_B.to(device), torch.from_numpy(input_BT).to(device), *more
     )
     chosen_BT = logits_BTV.gather(-1, wanted_BT.unsqueeze(-1)).squeeze(-1)
     log_probs_BT = chosen_BT.double() - logits_BTV.logsumexp(-1).double()

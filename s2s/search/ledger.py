@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from s2s.errors import S2sError, UsageError
 from s2s.search.block import Chosen
 from s2s.search.hypothesis import Hypothesis
+from s2s.search.inputs import Positions
 from s2s.search.shapes import Shape
 from s2s.search.strategy import Strategy
 
@@ -46,7 +47,7 @@ class Ledger:
         self.clock = 0
         self.key_B = np.full(shape.slots, -1)
         self.first_step_B = np.zeros(shape.slots, dtype=np.int64)
-        self.source_length_B = np.zeros(shape.slots, dtype=np.int64)
+        self.positions: list[Positions | None] = [None] * shape.slots
         self.limit_B = np.ones(shape.slots, dtype=np.int64)
         self.settled_B = np.full(shape.slots, -np.inf)
         self.ended: list[list[Ended]] = [[] for _ in range(shape.slots)]
@@ -56,11 +57,11 @@ class Ledger:
         """Slots where nobody sits, ascending."""
         return np.flatnonzero(self.key_B < 0)
 
-    def admit(self, slot: int, key: int, source_length: int, limit: int) -> None:
-        """Seat source `key`; its length counts EOS, `limit` is the most predictions it may have."""
+    def admit(self, slot: int, key: int, positions: Positions, limit: int) -> None:
+        """Seat source `key`; `limit` is the most predictions it may have."""
         self.key_B[slot] = key
         self.first_step_B[slot] = self.clock
-        self.source_length_B[slot] = source_length
+        self.positions[slot] = positions
         self.limit_B[slot] = limit
         self.settled_B[slot] = -np.inf
         self.ended[slot] = []
@@ -147,10 +148,10 @@ class Ledger:
                 self.settled_B[slot] = best[self.strategy.keep - 1]
 
     def _uncovered(self, slots: Slots, rows: Slots, finished: bool) -> NDArray[np.float64]:
-        """What hypotheses that end now left out: the sum over source words of -log(min(c, 1)).
+        """What hypotheses that end now left out: the sum over the source of -log(min(c, 1)).
 
-        c is all attention a word got (Wu et al. 2016, section 7, where the sum is -cp); EOS of the
-        source is no word. Attention of exactly 0 counts as LEAST_COVERED.
+        c is all attention a word or region got (Wu et al. 2016, section 7, where the sum is -cp);
+        EOS of the source is no word. Attention of exactly 0 counts as LEAST_COVERED.
         """
         if self.attention_HBKS is None:
             raise UsageError("a coverage penalty needs a model with attention")
@@ -159,7 +160,9 @@ class Ledger:
             _, looks = self._trace(slot, self.clock, row, finished)
             attention = self._attention(slot, looks)
             assert attention is not None
-            covered_S = attention[:, :-1].sum(0, dtype=np.float64)
+            positions = self.positions[slot]
+            assert positions is not None
+            covered_S = attention[:, positions.covered].sum(0, dtype=np.float64)
             found.append(-np.log(covered_S.clip(LEAST_COVERED, 1.0)).sum())
         return np.array(found)
 
@@ -194,5 +197,7 @@ class Ledger:
         if self.attention_HBKS is None:
             return None
         steps, rows = np.array(looks).T
-        width = self.source_length_B[slot]
-        return self.attention_HBKS[steps % self.history, slot, rows, :width]
+        positions = self.positions[slot]
+        assert positions is not None
+        found: NDArray[np.float32] = self.attention_HBKS[steps % self.history, slot, rows]
+        return found[:, positions.all]

@@ -10,12 +10,13 @@ Dimension letters: E sentences encoded together, S source time.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, NamedTuple
+from typing import Generic
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from s2s.data.feature_lines import FeatureRows
 from s2s.errors import UsageError
 from s2s.recipe import ExhaustiveSearch, Search
 from s2s.search.block import Block, Entrants
@@ -24,32 +25,15 @@ from s2s.search.constraints import shortest_output
 from s2s.search.demands import FREE, Bond, Demand, bond_of
 from s2s.search.exhaustive import Asked, exhaust
 from s2s.search.hypothesis import Hypothesis
+from s2s.search.inputs import Inputs, Padded, Sources
 from s2s.search.ledger import Ledger
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.shapes import Shape, bucket, longest_output, shape_of
+from s2s.search.shapes import Shape, longest_output, shape_of
 from s2s.search.shortlist import Shortlisted, restored
 from s2s.search.strategy import Strategy
-from s2s.text.special import EOS, PAD
-
-Sources = Sequence[Sequence[int]]
 
 
-class Inputs(NamedTuple):
-    """What is searched."""
-
-    sources: Sources
-    """Token ids without EOS."""
-    places: Sequence[int]
-    """Each source's own number: what its samples depend on."""
-    demands: Sequence[Demand] | None
-    """What each demands of its output, if any does."""
-
-    def demand(self, key: int) -> Demand:
-        """What source number `key` demands."""
-        return FREE if self.demands is None else self.demands[key]
-
-
-def search(
+def search(  # noqa: PLR0913 (what is searched, how, and what is told on the way)
     scorer: Scorer[M, S],
     sources: Sources,
     settings: Search,
@@ -58,6 +42,7 @@ def search(
     keep: int = 1,
     places: Sequence[int] | None = None,
     demands: Sequence[Demand] | None = None,
+    features: FeatureRows | None = None,
     want_attention: bool = False,
     progress: Callable[[int], None] | None = None,
     reduce: Callable[[Hypothesis], Hypothesis] | None = None,
@@ -78,6 +63,7 @@ def search(
         keep=keep,
         places=places,
         demands=demands,
+        features=features,
         want_attention=want_attention,
     )
     for done, (index, hypotheses) in enumerate(stream, start=1):
@@ -96,39 +82,42 @@ def search_stream(
     keep: int = 1,
     places: Sequence[int] | None = None,
     demands: Sequence[Demand] | None = None,
+    features: FeatureRows | None = None,
     want_attention: bool = False,
     strategy: Strategy | None = None,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """(index of source, its `keep` best hypotheses) as they are found, long sources first.
 
     `places` number the sources for sampling, 0 and following if None; `demands` say what each
-    source's own output may and must hold. A source without tokens has
-    one hypothesis without tokens; the model is not asked. Fewer than `keep` hypotheses come back
-    only where there are no more. A module must be in `eval()` mode. Raises UsageError where `keep`
-    exceeds the beam, S2sError where the model predicts NaN. A `strategy` takes the place of the one
-    that the settings ask for.
+    source's own output may and must hold, `features` what is known of it beside tokens. A source
+    without either has one hypothesis without tokens; the model is not asked. Fewer than `keep`
+    hypotheses come back only where there are no more. A module must be in `eval()` mode.
+    Raises UsageError where `keep` exceeds the beam, S2sError where the model predicts NaN. A
+    `strategy` takes the place of the one that the settings ask for.
     """
     strategy = strategy or build_strategy(settings, keep)
     if want_attention and isinstance(settings, ExhaustiveSearch):
         raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
-    inputs = Inputs(sources, range(len(sources)) if places is None else places, demands)
-    buckets: defaultdict[tuple[Bond, int], list[int]] = defaultdict(list)
-    for index, source in enumerate(sources):
-        if len(source) == 0:
+    numbers = range(len(sources)) if places is None else places
+    inputs = Inputs(sources, numbers, demands, features)
+    buckets: defaultdict[tuple[Bond, Padded], list[int]] = defaultdict(list)
+    for index in range(len(sources)):
+        if inputs.is_blank(index):
             yield index, [Hypothesis(index, (), 0.0, 0.0, finished=True)]
         else:
-            buckets[bond_of(inputs.demand(index)), bucket(len(source) + 1)].append(index)
-    for bond, time in sorted(buckets, reverse=True):
+            buckets[bond_of(inputs.demand(index)), inputs.padded(index)].append(index)
+    for bond, padded in sorted(buckets, reverse=True):
         # Long sources have long outputs: begun first, they leave the fewest slots idle at the end.
-        queue = sorted(buckets[bond, time], key=lambda i: -len(sources[i]))
-        shape = shape_of(time, strategy.width, settings, device)
-        feed = Feed(scorer, inputs, queue, shape, torch.device(device))
+        queue = sorted(buckets[bond, padded], key=lambda i: -len(sources[i]))
+        regions = sum(padded[1:])
+        shape = shape_of(padded[0], strategy.width, settings, device, regions=regions)
+        feed = Feed(scorer, inputs, (queue, padded), shape, torch.device(device))
         how = build_driven(settings, keep) if bond is Bond.DRIVEN else strategy
         block = Block(scorer, how, settings, shape, feed.device, is_bound=bond > Bond.FREE)
         for index, found in _decode(feed, block, want_attention):
             if isinstance(settings, ExhaustiveSearch):
                 of_one = feed.scorer_of(index)
-                whole = Asked(sources[index], settings, feed.demand(index), keep)
+                whole = Asked((index, inputs), settings, feed.demand(index), keep)
                 best = exhaust(of_one, whole, device, incumbents=found)
             else:
                 best = found
@@ -142,13 +131,13 @@ class Feed(Generic[M, S]):
         self,
         scorer: Scorer[M, S],
         inputs: Inputs,
-        queue: Sequence[int],
+        bucket: tuple[Sequence[int], Padded],
         shape: Shape,
         device: torch.device,
     ) -> None:
         self.scorer = scorer
         self.inputs = inputs
-        self.queue = queue
+        self.queue, self.padded = bucket
         self.shape = shape
         self.device = device
         self.taken = 0
@@ -178,7 +167,7 @@ class Feed(Generic[M, S]):
         return entered
 
     def _entrants(self, keys: Sequence[int], settings: Search) -> Entrants:
-        sources, places, _ = self.inputs
+        sources, places = self.inputs.sources, self.inputs.places
         return Entrants(
             places=[places[key] for key in keys],
             shortest=[shortest_output(len(sources[key]), settings) for key in keys],
@@ -188,17 +177,13 @@ class Feed(Generic[M, S]):
 
     def _encode(self, keys: Sequence[int]) -> None:
         """Encode the next E sentences, dummies of EOS alone behind the last of the queue."""
-        source_ES = np.full((self.shape.encoded, self.shape.time), PAD, dtype=np.int64)
-        length_E = np.ones(self.shape.encoded, dtype=np.int64)
-        source_ES[len(keys) :, 0] = EOS
-        for row, key in enumerate(keys):
-            source = self.inputs.sources[key]
-            source_ES[row, : len(source)] = source
-            source_ES[row, len(source)] = EOS
-            length_E[row] = len(source) + 1
-        lengths = torch.from_numpy(length_E).to(self.device)
-        sources = torch.from_numpy(source_ES).to(self.device)
-        self.memory = self._listing(keys, sources).encode(sources, lengths)
+        texts, lengths, features = self.inputs.encodable(keys, self.padded, self.shape.encoded)
+        sources = texts.to(self.device)
+        there = [regions.to(str(self.device)) for regions in features]
+        # A scorer that reads no features need not know of them.
+        more = (there,) if there else ()
+        scorer = self._listing(keys, sources)
+        self.memory = scorer.encode(sources, lengths.to(self.device), *more)
         self.state = self.scorer.start(self.memory)
 
     def _listing(self, keys: Sequence[int], sources: Tensor) -> Scorer[M, S]:
@@ -244,8 +229,9 @@ def _decode(
         empty = ledger.empty
         if len(empty) >= refill and not feed.is_empty:
             for slot, key in zip(empty, feed.enter(block, empty.tolist()), strict=False):
-                length = len(feed.inputs.sources[key])
-                ledger.admit(int(slot), key, length + 1, longest_output(length, settings))
+                limit = longest_output(len(feed.inputs.sources[key]), settings)
+                positions = feed.inputs.positions(key, feed.padded)
+                ledger.admit(int(slot), key, positions, limit)
         elif len(empty) == shape.slots:
             return
         for slot in ledger.record(block.step(needs_attention)):

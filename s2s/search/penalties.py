@@ -12,10 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from s2s.data.feature_lines import FeatureRows
 from s2s.recipe import BeamSearch
 from s2s.search.build import build_complete, build_strategy
 from s2s.search.hypothesis import Hypothesis
-from s2s.search.loop import Sources, search_stream
+from s2s.search.inputs import Sources
+from s2s.search.loop import search_stream
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.strategy import Strategy
 
@@ -31,6 +33,7 @@ def search_penalties(
     settings: Sequence[BeamSearch],
     device: str,
     *,
+    features: FeatureRows | None = None,
     progress: Callable[[BeamSearch, int], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """For each of the settings, the best hypothesis of every source, as `search` gives it.
@@ -52,6 +55,7 @@ def search_penalties(
             sources,
             shared,
             device,
+            features=features,
             strategy=build_complete(shared) if is_complete else None,
         )
         indices = []

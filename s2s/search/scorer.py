@@ -4,10 +4,12 @@ Dimension letters: B sentences, K hypotheses per sentence, N = B*K rows, V vocab
 S source time.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, Self, TypeVar
 
 from torch import Tensor
 
+from s2s.data.feature_lines import Regions
 from s2s.nn.step import Step
 
 __all__ = ["Rows", "Scorer", "Step"]
@@ -40,8 +42,11 @@ class Scorer(Protocol[M, S]):
         """Size of the target vocabulary."""
         ...
 
-    def encode(self, source: Tensor, lengths: Tensor) -> M:
-        """Memory of B sentences; source int64 [B, S] padded with PAD, lengths int64 [B]."""
+    def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = (), /) -> M:
+        """Memory of B sentences; source int64 [B, S] padded with PAD, lengths int64 [B].
+
+        With `features` of them where the model reads such; S is 0 where it reads no text.
+        """
         ...
 
     def start(self, memory: M) -> S:

@@ -36,7 +36,7 @@ class Shape:
     """Sizes of one bucket: all sources of one padded length."""
 
     time: int
-    """S, the padded source length, EOS included."""
+    """S, the padded source length, EOS included; 0 without text."""
     slots: int
     """B."""
     width: int
@@ -60,7 +60,10 @@ def bucket(length: int) -> int:
 
 
 def longest_output(length: int, search: Search) -> int:
-    """Most predictions (EOS is one) for a source of `length` tokens without EOS; at least 1."""
+    """Most predictions (EOS is one) for a source of `length` tokens without EOS; at least 1.
+
+    Features have no length: what is said of them may be as long as `max_offset`.
+    """
     # The subtraction keeps 1.1 * 10 = 11.000000000000002 at 11.
     return max(1, math.ceil(search.max_ratio * length - 1e-9) + search.max_offset)
 
@@ -73,14 +76,17 @@ def _even(slots: int) -> int:
     return slots // 4 * 4 if slots >= 4 else max(1, slots)
 
 
-def shape_of(time: int, width: int, search: Search, device: str) -> Shape:
-    """Sizes of the bucket of padded length `time` for `width` hypotheses a sentence."""
+def shape_of(time: int, width: int, search: Search, device: str, *, regions: int = 0) -> Shape:
+    """Sizes of the bucket of padded length `time` for `width` hypotheses a sentence.
+
+    `regions` are those of features behind the text.
+    """
     kind = "cpu" if device.startswith("cpu") else "cuda"
-    sentences = CELLS[kind] // time
+    sentences = CELLS[kind] // (time + regions)
     return Shape(
         time=time,
         slots=_even(min(ROWS[kind] // width, SLOTS[kind], sentences // width)),
         width=width,
         encoded=max(1, min(ENCODED[kind], sentences)),
-        history=longest_output(time - 1, search),
+        history=longest_output(max(time - 1, 0), search),
     )

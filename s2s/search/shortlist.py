@@ -21,6 +21,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from s2s.data.feature_lines import Regions
 from s2s.data.lexicon import Lexicon
 from s2s.errors import UsageError
 from s2s.nn.memory import DecoderState, Memory
@@ -134,14 +135,18 @@ class Narrowed:
         """Size of the target vocabulary."""
         return self.model.vocabulary
 
-    def encode(self, source: Tensor, lengths: Tensor) -> NarrowMemory:
+    def encode(
+        self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()
+    ) -> NarrowMemory:
         """Memory of B sentences with the tokens that their sources ask for."""
-        return self.encode_among(source, lengths, self.shortlist.choose(source))
+        return self.encode_among(source, lengths, self.shortlist.choose(source), features)
 
-    def encode_among(self, source: Tensor, lengths: Tensor, tokens: Tensor) -> NarrowMemory:
+    def encode_among(
+        self, source: Tensor, lengths: Tensor, tokens: Tensor, features: Sequence[Regions] = ()
+    ) -> NarrowMemory:
         """Memory of B sentences with given tokens int64 [B, L]."""
         own_BP, output = tokens[:, len(self.shortlist.frequent_F) :], self.model.output
-        memory = self.model.encode(source, lengths)
+        memory = self.model.encode(source, lengths, features)
         return NarrowMemory(memory, tokens, output.weight[own_BP], output.bias[own_BP])
 
     def start(self, memory: NarrowMemory) -> DecoderState:
@@ -188,10 +193,11 @@ class Shortlisted:
         """Self, to encode sentences with given tokens int64 [B, L]."""
         return replace(self, listed=tokens)
 
-    def encode(self, source: Tensor, lengths: Tensor) -> Any:
+    def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Any:
         """Every member's memory of the sentences."""
         tokens = self.shortlist.choose(source) if self.listed is None else self.listed
-        memories = [member.encode_among(source, lengths, tokens) for member in self.members]
+        given = (source, lengths, tokens, features)
+        memories = [member.encode_among(*given) for member in self.members]
         return memories[0] if len(memories) == 1 else Bundles(tuple(memories))
 
     def start(self, memory: Any) -> Any:

@@ -45,11 +45,13 @@ class Reading(NamedTuple):
     """What a copy of each writes, in the spelling of the target's tokenizer; none where the model
     does not copy."""
     text: str
-    """The line, whole."""
+    """The line, whole, without the ids of features."""
+    rows: tuple[int, ...] = ()
+    """Rows of the feature files, where sources have some."""
 
     def cut(self, most: int | None) -> "Reading":
         """Its first `most` tokens; all of them if None."""
-        return Reading(self.ids[:most], self.spellings[:most], self.text)
+        return Reading(self.ids[:most], self.spellings[:most], self.text, self.rows)
 
 
 class Copying:

@@ -200,9 +200,11 @@ class Trainer:
         window = self.window.read()
         vocabulary = self.state.model.target_vocabulary
         # Guessing blindly costs log V a token, the coverage loss is at most its weight, and passes
-        # that guess hardly diverge; worse than that for a while is no training.
+        # that guess hardly diverge; worse than that for a while is no training. The doubly
+        # stochastic loss may be anything.
         added = self.recipe.coverage_loss + self.recipe.r_drop
-        if not window.smoothed < 1.5 * math.log(vocabulary) + 1.0 + added:
+        loss = window.nll if self.recipe.doubly_stochastic else window.smoothed
+        if not loss < 1.5 * math.log(vocabulary) + 1.0 + added:
             raise self._diverged(window.smoothed)
         self._event("update", **asdict(window))
         self.reporter.update(self.state.position, window)

@@ -251,6 +251,15 @@ def linear_cross_entropy(
     return Loss(*sums)
 
 
+def spread_losses(weights_BTS: Tensor, inside_BT: Tensor, words_BS: Tensor) -> Tensor:
+    """float32 [B]: sum_i (1 - sum_t a_ti)^2 over the words or regions i of a source, t its target.
+
+    Xu et al. 2015, equation 14; `inside_BT` (bool) leaves padding out. A text's EOS is no word.
+    """
+    total_BS = (weights_BTS * inside_BT.unsqueeze(-1)).sum(1)
+    return ((1.0 - total_BS).square() * words_BS).sum(-1)
+
+
 def coverage_losses(weights_BTS: Tensor, words_BS: Tensor) -> Tensor:
     """float32 [B, T]: sum_j min(a_tj, c_tj) over words, c_t the sum of a before step t.
 

@@ -18,7 +18,13 @@ from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
 from s2s.recipe import Train
 from s2s.text.special import PAD
 from s2s.train.device import Precision, autocast
-from s2s.train.loss import Loss, Pointed, coverage_losses, linear_cross_entropy
+from s2s.train.loss import (
+    Loss,
+    Pointed,
+    coverage_losses,
+    linear_cross_entropy,
+    spread_losses,
+)
 from s2s.train.schedule import learning_rate_factor
 from s2s.train.state import TrainingState
 
@@ -44,12 +50,18 @@ class Update:
 
 
 def batch_loss(
-    model: Seq2Seq, batch: Batch, smoothing: float, coverage: float = 0.0, r_drop: float = 0.0
+    model: Seq2Seq,
+    batch: Batch,
+    smoothing: float,
+    coverage: float = 0.0,
+    r_drop: float = 0.0,
+    *,
+    doubly_stochastic: float = 0.0,
 ) -> tuple[Loss, Tensor]:
     """Loss summed over the batch's target tokens, and their readouts [N, E].
 
-    `batch` is on the host; what follows happens where the model is. `coverage` weighs the coverage
-    loss, which is minimized too.
+    `batch` is on the host; what follows happens where the model is. `coverage` and
+    `doubly_stochastic` weigh two losses of attention, which are minimized too.
 
     `r_drop` weighs the divergence between two passes under different dropout masks (R-Drop, Liang
     et al. 2021, section 2.1), which here are one pass over a batch twice as large. The losses then
@@ -64,7 +76,7 @@ def batch_loss(
     inside_N = flat.ne(PAD).nonzero().squeeze(1)
     targets_N = flat[inside_N].to(device, non_blocking=True)
     there = batch.to(str(device))
-    memory = model.encode(there.source, there.source_lengths)
+    memory = model.encode(there.source, there.source_lengths, there.features)
     decoded = model.decoded(memory, there.target_input)
     inside_N = inside_N.to(device, non_blocking=True)
     readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
@@ -81,6 +93,11 @@ def batch_loss(
         costs_BT = coverage_losses(decoded.weights, memory.words_BS)
         total = costs_BT.t().flatten().index_select(0, inside_N).sum()
         loss = loss._replace(smoothed=loss.smoothed + coverage * total)
+    if doubly_stochastic:
+        assert decoded.weights is not None and memory.words_BS is not None
+        inside_BT = there.target_output != PAD
+        total = spread_losses(decoded.weights, inside_BT, memory.words_BS).sum()
+        loss = loss._replace(smoothed=loss.smoothed + doubly_stochastic * total)
     if r_drop:
         loss = Loss(loss.smoothed / 2, loss.nll / 2)
     return loss, readout_NE
@@ -155,6 +172,7 @@ class Updater:
                     self.recipe.label_smoothing,
                     self.coverage(),
                     self.recipe.r_drop,
+                    doubly_stochastic=self.recipe.doubly_stochastic,
                 )
             self.lap("forward")
             (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]

@@ -85,6 +85,7 @@ def validate(
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
         copying=copying_of(recipe.model, tokenizers),
+        features=corpus.features,
         report=lambda text: None,  # the same lines at every validation
     )
     scores = score_run(
