@@ -308,7 +308,7 @@ model:
 search: {kind: beam, width: 0}
 """
     assert faults(text, "seed=x", "train.epochs=-1") == [
-        "recipe.yaml:1: task: expected 'translation', found 'translate'"
+        "recipe.yaml:1: task: expected one of 'translation', 'captioning', found 'translate'"
         " (did you mean 'translation'?)",
         "recipe.yaml:4: data.train: expected 'source' and 'target' (parallel text), or 'table'",
         "recipe.yaml:5: data.colums: unknown key (did you mean 'columns'?)",
