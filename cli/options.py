@@ -49,6 +49,20 @@ BatchSize = Annotated[
         min=1, metavar="N", help="Lines read and searched together; the output is the same."
     ),
 ]
+Features = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Features of the ids in the input, the run's own if not given; repeatable.",
+    ),
+]
+FeatureIds = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE", help="Line i is the id of row i of --features; for each, in order."
+    ),
+]
+
 RECIPE = Path("recipe.yaml")
 RUNS = Path("runs")
 
@@ -93,6 +107,24 @@ def choose_checkpoint(text: str) -> "Which":
     raise UsageError(
         f"--checkpoint: expected best, last, a number of updates or a name, found {text}"
     )
+
+
+def choose_features(
+    files: list[Path] | None, ids: list[Path] | None
+) -> "list[tuple[Path, Path | None]] | None":
+    """Files of features with those of their ids; raises `UsageError` for unequal numbers."""
+    from s2s.errors import UsageError
+
+    if not files:
+        if ids:
+            raise UsageError("--feature-ids: expected --features beside it, found none")
+        return None
+    if ids and len(ids) != len(files):
+        raise UsageError(
+            f"--feature-ids: expected one for each of {len(files)} --features, found {len(ids)}"
+        )
+    nothing: list[Path | None] = [None] * len(files)
+    return list(zip(files, ids or nothing, strict=True))
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:

@@ -11,9 +11,12 @@ from .options import (
     BatchSize,
     Checkpoint,
     Device,
+    FeatureIds,
+    Features,
     RunNames,
     Runs,
     choose_checkpoint,
+    choose_features,
     choose_runs,
     choose_search,
     examples,
@@ -55,6 +58,8 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --must 'ice cream' < input.txt",
     "s2s translate --columns source,prefix,must,avoid < input.tsv",
     "s2s translate --prefix-file beginnings.txt < input.txt",
+    "s2s translate --run runs/flickr8k-grid < ids.txt > captions.txt",
+    "s2s translate --features new.npy --feature-ids new.txt < new.txt > captions.txt",
 )
 
 
@@ -74,6 +79,8 @@ def translate(
     target: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write FILE instead of stdout.")
     ] = None,
+    features: Features = None,
+    feature_ids: FeatureIds = None,
     tag: Annotated[
         str | None,
         typer.Option(metavar="TAG", help="Put TAG in front of lines that have no tag."),
@@ -99,6 +106,7 @@ def translate(
     The search is the recipe's with what the options change. With --nbest, --samples,
     --scores or --format there is a row for each output instead of a line for a line. With --run
     given several times, the models' probabilities are averaged and the first run's recipe counts.
+    Of a model of images, a line is the id of one, or a text, a tab and the id.
     """
     several = choose_runs(run, runs)
     settings = choose_search(several[0], search)
@@ -109,7 +117,12 @@ def translate(
 
     translate_files(
         several,
-        Files(source=source, target=target, resume=resume),
+        Files(
+            source=source,
+            target=target,
+            resume=resume,
+            features=choose_features(features, feature_ids),
+        ),
         search=settings,
         batch_size=batch_size,
         workers=workers,

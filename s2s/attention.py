@@ -15,9 +15,10 @@ from s2s.errors import UsageError
 from s2s.search import Hypothesis, search
 from s2s.text.copying import Reading
 from s2s.text.special import EOS, SPECIAL_PIECES, UNK
-from s2s.text.tags import front_of, is_blank
+from s2s.text.tags import front_of
 from s2s.translate import PIECE_BITS, WHOLE, LineTranslator
 from s2s.translate_cut import split_line
+from s2s.translate_missing import report_missing
 
 _NO_ATTENTION = "this model, or one of several, has no attention (model.attention.kind: none)"
 
@@ -35,13 +36,14 @@ class AttentionMap:
     source_text: str
     target_text: str
     source: tuple[str, ...]
-    """Source tokens, `</s>` included, as the tokenizer writes them."""
+    """Source tokens, `</s>` included, as the tokenizer writes them; then regions as `[1]`."""
     target: tuple[str, ...]
     """Predicted tokens, `</s>` included where the model ended by itself."""
     weights: Weights
     """[T, S]; row t are the weights that token t was predicted with, and sums to one."""
     source_owners: tuple[int, ...]
-    """The word of `source_text.split()` each source token is a part of; -1 for `</s>`."""
+    """The word of `source_text.split()` each source token is a part of; -1 for `</s>` and
+    regions."""
     target_owners: tuple[int, ...]
     """The same for the target."""
 
@@ -90,13 +92,14 @@ def attention_maps(
     `first` is the place of the first line in the input, on which samples depend. A line of white
     space alone has an empty matrix. Raises UsageError for a model without attention.
     """
-    pieces = _pieces(translator, lines)
+    pieces = _pieces(translator, lines, first)
     found = search(
         translator.scorer,
         [piece.reading.ids for piece in pieces],
         translator.search,
         translator.device,
         places=[((first + piece.line) << PIECE_BITS) + piece.part for piece in pieces],
+        features=translator.features_of([piece.reading for piece in pieces]),
         want_attention=True,
     )
     parts: list[list[AttentionMap]] = [[] for _ in lines]
@@ -116,20 +119,23 @@ def map_stream(
         first += len(chosen)
 
 
-def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
+def _pieces(translator: LineTranslator, lines: Sequence[str], first: int) -> list[_Piece]:
     """What is searched: cut as `LineTranslator` cuts, so that the output is the same."""
     tokenizer = translator.source
     pieces = []
-    encoded = tokenizer.encode(lines)
-    translator.report_cut(encoded)
     readings = translator.read(lines)
-    for number, (line, ids) in enumerate(zip(lines, encoded, strict=True)):
-        if is_blank(tokenizer, line):
+    encoded = tokenizer.encode([reading.text for reading in readings])
+    translator.report_cut(encoded)
+    if translator.features is not None:
+        report_missing(translator.features, (lines, readings), first, translator.report)
+    for number, (whole, ids) in enumerate(zip(readings, encoded, strict=True)):
+        line = whole.text
+        if translator.is_blank(whole):
             continue
         most = translator.truncate
         if most is not None or len(ids) <= WHOLE * translator.longest:
             owners = source_owners(tokenizer, line, ids)
-            reading, shown = readings[number].cut(most), _shown(translator, line, ids)
+            reading, shown = whole.cut(most), _shown(translator, line, ids)
             pieces.append(_Piece(number, 0, reading, owners[:most], shown[:most]))
             continue
         translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
@@ -146,7 +152,7 @@ def _pieces(translator: LineTranslator, lines: Sequence[str]) -> list[_Piece]:
                 owner if owner < num_tags else word + owner - num_tags
                 for owner in source_owners(tokenizer, front + text, own)
             ]
-            (reading,) = translator.read([front + text])
+            reading = translator.read_again(whole, front + text)
             shown = _shown(translator, front + text, own)
             pieces.append(_Piece(number, place, reading, owners, shown))
     return pieces
@@ -162,10 +168,20 @@ def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
     return [spelling or piece for spelling, piece in zip(own, pieces, strict=True)]
 
 
+def _shown_source(translator: LineTranslator, piece: _Piece) -> tuple[str, ...]:
+    """Tokens and regions, as they lie in memory; a region is shown by its number."""
+    features = translator.features
+    if features is None:
+        return (*piece.shown, SPECIAL_PIECES[EOS]) if piece.reading.ids else ()
+    text = (*piece.shown, SPECIAL_PIECES[EOS]) if features.has_text else ()
+    counts = features.regions(np.array([piece.reading.rows], dtype=np.int64))[0].tolist()
+    return (*text, *(f"[{place}]" for count in counts for place in range(1, count + 1)))
+
+
 def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> AttentionMap:
-    is_empty = not piece.reading.ids
     writer = _Writer(translator, piece.reading)
-    source = () if is_empty else (*piece.shown, SPECIAL_PIECES[EOS])
+    source = _shown_source(translator, piece)
+    is_empty = not source
     ends = (SPECIAL_PIECES[EOS],) if found.finished and not is_empty else ()
     target = (*writer.pieces(found.tokens), *ends)
     weights = found.attention
@@ -179,7 +195,7 @@ def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> Attent
         source=source,
         target=target,
         weights=weights,
-        source_owners=(*piece.owners, *([-1] if source else [])),
+        source_owners=(*piece.owners, *[-1] * (len(source) - len(piece.owners))),
         target_owners=(*target_owners(writer, found.tokens), *(-1 for _ in ends)),
     )
 

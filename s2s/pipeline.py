@@ -113,7 +113,7 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    features = open_features(recipe.data)
+    features = open_features(recipe.data, cache=run.features_folder)
     corpus = open_corpus(run.folder, "train", features)
     has_validation = (run.data_folder / "validation.arrow").exists()
     state = _initial_state(recipe, tokenizers, corpus, chosen)
@@ -246,7 +246,8 @@ def load_translator(
     keep_freed_memory()
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    shapes, lines = feature_shapes(weights), open_features(recipe.data, features)
+    shapes = feature_shapes(weights)
+    lines = open_features(recipe.data, features, run.features_folder)
     if lines is not None:
         check_shapes(lines, shapes)
     model = build_model(recipe, tokenizers, features=shapes)

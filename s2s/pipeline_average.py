@@ -166,7 +166,7 @@ def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) ->
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    features = open_features(recipe.data)
+    features = open_features(recipe.data, cache=run.features_folder)
     model = build_model(recipe, tokenizers, features=feature_shapes(weights))
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     if not (run.data_folder / "validation.arrow").exists():

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from s2s.data.chunks import file_identity
 from s2s.errors import DataError, Interrupted, UsageError
+from s2s.recipe import features_of, has_source_text
 from s2s.translate_resume import (
     Done,
     OutputFile,
@@ -25,6 +27,7 @@ from s2s.translate_resume import (
 from s2s.translate_stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
+    from s2s.pipeline import FilesOfFeatures
     from s2s.recipe import Search
     from s2s.run import Run
     from s2s.run_checkpoints import Which
@@ -44,6 +47,8 @@ class Files:
     """stdout if None."""
     resume: bool = False
     """Whether to go on with what `target` holds."""
+    features: FilesOfFeatures | None = None
+    """Read in place of those of the runs' recipes."""
 
 
 def translate_files(
@@ -74,6 +79,7 @@ def translate_files(
     _refuse_same(files.source, files.target)
     if unknown is not None:
         _check_attention(runs)
+    _check_features(runs, checkpoint, files.features)
     how = Loading(
         runs=tuple(runs),
         search=search or runs[0].recipe.search,
@@ -81,6 +87,7 @@ def translate_files(
         checkpoint=checkpoint,
         tag=tag,
         unknown=unknown,
+        features=files.features,
     )
 
     def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
@@ -114,6 +121,7 @@ class Loading:
     checkpoint: Which
     tag: str | None
     unknown: Mapping[str, str] | None
+    features: FilesOfFeatures | None
 
     def __call__(self) -> LineTranslator:
         """The translator; raises UsageError and RunError as loading does."""
@@ -122,7 +130,11 @@ class Loading:
         from s2s.translate_unknown import Replacer
 
         loaded = load_ensemble(
-            self.runs, search=self.search, device=self.device, checkpoint=self.checkpoint
+            self.runs,
+            search=self.search,
+            device=self.device,
+            checkpoint=self.checkpoint,
+            features=self.features,
         )
         if self.tag is not None:
             check_tag(loaded.source, self.tag, "--tag")
@@ -140,6 +152,7 @@ class Loading:
             "search": asdict(self.search),
             "tag": self.tag,
             "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
+            **_features_note(self.features),
         }
 
 
@@ -225,6 +238,33 @@ def _check_attention(runs: Sequence[Run]) -> None:
                 f"{run.folder}: this model copies unknown words by itself (model.copy); leave out "
                 "--replace-unknown"
             )
+
+        if not has_source_text(run.recipe.data):
+            raise UsageError(
+                f"{run.folder}: --replace-unknown takes words from source text, and there is none"
+            )
+
+
+def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatures | None) -> None:
+    """Raises DataError or UsageError for features that do not suit, before anything is written."""
+    from s2s.data.feature_lines import check_shapes, open_features
+    from s2s.nn.weights import feature_shapes
+
+    for run in runs:
+        if files is None and not features_of(run.recipe.data):
+            continue
+        lines = open_features(run.recipe.data, files, run.features_folder)
+        assert lines is not None, "there are files"
+        check_shapes(lines, feature_shapes(run.read_weights(checkpoint)))
+
+
+def _features_note(files: FilesOfFeatures | None) -> dict[str, Any]:
+    """What of other features than the runs' own decides about an output."""
+    if files is None:
+        return {}
+    return {
+        "features": [[file_identity(path) for path in pair if path is not None] for pair in files]
+    }
 
 
 def _hash(text: str) -> str:

@@ -92,6 +92,11 @@ class Run:
         return self.folder / "data"
 
     @property
+    def features_folder(self) -> Path:
+        """Where copies of feature files lie that cannot be mapped as they are."""
+        return self.folder / "features"
+
+    @property
     def metrics_path(self) -> Path:
         """One JSON object a line, one line an event."""
         return self.folder / "metrics.jsonl"

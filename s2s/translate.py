@@ -195,6 +195,10 @@ class LineTranslator:
         pairs = zip(self.source.encode(lines), lines, strict=True)
         return [Reading(ids, [], line) for ids, line in pairs]
 
+    def read_again(self, reading: Reading, text: str) -> Reading:
+        """The source with another text, such as a part of its own."""
+        return self._read_texts([text])[0]._replace(rows=reading.rows)
+
     def is_blank(self, reading: Reading) -> bool:
         """Whether a source has nothing to search for: no text, or features that are not there."""
         if self.features is None:
@@ -288,8 +292,7 @@ class LineTranslator:
             f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
             f"in {len(parts)} pieces"
         )
-        read = self._read_texts([front + part for part in parts])
-        return [one._replace(rows=reading.rows) for one in read]
+        return [self.read_again(reading, front + part) for part in parts]
 
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from s2s.data.feature_lines import MISSING, FeatureLines, Named
 from s2s.data.report import FeatureReport
 from s2s.errors import DataError
+from s2s.features.check import FeatureCheck, Progress
 from s2s.recipe import FeatureFile
 
 LACKING = "no features"
@@ -53,33 +54,36 @@ class FeatureFiles:
     def __init__(self, lines: FeatureLines, recipe: Sequence[FeatureFile]) -> None:
         self.lines = lines
         self.recipe = recipe
-        self._is_used = [np.zeros(len(store), dtype=bool) for store in lines.stores]
+        self._checks = [FeatureCheck(store) for store in lines.stores]
 
     def use(self, rows_NF: NDArray[np.int64]) -> None:
         """Note the rows of some pairs."""
-        for number, is_used in enumerate(self._is_used):
-            is_used[rows_NF[:, number]] = True
+        for number, check in enumerate(self._checks):
+            check.is_used[rows_NF[:, number]] = True
 
-    def report(self) -> tuple[FeatureReport, ...]:
-        """The figures of every file.
+    def report(self, progress: Progress) -> tuple[FeatureReport, ...]:
+        """The figures of every file; reads the features of all pairs.
 
-        Raises DataError where more features have no pair than the recipe allows.
+        Raises DataError where they are no finite numbers, or where more of them have no pair than
+        the recipe allows.
         """
         found = []
-        for one, store, is_used in zip(self.recipe, self.lines.stores, self._is_used, strict=True):
-            used = int(np.count_nonzero(is_used))
-            report = FeatureReport(
-                path=store.name,
-                width=store.width,
-                regions=store.max_regions,
-                rows=len(store),
-                used=used,
-            )
-            if report.rows - used > one.max_unused * report.rows:
-                first = store.ids[int(np.flatnonzero(~is_used)[0])]
+        for one, check in zip(self.recipe, self._checks, strict=True):
+            report = check.report(progress)
+            report.refuse()
+            if report.unused > one.max_unused * report.entries:
                 raise DataError(
-                    f"{store.name}: {report.rows - used:,} of {report.rows:,} ids are in no split, "
-                    f"such as '{first}', more than max_unused {one.max_unused:g} allows"
+                    f"{report.name}: {report.unused:,} of {report.entries:,} ids are in no split, "
+                    f"such as '{report.unused_ids[0]}', more than max_unused {one.max_unused:g} "
+                    "allows"
                 )
-            found.append(report)
+            found.append(
+                FeatureReport(
+                    path=report.name,
+                    width=report.width,
+                    regions=report.regions,
+                    rows=report.entries,
+                    unused=report.unused,
+                )
+            )
         return tuple(found)

@@ -15,6 +15,7 @@ import numpy as np
 
 from s2s.data.layout import id_columns
 from s2s.errors import DataError, UsageError
+from s2s.features.check import check_finite, check_width
 from s2s.features.opening import open_store
 from s2s.recipe import Data, FeatureFile, features_of, has_source_text
 from s2s.text.featured import SEPARATOR
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from s2s.features.store import FeatureStore
+
+FEATURES_FOLDER = "features"
+"""Of a run, where copies of feature files lie that cannot be mapped as they are."""
 
 MISSING = -1
 """In the place of a row that is not there."""
@@ -99,13 +103,19 @@ class FeatureLines:
     def gather(
         self, rows_BF: NDArray[np.int64], times: Sequence[int] | None = None
     ) -> tuple[Regions, ...]:
-        """The features of B samples, padded to `times` regions; to the largest if None."""
+        """The features of B samples, padded to `times` regions; to the largest if None.
+
+        With `times`, the features may be others than preparation has checked: raises DataError
+        where they are no finite numbers.
+        """
         import torch  # prep does without
 
         found = []
         for number, store in enumerate(self.stores):
             gathered = store.gather(rows_BF[:, number])
             values_BRD = torch.from_numpy(gathered.values_BRD).float()
+            if times is not None:
+                check_finite(store, rows_BF[:, number], gathered)
             if times is not None and times[number] > values_BRD.shape[1]:
                 more = times[number] - values_BRD.shape[1]
                 values_BRD = torch.nn.functional.pad(values_BRD, (0, 0, 0, more))
@@ -141,22 +151,29 @@ class FeatureRows:
 
 
 def open_features(
-    data: Data, files: Sequence[tuple[Path, Path | None]] | None = None
+    data: Data,
+    files: Sequence[tuple[Path, Path | None]] | None = None,
+    cache: Path | None = None,
 ) -> FeatureLines | None:
     """The feature files of a recipe's data, if it has any; `files` (and ids) in their place.
+
+    What cannot be mapped is copied into the folder `cache`, as `open_store` says.
 
     Raises DataError where a file is not as it should be, UsageError for another number of files.
     """
     wanted = features_of(data)
     if files is not None and len(files) != len(wanted):
         expected = f"{len(wanted)} files of features" if wanted else "no features"
-        raise UsageError(f"expected {expected}, as in the run's recipe, found {len(files)}")
+        raise UsageError(
+            f"--features: expected {expected}, as in the run's recipe, found {len(files)}"
+        )
     if not wanted:
         return None
     chosen = files or [
         (Path(one.path), None if one.ids is None else Path(one.ids)) for one in wanted
     ]
-    stores = tuple(open_store(path, ids) for path, ids in chosen)
+    folder = cache if files is None else None
+    stores = tuple(open_store(path, ids, cache=folder) for path, ids in chosen)
     return FeatureLines(stores, columns_of(wanted), has_source_text(data))
 
 
@@ -172,11 +189,7 @@ def check_shapes(lines: FeatureLines, shapes: Sequence[tuple[int, int]]) -> None
     `shapes` are a width and the regions that positions are learned for, 0 for any number.
     """
     for store, (width, regions) in zip(lines.stores, shapes, strict=True):
-        if store.width != width:
-            raise DataError(
-                f"{store.name}: expected features of width {width}, as the model was trained with, "
-                f"found {store.width}"
-            )
+        check_width(store, width)
         if regions and store.max_regions > regions:
             raise DataError(
                 f"{store.name}: expected at most {regions} regions, which the model has learned "

@@ -20,7 +20,7 @@ from typing import Any
 from s2s.data.chunks import file_identity
 from s2s.data.encode import Encoder
 from s2s.data.feature_counts import FeatureFiles
-from s2s.data.feature_lines import FeatureLines, open_features
+from s2s.data.feature_lines import FEATURES_FOLDER, FeatureLines, open_features
 from s2s.data.identity import identity_of
 from s2s.data.layout import id_columns
 from s2s.data.report import PrepareReport, SplitReport
@@ -136,7 +136,7 @@ class _Work:
         with atomic_folder(self.folder / "data") as temporary:
             data = self.recipe.data
             filters = tuple(part.filters for part in corpora_of(data))
-            lines = open_features(data)
+            lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
             features = None if lines is None else FeatureFiles(lines, features_of(data))
             encoder = Encoder(
                 pair,
@@ -157,7 +157,7 @@ class _Work:
                 },
                 source_vocabulary=pair.source.size,
                 target_vocabulary=pair.target.size,
-                features=() if features is None else features.report(),
+                features=() if features is None else features.report(self.progress),
                 seconds=round(time.perf_counter() - self.began, 3),
             )
             (temporary / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")

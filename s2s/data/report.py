@@ -66,18 +66,20 @@ class FeatureReport:
 
     path: str
     width: int
-    regions: int
-    """Of the largest grid."""
+    regions: tuple[int, int]
+    """Of the smallest and the largest grid in use."""
     rows: int
     """Ids."""
-    used: int
-    """Those that pairs have."""
+    unused: int
+    """Those among them that no pair has."""
 
     def __str__(self) -> str:
         """On one line."""
+        least, most = self.regions
+        regions = f"{most}" if least == most else f"{least} to {most}"
         return (
-            f"{self.path}: {self.rows:,} ids with {self.regions} × {self.width}, "
-            f"{self.rows - self.used:,} of them in no split"
+            f"{self.path}: {self.rows:,} ids of {regions} × {self.width}, "
+            f"{self.unused:,} in no split"
         )
 
 
@@ -138,7 +140,10 @@ class PrepareReport:
         try:
             content = json.loads(text)
             splits = {name: _split(split) for name, split in content.pop("splits").items()}
-            features = tuple(FeatureReport(**one) for one in content.pop("features", ()))
+            features = tuple(
+                FeatureReport(**{**one, "regions": tuple(one["regions"])})
+                for one in content.pop("features", ())
+            )
             return cls(splits=splits, features=features, **content)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a report of preparation ({error})") from error
