@@ -58,7 +58,7 @@ def references() -> list[list[str]]:
 
 
 def test_it_learns_to_name_what_is_there(call: Call) -> None:
-    status, out, err = call("translate", stdin="".join(f"{id_}\n" for id_ in TEST_IMAGES))
+    status, out, _ = call("translate", stdin="".join(f"{id_}\n" for id_ in TEST_IMAGES))
     assert status == 0
     said = out.splitlines()
     right = sum(line in known for line, known in zip(said, references(), strict=True))
