@@ -34,6 +34,7 @@ class Operations:
     def of(cls, model: Seq2Seq) -> "Operations":
         """Those of a model, counted by its matrices: one for each weight a token meets."""
         encoder, decoder, scores = model.encoder, model.decoder, model.decoder.scores
+        assert encoder is not None, "a text is read"
         source, target = _weights(encoder), _weights(decoder.layers) + _weights(decoder.readout)
         target += model.output.weight.numel()
         if decoder.gate is not None:

@@ -12,6 +12,7 @@ from s2s.bench.report import Sizes
 from s2s.data.prepare import open_corpus
 from s2s.data.sources import SplitName
 from s2s.data.store import Corpus, Ids
+from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed
 from s2s.recipe import (
@@ -22,6 +23,7 @@ from s2s.recipe import (
     SubwordTokenizer,
     WordTokenizer,
     corpora_of,
+    features_of,
 )
 from s2s.run import Run
 from s2s.text.copying import NO_TARGET
@@ -62,12 +64,13 @@ class Workload:
     @property
     def sizes(self) -> Sizes:
         """For the report."""
-        run = self.run
+        run, embedding = self.run, self.model.source_embedding
+        assert embedding is not None, "a text is read"
         return Sizes(
             recipe=self.recipe.name or "recipe" if run is None else str(run.folder),
             data="drawn, lengths as in Multi30k" if run is None else "the run's own",
             parameters=sum(p.numel() for p in self.model.parameters()),
-            source_vocabulary=self.model.source_embedding.num_embeddings,
+            source_vocabulary=embedding.num_embeddings,
             target_vocabulary=self.model.target_vocabulary,
             batch_tokens=self.recipe.train.batch_tokens,
             source_length=round(float(self.corpus.source_lengths.mean()), 2),
@@ -84,8 +87,9 @@ class Workload:
 def drawn_workload(recipe: Recipe, device: torch.device) -> Workload:
     """Random weights of the recipe's sizes, random tokens, lengths as in a real corpus.
 
-    A function of the recipe and its seed.
+    A function of the recipe and its seed. Raises UsageError for a model that reads features.
     """
+    _refuse_features(recipe, "the recipe")
     source, target = (_vocabulary(side) for side in _sides(recipe))
     corpus = drawn_corpus(recipe)
     table = None
@@ -107,8 +111,10 @@ def run_workload(run: Run, device: torch.device) -> Workload:
     """A run's best checkpoint, training on its training pairs and searching outputs for the
     sources of its validation pairs, or of test or training pairs where there are none.
 
-    Raises RunError where the run has no checkpoint or no prepared data.
+    Raises RunError where the run has no checkpoint or no prepared data, UsageError for a model that
+    reads features.
     """
+    _refuse_features(run.recipe, str(run.folder))
     scorer = pipeline.load_translator(run, device=str(device)).scorer
     assert isinstance(scorer, Packed)
     splits: tuple[SplitName, ...] = ("validation", "test", "train")
@@ -120,6 +126,14 @@ def run_workload(run: Run, device: torch.device) -> Workload:
         held_out=open_corpus(run.folder, there[0]),
         run=run,
     )
+
+
+def _refuse_features(recipe: Recipe, place: str) -> None:
+    """Raises UsageError for a model of what is not measured."""
+    if features_of(recipe.data):
+        raise UsageError(
+            f"{place}: expected a model of text, found one of features (data.features)"
+        )
 
 
 def drawn_corpus(recipe: Recipe) -> Corpus:

@@ -60,8 +60,8 @@ class Layout:
         targets: Sequence[str | list[str]],
         references: Sequence[list[str]] | None = None,
     ) -> Chunk:
-        """Pairs of columns: `parts` are those of `self.parts` and of the ids, `references` all those
-        of each pair."""
+        """Pairs of columns: `parts` are those of `self.parts` and of the ids, `references` lists
+        of all references."""
         source, *others = parts
         for other in others:
             source = with_features(source, other)
