@@ -11,11 +11,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2s import pipeline
-from s2s.bench import products
+from s2s.bench import machine, products
 from s2s.bench.decoding import Decoding
 from s2s.bench.measure import Amounts, Plan, measure
 from s2s.bench.operations import Operations
-from s2s.bench.report import PARTS, Machine, Report, read_report
+from s2s.bench.report import PARTS, Report, read_report
 from s2s.bench.startup import Program
 from s2s.bench.tables import markdown, tables
 from s2s.bench.timing import Turn, spread, take_turns
@@ -339,11 +339,38 @@ def test_measuring_leaves_the_model_as_it_is() -> None:
     assert all(torch.equal(p, q) for p, q in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize(("load", "is_busy"), [(0.2, False), (1.0, False), (1.3, True)])
-def test_a_busy_machine_is_told(report: Report, load: float, is_busy: bool) -> None:
-    machine = dataclasses.replace(report.machine, cores=2, threads=1, load=load)
-    assert isinstance(machine, Machine)
-    assert (machine.warning is not None) == is_busy
+@pytest.mark.parametrize(
+    ("load", "others", "is_busy"),
+    [
+        (5.0, 0.2, False),
+        (0.0, 1.0, False),
+        (0.0, 1.3, True),
+        (1.3, None, True),
+        (None, None, False),
+    ],
+)
+def test_a_busy_machine_is_told(
+    report: Report, load: float | None, others: float | None, is_busy: bool
+) -> None:
+    found = dataclasses.replace(report.machine, cores=2, threads=1, load=load, others=others)
+    assert (found.warning is not None) == is_busy
+
+
+def test_what_others_take_is_what_we_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+    spent = iter([2.0, 7.0])  # seconds of ours
+    monkeypatch.setattr(machine, "_own_seconds", lambda: next(spent))
+    monkeypatch.setattr(machine.os, "sysconf", lambda name: 100)
+    clock = iter([50.0, 60.0])
+    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
+    stat = tmp_path / "stat"  # user, nice, system, idle, iowait, irq, softirq, steal, guests
+    stat.write_text("cpu  100 10 20 999 88 1 2 7 55 0\ncpu0 1 2 3\n")
+    others = machine.Others()
+    stat.write_text("cpu  900 20 60 5999 99 3 8 29 77 0\ncpu0 1 2 3\n")
+    busy = ((900 - 100) + (20 - 10) + (60 - 20) + (3 - 1) + (8 - 2) + (29 - 7)) / 100
+    assert others.cores() == pytest.approx((busy - (7.0 - 2.0)) / (60.0 - 50.0), abs=0.005)
 
 
 def test_a_copying_model_is_measured() -> None:

@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ def describe_machine(device: torch.device) -> Machine:
         threads=torch.get_num_threads(),
         native_bf16=has_bf16(device),
         load=load,
+        others=None,
     )
 
 
@@ -57,6 +59,39 @@ def _memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+class Others:
+    """What other processes take of the processor, from now on."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.before = _busy_seconds(), _own_seconds()
+
+    def cores(self) -> float | None:
+        """Cores they had on average until now, a hypervisor's other guests included; None where
+        the system does not say."""
+        busy, own = _busy_seconds(), _own_seconds()
+        if busy is None or self.before[0] is None:
+            return None
+        others = (busy - self.before[0]) - (own - self.before[1])
+        return round(max(0.0, others) / (time.monotonic() - self.began), 2)
+
+
+def _busy_seconds() -> float | None:
+    """Of all cores since the machine was started."""
+    try:
+        first = (PROC / "stat").read_text(encoding="ascii").splitlines()[0]
+        user, nice, system, _, _, irq, softirq, steal = map(int, first.split()[1:9])  # proc(5)
+        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _own_seconds() -> float:
+    """Of this process and those it has waited for."""
+    spent = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
 
 
 @dataclass

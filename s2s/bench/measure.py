@@ -3,14 +3,14 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
 from s2s.bench.decoding import Decoding
-from s2s.bench.machine import describe_machine
+from s2s.bench.machine import Others, describe_machine
 from s2s.bench.preparing import Preparing
 from s2s.bench.products import SQUARE, Products, limits, sizes_of
 from s2s.bench.report import FORMAT, PARTS, Part, Report
@@ -34,7 +34,7 @@ class Amounts:
 
     updates: int = 12
     """Of training."""
-    sentences: int = 512
+    sentences: int = 1000
     """Searched."""
     pairs: int = 20_000
     """Prepared."""
@@ -74,7 +74,7 @@ class _Benchmark:
         self.taken: dict[str, list[tuple[float, ...]]] = {}
         self.began = datetime.now(UTC)
         device = workload.model.output.bias.device
-        self.machine = describe_machine(device)
+        self.machine, self.others = describe_machine(device), Others()
         only, amounts = plan.only, plan.amounts
         sizes = sizes_of(workload, amounts.square) if NEED_PRODUCTS & {*only} else []
         self.products = Products(sizes, device)
@@ -109,7 +109,7 @@ class _Benchmark:
             time=self.began.isoformat(timespec="seconds"),
             command=environment["command"],
             versions={**{name: environment[name] for name in names}, **environment["packages"]},
-            machine=self.machine,
+            machine=replace(self.machine, others=self.others.cores()),
             sizes=self.workload.sizes,
             seed=self.workload.recipe.seed,
             repeats=self.plan.repeats,

@@ -16,6 +16,9 @@ from s2s.errors import UsageError
 FORMAT = 1
 """Of the JSON; raised when a field changes its meaning."""
 
+SLACK = 0.1
+"""Cores' worth of other work that is not worth a warning: a system is never quite idle."""
+
 Part = Literal["matmul", "training", "decoding", "prep", "startup"]
 """What can be measured by itself."""
 
@@ -58,15 +61,19 @@ class Machine:
     """Whether the device multiplies bf16 natively."""
     load: float | None
     """Processes that wanted a core in the minute before; None where the system does not say."""
+    others: float | None
+    """Cores that other processes had on average while this one measured; None where the system does
+    not say."""
 
     @property
     def warning(self) -> str | None:
         """A line for a machine that has other work, else None."""
-        if self.load is None or self.load + self.threads <= self.cores:
+        wanted = self.load if self.others is None else self.others
+        if wanted is None or wanted + self.threads <= self.cores + SLACK:
             return None
         return (
-            f"the machine is busy: load {self.load:.1f} on {self.cores} cores before "
-            f"{self.threads} more threads; figures will be too low and their spread wide"
+            f"the machine is busy: beside {self.threads} threads, others wanted {wanted:.1f} of "
+            f"{self.cores} cores; figures are too low and their spread is wide"
         )
 
 

@@ -71,7 +71,7 @@ def _line(cells: Sequence[str]) -> str:
 def _machine(report: Report) -> Table:
     machine, sizes = report.machine, report.sizes
     memory = "" if machine.memory is None else f", {machine.memory / 2**30:.0f} GiB"
-    load = "unknown" if machine.load is None else f"{machine.load:.2f}"
+    others = "unknown" if machine.others is None else f"{machine.others:.2f} cores"
     versions = [f"{name} {report.versions[name]}" for name in ("s2s", "torch", "python")]
     commit = report.versions["commit"]
     rows = [
@@ -80,7 +80,7 @@ def _machine(report: Report) -> Table:
         ("processor", f"{machine.processor}, {machine.cores} cores{memory}"),
         ("device", machine.device if machine.gpu is None else f"{machine.device}, {machine.gpu}"),
         ("threads", str(machine.threads)),
-        ("load before", load),
+        ("other processes", others),
         ("versions", ", ".join(versions) + (f" ({commit[:8]})" if commit else "")),
         ("model", f"{sizes.recipe}: {sizes.parameters:,} parameters"),
         ("vocabularies", f"{sizes.source_vocabulary:,} and {sizes.target_vocabulary:,}"),
