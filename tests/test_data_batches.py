@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from s2s.data import batches
 from s2s.data.batches import BatchPlan, batch_plan, collate, collate_sources, round_up
 from s2s.data.store import Corpus
 from s2s.text.special import BOS, EOS, PAD
@@ -40,6 +41,18 @@ def test_each_pair_once_and_within_budget(count: int, multiple: int, budget: int
     for batch in plan:
         longest = max(round_up(side[batch].max() + 1, multiple) for side in lengths)
         assert len(batch) == 1 or len(batch) * longest <= budget
+
+
+def test_a_large_corpus_is_planned_shard_by_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "SHARD", 250)
+    plan = batch_plan(lengths_of(777), 300, seed=1, epoch=0)
+    assert sorted(pair for batch in as_lists(plan) for pair in batch) == list(range(777))
+    shards = [{pair // 250 for pair in batch} for batch in as_lists(plan)]
+    assert {len(one) for one in shards} == {1}
+    order = [one.pop() for one in shards]
+    assert set(order) == {0, 1, 2, 3}
+    assert order != sorted(order)
+    assert len(plan) < 1.1 * len(batch_plan(lengths_of(777), 300, seed=1, epoch=0)) + 4
 
 
 def test_batches_are_filled_greedily() -> None:

@@ -97,15 +97,16 @@ class Training:
         )
 
     def _amounts(self) -> tuple[int, float]:
-        """Target tokens of a repeat, and operations."""
+        """Target tokens of a repeat, and operations; R-Drop passes over every pair twice."""
         corpus = self.workload.corpus
+        passes = TRAINING * (2 if self.workload.recipe.train.r_drop else 1)
         count = Operations.of(self.workload.model)
         tokens, operations = 0, 0.0
         for pairs in (pairs for group in self.groups for pairs in group):
             source, target = corpus.source_lengths[pairs] + 1, corpus.target_lengths[pairs] + 1
             looks = float((source * target).sum())
             tokens += int(target.sum())
-            operations += TRAINING * count.forward(
+            operations += passes * count.forward(
                 len(pairs), float(source.sum()), float(target.sum()), looks
             )
         return tokens, operations

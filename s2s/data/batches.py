@@ -25,24 +25,31 @@ JITTER = 0.1
 """Lengths are blurred by up to this share before sorting, so that the pairs sharing a batch change
 from epoch to epoch; more mixes more and pads more."""
 
+SHARD = 1 << 18
+"""Pairs that are sorted together, neighbours in the corpus: what sorting needs then does not grow
+with it, and among so many pairs there are enough of any length."""
+
 
 @dataclass(frozen=True)
 class BatchPlan:
     """The batches of one epoch, in the order of training; every pair is in exactly one."""
 
     order: NDArray[np.int64]
-    """int64 [pairs]: the pairs of batch after batch."""
-    starts: NDArray[np.int64]
-    """int64 [batches + 1]: where in `order` each batch begins."""
+    """int64 [pairs]: those of a batch in a row."""
+    begins: NDArray[np.int64]
+    """int64 [batches]: where in `order` each batch begins."""
+    sizes: NDArray[np.int64]
+    """int64 [batches]: how many pairs it has."""
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.begins)
 
     def __getitem__(self, batch: int) -> NDArray[np.int64]:
         """int64 [B]: the pairs of a batch."""
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
-        return self.order[self.starts[batch] : self.starts[batch + 1]]
+        begin = self.begins[batch]
+        return self.order[begin : begin + self.sizes[batch]]
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return (self[batch] for batch in range(len(self)))
@@ -63,16 +70,21 @@ def batch_plan(
     B times the padded source length and B times the padded target length (end of sentence
     included, rounded up to a multiple of `multiple`) are at most `batch_tokens`; a pair that is
     longer by itself makes a batch of its own.
+
+    Apart from the result, 8 bytes a pair, memory does not grow with the number of pairs.
     """
     random = np.random.default_rng([seed, epoch])
-    source, target = lengths[0] + 1, lengths[1] + 1
-    by_length = _sorted_by_length(source, target, random)
-    padded = round_up(np.maximum(source, target)[by_length], multiple)
-    starts = _fill(padded, batch_tokens)
+    order = np.empty(len(lengths[0]), dtype=np.int64)
+    ends = [np.zeros(1, dtype=np.int64)]
+    for first in range(0, len(order), SHARD):
+        source, target = (side[first : first + SHARD] + 1 for side in lengths)
+        by_length = _sorted_by_length(source, target, random)
+        padded = round_up(np.maximum(source, target)[by_length], multiple)
+        order[first : first + SHARD] = first + by_length
+        ends.append(first + _fill(padded, batch_tokens)[1:])
+    starts = np.concatenate(ends)
     shuffled = random.permutation(len(starts) - 1)
-    sizes = np.diff(starts)[shuffled]
-    new_starts = np.concatenate([[0], np.cumsum(sizes)])
-    return BatchPlan(by_length[ranges(starts[:-1][shuffled], sizes)], new_starts)
+    return BatchPlan(order, starts[:-1][shuffled], np.diff(starts)[shuffled])
 
 
 def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batch:

@@ -5,7 +5,7 @@ All of it is a function of (seed, epoch), so a resumed run goes on exactly.
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ class Epochs:
         plan = batch_plan(
             lengths, self._batch_tokens, seed=self._seed, epoch=epoch, multiple=self._multiple
         )
-        return plan if rows is None else BatchPlan(rows[plan.order], plan.starts)
+        return plan if rows is None else replace(plan, order=rows[plan.order])
 
 
 def drawn(
