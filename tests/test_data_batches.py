@@ -63,6 +63,15 @@ def test_batches_are_filled_greedily() -> None:
     assert np.mean(sizes) > 0.8 * 200
 
 
+def test_rows_are_whole_blocks() -> None:
+    lengths = lengths_of(9_001)
+    sizes = [len(batch) for batch in batch_plan(lengths, 1_000, seed=1, epoch=0)]
+    large = [size for size in sizes if size > 48]
+    assert len(large) > 20
+    assert sum(size % 16 != 0 for size in large) == 0
+    assert len({size % 16 for size in sizes}) > 5  # small ones are as they come
+
+
 def test_a_plan_is_a_function_of_seed_and_epoch() -> None:
     lengths = lengths_of(777)
     first = as_lists(batch_plan(lengths, 300, seed=1, epoch=0))
