@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.nn.pointer import NEVER
+from s2s.train.loss_bf16 import packed_linear_cross_entropy, runs_packed
 
 CPU_CHUNK = 64
 """Tokens whose logits are worked on at a time: 64 x 8,000 float32 stay in a core's L2 cache."""
@@ -239,6 +240,10 @@ def linear_cross_entropy(
     2021, section 2.1, equations 2 to 4).
     """
     assert not (r_drop and len(targets_N) % 2), "two rows a token"
+    is_bf16 = readout_NE.dtype == torch.bfloat16 and readout_NE.device.type == "cpu"
+    if pointed is None and not r_drop and is_bf16 and runs_packed():
+        packed = packed_linear_cross_entropy(readout_NE, weight_VE, bias_V, targets_N, smoothing)
+        return Loss(*packed)
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         readout_NE,
         weight_VE,

@@ -7,6 +7,9 @@ from torch.nn import functional as F
 
 from s2s.train import loss as loss_module
 from s2s.train.loss import linear_cross_entropy
+from s2s.train.loss_bf16 import CHUNK, runs_packed
+
+Found = tuple[Tensor, ...]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -71,3 +74,53 @@ def test_r_drop_is_that_of_pytorchs_divergence(
     torch.testing.assert_close(found.nll.double(), nll, rtol=1e-6, atol=1e-6)
     for one, other in zip(gradients, torch.autograd.grad(expected, exact), strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
+
+
+def _bf16(tokens: int, smoothing: float, scale: float, *, is_exact: bool) -> Found:
+    """Losses per token and gradients for the readouts, weights and biases, all of one seed: through
+    logits in float64 where `is_exact`, else as training in bf16 has them."""
+    torch.manual_seed(tokens)
+    readout = torch.tanh(torch.randn(tokens, 12)).bfloat16().requires_grad_()
+    weight = (torch.randn(37, 12) * scale).requires_grad_()
+    bias = (torch.randn(37) * 2 - 5).requires_grad_()
+    targets = torch.randint(0, 37, (tokens,))
+    if is_exact:
+        logits = F.linear(readout.double(), weight.double(), bias.double())
+        smoothed = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        nll = F.cross_entropy(logits, targets)
+    else:
+        with torch.autocast("cpu", torch.bfloat16):
+            found = linear_cross_entropy(readout, weight, bias, targets, smoothing)
+        smoothed, nll = found.smoothed / tokens, found.nll / tokens
+    gradients = torch.autograd.grad(smoothed, (readout, weight, bias))
+    return smoothed.detach(), nll.detach(), *gradients
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("tokens", [1, CHUNK - 1, CHUNK, 2 * CHUNK + 5])
+def test_bf16_is_exact_to_its_rounding(
+    is_packed: bool, smoothing: float, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bf16 rounds by up to 2^-9; weights, logits and probabilities are rounded once each."""
+    if is_packed and not runs_packed():
+        pytest.skip("no packed bf16 here")
+    monkeypatch.setattr(loss_module, "runs_packed", lambda: is_packed)
+    found = _bf16(tokens, smoothing, 0.3, is_exact=False)
+    expected = _bf16(tokens, smoothing, 0.3, is_exact=True)
+    for value, oracle in zip(found, expected, strict=True):
+        assert value.shape == oracle.shape
+        assert _error(value, oracle) < 0.01
+
+
+@pytest.mark.skipif(not runs_packed(), reason="no packed bf16 here")
+def test_bf16_finds_a_loss_whose_probability_is_none() -> None:
+    """Logits hundreds apart: most targets' probabilities are below the smallest number."""
+    found, expected = (_bf16(9, 0.1, 200.0, is_exact=is_exact) for is_exact in (False, True))
+    assert expected[1] > 150
+    assert _error(found[1], expected[1]) < 0.01
+    assert _error(found[0], expected[0]) < 0.01
