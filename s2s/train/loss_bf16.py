@@ -81,7 +81,7 @@ class _PackedLinearCrossEntropy(torch.autograd.Function):
         readout_RN[width, :num_tokens] = 1.0
         shift_R1 = readout_RN.sum(1, keepdim=True, dtype=torch.float32)
         shift_R1 *= smoothing / gradient_NV.shape[1]
-        both_RV = torch.mm(readout_RN, gradient_NV).sub(shift_R1).mul_(scale)
+        both_RV = torch.mm(readout_RN, gradient_NV).float().sub_(shift_R1).mul_(scale)
         return (
             readout_gradient_NE * scale.to(readout_NE.dtype),
             both_RV[:width].t().contiguous(),
