@@ -229,7 +229,7 @@ def linear_cross_entropy(
 
     With smoothing e the target distribution is (1 - e) on the target plus e / V everywhere
     (Szegedy et al. 2016, section 7), as `torch.nn.functional.cross_entropy` has it. Products run
-    in the type of `readout_NE`, everything else in float32.
+    in the type of `readout_NE`, everything else in float32 unless `s2s.train.loss_bf16` applies.
 
     `pointed` makes the target's probability that of generating or copying it; targets that are not
     known may be any id below V. Smoothing then is of what is generated alone: (1 - e) of the loss
