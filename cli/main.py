@@ -25,6 +25,8 @@ from .compare import EPILOG as COMPARE_EPILOG
 from .compare import compare
 from .evaluate import EPILOG as EVALUATE_EPILOG
 from .evaluate import evaluate
+from .features import EPILOG as FEATURES_EPILOG
+from .features import features
 from .options import examples, note
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
@@ -78,6 +80,7 @@ app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
+app.command(epilog=FEATURES_EPILOG)(features)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)
 app.add_typer(recipes, name="recipes")

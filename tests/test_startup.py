@@ -14,6 +14,7 @@ COMMANDS = [
     ["average"],
     ["tune-search"],
     ["shortlist"],
+    ["features"],
     ["bench"],
     ["check"],
     ["recipes"],

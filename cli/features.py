@@ -1,0 +1,95 @@
+"""`s2s features`: what an image network makes of images, for models that read features."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .options import Device, examples, note
+
+EPILOG = examples(
+    "s2s features images/ --backbone resnet50 --output features.npy",
+    "s2s features images/ --backbone resnet50 --grid --output grids.npy",
+    "s2s features images/ --backbone timm/convnext_tiny --weights my.safetensors -o f.safetensors",
+    "find images -name '*.jpg' | s2s features - --backbone vgg19 --grid -o grids.npy",
+)
+
+
+def features(
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGES...", help="Files, folders, or - for a list on stdin."),
+    ],
+    *,
+    backbone: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="A network of torchvision, or timm/NAME of timm."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="A file named .npy or .safetensors."),
+    ],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A state dict, .safetensors or .pth; the library's own if not given.",
+        ),
+    ] = None,
+    grid: Annotated[
+        bool,
+        typer.Option("--grid", help="The last feature map, region by region; else its mean."),
+    ] = False,
+    ids: Annotated[
+        Literal["name", "stem", "path"],
+        typer.Option(help="What an image is called: its file name, that without suffix, its path."),
+    ] = "name",
+    precision: Annotated[
+        Literal["float16", "float32"], typer.Option(help="Of the numbers written.")
+    ] = "float16",
+    readers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Threads that read and scale images.")
+    ] = 2,
+    device: Device = "auto",
+) -> None:
+    """Compute features of images with a pretrained network: pip install 's2s[vision]'.
+
+    A .npy file is one array, with the ids of its rows in a file named .ids beside it; a
+    .safetensors file has a tensor for every id. Weights are read from FILE, or from where the
+    library keeps what it has downloaded; nothing is fetched.
+    """
+    from s2s.features.images import find_images
+    from s2s.pipeline_features import Extraction, extract_features
+    from s2s.progress import progress
+
+    listed = [name for given in images for name in (_stdin() if given == "-" else [given])]
+    found = find_images(listed, ids)
+    num_skipped = 0
+
+    def skipped(line: str) -> None:
+        nonlocal num_skipped
+        num_skipped += 1
+        note(line)
+
+    with progress() as show:
+        made = extract_features(
+            found,
+            (backbone, weights),
+            output,
+            Extraction(is_grid=grid, precision=precision, readers=readers),
+            device=device,
+            skipped=skipped,
+            progress=show,
+        )
+    left_out = f"; {num_skipped:,} could not be read" if num_skipped else ""
+    note(
+        f"{output}: {made.rows:,} of {len(found):,} images, {precision} {list(made.shape)} each, "
+        f"{made.backbone.name} with {made.backbone.origin}{left_out}"
+    )
+
+
+def _stdin() -> list[str]:
+    """File names, a line each, as their bytes are."""
+    lines = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape")
+    return [line for line in lines.split("\n") if line]
