@@ -12,7 +12,7 @@ class FeatureFile(Section):
     each. Paths are relative to the folder the command runs in."""
 
     path: NonEmpty
-    """File of the features (docs/data.md lists the formats)."""
+    """File of the features (docs/features.md lists the formats)."""
     ids: NonEmpty | None = None
     """Text file whose line i is the id of the features in row i; not given where the features bring
     their ids along."""
