@@ -205,9 +205,9 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
     for part in corpora_of(recipe.data):
         if fault := _features_fault(part, recipe.tokenizer):
             yield fault
-    yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)
     if recipe.task == "captioning" and not features_of(recipe.data):
         yield "task 'captioning' needs data.features, such as those of images"
+    yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)
 
 
 def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:

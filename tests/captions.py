@@ -33,7 +33,7 @@ model:
   features: [{width: 24, dropout: 0}]
   dropout: {embedding: 0, encoder: 0, decoder: 0, readout: 0}
 train:
-  epochs: 16
+  epochs: 10
   best: exact
   batch_tokens: 200
   optimizer: {learning_rate: 1e-2}
@@ -63,29 +63,41 @@ def images(count: int, seed: int) -> tuple[NDArray[np.float32], list[list[str]]]
 
 
 def write_captions(folder: Path, recipe: str = RECIPE) -> list[str]:
-    """Splits of 120, 20 and 20 images, their features and a recipe; the ids of the test split.
+    """Splits of 220, 20 and 20 images, their features and a recipe; the ids of the test split.
 
     Rows lie in another order than the splits, and three ids are in none.
     """
-    sizes = {"train": 120, "validation": 20, "test": 20}
-    grids, captions = images(163, seed=1)
-    ids = [f"img {number}.jpg" for number in range(163)]
-    order = np.random.default_rng(2).permutation(163)
+    splits = {
+        "train": [*range(120), *range(163, 263)],
+        "validation": list(range(120, 140)),
+        "test": list(range(140, 160)),
+    }
+    grids, captions = images(263, seed=1)
+    ids = [f"img {number}.jpg" for number in range(263)]
+    order = np.random.default_rng(2).permutation(263)
     np.save(folder / "grid.npy", grids[order])
     (folder / "ids.txt").write_text("".join(f"{ids[row]}\n" for row in order))
-    start = 0
-    for name, size in sizes.items():
+    for name, chosen in splits.items():
         rows: list[dict[str, Any]] = [
-            {"image": ids[row], "captions": captions[row], "question": question(row)}
-            for row in range(start, start + size)
+            {
+                "image": ids[row],
+                "captions": captions[row],
+                "question": question(row),
+                "answer": answer(row, captions[row][0]),
+            }
+            for row in chosen
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(text)
-        start += size
     (folder / "recipe.yaml").write_text(recipe)
     return ids[140:160]
 
 
 def question(row: int) -> str:
     """One of two, in turn."""
-    return "what is there" if row % 2 else "what shape is it"
+    return "what colour is it" if row % 2 else "what shape is it"
+
+
+def answer(row: int, caption: str) -> str:
+    """To the question, of what is there."""
+    return caption.split()[-2 if row % 2 else -1]
