@@ -26,12 +26,14 @@ from .search_options import SearchOptions
 
 if TYPE_CHECKING:
     from s2s.attention import AttentionMap
+    from s2s.attention_regions import Grid
 
 EPILOG = examples(
     "echo 'Ein Hund schläft.' | s2s attention",
     "s2s attention --input test.de --html attention.html",
     "s2s attention --alignments < test.de > test.align",
     "s2s attention --input test.de --png pictures --npz attention.npz",
+    "s2s attention --input ids.txt --png pictures --images photos",
 )
 
 
@@ -60,6 +62,14 @@ def attention(
         list[Path] | None,
         typer.Option(metavar="FILE", help="A font for --png; repeatable, the first is preferred."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Draw on the images themselves, found by their ids."),
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(metavar="RxC", help="How regions of images lie, where they make no square."),
+    ] = None,
     checkpoint: Checkpoint = "best",
     search: SearchOptions,
     batch_size: BatchSize = 256,
@@ -73,8 +83,10 @@ def attention(
     weights are averaged.
     """
     from s2s.attention_files import MapFiles
+    from s2s.attention_regions import parse_grid, region_maps
 
-    files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()))
+    lie = None if grid is None else parse_grid(grid)
+    files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()), grid=lie, images=images)
     chosen = choose_runs(run, runs)
     settings = choose_search(chosen[0], search)
     which = choose_checkpoint(checkpoint)
@@ -83,10 +95,11 @@ def attention(
 
     translator = load_ensemble(chosen, search=settings, device=device, checkpoint=which)
     kept = []
-    drawer = None if alignments or not files.is_empty else _Drawer()
+    drawer = None if alignments or not files.is_empty else _Drawer(lie)
     with _opened(source) as lines:
         window = 1 if source is None and sys.stdin.isatty() else batch_size
         for found in map_stream(translator, lines, window):
+            region_maps(found, lie)  # a grid that does not fit is told before anything is drawn
             if alignments:
                 typer.echo(found.alignments())
             if drawer is not None:
@@ -100,15 +113,18 @@ def attention(
 class _Drawer:
     """Draws maps on stdout, one below the other, as wide as the terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, grid: "Grid | None") -> None:
         from rich.console import Console
 
         self.console = Console(highlight=False)
         self.is_coloured = self.console.color_system in ("256", "truecolor")
+        self.grid = grid
         self.number = 0
 
     def draw(self, found: "AttentionMap") -> None:
         """Number, source, translation and heat map of the next line."""
+        from s2s.attention_regions import text_part
+        from s2s.attention_regions_terminal import render_regions
         from s2s.attention_terminal import legend, render
         from s2s.attention_tokens import visible_line
 
@@ -120,8 +136,13 @@ class _Drawer:
             return
         texts = f"{visible_line(found.source_text)} → {visible_line(found.target_text)}"
         self.console.print(f"\n{self.number}: {texts}\n", markup=False, soft_wrap=True)
-        picture = render(found, self.console.width, coloured=self.is_coloured)
-        self.console.print(picture, soft_wrap=True)
+        width, is_coloured = self.console.width, self.is_coloured
+        text = text_part(found)
+        if text.source:
+            self.console.print(render(text, width, coloured=is_coloured), soft_wrap=True)
+        if found.pictures:
+            regions = render_regions(found, width, self.grid, coloured=is_coloured)
+            self.console.print(regions or "(one region an image)", soft_wrap=True)
 
 
 @contextmanager

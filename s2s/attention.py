@@ -4,7 +4,7 @@ Dimension letters: T predictions, S source tokens, W source words.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -23,6 +23,23 @@ from s2s.translate_missing import report_missing
 _NO_ATTENTION = "this model, or one of several, has no attention (model.attention.kind: none)"
 
 Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The regions of one image among the columns of a map."""
+
+    id: str
+    """What the line calls it."""
+    first: int
+    """Column of its first region."""
+    count: int
+    """Regions; of a vector one."""
+
+    @property
+    def columns(self) -> slice:
+        """Those of its regions."""
+        return slice(self.first, self.first + self.count)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +63,8 @@ class AttentionMap:
     regions."""
     target_owners: tuple[int, ...]
     """The same for the target."""
+    pictures: tuple[Picture, ...] = ()
+    """The images, behind the tokens and in the order of the feature files."""
 
     def alignments(self) -> str:
         """Links of words as `0-0 1-2`: source word, hyphen, target word; see `align_words`."""
@@ -63,6 +82,8 @@ class _Piece:
     owners: list[int]
     shown: list[str]
     """Its tokens, for the reader."""
+    ids: tuple[str, ...]
+    """What the line calls the features of each file."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +151,14 @@ def _pieces(translator: LineTranslator, lines: Sequence[str], first: int) -> lis
         report_missing(translator.features, (lines, readings), first, translator.report)
     for number, (whole, ids) in enumerate(zip(readings, encoded, strict=True)):
         line = whole.text
+        named = _named(translator, lines[number])
         if translator.is_blank(whole):
             continue
         most = translator.truncate
         if most is not None or len(ids) <= WHOLE * translator.longest:
             owners = source_owners(tokenizer, line, ids)
             reading, shown = whole.cut(most), _shown(translator, line, ids)
-            pieces.append(_Piece(number, 0, reading, owners[:most], shown[:most]))
+            pieces.append(_Piece(number, 0, reading, owners[:most], shown[:most], named))
             continue
         translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
         front = front_of(tokenizer, line)
@@ -154,7 +176,7 @@ def _pieces(translator: LineTranslator, lines: Sequence[str], first: int) -> lis
             ]
             reading = translator.read_again(whole, front + text)
             shown = _shown(translator, front + text, own)
-            pieces.append(_Piece(number, place, reading, owners, shown))
+            pieces.append(_Piece(number, place, reading, owners, shown, named))
     return pieces
 
 
@@ -168,19 +190,34 @@ def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
     return [spelling or piece for spelling, piece in zip(own, pieces, strict=True)]
 
 
-def _shown_source(translator: LineTranslator, piece: _Piece) -> tuple[str, ...]:
-    """Tokens and regions, as they lie in memory; a region is shown by its number."""
+def _named(translator: LineTranslator, line: str) -> tuple[str, ...]:
+    """What a line calls the features of each file."""
     features = translator.features
     if features is None:
-        return (*piece.shown, SPECIAL_PIECES[EOS]) if piece.reading.ids else ()
-    text = (*piece.shown, SPECIAL_PIECES[EOS]) if features.has_text else ()
+        return ()
+    (ids,) = features.read([line]).ids
+    return tuple(ids[column] for column in features.columns) if ids else ()
+
+
+def _shown_source(
+    translator: LineTranslator, piece: _Piece
+) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
+    """Tokens and regions, as they lie in memory, and the images; regions show as numbers."""
+    features = translator.features
+    if features is None:
+        return ((*piece.shown, SPECIAL_PIECES[EOS]) if piece.reading.ids else ()), ()
+    source = [*piece.shown, SPECIAL_PIECES[EOS]] if features.has_text else []
     counts = features.regions(np.array([piece.reading.rows], dtype=np.int64))[0].tolist()
-    return (*text, *(f"[{place}]" for count in counts for place in range(1, count + 1)))
+    pictures = []
+    for id_, count in zip(piece.ids, counts, strict=True):
+        pictures.append(Picture(id_, len(source), count))
+        source += [f"[{place}]" for place in range(1, count + 1)]
+    return tuple(source), tuple(pictures)
 
 
 def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> AttentionMap:
     writer = _Writer(translator, piece.reading)
-    source = _shown_source(translator, piece)
+    source, pictures = _shown_source(translator, piece)
     is_empty = not source
     ends = (SPECIAL_PIECES[EOS],) if found.finished and not is_empty else ()
     target = (*writer.pieces(found.tokens), *ends)
@@ -197,6 +234,7 @@ def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> Attent
         weights=weights,
         source_owners=(*piece.owners, *[-1] * (len(source) - len(piece.owners))),
         target_owners=(*target_owners(writer, found.tokens), *(-1 for _ in ends)),
+        pictures=pictures,
     )
 
 
@@ -205,9 +243,11 @@ def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
     size = (sum(len(m.target) for m in maps), sum(len(m.source) for m in maps))
     weights = np.zeros(size, dtype=np.float32)
     target_owners: list[int] = []
+    pictures: list[Picture] = []
     row = column = num_words = 0
     for m in maps:
         weights[row : row + len(m.target), column : column + len(m.source)] = m.weights
+        pictures += [replace(picture, first=picture.first + column) for picture in m.pictures]
         row, column = row + len(m.target), column + len(m.source)
         target_owners += [owner if owner < 0 else owner + num_words for owner in m.target_owners]
         num_words += len(m.target_text.split())
@@ -219,4 +259,5 @@ def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
         weights=weights,
         source_owners=tuple(owner for m in maps for owner in m.source_owners),
         target_owners=tuple(target_owners),
+        pictures=tuple(pictures),
     )

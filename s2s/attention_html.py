@@ -4,10 +4,13 @@ The browser shapes and orders the letters of every script, so this is the format
 and East Asian text.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 
 from s2s.attention import AttentionMap
+from s2s.attention_regions import Grid, text_part
+from s2s.attention_regions_html import STYLE as REGIONS_STYLE
+from s2s.attention_regions_html import sheets
 from s2s.attention_tokens import visible, visible_line
 
 LARGE = 24
@@ -47,30 +50,50 @@ td:hover::after { content: "0.000"; position: fixed; left: 50%; bottom: 1rem;
 """
 
 
-def page(maps: Iterable[AttentionMap], title: str) -> Iterator[str]:
-    """The page in parts, one per map, to be written as they come."""
+def page(
+    maps: Iterable[AttentionMap],
+    title: str,
+    grid: Grid | None = None,
+    images: Callable[[str], tuple[str, float] | None] | None = None,
+) -> Iterator[str]:
+    """The page in parts, one per map, to be written as they come.
+
+    `grid` says how regions lie that make no square; `images` has the data URI of an id's image and
+    its ratio of width to height, if there is one. Raises UsageError for regions that make no grid.
+    """
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(visible_line(title))}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(visible_line(title))}</title>\n<style>{STYLE}{REGIONS_STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(visible_line(title))}</h1>\n"
         '<p class="note">Rows are the output, columns the source. A row shows the weights its '
         "token was predicted with, in per cent; they sum to 100. Point at a cell for the exact "
-        "weight.</p>\n"
+        "weight. On an image, what is bright or coloured was looked at, as a share of the word's "
+        "largest weight there, which is given below it.</p>\n"
     )
     for number, attention in enumerate(maps, start=1):
-        yield _section(attention, number)
+        there: dict[str, tuple[str, float]] = {}
+        for picture in attention.pictures if images is not None else ():
+            image = images(picture.id) if images is not None else None
+            if image is not None:
+                there[picture.id] = image
+        yield _section(attention, number, sheets(attention, grid, there))
     yield "</body>\n</html>\n"
 
 
-def _section(attention: AttentionMap, number: int) -> str:
-    """One sentence: source, translation and the table."""
+def _section(attention: AttentionMap, number: int, regions: str) -> str:
+    """One sentence: source, translation, the table and what was seen on images."""
     texts = "".join(
         f'<p dir="auto" lang="">{escape(visible_line(text))}</p>\n'
         for text in (attention.source_text, attention.target_text)
     )
-    table = _table(attention) if attention.source else '<p class="note">(an empty line)</p>\n'
-    return f'<section id="line-{number}">\n<h2>{number}</h2>\n{texts}{table}</section>\n'
+    text = text_part(attention)
+    table = _table(text) if text.source else ""
+    if not attention.source:
+        table = '<p class="note">(an empty line)</p>\n'
+    elif not table and not regions:
+        table = '<p class="note">(one region an image: nothing to look at but the whole)</p>\n'
+    return f'<section id="line-{number}">\n<h2>{number}</h2>\n{texts}{table}{regions}</section>\n'
 
 
 def _table(attention: AttentionMap) -> str:

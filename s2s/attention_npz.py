@@ -13,7 +13,9 @@ from s2s.files import atomic_write
 
 
 def arrays(maps: Iterable[AttentionMap]) -> dict[str, NDArray[Any]]:
-    """For line n, counted from 1: `weights_n` float32 [T, S], `source_n` [S] and `target_n` [T].
+    """For line n, counted from 1: `weights_n` float32 [T, S], `source_n` [S] and `target_n` [T];
+    of lines with images `images_n` [P], their ids, and `regions_n` int64 [P, 2], the first column
+    and the number of regions of each.
 
     Tokens are as the tokenizer writes them, but for U+0000 at their end, which numpy drops.
     """
@@ -22,6 +24,11 @@ def arrays(maps: Iterable[AttentionMap]) -> dict[str, NDArray[Any]]:
         found[f"weights_{number}"] = attention.weights
         found[f"source_{number}"] = np.array(attention.source, dtype=np.str_)
         found[f"target_{number}"] = np.array(attention.target, dtype=np.str_)
+        if attention.pictures:
+            spans = [(picture.first, picture.count) for picture in attention.pictures]
+            ids = [picture.id for picture in attention.pictures]
+            found[f"images_{number}"] = np.array(ids, dtype=np.str_)
+            found[f"regions_{number}"] = np.array(spans, dtype=np.int64)
     return found
 
 

@@ -93,8 +93,8 @@ def _write(
     picture.paste(ink(colour(weight)), position, mask)
 
 
-def png(attention: AttentionMap, fonts: tuple[Path, ...] = ()) -> bytes:
-    """The picture as a PNG file."""
+def png(picture: Image.Image) -> bytes:
+    """A picture as a PNG file."""
     buffer = io.BytesIO()
-    draw_map(attention, fonts).save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

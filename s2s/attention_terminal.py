@@ -49,9 +49,9 @@ def render(attention: AttentionMap, width: int, *, coloured: bool) -> Text:
     `coloured` asks for backgrounds, which need at least 256 colours; without, weights are shaded
     characters.
     """
-    source = [_cut(visible(token), LONGEST_LABEL) for token in attention.source]
+    source = [cut_label(visible(token), LONGEST_LABEL) for token in attention.source]
     longest = min(LONGEST_LABEL, width // 2)
-    target = [_cut(visible(token), longest) for token in attention.target]
+    target = [cut_label(visible(token), longest) for token in attention.target]
     layout = _layout(source, target, width)
     panels = []
     for first in range(0, len(source), layout.per_panel):
@@ -68,14 +68,15 @@ def legend(*, coloured: bool) -> Text:
     """What the shades mean."""
     if coloured:
         steps = (0.0, 0.25, 0.5, 0.75, 1.0)
-        scale = Text(" ").join(Text(f" {step:4.0%} ", _style(step)) for step in steps)
+        scale = Text(" ").join(Text(f" {step:4.0%} ", style_of(step)) for step in steps)
     else:
         bounds = [f"{shade} below {bound:.0%}" for bound, shade in SHADES[:-1]]
         scale = Text(", ".join([*bounds, f"{SHADES[-1][1]} above"]))
     return Text.assemble("rows: output, columns: source; a row sums to 100 %; ", scale)
 
 
-def _cut(label: str, longest: int) -> str:
+def cut_label(label: str, longest: int) -> str:
+    """A label of at most so many cells."""
     if cell_len(label) <= longest:
         return label
     kept, size = "", 0
@@ -144,14 +145,20 @@ def _cell(weight: float, width: int, coloured: bool) -> Text:
     percent = f"{100 * weight:.0f}" if weight >= 0.005 else ""
     has_number = width >= NUMBER_WIDTH
     if coloured:
-        return Text(_centred(f"{percent:>3}" if has_number else "", width), _style(weight))
-    shade = next(shade for bound, shade in SHADES if weight < bound)
+        return Text(_centred(f"{percent:>3}" if has_number else "", width), style_of(weight))
+    shade = shade_of(weight)
     if has_number:
         return Text(_centred(f"{shade}{percent:>3}", width))
     return Text(shade * min(width, 3) if shade != "·" else _centred(shade, width))
 
 
-def _style(weight: float) -> Style:
+def shade_of(weight: float) -> str:
+    """The character of a weight between 0 and 1."""
+    return next(shade for bound, shade in SHADES if weight < bound)
+
+
+def style_of(weight: float) -> Style:
+    """The colours of a weight between 0 and 1."""
     background = colour(weight)
     red, green, blue = ink(background)
     return Style.parse(f"rgb({red},{green},{blue}) on rgb({','.join(map(str, background))})")

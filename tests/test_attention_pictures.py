@@ -243,9 +243,9 @@ def test_arrays_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("attention", MAPS, ids=lambda m: f"{len(m.source)} tokens")
 def test_a_picture_has_a_cell_for_every_weight(attention: AttentionMap) -> None:
     image = pytest.importorskip("PIL.Image", reason="pictures need Pillow: s2s[plots]")
-    from s2s.attention_png import GAP, MARGIN, png, scale_of
+    from s2s.attention_png import GAP, MARGIN, draw_map, png, scale_of
 
-    with image.open(io.BytesIO(png(attention))) as picture:
+    with image.open(io.BytesIO(png(draw_map(attention)))) as picture:
         assert picture.format == "PNG"
         cell = scale_of(attention).cell
         rows, columns = attention.weights.shape
