@@ -12,12 +12,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from s2s.data.prepare import is_data_missing, is_prepared
 from s2s.data.prepare import prepare as prepare_data
-from s2s.errors import UsageError
+from s2s.errors import Interrupted, TrainingError, UsageError
+from s2s.pipeline_team import launched, with_workers
 from s2s.progress import progress
 from s2s.run import RUNS, Run
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from s2s.text.tokenizer import TokenizerPair
     from s2s.train.report import Reporter
     from s2s.train.state import Position, TrainingState
+    from s2s.train.team import Team
     from s2s.translate import LineTranslator
     from s2s.translate_demands import WishReader
     from s2s.translate_outputs import Listing
@@ -80,22 +83,44 @@ def train(
     runs: Path = RUNS,
     device: str = "auto",
     restart: bool = False,
+    workers: int = 1,
     reporter: Reporter | None = None,
 ) -> Position:
     """Train a recipe's run to its end, from where it stands; prepares data first if need be.
 
+    So many `workers` share the work on a CPU. Where torchrun started this process, all that it
+    started share it, and the others end with SystemExit where the first one raises an error.
+
     Returns where it ended. Raises Interrupted after Ctrl-C or SIGTERM, the state being saved.
     """
-    run = Run.create(recipe, runs)
-    with run.lock():
-        if restart:
-            run.restart(recipe)
-        run.check_same(recipe)
-        _prepare(run, recipe)
-        return _train(run, recipe, device, reporter)
+    with launched(device) as (team, own_device):
+        if team.rank:
+            return _follow(runs, recipe, own_device, team)
+        run = Run.create(recipe, runs)
+        with run.lock():
+            if restart:
+                run.restart(recipe)
+            run.check_same(recipe)
+            _prepare(run, recipe)
+            team.gather(None)  # the others may read it
+            work = partial(_train, run, recipe, "cpu", None)
+            with with_workers(team, workers, work, own_device) as all_together:
+                return _train(run, recipe, own_device, reporter, team=all_together)
 
 
-def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> Position:
+def _follow(runs: Path, recipe: Recipe, device: str, team: Team) -> Position:
+    """What all but the first of launched processes do."""
+    assert recipe.name is not None, "load_recipe gives every recipe a name"
+    try:
+        team.gather(None)
+        return _train(Run.open(runs / recipe.name), recipe, device, None, team=team)
+    except (Interrupted, TrainingError) as error:  # come to all; the first process tells
+        raise SystemExit(error.exit_status) from None
+
+
+def _train(
+    run: Run, recipe: Recipe, device: str, reporter: Reporter | None, *, team: Team
+) -> Position:
     from s2s.data.feature_lines import open_features
     from s2s.data.prepare import open_corpus
     from s2s.text.tokenizer import load_tokenizers
@@ -107,11 +132,12 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
         limit_threads,
     )
     from s2s.train.loop import Setting, Trainer
+    from s2s.train.report import SilentReporter
     from s2s.train.report import reporter as default_reporter
 
     keep_freed_memory()
     chosen = choose_device(device)
-    limit_threads(recipe.model, chosen)
+    limit_threads(recipe.model, chosen, team.neighbours)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     features = open_features(recipe.data, cache=run.features_folder)
     corpus = open_corpus(run.folder, "train", features)
@@ -120,6 +146,7 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
     last = run.checkpoints().last
     if last is not None:
         _resume(run, state, last)
+    team.join(state)
     setting = Setting(
         recipe=recipe,
         run=run,
@@ -127,12 +154,16 @@ def _train(run: Run, recipe: Recipe, device: str, reporter: Reporter | None) -> 
         validation=open_corpus(run.folder, "validation", features) if has_validation else None,
         tokenizers=tokenizers,
         precision=choose_precision(recipe.train.precision, chosen),
+        team=team,
     )
-    run.write_environment(str(chosen), recipe.seed)
-    with reporter or default_reporter() as listening:
+    if team.rank == 0:
+        run.write_environment(str(chosen), recipe.seed)
+    with reporter or (SilentReporter() if team.rank else default_reporter()) as listening:
         trainer = Trainer(setting, state, listening)
         if state.position.ended is None:
             listening.note(_opening(run, state, setting.precision, chosen))
+            if line := _other_size(run, team.size):
+                listening.note(f"{run.folder}: {line}")
             for line in advice(recipe, corpus, has_validation=has_validation):
                 listening.note(f"{run.folder}: {line}")
             trainer.run()
@@ -201,6 +232,20 @@ def _opening(run: Run, state: TrainingState, precision: str, device: torch.devic
     update = state.position.update
     verb = f"goes on at update {update:,}" if update else "begins"
     return f"{run.folder}: training {verb}: {size:,} parameters, {precision} on {device}"
+
+
+def _other_size(run: Run, size: int) -> str | None:
+    """A line where other processes, in number, trained before."""
+    before = size
+    for event in run.read_events():
+        if event["event"] == "start":
+            before = event.get("processes", 1)
+    if before == size:
+        return None
+    return (
+        f"number of processes: {before} before, {size} from here on; the sums are the same up to "
+        "rounding, dropout is drawn anew"
+    )
 
 
 def _closing(run: Run, position: Position) -> str:

@@ -128,6 +128,12 @@ def no_sources(count: int) -> tuple[NDArray[np.int64], Lengths]:
     return np.zeros((count, 0), dtype=np.int64), np.zeros(count, dtype=np.int64)
 
 
+def num_target_tokens(corpus: Corpus, pairs: NDArray[np.int64]) -> int:
+    """Target tokens of these pairs (int64 [B]), end of sentence included."""
+    offsets = corpus.target_offsets
+    return int((offsets[pairs + 1] - offsets[pairs]).sum()) + len(pairs)
+
+
 def collate_sources(sources: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tensor, Tensor]:
     """int64 [B, S] with end of sentence and padding, and the lengths int64 [B] with the former.
 

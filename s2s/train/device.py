@@ -52,18 +52,19 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def limit_threads(recipe: Model, device: torch.device) -> None:
-    """One thread for a small model on a CPU, unless the user has set OMP_NUM_THREADS.
+def limit_threads(recipe: Model, device: torch.device, processes: int = 1) -> None:
+    """One thread for a small model on a CPU, unless the user has set OMP_NUM_THREADS; otherwise
+    `processes` divide the cores.
 
     Below `THREADED_WIDTH` two threads wait for each other longer than they compute, and where they
     cannot have a core each they all but stop.
     """
-    if (
-        device.type == "cpu"
-        and recipe.decoder.width < THREADED_WIDTH
-        and "OMP_NUM_THREADS" not in os.environ
-    ):
+    if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+        return
+    if recipe.decoder.width < THREADED_WIDTH:
         torch.set_num_threads(1)
+    elif processes > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
 def keep_freed_memory() -> None:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 import s2s
-from s2s.data.batches import collate
+from s2s.data.batches import collate, num_target_tokens
 from s2s.data.epochs import Epochs
 from s2s.data.resample import open_resampler
 from s2s.data.store import Corpus
@@ -40,6 +40,7 @@ from s2s.train.device import Precision
 from s2s.train.report import Reporter, Window
 from s2s.train.signals import StopRequest, stop_request
 from s2s.train.state import Position, TrainingState
+from s2s.train.team import ALONE, Team, Wish, agreed, share
 from s2s.train.update import Update, Updater
 from s2s.train.validation import validate
 
@@ -61,6 +62,8 @@ class Setting:
     validation: Corpus | None
     tokenizers: TokenizerPair
     precision: Precision
+    team: Team = ALONE
+    """Those who train together; all of them have the same setting but for this."""
 
 
 class Trainer:
@@ -68,6 +71,7 @@ class Trainer:
 
     def __init__(self, setting: Setting, state: TrainingState, reporter: Reporter) -> None:
         self.setting = setting
+        self.team = setting.team
         self.recipe = setting.recipe.train
         self.state = state
         self.reporter = reporter
@@ -75,7 +79,9 @@ class Trainer:
         self.epochs = self._epochs()
         self.epoch = self.epochs(state.position.epoch)
         self.total_updates = self._total_updates()
-        self.updater = Updater(state, setting.recipe.seed, setting.precision, self.total_updates)
+        self.updater = Updater(
+            state, setting.recipe.seed, setting.precision, self.total_updates, team=self.team
+        )
         self.window = _Sums(self.device)
         self.trained = TrainingTargets(
             lambda: setting.train,
@@ -90,10 +96,12 @@ class Trainer:
         """Train to the end.
 
         Raises Interrupted after saving when a signal came, TrainingError when the loss is not
-        finite or diverges, or a checkpoint cannot be written.
+        finite or diverges, or a checkpoint cannot be written. These come to all of a team; the
+        first one is to tell.
         """
         position = self.state.position
-        with stop_request() as stop, closing(self.epochs):
+        is_repeated = self.team.is_launched
+        with stop_request(is_repeated=is_repeated) as stop, closing(self.epochs):
             self._prepare_next()
             self._event("start", is_resumed=position.update > 0, **self._what())
             self.reporter.begin(position, self.total_updates)
@@ -110,8 +118,11 @@ class Trainer:
                 position.batch, min(position.batch + self.recipe.accumulate, len(self.epoch.plan))
             )
         ]
-        batches = [collate(self.epoch.corpus, pairs, TIME_MULTIPLE) for pairs in group]
-        update = self.updater(batches, watch=(position.update + 1) % LOG_EVERY == 0)
+        corpus, is_watched = self.epoch.corpus, (position.update + 1) % LOG_EVERY == 0
+        shares = [share(pairs, self.team) for pairs in group]
+        batches = [collate(corpus, pairs, TIME_MULTIPLE) for pairs in shares if len(pairs)]
+        tokens = sum(num_target_tokens(corpus, pairs) for pairs in group)
+        update = self.updater(batches, tokens=tokens, watch=is_watched)
         position.batch += len(group)
         self._tick()
         if update.gradient_norm.device.type == "cpu" and not bool(update.gradient_norm.isfinite()):
@@ -124,6 +135,9 @@ class Trainer:
 
     def _after_update(self, stop: StopRequest) -> None:
         position = self.state.position
+        is_save_due = self._since_save() > 60.0 * self.recipe.save_minutes
+        # Nobody goes on before all have stepped.
+        wish = agreed(self.team.gather(Wish(stop.signal_number, is_save_due)))
         epoch_ended = position.batch >= len(self.epoch.plan)
         if epoch_ended:
             position.epoch, position.batch = position.epoch + 1, 0
@@ -131,15 +145,15 @@ class Trainer:
         every = self.recipe.validate_every
         if position.ended or (position.update % every == 0 if every else epoch_ended):
             self._validate()
-        elif self._since_save() > 60.0 * self.recipe.save_minutes:
+        elif wish.is_save_due:
             self._save()
-        if stop.signal_number is not None and position.ended is None:
+        if wish.signal_number is not None and position.ended is None:
             self._save()
-            self._event("interrupted", signal=stop.signal_number)
+            self._event("interrupted", signal=wish.signal_number)
             raise Interrupted(
                 f"{self.setting.run.folder}: saved at update {position.update}; "
                 "the same command goes on from there",
-                stop.signal_number,
+                wish.signal_number,
             )
         if epoch_ended and position.ended is None:
             self.epoch = self.epochs(position.epoch)
@@ -153,7 +167,9 @@ class Trainer:
             self._save(is_best=True, keep=self.recipe.keep)
             return
         with self.state.averaged() as model:
-            found = validate(model, corpus, setting.tokenizers, setting.recipe, self.trained)
+            found = validate(
+                model, corpus, setting.tokenizers, setting.recipe, self.trained, team=self.team
+            )
         figure = found.figure(self.recipe.best)
         is_best = position.best_score is None or figure > position.best_score
         if is_best:
@@ -182,11 +198,14 @@ class Trainer:
         self._log()
         if not all(bool(torch.isfinite(w).all()) for w in state.parameters.values()):
             raise self._diverged(math.nan)
+        self.team.check_same(state)
         self._tick()
-        saved = SavedState(state.training_tensors(), state.training_meta())
-        self.setting.run.write_checkpoint(
-            position.update, state.weights(), saved, score=score, is_best=is_best, keep=keep
-        )
+        if self.team.rank == 0:
+            saved = SavedState(state.training_tensors(), state.training_meta())
+            self.setting.run.write_checkpoint(
+                position.update, state.weights(), saved, score=score, is_best=is_best, keep=keep
+            )
+        self.team.gather(None)  # who goes on, or ends, finds it written
         self.saved_update, self.saved_at = position.update, time.monotonic()
         self.window.restart()
 
@@ -226,6 +245,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.state.parameters.values()),
             "precision": self.setting.precision,
             "device": str(self.device),
+            "processes": self.team.size,
             "threads": torch.get_num_threads(),
             "versions": {
                 "s2s": s2s.__version__,
@@ -235,6 +255,8 @@ class Trainer:
         }
 
     def _event(self, kind: str, **values: Any) -> None:
+        if self.team.rank:
+            return
         position = self.state.position
         where = {"update": position.update, "epoch": position.epoch, "tokens": position.tokens}
         self.setting.run.append_event(
@@ -251,13 +273,14 @@ class Trainer:
 
     def _epochs(self) -> Epochs:
         """The epochs; where texts are encoded anew, a GPU has the processor's cores to spare."""
-        setting = self.setting
-        threads = 1 if self.device.type == "cpu" else max(1, min(8, (os.cpu_count() or 1) - 1))
+        setting, rank = self.setting, self.team.rank
+        spare = ((os.cpu_count() or 1) - 1) // self.team.neighbours
+        threads = 1 if self.device.type == "cpu" else max(1, min(8, spare))
         resampler = open_resampler(
             setting.train,
             setting.tokenizers,
             setting.recipe,
-            setting.run.folder / "sampling",
+            setting.run.folder / f"sampling{rank or ''}",
             threads,
         )
         return Epochs(setting.train, setting.recipe, TIME_MULTIPLE, resampler)

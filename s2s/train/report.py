@@ -111,6 +111,33 @@ class PlainReporter:
         self.stream.flush()
 
 
+class SilentReporter:
+    """Says nothing: another process of the training does."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """See `Reporter`."""
+
+    def begin(self, position: Position, total_updates: int) -> None:
+        """See `Reporter`."""
+
+    def update(self, position: Position, window: Window) -> None:
+        """See `Reporter`."""
+
+    def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
+        """See `Reporter`."""
+
+    def note(self, text: str) -> None:
+        """See `Reporter`."""
+
+
 class LiveReporter:
     """A progress bar that stays at the bottom of the terminal, validations scrolling above it."""
 

@@ -12,23 +12,26 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """The signal that asked to stop, if one did."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_repeated: bool = False) -> None:
         self.signal_number: int | None = None
+        self.is_repeated = is_repeated
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        """Remember the signal; the second one interrupts at once."""
-        if self.signal_number is not None:  # asked twice: do not insist on saving
+        """Remember the signal; the second one interrupts at once, unless all are repeated."""
+        if self.signal_number is None:
+            self.signal_number = signal_number
+        elif not self.is_repeated:  # asked twice: do not insist on saving
             raise KeyboardInterrupt
-        self.signal_number = signal_number
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
-    """Catch Ctrl-C and SIGTERM for the time of the block; a second one interrupts at once.
+def stop_request(*, is_repeated: bool = False) -> Iterator[StopRequest]:
+    """Catch Ctrl-C and SIGTERM for the time of the block; a second one interrupts at once, unless
+    somebody repeats what this process has had already.
 
     Outside the main thread (a notebook's worker) signals cannot be caught and none ever arrives.
     """
-    request = StopRequest()
+    request = StopRequest(is_repeated=is_repeated)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

@@ -64,6 +64,8 @@ class TrainingState:
         self.model = model
         self.recipe = recipe
         self.parameters = dict(model.named_parameters())
+        self.stepped: list[str] = list(self.parameters)
+        """Those that this process steps; where several share them, others step the rest."""
         self.optimizer = _optimizer(list(self.parameters.values()), recipe)
         self.average = (
             {name: p.detach().clone() for name, p in self.parameters.items()}
@@ -77,8 +79,9 @@ class TrainingState:
         if self.average is not None:
             update = self.position.update
             decay = min(self.recipe.average, (1 + update) / (10 + update))
-            current = [p.detach() for p in self.parameters.values()]
-            torch._foreach_lerp_(list(self.average.values()), current, 1.0 - decay)
+            current = [self.parameters[name].detach() for name in self.stepped]
+            averages = [self.average[name] for name in self.stepped]
+            torch._foreach_lerp_(averages, current, 1.0 - decay)
 
     @contextmanager
     def averaged(self) -> Iterator[Seq2Seq]:
@@ -95,6 +98,15 @@ class TrainingState:
         for name, average in (self.average or {}).items():
             parameter = self.parameters[name]
             parameter.data, average.data = average.data, parameter.data
+
+    def moments(self, parameter: torch.nn.Parameter) -> dict[str, Tensor]:
+        """What the optimizer remembers of a parameter; it begins with zeros."""
+        held: dict[str, Tensor] = self.optimizer.state[parameter]
+        if not held:
+            held["step"] = torch.tensor(0.0, device=parameter.device)
+            held["exp_avg"] = torch.zeros_like(parameter)
+            held["exp_avg_sq"] = torch.zeros_like(parameter)
+        return held
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to be used: the average where there is one. Tied weights appear once."""

@@ -27,6 +27,10 @@ from s2s.train.loss import (
 )
 from s2s.train.schedule import learning_rate_factor
 from s2s.train.state import TrainingState
+from s2s.train.team import ALONE, Team
+
+WHOLE = ""
+"""The whole model, among the names of its parts."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +125,14 @@ def _pointed(
     )
 
 
-def update_seed(seed: int, update: int) -> int:
-    """Seed of what is random in an update, another one for every (seed, update) in practice.
+def update_seed(seed: int, update: int, rank: int = 0) -> int:
+    """Seed of what is random in an update, another one for every (seed, update, rank) in practice.
 
-    Generators on a CPU look at the lowest 32 bits alone, so both numbers have to reach these. A
-    multiple of 2^32 over the golden ratio lies far from its neighbours (Knuth, TAOCP 3, 6.4).
+    Generators on a CPU look at the lowest 32 bits alone, so all numbers have to reach these. A
+    multiple of 2^32 over the golden ratio lies far from its neighbours (Knuth, TAOCP 3, 6.4), and
+    one of 2^32 over the square root of 2 from both.
     """
-    return ((seed - 1) * 0x9E3779B1 + update) % 2**32
+    return ((seed - 1) * 0x9E3779B1 + update + rank * 0xB504F333) % 2**32
 
 
 class Updater:
@@ -144,8 +149,10 @@ class Updater:
         total_updates: int,
         *,
         lap: Callable[[str], object] = lambda stage: None,
+        team: Team = ALONE,
     ) -> None:
         self.state = state
+        self.team = team
         self.recipe: Train = state.recipe
         self.seed = seed
         self.device = state.model.output.bias.device
@@ -153,17 +160,21 @@ class Updater:
         self.total_updates = total_updates
         self.lap = lap
 
-    def __call__(self, batches: Sequence[Batch], *, watch: bool = False) -> Update:
+    def __call__(
+        self, batches: Sequence[Batch], *, tokens: int | None = None, watch: bool = False
+    ) -> Update:
         """Accumulate the gradients of `batches` and step.
 
-        The loss is averaged over all their tokens, not over batches. `watch` asks for the gradient
-        norms of the model's parts.
+        The loss is averaged over all their tokens, not over batches; where they are only this
+        process's share of the update, `tokens` says how many there are in all. `watch` asks for the
+        gradient norms of the model's parts.
         """
         state, position = self.state, self.state.position
         position.update += 1
-        torch.manual_seed(update_seed(self.seed, position.update))
-        tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
-        smoothed, nll, deviation = [], [], []
+        torch.manual_seed(update_seed(self.seed, position.update, self.team.rank))
+        if tokens is None:
+            tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
+        sums = torch.zeros(4, device=self.device)
         for batch in batches:
             with autocast(self.precision, self.device):
                 loss, readout_NE = batch_loss(
@@ -176,23 +187,26 @@ class Updater:
                 )
             self.lap("forward")
             (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
-            smoothed.append(loss.smoothed.detach())
-            nll.append(loss.nll)
-            deviation.append(readout_NE.detach().float().std())
             self.lap("backward")
-        part_norms = _part_norms(state.parameters) if watch else None
-        norm = self._step()
+            deviation = readout_NE.detach().float().std()
+            one = torch.ones_like(deviation)
+            sums += torch.stack((loss.smoothed.detach(), loss.nll, deviation, one))
+        sums = self.team.sum_gradients(state.parameters, sums)
+        norms = self._norms(watch)
+        norm = norms.pop(WHOLE)
+        self._step(norm)
         position.tokens += tokens
         state.update_average()
         self.lap("optimizer")
+        smoothed, nll, deviation, num_batches = sums
         return Update(
-            torch.stack(smoothed).sum(),
-            torch.stack(nll).sum(),
+            smoothed,
+            nll,
             tokens,
             norm,
-            torch.stack(deviation).mean(),
+            deviation / num_batches,
             self.learning_rate(),
-            part_norms,
+            norms if watch else None,
         )
 
     def coverage(self) -> float:
@@ -208,10 +222,17 @@ class Updater:
         )
         return self.recipe.optimizer.learning_rate * factor
 
-    def _step(self) -> Tensor:
-        parameters = list(self.state.parameters.values())
-        limit = self.recipe.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if limit is None else limit)
+    def _norms(self, watch: bool) -> dict[str, Tensor]:
+        """Gradient norm of the whole model, and of its parts where they are watched."""
+        parameters = self.state.parameters
+        gradients = [p.grad for p in parameters.values() if p.grad is not None]
+        norms = {WHOLE: torch.nn.utils.get_total_norm(gradients)}
+        return self.team.whole_norms({**norms, **(_part_norms(parameters) if watch else {})})
+
+    def _step(self, norm: Tensor) -> None:
+        if self.recipe.clip_norm is not None:
+            parameters = self.state.parameters.values()
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_norm, norm)
         for group in self.state.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         # A gradient that is not finite would destroy the weights. Looking at it is free on a CPU;
@@ -219,7 +240,6 @@ class Updater:
         if self.device.type != "cpu" or bool(torch.isfinite(norm)):
             self.state.optimizer.step()
         self.state.optimizer.zero_grad(set_to_none=True)
-        return norm
 
 
 def _part_norms(parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:

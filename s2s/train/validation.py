@@ -1,12 +1,13 @@
 """Validation: the loss under teacher forcing, and scores of what search really writes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from s2s.data.batches import batch_plan, collate
+from s2s.data.batches import batch_plan, collate, num_target_tokens
 from s2s.data.store import Corpus
 from s2s.data.targets import TrainingTargets
 from s2s.metrics import Request, Scores
@@ -16,9 +17,12 @@ from s2s.recipe import GreedySearch, Recipe
 from s2s.recipe_metrics import LOWER_IS_BETTER
 from s2s.text.copying import copying_of
 from s2s.text.tokenizer import TokenizerPair
+from s2s.train.team import ALONE, Team
 from s2s.train.update import batch_loss
 from s2s.translate import LineTranslator
 from s2s.translate_scores import score_run
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,20 @@ class Validation:
 
 
 @torch.inference_mode()
-def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int) -> float:
+def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int, team: Team) -> float:
     """Negative log-likelihood per target token of a corpus, without label smoothing.
 
-    Pairs and batches are always in the same order, so equal weights give equal figures.
+    Pairs and batches are always in the same order, so equal weights give equal figures, however
+    many processes compute them.
     """
     plan = batch_plan((corpus.memory_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0)
-    total, tokens = [], 0
-    for pairs in plan:
-        batch = collate(corpus, pairs)
-        total.append(batch_loss(model, batch, smoothing=0.0)[0].nll)
-        tokens += int(batch.target_lengths.sum())
-    return float(torch.stack(total).sum()) / tokens
+    own = [
+        batch_loss(model, collate(corpus, plan[place]), smoothing=0.0)[0].nll
+        for place in range(team.rank, len(plan), team.size)
+    ]
+    found: list[float] = torch.stack(own).tolist() if own else []
+    total = torch.tensor(_in_turn(team.gather(found))).sum()
+    return float(total) / num_target_tokens(corpus, plan.order)
 
 
 def validate(
@@ -66,12 +72,15 @@ def validate(
     tokenizers: TokenizerPair,
     recipe: Recipe,
     trained: TrainingTargets,
+    *,
+    team: Team = ALONE,
 ) -> Validation:
     """Loss and scores of `model`, which is in evaluation mode.
 
-    Search is greedy: several times faster than a beam, and checkpoints rank alike.
+    Search is greedy: several times faster than a beam, and checkpoints rank alike. A team divides
+    the lines; its first process scores them.
     """
-    nll = validation_loss(model, corpus, recipe.train.batch_tokens)
+    nll = validation_loss(model, corpus, recipe.train.batch_tokens, team)
     sources, references = corpus.source_texts, corpus.references
     assert sources is not None and references is not None, "only train comes without texts"
     limits = recipe.search
@@ -88,10 +97,17 @@ def validate(
         features=corpus.features,
         report=lambda text: None,  # the same lines at every validation
     )
-    scores = score_run(
-        translator,
-        (sources, translator(sources), references),
-        Request(metrics=recipe.metrics, scoring=recipe.scoring),
-        trained,
-    )
+    outputs = _in_turn(team.gather(translator(sources[team.rank :: team.size])))
+    scores = None
+    if team.rank == 0:
+        request = Request(metrics=recipe.metrics, scoring=recipe.scoring)
+        scores = score_run(translator, (sources, outputs, references), request, trained)
+    scores = team.gather(scores)[0]
+    assert scores is not None, "the first process has them"
     return Validation(nll, scores)
+
+
+def _in_turn(parts: Sequence[Sequence[T]]) -> list[T]:
+    """What a team has divided, each process taking one of so many, in its order."""
+    total = sum(map(len, parts))
+    return [parts[place % len(parts)][place // len(parts)] for place in range(total)]
