@@ -265,7 +265,8 @@ def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(long: Recipe, tmp_pat
 
     second = Command(tmp_path, *COMMAND, "--workers", "2")
     second.wait_for_update(saved)
-    others = children(second.process.pid)
+    others = workers_of(second.process.pid)
+    assert len(others) == 1
     os.killpg(second.process.pid, signal.SIGINT)  # a terminal sends it to all
     status, said = second.end()
     assert status == 130
