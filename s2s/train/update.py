@@ -136,7 +136,7 @@ def update_seed(seed: int, update: int, rank: int = 0) -> int:
 
 
 class Updater:
-    """Makes updates; everything random in update n is a function of (seed, n).
+    """Makes updates; everything random in update n is a function of (seed, n, rank).
 
     `lap` is told when a `forward` or `backward` pass of a batch is over, or the `optimizer`'s step.
     """

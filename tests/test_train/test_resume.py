@@ -63,10 +63,10 @@ def stop_after(updates: list[int], patch: pytest.MonkeyPatch) -> None:
     """Have a signal arrive while each of these updates is made."""
     make = Updater.__call__
 
-    def interrupted(self: Updater, batches: list[Batch], *, watch: bool = False) -> Update:
+    def interrupted(self: Updater, batches: list[Batch], *, tokens: int, watch: bool) -> Update:
         if self.state.position.update + 1 in updates:
             signal.raise_signal(signal.SIGTERM)
-        return make(self, batches, watch=watch)
+        return make(self, batches, tokens=tokens, watch=watch)
 
     patch.setattr(Updater, "__call__", interrupted)
 
