@@ -121,7 +121,7 @@ def _follow(runs: Path, recipe: Recipe, device: str, team: Team) -> Position:
 def _train(
     run: Run, recipe: Recipe, device: str, reporter: Reporter | None, *, team: Team
 ) -> Position:
-    from s2s.data.feature_lines import open_features
+    from s2s.data.feature_lines import check_grids, open_features
     from s2s.data.prepare import open_corpus
     from s2s.text.tokenizer import load_tokenizers
     from s2s.train.advice import advice
@@ -140,6 +140,8 @@ def _train(
     limit_threads(recipe.model, chosen, team.neighbours)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     features = open_features(recipe.data, cache=run.features_folder)
+    if features is not None:
+        check_grids(features, recipe.model)
     corpus = open_corpus(run.folder, "train", features)
     has_validation = (run.data_folder / "validation.arrow").exists()
     state = _initial_state(recipe, tokenizers, corpus, chosen)
@@ -294,7 +296,7 @@ def load_translator(
     shapes = feature_shapes(weights)
     lines = open_features(recipe.data, features, run.features_folder)
     if lines is not None:
-        check_shapes(lines, shapes)
+        check_shapes(lines, shapes, recipe.model)
     model = build_model(recipe, tokenizers, features=shapes)
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     model = model.to(chosen).eval()

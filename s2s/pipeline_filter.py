@@ -255,7 +255,7 @@ def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatur
             continue
         lines = open_features(run.recipe.data, files, run.features_folder)
         assert lines is not None, "there are files"
-        check_shapes(lines, feature_shapes(run.read_weights(checkpoint)))
+        check_shapes(lines, feature_shapes(run.read_weights(checkpoint)), run.recipe.model)
 
 
 def _features_note(files: FilesOfFeatures | None) -> dict[str, Any]:

@@ -39,8 +39,16 @@ class FeatureEncoder(Section):
     dropout: Probability = 0.2
     """Channels of the features, the same of all regions."""
     layers: Count = 0
-    """Layers of a bidirectional LSTM over the regions, in their order; 0 for none, as the order of
-    a grid says little."""
+    """Layers of a bidirectional LSTM over the regions, in their order or along `rows`; 0 for none,
+    as the order of a grid says little."""
+    rows: PositiveInt | None = None
+    """Rows of the grid, whose regions lie row by row: the layers then read along rows and along
+    columns in turn, so that with two a state knows the whole image (ReNet, Visin et al. 2015). All
+    grids of the file are equally large."""
     positions: bool = False
     """Add a learned vector for each place in the grid; without, and without LSTM, regions are a
     set."""
+
+    def __post_init__(self) -> None:
+        if self.rows is not None and not self.layers:
+            raise ValueError("rows is what layers of an LSTM read along; give layers, 1 or more")

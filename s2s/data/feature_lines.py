@@ -17,7 +17,7 @@ from s2s.data.layout import id_columns
 from s2s.errors import DataError, UsageError
 from s2s.features.check import check_finite, check_width
 from s2s.features.opening import open_store
-from s2s.recipe import Data, FeatureFile, features_of, has_source_text
+from s2s.recipe import Data, FeatureFile, Model, features_of, has_source_text
 from s2s.text.featured import SEPARATOR
 
 if TYPE_CHECKING:
@@ -183,11 +183,24 @@ def columns_of(files: Sequence[FeatureFile]) -> tuple[int, ...]:
     return tuple(names.index(file.column) for file in files)
 
 
-def check_shapes(lines: FeatureLines, shapes: Sequence[tuple[int, int]]) -> None:
-    """Raises DataError for a file of another width than a model reads, or of larger grids.
+def check_grids(lines: FeatureLines, model: Model) -> None:
+    """Raises DataError for a file whose grids have not the rows that they are to be read along."""
+    for place, (store, regions) in enumerate(zip(lines.stores, lines.uniform, strict=True)):
+        rows = model.features_encoder(place).rows
+        if rows and (regions is None or regions % rows):
+            found = f"{store.max_regions} at most" if regions is None else f"{regions}"
+            raise DataError(
+                f"{store.name}: expected grids of {rows} rows (model.features), all of as many "
+                f"regions, found {found}"
+            )
+
+
+def check_shapes(lines: FeatureLines, shapes: Sequence[tuple[int, int]], model: Model) -> None:
+    """Raises DataError for a file of another width than a model reads, or of other grids.
 
     `shapes` are a width and the regions that positions are learned for, 0 for any number.
     """
+    check_grids(lines, model)
     for store, (width, regions) in zip(lines.stores, shapes, strict=True):
         check_width(store, width)
         if regions and store.max_regions > regions:

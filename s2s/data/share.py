@@ -10,14 +10,17 @@ from s2s.data.chunks import Chunk
 from s2s.data.split import Split
 from s2s.errors import DataError
 from s2s.recipe import HoldOut
+from s2s.text.featured import SEPARATOR
 
 
 @dataclass(frozen=True)
 class SharedSplit:
     """Training pairs that are held out for validation, or those that are left.
 
-    A pair's source text and the seed alone decide where it goes. So repetitions of a source never
-    stand on both sides, neither order nor number of the pairs matter, and nothing is remembered.
+    A pair's source text and the seed alone decide where it goes; where sources name features, the
+    ids of these instead of all text. So repetitions of a source, and all there is about an image,
+    never stand on both sides, neither order nor number of the pairs matter, and nothing is
+    remembered.
     """
 
     split: Split
@@ -25,6 +28,8 @@ class SharedSplit:
     share: HoldOut
     is_held_out: bool
     """Which of the two parts this is."""
+    num_ids: int = 0
+    """Ids that a source line ends with."""
 
     def identity(self) -> dict[str, Any]:
         """What is divided, and how."""
@@ -33,13 +38,15 @@ class SharedSplit:
             "share": self.share.share,
             "seed": self.share.seed,
             "is_held_out": self.is_held_out,
+            **({"num_ids": self.num_ids} if self.num_ids else {}),
         }
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError where the split does, and where no pair falls to this part."""
         num_read = num_kept = 0
         for chunk in self.split.chunks():
-            kept = [is_held_out(text, self.share) == self.is_held_out for text in chunk.source]
+            deciding = map(self._deciding, chunk.source)
+            kept = [is_held_out(text, self.share) == self.is_held_out for text in deciding]
             num_read += len(kept)
             num_kept += sum(kept)
             if any(kept):
@@ -55,6 +62,12 @@ class SharedSplit:
                 f"data.hold_out.share {self.share.share:g}: of {num_read:,} pairs, none "
                 f"is left for {part}"
             )
+
+    def _deciding(self, source: str) -> str:
+        """What of a source line decides where its pair goes."""
+        if not self.num_ids:
+            return source
+        return SEPARATOR.join(source.rsplit(SEPARATOR, self.num_ids)[-self.num_ids :])
 
 
 def is_held_out(source: str, share: HoldOut) -> bool:

@@ -125,7 +125,8 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
     else:
         divided = _open(data, "train", is_train=split == "train")
         assert divided is not None, "every recipe names training pairs"
-        opened = SharedSplit(divided, data.hold_out, is_held_out=split == "validation")
+        is_held_out, num_ids = split == "validation", len(id_columns(data.features))
+        opened = SharedSplit(divided, data.hold_out, is_held_out, num_ids)
     if opened is None or data.target_text == TargetText():
         return opened
     return TreatedSplit(opened, data.target_text)

@@ -26,7 +26,7 @@ class Memory(TensorRows):
     """bool, true at words and regions."""
     final_BD: Tensor
     """The source as one vector: of a text the last state of each direction, of regions their mean,
-    of several sources the mean of these."""
+    of several sources what a layer makes of all these."""
     words_BS: Tensor | None = None
     """bool, true at words and regions but false at a text's EOS: what is covered; None without
     attention."""

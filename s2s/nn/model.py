@@ -27,7 +27,9 @@ class Seq2Seq(nn.Module):
 
     A sample has a text (a `source_vocabulary` of None: no sample has), and features of every file
     that `features` gives the shape of. What encoders make of them lies one after the other in
-    memory, text first; where there are several sources, each is marked by a learned vector.
+    memory, text first; where there are several sources, each is marked by a learned vector, and the
+    decoder begins with tanh(W [f_1; f_2; ...] + b) of the vectors of all (Zoph & Knight 2016,
+    "Multi-Source Neural Translation", section 3.1).
 
     `unigram` (float [V], summing to one) are the target tokens' frequencies in training; the output
     bias starts at their logarithm. From a zero bias, the quickest way to those frequencies is a
@@ -71,6 +73,10 @@ class Seq2Seq(nn.Module):
         sources = len(features) + (source_vocabulary is not None)
         assert sources, "a sample has a source"
         self.marks = nn.Parameter(torch.zeros(sources, state_width)) if sources > 1 else None
+        self.combination = nn.Linear(sources * state_width, state_width) if sources > 1 else None
+        if self.combination is not None:
+            nn.init.xavier_uniform_(self.combination.weight)
+            nn.init.zeros_(self.combination.bias)
         self.decoder = build_decoder(recipe, state_width)
         self.output = nn.Linear(width, target_vocabulary)
         if recipe.tied == "none":
@@ -107,7 +113,7 @@ class Seq2Seq(nn.Module):
         assert len(parts) == len(self.features) + (self.encoder is not None), (
             "features of all files"
         )
-        whole = parts[0] if len(parts) == 1 else _joined(parts)
+        whole = parts[0] if self.combination is None else _joined(parts, self.combination)
         keys_BSK = self.decoder.keys(whole.states_BSD)
         memory = Memory(whole.states_BSD, keys_BSK, whole.mask_BS, whole.final_BD)
         if self.target_of_source is None:
@@ -198,11 +204,12 @@ class Seq2Seq(nn.Module):
         return embedded
 
 
-def _joined(parts: Sequence[Encoded]) -> Encoded:
-    """Sources one after the other, their vectors averaged."""
+def _joined(parts: Sequence[Encoded], combination: nn.Module) -> Encoded:
+    """Sources one after the other, their vectors made one."""
     states, masks, words, finals = zip(*parts, strict=True)
     states_BSD, mask_BS, words_BS = torch.cat(states, 1), torch.cat(masks, 1), torch.cat(words, 1)
-    return Encoded(states_BSD, mask_BS, words_BS, torch.stack(finals).mean(0))
+    final_BD = torch.tanh(combination(torch.cat(finals, dim=-1)))
+    return Encoded(states_BSD, mask_BS, words_BS, final_BD)
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:
