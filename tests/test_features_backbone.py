@@ -101,6 +101,9 @@ def test_weights_of_another_network() -> None:
         assert str(caught.value) == f"x.pth: {expected}"
 
 
+BOTH = ("resnet18", "timm/resnet18")
+
+
 def images(size: int = 64) -> Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
 
@@ -249,6 +252,16 @@ def test_the_mean_of_the_regions_is_what_timm_classifies(
         with torch.no_grad():
             wanted = backbone.network.forward_features(images(size))[:, 1:].mean(1)
     torch.testing.assert_close(grids_BRD.mean(1), wanted, rtol=1e-4, atol=1e-5)
+
+
+@torchvision_only
+@timm_only
+def test_both_libraries_make_the_same_of_the_same_weights(tmp_path: Path) -> None:
+    from torchvision import models
+
+    save_random(models.resnet18(), tmp_path / "x.pth")
+    grids = [open_backbone(name, tmp_path / "x.pth").grids(images()) for name in BOTH]
+    torch.testing.assert_close(grids[0], grids[1], rtol=1e-4, atol=1e-5)
 
 
 @timm_only

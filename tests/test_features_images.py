@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from s2s.errors import DataError, S2sError, UsageError
-from s2s.features.backbone import Backbone
+from s2s.features.backbone import Backbone, open_backbone
 from s2s.features.images import find_images, read_image
 from s2s.features.opening import open_store
 from s2s.features.writing import write_features
@@ -361,6 +361,23 @@ def test_without_the_libraries(
         assert capsys.readouterr().err == (
             f"s2s: error: image networks need {library}: pip install 's2s[vision]'\n"
         )
+
+
+def test_a_library_that_is_built_for_another_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist\\nmore')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    with pytest.raises(UsageError) as caught:
+        open_backbone("resnet18", None)
+    assert str(caught.value) == (
+        f"torchvision does not fit torch {torch.__version__} (operator torchvision::nms does not "
+        "exist); install both from one index"
+    )
 
 
 def test_opening_a_store_loads_no_torch() -> None:
