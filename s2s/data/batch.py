@@ -36,6 +36,16 @@ class Batch:
         """The batch with every pair `times` times in a row."""
         return self._each(lambda tensor: tensor.repeat_interleave(times, dim=0))
 
+    def halves(self) -> "tuple[Batch, ...]":
+        """Its pairs in two batches, padded as all of them are; a single pair stays one."""
+        middle = len(self.target_lengths) // 2
+        if not middle:
+            return (self,)
+        return (
+            self._each(lambda tensor: tensor[:middle]),
+            self._each(lambda tensor: tensor[middle:]),
+        )
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
             source=change(self.source),

@@ -4,6 +4,7 @@ Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and
 
     start         what trains where: versions, device, precision, parameters, updates to come
     update        averages over the updates since the last such event
+    split         memory did not suffice for whole batches, for the first time since the start
     gradients     norms by part of the model, every 50 updates: a part without any does not learn
     validation    loss and scores, and whether they are the best so far
     interrupted   a signal came; saved
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 import s2s
+from s2s.data.batch import Batch
 from s2s.data.batches import collate, num_target_tokens
 from s2s.data.epochs import Epochs
 from s2s.data.resample import open_resampler
@@ -83,6 +85,7 @@ class Trainer:
             state, setting.recipe.seed, setting.precision, self.total_updates, team=self.team
         )
         self.window = _Sums(self.device)
+        self.has_split = False
         self.trained = TrainingTargets(
             lambda: setting.train,
             setting.tokenizers.target,
@@ -128,10 +131,26 @@ class Trainer:
         if update.gradient_norm.device.type == "cpu" and not bool(update.gradient_norm.isfinite()):
             raise self._diverged(math.nan)
         self.window.add(update)
+        if update.parts > len(batches):
+            self._tell_split(update.parts, batches)
         if update.part_norms is not None:
             norms = {part: float(norm) for part, norm in update.part_norms.items()}
             self._event("gradients", norms=norms)
             self._log()
+
+    def _tell_split(self, parts: int, batches: list[Batch]) -> None:
+        """Tell once that memory did not suffice for whole batches."""
+        if self.has_split:
+            return
+        self.has_split = True
+        self._event("split", batches=len(batches), parts=parts)
+        pairs = sum(len(batch.target_lengths) for batch in batches)
+        self.reporter.note(
+            f"{self.setting.run.folder}: memory did not suffice for update "
+            f"{self.state.position.update} ({pairs:,} pairs), which was made in {parts} parts; so "
+            "will others. The gradients are the same; a smaller train.batch_tokens with a larger "
+            "train.accumulate would take less time"
+        )
 
     def _after_update(self, stop: StopRequest) -> None:
         position = self.state.position

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from s2s.data.batch import Batch
+from s2s.errors import TrainingError
 from s2s.nn.decoder import Decoded
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
@@ -51,6 +52,8 @@ class Update:
     learning_rate: float
     part_norms: dict[str, Tensor] | None
     """Gradient norm of each part of the model, where it was asked for."""
+    parts: int
+    """Passes that this process took: more than it had batches where memory did not suffice."""
 
 
 def batch_loss(
@@ -135,6 +138,11 @@ def update_seed(seed: int, update: int, rank: int = 0) -> int:
     return ((seed - 1) * 0x9E3779B1 + update + rank * 0xB504F333) % 2**32
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no memory left, or the system gave a CPU's tensors none."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 class Updater:
     """Makes updates; everything random in update n is a function of (seed, n, rank).
 
@@ -168,29 +176,18 @@ class Updater:
         The loss is averaged over all their tokens, not over batches; where they are only this
         process's share of the update, `tokens` says how many there are in all. `watch` asks for the
         gradient norms of the model's parts.
+
+        Where memory does not suffice, the update is made of half batches, of quarters and so on:
+        the gradient is the same but for rounding and what dropout draws. Raises TrainingError
+        where it does not suffice for single pairs.
         """
         state, position = self.state, self.state.position
         position.update += 1
-        torch.manual_seed(update_seed(self.seed, position.update, self.team.rank))
         if tokens is None:
             tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
-        sums = torch.zeros(4, device=self.device)
-        for batch in batches:
-            with autocast(self.precision, self.device):
-                loss, readout_NE = batch_loss(
-                    state.model,
-                    batch,
-                    self.recipe.label_smoothing,
-                    self.coverage(),
-                    self.recipe.r_drop,
-                    doubly_stochastic=self.recipe.doubly_stochastic,
-                )
-            self.lap("forward")
-            (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
-            self.lap("backward")
-            deviation = readout_NE.detach().float().std()
-            one = torch.ones_like(deviation)
-            sums += torch.stack((loss.smoothed.detach(), loss.nll, deviation, one))
+        parts = list(batches)
+        while (sums := self._gradients(parts, tokens)) is None:
+            parts = self._halved(parts)
         sums = self.team.sum_gradients(state.parameters, sums)
         norms = self._norms(watch)
         norm = norms.pop(WHOLE)
@@ -198,16 +195,64 @@ class Updater:
         position.tokens += tokens
         state.update_average()
         self.lap("optimizer")
-        smoothed, nll, deviation, num_batches = sums
+        smoothed, nll, deviation, num_parts = sums
         return Update(
             smoothed,
             nll,
             tokens,
             norm,
-            deviation / num_batches,
+            deviation / num_parts,
             self.learning_rate(),
             norms if watch else None,
+            len(parts),
         )
+
+    def _gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor | None:
+        """Accumulate gradients of the loss averaged over `tokens`; None where memory ran out.
+
+        Sums of the smoothed loss, the nll, the deviation of readouts and their number.
+        """
+        torch.manual_seed(update_seed(self.seed, self.state.position.update, self.team.rank))
+        sums = torch.zeros(4, device=self.device)
+        try:
+            for batch in batches:
+                sums += self._pass(batch, tokens)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return sums
+
+    def _pass(self, batch: Batch, tokens: int) -> Tensor:
+        with autocast(self.precision, self.device):
+            loss, readout_NE = batch_loss(
+                self.state.model,
+                batch,
+                self.recipe.label_smoothing,
+                self.coverage(),
+                self.recipe.r_drop,
+                doubly_stochastic=self.recipe.doubly_stochastic,
+            )
+        self.lap("forward")
+        (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
+        self.lap("backward")
+        deviation = readout_NE.detach().float().std()
+        one = torch.ones_like(deviation)
+        return torch.stack((loss.smoothed.detach(), loss.nll, deviation, one))
+
+    def _halved(self, batches: Sequence[Batch]) -> list[Batch]:
+        """The batches for another try, once memory ran out somewhere on the way."""
+        self.state.optimizer.zero_grad(set_to_none=True)  # part of it may have been computed
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        halves = [half for batch in batches for half in batch.halves()]
+        if len(halves) == len(batches):
+            raise TrainingError(
+                f"update {self.state.position.update}: memory does not suffice for a single pair "
+                f"of {batches[0].source.shape[1]} source and {batches[0].target_output.shape[1]} "
+                "target tokens; a smaller data.filters.max_length or data.truncate cuts such pairs"
+            )
+        return halves
 
     def coverage(self) -> float:
         """Weight of the coverage loss in the update that was last begun."""
