@@ -90,6 +90,43 @@ def test_output_does_not_depend_on_batch_order_or_workers(call: Call) -> None:
     assert backwards[::-1] == whole
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--search", "greedy"),
+        ("--search", "exhaustive", "--nodes", "200"),
+        ("--search", "sample", "--seed", "3"),
+        ("--coverage-penalty", "0.3"),
+        ("--precision", "bf16"),
+        ("--precision", "int8"),
+        ("--run", "shapes", "--run", "shapes"),
+        ("--min-offset", "5", "--no-repeat-ngram", "2"),
+        ("--avoid", "there", "--must", "here"),
+    ],
+    ids=" ".join,
+)
+def test_every_search_writes_captions(call: Call, options: tuple[str, ...]) -> None:
+    asked = "".join(f"{id_}\n" for id_ in [*TEST_IMAGES[:7], "nobody", *TEST_IMAGES[7:9]])
+    status, out, err = call("translate", *options, stdin=asked)
+    assert status == 0, err
+    found = out.splitlines()
+    assert [bool(line) for line in found] == [True] * 7 + [False] + [True] * 2
+    assert call("translate", *options, "--batch-size", "4", stdin=asked)[1] == out
+    known = [*references()[:7], [""], *references()[7:9]]
+    if "sample" not in options:
+        assert sum(line in options for line, options in zip(found, known, strict=True)) >= 8
+
+
+def test_what_needs_text_is_refused(call: Call) -> None:
+    for command, what in (
+        (("translate", "--replace-unknown"), "takes words from source text, and there is none"),
+        (("shortlist",), "a shortlist is chosen by source tokens, and it has none"),
+        (("translate", "--tag", "<2en>"), "--tag: expected none"),
+    ):
+        status, out, err = call(*command, stdin="img 140.jpg\n")
+        assert (status, out) == (2, "") and what in err, err
+
+
 def test_a_file_is_gone_on_with(call: Call) -> None:
     Path("input.txt").write_text("".join(f"{id_}\n" for id_ in TEST_IMAGES))
     arguments = ("translate", "--input", "input.txt", "--output", "output.txt")

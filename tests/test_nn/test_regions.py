@@ -203,6 +203,27 @@ def test_packed_for_search_the_step_is_near(recipe: Model, precision: SearchPrec
     assert (found[0] - found[1]).abs().amax() < tolerance * found[0].std().clamp_min(1.0)
 
 
+def test_copies_are_of_words_and_never_of_regions() -> None:
+    torch.manual_seed(3)
+    table = torch.arange(SOURCE_VOCABULARY)
+    recipe = replace(RECIPES[1], copy="pointer")
+    model = Seq2Seq(recipe, SOURCE_VOCABULARY, TARGET_VOCABULARY, None, table, features=SHAPES)
+    model.eval()
+    source, lengths, features, target = samples(has_text=True)
+    whole = model(source, lengths, target, features)
+    time = source.shape[1] + 6 + 1
+    assert whole.shape == (3, 8, TARGET_VOCABULARY + time)
+    assert torch.isneginf(whole[:, :, TARGET_VOCABULARY:]).all()  # every word is known
+    memory = model.encode(source, lengths, features)
+    assert memory.copies_BS is not None and memory.words_BS is not None
+    assert not memory.copies_BS[:, 9:].any() and memory.words_BS[:, 9:].sum(1).tolist() == [5, 7, 3]
+    state = model.start(memory)
+    for t in range(target.shape[1]):
+        step = model.step(memory, state, target[:, t])
+        state = step.state
+        torch.testing.assert_close(step.logits, whole[:, t], atol=1e-5, rtol=1e-5)
+
+
 def test_the_gate_scales_what_attention_found() -> None:
     model = build(RECIPES[0], has_text=False)
     source, lengths, features, _ = samples(has_text=False)
