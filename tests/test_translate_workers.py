@@ -1,18 +1,24 @@
 """Several processes translate what one would."""
 
+import io
+import json
 import os
 import random
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from s2s.errors import S2sError, UsageError
-from s2s.recipe import SampleSearch, Search
+from s2s.recipe import BeamSearch, SampleSearch, Search
 from s2s.search.demands import Demand
 from s2s.translate import LineTranslator
+from s2s.translate_demands import Wish, WishReader
+from s2s.translate_outputs import Listing
+from s2s.translate_streams import stream
 from s2s.translate_workers import Task, Workers, divided
 
 from .test_translate import random_translator
@@ -74,6 +80,35 @@ def test_workers_do_what_one_process_does() -> None:
     assert len(notes) > told, "what the workers report is reported"
 
 
+def test_listings_and_demands_go_to_workers() -> None:
+    """Prefixes, terms that must appear and terms that must not, of lines and of all, listed."""
+    beam = BeamSearch(kind="beam", width=4, max_offset=9)
+    draw = random.Random(5)
+    lines = [
+        "\t".join(
+            (line, draw.choice(["", "b"]), draw.choice(["", "a|||c", "w"]), draw.choice("xe"))
+        )
+        for line in lines_of_letters(17)
+    ]
+    source = "".join(f"{line}\n" for line in ["", *lines]).encode()
+    alone = random_translator(beam)
+    with Workers(partial(load, beam), 2) as workers:
+        for listing in (Listing(nbest=3), Listing(nbest=2, form="jsonl")):
+            found = []
+            for translator in (alone, replace(alone, elsewhere=workers)):
+                wishes = WishReader(
+                    columns=("source", "prefix", "must", "avoid"), every=Wish(avoid=("d e",))
+                )
+                target = io.BytesIO()
+                options = {"batch_size": 10, "listing": listing, "wishes": wishes}
+                assert stream(translator, io.BytesIO(source), target, **options) == 18  # type: ignore[arg-type]
+                found.append(target.getvalue())
+            assert found[0] == found[1]
+    rows = [json.loads(row) for row in found[1].splitlines()]
+    assert len(rows) > 30
+    assert {tuple(row["unmet"]) for row in rows} >= {(), ("must w",)}
+
+
 @pytest.mark.parametrize(
     ("loads", "error", "message"),
     [
@@ -90,8 +125,6 @@ def test_what_goes_wrong_in_a_worker_is_raised_here(
 
 
 def test_workers_are_for_a_cpu(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from s2s.pipeline_filter import _elsewhere
 
     there = replace(random_translator(SAMPLES), device="cuda")
