@@ -5,7 +5,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from s2s.recipe import Recipe
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
 from s2s.run_checkpoints import TrainingState
-from s2s_cli.main import run as command_line
 
 RECIPE = """\
 task: translation
@@ -47,43 +46,7 @@ search: {kind: greedy, max_ratio: 0.5, max_offset: 9}
 """
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a recipe and its run, trained for twelve updates and validated four times."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        Path("recipe.yaml").write_text(RECIPE)
-        pipeline.train(load_recipe(), device="cpu")
-    return folder
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A copy of that run, in the current folder."""
-    shutil.copytree(trained, tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
-    return Run.open(Path("runs/toy"))
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """A command: exit status, stdout, stderr."""
-
-    def made(*arguments: str) -> tuple[int, str, str]:
-        status = command_line(arguments)
-        found = capfd.readouterr()
-        return status, found.out, found.err
-
-    return made
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def weights(run: Run, which: str | int) -> dict[str, Tensor]:

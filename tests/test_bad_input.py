@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_commands import Call, call
+from .commands import Call, call
 from .test_translate_resume import here, run_folder
 
 __all__ = ["call", "here", "run_folder"]

@@ -1,7 +1,6 @@
 """Ensembles on the command line: what translate, bleu, score and attention make of two runs."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,7 @@ search: {kind: beam, width: 3, max_ratio: 0.5, max_offset: 9}
 TEXT = "1999-12-31\nthe first of May\n7:30\n"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_run(name: str, *changes: str) -> Run:
@@ -57,7 +51,7 @@ def make_run(name: str, *changes: str) -> Run:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     made = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)

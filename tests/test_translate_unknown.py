@@ -29,7 +29,7 @@ from s2s.text.vocabulary import Characters, Words
 from s2s.translate import LineTranslator
 from s2s.translate_unknown import Replacer, read_dictionary
 
-from .test_commands import Call, call
+from .commands import Call, call
 from .test_translate import Places
 from .test_translate_resume import here, run_folder
 

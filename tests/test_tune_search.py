@@ -1,19 +1,16 @@
 """`s2s tune-search`: the table is what `s2s bleu` would print, the winner is in the recipe."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from s2s import pipeline
 from s2s.pipeline_tune import Grid
 from s2s.recipe import BeamSearch, SampleSearch
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
-from s2s_cli.main import run as command_line
 
 RECIPE = """\
 task: translation
@@ -31,39 +28,7 @@ search: {kind: greedy, max_ratio: 0.5, max_offset: 9, no_repeat_ngram: 3}
 """
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        Path("recipe.yaml").write_text(RECIPE)
-        pipeline.train(load_recipe(), device="cpu")
-    return folder
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    shutil.copytree(trained, tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
-    return Run.open(Path("runs/toy"))
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def made(*arguments: str) -> tuple[int, str, str]:
-        status = command_line(arguments)
-        found = capfd.readouterr()
-        return status, found.out, found.err
-
-    return made
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_the_table_is_what_each_search_scores_and_the_winner_is_used(

@@ -4,7 +4,6 @@ Dimension letters: N rows, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +45,6 @@ SEARCHES: list[Search] = [
     SampleSearch(kind="sample", samples=2, **LIMIT),
 ]
 every_search = pytest.mark.parametrize("settings", SEARCHES, ids=lambda s: s.kind)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def network(seed: int, stacked: bool = False) -> Seq2Seq:

@@ -4,7 +4,6 @@ Dimension letters: N rows, B sentences, S source time, V vocabulary.
 """
 
 import random
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -64,15 +63,6 @@ def sentences(count: int, longest: int = 20) -> list[list[int]]:
         [draw.randrange(4, VOCABULARY) for _ in range(draw.randint(1, longest))]
         for _ in range(count)
     ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two OpenMP threads on a busy machine spin for each other; one test alone asks for them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 NAMES = [f"{d.kind}-{a.kind}-{d.width}" for d, a in WIRINGS]

@@ -1,7 +1,6 @@
 """On real networks: company, number and order change no sample and no proof."""
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,14 +18,6 @@ SETTINGS: list[Search] = [
     SampleSearch(kind="sample", samples=2, no_repeat_ngram=2, repetition_penalty=1.2, **LENGTHS),
     ExhaustiveSearch(kind="exhaustive", nodes=200, **LENGTHS),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("index", [0, 1, 3, 4])

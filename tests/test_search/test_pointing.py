@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -58,14 +57,6 @@ WIRINGS: list[tuple[Decoder, Attention]] = [
 every_wiring = pytest.mark.parametrize(
     "index", range(4), ids=["luong", "fed", "bahdanau", "stacked"]
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def network(index: int, seed: int = 5) -> Seq2Seq:

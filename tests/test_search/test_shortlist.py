@@ -4,7 +4,6 @@ Dimension letters: B sentences, L tokens of a shortlist.
 """
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -51,14 +50,6 @@ EVERY: list[Search] = [
 NAMES = ["greedy", "beam", "sample", "constrained", "exhaustive"]
 every_search = pytest.mark.parametrize("settings", EVERY, ids=NAMES)
 BEST, FREQUENT = 2, 9
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def random_lexicon(seed: int = 3, kept: int = 5) -> Lexicon:

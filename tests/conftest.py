@@ -1,0 +1,62 @@
+"""Set-up that several test files share; heavy modules are imported by those who ask for it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from s2s_cli.main import run as command_line
+
+if TYPE_CHECKING:
+    from s2s.run import Run
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Two OpenMP threads on a busy machine spin for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, one_thread: None
+) -> Path:
+    """A folder with the `RECIPE` of the test's file, and its run, trained."""
+    from s2s import pipeline
+    from s2s.recipe_io import load_recipe
+
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("recipe.yaml").write_text(request.module.RECIPE)
+        pipeline.train(load_recipe(), device="cpu")
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Run":
+    """A copy of that run, `toy`, in the current folder."""
+    from s2s.run import Run
+
+    shutil.copytree(trained, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return Run.open(Path("runs/toy"))
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """A command: exit status, stdout, stderr."""
+
+    def made(*arguments: str) -> tuple[int, str, str]:
+        status = command_line(arguments)
+        found = capfd.readouterr()
+        return status, found.out, found.err
+
+    return made
