@@ -143,7 +143,7 @@ class LocalTeam:
                 parameter.grad = torch.zeros_like(parameter)
             for place in others:
                 parameter.grad.add_(place[name])
-        return torch.tensor([math.fsum(column) for column in zip(*all_sums, strict=True)])
+        return torch.tensor([sum(column) for column in zip(*all_sums, strict=True)])
 
     def whole_norms(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Team`."""

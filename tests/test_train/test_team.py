@@ -18,9 +18,9 @@ import torch
 from s2s import pipeline
 from s2s.data.batches import collate, num_target_tokens
 from s2s.data.prepare import open_corpus
-from s2s.errors import UsageError
+from s2s.errors import TrainingError, UsageError
 from s2s.pipeline_team import is_launched, with_workers
-from s2s.recipe import Dropout, Recipe
+from s2s.recipe import Dropout, Optimizer, Recipe
 from s2s.recipe_io import dump_recipe
 from s2s.run import Run
 from s2s.train.state import Position
@@ -176,6 +176,14 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
         f"{run.folder}: number of processes: 2 before, 1 from here on; the sums are the same up to "
         "rounding, dropout is drawn anew"
     )
+
+
+def test_workers_find_the_same_divergence(plain: Recipe, tmp_path: Path) -> None:
+    """All stop at the update whose gradient is not finite; it is told once."""
+    wild = with_train(plain, optimizer=Optimizer(learning_rate=1e30), max_updates=30)
+    with pytest.raises(TrainingError, match=r"training diverged .*; nothing was saved yet; "):
+        train(wild, tmp_path, 2)
+    assert len(events(Run.open(tmp_path / "toy"), "diverged")) == 1
 
 
 def test_workers_are_for_a_cpu_and_not_for_torchrun(
