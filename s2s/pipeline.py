@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from s2s.data.prepare import is_data_missing, is_prepared
 from s2s.data.prepare import prepare as prepare_data
-from s2s.errors import Interrupted, TrainingError, UsageError
+from s2s.errors import Interrupted, UsageError
 from s2s.pipeline_team import launched, with_workers
 from s2s.progress import progress
 from s2s.run import RUNS, Run
@@ -110,11 +110,13 @@ def train(
 
 def _follow(runs: Path, recipe: Recipe, device: str, team: Team) -> Position:
     """What all but the first of launched processes do."""
+    from s2s.train.team import PartnerLost, ToldElsewhere
+
     assert recipe.name is not None, "load_recipe gives every recipe a name"
     try:
         team.gather(None)
         return _train(Run.open(runs / recipe.name), recipe, device, None, team=team)
-    except (Interrupted, TrainingError) as error:  # come to all; the first process tells
+    except (Interrupted, ToldElsewhere, PartnerLost) as error:  # the first process knows
         raise SystemExit(error.exit_status) from None
 
 

@@ -34,9 +34,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from s2s.errors import Interrupted, S2sError, TrainingError, UsageError
+from s2s.errors import Interrupted, S2sError, UsageError
 from s2s.train.state import TrainingState
-from s2s.train.team import PartnerLost, divided
+from s2s.train.team import PartnerLost, ToldElsewhere, divided
 
 T = TypeVar("T")
 
@@ -244,8 +244,8 @@ def _work(pipe: Connection, place: tuple[int, int], memory: SharedFile, work: Wo
 
     try:
         work(team=LocalTeam(*place, exchange, memory))
-    except (Interrupted, TrainingError):
-        pass  # they come to the same in all processes, of which the first one tells
+    except (Interrupted, ToldElsewhere, PartnerLost):
+        pass  # the first process knows
     except Exception as error:
         reason = str(error) if isinstance(error, S2sError) else f"{type(error).__name__}: {error}"
         with suppress(OSError):

@@ -42,7 +42,7 @@ from s2s.train.device import Precision
 from s2s.train.report import Reporter, Window
 from s2s.train.signals import StopRequest, stop_request
 from s2s.train.state import Position, TrainingState
-from s2s.train.team import ALONE, Team, Wish, agreed, share
+from s2s.train.team import ALONE, Team, ToldElsewhere, Wish, agreed, share
 from s2s.train.update import Update, Updater
 from s2s.train.validation import validate
 
@@ -252,7 +252,8 @@ class Trainer:
         self._event("diverged", loss=loss)
         last = run.checkpoints().last
         kept = f"the checkpoint of update {last} is intact" if last else "nothing was saved yet"
-        return TrainingError(
+        kind = ToldElsewhere if self.team.rank else TrainingError
+        return kind(
             f"{run.folder}: update {position.update}: training diverged (loss {loss:.3g}); {kept}; "
             "try a lower train.optimizer.learning_rate, more warmup or a smaller train.clip_norm"
         )

@@ -24,6 +24,10 @@ class PartnerLost(TrainingError):
     """Another process of the team has ended before its work was done."""
 
 
+class ToldElsewhere(TrainingError):
+    """What has come to all processes of the team, and the first one tells."""
+
+
 class Team(Protocol):
     """One process's view of the processes that train together."""
 

@@ -23,6 +23,7 @@ from s2s.pipeline_team import is_launched, with_workers
 from s2s.recipe import Dropout, Optimizer, Recipe
 from s2s.recipe_io import dump_recipe
 from s2s.run import Run
+from s2s.train.local_team import workers
 from s2s.train.state import Position
 from s2s.train.team import ALONE, Wish, agreed, divided, share
 from s2s.train.update import update_seed
@@ -179,11 +180,21 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_workers_find_the_same_divergence(plain: Recipe, tmp_path: Path) -> None:
-    """All stop at the update whose gradient is not finite; it is told once."""
-    wild = with_train(plain, optimizer=Optimizer(learning_rate=1e30), max_updates=30)
+    """All stop at the same update; it is told once."""
+    wild = with_train(plain, optimizer=Optimizer(learning_rate=1e3), max_updates=30)
     with pytest.raises(TrainingError, match=r"training diverged .*; nothing was saved yet; "):
         train(wild, tmp_path, 2)
     assert len(events(Run.open(tmp_path / "toy"), "diverged")) == 1
+
+
+def test_what_stops_a_worker_is_told_here(plain: Recipe, tmp_path: Path) -> None:
+    """Here that it finds no tokenizer."""
+    work = partial(pipeline._train, Run(tmp_path / "nowhere"), plain, "cpu", None)
+    with (
+        pytest.raises(TrainingError, match=rf"^worker process \d+: {tmp_path}/nowhere/"),
+        workers(2, work) as team,
+    ):
+        team.gather(None)
 
 
 def test_workers_are_for_a_cpu_and_not_for_torchrun(
