@@ -194,8 +194,10 @@ def test_the_other_commands_work_on_it(call: Call) -> None:
     Path("image.txt").write_text("img 140.jpg\nnobody\n")
     status, _, err = call("score", "image.txt", "said.txt")
     assert status == 2 and "image.txt:2: grid.npy: no features for 'nobody'" in err
-    status, out, _ = call("attention", stdin="img 140.jpg\n")
-    assert status == 0 and all(f"[{place}]" in out for place in range(1, REGIONS + 1))
+    status, _, err = call("attention", stdin="img 140.jpg\n")
+    assert status == 2 and f"the {REGIONS} regions of 'img 140.jpg' make no square" in err
+    status, out, _ = call("attention", "--grid", f"1x{REGIONS}", stdin="img 140.jpg\n")
+    assert status == 0 and "</s>" in out and "█" in out.splitlines()[-1]
 
 
 def test_attention_lies_where_the_thing_is(trained: Path) -> None:
