@@ -36,11 +36,14 @@ class RecurrentToy:
         self.embedding_VD = torch.randn(256, width, generator=generator)
         self.output_DV = torch.randn(width, vocabulary, generator=generator) * sharpness / width
         self.recurrence_DD = torch.randn(width, width, generator=generator)
+        self.places_DS = torch.randn(width, 512, generator=generator)
+        self.time = 0
         self.encodings: list[tuple[int, ...]] = []
         self.steps: list[int] = []
 
     def encode(self, source: Tensor, lengths: Tensor) -> Numbers:
         self.encodings.append(tuple(source.shape))
+        self.time = source.shape[1]
         assert torch.equal((source != PAD).sum(1), lengths)
         x_BSD = self.embedding_VD[source % 256] * (source != PAD).unsqueeze(-1)
         places_S1 = torch.arange(1, source.shape[1] + 1).unsqueeze(1)
@@ -54,7 +57,8 @@ class RecurrentToy:
         source_ND = memory.x.repeat_interleave(len(tokens) // len(memory.x), dim=0)
         mixed_ND = state.x @ self.recurrence_DD + self.embedding_VD[tokens] + source_ND
         new_ND = torch.tanh(mixed_ND)
-        return Step(new_ND @ self.output_DV, Numbers(new_ND), new_ND.softmax(-1))
+        weights_NS = (new_ND @ self.places_DS[:, : self.time]).softmax(-1)
+        return Step(new_ND @ self.output_DV, Numbers(new_ND), weights_NS)
 
 
 class TiedToy:
