@@ -14,6 +14,7 @@ from s2s import pipeline
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed
+from s2s.nn.step import Step
 from s2s.pipeline_ensemble import load_ensemble
 from s2s.recipe import (
     BeamSearch,
@@ -35,7 +36,15 @@ from s2s.text.special import BOS, EOS, PAD
 from s2s.text.tokenizer import load_tokenizers
 from s2s_cli.main import run as command_line
 
-from .toys import AnyScorer, RecurrentToy, TiedToy, brute_force, log_probs, rescored
+from .toys import (
+    AnyScorer,
+    Numbers,
+    RecurrentToy,
+    TiedToy,
+    brute_force,
+    log_probs,
+    rescored,
+)
 
 VOCABULARY = 83
 LIMIT: dict[str, Any] = {"max_ratio": 1.0, "max_offset": 4}
@@ -107,6 +116,15 @@ def test_a_row_is_computed_alike_wherever_it_lies(count: int, vocabulary: int) -
     assert torch.equal(found_NV, found_NV[:1].expand_as(found_NV))
 
 
+class Longer(RecurrentToy):
+    """Attends to one more position."""
+
+    def step(self, memory: Numbers, state: Numbers, tokens: torch.Tensor) -> Step[Numbers]:
+        found = super().step(memory, state, tokens)
+        assert found.attention is not None
+        return found._replace(attention=torch.nn.functional.pad(found.attention, (0, 1)))
+
+
 def test_attention_is_the_mean_where_all_attend_to_the_same_positions() -> None:
     one, other = RecurrentToy(7, 1), RecurrentToy(7, 2)
     source, lengths = torch.tensor([[4, 5, EOS], [6, EOS, PAD]]), torch.tensor([3, 2])
@@ -119,7 +137,7 @@ def test_attention_is_the_mean_where_all_attend_to_the_same_positions() -> None:
     assert a is not None and b is not None and both is not None
     assert torch.allclose(both, (a + b) / 2)
     assert attention(Ensemble([one, TiedToy(7)])) is None
-    assert attention(Ensemble([one, RecurrentToy(7, 2, width=9)])) is None
+    assert attention(Ensemble([one, Longer(7, 2)])) is None
 
 
 # ------------------------------------------------------------------------------ what is found
