@@ -79,7 +79,6 @@ def translate_files(
     _refuse_same(files.source, files.target)
     if unknown is not None:
         _check_attention(runs)
-    _check_features(runs, checkpoint, files.features)
     how = Loading(
         runs=tuple(runs),
         search=search or runs[0].recipe.search,
@@ -101,6 +100,7 @@ def translate_files(
             return stream(translator, source, target, **options, course=course)  # type: ignore[arg-type]
 
     with _heeding_signals() as stop, _input(files.source) as source:
+        _check_features(runs, checkpoint, files.features)
         if files.target is None:
             return _to_stdout(source, stop, through)
         begun_with = how.fingerprint() | {

@@ -256,7 +256,7 @@ def test_translate_takes_the_newest_run_and_says_so(capfd, pipeline: Recorder) -
     assert call(capfd, "translate", *options) == (0, "", "s2s: using the newest run, runs/toy\n")
     (_, _, files), (name, (runs, _), passed) = pipeline.calls
     assert (name, runs, passed["checkpoint"]) == ("translate_files", [Run(Path("runs/toy"))], 3)
-    assert files == {"source": Path("in"), "target": Path("out"), "resume": False}
+    assert files == {"source": Path("in"), "target": Path("out"), "resume": False, "features": None}
     assert passed["search"] == BeamSearch(kind="beam", width=7)
     assert (passed["batch_size"], passed["device"]) == (8192, "auto")
     assert call(capfd, "translate", "--run", "toy", "--input", "in", "--resume") == (0, "", "")
