@@ -238,7 +238,6 @@ def _check_attention(runs: Sequence[Run]) -> None:
                 f"{run.folder}: this model copies unknown words by itself (model.copy); leave out "
                 "--replace-unknown"
             )
-
         if not has_source_text(run.recipe.data):
             raise UsageError(
                 f"{run.folder}: --replace-unknown takes words from source text, and there is none"

@@ -235,7 +235,7 @@ def test_prep_and_train_pass_their_options_on(capfd, pipeline: Recorder) -> None
         "the table",
         "s2s: data prepared",
     ]
-    assert call(capfd, "train", "--set=name=y", "--device", "cuda:1", "--restart")[0] == 0
+    assert call(capfd, "train", "--set=name=y", "--device=cuda:1", "--restart")[0] == 0
     (prep, prep_recipe, prep_options), (train, train_recipe, train_options) = pipeline.calls
     assert (prep, prep_recipe[0].name, train, train_recipe[0].name) == (
         "prepare",
@@ -244,7 +244,12 @@ def test_prep_and_train_pass_their_options_on(capfd, pipeline: Recorder) -> None
         "y",
     )
     assert prep_options == {"runs": Path("there"), "force": True}
-    assert train_options == {"runs": Path("runs"), "device": "cuda:1", "restart": True}
+    assert train_options == {
+        "runs": Path("runs"),
+        "device": "cuda:1",
+        "restart": True,
+        "workers": 1,
+    }
 
 
 def test_translate_takes_the_newest_run_and_says_so(capfd, pipeline: Recorder) -> None:
