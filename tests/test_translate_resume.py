@@ -131,7 +131,6 @@ def test_from_every_byte_on_it_becomes_the_same_file(
 
     monkeypatch.setattr("s2s.translate_streams.stream", stream)
     monkeypatch.setattr("s2s.pipeline_ensemble.load_ensemble", lambda *_, **__: None)
-    monkeypatch.setattr(pipeline_filter, "_check_features", lambda *_: None)
     monkeypatch.setattr(pipeline_filter, "_fingerprint", lambda *_: "one")
     monkeypatch.setattr(pipeline_filter, "_check_features", lambda *_: None)  # there is no run
     monkeypatch.setattr(pipeline_filter, "write_note", lambda *_: None)  # waits for the disk
