@@ -19,12 +19,13 @@ from s2s.bench.report import PARTS, Report, read_report
 from s2s.bench.startup import Program
 from s2s.bench.tables import markdown, tables
 from s2s.bench.timing import Turn, spread, take_turns
-from s2s.bench.workload import PAIRS, drawn_corpus, drawn_workload
+from s2s.bench.workload import PAIRS, TOKENS, drawn_corpus, drawn_workload
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
 from s2s.recipe import (
     AdditiveAttention,
     BahdanauDecoder,
+    CharacterTokenizer,
     DotAttention,
     Dropout,
     Encoder,
@@ -318,6 +319,14 @@ def test_drawn_lengths_are_like_real_ones() -> None:
     assert corpus.target_values.max() == 299
     again = drawn_corpus(recipe)
     assert (again.target_values == corpus.target_values).all()
+
+
+def test_of_long_sentences_fewer_are_searched() -> None:
+    characters = dataclasses.replace(RECIPE, tokenizer=CharacterTokenizer(kind="char"))
+    pieces, letters = (drawn_workload(recipe, CPU).sources(50) for recipe in (RECIPE, characters))
+    assert len(pieces) == 50
+    assert 40 * TOKENS < sum(map(len, letters)) <= 50 * TOKENS and len(letters) < 20
+    assert len(drawn_workload(characters, CPU).sources(1)) == 1
 
 
 def test_random_weights_write_as_much_as_they_read() -> None:

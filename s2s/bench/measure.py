@@ -35,7 +35,7 @@ class Amounts:
     updates: int = 12
     """Of training."""
     sentences: int = 1000
-    """Searched."""
+    """Searched; fewer where they are long (`workload.TOKENS`)."""
     pairs: int = 20_000
     """Prepared."""
     square: int = SQUARE

@@ -40,6 +40,10 @@ Multi30k's 29,000 training pairs, German to English, in 8,000 unigram pieces."""
 CORRELATION = 0.838
 """Of the two logarithms, there."""
 
+TOKENS = 20
+"""Source tokens of a sentence to be searched, on average and at most: longer ones are fewer, lest a
+model of characters take ten minutes."""
+
 CHARACTERS = 4.4
 """Characters of a piece, there: where tokens are characters, sentences are so much longer."""
 
@@ -78,9 +82,10 @@ class Workload:
         )
 
     def sources(self, count: int) -> list[list[int]]:
-        """The first sources to be searched."""
+        """The first sources to be searched: `count`, or fewer where they are long."""
         values, offsets = self.held_out.source_values, self.held_out.source_offsets
-        places = range(min(count, len(self.held_out)))
+        ends = np.cumsum(self.held_out.source_lengths[:count])
+        places = range(max(1, int(np.searchsorted(ends, count * TOKENS, side="right"))))
         return [values[offsets[i] : offsets[i + 1]].tolist() for i in places]
 
 
