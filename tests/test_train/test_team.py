@@ -20,6 +20,7 @@ from s2s.data.batches import collate, num_target_tokens
 from s2s.data.prepare import open_corpus
 from s2s.errors import TrainingError, UsageError
 from s2s.pipeline_team import is_launched, with_workers
+from s2s.pipeline_train import train_run
 from s2s.recipe import Dropout, Optimizer, Recipe
 from s2s.recipe_io import dump_recipe
 from s2s.run import Run
@@ -189,7 +190,7 @@ def test_workers_find_the_same_divergence(plain: Recipe, tmp_path: Path) -> None
 
 def test_what_stops_a_worker_is_told_here(plain: Recipe, tmp_path: Path) -> None:
     """Here that it finds no tokenizer."""
-    work = partial(pipeline._train, Run(tmp_path / "nowhere"), plain, "cpu", None)
+    work = partial(train_run, Run(tmp_path / "nowhere"), plain, "cpu", None)
     with (
         pytest.raises(TrainingError, match=rf"^worker process \d+: {tmp_path}/nowhere/"),
         workers(2, work) as team,

@@ -1,0 +1,131 @@
+"""A training run, from prepared data to its end: what every process of it does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from s2s.data.feature_lines import check_grids, open_features
+from s2s.data.prepare import open_corpus
+from s2s.errors import UsageError
+from s2s.nn.regions import FeatureShape
+from s2s.pipeline import build_model
+from s2s.text.special import EOS
+from s2s.text.tokenizer import load_tokenizers
+from s2s.train.advice import advice
+from s2s.train.device import choose_device, choose_precision, keep_freed_memory, limit_threads
+from s2s.train.loop import Setting, Trainer, unigram
+from s2s.train.report import SilentReporter
+from s2s.train.report import reporter as default_reporter
+from s2s.train.state import TrainingState
+
+if TYPE_CHECKING:
+    from s2s.data.store import Corpus
+    from s2s.recipe import Recipe
+    from s2s.run import Run
+    from s2s.text.tokenizer import TokenizerPair
+    from s2s.train.report import Reporter
+    from s2s.train.state import Position
+    from s2s.train.team import Team
+
+
+def train_run(
+    run: Run, recipe: Recipe, device: str, reporter: Reporter | None, *, team: Team
+) -> Position:
+    """Train a run whose data are prepared, or go on with it, as one process of a team.
+
+    Raises what `Trainer.run` does, UsageError where the training state was deleted, DataError for
+    features that are not as they were.
+    """
+    keep_freed_memory()
+    chosen = choose_device(device)
+    limit_threads(recipe.model, chosen, team.neighbours)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    features = open_features(recipe.data, cache=run.features_folder)
+    if features is not None:
+        check_grids(features, recipe.model)
+    corpus = open_corpus(run.folder, "train", features)
+    has_validation = (run.data_folder / "validation.arrow").exists()
+    state = _initial_state(recipe, tokenizers, corpus, chosen)
+    last = run.checkpoints().last
+    if last is not None:
+        _resume(run, state, last)
+    team.join(state)
+    setting = Setting(
+        recipe=recipe,
+        run=run,
+        train=corpus,
+        validation=open_corpus(run.folder, "validation", features) if has_validation else None,
+        tokenizers=tokenizers,
+        precision=choose_precision(recipe.train.precision, chosen),
+        team=team,
+    )
+    if team.rank == 0:
+        run.write_environment(str(chosen), recipe.seed)
+    with reporter or (SilentReporter() if team.rank else default_reporter()) as listening:
+        trainer = Trainer(setting, state, listening)
+        if state.position.ended is None:
+            listening.note(_opening(run, state, setting.precision, chosen))
+            if line := _other_size(run, team.size):
+                listening.note(f"{run.folder}: {line}")
+            for line in advice(recipe, corpus, has_validation=has_validation):
+                listening.note(f"{run.folder}: {line}")
+            trainer.run()
+        listening.note(_closing(run, state.position))
+    return state.position
+
+
+def _initial_state(
+    recipe: Recipe, tokenizers: TokenizerPair, corpus: Corpus, device: torch.device
+) -> TrainingState:
+    """The state before the first update, a function of the recipe's seed and the data."""
+    torch.manual_seed(recipe.seed)
+    frequencies = unigram(corpus, tokenizers.target.size, EOS)
+    stores = () if corpus.features is None else corpus.features.stores
+    shapes = [FeatureShape(store.width, store.max_regions) for store in stores]
+    model = build_model(recipe, tokenizers, frequencies, features=shapes)
+    return TrainingState(model.to(device), recipe.train)
+
+
+def _resume(run: Run, state: TrainingState, step: int) -> None:
+    saved = run.read_training(step)
+    if saved is None:
+        raise UsageError(
+            f"{run.folder}: the training state of update {step} was deleted, so training cannot go "
+            "on; --restart starts over"
+        )
+    state.restore(run.read_weights(step), saved.tensors, saved.meta)
+
+
+def _opening(run: Run, state: TrainingState, precision: str, device: torch.device) -> str:
+    size = sum(parameter.numel() for parameter in state.parameters.values())
+    update = state.position.update
+    verb = f"goes on at update {update:,}" if update else "begins"
+    return f"{run.folder}: training {verb}: {size:,} parameters, {precision} on {device}"
+
+
+def _other_size(run: Run, size: int) -> str | None:
+    """A line where other processes, in number, trained before."""
+    before = size
+    for event in run.read_events():
+        if event["event"] == "start":
+            before = event.get("processes", 1)
+    if before == size:
+        return None
+    return (
+        f"number of processes: {before} before, {size} from here on; the sums are the same up to "
+        "rounding, dropout is drawn anew"
+    )
+
+
+def _closing(run: Run, position: Position) -> str:
+    best = ""
+    if position.best_score is not None:
+        best = (
+            f"; best validation {abs(position.best_score):.2f} at update {position.best_update:,}"
+        )
+    return (
+        f"{run.folder}: training is over after {position.update:,} updates and "
+        f"{position.seconds / 60:.1f} min ({position.ended}){best}"
+    )
