@@ -15,7 +15,8 @@ from s2s.text.special import EOS
 from s2s.text.tokenizer import load_tokenizers
 from s2s.train.advice import advice
 from s2s.train.device import choose_device, choose_precision, keep_freed_memory, limit_threads
-from s2s.train.loop import Setting, Trainer, unigram
+from s2s.train.loop import TIME_MULTIPLE, Setting, Trainer, end_reason, unigram
+from s2s.train.rehearsal import not_rehearsed, rehearse, with_batch_tokens
 from s2s.train.report import SilentReporter
 from s2s.train.report import reporter as default_reporter
 from s2s.train.state import TrainingState
@@ -52,13 +53,20 @@ def train_run(
     if last is not None:
         _resume(run, state, last)
     team.join(state)
+    precision = choose_precision(recipe.train.precision, chosen)
+    if end_reason(state.position, recipe.train) is None:
+        rehearsed = rehearse(state, recipe, corpus, precision, multiple=TIME_MULTIPLE, team=team)
+    else:
+        rehearsed = not_rehearsed(state, recipe)
+    recipe = with_batch_tokens(recipe, rehearsed.batch_tokens)
     setting = Setting(
         recipe=recipe,
         run=run,
         train=corpus,
         validation=open_corpus(run.folder, "validation", features) if has_validation else None,
         tokenizers=tokenizers,
-        precision=choose_precision(recipe.train.precision, chosen),
+        precision=precision,
+        rehearsed=rehearsed,
         team=team,
     )
     if team.rank == 0:
@@ -66,11 +74,11 @@ def train_run(
     with reporter or (SilentReporter() if team.rank else default_reporter()) as listening:
         trainer = Trainer(setting, state, listening)
         if state.position.ended is None:
-            listening.note(_opening(run, state, setting.precision, chosen))
-            if line := _other_size(run, team.size):
-                listening.note(f"{run.folder}: {line}")
-            for line in advice(recipe, corpus, has_validation=has_validation):
-                listening.note(f"{run.folder}: {line}")
+            listening.note(_opening(setting, state, chosen))
+            lines = [rehearsed.warning, _other_size(run, team.size)]
+            for line in (*lines, *advice(recipe, corpus, has_validation=has_validation)):
+                if line is not None:
+                    listening.note(f"{run.folder}: {line}")
             trainer.run()
         listening.note(_closing(run, state.position))
     return state.position
@@ -98,11 +106,14 @@ def _resume(run: Run, state: TrainingState, step: int) -> None:
     state.restore(run.read_weights(step), saved.tensors, saved.meta)
 
 
-def _opening(run: Run, state: TrainingState, precision: str, device: torch.device) -> str:
+def _opening(setting: Setting, state: TrainingState, device: torch.device) -> str:
     size = sum(parameter.numel() for parameter in state.parameters.values())
     update = state.position.update
     verb = f"goes on at update {update:,}" if update else "begins"
-    return f"{run.folder}: training {verb}: {size:,} parameters, {precision} on {device}"
+    return (
+        f"{setting.run.folder}: training {verb}: {size:,} parameters, {setting.precision} on "
+        f"{device}; {setting.rehearsed.memory}"
+    )
 
 
 def _other_size(run: Run, size: int) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from s2s.recipe_section import AUTO
 from s2s.recipe_shape import Spot, close_to, meant, spot_at, without_tags
 from s2s.recipe_yaml import Document, Fault, Keys, dotted
 
@@ -120,6 +121,8 @@ def _expected(detail: ErrorDetails) -> str:
 
 def _choices(expected: str) -> str:
     """Pydantic's `'a', 'b' or 'c'` as a list."""
+    if expected == f"'{AUTO}'":
+        return f"a whole number or {expected}"
     listed = expected.replace(" or ", ", ")
     return f"one of {listed}" if ", " in listed else listed
 

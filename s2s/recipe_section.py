@@ -12,6 +12,14 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 
+NUMBER, AUTO = "number", "auto"
+"""What a number that may be left to s2s is; pydantic names it at the end of an error's place."""
+
+
+def number_or_auto(value: object) -> str:
+    """Which of the two a value is, or is meant to be: a fault is one of either, not of both."""
+    return AUTO if isinstance(value, str) else NUMBER
+
 
 class Section:
     """Base of every section: unknown keys and silent conversions ("3" for 3) are faults."""

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from s2s.recipe import Recipe
+from s2s.recipe_section import AUTO, NUMBER
 from s2s.recipe_yaml import Keys, dotted
 
 # What other toolkits and papers call it; the last resort for a key that resembles none of ours.
@@ -87,12 +88,14 @@ def spot_at(keys: Keys) -> Spot:
 
 
 def without_tags(location: Keys) -> tuple[Keys, Spot]:
-    """The path behind a validation error's location, which names the chosen kind of each union.
+    """The path behind a validation error's location, which names the chosen kind of each union, and
+    at its end whether a value that may be a number or `auto` is one or the other.
 
     With it comes what may stand there: at a union, narrowed to the chosen kind if there is one.
     """
     spot, keys = TOP, ()  # type: tuple[Spot, Keys]
-    for part in location:
+    is_alternative = location[-1:] in ((NUMBER,), (AUTO,)) and not spot_at(location[:-1]).names()
+    for part in location[:-1] if is_alternative else location:
         if spot.is_tagged:
             spot = spot.of_kind(part)
         else:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from s2s.recipe_metrics import FigureName
 from s2s.recipe_section import (
+    AUTO,
+    NUMBER,
     Count,
     Fraction,
     NonNegativeFloat,
@@ -14,7 +16,13 @@ from s2s.recipe_section import (
     PositiveInt,
     Probability,
     Section,
+    number_or_auto,
 )
+
+BatchTokens = Annotated[
+    Annotated[int, Field(ge=16), Tag(NUMBER)] | Annotated[Literal["auto"], Tag(AUTO)],
+    Discriminator(number_or_auto),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +103,10 @@ class Train(Section):
     """Passes over the training data."""
     max_updates: PositiveInt | None = None
     """Stop after this many updates even within the epochs."""
-    batch_tokens: Annotated[int, Field(ge=16)] = 2000
+    batch_tokens: BatchTokens = 2000
     """Tokens of a batch's sources, and of its targets, at most, padding included: the longer side
-    decides, so where sources are long a batch holds few pairs."""
+    decides, so where sources are long a batch holds few pairs. `auto`: as many as memory holds when
+    training begins, but no more than leave an epoch 100 updates."""
     accumulate: PositiveInt = 1
     """Batches whose gradients make one update."""
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -139,3 +148,9 @@ class Train(Section):
     keep: Count = 0
     """The weights of so many of the latest validations stay, for `s2s average` to average; those of
     the last and the best checkpoint stay in any case."""
+
+    @property
+    def fixed_batch_tokens(self) -> int:
+        """`batch_tokens` as a number: `auto` has been decided before."""
+        assert self.batch_tokens != "auto", "decided before training (s2s.train.rehearsal)"
+        return self.batch_tokens

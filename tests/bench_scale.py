@@ -6,7 +6,8 @@
 The text is that of bench_prep.py; beyond a million pairs it repeats. Every measurement runs in a
 process of its own, one size after the other:
 
-- prep: `s2s prep` of two text files; wall and processor time, peak memory;
+- prep: `s2s prep` of two text files; wall and processor time, peak memory with and without the
+  pages of mapped files;
 - input: from opening the prepared corpus to the first batch, and then batch after batch without a
   model; seconds, memory that belongs to the process (mapped files do not: the system takes such
   pages back when it needs them), and target tokens per second.
@@ -32,6 +33,9 @@ LARGEST = 1_000_000
 
 BATCHES = 3000
 """Batches read for the rate, or all of an epoch."""
+
+LOOK = 0.02
+"""Seconds between two looks at a process's memory."""
 
 Found = dict[str, float]
 
@@ -102,22 +106,29 @@ def read(folder: Path, arguments: argparse.Namespace) -> Found:
     }
 
 
-def own_memory() -> float:
-    """MiB of the process itself, without mapped files (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+def own_memory(process: int | str = "self") -> float:
+    """MiB of a process itself, without mapped files (Linux); 0 once it has ended."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0) / 1024
 
 
 def alone(step: str, folder: Path) -> Found:
     """Run this file again for one step: what it found, its processor time and peak memory."""
     command = [sys.executable, *sys.argv, "--step", step, "--step-folder", str(folder)]
     child = os.spawnv(os.P_NOWAIT, sys.executable, command)
-    _, status, usage = os.wait4(child, 0)
+    own = 0.0
+    while True:
+        own = max(own, own_memory(child))
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(LOOK)
     if status:
         raise SystemExit(os.waitstatus_to_exitcode(status))
     found: Found = json.loads((folder / f"{step}.json").read_text())
     found["processor"] = usage.ru_utime + usage.ru_stime
     found["peak"] = usage.ru_maxrss / 1024
+    found["own_peak"] = own
     return found
 
 
@@ -135,13 +146,13 @@ def row(pairs: int, prepared: Found, loaded: Found) -> str:
     """A line of the table."""
     return (
         f"| {pairs:,} | {prepared['seconds']:.1f} | {prepared['processor']:.1f} | "
-        f"{prepared['peak']:,.0f} | {loaded['first']:.2f} | {loaded['peak']:,.0f} | "
+        f"{prepared['peak']:,.0f} | {prepared['own_peak']:,.0f} | {loaded['first']:.2f} | "
         f"{loaded['after'] - loaded['before']:,.0f} | {loaded['tokens_per_second'] / 1e6:.2f} |"
     )
 
 
 HEADER = (
-    "| pairs | prep: s | processor s | peak MiB | first batch: s | peak MiB | own MiB | "
+    "| pairs | prep: s | processor s | peak MiB | own MiB | first batch: s | own MiB | "
     "M target tokens/s |"
 )
 
@@ -155,9 +166,11 @@ def plot(path: Path, found: dict[int, tuple[Found, Found]]) -> None:
     left.loglog(pairs, [one["processor"] for one, _ in found.values()], "o-", label="prep")
     left.loglog(pairs, [one["first"] for _, one in found.values()], "s-", label="first batch")
     left.set(xlabel="pairs", ylabel="seconds")
-    right.loglog(pairs, [one["peak"] for one, _ in found.values()], "o-", label="prep")
-    right.loglog(pairs, [one["peak"] for _, one in found.values()], "s-", label="training input")
-    right.set(xlabel="pairs", ylabel="peak MiB")
+    own = [one["own_peak"] for one, _ in found.values()]
+    grown = [one["after"] - one["before"] for _, one in found.values()]
+    right.loglog(pairs, own, "o-", label="prep, at the most")
+    right.loglog(pairs, grown, "s-", label="training input")
+    right.set(xlabel="pairs", ylabel="MiB of its own")
     for axes in (left, right):
         axes.legend()
     figure.tight_layout()

@@ -97,6 +97,12 @@ BAD_FIELDS = [
     ),
     # ranges, choices, patterns
     ("train:\n  epochs: 0", "5: train.epochs: expected at least 1, found 0"),
+    ("train: {batch_tokens: 9}", "4: train.batch_tokens: expected at least 16, found 9"),
+    (
+        "train: {batch_tokens: large}",
+        "4: train.batch_tokens: expected a whole number or 'auto', found 'large'",
+    ),
+    ("train: {batch_tokens: null}", "4: train.batch_tokens: expected a whole number, found null"),
     ("train: {clip_norm: 0}", "4: train.clip_norm: expected more than 0, found 0"),
     ("model: {dropout: {word: 1.0}}", "4: model.dropout.word: expected less than 1, found 1.0"),
     (

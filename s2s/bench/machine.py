@@ -1,13 +1,9 @@
-"""The machine: its name, its load, and how much memory a stretch of work needs."""
+"""The machine: its name and its load."""
 
 import os
 import platform
 import resource
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -92,47 +88,3 @@ def _own_seconds() -> float:
     """Of this process and those it has waited for."""
     spent = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in spent)
-
-
-@dataclass
-class Peak:
-    """Filled in when the stretch is over."""
-
-    memory: int = 0
-    """Bytes."""
-
-
-@contextmanager
-def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """The most memory during the block: of the process, or on a GPU what PyTorch held there.
-
-    A process's peak can be set back on Linux alone; elsewhere it is that since the process began.
-    """
-    peak = Peak()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield peak
-        peak.memory = torch.cuda.max_memory_allocated(device)
-        return
-    _set_back()
-    yield peak
-    peak.memory = _peak()
-
-
-def _set_back() -> None:
-    try:
-        (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")  # proc(5)
-    except OSError:
-        return
-
-
-def _peak() -> int:
-    try:
-        lines = (PROC / "self" / "status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        lines = []
-    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
-    if found:
-        return found[0] * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

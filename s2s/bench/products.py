@@ -120,7 +120,7 @@ def sizes_of(workload: Workload, square: int = SQUARE) -> list[Size]:
     """
     recipe, vocabulary = workload.recipe, workload.model.target_vocabulary
     layer = workload.model.decoder.layer(0)
-    rows, gates = recipe.train.batch_tokens, 4 * layer.width
+    rows, gates = recipe.train.fixed_batch_tokens, 4 * layer.width
     block = ROWS[workload.model.output.bias.device.type]
     sentences = max(1, round(rows / float(workload.corpus.target_lengths.mean() + 1)))
     embeddings = recipe.model.embeddings

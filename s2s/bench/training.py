@@ -6,7 +6,6 @@ import statistics
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.bench.machine import peak_memory
 from s2s.bench.operations import TRAINING, Operations
 from s2s.bench.report import TrainingFigures
 from s2s.bench.timing import Clock, Taken, Turn, rate, times
@@ -14,6 +13,7 @@ from s2s.bench.workload import Workload
 from s2s.data.batches import batch_plan, collate
 from s2s.train.device import choose_precision
 from s2s.train.loop import TIME_MULTIPLE
+from s2s.train.memory import PeakMemory
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 
@@ -46,10 +46,10 @@ class Training:
         if self.updater is not None:
             return self._updates(self.updater)
         # The first time, which has as yet little beside it, tells the memory.
-        with peak_memory(self.device) as peak:
-            self.updater = self._updater()
-            seconds = self._updates(self.updater)
-        self.peak = peak.memory
+        peak = PeakMemory(self.device)
+        self.updater = self._updater()
+        seconds = self._updates(self.updater)
+        self.peak = peak.read()
         return seconds
 
     def _updater(self) -> Updater:
@@ -117,7 +117,7 @@ def _groups(workload: Workload, updates: int) -> list[list[NDArray[np.int64]]]:
     recipe, corpus = workload.recipe, workload.corpus
     lengths = (corpus.source_lengths, corpus.target_lengths)
     plan = batch_plan(
-        lengths, recipe.train.batch_tokens, seed=recipe.seed, epoch=0, multiple=TIME_MULTIPLE
+        lengths, recipe.train.fixed_batch_tokens, seed=recipe.seed, epoch=0, multiple=TIME_MULTIPLE
     )
     size = recipe.train.accumulate
     starts = range(0, min(len(plan), updates * size), size)

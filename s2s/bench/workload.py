@@ -28,7 +28,10 @@ from s2s.recipe import (
 from s2s.run import Run
 from s2s.text.copying import NO_TARGET
 from s2s.text.special import EOS, SPECIAL_PIECES
-from s2s.train.loop import unigram
+from s2s.train.device import choose_precision
+from s2s.train.loop import TIME_MULTIPLE, unigram
+from s2s.train.rehearsal import rehearse, with_batch_tokens
+from s2s.train.state import TrainingState
 
 PAIRS = 20_000
 """Sentence pairs drawn: enough for batches to be of one length, as in training."""
@@ -76,7 +79,7 @@ class Workload:
             parameters=sum(p.numel() for p in self.model.parameters()),
             source_vocabulary=embedding.num_embeddings,
             target_vocabulary=self.model.target_vocabulary,
-            batch_tokens=self.recipe.train.batch_tokens,
+            batch_tokens=self.recipe.train.fixed_batch_tokens,
             source_length=round(float(self.corpus.source_lengths.mean()), 2),
             target_length=round(float(self.corpus.target_lengths.mean()), 2),
         )
@@ -104,8 +107,8 @@ def drawn_workload(recipe: Recipe, device: torch.device) -> Workload:
     torch.manual_seed(recipe.seed)
     model = Seq2Seq(recipe.model, source, target, unigram(corpus, target, EOS), table)
     return Workload(
-        recipe=recipe,
-        model=model.to(device).eval(),
+        recipe=_with_tokens(recipe, model.to(device), corpus),
+        model=model.eval(),
         corpus=corpus,
         held_out=corpus,
         run=None,
@@ -124,13 +127,27 @@ def run_workload(run: Run, device: torch.device) -> Workload:
     assert isinstance(scorer, Packed)
     splits: tuple[SplitName, ...] = ("validation", "test", "train")
     there = [name for name in splits if (run.data_folder / f"{name}.arrow").exists()]
+    begun = [event for event in run.read_events() if event["event"] == "start"]
+    recipe = run.recipe
+    if recipe.train.batch_tokens == "auto":
+        recipe = with_batch_tokens(recipe, begun[-1]["memory"]["batch_tokens"])
     return Workload(
-        recipe=run.recipe,
+        recipe=recipe,
         model=scorer.model,
         corpus=open_corpus(run.folder, "train"),
         held_out=open_corpus(run.folder, there[0]),
         run=run,
     )
+
+
+def _with_tokens(recipe: Recipe, model: Seq2Seq, corpus: Corpus) -> Recipe:
+    """With the `batch_tokens` that training would find where the recipe leaves them to it."""
+    if recipe.train.batch_tokens != "auto":
+        return recipe
+    state = TrainingState(model.train(), recipe.train)
+    precision = choose_precision(recipe.train.precision, model.output.bias.device)
+    found = rehearse(state, recipe, corpus, precision, multiple=TIME_MULTIPLE)
+    return with_batch_tokens(recipe, found.batch_tokens)
 
 
 def _refuse_features(recipe: Recipe, place: str) -> None:

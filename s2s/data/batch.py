@@ -28,6 +28,13 @@ class Batch:
     features: tuple[Regions, ...] = ()
     """Of each feature file."""
 
+    @property
+    def tokens(self) -> int:
+        """Positions of its longer side, padding included: what `batch_tokens` limits."""
+        regions = sum(one.values_BRD.shape[1] for one in self.features)
+        rows, source = self.source.shape
+        return rows * max(source + regions, self.target_output.shape[1])
+
     def to(self, device: str) -> "Batch":
         """The batch on `device`; copies from pinned memory do not wait."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))

@@ -41,7 +41,7 @@ class Epochs:
         self._coming: tuple[int, Future[Epoch]] | None = None
         self._last: tuple[int, Epoch] | None = None
         self._seed = recipe.seed
-        self._batch_tokens = recipe.train.batch_tokens
+        self._batch_tokens = recipe.train.fixed_batch_tokens
         self._multiple = multiple
         self._weights = [part.weight for part in corpora_of(recipe.data)]
 

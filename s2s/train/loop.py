@@ -2,7 +2,8 @@
 
 Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and seconds so far:
 
-    start         what trains where: versions, device, precision, parameters, updates to come
+    start         what trains where: versions, device, precision, parameters, updates to come,
+                  memory
     update        averages over the updates since the last such event
     split         memory did not suffice for whole batches, for the first time since the start
     gradients     norms by part of the model, every 50 updates: a part without any does not learn
@@ -39,6 +40,7 @@ from s2s.run import Run
 from s2s.run_checkpoints import TrainingState as SavedState
 from s2s.text.tokenizer import TokenizerPair
 from s2s.train.device import Precision
+from s2s.train.rehearsal import Rehearsed
 from s2s.train.report import Reporter, Window
 from s2s.train.signals import StopRequest, stop_request
 from s2s.train.state import Position, TrainingState
@@ -64,6 +66,7 @@ class Setting:
     validation: Corpus | None
     tokenizers: TokenizerPair
     precision: Precision
+    rehearsed: Rehearsed
     team: Team = ALONE
     """Those who train together; all of them have the same setting but for this."""
 
@@ -81,11 +84,9 @@ class Trainer:
         self.epochs = self._epochs()
         self.epoch = self.epochs(state.position.epoch)
         self.total_updates = self._total_updates()
-        self.updater = Updater(
-            state, setting.recipe.seed, setting.precision, self.total_updates, team=self.team
-        )
+        self.updater = self._updater()
         self.window = _Sums(self.device)
-        self.has_split = False
+        self.has_split = setting.rehearsed.pass_tokens is not None  # which the user has heard
         self.trained = TrainingTargets(
             lambda: setting.train,
             setting.tokenizers.target,
@@ -112,6 +113,18 @@ class Trainer:
                 self._update()
                 self._after_update(stop)
         self._event("end", reason=position.ended)
+
+    def _updater(self) -> Updater:
+        """`pass_tokens` are those of all processes together, of which each has its share."""
+        setting, most = self.setting, self.setting.rehearsed.pass_tokens
+        return Updater(
+            self.state,
+            setting.recipe.seed,
+            setting.precision,
+            self.total_updates,
+            team=self.team,
+            pass_tokens=None if most is None else max(1, most // self.team.size),
+        )
 
     def _update(self) -> None:
         position = self.state.position
@@ -267,6 +280,7 @@ class Trainer:
             "device": str(self.device),
             "processes": self.team.size,
             "threads": torch.get_num_threads(),
+            "memory": asdict(self.setting.rehearsed),
             "versions": {
                 "s2s": s2s.__version__,
                 "torch": str(torch.__version__),

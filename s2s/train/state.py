@@ -17,6 +17,9 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.weights import load_weights
 from s2s.recipe import Train
 
+LATER = {"batch_tokens"}
+"""Fields of a position that checkpoints of before may lack."""
+
 
 @dataclass
 class Position:
@@ -42,6 +45,8 @@ class Position:
     """Reductions of a plateau schedule."""
     ended: str | None = None
     """Why training is over; None while it is not."""
+    batch_tokens: int | None = None
+    """What `train.batch_tokens: auto` has come to."""
 
     @property
     def current_epoch(self) -> int:
@@ -52,7 +57,7 @@ class Position:
     def from_json(cls, found: Mapping[str, Any]) -> "Position":
         """The position of a checkpoint. Raises RunError if it is not one."""
         names = {item.name for item in fields(cls)}
-        if set(found) != names:
+        if not names - LATER <= set(found) <= names:
             raise RunError("the training state is not one of this version; start over: --restart")
         return cls(**found)
 

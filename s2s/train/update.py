@@ -56,28 +56,33 @@ class Update:
     """Passes that this process took: more than it had batches where memory did not suffice."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """What the loss is made of beside cross-entropy."""
+
+    smoothing: float = 0.0
+    """Of labels."""
+    coverage: float = 0.0
+    """Of the coverage loss of attention (See et al. 2017)."""
+    doubly_stochastic: float = 0.0
+    """Of the squared distance of each position's attention from 1 (Xu et al. 2015)."""
+    r_drop: float = 0.0
+    """Of the divergence between two passes under different dropout masks (Liang et al. 2021)."""
+
+
 def batch_loss(
-    model: Seq2Seq,
-    batch: Batch,
-    smoothing: float,
-    coverage: float = 0.0,
-    r_drop: float = 0.0,
-    *,
-    doubly_stochastic: float = 0.0,
+    model: Seq2Seq, batch: Batch, weights: LossWeights = LossWeights()
 ) -> tuple[Loss, Tensor]:
     """Loss summed over the batch's target tokens, and their readouts [N, E].
 
-    `batch` is on the host; what follows happens where the model is. `coverage` and
-    `doubly_stochastic` weigh two losses of attention, which are minimized too.
-
-    `r_drop` weighs the divergence between two passes under different dropout masks (R-Drop, Liang
-    et al. 2021, section 2.1), which here are one pass over a batch twice as large. The losses then
-    are means of the two passes, and there are twice as many readouts.
+    `batch` is on the host; what follows happens where the model is. The two passes of R-Drop are
+    one pass here over a batch twice as large. The losses then are means of the two passes, and
+    there are twice as many readouts.
 
     Positions of padding are left out before the output layer, which is where most time goes.
     """
     device = model.output.bias.device
-    if r_drop:
+    if weights.r_drop:
         batch = batch.repeated(2)
     flat = batch.target_output.t().reshape(-1)
     inside_N = flat.ne(PAD).nonzero().squeeze(1)
@@ -91,23 +96,32 @@ def batch_loss(
     if model.is_pointing:
         pointed = _pointed(model.target_vocabulary, memory, decoded, targets_N, inside_N)
         targets_N = known_ids(targets_N, model.target_vocabulary)
-    weight, bias = model.output.weight, model.output.bias
+    output = (model.output.weight, model.output.bias)
     loss = linear_cross_entropy(
-        readout_NE, weight, bias, targets_N, smoothing, pointed=pointed, r_drop=r_drop
+        *(readout_NE, *output, targets_N, weights.smoothing), pointed=pointed, r_drop=weights.r_drop
     )
-    if coverage:
-        assert decoded.weights is not None and memory.words_BS is not None
-        costs_BT = coverage_losses(decoded.weights, memory.words_BS)
-        total = costs_BT.t().flatten().index_select(0, inside_N).sum()
-        loss = loss._replace(smoothed=loss.smoothed + coverage * total)
-    if doubly_stochastic:
-        assert decoded.weights is not None and memory.words_BS is not None
-        inside_BT = there.target_output != PAD
-        total = spread_losses(decoded.weights, inside_BT, memory.words_BS).sum()
-        loss = loss._replace(smoothed=loss.smoothed + doubly_stochastic * total)
-    if r_drop:
+    if weights.coverage or weights.doubly_stochastic:
+        added = _attention_loss(memory, decoded, there.target_output, weights)
+        loss = loss._replace(smoothed=loss.smoothed + added)
+    if weights.r_drop:
         loss = Loss(loss.smoothed / 2, loss.nll / 2)
     return loss, readout_NE
+
+
+def _attention_loss(
+    memory: Memory, decoded: Decoded, target_BT: Tensor, weights: LossWeights
+) -> Tensor:
+    """The losses of attention, weighed and summed over steps that are no padding."""
+    assert decoded.weights is not None and memory.words_BS is not None
+    inside_BT = target_BT != PAD
+    total = torch.zeros((), device=target_BT.device)
+    if weights.coverage:
+        costs_BT = coverage_losses(decoded.weights, memory.words_BS)
+        total = total + weights.coverage * (costs_BT * inside_BT).sum()
+    if weights.doubly_stochastic:
+        spread_B = spread_losses(decoded.weights, inside_BT, memory.words_BS)
+        total = total + weights.doubly_stochastic * spread_B.sum()
+    return total
 
 
 def _pointed(
@@ -158,6 +172,7 @@ class Updater:
         *,
         lap: Callable[[str], object] = lambda stage: None,
         team: Team = ALONE,
+        pass_tokens: int | None = None,
     ) -> None:
         self.state = state
         self.team = team
@@ -167,6 +182,7 @@ class Updater:
         self.precision = precision
         self.total_updates = total_updates
         self.lap = lap
+        self.pass_tokens = pass_tokens
 
     def __call__(
         self, batches: Sequence[Batch], *, tokens: int | None = None, watch: bool = False
@@ -185,7 +201,7 @@ class Updater:
         position.update += 1
         if tokens is None:
             tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
-        parts = list(batches)
+        parts = [part for batch in batches for part in self._fitting(batch)]
         while (sums := self._gradients(parts, tokens)) is None:
             parts = self._halved(parts)
         sums = self.team.sum_gradients(state.parameters, sums)
@@ -207,6 +223,19 @@ class Updater:
             len(parts),
         )
 
+    def fits(self, batch: Batch) -> bool:
+        """Whether memory suffices for a pass over a batch; its gradients are thrown away."""
+        is_done = self._gradients([batch], int(batch.target_lengths.sum())) is not None
+        self._forget_gradients()
+        return is_done
+
+    def _fitting(self, batch: Batch) -> list[Batch]:
+        """The batch in parts of no more than `pass_tokens`."""
+        halves = batch.halves()
+        if self.pass_tokens is None or batch.tokens <= self.pass_tokens or len(halves) == 1:
+            return [batch]
+        return [part for half in halves for part in self._fitting(half)]
+
     def _gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor | None:
         """Accumulate gradients of the loss averaged over `tokens`; None where memory ran out.
 
@@ -225,14 +254,7 @@ class Updater:
 
     def _pass(self, batch: Batch, tokens: int) -> Tensor:
         with autocast(self.precision, self.device):
-            loss, readout_NE = batch_loss(
-                self.state.model,
-                batch,
-                self.recipe.label_smoothing,
-                self.coverage(),
-                self.recipe.r_drop,
-                doubly_stochastic=self.recipe.doubly_stochastic,
-            )
+            loss, readout_NE = batch_loss(self.state.model, batch, self._weights())
         self.lap("forward")
         (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
         self.lap("backward")
@@ -242,9 +264,7 @@ class Updater:
 
     def _halved(self, batches: Sequence[Batch]) -> list[Batch]:
         """The batches for another try, once memory ran out somewhere on the way."""
-        self.state.optimizer.zero_grad(set_to_none=True)  # part of it may have been computed
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._forget_gradients()  # part of them may have been computed
         halves = [half for batch in batches for half in batch.halves()]
         if len(halves) == len(batches):
             raise TrainingError(
@@ -253,6 +273,20 @@ class Updater:
                 "target tokens; a smaller data.filters.max_length or data.truncate cuts such pairs"
             )
         return halves
+
+    def _forget_gradients(self) -> None:
+        self.state.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _weights(self) -> LossWeights:
+        """In the update that was last begun."""
+        return LossWeights(
+            smoothing=self.recipe.label_smoothing,
+            coverage=self.coverage(),
+            doubly_stochastic=self.recipe.doubly_stochastic,
+            r_drop=self.recipe.r_drop,
+        )
 
     def coverage(self) -> float:
         """Weight of the coverage loss in the update that was last begun."""

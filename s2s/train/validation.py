@@ -58,7 +58,7 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int, team: Tea
     """
     plan = batch_plan((corpus.memory_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0)
     own = [
-        batch_loss(model, collate(corpus, plan[place]), smoothing=0.0)[0].nll
+        batch_loss(model, collate(corpus, plan[place]))[0].nll
         for place in range(team.rank, len(plan), team.size)
     ]
     found: list[float] = torch.stack(own).tolist() if own else []
@@ -80,7 +80,7 @@ def validate(
     Search is greedy: several times faster than a beam, and checkpoints rank alike. A team divides
     the lines; its first process scores them.
     """
-    nll = validation_loss(model, corpus, recipe.train.batch_tokens, team)
+    nll = validation_loss(model, corpus, recipe.train.fixed_batch_tokens, team)
     sources, references = corpus.source_texts, corpus.references
     assert sources is not None and references is not None, "only train comes without texts"
     limits = recipe.search

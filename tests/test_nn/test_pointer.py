@@ -31,7 +31,7 @@ from s2s.recipe import (
 from s2s.text.special import BOS, EOS, PAD, UNK
 from s2s.train import loss as loss_module
 from s2s.train.loss import Pointed, coverage_losses, linear_cross_entropy
-from s2s.train.update import batch_loss
+from s2s.train.update import LossWeights, batch_loss
 
 from .test_model import DECODERS
 
@@ -207,7 +207,7 @@ def test_the_loss_is_that_of_the_logits_in_value_and_gradient(recipe: Model) -> 
     """Two ways to one number: the fused loss with the mixture, and autograd through the logits."""
     model, pairs = build(recipe), batch()
     parameters = dict(model.named_parameters())
-    found = batch_loss(model, pairs, smoothing=0.0)[0]
+    found = batch_loss(model, pairs)[0]
     gradients = torch.autograd.grad(found.smoothed, list(parameters.values()))
     logits = model(pairs.source, pairs.source_lengths, pairs.target_input)
     expected = F.cross_entropy(
@@ -319,7 +319,10 @@ def test_the_coverage_loss_is_minimized_over_target_tokens() -> None:
     assert weights is not None
     costs = coverage_losses(weights, words_of(SOURCE))
     total = (costs * (pairs.target_output != PAD)).sum()
-    without, with_it = batch_loss(model, pairs, 0.1)[0], batch_loss(model, pairs, 0.1, 0.7)[0]
+    without, with_it = (
+        batch_loss(model, pairs, LossWeights(smoothing=0.1, coverage=weight))[0]
+        for weight in (0.0, 0.7)
+    )
     torch.testing.assert_close(with_it.smoothed, without.smoothed + 0.7 * total)
     torch.testing.assert_close(with_it.nll, without.nll)
     assert total > 0
@@ -328,6 +331,6 @@ def test_the_coverage_loss_is_minimized_over_target_tokens() -> None:
 def test_dropout_reaches_every_wiring_that_copies() -> None:
     for decoder in DECODERS:
         model = build(replace(recipe_of(decoder, **COVERED["both"]), dropout=Dropout())).train()
-        found = batch_loss(model, batch(), 0.1, 1.0, r_drop=2.0)[0]
+        found = batch_loss(model, batch(), LossWeights(smoothing=0.1, coverage=1.0, r_drop=2.0))[0]
         found.smoothed.backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

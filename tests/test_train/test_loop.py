@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -84,7 +85,9 @@ def test_the_user_hears_how_it_begins_and_ends(recipe: Recipe, tmp_path: Path) -
     run, position, listener = train(recipe, tmp_path)
     first, last = listener.notes
     size = sum(tensor.numel() for tensor in weights(run).values())
-    assert first == f"{run.folder}: training begins: {size:,} parameters, fp32 on cpu"
+    what, memory = first.split("; ")
+    assert what == f"{run.folder}: training begins: {size:,} parameters, fp32 on cpu"
+    assert re.fullmatch(r"batches of 64 tokens take up to [\d.]+ GiB of [\d.]+ GiB", memory)
     assert last.startswith(f"{run.folder}: training is over after {position.update} updates and ")
     assert last.endswith(
         f" (all epochs are done); best validation {-(position.best_score or 0):.2f} "

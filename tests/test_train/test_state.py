@@ -15,7 +15,7 @@ from s2s.nn.model import Seq2Seq
 from s2s.recipe import Dropout, Train
 from s2s.text.special import PAD
 from s2s.train.state import Position, TrainingState
-from s2s.train.update import Updater, batch_loss
+from s2s.train.update import LossWeights, Updater, batch_loss
 
 from .toys import small_model, small_recipe, write_task
 
@@ -196,8 +196,8 @@ def test_a_position_of_another_version_is_refused(meta: dict) -> None:
 def test_the_loss_leaves_padding_out(corpus: Corpus) -> None:
     model = state_of(Train()).model.eval()
     (batch,) = batches(corpus, 6)
-    together = batch_loss(model, batch, 0.0)[0].nll
-    alone = sum(batch_loss(model, one, 0.0)[0].nll for one in batches(corpus, *[1] * 6))
+    together = batch_loss(model, batch)[0].nll
+    alone = sum(batch_loss(model, one)[0].nll for one in batches(corpus, *[1] * 6))
     torch.testing.assert_close(together, alone)
 
 
@@ -206,7 +206,7 @@ def test_r_drop_is_two_passes_and_their_divergence(corpus: Corpus) -> None:
     state = state_of(Train(), Dropout(word=0.1))
     (batch,) = batches(corpus, 6)
     torch.manual_seed(5)
-    found, _ = batch_loss(state.model, batch, 0.1, r_drop=1.3)
+    found, _ = batch_loss(state.model, batch, LossWeights(smoothing=0.1, r_drop=1.3))
     gradients = torch.autograd.grad(found.smoothed, list(state.parameters.values()))
     torch.manual_seed(5)
     twice = batch.repeated(2)
@@ -233,5 +233,8 @@ def test_r_drop_is_two_passes_and_their_divergence(corpus: Corpus) -> None:
 def test_without_dropout_r_drop_changes_nothing(corpus: Corpus) -> None:
     model = state_of(Train()).model
     (batch,) = batches(corpus, 6)
-    plain, with_it = (batch_loss(model, batch, 0.1, r_drop=weight)[0] for weight in (0.0, 2.0))
+    plain, with_it = (
+        batch_loss(model, batch, LossWeights(smoothing=0.1, r_drop=weight))[0]
+        for weight in (0.0, 2.0)
+    )
     torch.testing.assert_close(with_it, plain)

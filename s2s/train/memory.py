@@ -1,0 +1,95 @@
+"""How much memory a stretch of work takes, and how much there is."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class PeakMemory:
+    """The most memory from now on: of the process, or on a GPU what PyTorch holds there.
+
+    A process's peak can be set back on Linux alone; elsewhere it is that since the process began.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            _set_back()
+
+    def read(self) -> int:
+        """Bytes, until now."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return _process("VmHWM")
+
+
+def held_memory(device: torch.device) -> int:
+    """Bytes, of what `PeakMemory` counts, at this moment."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _process("VmRSS")
+
+
+def whole_memory(device: torch.device, processes: int = 1) -> int | None:
+    """Bytes that this process may come to hold, with what it holds already.
+
+    Where several `processes` are neighbours, each has its share of what is free. None where the
+    system does not say.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free) // processes + torch.cuda.memory_reserved(device)
+    left = [size for size in (_available(), _left_in_group()) if size is not None]
+    return min(left) // processes + _process("VmRSS") if left else None
+
+
+def _set_back() -> None:
+    try:
+        (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")  # proc(5)
+    except OSError:
+        return
+
+
+def _process(field: str) -> int:
+    """Bytes of a field of this process's status; where there is none, its peak so far."""
+    found = _kibibytes(PROC / "self" / "status", field)
+    if found is not None:
+        return found
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _available() -> int | None:
+    """Bytes that the machine has for processes, or all it has where it does not say."""
+    found = _kibibytes(PROC / "meminfo", "MemAvailable")
+    if found is not None:
+        return found
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _left_in_group() -> int | None:
+    """Bytes that a container's limit leaves; None without a limit."""
+    try:
+        most = (CGROUP / "memory.max").read_text(encoding="ascii").strip()
+        used = (CGROUP / "memory.current").read_text(encoding="ascii").strip()
+        return max(0, int(most) - int(used))
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+
+
+def _kibibytes(path: Path, field: str) -> int | None:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = [int(line.split()[1]) for line in lines if line.startswith(f"{field}:")]
+    return found[0] * 1024 if found else None

@@ -1,0 +1,289 @@
+"""Before the first update: which batches fit into memory, and what `auto` comes to."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from s2s import pipeline
+from s2s.data.batch import Batch
+from s2s.data.batches import batch_plan, collate
+from s2s.data.prepare import open_corpus, prepare
+from s2s.data.store import Corpus
+from s2s.nn.model import Seq2Seq
+from s2s.recipe import Recipe, Train
+from s2s.run import Run
+from s2s.train import memory, rehearsal
+from s2s.train.memory import PeakMemory, held_memory, whole_memory
+from s2s.train.rehearsal import Rehearsed, rehearse
+from s2s.train.state import Position, TrainingState
+from s2s.train.update import Updater
+
+from .toys import Listener, differing, small_model, small_recipe, weights, with_train, write_task
+
+CPU = torch.device("cpu")
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Corpus]:
+    folder = tmp_path_factory.mktemp("rehearsal")
+    recipe = small_recipe(write_task(folder))
+    prepare(recipe, folder / "run")
+    return recipe, open_corpus(folder / "run", "train")
+
+
+def new_state(recipe: Train) -> TrainingState:
+    torch.manual_seed(3)
+    return TrainingState(Seq2Seq(small_model(), 15, 15), recipe)
+
+
+class Machine:
+    """Memory that passes take in proportion to their tokens, instead of the real one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, per_token: int, base: int, limit: int) -> None:
+        self.per_token, self.base, self.limit = per_token, base, limit
+        self.tried: list[int] = []
+        self.largest = 0
+        patch.setattr(rehearsal, "held_memory", lambda device: base)
+        patch.setattr(rehearsal, "PeakMemory", lambda device: self)
+        patch.setattr(rehearsal, "_Rehearsal", self.rehearsal(rehearsal._Rehearsal))
+
+    def rehearsal(self, kind: type) -> type:
+        machine = self
+
+        class Counted(kind):  # type: ignore[misc]
+            def _heaviest(self, tokens: int) -> Any:
+                machine.tried.append(tokens)
+                return iter(())
+
+            def _still_to_come(self) -> int:
+                return 0
+
+        return Counted
+
+    def read(self) -> int:
+        return self.base + self.per_token * self.tried[-1]
+
+    @property
+    def most(self) -> int:
+        return (self.limit - self.base) // self.per_token
+
+
+def found_by(
+    task: tuple[Recipe, Corpus], batch_tokens: Any, state: TrainingState | None = None
+) -> Rehearsed:
+    recipe = with_train(task[0], batch_tokens=batch_tokens)
+    state = state or new_state(recipe.train)
+    return rehearse(state, recipe, task[1], "fp32", multiple=4)
+
+
+@pytest.mark.parametrize("per_token", [1, 7, 300, 5000])
+@pytest.mark.parametrize("wanted", [500, 3000, 100_000])
+def test_nothing_is_tried_that_a_line_says_will_not_fit(
+    task: tuple[Recipe, Corpus],
+    monkeypatch: pytest.MonkeyPatch,
+    per_token: int,
+    wanted: int,
+) -> None:
+    machine = Machine(monkeypatch, per_token=per_token, base=10_000, limit=20 * MIB)
+    monkeypatch.setattr(rehearsal, "whole_memory", lambda device, count: 20 * MIB / 0.8)
+    found = found_by(task, wanted)
+    assert found.batch_tokens == wanted
+    assert machine.tried == sorted(machine.tried)
+    if machine.most >= wanted:
+        assert found.pass_tokens is None
+        assert machine.tried[-1] == wanted
+    else:
+        assert found.pass_tokens is not None
+        assert max(machine.tried) <= machine.most
+        assert machine.most / 1.06 <= found.pass_tokens <= machine.most
+    assert found.peak == machine.base + per_token * machine.tried[-1]
+    assert len(machine.tried) < 12
+
+
+@pytest.mark.parametrize("most", [60, 300, 1500, 40_000])
+def test_where_memory_runs_out_the_largest_is_searched_between(
+    task: tuple[Recipe, Corpus], monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """As on a GPU whose memory is in pieces."""
+    machine = Machine(monkeypatch, per_token=1, base=0, limit=10**9)
+    peak = rehearsal._Rehearsal._peak
+    monkeypatch.setattr(rehearsal, "whole_memory", lambda device, count: None)
+    monkeypatch.setattr(
+        rehearsal._Rehearsal,
+        "_peak",
+        lambda self, tokens: p if (p := peak(self, tokens)) <= most else None,
+    )
+    found = found_by(task, 100_000)
+    if most < rehearsal.GRAIN:
+        assert found.pass_tokens == 1  # an update finds out by itself
+    else:
+        assert found.pass_tokens is not None
+        assert most / 1.11 <= found.pass_tokens <= most
+    assert len(machine.tried) < 20
+
+
+def test_auto_leaves_an_epoch_a_hundred_updates(
+    task: tuple[Recipe, Corpus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much memory there is; and what it found is what it means from then on."""
+    recipe, corpus = task
+    Machine(monkeypatch, per_token=1, base=0, limit=10**9)
+    many = np.full(40_000, 9)
+    ids, ends = np.zeros(40_000 * 9, dtype=np.uint16), np.arange(40_001) * 9
+    large = Corpus(ids, ends, ids, ends)
+    state = new_state(recipe.train)
+    found = found_by((recipe, large), "auto", state)
+    plan = batch_plan((many, many), found.batch_tokens, seed=1, epoch=0)
+    assert 100 <= len(plan) <= 106
+    assert found.batch_tokens % 64 == 0
+    assert state.position.batch_tokens == found.batch_tokens
+    assert found_by((recipe, corpus), "auto", state).batch_tokens == found.batch_tokens
+    assert found_by(task, "auto").batch_tokens == rehearsal.START
+
+
+def test_auto_takes_what_fits(task: tuple[Recipe, Corpus], monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, per_token=1000, base=5 * MIB, limit=7 * MIB)
+    monkeypatch.setattr(rehearsal, "whole_memory", lambda device, count: 7 * MIB / 0.8)
+    monkeypatch.setattr(rehearsal, "_most_tokens", lambda corpus, accumulate: 10**6)
+    found = found_by(task, "auto")
+    assert machine.most - 64 - machine.most * 0.06 <= found.batch_tokens <= machine.most
+    assert found.pass_tokens is None
+
+
+def test_the_batches_that_are_tried_are_the_longest_and_the_usual(
+    task: tuple[Recipe, Corpus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = task[1]
+    seen: list[Batch] = []
+    monkeypatch.setattr(Updater, "fits", lambda self, batch: seen.append(batch) or True)
+    found = found_by(task, 256)
+    longest, usual = seen
+    lengths = np.maximum(corpus.source_lengths, corpus.target_lengths) + 1
+    assert int(longest.target_lengths.max()) == lengths.max()
+    assert longest.tokens <= 256 and usual.tokens <= 256
+    assert len(usual.target_lengths) >= len(longest.target_lengths)
+    assert found.pass_tokens is None
+
+
+def test_nothing_changes(task: tuple[Recipe, Corpus]) -> None:
+    recipe = with_train(task[0], batch_tokens=4000, average=0.9)
+    state, other = new_state(recipe.train), new_state(recipe.train)
+    found = rehearse(state, recipe, task[1], "fp32", multiple=4)
+    assert found.batch_tokens == 4000
+    assert state.position == Position()
+    assert all(p.grad is None for p in state.parameters.values())
+    assert not state.optimizer.state
+    batch = collate(task[1], np.arange(30))
+    for one in (state, other):
+        Updater(one, 1, "fp32", 10)([batch])
+    assert differing(state.weights(), other.weights()) == []
+
+
+def test_the_peak_is_that_of_the_process(task: tuple[Recipe, Corpus]) -> None:
+    peak, before = PeakMemory(CPU), held_memory(CPU)
+    ballast = torch.ones(50 * MIB, dtype=torch.uint8)
+    held = held_memory(CPU)
+    del ballast
+    assert held > before + 45 * MIB
+    assert peak.read() > held - MIB  # the system's counters run a little behind
+    whole = whole_memory(CPU)
+    assert whole is not None
+    assert whole > held
+    share = whole_memory(CPU, 4)
+    assert share is not None
+    assert share < whole
+    found = found_by(task, 2000)
+    assert 50 * MIB < found.peak < whole
+    assert found.limit is not None
+    assert found.limit < whole
+
+
+@pytest.mark.parametrize(
+    ("files", "processes", "whole"),
+    [
+        ({"meminfo": "MemFree: 9 kB\nMemAvailable: 4000 kB\n"}, 1, 4100),
+        ({"meminfo": "MemAvailable: 4000 kB\n"}, 4, 1100),
+        ({"meminfo": "MemAvailable: 4000 kB\n", "memory.max": "max\n"}, 1, 4100),
+        ({"meminfo": "MemAvailable: 4000 kB\n", "memory.max": "3072000"}, 1, 2100),
+        ({"meminfo": "MemAvailable: 4000 kB\n", "memory.max": "9"}, 1, 100),
+    ],
+)
+def test_what_there_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, str],
+    processes: int,
+    whole: int,
+) -> None:
+    """Kibibytes; the process holds 100."""
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "status").write_text("Name: s2s\nVmRSS:  100 kB\n")
+    for name, text in {"memory.current": "1024000", **files}.items():
+        (tmp_path / name).write_text(text)
+    assert whole_memory(CPU, processes) == whole * 1024
+
+
+def train(recipe: Recipe, root: Path) -> tuple[Run, Listener]:
+    listener = Listener()
+    pipeline.train(recipe, runs=root, device="cpu", reporter=listener)
+    return Run.open(root / "toy"), listener
+
+
+def started(run: Run) -> list[dict[str, Any]]:
+    return [event["memory"] for event in run.read_events() if event["event"] == "start"]
+
+
+def test_auto_is_the_number_it_finds_and_stays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = small_recipe(write_task(tmp_path / "task"), epochs=2)
+    auto = with_train(plain, batch_tokens="auto")
+    run, listener = train(with_train(auto, max_updates=3), tmp_path / "auto")
+    (found,) = started(run)
+    number = found["batch_tokens"]
+    assert any(f"batches of {number:,} tokens take up to" in note for note in listener.notes)
+    # Another machine would find another number; what was begun goes on as it was.
+    monkeypatch.setattr(rehearsal, "_most_tokens", lambda corpus, accumulate: 128)
+    train(auto, tmp_path / "auto")
+    assert [one["batch_tokens"] for one in started(run)] == [number, number]
+    same, _ = train(with_train(plain, batch_tokens=number), tmp_path / "number")
+    assert differing(weights(run), weights(same)) == []
+
+
+def test_a_batch_that_does_not_fit_is_split_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_recipe(write_task(tmp_path / "task"), epochs=2, batch_tokens=300)
+    recipe = dataclasses.replace(recipe, model=small_model())
+    tokens: list[int] = []
+    whole = Updater._pass
+
+    def watched(self: Updater, batch: Batch, count: int) -> Any:
+        tokens.append(batch.tokens)
+        return whole(self, batch, count)
+
+    monkeypatch.setattr(rehearsal._Rehearsal, "climb", lambda self, largest: 90)
+    monkeypatch.setattr(Updater, "_pass", watched)
+    run, listener = train(recipe, tmp_path / "runs")
+    told = [note for note in listener.notes if "suffice" in note]
+    assert len(told) == 1
+    assert "memory does not suffice for batches of 300 tokens" in told[0]
+    assert 45 < max(tokens) <= 90
+    assert started(run)[0]["pass_tokens"] == 90
+
+
+def test_a_training_that_is_over_is_not_rehearsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_recipe(write_task(tmp_path / "task"), epochs=1, batch_tokens="auto")
+    train(recipe, tmp_path)
+    monkeypatch.setattr(rehearsal._Rehearsal, "climb", lambda self, largest: 1 / 0)
+    _, listener = train(recipe, tmp_path)
+    assert any("training is over" in note for note in listener.notes)
