@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -155,8 +156,9 @@ def test_operations_are_those_that_pytorch_counts(name: str) -> None:
     lengths_B = torch.full((sentences,), source)
     with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model(ids_BS, lengths_B, ids_BT)
+    none = np.zeros((sentences, 0), dtype=np.int64)
     counted = Operations.of(model).forward(
-        sentences, sentences * source, sentences * target, sentences * source * target
+        np.full(sentences, source), none, np.full(sentences, target)
     )
     assert counted == counter.get_total_flops()
 

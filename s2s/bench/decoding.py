@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from s2s.bench.operations import FORWARD, Operations
 from s2s.bench.report import DecodingFigures
 from s2s.bench.timing import Clock, Taken, Turn, rate, times
-from s2s.bench.workload import Workload
+from s2s.bench.workload import Workload, read_lengths
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed, packed
 from s2s.recipe import BeamSearch, GreedySearch, SearchPrecision
@@ -62,6 +63,7 @@ class Decoding:
     ) -> None:
         self.workload = workload
         self.sources = workload.sources(sentences)
+        self.features = workload.features_of(len(self.sources))
         self.device = workload.model.output.bias.device
         self.ways = [
             Way(name, settings, precision)
@@ -93,7 +95,7 @@ class Decoding:
     def _run(self, way: Way) -> tuple[float]:
         scorer = self.scorers[way.precision]
         clock = Clock(self.device)
-        found = search(scorer, self.sources, way.settings, str(self.device))
+        found = search(scorer, self.sources, way.settings, str(self.device), features=self.features)
         seconds = clock.lap(way.key)
         if way.key not in self.amounts:  # the same in every repeat
             lengths = [max(1, best[0].length) for best in found]
@@ -102,11 +104,9 @@ class Decoding:
 
     def _amounts(self, lengths: Sequence[int], width: int) -> Amounts:
         """Of sources that are encoded once, and `width` hypotheses of these lengths each."""
-        count = Operations.of(self.model)
-        operations = 0.0
-        for source, length in zip(self.sources, lengths, strict=True):
-            time, steps = len(source) + 1, width * length
-            operations += FORWARD * count.forward(1, time, steps, steps * time)
+        workload, steps = self.workload, width * np.array(lengths, dtype=np.int64)
+        read = read_lengths(workload.held_out, np.arange(len(lengths)))
+        operations = FORWARD * Operations.of(self.model).forward(*read, steps)
         return Amounts(sum(lengths), operations)
 
     def figures(self, taken: Taken, limits: dict[str, float]) -> list[DecodingFigures]:
@@ -136,9 +136,14 @@ class Decoding:
 
 
 def _searches(workload: Workload) -> dict[str, Settings]:
-    """Greedy and beam search; random weights write as many tokens as they read."""
-    own = workload.recipe.search
-    ratio, offset = (1.0, 1) if workload.run is None else (own.max_ratio, own.max_offset)
+    """Greedy and beam search; random weights write as many tokens as they read, or of an image as
+    many as targets have on average."""
+    own, corpus = workload.recipe.search, workload.held_out
+    ratio, offset = own.max_ratio, own.max_offset
+    if workload.run is None:
+        ratio, offset = 1.0, 1
+        if corpus.features is not None and not corpus.features.has_text:
+            offset += round(float(corpus.target_lengths.mean()))
     return {
         "greedy": GreedySearch(kind="greedy", max_ratio=ratio, max_offset=offset),
         f"beam {WIDTH}": BeamSearch(kind="beam", width=WIDTH, max_ratio=ratio, max_offset=offset),

@@ -14,7 +14,7 @@ from s2s.bench.machine import Others, describe_machine
 from s2s.bench.preparing import Preparing
 from s2s.bench.products import SQUARE, Products, limits, sizes_of
 from s2s.bench.report import FORMAT, PARTS, Part, Report
-from s2s.bench.startup import Program, Startup
+from s2s.bench.startup import First, Program, Startup
 from s2s.bench.timing import Turn, chosen_threads, take_turns
 from s2s.bench.training import Training
 from s2s.bench.workload import Workload, drawn_workload, run_workload
@@ -87,8 +87,11 @@ class _Benchmark:
             self.prep = Preparing(workload.recipe, amounts.pairs, folder)
         self.startup = None
         if "startup" in only:
-            run = None if workload.run is None else str(workload.run.folder)
-            self.startup = Startup(plan.program, run, str(device))
+            first = None
+            if workload.run is not None:
+                place = str(workload.run.folder)
+                first = First(run=place, device=str(device), line=workload.line)
+            self.startup = Startup(plan.program, first)
 
     @property
     def turns(self) -> list[Turn]:

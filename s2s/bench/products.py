@@ -120,9 +120,9 @@ def sizes_of(workload: Workload, square: int = SQUARE) -> list[Size]:
     """
     recipe, vocabulary = workload.recipe, workload.model.target_vocabulary
     layer = workload.model.decoder.layer(0)
-    rows, gates = recipe.train.fixed_batch_tokens, 4 * layer.width
+    sentences, rows = _batch(workload)
+    gates = 4 * layer.width
     block = ROWS[workload.model.output.bias.device.type]
-    sentences = max(1, round(rows / float(workload.corpus.target_lengths.mean() + 1)))
     embeddings = recipe.model.embeddings
     step = layer.input_weight.shape[1] + layer.width
     return [
@@ -133,6 +133,17 @@ def sizes_of(workload: Workload, square: int = SQUARE) -> list[Size]:
         Size("search: output layer", "packed", block, embeddings, vocabulary),
         Size("search: a step of recurrence", "packed", block, step, gates),
     ]
+
+
+def _batch(workload: Workload) -> tuple[int, int]:
+    """Pairs of a training batch and their target tokens; where there are regions, they are what
+    fills it."""
+    tokens, corpus = workload.recipe.train.fixed_batch_tokens, workload.corpus
+    target = float(corpus.target_lengths.mean() + 1)
+    if corpus.features is None:
+        return max(1, round(tokens / target)), tokens
+    sentences = max(1, round(tokens / max(float(corpus.memory_lengths.mean() + 1), target)))
+    return sentences, round(sentences * target)
 
 
 def _laid_out(size: Size, precision: SearchPrecision, device: torch.device) -> Callable[[], object]:

@@ -7,7 +7,7 @@ Speeds are medians over repeats with the slowest and the fastest. Operations are
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -78,6 +78,16 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeatureSizes:
+    """A file of features."""
+
+    width: int
+    """Of a region's vector."""
+    regions: float
+    """Of a training pair, on average; 1 of a vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
     """What was trained and searched."""
 
@@ -88,7 +98,7 @@ class Sizes:
     parameters: int
     """Of the model."""
     source_vocabulary: int
-    """Tokens."""
+    """Tokens; 0 where sources have no text."""
     target_vocabulary: int
     """Tokens."""
     batch_tokens: int
@@ -97,6 +107,8 @@ class Sizes:
     """Mean tokens of a training source, without end of sentence."""
     target_length: float
     """Mean tokens of a training target, without end of sentence."""
+    features: list[FeatureSizes] = field(default_factory=list)
+    """Of each of data.features."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,6 @@ from s2s.bench.report import StartupFigures
 from s2s.bench.timing import Taken, Turn, spread
 from s2s.errors import S2sError
 
-LINE = b"a\n"
-"""What is translated first."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
@@ -24,26 +21,38 @@ class Program:
     """Arguments before `--help`; none for the program's own help."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class First:
+    """The first translation of a run."""
+
+    run: str
+    """Its folder."""
+    device: str
+    line: str
+    """What is translated."""
+
+
 class Startup:
     """Help of every command, and a run's first translation."""
 
-    def __init__(self, program: Program, run: str | None, device: str) -> None:
-        """`run` is the folder of the run that translates, if one is to."""
+    def __init__(self, program: Program, first: First | None) -> None:
+        """`first` is what is translated, if anything is."""
         self.start = list(program.start)
         self.calls = {
             " ".join(("s2s", *command, "--help")): [*command, "--help"]
             for command in program.commands
         }
         self.translate = None
-        if run is not None:
-            self.translate = [*self.start, "translate", "--run", run, "--device", device]
+        if first is not None:
+            call = ["translate", "--run", first.run, "--device", first.device]
+            self.translate = partial(self._first_line, [*self.start, *call], first.line)
 
     @property
     def turns(self) -> list[Turn]:
         """One for each command."""
         turns = [Turn(name, partial(self._help, call)) for name, call in self.calls.items()]
         if self.translate is not None:
-            turns.append(Turn("s2s translate", partial(self._first_line, self.translate)))
+            turns.append(Turn("s2s translate", self.translate))
         return turns
 
     def _help(self, arguments: Sequence[str]) -> tuple[float]:
@@ -53,12 +62,12 @@ class Startup:
         _check(done.returncode, arguments, done.stderr)
         return (seconds,)
 
-    def _first_line(self, call: Sequence[str]) -> tuple[float]:
+    def _first_line(self, call: Sequence[str], line: str) -> tuple[float]:
         began = time.perf_counter()
         pipe = subprocess.PIPE
         with subprocess.Popen(call, stdin=pipe, stdout=pipe, stderr=pipe) as process:
             assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(LINE)
+            process.stdin.write(f"{line}\n".encode())
             process.stdin.close()
             process.stdout.readline()
             seconds = time.perf_counter() - began

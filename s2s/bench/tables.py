@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from s2s.bench.report import Report, Spread
+from s2s.bench.report import Report, Sizes, Spread
 
 
 class Table(NamedTuple):
@@ -83,14 +83,26 @@ def _machine(report: Report) -> Table:
         ("other processes", others),
         ("versions", ", ".join(versions) + (f" ({commit[:8]})" if commit else "")),
         ("model", f"{sizes.recipe}: {sizes.parameters:,} parameters"),
-        ("vocabularies", f"{sizes.source_vocabulary:,} and {sizes.target_vocabulary:,}"),
-        (
-            "sentences",
-            f"{sizes.data}; mean tokens {sizes.source_length} and {sizes.target_length}",
-        ),
+        *_sides(sizes),
         ("seed, repeats", f"{report.seed}, {report.repeats}"),
     ]
     return Table("Measured", ("", "what"), rows, numbers_from=2)
+
+
+def _sides(sizes: Sizes) -> list[tuple[str, str]]:
+    """What is read and written: vocabularies, lengths, features."""
+    target, length = f"{sizes.target_vocabulary:,}", f"{sizes.target_length}"
+    if not sizes.source_vocabulary:
+        rows = [("vocabulary", target), ("sentences", f"{sizes.data}; mean tokens {length}")]
+    else:
+        rows = [
+            ("vocabularies", f"{sizes.source_vocabulary:,} and {target}"),
+            ("sentences", f"{sizes.data}; mean tokens {sizes.source_length} and {length}"),
+        ]
+    if sizes.features:
+        each = [f"{one.regions:g} regions x {one.width:,}" for one in sizes.features]
+        rows.append(("features", ", ".join(each)))
+    return rows
 
 
 def _matmul(report: Report) -> Table:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from s2s.bench.operations import TRAINING, Operations
 from s2s.bench.report import TrainingFigures
 from s2s.bench.timing import Clock, Taken, Turn, rate, times
-from s2s.bench.workload import Workload
+from s2s.bench.workload import Workload, read_lengths
 from s2s.data.batches import batch_plan, collate
 from s2s.train.device import choose_precision
 from s2s.train.loop import TIME_MULTIPLE
@@ -103,19 +103,16 @@ class Training:
         count = Operations.of(self.workload.model)
         tokens, operations = 0, 0.0
         for pairs in (pairs for group in self.groups for pairs in group):
-            source, target = corpus.source_lengths[pairs] + 1, corpus.target_lengths[pairs] + 1
-            looks = float((source * target).sum())
-            tokens += int(target.sum())
-            operations += passes * count.forward(
-                len(pairs), float(source.sum()), float(target.sum()), looks
-            )
+            targets = corpus.target_lengths[pairs] + 1
+            tokens += int(targets.sum())
+            operations += passes * count.forward(*read_lengths(corpus, pairs), targets)
         return tokens, operations
 
 
 def _groups(workload: Workload, updates: int) -> list[list[NDArray[np.int64]]]:
     """Pairs of the batches of each of the first updates, or of all there are."""
     recipe, corpus = workload.recipe, workload.corpus
-    lengths = (corpus.source_lengths, corpus.target_lengths)
+    lengths = (corpus.memory_lengths, corpus.target_lengths)
     plan = batch_plan(
         lengths, recipe.train.fixed_batch_tokens, seed=recipe.seed, epoch=0, multiple=TIME_MULTIPLE
     )

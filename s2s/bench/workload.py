@@ -8,13 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from s2s import pipeline
-from s2s.bench.report import Sizes
+from s2s.bench.drawn_features import IMAGES, drawn_features
+from s2s.bench.report import FeatureSizes, Sizes
+from s2s.data.feature_lines import FeatureRows
 from s2s.data.prepare import open_corpus
 from s2s.data.sources import SplitName
 from s2s.data.store import Corpus, Ids
-from s2s.errors import UsageError
+from s2s.features.store import FeatureStore
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed
+from s2s.nn.regions import FeatureShape
 from s2s.recipe import (
     CharacterTokenizer,
     Recipe,
@@ -23,10 +26,11 @@ from s2s.recipe import (
     SubwordTokenizer,
     WordTokenizer,
     corpora_of,
-    features_of,
+    has_source_text,
 )
 from s2s.run import Run
 from s2s.text.copying import NO_TARGET
+from s2s.text.featured import SEPARATOR
 from s2s.text.special import EOS, SPECIAL_PIECES
 from s2s.train.device import choose_precision
 from s2s.train.loop import TIME_MULTIPLE, unigram
@@ -50,6 +54,9 @@ model of characters take ten minutes."""
 CHARACTERS = 4.4
 """Characters of a piece, there: where tokens are characters, sentences are so much longer."""
 
+WORD = "a"
+"""What a source is that has to be something."""
+
 ASSUMED_CHARACTERS, ASSUMED_WORDS = 100, 10_000
 """Vocabularies that only the data would tell."""
 
@@ -72,17 +79,31 @@ class Workload:
     def sizes(self) -> Sizes:
         """For the report."""
         run, embedding = self.run, self.model.source_embedding
-        assert embedding is not None, "a text is read"
         return Sizes(
             recipe=self.recipe.name or "recipe" if run is None else str(run.folder),
             data="drawn, lengths as in Multi30k" if run is None else "the run's own",
+            features=[
+                FeatureSizes(width=store.width, regions=round(float(regions), 2))
+                for store, regions in zip(self._stores, self._regions, strict=True)
+            ],
             parameters=sum(p.numel() for p in self.model.parameters()),
-            source_vocabulary=embedding.num_embeddings,
+            source_vocabulary=0 if embedding is None else embedding.num_embeddings,
             target_vocabulary=self.model.target_vocabulary,
             batch_tokens=self.recipe.train.fixed_batch_tokens,
             source_length=round(float(self.corpus.source_lengths.mean()), 2),
             target_length=round(float(self.corpus.target_lengths.mean()), 2),
         )
+
+    @property
+    def _stores(self) -> tuple[FeatureStore, ...]:
+        return () if self.corpus.features is None else self.corpus.features.stores
+
+    @property
+    def _regions(self) -> NDArray[np.float64]:
+        """Mean regions of a training pair in each feature file."""
+        _, regions_NF = read_lengths(self.corpus, np.arange(len(self.corpus)))
+        mean_F: NDArray[np.float64] = regions_NF.mean(axis=0)
+        return mean_F
 
     def sources(self, count: int) -> list[list[int]]:
         """The first sources to be searched: `count`, or fewer where they are long."""
@@ -91,13 +112,41 @@ class Workload:
         places = range(max(1, int(np.searchsorted(ends, count * TOKENS, side="right"))))
         return [values[offsets[i] : offsets[i + 1]].tolist() for i in places]
 
+    def features_of(self, count: int) -> FeatureRows | None:
+        """The features of the first `count` of them, where the model reads some."""
+        lines, rows_NF = self.held_out.features, self.held_out.rows_NF
+        return None if lines is None or rows_NF is None else FeatureRows(lines, rows_NF[:count])
+
+    @property
+    def line(self) -> str:
+        """One that `s2s translate` answers."""
+        lines, rows_NF = self.held_out.features, self.held_out.rows_NF
+        if lines is None or rows_NF is None:
+            return WORD
+        ids = [""] * lines.num_ids
+        for store, column, row in zip(lines.stores, lines.columns, rows_NF[0], strict=True):
+            ids[column] = store.ids[int(row)]
+        return SEPARATOR.join([*([WORD] if lines.has_text else []), *ids])
+
+
+def read_lengths(
+    corpus: Corpus, pairs: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What a model reads of pairs: int64 [N] source tokens, end of sentence included (0 without
+    text), and int64 [N, F] regions of each feature file."""
+    sources_N = corpus.source_lengths[pairs] + 1
+    if corpus.features is None or corpus.rows_NF is None:
+        return sources_N, np.zeros((len(pairs), 0), dtype=np.int64)
+    regions_NF = corpus.features.regions(corpus.rows_NF[pairs])
+    return sources_N * corpus.features.has_text, regions_NF
+
 
 def drawn_workload(recipe: Recipe, device: torch.device) -> Workload:
     """Random weights of the recipe's sizes, random tokens, lengths as in a real corpus.
 
-    A function of the recipe and its seed. Raises UsageError for a model that reads features.
+    A function of the recipe and its seed, and of the shapes of its feature files where they are
+    there. Raises DataError as `drawn_features` does.
     """
-    _refuse_features(recipe, "the recipe")
     source, target = (_vocabulary(side) for side in _sides(recipe))
     corpus = drawn_corpus(recipe)
     table = None
@@ -105,7 +154,15 @@ def drawn_workload(recipe: Recipe, device: torch.device) -> Workload:
         ids = np.arange(source)
         table = torch.from_numpy(np.where(ids < target, ids, NO_TARGET))
     torch.manual_seed(recipe.seed)
-    model = Seq2Seq(recipe.model, source, target, unigram(corpus, target, EOS), table)
+    stores = () if corpus.features is None else corpus.features.stores
+    model = Seq2Seq(
+        recipe.model,
+        source if has_source_text(recipe.data) else None,
+        target,
+        unigram(corpus, target, EOS),
+        table,
+        features=[FeatureShape(store.width, store.max_regions) for store in stores],
+    )
     return Workload(
         recipe=_with_tokens(recipe, model.to(device), corpus),
         model=model.eval(),
@@ -119,11 +176,11 @@ def run_workload(run: Run, device: torch.device) -> Workload:
     """A run's best checkpoint, training on its training pairs and searching outputs for the
     sources of its validation pairs, or of test or training pairs where there are none.
 
-    Raises RunError where the run has no checkpoint or no prepared data, UsageError for a model that
-    reads features.
+    Raises RunError where the run has no checkpoint or no prepared data, DataError for features that
+    are not as they were.
     """
-    _refuse_features(run.recipe, str(run.folder))
-    scorer = pipeline.load_translator(run, device=str(device)).scorer
+    translator = pipeline.load_translator(run, device=str(device))
+    scorer, features = translator.scorer, translator.features
     assert isinstance(scorer, Packed)
     splits: tuple[SplitName, ...] = ("validation", "test", "train")
     there = [name for name in splits if (run.data_folder / f"{name}.arrow").exists()]
@@ -134,8 +191,8 @@ def run_workload(run: Run, device: torch.device) -> Workload:
     return Workload(
         recipe=recipe,
         model=scorer.model,
-        corpus=open_corpus(run.folder, "train"),
-        held_out=open_corpus(run.folder, there[0]),
+        corpus=open_corpus(run.folder, "train", features),
+        held_out=open_corpus(run.folder, there[0], features),
         run=run,
     )
 
@@ -150,16 +207,8 @@ def _with_tokens(recipe: Recipe, model: Seq2Seq, corpus: Corpus) -> Recipe:
     return with_batch_tokens(recipe, found.batch_tokens)
 
 
-def _refuse_features(recipe: Recipe, place: str) -> None:
-    """Raises UsageError for a model of what is not measured."""
-    if features_of(recipe.data):
-        raise UsageError(
-            f"{place}: expected a model of text, found one of features (data.features)"
-        )
-
-
 def drawn_corpus(recipe: Recipe) -> Corpus:
-    """`PAIRS` pairs of random tokens, the two lengths jointly log-normal."""
+    """`PAIRS` pairs of random tokens, the two lengths jointly log-normal, and random features."""
     random = np.random.default_rng(recipe.seed)
     first, other = random.standard_normal((2, PAIRS))
     normals = (first, CORRELATION * first + np.sqrt(1 - CORRELATION**2) * other)
@@ -170,10 +219,16 @@ def drawn_corpus(recipe: Recipe) -> Corpus:
         if isinstance(side, CharacterTokenizer):
             tokens *= CHARACTERS
         lengths = np.clip(np.rint(tokens), 1, _longest(recipe)[place]).astype(np.int64)
+        if place == 0 and not has_source_text(recipe.data):
+            lengths[:] = 0
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         ids = (len(SPECIAL_PIECES), _vocabulary(side))
         sides.append((random.integers(*ids, int(offsets[-1]), dtype=np.int32), offsets))
-    return Corpus(*sides[0], *sides[1])
+    features = drawn_features(recipe)
+    if features is None:
+        return Corpus(*sides[0], *sides[1])
+    rows_NF = random.integers(IMAGES, size=(PAIRS, len(features.stores)))
+    return Corpus(*sides[0], *sides[1], rows_NF=rows_NF, features=features)
 
 
 def _sides(recipe: Recipe) -> tuple[SideTokenizer, SideTokenizer]:
