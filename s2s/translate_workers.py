@@ -1,22 +1,19 @@
-"""Several processes that translate side by side, each on a core of its own.
+"""Several processes that translate side by side.
 
 An output is a function of its line, its place in the input and the settings, so lines may be
-divided among processes without changing anything. Processes, not threads: what is not matrix
-products is Python, which runs one thread at a time, and small products gain little from a second.
+divided among processes without changing anything.
 """
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from s2s.errors import S2sError
 from s2s.search.demands import Demand
 from s2s.translate import LineTranslator
 from s2s.translate_outputs import Output
+from s2s.translate_pool import Pool, equal_shares
 
 Load = Callable[[], LineTranslator]
 """Makes a worker's translator; it is sent to another process, so a partial of a function."""
@@ -37,23 +34,13 @@ class Answer(NamedTuple):
     outputs: list[list[Output]]
     notes: list[str]
     """What is to be reported."""
-    error: Exception | None = None
 
 
 class Workers:
     """A number of processes with a translator each."""
 
     def __init__(self, load: Load, count: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit OpenMP's threads
-        self.pipes: list[Connection] = []
-        self.processes = []
-        for _ in range(count):
-            here, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, load), daemon=True)
-            process.start()
-            there.close()
-            self.pipes.append(here)
-            self.processes.append(process)
+        self.pool: Pool[Task, Answer] = Pool(partial(_translating, load), count)
 
     def __enter__(self) -> Self:
         return self
@@ -65,12 +52,7 @@ class Workers:
         traceback: TracebackType | None,
     ) -> None:
         """End them, whatever they are at."""
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.join()
-        for pipe in self.pipes:
-            pipe.close()
+        self.pool.close()
 
     def __call__(
         self,
@@ -84,14 +66,8 @@ class Workers:
 
         Raises what a worker raised, S2sError where one is gone.
         """
-        tasks = divided(Task(lines, first, keep, demands), len(self.pipes))
-        for pipe, part in zip(self.pipes, tasks, strict=False):
-            self._exchange(pipe, part)
         found: list[list[Output]] = []
-        for pipe, _ in zip(self.pipes, tasks, strict=False):
-            answer = self._exchange(pipe)
-            if answer.error is not None:
-                raise answer.error
+        for answer in self.pool(divided(Task(lines, first, keep, demands), self.pool.size)):
             found.extend(answer.outputs)
             for note in answer.notes:
                 translator.report(note)
@@ -99,66 +75,28 @@ class Workers:
                 translator.progress.part(len(found) / len(lines))
         return found
 
-    def _exchange(self, pipe: Connection, task: Task | None = None) -> Answer:
-        """Send a task, or receive the answer to one."""
-        try:
-            if task is None:
-                answer: Answer = pipe.recv()
-                return answer
-            pipe.send(task)
-            return Answer([], [])
-        except (EOFError, OSError):
-            raise S2sError(
-                "a worker process ended before its work was done (was memory short?); go on with "
-                "fewer --workers"
-            ) from None
-
 
 def divided(task: Task, most: int) -> list[Task]:
     """Up to `most` parts of the lines, each of adjacent ones, about equally long in characters."""
-    lines = task.lines
-    total = sum(map(len, lines)) + len(lines)
-    ends: list[int] = []
-    size = 0
-    for place, line in enumerate(lines, start=1):
-        size += len(line) + 1
-        if size * most >= total * (len(ends) + 1):
-            ends.append(place)
-    ends[-1:] = [len(lines)]
-    parts = zip([0, *ends], ends, strict=False)
+    sizes = [len(line) + 1 for line in task.lines]
     return [
         Task(
-            lines[start:end],
+            task.lines[start:end],
             task.first + start,
             task.keep,
             None if task.demands is None else task.demands[start:end],
         )
-        for start, end in parts
-        if start < end
+        for start, end in equal_shares(sizes, most)
     ]
 
 
-def _work(pipe: Connection, load: Load) -> None:
-    """What a worker does until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who asked for work decides
-    import torch
-
-    torch.set_num_threads(1)
+def _translating(load: Load) -> Callable[[Task], Answer]:
+    """What a worker does with a task."""
     notes: list[str] = []
-    translator: LineTranslator | None = None
-    while True:
-        try:
-            task: Task = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            if translator is None:
-                translator = replace(load(), report=notes.append)
-            answer = Answer(translator.outputs(*task), list(notes))
-        except Exception as error:
-            answer = Answer([], [], error)
+    translator = replace(load(), report=notes.append)
+
+    def translate(task: Task) -> Answer:
         notes.clear()
-        try:
-            pipe.send(answer)
-        except OSError:
-            return
+        return Answer(translator.outputs(*task), list(notes))
+
+    return translate

@@ -121,7 +121,7 @@ def test_what_goes_wrong_in_a_worker_is_raised_here(
 ) -> None:
     with Workers(loads, 1) as workers, pytest.raises(error, match=message):
         workers(random_translator(SAMPLES), ["ab"], 0, 1, None)
-    assert not any(process.is_alive() for process in workers.processes)
+    assert not any(process.is_alive() for process in workers.pool.processes)
 
 
 def test_workers_are_for_a_cpu(tmp_path: Path) -> None:
