@@ -27,6 +27,7 @@ EPILOG = examples(
     "s2s bench",
     "s2s bench my.yaml --quick",
     "s2s bench --run runs/multi30k-de-en --only training,decoding",
+    "s2s bench --only decoding --workers 2",
     "s2s bench --json > bench.json",
     "s2s bench --show bench.json --markdown",
 )
@@ -61,6 +62,12 @@ def bench(
         int | None,
         typer.Option(min=1, metavar="N", help="PyTorch's threads; as training chooses."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Decode with N processes too, as s2s translate does (CPU)."
+        ),
+    ] = 1,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
     as_markdown: Annotated[
@@ -89,6 +96,8 @@ def bench(
         return
     if run is not None and (recipe is not None or overrides):
         raise UsageError("--run: a run brings its recipe along; leave RECIPE and --set out")
+    if workers > 1 and "decoding" not in parts:
+        raise UsageError("--workers: they decode; add decoding to --only, or leave one out")
     subject = _subject(recipe, overrides, run, runs)
     commands = QUICK_COMMANDS if quick else sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
     from s2s.bench.measure import QUICK, Amounts, Plan, measure
@@ -99,6 +108,7 @@ def bench(
         only=parts,
         repeats=repeats,
         threads=threads,
+        workers=workers,
         device=device,
         amounts=QUICK if quick else Amounts(),
         program=Program(start=START, commands=((), *((name,) for name in commands))),

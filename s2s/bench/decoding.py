@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +13,15 @@ import torch
 from s2s.bench.operations import FORWARD, Operations
 from s2s.bench.report import DecodingFigures
 from s2s.bench.timing import Clock, Taken, Turn, rate, times
-from s2s.bench.workload import Workload, read_lengths
+from s2s.bench.workload import Workload, read_lengths, workload_of
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed, packed
-from s2s.recipe import BeamSearch, GreedySearch, SearchPrecision
-from s2s.search import search
+from s2s.recipe import BeamSearch, GreedySearch, Recipe, SearchPrecision
+from s2s.run import Run
+from s2s.search import Hypothesis, search
 from s2s.text.special import EOS
+from s2s.train.device import keep_freed_memory
+from s2s.translate_pool import Pool, equal_shares
 
 WIDTH = 5
 """Hypotheses of the beam."""
@@ -34,11 +38,13 @@ class Way(NamedTuple):
     name: str
     settings: Settings
     precision: SearchPrecision
+    processes: int
+    """Among which sentences are divided."""
 
     @property
     def key(self) -> str:
         """Of its turn."""
-        return f"{self.name}, {self.precision}"
+        return f"{self.name}, {self.precision}, {self.processes} processes"
 
     @property
     def width(self) -> int:
@@ -55,27 +61,23 @@ class Amounts:
     operations: float
 
 
-class Decoding:
-    """Greedy and beam search in every precision over the same sentences."""
+class Part(NamedTuple):
+    """Some of the sentences, searched in a way."""
 
-    def __init__(
-        self, workload: Workload, sentences: int, precisions: Sequence[SearchPrecision]
-    ) -> None:
+    way: Way
+    start: int
+    end: int
+
+
+class Searches:
+    """Searches of a workload's sentences."""
+
+    def __init__(self, workload: Workload, sentences: int) -> None:
         self.workload = workload
         self.sources = workload.sources(sentences)
         self.features = workload.features_of(len(self.sources))
         self.device = workload.model.output.bias.device
-        self.ways = [
-            Way(name, settings, precision)
-            for name, settings in _searches(workload).items()
-            for precision in precisions
-        ]
-        self.amounts: dict[str, Amounts] = {}
-
-    @property
-    def turns(self) -> list[Turn]:
-        """One for each way."""
-        return [Turn(way.key, partial(self._run, way)) for way in self.ways]
+        self.scorers: dict[SearchPrecision, Packed] = {}
 
     @cached_property
     def model(self) -> Seq2Seq:
@@ -87,18 +89,84 @@ class Decoding:
             model.output.bias[EOS] = NEVER
         return model
 
-    @cached_property
-    def scorers(self) -> dict[SearchPrecision, Packed]:
-        """The model in each precision."""
-        return {way.precision: packed(self.model, way.precision) for way in self.ways}
+    def prepare(self, precision: SearchPrecision) -> None:
+        """Make the model ready, unless it is."""
+        if precision not in self.scorers:
+            self.scorers[precision] = packed(self.model, precision)
+
+    def __call__(self, part: Part) -> list[Hypothesis]:
+        """The best output of every sentence of a part."""
+        (way, start, end), features = part, self.features
+        self.prepare(way.precision)
+        found = search(
+            self.scorers[way.precision],
+            self.sources[start:end],
+            way.settings,
+            str(self.device),
+            features=None if features is None else features.part(start, end),
+        )
+        return [best[0] for best in found]
+
+
+def begin_searches(subject: Recipe | Run, sentences: int) -> Searches:
+    """The same in a process of its own."""
+    keep_freed_memory()
+    return Searches(workload_of(subject, torch.device("cpu")), sentences)
+
+
+class Decoding:
+    """Greedy and beam search in every precision over the same sentences, by this process and, where
+    `processes` are more than one, by so many others."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        sentences: int,
+        precisions: Sequence[SearchPrecision],
+        processes: int = 1,
+    ) -> None:
+        self.workload = workload
+        self.sentences = sentences
+        self.searches = Searches(workload, sentences)
+        self.sources = self.searches.sources
+        self.ways = [
+            Way(name, settings, precision, count)
+            for count in sorted({1, processes})
+            for name, settings in _searches(workload).items()
+            for precision in precisions
+        ]
+        self.amounts: dict[str, Amounts] = {}
+        self.pool: Pool[Part, list[Hypothesis]] | None = None
+
+    @property
+    def turns(self) -> list[Turn]:
+        """One for each way."""
+        return [Turn(way.key, partial(self._run, way)) for way in self.ways]
+
+    def close(self) -> None:
+        """End the other processes."""
+        if self.pool is not None:
+            self.pool.close()
+
+    def search(self, way: Way) -> list[Hypothesis]:
+        """The best output of every sentence."""
+        if way.processes == 1:
+            return self.searches(Part(way, 0, len(self.sources)))
+        if self.pool is None:  # not before something is measured with it
+            subject = self.workload.run or self.workload.recipe
+            self.pool = Pool(partial(begin_searches, subject, self.sentences), way.processes)
+        sizes = [len(source) + 1 for source in self.sources]
+        parts = [Part(way, *share) for share in equal_shares(sizes, way.processes)]
+        return list(chain.from_iterable(self.pool(parts)))
 
     def _run(self, way: Way) -> tuple[float]:
-        scorer = self.scorers[way.precision]
-        clock = Clock(self.device)
-        found = search(scorer, self.sources, way.settings, str(self.device), features=self.features)
+        if way.processes == 1:
+            self.searches.prepare(way.precision)
+        clock = Clock(self.searches.device)
+        found = self.search(way)
         seconds = clock.lap(way.key)
         if way.key not in self.amounts:  # the same in every repeat
-            lengths = [max(1, best[0].length) for best in found]
+            lengths = [max(1, best.length) for best in found]
             self.amounts[way.key] = self._amounts(lengths, way.width)
         return (seconds,)
 
@@ -106,7 +174,7 @@ class Decoding:
         """Of sources that are encoded once, and `width` hypotheses of these lengths each."""
         workload, steps = self.workload, width * np.array(lengths, dtype=np.int64)
         read = read_lengths(workload.held_out, np.arange(len(lengths)))
-        operations = FORWARD * Operations.of(self.model).forward(*read, steps)
+        operations = FORWARD * Operations.of(self.searches.model).forward(*read, steps)
         return Amounts(sum(lengths), operations)
 
     def figures(self, taken: Taken, limits: dict[str, float]) -> list[DecodingFigures]:
@@ -116,13 +184,16 @@ class Decoding:
             if way.key not in taken:
                 continue
             seconds = [one for (one,) in taken[way.key]]
-            amounts, limit = self.amounts[way.key], limits.get(way.precision)
+            amounts = self.amounts[way.key]
+            # What several processes could do at most is not measured.
+            limit = limits.get(way.precision) if way.processes == 1 else None
             per_token = amounts.operations / amounts.tokens
             speed = rate(amounts.tokens, seconds)
             done = times(speed, per_token)
             figures = DecodingFigures(
                 search=way.name,
                 precision=way.precision,
+                processes=way.processes,
                 sentences=len(self.sources),
                 tokens=amounts.tokens,
                 sentences_per_second=rate(len(self.sources), seconds),

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from s2s.bench.report import FORMAT, PARTS, Part, Report
 from s2s.bench.startup import First, Program, Startup
 from s2s.bench.timing import Turn, chosen_threads, take_turns
 from s2s.bench.training import Training
-from s2s.bench.workload import Workload, drawn_workload, run_workload
+from s2s.bench.workload import Workload, workload_of
+from s2s.errors import UsageError
 from s2s.recipe import Recipe
 from s2s.run import Run
 from s2s.run_environment import describe_environment
@@ -57,6 +58,8 @@ class Plan:
     """Of every part."""
     threads: int | None = None
     """Of PyTorch; as many as training would take if None."""
+    workers: int = 1
+    """Processes that decode side by side, as an extra measurement where they are several."""
     device: str = "auto"
     """Where the model is."""
     amounts: Amounts = Amounts()
@@ -81,7 +84,8 @@ class _Benchmark:
         self.training = Training(workload, amounts.updates) if "training" in only else None
         self.decoding = None
         if "decoding" in only:
-            self.decoding = Decoding(workload, amounts.sentences, self.products.precisions)
+            precisions = self.products.precisions
+            self.decoding = Decoding(workload, amounts.sentences, precisions, plan.workers)
         self.prep = None
         if "prep" in only:
             self.prep = Preparing(workload.recipe, amounts.pairs, folder)
@@ -100,6 +104,11 @@ class _Benchmark:
         parts = (self.training, self.products, self.decoding, self.prep, self.startup)
         return [turn for part in parts if part is not None for turn in part.turns]
 
+    def close(self) -> None:
+        """End what runs beside; what it took of the processor is ours from then on."""
+        if self.decoding is not None:
+            self.decoding.close()
+
     def report(self) -> Report:
         """What was measured so far."""
         environment = describe_environment(self.machine.device, self.workload.recipe.seed)
@@ -112,7 +121,7 @@ class _Benchmark:
             time=self.began.isoformat(timespec="seconds"),
             command=environment["command"],
             versions={**{name: environment[name] for name in names}, **environment["packages"]},
-            machine=replace(self.machine, others=self.others.cores()),
+            machine=replace(self.machine, others=self.others.cores(), processes=self.plan.workers),
             sizes=self.workload.sizes,
             seed=self.workload.recipe.seed,
             repeats=self.plan.repeats,
@@ -130,19 +139,21 @@ def measure(subject: Recipe | Run, plan: Plan, progress: Progress) -> Report:
     """The benchmark of a recipe's sizes, or of a run.
 
     Ctrl-C ends it: the report then has what was measured so far. Raises UsageError for a device
-    that is not there, RunError for a run that cannot be used.
+    that is not there, or that workers do not share, RunError for a run that cannot be used.
     """
     keep_freed_memory()
     device = choose_device(plan.device)
+    if plan.workers > 1 and device.type != "cpu":
+        raise UsageError(
+            f"--workers share the cores of a CPU, found --device {device}; leave one out"
+        )
     with chosen_threads(), tempfile.TemporaryDirectory() as folder:
-        if isinstance(subject, Run):
-            workload = run_workload(subject, device)
-        else:
+        if isinstance(subject, Recipe):
             limit_threads(subject.model, device)
-            workload = drawn_workload(subject, device)
+        workload = workload_of(subject, device)
         if plan.threads is not None:
             torch.set_num_threads(plan.threads)
         benchmark = _Benchmark(workload, plan, Path(folder))
-        with suppress(KeyboardInterrupt):
+        with closing(benchmark), suppress(KeyboardInterrupt):
             take_turns(benchmark.turns, plan.repeats, progress, benchmark.taken)
         return benchmark.report()

@@ -57,6 +57,8 @@ class Machine:
     """Its name."""
     threads: int
     """Of PyTorch."""
+    processes: int = 1
+    """That decoded side by side, at the most."""
     native_bf16: bool
     """Whether the device multiplies bf16 natively."""
     load: float | None
@@ -69,10 +71,11 @@ class Machine:
     def warning(self) -> str | None:
         """A line for a machine that has other work, else None."""
         wanted = self.load if self.others is None else self.others
-        if wanted is None or wanted + self.threads <= self.cores + SLACK:
+        own = max(self.threads, self.processes)
+        if wanted is None or wanted + own <= self.cores + SLACK:
             return None
         return (
-            f"the machine is busy: beside {self.threads} threads, others wanted {wanted:.1f} of "
+            f"the machine is busy: beside {own} threads, others wanted {wanted:.1f} of "
             f"{self.cores} cores; figures are too low and their spread is wide"
         )
 
@@ -176,7 +179,10 @@ class DecodingFigures:
     operations_per_second: Spread
     """The product of the two."""
     share: float | None
-    """Of the fastest matrix product of this precision; None where there is none."""
+    """Of the fastest matrix product of this precision; None where there is none, and of several
+    processes."""
+    processes: int = 1
+    """That shared the sentences; several have one thread each."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,10 +140,12 @@ def _training(report: Report) -> Table:
 
 
 def _decoding(report: Report) -> Table:
+    are_several = any(one.processes > 1 for one in report.decoding)
     rows = [
         (
             one.search,
             one.precision,
+            *([str(one.processes)] if are_several else []),
             _whole(one.sentences_per_second),
             _whole(one.tokens_per_second),
             _giga(one.operations_per_second),
@@ -151,8 +153,9 @@ def _decoding(report: Report) -> Table:
         )
         for one in report.decoding
     ]
-    header = ("search", "precision", "sentences/s", "tokens/s", "G operations/s", "share")
-    return Table("Decoding", header, rows, numbers_from=2)
+    processes = ["processes"] if are_several else []
+    speeds = ("sentences/s", "tokens/s", "G operations/s", "share")
+    return Table("Decoding", ("search", "precision", *processes, *speeds), rows, numbers_from=2)
 
 
 def _prep(report: Report) -> Table:

@@ -141,6 +141,13 @@ def read_lengths(
     return sources_N * corpus.features.has_text, regions_NF
 
 
+def workload_of(subject: Recipe | Run, device: torch.device) -> Workload:
+    """See `drawn_workload` and `run_workload`."""
+    if isinstance(subject, Run):
+        return run_workload(subject, device)
+    return drawn_workload(subject, device)
+
+
 def drawn_workload(recipe: Recipe, device: torch.device) -> Workload:
     """Random weights of the recipe's sizes, random tokens, lengths as in a real corpus.
 

@@ -145,6 +145,10 @@ class FeatureRows:
         """The features of some sources, padded to `times` regions."""
         return self.lines.gather(self.rows_NF[list(keys)], times)
 
+    def part(self, start: int, end: int) -> FeatureRows:
+        """The features of the sources from one place to another."""
+        return FeatureRows(self.lines, self.rows_NF[start:end])
+
     def repeated(self, counts: Sequence[int]) -> FeatureRows:
         """The features of each source, as often as `counts` says."""
         return FeatureRows(self.lines, np.repeat(self.rows_NF, counts, axis=0))
