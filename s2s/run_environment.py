@@ -56,6 +56,11 @@ def check_format(path: Path) -> None:
 
 
 def _version(package: str) -> str | None:
+    if package == "torch":
+        # What is installed need not say for which device it was built; 2.11.0+cu130 does.
+        import torch
+
+        return str(torch.__version__)
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

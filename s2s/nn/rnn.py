@@ -64,7 +64,10 @@ class LSTMLayer(nn.Module):
         self, x_TBD: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Outputs [T, B, H] and the last (h, c), each [B, H], from the state (zeros if None)."""
-        initial = None if state is None else (state[0].unsqueeze(0), state[1].unsqueeze(0))
+        initial = None
+        if state is not None:  # cuDNN refuses a part of a wider tensor
+            h_BH, c_BH = state
+            initial = (h_BH.contiguous().unsqueeze(0), c_BH.contiguous().unsqueeze(0))
         h_TBH, (h_1BH, c_1BH) = self.lstm(x_TBD, initial)
         return h_TBH, (h_1BH[0], c_1BH[0])
 
@@ -95,6 +98,16 @@ class LSTMLayer(nn.Module):
             weight = self.input_weight[:, start : start + x_ND.shape[-1]]
             gates_NG = gates_NG + F.linear(x_ND, weight)
         return lstm_cell(gates_NG, c_NH)
+
+
+def gather_weights(model: nn.Module) -> None:
+    """Have every fused layer's weights lie side by side on a GPU, which copies of them do not.
+
+    Otherwise cuDNN would bring them together at every call, and warn of it. Nothing on a CPU.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.LSTM):
+            module.flatten_parameters()
 
 
 def lstm_cell(gates_NG: Tensor, c_NH: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,12 +39,12 @@ def held_memory(device: torch.device) -> int:
 def whole_memory(device: torch.device, processes: int = 1) -> int | None:
     """Bytes that this process may come to hold, with what it holds already.
 
-    Where several `processes` are neighbours, each has its share of what is free. None where the
-    system does not say.
+    Where several `processes` are neighbours on a CPU, each has its share of what is free; of GPUs
+    each has one of its own. None where the system does not say.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free) // processes + torch.cuda.memory_reserved(device)
+        return int(free) + torch.cuda.memory_reserved(device)
     left = [size for size in (_available(), _left_in_group()) if size is not None]
     return min(left) // processes + _process("VmRSS") if left else None
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from s2s.errors import RunError
 from s2s.nn.model import Seq2Seq
+from s2s.nn.rnn import gather_weights
 from s2s.nn.weights import load_weights
 from s2s.recipe import Train
 
@@ -92,6 +93,7 @@ class TrainingState:
     def averaged(self) -> Iterator[Seq2Seq]:
         """The model with the weights to be used, in evaluation mode, for the time of the block."""
         self._swap()
+        gather_weights(self.model)
         self.model.eval()
         try:
             yield self.model

@@ -287,3 +287,9 @@ def test_a_training_that_is_over_is_not_rehearsed(
     monkeypatch.setattr(rehearsal._Rehearsal, "climb", lambda self, largest: 1 / 0)
     _, listener = train(recipe, tmp_path)
     assert any("training is over" in note for note in listener.notes)
+
+
+def test_every_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5000, 9000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    assert whole_memory(torch.device("cuda:1"), 4) == 5700

@@ -1,0 +1,152 @@
+"""A device that is not there: tensors that claim to be on it, and compute on the CPU all the same.
+
+A tensor of the host that meets one of them in an operation is an error, as it is on a GPU, where
+only these are allowed: numbers (tensors without dimensions), indices of a tensor on the device, and
+copying. The device goes by the name `meta`, which PyTorch knows and has no kernels for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+DEVICE = torch.device("meta")
+ACROSS = {"copy_", "_to_copy", "to"}
+"""Operations whose purpose is to go from one device to the other."""
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+"""Operations on a device that take indices from the host."""
+
+
+class Elsewhere(Tensor):
+    """A tensor on the device."""
+
+    inner: Tensor
+    """Its values."""
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> "Elsewhere":
+        made = Tensor._make_wrapper_subclass(
+            cls,
+            inner.shape,
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=DEVICE,
+            requires_grad=inner.requires_grad,
+        )
+        made.inner = inner.detach()
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(func, args, kwargs or {})
+
+
+class _Device(TorchDispatchMode):
+    """Makes tensors that are asked for on the device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(func, args, kwargs or {})
+
+
+class _Data(TorchFunctionMode):
+    """Numbers to the device and back."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.lstm and args[1]:
+            assert all(part.is_contiguous() for part in args[1]), "cuDNN refuses such a state"
+        if func is Tensor.tolist and isinstance(args[0], Elsewhere):
+            return args[0].inner.tolist()
+        if func in {Tensor.__getitem__, Tensor.__setitem__} and isinstance(args[0], Elsewhere):
+            args = (args[0], _indices(args[1]), *args[2:])
+        if func is not torch.tensor:
+            return func(*args, **kwargs)
+        device = kwargs.pop("device", "cpu")
+        return func(*args, **kwargs).to(device)
+
+
+def _indices(key: Any) -> Any:
+    """Lists as tensors of the host: PyTorch would make them on the device, without their values."""
+    parts = key if isinstance(key, tuple) else (key,)
+    made = tuple(_index(part) if isinstance(part, list) else part for part in parts)
+    return made if isinstance(key, tuple) else made[0]
+
+
+def _index(places: list[Any]) -> Tensor:
+    return torch.tensor(places, dtype=None if places else torch.int64)
+
+
+def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    flat, _ = tree_flatten((args, kwargs))
+    tensors = [value for value in flat if isinstance(value, Tensor)]
+    wanted = [torch.device(value) for value in flat if isinstance(value, torch.device)]
+    name = func.overloadpacket.__name__
+    is_there = any(isinstance(tensor, Elsewhere) for tensor in tensors)
+    if is_there and name not in ACROSS:
+        own = tensors[:1] if name in INDEXING else tensors
+        host = [t for t in own if not isinstance(t, Elsewhere) and t.dim()]
+        if host:
+            shapes = ", ".join(f"{type(t).__name__} {list(t.shape)}" for t in tensors)
+            raise RuntimeError(f"{func}: tensors on different devices: {shapes}")
+    if wanted:
+        is_there = wanted[0] == DEVICE
+    elif name == "copy_":
+        is_there = isinstance(args[0], Elsewhere)
+    inner_args, inner_kwargs = tree_map(_inner, (args, kwargs))
+    found = func(*inner_args, **inner_kwargs)
+    if not is_there:
+        return found
+    # What is changed in place is the same tensor afterwards.
+    known = {id(tensor.inner): tensor for tensor in tensors if isinstance(tensor, Elsewhere)}
+    # A view of a tensor with gradients is one in inference mode, too.
+    is_inference = torch.is_inference_mode_enabled() and all(t.is_inference() for t in tensors)
+    with torch.inference_mode(is_inference):
+        return tree_map(lambda value: _outer(value, known), found)
+
+
+def _outer(value: Any, known: dict[int, Elsewhere]) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    before = known.get(id(value))
+    return Elsewhere(value) if before is None else before
+
+
+def _inner(value: Any) -> Any:
+    if isinstance(value, Elsewhere):
+        return value.inner
+    if isinstance(value, torch.device) and value == DEVICE:
+        return torch.device("cpu")
+    return value
+
+
+@contextmanager
+def elsewhere() -> Iterator[str]:
+    """The name of the device, which is there for the time of the block."""
+    before = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)  # or `inner` stays what it was
+    try:
+        with _Data(), _Device():
+            yield str(DEVICE)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(before)
+
+
+def move(model: nn.Module) -> None:
+    """Bring a module to the device; `Module.to` would keep the class of its parameters."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, old in module._parameters.items():
+            if old is not None:
+                new = made.setdefault(id(old), nn.Parameter(Elsewhere(old.detach())))
+                module._parameters[name] = new
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = Elsewhere(buffer)
+        if isinstance(module, nn.LSTM):
+            module._init_flat_weights()
