@@ -21,6 +21,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -200,13 +201,14 @@ def main() -> None:
             "plain loop": partial(plain, model, sources, settings)
         }
         for precision, ready in models.items():
-            ways[precision] = partial(search, ready, sources, settings, "cpu")
+            exact = replace(settings, precision=precision)
+            ways[precision] = partial(search, ready, sources, exact, "cpu")
         rates = measured(ways, len(sources), arguments.repeats)
         rows = {"plain loop": Counting(model)}
         plain(rows["plain loop"], sources, settings)
         for precision, ready in models.items():
             rows[precision] = Counting(ready)
-            search(rows[precision], sources, settings, "cpu")
+            search(rows[precision], sources, replace(settings, precision=precision), "cpu")
         for way, (wall, cpu) in rates.items():
             ratio = wall / rates["plain loop"][0]
             steps = rows[way].rows * wall / len(sources)

@@ -30,7 +30,7 @@ from s2s.nn.decoder import Decoded, Decoder
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.rnn import LSTMLayer, lstm_cell
+from s2s.nn.rnn import LSTMLayer
 from s2s.nn.step import Step
 from s2s.recipe import SearchPrecision
 
@@ -108,7 +108,7 @@ class Int8Product:
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         """See `Product`."""
-        whole_ND = (x_ND * self.levels_D).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
+        whole_ND = (x_ND * self.levels_D).round_().to(torch.int8)  # within bounds, so in LEVELS
         of_input = (1.0 / LEVELS, 0)  # scale and zero point
         of_weight = (self.scale_O, self.zeros_O)
         of_output = (1.0, 0, torch.float32)
@@ -185,18 +185,29 @@ class PackedLinear(nn.Module):
 
 
 class PackedLSTMLayer(nn.Module):
-    """`LSTMLayer.step` in one product over [x; h]."""
+    """`LSTMLayer.step` in one product over [x; h] and one sigmoid.
+
+    tanh(z) = 2 sigmoid(2 z) - 1, so the weights of the candidate g are doubled beforehand, which
+    rounds nothing, and c = f c + i (2 s - 1) with s the sigmoid of what they give.
+    """
 
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
         super().__init__()
         weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
+        bias_O = layer.bias.clone()
+        candidate = slice(2 * layer.width, 3 * layer.width)
+        weight_OD[candidate] *= 2.0
+        bias_O[candidate] *= 2.0
         bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
-        self.product = product(Weights(weight_OD, layer.bias, bound_D), precision)
+        self.product = product(Weights(weight_OD, bias_O, bound_D), precision)
 
     def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """One step from (h, c), each [N, H], to the next."""
         h_NH, c_NH = state
-        return lstm_cell(self.product(torch.cat((x_ND, h_NH), dim=-1)), c_NH)
+        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1))
+        i, f, s, o = gates_NG.sigmoid_().chunk(4, dim=-1)
+        c_NH = (f * c_NH).sub_(i).addcmul_(i, s, value=2.0)
+        return c_NH.tanh().mul_(o), c_NH
 
 
 class PackedEncoder(nn.Module):

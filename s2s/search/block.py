@@ -18,7 +18,7 @@ from s2s.search.duties import Duties
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import Shape
 from s2s.search.strategy import Choice, Moment, Strategy
-from s2s.search.top import normalizers
+from s2s.search.top import digest
 from s2s.text.special import BOS, PAD
 
 
@@ -125,12 +125,13 @@ class Block(Generic[M, S]):
             self.memory, self.state, self.tokens_BK.flatten()
         )
         logits_BKV = logits.view(self.slots, self.strategy.width, -1)
-        normalizer_BK = normalizers(logits_BKV)
+        normalizer_BK, maxima_BKC = digest(logits_BKV)
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
         goals = None if self.duties is None else self.duties.goals
         moment = Moment(self.place_B, self.length_B, self.ended_BK, goals)
         if self.history_BKH is None and self.duties is None:
+            moment = moment._replace(maxima_BKC=maxima_BKC)
             choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
         else:
             allowed_BKV = self._allowed(logits_BKV, normalizer_BK)

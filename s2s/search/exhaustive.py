@@ -24,7 +24,7 @@ from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.shapes import longest_output, shape_of
-from s2s.search.top import normalizers
+from s2s.search.top import digest
 from s2s.text.special import BOS, EOS, PAD
 
 Tokens = tuple[int, ...]
@@ -166,7 +166,7 @@ class Expander(Generic[M, S]):
         totals_N = torch.full((self.rows,), -torch.inf, dtype=torch.float64)
         totals_N[: len(prefixes)] = torch.from_numpy(np.concatenate([p.totals_C for p in taken]))
         state, logits_NV = self._step(taken)
-        normalizer_N = normalizers(logits_NV)
+        normalizer_N = digest(logits_NV).normalizer
         offsets_N = totals_N.to(self.device) - normalizer_N.double()
         logits_NV[:, [PAD, BOS]] = -torch.inf
         if is_constrained(self.settings):

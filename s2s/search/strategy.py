@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.search.goals import GoalState
-from s2s.search.top import best_tokens
+from s2s.search.top import best_tokens, first_largest
 from s2s.text.special import EOS
 
 Floats = NDArray[np.float64]
@@ -45,6 +45,9 @@ class Moment(NamedTuple):
     """int64 [B, K], how many hypotheses have ended in each row so far."""
     goals: GoalState | None = None
     """Where they stand with terms that must appear, if any must."""
+    maxima_BKC: Tensor | None = None
+    """The largest logit of every chunk of tokens but the first (`top.digest`), where logits are as
+    the model has them."""
 
 
 class Strategy(Protocol):
@@ -100,7 +103,7 @@ class Greedy:
         """See `Strategy`."""
         end_BK = logits_BKV[..., EOS].clone()
         logits_BKV[..., EOS] = -torch.inf
-        best_BK, tokens_BK = logits_BKV.max(dim=-1)  # of equal values the first
+        best_BK, tokens_BK = first_largest(logits_BKV, moment.maxima_BKC)
         is_end_BK = end_BK >= best_BK
         totals_BK = offsets_BK + best_BK.double()
         ends_BK = offsets_BK + end_BK.double()
@@ -148,7 +151,7 @@ class Beam:
         """See `Strategy`."""
         ends_BK = offsets_BK + logits_BKV[..., EOS].double()
         logits_BKV[..., EOS] = -torch.inf
-        best = best_tokens(logits_BKV, offsets_BK, self.width)
+        best = best_tokens(logits_BKV, offsets_BK, self.width, moment.maxima_BKC)
         is_taken_BK = ranks_of_ends(ends_BK, best.values) < self.width
         return Choice(
             rows=best.rows,

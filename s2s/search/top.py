@@ -18,21 +18,41 @@ ROUNDS = 8
 """Up to this many results, as many passes for the maximum are quicker than a stable sort."""
 
 
-CACHED = 1 << 17
-"""Logits whose exponentials stay in a CPU's cache while they are summed (512 KiB)."""
+CACHED = 1 << 18
+"""Logits that stay in the caches of a CPU's cores while they are looked at (1 MiB)."""
 
 
-def normalizers(logits: Tensor) -> Tensor:
-    """log sum exp over the last dimension, [...] of float32 [..., V].
+class Digest(NamedTuple):
+    """What a step asks of all logits, each of which is looked at in one go."""
+
+    normalizer: Tensor
+    """float32 [...], log sum exp."""
+    maxima: Tensor
+    """float32 [..., C], the largest of every chunk; the last chunk may be short."""
+
+
+def digest(logits: Tensor) -> Digest:
+    """Of float32 [..., V].
 
     On a CPU some rows at a time: what is in between is then never sent to memory, which takes
     longer than to compute it.
     """
-    rows_NV = logits.flatten(0, -2)
     if logits.device.type != "cpu":
-        return logits.logsumexp(-1)
-    parts = torch.split(rows_NV, max(1, CACHED // logits.shape[-1]))
-    return torch.cat([part_NV.logsumexp(-1) for part_NV in parts]).view(logits.shape[:-1])
+        return Digest(logits.logsumexp(-1), _chunk_maxima(logits))
+    rows_NV = logits.flatten(0, -2)
+    count, vocabulary = rows_NV.shape
+    at_once = max(1, CACHED // vocabulary)
+    maxima_NC = logits.new_empty(count, -(-vocabulary // CHUNK))
+    normalizer_N = logits.new_empty(count)
+    room_RV = logits.new_empty(min(at_once, count), vocabulary)
+    for start in range(0, count, at_once):
+        part_RV = rows_NV[start : start + at_once]
+        rows = slice(start, start + len(part_RV))
+        maxima_NC[rows] = _chunk_maxima(part_RV)
+        top_R1 = maxima_NC[rows].amax(-1, keepdim=True)
+        exps_RV = torch.sub(part_RV, top_R1, out=room_RV[: len(part_RV)]).exp_()
+        normalizer_N[rows] = exps_RV.sum(-1).log_().add_(top_R1.squeeze(-1))
+    return Digest(normalizer_N.view(logits.shape[:-1]), maxima_NC.view(*logits.shape[:-1], -1))
 
 
 class Best(NamedTuple):
@@ -62,15 +82,33 @@ def largest(values_BJ: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.cat([f.values for f in found], -1), torch.cat([f.indices for f in found], -1)
 
 
-def best_tokens(logits_BKV: Tensor, offsets_BK: Tensor, count: int) -> Best:
+def first_largest(logits_BKV: Tensor, maxima_BKC: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Value and token [B, K] of each row's largest logit; of equal ones the lower token's.
+
+    `maxima_BKC` as for `best_tokens`.
+    """
+    maxima_BKC = _up_to_date(logits_BKV, maxima_BKC)
+    first_BK1 = maxima_BKC.max(-1, keepdim=True).indices * CHUNK  # of equal values the first
+    within_W = torch.arange(CHUNK, device=logits_BKV.device)
+    place_BKW = (first_BK1 + within_W).clamp_(max=logits_BKV.shape[-1] - 1)
+    best = logits_BKV.gather(-1, place_BKW).max(-1, keepdim=True)
+    return best.values.squeeze(-1), place_BKW.gather(-1, best.indices).squeeze(-1)
+
+
+def best_tokens(
+    logits_BKV: Tensor, offsets_BK: Tensor, count: int, maxima_BKC: Tensor | None = None
+) -> Best:
     """The `count` <= K best of the K*V values logits + offsets; ties: lower row, then lower token.
+
+    `maxima_BKC` are those of `digest` where logits have changed since in the first chunk alone,
+    which holds PAD, BOS and EOS; None to find them now.
 
     Only one pass reads all logits: the maximum of every chunk of 64 tokens. The `count` best
     elements lie in the `count` best chunks: were one in another chunk, each of those chunks
     would hold an element that ranks ahead of it, by value or by index.
     """
     vocabulary = logits_BKV.shape[-1]
-    maxima_BKC = _chunk_maxima(logits_BKV).double() + offsets_BK.unsqueeze(-1)
+    maxima_BKC = _up_to_date(logits_BKV, maxima_BKC).double() + offsets_BK.unsqueeze(-1)
     chunks = maxima_BKC.shape[-1]
     maxima_BR, chunk_BR = largest(maxima_BKC.flatten(1), count)
     chunk_BR, order_BR = chunk_BR.sort(dim=-1)  # ascending, so that a lower place is a lower token
@@ -86,6 +124,14 @@ def best_tokens(logits_BKV: Tensor, offsets_BK: Tensor, count: int) -> Best:
     values_BR, index_BR = largest(value_BRW.flatten(1), count)
     tokens_BR = place_BRW.flatten(1).gather(-1, index_BR) % vocabulary
     return Best(values_BR, row_BR.gather(-1, index_BR // CHUNK), tokens_BR)
+
+
+def _up_to_date(logits_BKV: Tensor, maxima_BKC: Tensor | None) -> Tensor:
+    """The maxima of every chunk, of which all but the first may be known."""
+    if maxima_BKC is None:
+        return _chunk_maxima(logits_BKV)
+    first_BK1 = logits_BKV[..., :CHUNK].amax(-1, keepdim=True)
+    return torch.cat((first_BK1, maxima_BKC[..., 1:]), dim=-1)
 
 
 def _chunk_maxima(logits_BKV: Tensor) -> Tensor:

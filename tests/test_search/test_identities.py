@@ -13,7 +13,7 @@ from s2s.recipe import BeamSearch, GreedySearch
 from s2s.search import Hypothesis, search, search_stream
 from s2s.search.shapes import bucket, longest_output, shape_of
 from s2s.search.strategy import Beam
-from s2s.search.top import best_tokens, largest
+from s2s.search.top import CHUNK, best_tokens, digest, first_largest, largest
 from s2s.text.special import BOS, EOS, PAD, UNK
 
 from .toys import Numbers, RecurrentToy, TiedToy, brute_force, plain_beam, rescored
@@ -223,6 +223,35 @@ def test_largest_and_best_tokens_are_a_stable_sort() -> None:
         for row, found in zip(totals, best.rows * 130 + best.tokens, strict=True):
             expected = sorted(range(count * 130), key=lambda j: -row[j])
             assert found.tolist() == expected[:count]
+
+
+@pytest.mark.parametrize("vocabulary", [3, 63, 64, 130, 8000])
+def test_a_digest_says_what_a_look_at_all_logits_says(vocabulary: int) -> None:
+    """And whoever knows it chooses as one who does not, though the first chunk has changed."""
+    generator = torch.Generator().manual_seed(vocabulary)
+    for scale in (0.0, 1.0, 300.0):
+        logits = scale * torch.randn(6, 7, vocabulary, generator=generator) - 1000.0
+        found = digest(logits)
+        torch.testing.assert_close(found.normalizer, logits.logsumexp(-1))
+        for chunk, part in enumerate(logits.split(CHUNK, dim=-1)):
+            assert torch.equal(found.maxima[..., chunk], part.amax(-1))
+        logits[..., :3] = torch.tensor([-torch.inf, -torch.inf, 2000.0])
+        values, tokens = first_largest(logits, found.maxima)
+        assert (tokens == 2).all()
+        assert (values == 2000.0).all()
+        logits[..., 2] = -torch.inf
+        if vocabulary > 3:
+            values, tokens = first_largest(logits, found.maxima)
+            assert torch.equal(values, logits.amax(-1))
+            first = (logits == values.unsqueeze(-1)).int().argmax(-1)
+            assert torch.equal(tokens, first)
+        offsets = torch.randn(6, 7, generator=generator).double()
+        for one, other in zip(
+            best_tokens(logits, offsets, 5, found.maxima),
+            best_tokens(logits, offsets, 5),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
