@@ -108,7 +108,7 @@ class Int8Product:
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         """See `Product`."""
-        whole_ND = (x_ND * self.levels_D).round_().to(torch.int8)  # within bounds, so in LEVELS
+        whole_ND = (x_ND * self.levels_D).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
         of_input = (1.0 / LEVELS, 0)  # scale and zero point
         of_weight = (self.scale_O, self.zeros_O)
         of_output = (1.0, 0, torch.float32)
@@ -185,7 +185,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedLSTMLayer(nn.Module):
-    """`LSTMLayer.step` in one product over [x; h] and one sigmoid.
+    """`LSTMLayer.step` in one product over [x; h], and sigmoids alone.
 
     tanh(z) = 2 sigmoid(2 z) - 1, so the weights of the candidate g are doubled beforehand, which
     rounds nothing, and c = f c + i (2 s - 1) with s the sigmoid of what they give.
@@ -193,6 +193,7 @@ class PackedLSTMLayer(nn.Module):
 
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
         super().__init__()
+        self.width = layer.width
         weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
         bias_O = layer.bias.clone()
         candidate = slice(2 * layer.width, 3 * layer.width)
@@ -205,7 +206,11 @@ class PackedLSTMLayer(nn.Module):
         """One step from (h, c), each [N, H], to the next."""
         h_NH, c_NH = state
         gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1))
-        i, f, s, o = gates_NG.sigmoid_().chunk(4, dim=-1)
+        # In two parts, so that the kernel goes row by row: of a contiguous tensor it rounds the
+        # last elements in another way, and which these are would depend on a row's place.
+        gates_NG[:, : 3 * self.width].sigmoid_()
+        gates_NG[:, 3 * self.width :].sigmoid_()
+        i, f, s, o = gates_NG.chunk(4, dim=-1)
         c_NH = (f * c_NH).sub_(i).addcmul_(i, s, value=2.0)
         return c_NH.tanh().mul_(o), c_NH
 

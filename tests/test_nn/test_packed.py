@@ -13,7 +13,17 @@ from torch.nn import functional as F
 
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import OneDNNProduct, Packed, Product, Weights, packed, product, runs_onednn
+from s2s.nn.packed import (
+    OneDNNProduct,
+    Packed,
+    PackedLSTMLayer,
+    Product,
+    Weights,
+    packed,
+    product,
+    runs_onednn,
+)
+from s2s.nn.rnn import LSTMLayer
 from s2s.nn.step import Step
 from s2s.recipe import Model, SearchPrecision
 
@@ -117,6 +127,34 @@ def test_rows_do_not_see_each_other(precision: SearchPrecision, rows: int, threa
         others_ND = x_ND.flip(0) / 3
         others_ND[rows // 2] = x_ND[rows // 2]
         assert torch.equal(times(others_ND)[rows // 2], expected_NO[rows // 2])
+    finally:
+        torch.set_num_threads(before)
+
+
+@every_precision
+@pytest.mark.parametrize("width", [5, 12, 50, 64])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nor_do_they_in_a_recurrent_step(
+    precision: SearchPrecision, width: int, threads: int
+) -> None:
+    """Kernels that take a tensor's last elements apart from the others would show here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        torch.manual_seed(3)
+        layer = LSTMLayer(7, width).requires_grad_(False)
+        ready = PackedLSTMLayer(layer, torch.ones(7), precision)
+        x_ND, h_NH, c_NH = (torch.rand(252, size) * 2 - 1 for size in (7, width, width))
+        expected = ready.step(x_ND, (h_NH, c_NH))
+        order = torch.randperm(252)
+        found = ready.step(x_ND[order], (h_NH[order], c_NH[order]))
+        assert all(
+            torch.equal(one, other[order]) for one, other in zip(found, expected, strict=True)
+        )
+        plain = layer.step(x_ND, (h_NH, c_NH))
+        error = {"fp32": 1e-5, "bf16": 0.05, "int8": 0.05}[precision]
+        for one, other in zip(expected, plain, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=error)
     finally:
         torch.set_num_threads(before)
 

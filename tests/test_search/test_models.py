@@ -3,6 +3,7 @@
 Dimension letters: N rows, B sentences, S source time, V vocabulary.
 """
 
+import dataclasses
 import random
 
 import pytest
@@ -119,6 +120,8 @@ def check_company(model: Seq2Seq | Packed, settings: Search) -> None:
 @pytest.mark.parametrize("settings", [GREEDY, BEAM], ids=["greedy", "beam"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_nor_do_they_in_any_precision(settings: Search, precision: SearchPrecision) -> None:
+    """With the shapes of that precision."""
+    settings = dataclasses.replace(settings, precision=precision)
     check_company(packed(network(*WIRINGS[4]), precision), settings)
 
 
