@@ -39,6 +39,7 @@ PLAN = Plan(
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(products, "PRECISIONS", ("fp32",))
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
