@@ -27,7 +27,7 @@ EPILOG = examples(
     "s2s bench",
     "s2s bench my.yaml --quick",
     "s2s bench --run runs/multi30k-de-en --only training,decoding",
-    "s2s bench --only decoding --workers 2",
+    "s2s bench --only training,decoding --workers 2",
     "s2s bench --json > bench.json",
     "s2s bench --show bench.json --markdown",
 )
@@ -65,7 +65,7 @@ def bench(
     workers: Annotated[
         int,
         typer.Option(
-            min=1, metavar="N", help="Decode with N processes too, as s2s translate does (CPU)."
+            min=1, metavar="N", help="Train and decode with N processes too, each on a core (CPU)."
         ),
     ] = 1,
     device: Device = "auto",
@@ -96,8 +96,10 @@ def bench(
         return
     if run is not None and (recipe is not None or overrides):
         raise UsageError("--run: a run brings its recipe along; leave RECIPE and --set out")
-    if workers > 1 and "decoding" not in parts:
-        raise UsageError("--workers: they decode; add decoding to --only, or leave one out")
+    if workers > 1 and not {"training", "decoding"} & {*parts}:
+        raise UsageError(
+            "--workers: they train and decode; add one of these to --only, or leave one out"
+        )
     subject = _subject(recipe, overrides, run, runs)
     commands = QUICK_COMMANDS if quick else sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
     from s2s.bench.measure import QUICK, Amounts, Plan, measure

@@ -1,6 +1,7 @@
 """`s2s bench --workers`: several processes find what one finds; their figures are told apart."""
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from s2s.bench.decoding import Decoding, Way
 from s2s.bench.measure import Amounts, Plan, measure
 from s2s.bench.startup import Program
 from s2s.bench.tables import tables
-from s2s.bench.workload import run_workload
+from s2s.bench.training import TeamTraining, Training
+from s2s.bench.workload import drawn_workload, run_workload
 from s2s.errors import UsageError
-from s2s.recipe import CharacterTokenizer
+from s2s.recipe import CharacterTokenizer, CosineSchedule, Dropout
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
 from s2s.search import Hypothesis
@@ -26,12 +28,13 @@ from .captions import write_captions
 from .test_bench import RECIPE
 
 CPU = torch.device("cpu")
+NO_DROPOUT = Dropout(embedding=0, encoder=0, decoder=0, readout=0)
 PLAN = Plan(
-    only=("decoding",),
+    only=("training", "decoding"),
     repeats=1,
     workers=2,
     device="cpu",
-    amounts=Amounts(sentences=15, square=24),
+    amounts=Amounts(updates=2, sentences=15, square=24),
     program=Program(start=(), commands=()),
 )
 
@@ -89,6 +92,9 @@ def test_several_processes_find_what_one_finds(found: Found) -> None:
     (table,) = (table for table in tables(report) if table.title == "Decoding")
     column = table.header.index("processes")
     assert [row[column] for row in table.rows] == [str(processes) for *_, processes in ways]
+    (table,) = (table for table in tables(report) if table.title == "Training")
+    assert table.header == ("", "figure", "2 processes")
+    assert all(len(row) == 3 for row in table.rows)
     machine = dataclasses.replace(report.machine, cores=2, threads=1, others=1.0)
     assert machine.processes == 2 and machine.warning is not None
 
@@ -114,7 +120,37 @@ def test_without_workers_there_is_no_such_column() -> None:
     report = measure(RECIPE, dataclasses.replace(PLAN, workers=1), silent)
     (table,) = (table for table in tables(report) if table.title == "Decoding")
     assert "processes" not in table.header
+    assert report.team_training is None
     assert {one.processes for one in report.decoding} == {1}
+
+
+def flat(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """All in one vector of its own."""
+    return torch.cat([tensors[name].detach().flatten() for name in sorted(tensors)])
+
+
+def test_several_processes_train_what_one_trains() -> None:
+    """Without dropout: the same weights after as many updates, up to rounding."""
+    model = dataclasses.replace(RECIPE.model, dropout=NO_DROPOUT)
+    train = dataclasses.replace(RECIPE.train, schedule=CosineSchedule(kind="cosine", warmup=1))
+    recipe = dataclasses.replace(RECIPE, model=model, train=train)
+    workload = drawn_workload(recipe, CPU)
+    alone, team = Training(workload, 2), TeamTraining(workload, 2, 2)
+    with closing(team):
+        taken = {turn.name: [turn.run(), turn.run()] for turn in (*alone.turns, *team.turns)}
+        assert alone.updater is not None and team.training is not None
+        assert team.training.updater is not None
+        begun = flat(dict(workload.model.named_parameters()))
+        one, found = (
+            flat(updater.state.parameters) for updater in (alone.updater, team.training.updater)
+        )
+    assert (one - begun).norm() > 0.1
+    assert (found - one).norm() < 0.01 * (one - begun).norm()
+    figures, expected = team.figures(taken), alone.figures(taken, {})
+    assert figures is not None and expected is not None
+    assert (figures.processes, figures.peak_memory) == (2, None)
+    assert figures.target_tokens == expected.target_tokens
+    assert figures.operations_per_token == expected.operations_per_token
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
@@ -132,10 +168,11 @@ def test_they_share_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         measure(RECIPE, PLAN, silent)
 
 
-def test_they_decode(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line(["bench", "--workers", "2", "--only", "training,prep"]) == 2
+def test_they_train_and_decode(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line(["bench", "--workers", "2", "--only", "matmul,prep"]) == 2
     told = capsys.readouterr()
     assert (told.out, told.err) == (
         "",
-        "s2s: error: --workers: they decode; add decoding to --only, or leave one out\n",
+        "s2s: error: --workers: they train and decode; add one of these to --only, or leave one "
+        "out\n",
     )

@@ -16,7 +16,7 @@ from s2s.bench.products import SQUARE, Products, limits, sizes_of
 from s2s.bench.report import FORMAT, PARTS, Part, Report
 from s2s.bench.startup import First, Program, Startup
 from s2s.bench.timing import Turn, chosen_threads, take_turns
-from s2s.bench.training import Training
+from s2s.bench.training import TeamTraining, Training
 from s2s.bench.workload import Workload, workload_of
 from s2s.errors import UsageError
 from s2s.recipe import Recipe
@@ -59,7 +59,8 @@ class Plan:
     threads: int | None = None
     """Of PyTorch; as many as training would take if None."""
     workers: int = 1
-    """Processes that decode side by side, as an extra measurement where they are several."""
+    """Processes that train, and that decode, side by side: an extra measurement where they are
+    several."""
     device: str = "auto"
     """Where the model is."""
     amounts: Amounts = Amounts()
@@ -82,6 +83,9 @@ class _Benchmark:
         sizes = sizes_of(workload, amounts.square) if NEED_PRODUCTS & {*only} else []
         self.products = Products(sizes, device)
         self.training = Training(workload, amounts.updates) if "training" in only else None
+        self.team_training = None
+        if self.training is not None and plan.workers > 1:
+            self.team_training = TeamTraining(workload, amounts.updates, plan.workers)
         self.decoding = None
         if "decoding" in only:
             precisions = self.products.precisions
@@ -101,13 +105,21 @@ class _Benchmark:
     def turns(self) -> list[Turn]:
         """Of all parts; training is the first, so that nothing is beside it when it tells its
         memory."""
-        parts = (self.training, self.products, self.decoding, self.prep, self.startup)
+        parts = (
+            self.training,
+            self.team_training,
+            self.products,
+            self.decoding,
+            self.prep,
+            self.startup,
+        )
         return [turn for part in parts if part is not None for turn in part.turns]
 
     def close(self) -> None:
         """End what runs beside; what it took of the processor is ours from then on."""
-        if self.decoding is not None:
-            self.decoding.close()
+        for part in (self.team_training, self.decoding):
+            if part is not None:
+                part.close()
 
     def report(self) -> Report:
         """What was measured so far."""
@@ -128,6 +140,7 @@ class _Benchmark:
             is_complete=sum(map(len, taken.values())) == wanted,
             matmul=matmul,
             training=self.training.figures(taken, limit) if self.training else None,
+            team_training=self.team_training.figures(taken) if self.team_training else None,
             decoding=self.decoding.figures(taken, limit) if self.decoding else [],
             prep=self.prep.figures(taken) if self.prep else None,
             startup=self.startup.figures(taken) if self.startup else [],

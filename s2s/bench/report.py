@@ -58,7 +58,7 @@ class Machine:
     threads: int
     """Of PyTorch."""
     processes: int = 1
-    """That decoded side by side, at the most."""
+    """That worked side by side, at the most."""
     native_bf16: bool
     """Whether the device multiplies bf16 natively."""
     load: float | None
@@ -151,11 +151,16 @@ class TrainingFigures:
     operations_per_second: Spread
     """The product of the two."""
     share: float | None
-    """Of the fastest matrix product of this precision; None where there is none."""
+    """Of the fastest matrix product of this precision; None where there is none, and of several
+    processes."""
     seconds: dict[str, float]
-    """Median seconds per update of data, forward, backward and optimizer."""
-    peak_memory: int
-    """Bytes: of the process (CPU), or that PyTorch held on the device (GPU)."""
+    """Median seconds per update of data, forward, backward and optimizer; of several processes the
+    first one's, which has waited for the others in the last."""
+    peak_memory: int | None
+    """Bytes: of the process (CPU), or that PyTorch held on the device (GPU); None of several
+    processes."""
+    processes: int = 1
+    """That shared every update; several have one thread each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +248,8 @@ class Report:
     prep: PrepFigures | None
     startup: list[StartupFigures]
     skipped: list[Skipped]
+    team_training: TrainingFigures | None = None
+    """The same by several processes."""
 
     def to_json(self) -> str:
         """As it is kept."""

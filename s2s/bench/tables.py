@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from s2s.bench.report import Report, Sizes, Spread
+from s2s.bench.report import Report, Sizes, Spread, TrainingFigures
 
 
 class Table(NamedTuple):
@@ -121,22 +121,28 @@ def _matmul(report: Report) -> Table:
 
 
 def _training(report: Report) -> Table:
-    found = report.training
-    if found is None:
+    found = [one for one in (report.training, report.team_training) if one is not None]
+    if not found:
         return Table("Training", (), [])
-    whole = sum(found.seconds.values())
+    columns = [_trained(one, report.sizes.batch_tokens) for one in found]
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    more = [f"{one.processes} processes" for one in found[1:]]
+    return Table("Training", ("", "figure", *more), rows)
+
+
+def _trained(found: TrainingFigures, batch_tokens: int) -> dict[str, str]:
+    whole, peak = sum(found.seconds.values()), found.peak_memory
     split = ", ".join(f"{name} {part / whole:.0%}" for name, part in found.seconds.items())
-    rows = [
-        ("precision", found.precision),
-        ("target tokens/s", _whole(found.tokens_per_second)),
-        ("G operations/s", _giga(found.operations_per_second)),
-        ("share of the limit", _share(found.share)),
-        ("M operations a target token", f"{found.operations_per_token / 1e6:.1f}"),
-        ("time of an update", f"{whole * 1e3:.0f} ms: {split}"),
-        ("batch tokens", f"{report.sizes.batch_tokens:,}"),
-        ("peak memory", f"{found.peak_memory / 2**20:,.0f} MiB"),
-    ]
-    return Table("Training", ("", "figure"), rows)
+    return {
+        "precision": found.precision,
+        "target tokens/s": _whole(found.tokens_per_second),
+        "G operations/s": _giga(found.operations_per_second),
+        "share of the limit": _share(found.share),
+        "M operations a target token": f"{found.operations_per_token / 1e6:.1f}",
+        "time of an update": f"{whole * 1e3:.0f} ms: {split}",
+        "batch tokens": f"{batch_tokens:,}",
+        "peak memory": "unknown" if peak is None else f"{peak / 2**20:,.0f} MiB",
+    }
 
 
 def _decoding(report: Report) -> Table:

@@ -2,19 +2,27 @@
 
 import copy
 import statistics
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from s2s.bench.operations import TRAINING, Operations
 from s2s.bench.report import TrainingFigures
-from s2s.bench.timing import Clock, Taken, Turn, rate, times
-from s2s.bench.workload import Workload, read_lengths
-from s2s.data.batches import batch_plan, collate
-from s2s.train.device import choose_precision
+from s2s.bench.timing import Clock, Taken, Turn, chosen_threads, rate, times
+from s2s.bench.workload import Workload, read_lengths, workload_of
+from s2s.data.batches import batch_plan, collate, num_target_tokens
+from s2s.recipe import Recipe
+from s2s.run import Run
+from s2s.train.device import choose_precision, keep_freed_memory
+from s2s.train.local_team import LocalTeam, workers
 from s2s.train.loop import TIME_MULTIPLE
 from s2s.train.memory import PeakMemory
 from s2s.train.state import TrainingState
+from s2s.train.team import ALONE, Team, share
 from s2s.train.update import Updater
 
 NAME = "training"
@@ -26,10 +34,12 @@ SCHEDULE = 10_000
 
 
 class Training:
-    """A copy of the workload's model that learns from the same batches in every repeat."""
+    """A copy of the workload's model that learns from the same batches in every repeat, by this
+    process or as one of a team."""
 
-    def __init__(self, workload: Workload, updates: int) -> None:
+    def __init__(self, workload: Workload, updates: int, team: Team = ALONE) -> None:
         self.workload = workload
+        self.team = team
         self.device = workload.model.output.bias.device
         self.groups = _groups(workload, updates)
         self.updater: Updater | None = None
@@ -39,9 +49,9 @@ class Training:
     @property
     def turns(self) -> list[Turn]:
         """One: all updates."""
-        return [Turn(NAME, self._run)]
+        return [Turn(NAME, self.run)]
 
-    def _run(self) -> tuple[float, ...]:
+    def run(self) -> tuple[float, ...]:
         """Seconds of all updates, and of each of STAGES."""
         if self.updater is not None:
             return self._updates(self.updater)
@@ -57,25 +67,31 @@ class Training:
         model = copy.deepcopy(self.workload.model).train()
         precision = choose_precision(recipe.train.precision, self.device)
         state = TrainingState(model, recipe.train)
-        return Updater(state, recipe.seed, precision, SCHEDULE, lap=self.clock.lap)
+        self.team.join(state)
+        laps, team = self.clock.lap, self.team
+        return Updater(state, recipe.seed, precision, SCHEDULE, lap=laps, team=team)
 
     def _updates(self, updater: Updater) -> tuple[float, ...]:
-        clock = self.clock
+        clock, corpus = self.clock, self.workload.corpus
         clock.seconds.clear()
         clock.restart()
         for group in self.groups:
-            batches = [collate(self.workload.corpus, pairs, TIME_MULTIPLE) for pairs in group]
+            shares = [share(pairs, self.team) for pairs in group]
+            batches = [collate(corpus, pairs, TIME_MULTIPLE) for pairs in shares if len(pairs)]
+            tokens = sum(num_target_tokens(corpus, pairs) for pairs in group)
             clock.lap("data")
-            updater(batches)
-        parts = [clock.seconds[stage] for stage in STAGES]
+            updater(batches, tokens=tokens)
+        parts = [clock.seconds.get(stage, 0.0) for stage in STAGES]
         return (sum(parts), *parts)
 
-    def figures(self, taken: Taken, limits: dict[str, float]) -> TrainingFigures | None:
-        """None where nothing was measured."""
-        if NAME not in taken or self.updater is None:
+    def figures(
+        self, taken: Taken, limits: dict[str, float], name: str = NAME
+    ) -> TrainingFigures | None:
+        """Of the turns of a name; None where nothing was measured."""
+        if name not in taken or self.updater is None:
             return None
-        totals = [seconds[0] for seconds in taken[NAME]]
-        split = list(zip(*taken[NAME], strict=True))[1:]
+        totals = [seconds[0] for seconds in taken[name]]
+        split = list(zip(*taken[name], strict=True))[1:]
         tokens, operations = self._amounts()
         per_token = operations / tokens
         speed = rate(tokens, totals)
@@ -83,6 +99,7 @@ class Training:
         limit = limits.get(self.updater.precision)
         return TrainingFigures(
             precision=self.updater.precision,
+            processes=self.team.size,
             updates=len(self.groups),
             target_tokens=tokens,
             tokens_per_second=speed,
@@ -107,6 +124,54 @@ class Training:
             tokens += int(targets.sum())
             operations += passes * count.forward(*read_lengths(corpus, pairs), targets)
         return tokens, operations
+
+
+class TeamTraining:
+    """The same by several processes of one thread each, this one included."""
+
+    def __init__(self, workload: Workload, updates: int, processes: int) -> None:
+        self.workload = workload
+        self.updates = updates
+        self.processes = processes
+        self.name = f"{NAME}, {processes} processes"
+        self.others = ExitStack()
+        self.training: Training | None = None
+
+    @property
+    def turns(self) -> list[Turn]:
+        """One: all updates."""
+        return [Turn(self.name, self._run)]
+
+    def close(self) -> None:
+        """End the other processes."""
+        self.others.close()
+
+    def _run(self) -> tuple[float, ...]:
+        with chosen_threads():
+            torch.set_num_threads(1)
+            if self.training is None:
+                subject = self.workload.run or self.workload.recipe
+                work = partial(_follow, subject, self.updates)
+                team = self.others.enter_context(workers(self.processes, work))
+                self.training = Training(self.workload, self.updates, team)
+            self.training.team.gather(None)  # the others wait for it
+            return self.training.run()
+
+    def figures(self, taken: Taken) -> TrainingFigures | None:
+        """None where nothing was measured. What several processes could do at most, and what
+        they hold together, is not."""
+        found = None if self.training is None else self.training.figures(taken, {}, self.name)
+        return None if found is None else replace(found, peak_memory=None)
+
+
+def _follow(subject: Recipe | Run, updates: int, *, team: LocalTeam) -> None:
+    """What the others do until they are ended."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    training = Training(workload_of(subject, torch.device("cpu")), updates, team)
+    while True:
+        team.gather(None)
+        training.run()
 
 
 def _groups(workload: Workload, updates: int) -> list[list[NDArray[np.int64]]]:
