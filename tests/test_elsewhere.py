@@ -254,3 +254,5 @@ def test_weights_that_are_used_are_gathered(decay: float, monkeypatch: pytest.Mo
     gathered.clear()
     with state.averaged() as model:
         assert {id(p) for p in model.encoder.parameters()} <= {id(p) for p in gathered}
+        ready = packed(model, "fp32").ready
+    assert {id(p) for p in ready.encoder.parameters()} <= {id(p) for p in gathered}

@@ -30,7 +30,7 @@ from s2s.nn.decoder import Decoded, Decoder
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.rnn import LSTMLayer
+from s2s.nn.rnn import LSTMLayer, gather_weights
 from s2s.nn.step import Step
 from s2s.recipe import SearchPrecision
 
@@ -314,4 +314,5 @@ def packed(model: Seq2Seq, precision: SearchPrecision) -> Packed:
                 parent.register_module(name, PackedLinear(linear, bound_D, precision))
     if precision != "fp32" and has_bf16(embedding_E.device) and ready.encoder is not None:
         ready.register_module("encoder", PackedEncoder(ready.encoder))
+    gather_weights(ready)
     return Packed(model, ready, precision)
