@@ -17,7 +17,7 @@ from s2s.bench.tables import tables
 from s2s.bench.training import TeamTraining, Training
 from s2s.bench.workload import drawn_workload, run_workload
 from s2s.errors import UsageError
-from s2s.recipe import CharacterTokenizer, CosineSchedule, Dropout
+from s2s.recipe import CharacterTokenizer, CosineSchedule, Dropout, Optimizer
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
 from s2s.search import Hypothesis
@@ -132,7 +132,12 @@ def flat(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def test_several_processes_train_what_one_trains() -> None:
     """Without dropout: the same weights after as many updates, up to rounding."""
     model = dataclasses.replace(RECIPE.model, dropout=NO_DROPOUT)
-    train = dataclasses.replace(RECIPE.train, schedule=CosineSchedule(kind="cosine", warmup=1))
+    # A large epsilon, lest what rounding makes of a gradient of zero becomes a whole step.
+    train = dataclasses.replace(
+        RECIPE.train,
+        schedule=CosineSchedule(kind="cosine", warmup=1),
+        optimizer=Optimizer(learning_rate=1e-2, epsilon=1e-3),
+    )
     recipe = dataclasses.replace(RECIPE, model=model, train=train)
     workload = drawn_workload(recipe, CPU)
     alone, team = Training(workload, 2), TeamTraining(workload, 2, 2)
@@ -145,7 +150,7 @@ def test_several_processes_train_what_one_trains() -> None:
             flat(updater.state.parameters) for updater in (alone.updater, team.training.updater)
         )
     assert (one - begun).norm() > 0.1
-    assert (found - one).norm() < 0.01 * (one - begun).norm()
+    assert (found - one).norm() < 1e-4 * (one - begun).norm()
     figures, expected = team.figures(taken), alone.figures(taken, {})
     assert figures is not None and expected is not None
     assert (figures.processes, figures.peak_memory) == (2, None)

@@ -81,6 +81,8 @@ class Training:
             tokens = sum(num_target_tokens(corpus, pairs) for pairs in group)
             clock.lap("data")
             updater(batches, tokens=tokens)
+            self.team.gather(None)  # others may be stepping weights that the next one reads
+            clock.lap("optimizer")
         parts = [clock.seconds.get(stage, 0.0) for stage in STAGES]
         return (sum(parts), *parts)
 
