@@ -152,9 +152,20 @@ def update_seed(seed: int, update: int, rank: int = 0) -> int:
     return ((seed - 1) * 0x9E3779B1 + update + rank * 0xB504F333) % 2**32
 
 
+NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
+"""In the text of errors that have no type of their own: the system gave a CPU's tensors none, or a
+GPU's libraries found none for themselves."""
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had no memory left, or the system gave a CPU's tensors none."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """Whether a device had no memory left, or the system gave none."""
+    is_told = any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or is_told
 
 
 class Updater:
