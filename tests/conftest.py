@@ -60,3 +60,33 @@ def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return status, found.out, found.err
 
     return made
+
+
+@pytest.fixture(scope="session")
+def random_run() -> "Callable[..., Run]":
+    """Makes a run of the current folder's recipe: its name, and changes of the recipe. It has
+    tokenizers and a random model, whose step is the seed."""
+
+    def made(name: str, *changes: str) -> "Run":
+        import torch
+
+        from s2s import pipeline
+        from s2s.nn.model import Seq2Seq
+        from s2s.recipe_io import load_recipe
+        from s2s.run import Run
+        from s2s.text.tokenizer import load_tokenizers
+
+        recipe = load_recipe(overrides=[f"name={name}", *changes])
+        pipeline.prepare(recipe)
+        run = Run(Path("runs") / name)
+        tokenizers = load_tokenizers(run.tokenizer_folder)
+        torch.manual_seed(recipe.seed)
+        model = Seq2Seq(recipe.model, tokenizers.source.size, tokenizers.target.size)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(3.0)
+        weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        run.write_checkpoint(recipe.seed, weights, score=0.0, is_best=True)
+        return run
+
+    return made

@@ -1,6 +1,7 @@
 """Ensembles on the command line: what translate, bleu, score and attention make of two runs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from s2s import pipeline
 from s2s.evaluation import Model as EvaluatedModel
 from s2s.evaluation import describe
-from s2s.nn.model import Seq2Seq
 from s2s.pipeline_ensemble import load_ensemble
 from s2s.recipe import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
-from s2s.recipe_io import load_recipe
 from s2s.run import Run
 from s2s.search.ensemble import ForcedEnsemble, forcible
 from s2s.search.forced import forced
-from s2s.text.tokenizer import load_tokenizers
 from s2s_cli.main import run as command_line
 
 RECIPE = """\
@@ -34,31 +31,17 @@ TEXT = "1999-12-31\nthe first of May\n7:30\n"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def make_run(name: str, *changes: str) -> Run:
-    """A run with tokenizers and a random model; the second has another wiring."""
-    recipe = load_recipe(overrides=[f"name={name}", *changes])
-    pipeline.prepare(recipe)
-    run = Run(Path("runs") / name)
-    tokenizers = load_tokenizers(run.tokenizer_folder)
-    torch.manual_seed(recipe.seed)
-    model = Seq2Seq(recipe.model, tokenizers.source.size, tokenizers.target.size)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3.0)
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    run.write_checkpoint(recipe.seed, weights, score=0.0, is_best=True)
-    return run
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
+def folder(
+    random_run: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory, one_thread: None
+) -> Path:
     made = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         Path("recipe.yaml").write_text(RECIPE)
         Path("in").write_text(TEXT)
-        make_run("one")
-        make_run("two", "seed=2", "model.decoder={kind: stacked, width: 19}")
+        random_run("one")
+        random_run("two", "seed=2", "model.decoder={kind: stacked, width: 19}")
     return made
 
 
@@ -193,9 +176,11 @@ def test_attention_is_the_mean_of_the_members(capfd: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("command", ["bleu", "score", "attention"])
-def test_runs_that_do_not_fit_are_one_line(capfd: pytest.CaptureFixture[str], command: str) -> None:
+def test_runs_that_do_not_fit_are_one_line(
+    random_run: Callable[..., Run], capfd: pytest.CaptureFixture[str], command: str
+) -> None:
     if not Path("runs/other").exists():
-        make_run("other", "tokenizer.target.kind=word")
+        random_run("other", "tokenizer.target.kind=word")
     capfd.readouterr()
     more = {"bleu": [], "score": ["in", "in"], "attention": ["--input", "in"]}[command]
     assert command_line([command, *BOTH, "--run", "other", *more]) == 2

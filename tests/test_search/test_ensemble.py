@@ -4,6 +4,7 @@ Dimension letters: N rows, V vocabulary.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,10 @@ from s2s.recipe import (
     Search,
     StackedDecoder,
 )
-from s2s.recipe_io import load_recipe
 from s2s.run import Run
 from s2s.search import search
 from s2s.search.ensemble import Ensemble, ensemble, mean_of_probabilities
 from s2s.text.special import BOS, EOS, PAD
-from s2s.text.tokenizer import load_tokenizers
 from s2s_cli.main import run as command_line
 
 from .toys import (
@@ -209,22 +208,6 @@ search: {kind: beam, width: 3, max_ratio: 0.5, max_offset: 9}
 TEXT = "1999-12-31\n\nthe first of May\n"
 
 
-def make_run(name: str, *changes: str) -> Run:
-    """A run with tokenizers and a random model."""
-    recipe = load_recipe(overrides=[f"name={name}", *changes])
-    pipeline.prepare(recipe)
-    run = Run(Path("runs") / name)
-    tokenizers = load_tokenizers(run.tokenizer_folder)
-    torch.manual_seed(recipe.seed)
-    model = Seq2Seq(recipe.model, tokenizers.source.size, tokenizers.target.size)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3.0)
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    run.write_checkpoint(1, weights, score=0.0, is_best=True)
-    return run
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -239,8 +222,10 @@ def rows(*options: str) -> list[list[str]]:
     return [row.split("\t") for row in Path("out").read_text().splitlines()]
 
 
-def test_runs_are_averaged_on_the_command_line(folder: Path) -> None:
-    one, two = make_run("one"), make_run("two", "seed=2", "data.filters.max_length=90")
+def test_runs_are_averaged_on_the_command_line(
+    random_run: Callable[..., Run], folder: Path
+) -> None:
+    one, two = random_run("one"), random_run("two", "seed=2", "data.filters.max_length=90")
     both = load_ensemble([one, two], device="cpu")
     assert isinstance(both.scorer, Ensemble)
     assert (both.search, both.longest) == (one.recipe.search, 90)
@@ -252,8 +237,10 @@ def test_runs_are_averaged_on_the_command_line(folder: Path) -> None:
     assert found not in (rows("--run", "one"), rows("--run", "two"))
 
 
-def test_one_run_is_that_run_and_twice_the_same_is_it_to_rounding(folder: Path) -> None:
-    one = make_run("one")
+def test_one_run_is_that_run_and_twice_the_same_is_it_to_rounding(
+    random_run: Callable[..., Run], folder: Path
+) -> None:
+    one = random_run("one")
     loaded, plain = load_ensemble([one], device="cpu"), pipeline.load_translator(one, device="cpu")
     assert isinstance(loaded.scorer, Packed)
     assert loaded.outputs(TEXT.splitlines()) == plain.outputs(TEXT.splitlines())
@@ -266,10 +253,14 @@ def test_one_run_is_that_run_and_twice_the_same_is_it_to_rounding(folder: Path) 
 @pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize("change", ["kind=word", "min_count=500"])
 def test_runs_of_different_tokenizers_are_refused(
-    folder: Path, capfd: pytest.CaptureFixture[str], side: str, change: str
+    random_run: Callable[..., Run],
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    side: str,
+    change: str,
 ) -> None:
-    make_run("one")
-    make_run("two", f"tokenizer.{side}.{change}")
+    random_run("one")
+    random_run("two", f"tokenizer.{side}.{change}")
     capfd.readouterr()
     assert command_line(["translate", "--run", "one", "--run", "two", "--input", "in"]) == 2
     assert capfd.readouterr() == (
@@ -285,11 +276,11 @@ def test_runs_of_different_tokenizers_are_refused(
     [("unigram", "data.seed=2"), ("bpe", "data.seed=2"), ("bpe", "data.pairs=100")],
 )
 def test_subwords_are_the_same_for_any_seed_and_differ_for_other_data(
-    folder: Path, kind: str, change: str
+    random_run: Callable[..., Run], folder: Path, kind: str, change: str
 ) -> None:
     same = (f"tokenizer={{kind: {kind}, vocabulary: 150}}",)
-    one, two = make_run("one", *same), make_run("two", "seed=2", *same)
+    one, two = random_run("one", *same), random_run("two", "seed=2", *same)
     assert isinstance(load_ensemble([one, two], device="cpu").scorer, Ensemble)
-    other = make_run("other", change, *same)
+    other = random_run("other", change, *same)
     with pytest.raises(UsageError, match="runs/one and runs/other: expected one source tokenizer"):
         load_ensemble([one, two, other], device="cpu")
