@@ -2,14 +2,17 @@
 
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .grouped import grouped
 from .options import RECIPE, RUNS, Device, Overrides, Runs, examples, note
 
 if TYPE_CHECKING:
+    from s2s.bench.measure import Plan
     from s2s.bench.report import Part, Report
     from s2s.recipe import Recipe
     from s2s.run import Run
@@ -33,6 +36,48 @@ EPILOG = examples(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What is measured, and how often."""
+
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART,...", help="Of matmul, training, decoding, prep and startup; all."
+        ),
+    ] = None
+    repeats: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Times that everything is measured.")
+    ] = 5
+    quick: Annotated[bool, typer.Option("--quick", help="Less of everything: a minute.")] = False
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="PyTorch's threads; as training chooses."),
+    ] = None
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Train and decode with N processes too, each on a core (CPU)."
+        ),
+    ] = 1
+    device: Device = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """How figures are shown, and which."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables in Markdown, for documentation.")
+    ] = False
+    show: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Measure nothing; show what --json wrote."),
+    ] = None
+
+
+@grouped
 def bench(
     context: typer.Context,
     recipe: Annotated[
@@ -48,35 +93,8 @@ def bench(
         typer.Option(metavar="DIR|NAME", help="A trained run, with its weights and data."),
     ] = None,
     runs: Runs = RUNS,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PART,...", help="Of matmul, training, decoding, prep and startup; all."
-        ),
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Times that everything is measured.")
-    ] = 5,
-    quick: Annotated[bool, typer.Option("--quick", help="Less of everything: a minute.")] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="PyTorch's threads; as training chooses."),
-    ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="Train and decode with N processes too, each on a core (CPU)."
-        ),
-    ] = 1,
-    device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Tables in Markdown, for documentation.")
-    ] = False,
-    show: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Measure nothing; show what --json wrote."),
-    ] = None,
+    measured: Measured,
+    shown: Shown,
 ) -> None:
     """Measure how fast this machine prepares, trains and translates.
 
@@ -86,40 +104,46 @@ def bench(
     """
     from s2s.errors import Interrupted, UsageError
 
-    if as_json and as_markdown:
+    if shown.as_json and shown.as_markdown:
         raise UsageError("--json, --markdown: expected one of them")
-    parts = _parts(only)
-    if show is not None:
+    parts = _parts(measured.only)
+    if shown.show is not None:
         from s2s.bench.report import read_report
 
-        _print(read_report(show), as_json=as_json, as_markdown=as_markdown)
+        _print(read_report(shown.show), shown)
         return
     if run is not None and (recipe is not None or overrides):
         raise UsageError("--run: a run brings its recipe along; leave RECIPE and --set out")
-    if workers > 1 and not {"training", "decoding"} & {*parts}:
+    if measured.workers > 1 and not {"training", "decoding"} & {*parts}:
         raise UsageError(
             "--workers: they train and decode; add one of these to --only, or leave one out"
         )
     subject = _subject(recipe, overrides, run, runs)
-    commands = QUICK_COMMANDS if quick else sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
-    from s2s.bench.measure import QUICK, Amounts, Plan, measure
-    from s2s.bench.startup import Program
+    commands = sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
+    from s2s.bench.measure import measure
     from s2s.progress import progress
 
-    plan = Plan(
-        only=parts,
-        repeats=repeats,
-        threads=threads,
-        workers=workers,
-        device=device,
-        amounts=QUICK if quick else Amounts(),
-        program=Program(start=START, commands=((), *((name,) for name in commands))),
-    )
     with progress() as callback:
-        report = measure(subject, plan, callback)
-    _print(report, as_json=as_json, as_markdown=as_markdown)
+        report = measure(subject, _plan(measured, parts, commands), callback)
+    _print(report, shown)
     if not report.is_complete:
         raise Interrupted("stopped before the end", signal.SIGINT)
+
+
+def _plan(measured: Measured, parts: "tuple[Part, ...]", commands: list[str]) -> "Plan":
+    from s2s.bench.measure import QUICK, Amounts, Plan
+    from s2s.bench.startup import Program
+
+    started = QUICK_COMMANDS if measured.quick else commands
+    return Plan(
+        only=parts,
+        repeats=measured.repeats,
+        threads=measured.threads,
+        workers=measured.workers,
+        device=measured.device,
+        amounts=QUICK if measured.quick else Amounts(),
+        program=Program(start=START, commands=((), *((name,) for name in started))),
+    )
 
 
 def _parts(only: str | None) -> "tuple[Part, ...]":
@@ -150,17 +174,17 @@ def _subject(
     return load_recipe(recipe, overrides or ())
 
 
-def _print(report: "Report", *, as_json: bool, as_markdown: bool) -> None:
+def _print(report: "Report", shown: Shown) -> None:
     from rich.console import Console
 
     from s2s.bench.tables import markdown, notes, print_tables
 
-    if as_json:
+    if shown.as_json:
         typer.echo(report.to_json())
-    elif as_markdown:
+    elif shown.as_markdown:
         typer.echo(markdown(report), nl=False)
     else:
         print_tables(report, Console(width=None if sys.stdout.isatty() else 120))
-    if not as_markdown:
+    if not shown.as_markdown:
         for line in notes(report):
             note(line)

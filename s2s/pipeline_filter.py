@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -169,7 +169,7 @@ def _elsewhere(load: Callable[[], LineTranslator], workers: int) -> Iterator[Lin
         )
     from s2s.translate_workers import Workers
 
-    with Workers(load, workers) as others:
+    with closing(Workers(load, workers)) as others:
         yield replace(loaded, elsewhere=others)
 
 

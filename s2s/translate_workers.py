@@ -7,8 +7,7 @@ divided among processes without changing anything.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from s2s.search.demands import Demand
 from s2s.translate import LineTranslator
@@ -37,20 +36,12 @@ class Answer(NamedTuple):
 
 
 class Workers:
-    """A number of processes with a translator each."""
+    """A number of processes with a translator each, until they are closed."""
 
     def __init__(self, load: Load, count: int) -> None:
         self.pool: Pool[Task, Answer] = Pool(partial(_translating, load), count)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """End them, whatever they are at."""
         self.pool.close()
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_workers_do_what_one_process_does() -> None:
     alone = random_translator(SAMPLES, notes)
     expected = alone.outputs(lines, 7, 1, demands)
     told = len(notes)
-    with Workers(partial(load, SAMPLES), 2) as workers:
+    with closing(Workers(partial(load, SAMPLES), 2)) as workers:
         for _ in range(2):
             assert workers(alone, lines, 7, 1, demands) == expected
     assert len(notes) > told, "what the workers report is reported"
@@ -92,7 +93,7 @@ def test_listings_and_demands_go_to_workers() -> None:
     ]
     source = "".join(f"{line}\n" for line in ["", *lines]).encode()
     alone = random_translator(beam)
-    with Workers(partial(load, beam), 2) as workers:
+    with closing(Workers(partial(load, beam), 2)) as workers:
         for listing in (Listing(nbest=3), Listing(nbest=2, form="jsonl")):
             found = []
             for translator in (alone, replace(alone, elsewhere=workers)):
@@ -119,7 +120,7 @@ def test_listings_and_demands_go_to_workers() -> None:
 def test_what_goes_wrong_in_a_worker_is_raised_here(
     loads: Callable[[], LineTranslator], error: type[Exception], message: str
 ) -> None:
-    with Workers(loads, 1) as workers, pytest.raises(error, match=message):
+    with closing(Workers(loads, 1)) as workers, pytest.raises(error, match=message):
         workers(random_translator(SAMPLES), ["ab"], 0, 1, None)
     assert not any(process.is_alive() for process in workers.pool.processes)
 

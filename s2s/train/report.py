@@ -64,13 +64,8 @@ def validation_line(position: Position, validation: Validation, is_best: bool) -
     return f"{where}  validation loss {validation.nll:.3f}  {scores}{best}"
 
 
-class PlainReporter:
-    """Lines on a stream that is no terminal: a log file, a batch job."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
-        self.total_updates = 0
-        self.spoken = -PLAIN_SECONDS
+class SilentReporter:
+    """Says nothing: another process of the training does. Others change what they say."""
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +76,28 @@ class PlainReporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stream.flush()
+        """See `Reporter`."""
+
+    def begin(self, position: Position, total_updates: int) -> None:
+        """See `Reporter`."""
+
+    def update(self, position: Position, window: Window) -> None:
+        """See `Reporter`."""
+
+    def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
+        """See `Reporter`."""
+
+    def note(self, text: str) -> None:
+        """See `Reporter`."""
+
+
+class PlainReporter(SilentReporter):
+    """Lines on a stream that is no terminal: a log file, a batch job."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.total_updates = 0
+        self.spoken = -PLAIN_SECONDS
 
     def begin(self, position: Position, total_updates: int) -> None:
         """See `Reporter`."""
@@ -111,34 +127,7 @@ class PlainReporter:
         self.stream.flush()
 
 
-class SilentReporter:
-    """Says nothing: another process of the training does."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """See `Reporter`."""
-
-    def begin(self, position: Position, total_updates: int) -> None:
-        """See `Reporter`."""
-
-    def update(self, position: Position, window: Window) -> None:
-        """See `Reporter`."""
-
-    def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
-        """See `Reporter`."""
-
-    def note(self, text: str) -> None:
-        """See `Reporter`."""
-
-
-class LiveReporter:
+class LiveReporter(SilentReporter):
     """A progress bar that stays at the bottom of the terminal, validations scrolling above it."""
 
     def __init__(self, console: Console | None = None) -> None:

@@ -10,26 +10,22 @@ import torch
 from s2s import pipeline
 from s2s.data.batch import Batch
 from s2s.data.batches import collate
-from s2s.data.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
 from s2s.errors import TrainingError
 from s2s.nn.model import Seq2Seq
-from s2s.recipe import Dropout, Train
+from s2s.recipe import Train
 from s2s.run import Run
 from s2s.train import update as update_module
-from s2s.train.state import TrainingState
 from s2s.train.update import Updater, is_out_of_memory
 
-from .toys import Listener, differing, small_model, small_recipe, weights, write_task
-
-NO_DROPOUT = Dropout(embedding=0.0, encoder=0.0, decoder=0.0, readout=0.0)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    folder = tmp_path_factory.mktemp("corpus")
-    prepare(small_recipe(write_task(folder)), folder / "run")
-    return open_corpus(folder / "run", "train")
+from .toys import (
+    Listener,
+    differing,
+    small_recipe,
+    state_of,
+    weights,
+    write_task,
+)
 
 
 def shrink(most: int, patch: pytest.MonkeyPatch, *, late: bool = False) -> list[int]:
@@ -51,11 +47,6 @@ def shrink(most: int, patch: pytest.MonkeyPatch, *, late: bool = False) -> list[
 
     patch.setattr(update_module, "batch_loss", limited)
     return seen
-
-
-def state_of(recipe: Train) -> TrainingState:
-    torch.manual_seed(3)
-    return TrainingState(Seq2Seq(small_model(dropout=NO_DROPOUT), 15, 15), recipe)
 
 
 def batches(corpus: Corpus, *sizes: int) -> list[Batch]:

@@ -14,8 +14,7 @@ from s2s.data.batch import Batch
 from s2s.data.batches import batch_plan, collate
 from s2s.data.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
-from s2s.nn.model import Seq2Seq
-from s2s.recipe import Recipe, Train
+from s2s.recipe import Recipe
 from s2s.run import Run
 from s2s.train import memory, rehearsal
 from s2s.train.memory import PeakMemory, held_memory, whole_memory
@@ -23,7 +22,16 @@ from s2s.train.rehearsal import Rehearsed, rehearse
 from s2s.train.state import Position, TrainingState
 from s2s.train.update import Updater
 
-from .toys import Listener, differing, small_model, small_recipe, weights, with_train, write_task
+from .toys import (
+    Listener,
+    differing,
+    small_model,
+    small_recipe,
+    state_of,
+    weights,
+    with_train,
+    write_task,
+)
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -35,11 +43,6 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Corpus]:
     recipe = small_recipe(write_task(folder))
     prepare(recipe, folder / "run")
     return recipe, open_corpus(folder / "run", "train")
-
-
-def new_state(recipe: Train) -> TrainingState:
-    torch.manual_seed(3)
-    return TrainingState(Seq2Seq(small_model(), 15, 15), recipe)
 
 
 class Machine:
@@ -78,7 +81,7 @@ def found_by(
     task: tuple[Recipe, Corpus], batch_tokens: Any, state: TrainingState | None = None
 ) -> Rehearsed:
     recipe = with_train(task[0], batch_tokens=batch_tokens)
-    state = state or new_state(recipe.train)
+    state = state or state_of(recipe.train)
     return rehearse(state, recipe, task[1], "fp32", multiple=4)
 
 
@@ -137,7 +140,7 @@ def test_auto_leaves_an_epoch_a_hundred_updates(
     many = np.full(40_000, 9)
     ids, ends = np.zeros(40_000 * 9, dtype=np.uint16), np.arange(40_001) * 9
     large = Corpus(ids, ends, ids, ends)
-    state = new_state(recipe.train)
+    state = state_of(recipe.train)
     found = found_by((recipe, large), "auto", state)
     plan = batch_plan((many, many), found.batch_tokens, seed=1, epoch=0)
     assert 100 <= len(plan) <= 106
@@ -173,7 +176,7 @@ def test_the_batches_that_are_tried_are_the_longest_and_the_usual(
 
 def test_nothing_changes(task: tuple[Recipe, Corpus]) -> None:
     recipe = with_train(task[0], batch_tokens=4000, average=0.9)
-    state, other = new_state(recipe.train), new_state(recipe.train)
+    state, other = (state_of(recipe.train, small_model().dropout) for _ in range(2))
     found = rehearse(state, recipe, task[1], "fp32", multiple=4)
     assert found.batch_tokens == 4000
     assert state.position == Position()

@@ -8,30 +8,14 @@ import torch
 from torch.nn import functional as F
 
 from s2s.data.batches import collate
-from s2s.data.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
 from s2s.errors import RunError
-from s2s.nn.model import Seq2Seq
 from s2s.recipe import Dropout, Train
 from s2s.text.special import PAD
 from s2s.train.state import Position, TrainingState
 from s2s.train.update import LossWeights, Updater, batch_loss
 
-from .toys import small_model, small_recipe, write_task
-
-NO_DROPOUT = Dropout(embedding=0.0, encoder=0.0, decoder=0.0, readout=0.0)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    folder = tmp_path_factory.mktemp("corpus")
-    prepare(small_recipe(write_task(folder)), folder / "run")
-    return open_corpus(folder / "run", "train")
-
-
-def state_of(recipe: Train, dropout: Dropout = NO_DROPOUT, seed: int = 3) -> TrainingState:
-    torch.manual_seed(seed)
-    return TrainingState(Seq2Seq(small_model(dropout=dropout), 15, 15), recipe)
+from .toys import state_of
 
 
 def updater(state: TrainingState, seed: int = 1) -> Updater:

@@ -15,7 +15,6 @@ from s2s.recipe import (
     CosineSchedule,
     Decoder,
     DotAttention,
-    Dropout,
     Encoder,
     GeneralAttention,
     GreedySearch,
@@ -29,7 +28,7 @@ from s2s.recipe import (
 )
 from s2s.run import Run
 
-from .toys import Listener, copy, reverse, write_task
+from .toys import NO_DROPOUT, Listener, copy, reverse, write_task
 
 GENERAL = GeneralAttention(kind="general")
 DOT = DotAttention(kind="dot")
@@ -38,7 +37,6 @@ LUONG = LuongDecoder(kind="luong", width=32)
 FEEDING = LuongDecoder(kind="luong", width=32, input_feeding=True)
 BAHDANAU = BahdanauDecoder(kind="bahdanau", width=32)
 STACKED = StackedDecoder(kind="stacked", width=32)
-NO_DROPOUT = Dropout(embedding=0.0, encoder=0.0, decoder=0.0, readout=0.0)
 
 TASKS = [
     (LUONG, GENERAL, reverse),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2s.nn.model import Seq2Seq
 from s2s.recipe import (
     CharacterTokenizer,
     ConstantSchedule,
@@ -26,10 +27,12 @@ from s2s.recipe import (
 )
 from s2s.run import Run
 from s2s.train.report import PlainReporter, Window
-from s2s.train.state import Position
+from s2s.train.state import Position, TrainingState
 from s2s.train.validation import Validation
 
 SYMBOLS = "abcdefgh"
+
+NO_DROPOUT = Dropout(embedding=0.0, encoder=0.0, decoder=0.0, readout=0.0)
 
 
 def reverse(text: str) -> str:
@@ -116,6 +119,12 @@ def small_recipe(data: FilesData, **train: Any) -> Recipe:
         model=small_model(),
         train=Train(**chosen),
     )
+
+
+def state_of(recipe: Train, dropout: Dropout = NO_DROPOUT, seed: int = 3) -> TrainingState:
+    """A small model over the toy task's 15 ids, not yet trained."""
+    torch.manual_seed(seed)
+    return TrainingState(Seq2Seq(small_model(dropout=dropout), 15, 15), recipe)
 
 
 def with_train(recipe: Recipe, **changes: Any) -> Recipe:
