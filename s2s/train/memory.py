@@ -4,11 +4,33 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
+
+
+class Group(NamedTuple):
+    """Where a container's control group tells of memory."""
+
+    most: str
+    used: str
+    statistics: str
+    cached: tuple[str, str]
+
+
+GROUPS = (
+    Group("memory.max", "memory.current", "memory.stat", ("active_file", "inactive_file")),
+    Group(
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        ("total_active_file", "total_inactive_file"),
+    ),
+)
+"""Of both versions of control groups; a system has one of them."""
 
 
 class PeakMemory:
@@ -78,12 +100,18 @@ def _available() -> int | None:
 
 def _left_in_group() -> int | None:
     """Bytes that a container's limit leaves; None without a limit."""
-    try:
-        most = (CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = (CGROUP / "memory.current").read_text(encoding="ascii").strip()
-        return max(0, int(most) - int(used))
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
+    for group in GROUPS:
+        try:
+            most = int((CGROUP / group.most).read_text(encoding="ascii"))
+            used = int((CGROUP / group.used).read_text(encoding="ascii"))
+            lines = (CGROUP / group.statistics).read_text(encoding="ascii").splitlines()
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        parts = {name: int(size) for name, size in map(str.split, lines)}
+        # Pages of files that were read count as used, but are given back when they are needed.
+        cached = sum(parts.get(name, 0) for name in group.cached)
+        return max(0, most - used + cached)
+    return None
 
 
 def _kibibytes(path: Path, field: str) -> int | None:

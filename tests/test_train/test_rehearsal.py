@@ -208,14 +208,26 @@ def test_the_peak_is_that_of_the_process(task: tuple[Recipe, Corpus]) -> None:
     assert found.limit < whole
 
 
+FREE = {"meminfo": "MemFree: 9 kB\nMemAvailable: 4000 kB\n"}
+SECOND = {"memory.current": "1024000", "memory.stat": "anon 5\nactive_file 0\ninactive_file 0\n"}
+CACHED = {"memory.stat": "anon 5\nactive_file 102400\ninactive_file 204800\n"}
+FIRST = {
+    "memory/memory.usage_in_bytes": "1024000",
+    "memory/memory.stat": "inactive_file 7\ntotal_active_file 0\ntotal_inactive_file 307200\n",
+}
+
+
 @pytest.mark.parametrize(
     ("files", "processes", "whole"),
     [
-        ({"meminfo": "MemFree: 9 kB\nMemAvailable: 4000 kB\n"}, 1, 4100),
-        ({"meminfo": "MemAvailable: 4000 kB\n"}, 4, 1100),
-        ({"meminfo": "MemAvailable: 4000 kB\n", "memory.max": "max\n"}, 1, 4100),
-        ({"meminfo": "MemAvailable: 4000 kB\n", "memory.max": "3072000"}, 1, 2100),
-        ({"meminfo": "MemAvailable: 4000 kB\n", "memory.max": "9"}, 1, 100),
+        (FREE, 1, 4100),
+        (FREE, 4, 1100),
+        ({**FREE, **SECOND, "memory.max": "max\n"}, 1, 4100),
+        ({**FREE, **SECOND, "memory.max": "3072000\n"}, 1, 2100),
+        ({**FREE, **SECOND, "memory.max": "9"}, 1, 100),
+        ({**FREE, **SECOND, **CACHED, "memory.max": "3072000\n"}, 1, 2400),
+        ({**FREE, **FIRST, "memory/memory.limit_in_bytes": "3072000\n"}, 1, 2400),
+        ({**FREE, **FIRST, "memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2, 2100),
     ],
 )
 def test_what_there_is(
@@ -225,12 +237,11 @@ def test_what_there_is(
     processes: int,
     whole: int,
 ) -> None:
-    """Kibibytes; the process holds 100."""
+    """Kibibytes; the process holds 100. Control groups of both versions."""
     monkeypatch.setattr(memory, "PROC", tmp_path)
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "status").write_text("Name: s2s\nVmRSS:  100 kB\n")
-    for name, text in {"memory.current": "1024000", **files}.items():
+    for name, text in {"self/status": "Name: s2s\nVmRSS:  100 kB\n", **files}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert whole_memory(CPU, processes) == whole * 1024
 
