@@ -4,6 +4,7 @@ Dimension letters: B sentences, L tokens of a shortlist.
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from s2s.pipeline_ensemble import load_ensemble
 from s2s.pipeline_score import score_pairs
 from s2s.pipeline_shortlist import covered, learn_shortlist
 from s2s.recipe import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
+from s2s.run import Run
 from s2s.run_shortlist import NAME, read_lexicon
 from s2s.search import search
 from s2s.search.automaton import Spelling
@@ -35,7 +37,7 @@ from s2s.search.shortlist import Shortlist, Shortlisted, shortlisted, whole
 from s2s.text.special import BOS, EOS, PAD
 from s2s_cli.main import run as command_line
 
-from .test_ensemble import SEARCHES, VOCABULARY, folder, make_run, network, sentences
+from .test_ensemble import SEARCHES, VOCABULARY, folder, network, sentences
 from .toys import AnyScorer
 
 __all__ = ["folder"]
@@ -274,9 +276,9 @@ def listed(*options: str) -> str:
 
 
 def test_a_run_learns_its_shortlist_and_translates_with_it(
-    folder: Path, capfd: pytest.CaptureFixture[str]
+    random_run: Callable[..., Run], folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = make_run("one")
+    run = random_run("one")
     capfd.readouterr()
     assert command_line(["shortlist", "--run", "one"]) == 0
     out, err = capfd.readouterr()
@@ -296,8 +298,10 @@ def test_a_run_learns_its_shortlist_and_translates_with_it(
     assert translator(Path("in").read_text().splitlines()) == narrow.splitlines()
 
 
-def test_scores_say_which_shortlist_they_are_with(folder: Path) -> None:
-    run = make_run("one", "data.held_out=12")
+def test_scores_say_which_shortlist_they_are_with(
+    random_run: Callable[..., Run], folder: Path
+) -> None:
+    run = random_run("one", "data.held_out=12")
     learn_shortlist(run)
     search = BeamSearch(kind="beam", width=2, shortlist=1, shortlist_frequent=2, max_ratio=0.2)
     assert describe(search) != describe(replace(search, shortlist_frequent=3))
@@ -306,9 +310,11 @@ def test_scores_say_which_shortlist_they_are_with(folder: Path) -> None:
     assert "-shortlist1-shortlist-frequent2" in result.saved.name
 
 
-def test_given_translations_are_scored_among_all_tokens(folder: Path) -> None:
+def test_given_translations_are_scored_among_all_tokens(
+    random_run: Callable[..., Run], folder: Path
+) -> None:
     """Without a shortlist learned, too: none is needed."""
-    run = make_run("one")
+    run = random_run("one")
     expected, found = io.BytesIO(), io.BytesIO()
     files = {"source": Path("in"), "target": Path("in")}
     score_pairs(run=run, output=expected, device="cpu", **files)
@@ -323,8 +329,8 @@ def test_given_translations_are_scored_among_all_tokens(folder: Path) -> None:
     assert isinstance(whole(with_shortlists([model, network(6)])), Ensemble)
 
 
-def test_coverage_grows_with_the_shortlist(folder: Path) -> None:
-    run = make_run("one")
+def test_coverage_grows_with_the_shortlist(random_run: Callable[..., Run], folder: Path) -> None:
+    run = random_run("one")
     learn_shortlist(run)
     shares = [covered(run, best, frequent) for best, frequent in ((1, 0), (1, 9), (1, 999))]
     assert all(share is not None for share in shares)
@@ -335,9 +341,9 @@ def test_coverage_grows_with_the_shortlist(folder: Path) -> None:
 
 
 def test_without_a_shortlist_the_user_is_told_how_to_get_one(
-    folder: Path, capfd: pytest.CaptureFixture[str]
+    random_run: Callable[..., Run], folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make_run("one")
+    random_run("one")
     capfd.readouterr()
     assert command_line(["translate", "--run", "one", "--input", "in", "--shortlist", "4"]) == 2
     assert capfd.readouterr() == (
@@ -349,8 +355,8 @@ def test_without_a_shortlist_the_user_is_told_how_to_get_one(
     assert "--shortlist-frequent: has no use without --shortlist" in capfd.readouterr().err
 
 
-def test_a_lexicon_of_others_is_used(folder: Path) -> None:
-    run = make_run("one")
+def test_a_lexicon_of_others_is_used(random_run: Callable[..., Run], folder: Path) -> None:
+    run = random_run("one")
     Path("lex").write_text("z 9 0.5\nq 9 0.25\n")
     assert command_line(["shortlist", "--run", "one", "--lexicon", "lex"]) == 0
     translator = load_ensemble([run], device="cpu")
@@ -370,8 +376,10 @@ def test_a_lexicon_of_others_is_used(folder: Path) -> None:
         ("data", "learned from other data than this run has"),
     ],
 )
-def test_a_damaged_or_stale_shortlist_is_one_line(folder: Path, damage: str, message: str) -> None:
-    run = make_run("one")
+def test_a_damaged_or_stale_shortlist_is_one_line(
+    random_run: Callable[..., Run], folder: Path, damage: str, message: str
+) -> None:
+    run = random_run("one")
     path = learn_shortlist(run).path
     sizes = (load_ensemble([run]).source.size, load_ensemble([run]).target.size)
     assert read_lexicon(run, *sizes).known > 5
@@ -394,8 +402,10 @@ def test_a_damaged_or_stale_shortlist_is_one_line(folder: Path, damage: str, mes
     )
 
 
-def test_a_run_whose_data_was_deleted_keeps_its_shortlist(folder: Path) -> None:
-    run = make_run("one")
+def test_a_run_whose_data_was_deleted_keeps_its_shortlist(
+    random_run: Callable[..., Run], folder: Path
+) -> None:
+    run = random_run("one")
     made = learn_shortlist(run)
     translator = load_ensemble([run])
     for path in run.data_folder.iterdir():
