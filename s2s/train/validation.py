@@ -49,14 +49,19 @@ class Validation:
         return {"nll": self.nll, "perplexity": self.perplexity, "scores": self.scores.as_json()}
 
 
+BATCH_TOKENS = 1024
+"""Of the batches of the loss: no more than the first that training tries for its memory. A process
+of a team has them whole, where of training's it has a share."""
+
+
 @torch.inference_mode()
-def validation_loss(model: Seq2Seq, corpus: Corpus, batch_tokens: int, team: Team) -> float:
+def validation_loss(model: Seq2Seq, corpus: Corpus, team: Team) -> float:
     """Negative log-likelihood per target token of a corpus, without label smoothing.
 
     Pairs and batches are always in the same order, so equal weights give equal figures, however
     many processes compute them.
     """
-    plan = batch_plan((corpus.memory_lengths, corpus.target_lengths), batch_tokens, seed=0, epoch=0)
+    plan = batch_plan((corpus.memory_lengths, corpus.target_lengths), BATCH_TOKENS, seed=0, epoch=0)
     own = [
         batch_loss(model, collate(corpus, plan[place]))[0].nll
         for place in range(team.rank, len(plan), team.size)
@@ -80,7 +85,7 @@ def validate(
     Search is greedy: several times faster than a beam, and checkpoints rank alike. A team divides
     the lines; its first process scores them.
     """
-    nll = validation_loss(model, corpus, recipe.train.fixed_batch_tokens, team)
+    nll = validation_loss(model, corpus, team)
     sources, references = corpus.source_texts, corpus.references
     assert sources is not None and references is not None, "only train comes without texts"
     limits = recipe.search

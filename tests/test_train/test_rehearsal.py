@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from s2s import pipeline
+from s2s import pipeline, pipeline_average
 from s2s.data.batch import Batch
 from s2s.data.batches import batch_plan, collate
 from s2s.data.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
 from s2s.recipe import Recipe
 from s2s.run import Run
-from s2s.train import memory, rehearsal
+from s2s.train import memory, rehearsal, validation
 from s2s.train.memory import PeakMemory, held_memory, whole_memory
 from s2s.train.rehearsal import Rehearsed, rehearse
 from s2s.train.state import Position, TrainingState
-from s2s.train.update import Updater
+from s2s.train.team import ALONE
+from s2s.train.update import Updater, batch_loss
 
 from .toys import (
     Listener,
@@ -293,6 +294,20 @@ def test_a_batch_that_does_not_fit_is_split_and_said_once(
     assert "memory does not suffice for batches of 300 tokens" in told[0]
     assert 45 < max(tokens) <= 90
     assert started(run)[0]["pass_tokens"] == 90
+
+
+def test_validation_and_averages_need_no_more_than_the_first_try(tmp_path: Path) -> None:
+    """Neither batches too large for memory nor those that `auto` has to find are theirs."""
+    recipe = small_recipe(write_task(tmp_path / "task"), epochs=2, batch_tokens="auto", keep=2)
+    run, _ = train(recipe, tmp_path)
+    assert validation.BATCH_TOKENS <= rehearsal.START
+    averaged = pipeline_average.average(run=run, device="cpu")
+    assert averaged.found is not None  # it was validated
+    corpus = open_corpus(run.folder, "validation")
+    model = state_of(recipe.train).model.eval()
+    batch = collate(corpus, np.arange(len(corpus)))
+    expected = float(batch_loss(model, batch)[0].nll.detach()) / int(batch.target_lengths.sum())
+    assert validation.validation_loss(model, corpus, ALONE) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_training_that_is_over_is_not_rehearsed(
