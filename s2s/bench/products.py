@@ -122,7 +122,7 @@ def sizes_of(workload: Workload, square: int = SQUARE) -> list[Size]:
     layer = workload.model.decoder.layer(0)
     sentences, rows = _batch(workload)
     gates = 4 * layer.width
-    block = ROWS[workload.model.output.bias.device.type]  # at the least: some searches have more
+    block = ROWS[workload.model.output.bias.device.type]
     embeddings = recipe.model.embeddings
     step = layer.input_weight.shape[1] + layer.width
     return [

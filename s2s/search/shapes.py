@@ -23,9 +23,6 @@ SLOTS = {"cpu": 64, "cuda": 512}
 ENCODED = {"cpu": 16, "cuda": 128}
 """Sentences encoded together. On a CPU 16 cost a quarter of 64; dummies cost as much as words."""
 
-QUICK = 2
-"""A CPU is busy with so many times as many of all these where its products are in bf16 or int8."""
-
 CELLS = {"cpu": 1 << 15, "cuda": 1 << 19}
 """Most source positions (rows x source time) of a block: long sources get fewer rows, so that the
 memory a block needs is bounded."""
@@ -85,12 +82,11 @@ def shape_of(time: int, width: int, search: Search, device: str, *, regions: int
     `regions` are those of features behind the text.
     """
     kind = "cpu" if device.startswith("cpu") else "cuda"
-    times = QUICK if kind == "cpu" and search.precision != "fp32" else 1
     sentences = CELLS[kind] // (time + regions)
     return Shape(
         time=time,
-        slots=_even(min(times * ROWS[kind] // width, times * SLOTS[kind], sentences // width)),
+        slots=_even(min(ROWS[kind] // width, SLOTS[kind], sentences // width)),
         width=width,
-        encoded=max(1, min(times * ENCODED[kind], sentences)),
+        encoded=max(1, min(ENCODED[kind], sentences)),
         history=longest_output(max(time - 1, 0), search),
     )
