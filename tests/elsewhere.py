@@ -3,6 +3,8 @@
 A tensor of the host that meets one of them in an operation is an error, as it is on a GPU, where
 only these are allowed: numbers (tensors without dimensions), indices of a tensor on the device, and
 copying. The device goes by the name `meta`, which PyTorch knows and has no kernels for.
+
+`waits` tells when the host would wait for a GPU that still has work to do.
 """
 
 from collections.abc import Iterator
@@ -20,6 +22,13 @@ ACROSS = {"copy_", "_to_copy", "to"}
 """Operations whose purpose is to go from one device to the other."""
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 """Operations on a device that take indices from the host."""
+
+
+SYNCHRONOUS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2"}
+"""Operations whose results the host has to know, if only for their size."""
+TO_HOST, TO_DEVICE = "to the host", "to the device"
+"""Copies that wait."""
+_waits: list[str] = []
 
 
 class Elsewhere(Tensor):
@@ -61,7 +70,13 @@ class _Data(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func is torch.lstm and args[1]:
             assert all(part.is_contiguous() for part in args[1]), "cuDNN refuses such a state"
+        if func is Tensor.pin_memory:
+            assert not isinstance(args[0], Elsewhere), "only the host's memory can be pinned"
+            made = args[0].clone()
+            made.was_pinned = True
+            return made
         if func is Tensor.tolist and isinstance(args[0], Elsewhere):
+            _waits.append(TO_HOST)
             return args[0].inner.tolist()
         if func in {Tensor.__getitem__, Tensor.__setitem__} and isinstance(args[0], Elsewhere):
             args = (args[0], _indices(args[1]), *args[2:])
@@ -98,6 +113,9 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         is_there = wanted[0] == DEVICE
     elif name == "copy_":
         is_there = isinstance(args[0], Elsewhere)
+    wait = _wait_of(func, name, args, tensors, is_there)
+    if wait is not None:
+        _waits.append(wait)
     inner_args, inner_kwargs = tree_map(_inner, (args, kwargs))
     found = func(*inner_args, **inner_kwargs)
     if not is_there:
@@ -108,6 +126,26 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     is_inference = torch.is_inference_mode_enabled() and all(t.is_inference() for t in tensors)
     with torch.inference_mode(is_inference):
         return tree_map(lambda value: _outer(value, known), found)
+
+
+def _wait_of(
+    func: Any, name: str, args: tuple[Any, ...], tensors: list[Tensor], is_there: bool
+) -> str | None:
+    """What the host would wait for in an operation; `is_there` says where its result is."""
+    if name in ACROSS:
+        source = tensors[-1]
+        if isinstance(source, Elsewhere):
+            return None if is_there else TO_HOST
+        # What is not pinned is copied when the device has done all it was asked for.
+        is_quick = not is_there or hasattr(source, "was_pinned") or not source.dim()
+        return None if is_quick else TO_DEVICE
+    if name in INDEXING and isinstance(args[0], Elsewhere):
+        indices = [index for index in args[1] if index is not None]
+        if any(index.dtype in {torch.bool, torch.uint8} for index in indices):
+            return name  # of a mask the places have to be known
+        return None if all(isinstance(index, Elsewhere) for index in indices) else TO_DEVICE
+    is_counted = func is torch.ops.aten.repeat_interleave.Tensor
+    return name if is_there and (name in SYNCHRONOUS or is_counted) else None
 
 
 def _outer(value: Any, known: dict[int, Elsewhere]) -> Any:
@@ -135,6 +173,13 @@ def elsewhere() -> Iterator[str]:
             yield str(DEVICE)
     finally:
         torch.__future__.set_swap_module_params_on_conversion(before)
+
+
+@contextmanager
+def waits() -> Iterator[list[str]]:
+    """What the host would wait for in this block, as it comes: copies, operations by name."""
+    _waits.clear()
+    yield _waits
 
 
 def move(model: nn.Module) -> None:

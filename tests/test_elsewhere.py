@@ -41,6 +41,7 @@ from s2s.recipe import (
 from s2s.search import search
 from s2s.search.automaton import Spelling
 from s2s.search.bans import Ban
+from s2s.search.block import Block, Chosen
 from s2s.search.demands import Demand
 from s2s.search.forced import forced
 from s2s.search.goals import Goal, Term
@@ -49,7 +50,7 @@ from s2s.text.special import BOS, EOS, PAD
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 
-from .elsewhere import DEVICE, Elsewhere, elsewhere, move
+from .elsewhere import DEVICE, TO_HOST, Elsewhere, elsewhere, move, waits
 
 WORDS = 23
 SHAPE = FeatureShape(7, 6)
@@ -161,6 +162,22 @@ def test_training(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(saved, expected.weights())
 
 
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [*((name, "plain") for name in MODELS), ("copying", "r-drop"), ("copying", "coverage")],
+)
+def test_an_update_waits_for_nothing(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.optim, "AdamW", plain_adam)
+    with elsewhere():
+        state = TrainingState(there(network(name)).train(), TRAININGS[how])
+        update = Updater(state, 1, "fp32", 100)
+        with waits() as found:
+            seen = update([batch(name)] * 2, watch=True)
+            assert found == []
+            float(seen.nll)
+            assert found == ["_local_scalar_dense"]
+
+
 SOURCES = [[5, 9, 4], [7], [8, 8, 20, 15, 16, 6], [10, 22], [], [4, 5, 6, 7, 8, 9, 10]]
 SURFACES = ["", "", "", "", *(f" {chr(ord('a') + place)}" for place in range(WORDS - 4))]
 SPELLING = Spelling(list(SURFACES))
@@ -204,6 +221,28 @@ def test_search(name: str, how: str) -> None:
     model = network(name)
     shows = how == "beam" and name != "bottleneck"
     check_search(model, lambda: there(model), SEARCHES[how], want_attention=shows)
+
+
+@pytest.mark.parametrize("how", [how for how in SEARCHES if how != "exhaustive"])
+def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what was chosen, with all that goes before: encoding, and sentences that enter.
+
+    Attention, where it counts, is copied when there is nothing left to wait for.
+    """
+    steps = []
+    plain_step = Block.step
+
+    def step(block: Block[Any, Any], want_attention: bool) -> Chosen:
+        steps.append(None)
+        return plain_step(block, want_attention)
+
+    monkeypatch.setattr(Block, "step", step)
+    with elsewhere() as device:
+        model = there(network("luong"))
+        with waits() as found:
+            search(model, SOURCES, SEARCHES[how], device)
+    copies = 2 if how == "coverage" else 1
+    assert found == [TO_HOST] * copies * len(steps)
 
 
 @pytest.mark.parametrize(

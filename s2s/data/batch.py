@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from s2s.data.feature_lines import Regions
+from s2s.data.transfer import send
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Batch:
         return rows * max(source + regions, self.target_output.shape[1])
 
     def to(self, device: str) -> "Batch":
-        """The batch on `device`; copies from pinned memory do not wait."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        """The batch on `device`, which is not waited for."""
+        return self._each(lambda tensor: send(tensor, device))
 
     def repeated(self, times: int) -> "Batch":
         """The batch with every pair `times` times in a row."""

@@ -43,8 +43,9 @@ class Regions(NamedTuple):
 
     def to(self, device: str) -> Regions:
         """Themselves on `device`."""
-        values_BRD, lengths_B = (part.to(device, non_blocking=True) for part in self)
-        return Regions(values_BRD, lengths_B)
+        from s2s.data.transfer import send  # prep does without torch
+
+        return Regions(*(send(part, device) for part in self))
 
 
 class Named(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.data.transfer import send
 from s2s.recipe import Search
 from s2s.search.constraints import Past, constrained, is_constrained
 from s2s.search.demands import Demand
@@ -76,7 +77,7 @@ class Block(Generic[M, S]):
         self.tokens_BK = torch.full((slots, width), BOS, device=device)
         self.totals_BK = torch.zeros(slots, width, dtype=torch.float64, device=device)
         self.first_row_B1 = torch.arange(slots, device=device).unsqueeze(1) * width
-        self.forbidden = torch.tensor([PAD, BOS], device=device)
+        self.forbidden = send(torch.tensor([PAD, BOS]), device)
         self.place_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.length_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.ended_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
@@ -96,7 +97,7 @@ class Block(Generic[M, S]):
         self, slots: NDArray[np.int64], memory: M, state: S, first: int, entrants: Entrants
     ) -> None:
         """Sentences `first` and following of an encoded batch enter the given slots [R]."""
-        slots_R = torch.from_numpy(slots).to(self.device)
+        slots_R = send(torch.from_numpy(slots), self.device)
         taken_R = torch.arange(first, first + len(slots), device=self.device)
         rows_RK = self.first_row_B1[slots_R] + torch.arange(self.strategy.width, device=self.device)
         if self.memory is None or self.state is None:
@@ -109,8 +110,8 @@ class Block(Generic[M, S]):
         self.state = self.state.put(rows_RK.flatten(), entering)
         self.tokens_BK[slots_R] = BOS
         self.totals_BK[slots_R] = self.fresh_K
-        self.place_B[slots_R] = torch.tensor(entrants.places, device=self.device)
-        self.least_B[slots_R] = torch.tensor(entrants.shortest, device=self.device)
+        self.place_B[slots_R] = send(torch.tensor(entrants.places), self.device)
+        self.least_B[slots_R] = send(torch.tensor(entrants.shortest), self.device)
         self.length_B[slots_R] = 0
         self.ended_BK[slots_R] = 0
         if self.history_BKH is not None:

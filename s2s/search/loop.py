@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from s2s.data.feature_lines import FeatureRows
+from s2s.data.transfer import send
 from s2s.errors import UsageError
 from s2s.recipe import ExhaustiveSearch, Search
 from s2s.search.block import Block, Entrants
@@ -178,12 +179,12 @@ class Feed(Generic[M, S]):
     def _encode(self, keys: Sequence[int]) -> None:
         """Encode the next E sentences, dummies of EOS alone behind the last of the queue."""
         texts, lengths, features = self.inputs.encodable(keys, self.padded, self.shape.encoded)
-        sources = texts.to(self.device)
+        sources = send(texts, self.device)
         there = [regions.to(str(self.device)) for regions in features]
         # A scorer that reads no features need not know of them.
         more = (there,) if there else ()
         scorer = self._listing(keys, sources)
-        self.memory = scorer.encode(sources, lengths.to(self.device), *more)
+        self.memory = scorer.encode(sources, send(lengths, self.device), *more)
         self.state = self.scorer.start(self.memory)
 
     def _listing(self, keys: Sequence[int], sources: Tensor) -> Scorer[M, S]:

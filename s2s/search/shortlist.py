@@ -73,8 +73,7 @@ class Shortlist:
         """
         frequent_BF = self.frequent_F.expand(len(source_BS), -1)
         count = min(self.best * source_BS.shape[1], self.vocabulary - len(self.frequent_F))
-        weights_BW = torch.zeros(len(source_BS), self.vocabulary, dtype=torch.int64)
-        weights_BW = weights_BW.to(source_BS.device)
+        weights_BW = self._weights_VM.new_zeros(len(source_BS), self.vocabulary)
         found_BX = self._tokens_VM[source_BS].flatten(1)
         weights_BW.scatter_add_(1, found_BX, self._weights_VM[source_BS].flatten(1))
         weights_BW.mul_(self.vocabulary).add_(self._order_W)

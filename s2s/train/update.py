@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from s2s.data.batch import Batch
+from s2s.data.transfer import send
 from s2s.errors import TrainingError
 from s2s.nn.decoder import Decoded
 from s2s.nn.memory import Memory
@@ -86,11 +87,11 @@ def batch_loss(
         batch = batch.repeated(2)
     flat = batch.target_output.t().reshape(-1)
     inside_N = flat.ne(PAD).nonzero().squeeze(1)
-    targets_N = flat[inside_N].to(device, non_blocking=True)
+    targets_N = send(flat[inside_N], device)
     there = batch.to(str(device))
     memory = model.encode(there.source, there.source_lengths, there.features)
     decoded = model.decoded(memory, there.target_input)
-    inside_N = inside_N.to(device, non_blocking=True)
+    inside_N = send(inside_N, device)
     readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
     pointed = None
     if model.is_pointing:
@@ -271,7 +272,7 @@ class Updater:
         self.lap("backward")
         deviation = readout_NE.detach().float().std()
         one = torch.ones_like(deviation)
-        return torch.stack((loss.smoothed.detach(), loss.nll, deviation, one))
+        return torch.stack((loss.smoothed.detach(), loss.nll.detach(), deviation, one))
 
     def _halved(self, batches: Sequence[Batch]) -> list[Batch]:
         """The batches for another try, once memory ran out somewhere on the way."""
