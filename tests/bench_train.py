@@ -1,6 +1,6 @@
 """What the kernels' preferences bring in training: the same updates in several ways, taking turns.
 
-    python tests/bench_train.py [--run DIR] [--decoder luong stacked] [--batch-tokens 4096]
+    python tests/bench_train.py [--run DIR] [--decoder luong fed ...] [--batch-tokens 4096]
         [--threads 1] [--updates 5] [--repeats 5] [--profile]
 
 A model of the Multi30k recipe's sizes trains in bf16 on batches of a run's corpus or, without one,
@@ -9,7 +9,9 @@ second, medians over the repeats, and their ratio to the first way:
 
 - `any rows, plain loss`: batches of as many pairs as fit, the loss in float32;
 - `plain loss`: the number of pairs is a multiple of 16 (`s2s.data.batches`);
-- `as it is`: and the loss stays in bf16 (`s2s.train.loss_bf16`).
+- `gradients by step`: and the loss stays in bf16 (`s2s.train.loss_bf16`), but where the decoder is
+  a loop, the gradients of its matrices are computed at every step;
+- `as it is`: they are one product each (`s2s.nn.repeated`).
 
 Two rounds before are not counted: they prepare kernels and let memory grow. `--profile` adds the
 operators that take most of the time. Shares of a limit and of stages are told by `s2s bench`.
@@ -21,19 +23,25 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from s2s.data import batches as batches_module
 from s2s.data.batch import Batch
 from s2s.data.batches import batch_plan, collate
 from s2s.data.store import Corpus
+from s2s.nn import decoder as decoder_module
+from s2s.nn import memory as memory_module
+from s2s.nn import rnn as rnn_module
 from s2s.nn.model import Seq2Seq
+from s2s.nn.repeated import Repeated
+from s2s.recipe import BahdanauDecoder as Bahdanau
 from s2s.recipe import Decoder, Dropout, Encoder, GeneralAttention, Model, Train
 from s2s.recipe import LuongDecoder as Luong
 from s2s.recipe import StackedDecoder as Stacked
@@ -47,25 +55,43 @@ VOCABULARY = 8000
 DECODERS: dict[str, Decoder] = {
     "luong": Luong(kind="luong", width=512),
     "stacked": Stacked(kind="stacked", width=512),
+    "fed": Luong(kind="luong", width=512, input_feeding=True),
+    "bahdanau": Bahdanau(kind="bahdanau", width=512),
 }
 DROPOUT = Dropout(embedding=0.3, encoder=0.3, decoder=0.2, readout=0.2)
 WAYS = {
-    "any rows, plain loss": (False, False),
-    "plain loss": (True, False),
-    "as it is": (True, True),
+    "any rows, plain loss": (False, False, False),
+    "plain loss": (True, False, False),
+    "gradients by step": (True, True, False),
+    "as it is": (True, True, True),
 }
-"""Whether rows are in blocks, and whether the loss stays in bf16."""
+"""Whether rows are in blocks, the loss stays in bf16, and gradients of a loop are one product."""
+
+
+class EveryStep(Repeated):
+    """What `Repeated` stands in for: autograd's own gradients, step by step."""
+
+    def __init__(self, matrix: Tensor, bias: Tensor | None = None) -> None:
+        self.matrix, self.bias = matrix, bias
+
+    def __call__(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        y = x @ self.matrix.mT
+        added = self.bias if known is None else known
+        return y if added is None else y + added.to(y.dtype)
 
 
 @contextmanager
-def way(has_blocks: bool, is_packed: bool) -> Iterator[None]:
+def way(has_blocks: bool, is_packed: bool, is_repeated: bool) -> Iterator[None]:
     """Training in one of WAYS for the time of the block."""
     most = batches_module.ONE_BLOCK if has_blocks else 10**9
     is_packed = is_packed and loss_module.runs_packed()
     with (
         patch.object(batches_module, "ONE_BLOCK", most),
         patch.object(loss_module, "runs_packed", lambda: is_packed),
+        ExitStack() as loops,
     ):
+        for module in () if is_repeated else (decoder_module, memory_module, rnn_module):
+            loops.enter_context(patch.object(module, "Repeated", EveryStep))
         yield
 
 

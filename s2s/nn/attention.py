@@ -13,6 +13,7 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
+from s2s.nn.repeated import Repeated
 from s2s.recipe import (
     AdditiveAttention,
     Attention,
@@ -44,8 +45,10 @@ class BilinearScores(nn.Module):
         """W s [B, S, H]."""
         return states_BSD if self.projection is None else self.projection(states_BSD)
 
-    def forward(self, query_BQH: Tensor, keys_BSH: Tensor) -> Tensor:
+    def forward(self, query_BQH: Tensor, keys_BSH: Tensor | Repeated) -> Tensor:
         """Scores [B, Q, S]."""
+        if isinstance(keys_BSH, Repeated):
+            return keys_BSH(query_BQH) * self.scale
         return torch.bmm(query_BQH, keys_BSH.transpose(1, 2)) * self.scale
 
 

@@ -9,6 +9,7 @@ Dimension letters: T target time, B sentences, N rows, E embedding width, D sour
 H decoder width, S source time, L layers.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, assert_never, cast
 
 import torch
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 
 from s2s.nn.attention import build_scores
 from s2s.nn.dropout import channel_mask, drop_channels
-from s2s.nn.memory import Attended, DecoderState, Memory, attend_rows, attend_times
+from s2s.nn.memory import Attended, DecoderState, Memory, Sought, attend_rows, attend_times
 from s2s.nn.pointer import Gate
-from s2s.nn.rnn import LSTMLayer
+from s2s.nn.repeated import Repeated
+from s2s.nn.rnn import LSTMLayer, Recurrence
 from s2s.recipe import (
     BahdanauDecoder,
     LuongDecoder,
@@ -65,6 +67,11 @@ class Readout(nn.Module):
         """r [..., E] of parts that are concatenated along channels."""
         return torch.tanh(self.linear(torch.cat(parts, dim=-1)))
 
+    def in_loop(self) -> Callable[..., Tensor]:
+        """`forward` for a loop over time of training."""
+        product = Repeated(self.linear.weight, self.linear.bias)
+        return lambda *parts: torch.tanh(product(torch.cat(parts, dim=-1)))
+
 
 class Decoder(nn.Module):
     """What all wirings share: layers, the score function, the bridge to the first state."""
@@ -108,12 +115,14 @@ class Decoder(nn.Module):
             hidden=tuple(torch.tanh(c) for c in cells), cell=cells, coverage=covered_BS
         )
 
-    def attend_rows(self, memory: Memory, query_NH: Tensor, state: DecoderState) -> Attended:
+    def attend_rows(
+        self, memory: Memory, query_NH: Tensor, state: DecoderState, sought: Sought | None = None
+    ) -> Attended:
         """What one step's queries find, as `attend_rows`."""
         covered = None
         if self.coverage is not None and state.coverage is not None:
             covered = (self.coverage, state.coverage)
-        found = attend_rows(self.scores, memory, query_NH, covered)
+        found = attend_rows(self.scores, memory, query_NH, covered, sought)
         if self.context_gate is None:
             return found
         return _gated(found, self.context_gate.rows(query_NH))
@@ -189,6 +198,11 @@ class Decoder(nn.Module):
             x_ND = new[-1][0]
         return x_ND, new
 
+    def recurrences(self, start: int) -> list[Recurrence]:
+        """The layers for a loop over time; the first is given input channels from `start` on."""
+        layers = [self.layer(index) for index in range(len(self.layers))]
+        return [Recurrence(layers[0], start), *map(Recurrence, layers[1:])]
+
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
         """Readouts [T, B, E] and weights [B, T, S] of embedded targets, from the first state."""
         raise AssertionError("abstract")
@@ -250,19 +264,21 @@ class Luong(Decoder):
         return self.decoded(r_TBE, found, h_TBH, e_TBE)
 
     def _loop(self, memory: Memory, state: DecoderState, e_TBE: Tensor) -> Decoded:
-        layer, width = self.layer(0), self.embeddings
-        gates_TBG = layer.project(e_TBE)
-        drop_BE = _step_mask(e_TBE, self.readout_dropout, self.training)
+        gates_TBG = self.layer(0).project(e_TBE)
+        layers, readout = self.recurrences(self.embeddings), self.readout.in_loop()
+        sought = Sought.of(self.scores, memory)
+        # Of the type of readouts, not of embeddings.
+        like_TBE = gates_TBG[..., : self.embeddings]
+        drop_BE = _step_mask(like_TBE, self.readout_dropout, self.training)
         readouts, hs, looks = [], [], []
         for gates_BG in gates_TBG.unbind(0):
             assert state.fed is not None
-            first = layer.step_projected(gates_BG, state.layer(0), (state.fed, width))
-            h_BH, upper = self.climb_step(first[0], state, first=1)
-            found = self.attend_rows(memory, h_BH, state)
-            readouts.append(_times(self.readout(h_BH, found.context), drop_BE))
+            h_BH, new = _climb_loop(layers, gates_BG, state.fed, state)
+            found = self.attend_rows(memory, h_BH, state, sought)
+            readouts.append(_times(readout(h_BH, found.context), drop_BE))
             hs.append(h_BH)
             looks.append(found)
-            state = _state([first, *upper], found, readouts[-1])
+            state = _state(new, found, readouts[-1])
         return self.decoded(torch.stack(readouts), _stack(looks), torch.stack(hs), e_TBE)
 
     def step(
@@ -298,25 +314,18 @@ class Bahdanau(Decoder):
         state = self.start(memory)
         gates_TBG = self.layer(0).project(e_TBE)
         drop_BD = _step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
+        layers, sought = self.recurrences(self.embeddings), Sought.of(self.scores, memory)
         hs, looks = [], []
         for gates_BG in gates_TBG.unbind(0):
-            found, layers = self._recur(memory, state, gates_BG, drop_BD)
-            state = _state(layers, found)
-            hs.append(layers[-1][0])
+            found = self.attend_rows(memory, state.hidden[-1], state, sought)
+            found = found._replace(context=_times(found.context, drop_BD))
+            h_BH, new = _climb_loop(layers, gates_BG, found.context, state)
+            state = _state(new, found)
+            hs.append(h_BH)
             looks.append(found)
         h_TBH, whole = self.drop(torch.stack(hs)), _stack(looks)
         r_TBE = self.drop_readout(self.readout(h_TBH, whole.context, e_TBE))
         return self.decoded(r_TBE, whole, h_TBH, e_TBE)
-
-    def _recur(
-        self, memory: Memory, state: DecoderState, gates_NG: Tensor, drop_ND: Tensor | None
-    ) -> tuple[Attended, list[tuple[Tensor, Tensor]]]:
-        found = self.attend_rows(memory, state.hidden[-1], state)
-        found = found._replace(context=_times(found.context, drop_ND))
-        rest = (found.context, self.embeddings)
-        first = self.layer(0).step_projected(gates_NG, state.layer(0), rest)
-        _, upper = self.climb_step(first[0], state, first=1)
-        return found, [first, *upper]
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
@@ -364,6 +373,16 @@ class Stacked(Decoder):
         h_NH, upper = self.climb_step(x_ND, state, first=1)
         r_NE = self.readout(h_NH, found.context, e_NE)
         return self.decoded(r_NE, found, h_NH, e_NE), _state([first, *upper], found)
+
+
+def _climb_loop(
+    layers: list[Recurrence], gates_NG: Tensor, x_ND: Tensor, state: DecoderState
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """`Decoder.climb_step` of all layers in a loop; the first reads `x` and what `gates` hold."""
+    new = [layers[0](x_ND, state.layer(0), gates_NG)]
+    for index in range(1, len(layers)):
+        new.append(layers[index](new[-1][0], state.layer(index)))
+    return new[-1][0], new
 
 
 def _step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from s2s.nn.attention import Scores, masked_softmax
+from s2s.nn.attention import BilinearScores, Scores, masked_softmax
+from s2s.nn.repeated import Repeated
 from s2s.nn.rows import TensorRows
 
 
@@ -55,6 +56,24 @@ class DecoderState(TensorRows):
         return self.hidden[index], self.cell[index]
 
 
+class Sought(NamedTuple):
+    """What a loop of training attends to, for products that are repeated."""
+
+    keys: Tensor | Repeated
+    """[B, S, K]; a tensor where they are no factor of the score."""
+    values: Repeated
+    """[B, D, S]"""
+
+    @classmethod
+    def of(cls, scores: Scores | None, memory: Memory) -> "Sought | None":
+        """A memory's; None without attention."""
+        if scores is None:
+            return None
+        is_factor = isinstance(scores, BilinearScores)
+        keys = Repeated(memory.keys_BSK) if is_factor else memory.keys_BSK
+        return cls(keys, Repeated(memory.states_BSD.mT))
+
+
 class Attended(NamedTuple):
     """What queries found: [..., D] and [..., S]."""
 
@@ -68,13 +87,15 @@ class Attended(NamedTuple):
     """float32, the coverage with these weights added."""
 
 
-def attend(scores: Scores | None, memory: Memory, query_BQH: Tensor) -> Attended:
+def attend(
+    scores: Scores | None, memory: Memory, query_BQH: Tensor, sought: Sought | None = None
+) -> Attended:
     """What Q queries a sentence find: context [B, Q, D], weights and scores [B, Q, S]."""
     if scores is None:
         nothing = memory.final_BD.unsqueeze(1).expand(-1, query_BQH.shape[1], -1)
         return Attended(nothing, None, None)
-    scores_BQS = scores(query_BQH, memory.keys_BSK).float()
-    return _weigh(memory, scores_BQS, masked_softmax(scores_BQS, memory.mask_BS))
+    scores_BQS = scores(query_BQH, memory.keys_BSK if sought is None else sought.keys).float()
+    return _weigh(memory, scores_BQS, masked_softmax(scores_BQS, memory.mask_BS), sought)
 
 
 def attend_rows(
@@ -82,6 +103,7 @@ def attend_rows(
     memory: Memory,
     query_NH: Tensor,
     coverage: tuple[Tensor, Tensor] | None = None,
+    sought: Sought | None = None,
 ) -> Attended:
     """`attend` for N = B*K rows, the K hypotheses of a sentence adjacent: [N, D] and [N, S].
 
@@ -90,12 +112,13 @@ def attend_rows(
     """
     query_BQH = query_NH.view(memory.final_BD.shape[0], -1, query_NH.shape[1])
     if coverage is None or scores is None:
-        return _rows(attend(scores, memory, query_BQH))
-    scores_BQS = scores(query_BQH, memory.keys_BSK).float()
+        return _rows(attend(scores, memory, query_BQH, sought))
+    scores_BQS = scores(query_BQH, memory.keys_BSK if sought is None else sought.keys).float()
     scores_BQS = scores_BQS + coverage[0] * coverage[1].view_as(scores_BQS)
     weights_BQS = masked_softmax(scores_BQS, memory.mask_BS)
     covered_BQS = coverage[1].view_as(scores_BQS) + words_of(memory, weights_BQS)
-    return _rows(_weigh(memory, scores_BQS, weights_BQS)._replace(coverage=covered_BQS))
+    found = _weigh(memory, scores_BQS, weights_BQS, sought)
+    return _rows(found._replace(coverage=covered_BQS))
 
 
 def attend_times(
@@ -129,9 +152,14 @@ def words_of(memory: Memory, weights: Tensor) -> Tensor:
     return weights * (words_BS if weights.dim() == 2 else words_BS.unsqueeze(1))
 
 
-def _weigh(memory: Memory, scores_BQS: Tensor, weights_BQS: Tensor) -> Attended:
+def _weigh(
+    memory: Memory, scores_BQS: Tensor, weights_BQS: Tensor, sought: Sought | None = None
+) -> Attended:
     states_BSD = memory.states_BSD
-    context_BQD = torch.bmm(weights_BQS.to(states_BSD.dtype), states_BSD)
+    if sought is None:
+        context_BQD = torch.bmm(weights_BQS.to(states_BSD.dtype), states_BSD)
+    else:
+        context_BQD = sought.values(weights_BQS)
     return Attended(context_BQD, weights_BQS, scores_BQS)
 
 

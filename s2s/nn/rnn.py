@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.repeated import Repeated
+
 
 class LSTMLayer(nn.Module):
     """One unidirectional LSTM layer.
@@ -73,31 +75,38 @@ class LSTMLayer(nn.Module):
 
     def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """One step from (h, c), each [N, H], to the next."""
-        return self.step_projected(self.project(x_ND), state)
+        h_NH, c_NH = state
+        return lstm_cell(self.project(x_ND) + F.linear(h_NH, self.recurrent_weight), c_NH)
 
-    def project(self, x: Tensor, start: int = 0) -> Tensor:
-        """W x + b [..., 4H] of input channels `start` onwards; several steps at a time if wished.
+    def project(self, x: Tensor) -> Tensor:
+        """W x + b [..., 4H] of the first input channels; several steps at a time if wished.
 
         Splitting the input by channels lets the part that is known beforehand (the embeddings of
-        teacher forcing) be multiplied for all steps at once; add the other parts without bias.
+        teacher forcing) be multiplied for all steps at once; `Recurrence` adds the others.
         """
-        weight = self.input_weight[:, start : start + x.shape[-1]]
-        return F.linear(x, weight, self.bias)
+        return F.linear(x, self.input_weight[:, : x.shape[-1]], self.bias)
 
-    def step_projected(
-        self,
-        gates_NG: Tensor,
-        state: tuple[Tensor, Tensor],
-        rest: tuple[Tensor, int] | None = None,
+
+class Recurrence:
+    """A layer in a loop over time of training: `LSTMLayer.step` with weights laid out once.
+
+    Input channels from `start` on are given at each step, those before it are projected already.
+    """
+
+    def __init__(self, layer: LSTMLayer, start: int = 0) -> None:
+        weights = (layer.input_weight[:, start:], layer.recurrent_weight)
+        # What is projected has the bias already.
+        self.product = Repeated(torch.cat(weights, dim=1), None if start else layer.bias)
+
+    def __call__(
+        self, x_ND: Tensor, state: tuple[Tensor, Tensor], gates_NG: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """One step from projected input [N, 4H]; `rest` (input, its first channel) adds a part."""
+        """One step from (h, c), each [N, H], to the next.
+
+        `gates` [N, 4H] are what `LSTMLayer.project` makes of the channels before `start`.
+        """
         h_NH, c_NH = state
-        gates_NG = gates_NG + F.linear(h_NH, self.recurrent_weight)
-        if rest is not None:
-            x_ND, start = rest
-            weight = self.input_weight[:, start : start + x_ND.shape[-1]]
-            gates_NG = gates_NG + F.linear(x_ND, weight)
-        return lstm_cell(gates_NG, c_NH)
+        return lstm_cell(self.product(torch.cat((x_ND, h_NH), dim=-1), gates_NG), c_NH)
 
 
 def gather_weights(model: nn.Module) -> None:

@@ -80,6 +80,27 @@ def test_step_by_step_is_teacher_forced(recipe: Model) -> None:
         torch.testing.assert_close(step.logits, whole[:, t], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("gated", [False, True], ids=["", "gated"])
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_gradients_step_by_step_are_those_of_teacher_forcing(recipe: Model, gated: bool) -> None:
+    has_attention = recipe.attention.kind != "none"
+    more = replace(recipe, context_gate=gated and has_attention, coverage=gated and has_attention)
+    model, (source, target) = build(more).double(), pairs()
+    parameters = list(model.parameters())
+    memory = model.encode(source, LENGTHS)
+    state, logits = model.start(memory), []
+    for tokens in target.t():
+        # `model.step` would round the logits.
+        decoded, state = model.step_readout(memory, state, tokens)
+        logits.append(model.output(decoded.readout))
+    by_steps = torch.stack(logits, dim=1)
+    expected = torch.autograd.grad(by_steps.square().mean(), parameters)
+    whole = model(source, LENGTHS, target)
+    found = torch.autograd.grad(whole.square().mean(), parameters)
+    # Scores and weights of attention are in float32 whatever the model is in.
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
 def test_a_sentence_alone_is_the_sentence_in_a_batch(recipe: Model) -> None:
     model, (source, target) = build(recipe), pairs()

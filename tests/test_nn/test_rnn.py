@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from s2s.nn.encoder import RecurrentEncoder
-from s2s.nn.rnn import LSTMLayer, reversal, reverse
+from s2s.nn.rnn import LSTMLayer, Recurrence, reversal, reverse
 from s2s.recipe import Encoder
 
 
@@ -55,8 +55,23 @@ def test_input_may_be_projected_in_parts() -> None:
     made = layer(input_width=3 + 4)
     x, rest = torch.randn(2, 3), torch.randn(2, 4)
     state = torch.randn(2, 5), torch.randn(2, 5)
-    in_parts = made.step_projected(made.project(x), state, (rest, 3))
+    in_parts = Recurrence(made, start=3)(rest, state, made.project(x))
     torch.testing.assert_close(in_parts, made.step(torch.cat((x, rest), dim=-1), state))
+
+
+def test_a_loop_of_steps_is_the_whole_sequence_in_gradients_too() -> None:
+    made = layer()
+    x, h, c = torch.randn(7, 4, 3), torch.randn(4, 5), torch.randn(4, 5)
+    whole, _ = made(x, (h, c))
+    step, state, found = Recurrence(made), (h, c), []
+    for x_ND in x:
+        state = step(x_ND, state)
+        found.append(state[0])
+    parameters = list(made.parameters())
+    expected = torch.autograd.grad(whole.square().sum(), parameters)
+    torch.testing.assert_close(torch.stack(found), whole)
+    gradients = torch.autograd.grad(torch.stack(found).square().sum(), parameters)
+    torch.testing.assert_close(gradients, expected)
 
 
 def test_reversing_twice_is_nothing_and_reversing_once_is_flipping_each_sentence() -> None:
