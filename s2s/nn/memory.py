@@ -94,7 +94,7 @@ def attend(
     if scores is None:
         nothing = memory.final_BD.unsqueeze(1).expand(-1, query_BQH.shape[1], -1)
         return Attended(nothing, None, None)
-    scores_BQS = scores(query_BQH, memory.keys_BSK if sought is None else sought.keys).float()
+    scores_BQS = _score(scores, memory, query_BQH, sought)
     return _weigh(memory, scores_BQS, masked_softmax(scores_BQS, memory.mask_BS), sought)
 
 
@@ -113,7 +113,7 @@ def attend_rows(
     query_BQH = query_NH.view(memory.final_BD.shape[0], -1, query_NH.shape[1])
     if coverage is None or scores is None:
         return _rows(attend(scores, memory, query_BQH, sought))
-    scores_BQS = scores(query_BQH, memory.keys_BSK if sought is None else sought.keys).float()
+    scores_BQS = _score(scores, memory, query_BQH, sought)
     scores_BQS = scores_BQS + coverage[0] * coverage[1].view_as(scores_BQS)
     weights_BQS = masked_softmax(scores_BQS, memory.mask_BS)
     covered_BQS = coverage[1].view_as(scores_BQS) + words_of(memory, weights_BQS)
@@ -133,7 +133,7 @@ def attend_times(
     if weight is None or scores is None:
         found = attend(scores, memory, query_BTH)
         return found._replace(context=found.context.transpose(0, 1))
-    scores_BTS = scores(query_BTH, memory.keys_BSK).float()
+    scores_BTS = _score(scores, memory, query_BTH)
     outside_BS = ~memory.mask_BS
     covered_BS = torch.zeros_like(scores_BTS[:, 0])
     covered, weights = [], []
@@ -150,6 +150,14 @@ def words_of(memory: Memory, weights: Tensor) -> Tensor:
     assert memory.words_BS is not None, "a memory for coverage"
     words_BS = memory.words_BS.to(weights.dtype)
     return weights * (words_BS if weights.dim() == 2 else words_BS.unsqueeze(1))
+
+
+def _score(
+    scores: Scores, memory: Memory, query_BQH: Tensor, sought: Sought | None = None
+) -> Tensor:
+    """float32 [B, Q, S]."""
+    scores_BQS: Tensor = scores(query_BQH, memory.keys_BSK if sought is None else sought.keys)
+    return scores_BQS.float()
 
 
 def _weigh(

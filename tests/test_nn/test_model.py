@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2s.nn.decoder import Bahdanau, Luong
 from s2s.nn.memory import attend_rows
 from s2s.nn.model import Seq2Seq
+from s2s.nn.wirings import Bahdanau, Luong
 from s2s.recipe import (
     AdditiveAttention,
     Attention,
