@@ -2,6 +2,8 @@
 
     python tests/bench_train.py [--run DIR] [--decoder luong fed ...] [--batch-tokens 4096]
         [--threads 1] [--updates 5] [--repeats 5] [--profile]
+    python tests/bench_train.py --losses 120 [--run DIR] [--decoder ...] [--seed 1]
+        [--precision bf16]
 
 A model of the Multi30k recipe's sizes trains in bf16 on batches of a run's corpus or, without one,
 of drawn sentences: some of an epoch's, from the fewest rows to the most. Told are target tokens per
@@ -14,7 +16,10 @@ second, medians over the repeats, and their ratio to the first way:
 - `as it is`: they are one product each (`s2s.nn.repeated`).
 
 Two rounds before are not counted: they prepare kernels and let memory grow. `--profile` adds the
-operators that take most of the time. Shares of a limit and of stages are told by `s2s bench`.
+operators that take most of the time. `--losses` measures no time: `plain loss`, `gradients by step`
+and `as it is` each make that many updates over the same batches, and told are the loss of the last
+and how far it ever was from that of the way before. Shares of a limit and of stages are told by
+`s2s bench`.
 """
 
 from __future__ import annotations
@@ -46,7 +51,7 @@ from s2s.recipe import Decoder, Dropout, Encoder, GeneralAttention, Model, Train
 from s2s.recipe import LuongDecoder as Luong
 from s2s.recipe import StackedDecoder as Stacked
 from s2s.train import loss as loss_module
-from s2s.train.device import keep_freed_memory
+from s2s.train.device import Precision, keep_freed_memory
 from s2s.train.loop import TIME_MULTIPLE
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
@@ -117,7 +122,16 @@ class Training:
     batches: list[Batch]
 
     @classmethod
-    def of(cls, decoder: Decoder, corpus: Corpus, batch_tokens: int, updates: int) -> Training:
+    def of(
+        cls,
+        decoder: Decoder,
+        corpus: Corpus,
+        batch_tokens: int,
+        updates: int,
+        *,
+        seed: int = 1,
+        precision: Precision = "bf16",
+    ) -> Training:
         """With random weights."""
         torch.manual_seed(1)
         recipe = Model(
@@ -133,13 +147,31 @@ class Training:
         by_rows = sorted(plan, key=len)
         places = (np.arange(updates) + 0.5) / updates * len(by_rows)
         batches = [collate(corpus, by_rows[int(place)], TIME_MULTIPLE) for place in places]
-        return cls(Updater(state, 1, "bf16", 10_000), batches)
+        return cls(Updater(state, seed, precision, 10_000), batches)
 
     def rate(self) -> float:
         """Target tokens per second of a round: an update with each batch."""
         began = time.perf_counter()
         tokens = sum(self.updater([batch]).tokens for batch in self.batches)
         return tokens / (time.perf_counter() - began)
+
+
+def losses(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> None:
+    """Print how far the losses of the ways are from each other."""
+    before: list[float] = []
+    for name, kind in list(WAYS.items())[1:]:
+        sizes = (arguments.batch_tokens, arguments.losses)
+        how = {"seed": arguments.seed, "precision": arguments.precision}
+        with way(*kind):
+            training = Training.of(decoder, corpus, *sizes, **how)
+            updates = [training.updater([batch]) for batch in training.batches]
+        found = [float(update.nll) / update.tokens for update in updates]
+        apart = [abs(one - other) for one, other in zip(found, before, strict=False)]
+        last = sum(found[-20:]) / 20
+        print(
+            f"{decoder.kind:8} {name:20} last 20: {last:.4f}, apart by {max(apart, default=0):.6f}"
+        )
+        before = found
 
 
 def compare(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> dict[str, float]:
@@ -182,12 +214,18 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--losses", type=int, metavar="UPDATES")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     corpus = open_or_draw(arguments.run)
     print(f"batches of {arguments.batch_tokens} tokens, {arguments.threads} threads")
     for name in arguments.decoder:
+        if arguments.losses:
+            losses(DECODERS[name], corpus, arguments)
+            continue
         rates = compare(DECODERS[name], corpus, arguments)
         first = rates[next(iter(WAYS))]
         for way_name, found in rates.items():
