@@ -97,10 +97,10 @@ def test_beam_search_is_what_a_plain_one_finds(decoder: Decoder, attention: Atte
 def test_company_number_and_order_change_nothing(
     decoder: Decoder, attention: Attention, settings: Search
 ) -> None:
-    check_company(network(decoder, attention), settings)
+    check_company(packed(network(decoder, attention), "fp32"), settings)
 
 
-def check_company(model: Seq2Seq | Packed, settings: Search) -> None:
+def check_company(model: Packed, settings: Search) -> None:
     sources = sentences(100)
     keys = range(len(sources))
 
@@ -141,7 +141,7 @@ def test_nor_do_they_with_two_threads(width: int) -> None:
 
 
 def check_rows(decoder: Decoder, attention: Attention, width: int) -> None:
-    model, slots = network(decoder, attention), 64 // width
+    model, slots = packed(network(decoder, attention), "fp32"), 64 // width
     source_BS = torch.randint(4, VOCABULARY, (slots, 16))
     lengths_B = torch.randint(1, 17, (slots,))
     source_BS[torch.arange(16) >= lengths_B.unsqueeze(1)] = 0
