@@ -57,11 +57,12 @@ class Products:
         self.skipped = _skipped(device)
         absent = {one.what for one in self.skipped}
         self.precisions = [precision for precision in PRECISIONS if precision not in absent]
+        by_torch = {"fp32", "bf16"} if has_fast_bf16(device) else {"fp32"}
         self.ready = [
             Ready(size, precision, _laid_out(size, precision, device))
             for size in sizes
             for precision in self.precisions
-            if (size.kernel, precision) != ("torch", "int8")
+            if size.kernel == "packed" or precision in by_torch
         ]
 
     @property
@@ -157,10 +158,10 @@ def _laid_out(size: Size, precision: SearchPrecision, device: torch.device) -> C
 
 
 def _skipped(device: torch.device) -> list[Skipped]:
-    """Precisions that a device has no fast kernel for, or that are slower than fp32."""
+    """Precisions that a device has no fast kernel for."""
     found = []
-    if not has_fast_bf16(device):
-        reason = f"slower than fp32, or no faster, on this {device.type}"
+    if device.type != "cpu" and not has_fast_bf16(device):
+        reason = f"{device.type} without native products of bf16"
         found.append(Skipped(what="bf16", reason=reason))
     try:
         check_precision("int8", device)

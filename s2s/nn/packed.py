@@ -49,33 +49,31 @@ class PackedLinear(nn.Module):
 
 
 class PackedLSTMLayer(nn.Module):
-    """`LSTMLayer.step` in one product over [x; h], and sigmoids alone.
+    """`LSTMLayer.step` in one product over [x; h], and tanh alone.
 
-    tanh(z) = 2 sigmoid(2 z) - 1, so the weights of the candidate g are doubled beforehand, which
-    rounds nothing, and c = f c + i (2 s - 1) with s the sigmoid of what they give.
+    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved beforehand,
+    which rounds nothing. The kernel of `torch.sigmoid` rounds the last elements of what a thread
+    gets in another way, so that a row's place would show; that of tanh does not.
     """
 
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
         super().__init__()
-        self.width = layer.width
+        self.num_gates = 3 * layer.width
         weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
-        bias_O = layer.bias.clone()
-        candidate = slice(2 * layer.width, 3 * layer.width)
-        weight_OD[candidate] *= 2.0
-        bias_O[candidate] *= 2.0
+        i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
+        both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
         bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
-        self.product = product(Weights(weight_OD, bias_O, bound_D), precision)
+        weights = Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
+        self.product = product(weights, precision)
 
     def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """One step from (h, c), each [N, H], to the next."""
         h_NH, c_NH = state
-        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1))
-        # In two parts, so that the kernel goes row by row: of a contiguous tensor it rounds the
-        # last elements in another way, and which these are would depend on a row's place.
-        gates_NG[:, : 3 * self.width].sigmoid_()
-        gates_NG[:, 3 * self.width :].sigmoid_()
-        i, f, s, o = gates_NG.chunk(4, dim=-1)
-        c_NH = (f * c_NH).sub_(i).addcmul_(i, s, value=2.0)
+        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1)).tanh_()
+        gates_NG[:, : self.num_gates].add_(1.0).mul_(0.5)
+        i, f, o, g = gates_NG.chunk(4, dim=-1)
+        # Only operations that round each number once, so that no kernel may fuse two of them.
+        c_NH = (f * c_NH).add_(i * g)
         return c_NH.tanh().mul_(o), c_NH
 
 
@@ -90,7 +88,7 @@ class SteppedLSTMLayer(nn.Module):
 
     def forward(self, x_TBD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """See `LSTMLayer`; from a state of zeros."""
-        zeros_BH = torch.zeros(x_TBD.shape[1], self.layer.width)
+        zeros_BH = torch.zeros(x_TBD.shape[1], self.layer.num_gates // 3)
         state, hs = (zeros_BH, zeros_BH), []
         for x_BD in x_TBD.float().unbind(0):
             state = self.layer.step(x_BD, state)

@@ -91,8 +91,8 @@ def test_other_types_take_the_product() -> None:
 MATRIX_PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "linear", "_mkl_linear"}
 """Operators that PyTorch leaves to a library which may round a row by its place."""
 
-UNEVEN = {"sigmoid", "sigmoid_", "logaddexp"}
-"""Operators whose kernel rounds the last elements of a contiguous tensor in another way."""
+UNEVEN = {"sigmoid", "sigmoid_", "logaddexp", "addcmul", "addcmul_"}
+"""Operators whose kernel rounds the last elements of what a thread gets in another way."""
 
 
 class Watch(TorchDispatchMode):
@@ -106,8 +106,7 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         operator = func.overloadpacket.__name__
         self.names.add(operator)
-        is_uneven = operator in UNEVEN and args[0].is_contiguous()
-        if operator in MATRIX_PRODUCTS or is_uneven:
+        if operator in MATRIX_PRODUCTS | UNEVEN:
             self.found.add(operator)
         return func(*args, **(kwargs or {}))
 

@@ -162,8 +162,8 @@ def test_rows_do_not_see_each_other(precision: SearchPrecision, rows: int, threa
 
 
 @every_precision
-@pytest.mark.parametrize("width", [5, 12, 50, 64])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("width", [5, 12, 50, 203])
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_nor_do_they_in_a_recurrent_step(
     precision: SearchPrecision, width: int, threads: int
 ) -> None:

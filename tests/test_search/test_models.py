@@ -135,8 +135,10 @@ def test_rows_of_a_block_do_not_see_each_other(
 
 
 @pytest.mark.parametrize("width", [1, 5])
-def test_nor_do_they_with_two_threads(width: int) -> None:
-    torch.set_num_threads(2)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_nor_do_they_with_several_threads(width: int, threads: int) -> None:
+    """Two share the rows of a block evenly, three do not."""
+    torch.set_num_threads(threads)
     check_rows(*WIRINGS[-1], width)
 
 
