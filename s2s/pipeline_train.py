@@ -60,7 +60,7 @@ def train_run(
     if last is not None:
         _resume(run, state, last)
     team.join(state)
-    precision = _precision(run, recipe, chosen, team)
+    precision = resolved_precision(run, recipe, chosen, team)
     if end_reason(state.position, recipe.train) is None:
         rehearsed = rehearse(state, recipe, corpus, precision, multiple=TIME_MULTIPLE, team=team)
     else:
@@ -124,7 +124,7 @@ def _opening(setting: Setting, state: TrainingState, device: torch.device) -> st
     )
 
 
-def _precision(run: Run, recipe: Recipe, device: torch.device, team: Team) -> Precision:
+def resolved_precision(run: Run, recipe: Recipe, device: torch.device, team: Team) -> Precision:
     """The recipe's. What `auto` chose when the run began stays: the speed of this machine, measured
     anew, must not change the weights that a resumed run comes to, nor differ between processes."""
     wanted: str = recipe.train.precision

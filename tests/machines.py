@@ -6,7 +6,8 @@ Libraries choose their kernels by the processor, and settings of the environment
 in a lesser one. Under each setting, in processes of their own:
 
 - `s2s doctor`: outputs do not depend on the batch, in every precision
-- tests: the contract and the identities of search, int8 against exact integers, resuming bit for bit
+- tests: the contract and the identities of search, int8 against exact integers, resuming bit for
+  bit
 - `s2s bench --quick`: products and decoding in every precision, none by a kernel that never ends
 
 What a setting cannot stand for: caches, the order in which AMD's and Apple's libraries sum, and
@@ -84,7 +85,13 @@ def run(command: Sequence[str], setting: dict[str, str]) -> subprocess.Completed
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **setting}
     try:
         return subprocess.run(
-            command, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=HANGS
+            command,
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            capture_output=True,
+            timeout=HANGS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"did not end in {HANGS} s")

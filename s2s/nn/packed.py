@@ -51,9 +51,9 @@ class PackedLinear(nn.Module):
 class PackedLSTMLayer(nn.Module):
     """`LSTMLayer.step` in one product over [x; h], and tanh alone.
 
-    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved beforehand,
-    which rounds nothing. The kernel of `torch.sigmoid` rounds the last elements of what a thread
-    gets in another way, so that a row's place would show; that of tanh does not.
+    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
+    beforehand, which rounds nothing. The kernel of `torch.sigmoid` rounds the last elements of
+    what a thread gets in another way, so that a row's place would show; that of tanh does not.
     """
 
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
