@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test test-machines check format bench clean
 
 setup: $(STAMP)
 
@@ -31,8 +31,16 @@ demo: setup
 	@echo "Next: cd demo && ../$(BIN)/s2s translate    (then type a line like those above)"
 	@echo "      $(BIN)/s2s recipes list               (recipes for real data)"
 
+# One process a core, each with one thread. Where a test wants several, those that wait do not spin
+# on a core that another process needs.
+TESTING := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python
+
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(TESTING) -m pytest -n auto --dist loadfile
+
+# The contract under settings that stand for other processors; docs/versions.md has the table.
+test-machines: setup
+	$(TESTING) tests/machines.py
 
 check: setup
 	$(BIN)/ruff format --check .

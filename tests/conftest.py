@@ -1,5 +1,6 @@
 """Set-up that several test files share; heavy modules are imported by those who ask for it."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,19 @@ from s2s_cli.main import run as command_line
 
 if TYPE_CHECKING:
     from s2s.run import Run
+
+MOST_WORKERS = 8
+"""Processes that test side by side: each imports PyTorch, and more would save little."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One for every core that this process may use: others may belong to somebody else."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # Linux alone has it
+        cores = os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
 
 
 @pytest.fixture(scope="module")

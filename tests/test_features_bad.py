@@ -50,6 +50,9 @@ class Trap:
     def __reduce__(self) -> Any:
         return os.mkdir, ("trapped",)
 
+    def __repr__(self) -> str:
+        return "trap"  # a test's name is the same in every process
+
 
 @pytest.mark.parametrize(
     ("array", "expected"),
