@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from s2s.data.feature_lines import Regions
 from s2s.errors import UsageError
 from s2s.nn.attention import AdditiveScores, BilinearScores
+from s2s.nn.cudnn_lstm import KERNELS, GatheredLSTM
 from s2s.nn.decoder import Decoded, Decoder
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.memory import DecoderState, Memory
@@ -221,6 +222,11 @@ class PackedEncoder(nn.Module):
     def __init__(self, encoder: RecurrentEncoder) -> None:
         super().__init__()
         self.encoder = encoder.to(torch.bfloat16)
+        kernels = KERNELS.get(next(encoder.parameters()).device.type)
+        for layers in (encoder.forward_layers, encoder.backward_layers):
+            for index, layer in enumerate(layers):
+                if kernels is not None and isinstance(layer, LSTMLayer):
+                    layers[index] = GatheredLSTM(layer.lstm, kernels)
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """See `RecurrentEncoder`."""
