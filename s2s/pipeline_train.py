@@ -41,6 +41,7 @@ def train_run(
     """
     keep_freed_memory()
     chosen = choose_device(device)
+    precision = choose_precision(recipe.train.precision, chosen)
     limit_threads(recipe.model, chosen, team.neighbours)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     features = open_features(recipe.data, cache=run.features_folder)
@@ -53,7 +54,6 @@ def train_run(
     if last is not None:
         _resume(run, state, last)
     team.join(state)
-    precision = choose_precision(recipe.train.precision, chosen)
     if end_reason(state.position, recipe.train) is None:
         rehearsed = rehearse(state, recipe, corpus, precision, multiple=TIME_MULTIPLE, team=team)
     else:
