@@ -1,4 +1,4 @@
-"""The step that a device leaves out by itself, by PyTorch's fused optimizer, which a CPU has too."""
+"""The step that a device leaves out by itself, by a fused optimizer, which a CPU has too."""
 
 import math
 
