@@ -26,7 +26,10 @@ INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 """Operations on a device that take indices from the host."""
 
 
-SYNCHRONOUS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2"}
+SYNCHRONOUS = {
+    *("_local_scalar_dense", "item", "nonzero", "nonzero_numpy", "masked_select", "equal"),
+    *("_unique2", "one_hot"),
+}
 """Operations whose results the host has to know, if only for their size."""
 TO_HOST, TO_DEVICE = "to the host", "to the device"
 """Copies that wait."""
@@ -240,6 +243,8 @@ def _wait_of(
             if all(isinstance(part, Elsewhere) for part in (*indices, *args[2:3]))
             else TO_DEVICE
         )
+    if name == "where" and is_there:  # a number is made a tensor of the host, and copied
+        return None if all(isinstance(value, Elsewhere) for value in args) else TO_DEVICE
     is_counted = func is torch.ops.aten.repeat_interleave.Tensor
     return name if is_there and (name in SYNCHRONOUS or is_counted) else None
 

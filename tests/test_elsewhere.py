@@ -44,6 +44,7 @@ from s2s.search.automaton import Spelling
 from s2s.search.bans import Ban
 from s2s.search.block import Block, Chosen
 from s2s.search.demands import Demand
+from s2s.search.exhaustive import Expander
 from s2s.search.forced import forced
 from s2s.search.goals import Goal, Term
 from s2s.search.shortlist import shortlisted
@@ -280,13 +281,9 @@ def test_search(name: str, how: str) -> None:
     check_search(model, lambda: there(model), SEARCHES[how], want_attention=shows)
 
 
-@pytest.mark.parametrize("how", [how for how in SEARCHES if how != "exhaustive"])
-def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what was chosen, with all that goes before: encoding, and sentences that enter.
-
-    Attention, where it counts, is copied when there is nothing left to wait for.
-    """
-    steps = []
+def steps_of(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with every step of search."""
+    steps: list[None] = []
     plain_step = Block.step
 
     def step(block: Block[Any, Any], want_attention: bool) -> Chosen:
@@ -294,6 +291,16 @@ def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) 
         return plain_step(block, want_attention)
 
     monkeypatch.setattr(Block, "step", step)
+    return steps
+
+
+@pytest.mark.parametrize("how", [how for how in SEARCHES if how != "exhaustive"])
+def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what was chosen, with all that goes before: encoding, and sentences that enter.
+
+    Attention, where it counts, is copied when there is nothing left to wait for.
+    """
+    steps = steps_of(monkeypatch)
     with elsewhere() as device:
         model = there(network("luong"))
         with waits() as found:
@@ -302,16 +309,47 @@ def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) 
     assert found == [TO_HOST] * copies * len(steps)
 
 
-@pytest.mark.parametrize(
-    ("what", "how"),
-    [
-        ("prefix", "beam"),
-        ("prefix", "sample"),
-        ("avoid", "beam"),
-        ("avoid", "sample"),
-        ("must", "beam"),
-    ],
-)
+DEMANDED = [
+    ("prefix", "beam"),
+    ("prefix", "sample"),
+    ("avoid", "beam"),
+    ("avoid", "sample"),
+    ("must", "beam"),
+]
+
+
+@pytest.mark.parametrize(("what", "how"), DEMANDED)
+def test_demands_wait_for_nothing_more(
+    what: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = steps_of(monkeypatch)
+    with elsewhere() as device:
+        model = there(network("luong"))
+        with waits() as found:
+            search(model, SOURCES, SEARCHES[how], device, demands=DEMANDS[what] * 3)
+    assert found == [TO_HOST] * len(steps)
+
+
+def test_a_step_of_exhaustive_search_waits_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For ends, for the number of prefixes that are left, and for these; sentences for nothing."""
+    steps, expanded = steps_of(monkeypatch), []
+    plain_expand = Expander.expand
+
+    def expand(expander: Expander[Any, Any], *arguments: Any) -> Any:
+        expanded.append(None)
+        return plain_expand(expander, *arguments)
+
+    monkeypatch.setattr(Expander, "expand", expand)
+    demands = [Demand(prefix=(7,)), Demand(avoid=Ban(["a b"], SPELLING))] * 3
+    with elsewhere() as device:
+        model = there(network("luong"))
+        with waits() as found:
+            search(model, SOURCES, SEARCHES["exhaustive"], device, demands=demands)
+    assert expanded and len(found) == len(steps) + 3 * len(expanded)
+    assert set(found) == {TO_HOST, "nonzero_numpy"}
+
+
+@pytest.mark.parametrize(("what", "how"), DEMANDED)
 def test_demands(what: str, how: str) -> None:
     model, demands = network("luong"), DEMANDS[what] * 3
     check_search(model, lambda: there(model), SEARCHES[how], demands=demands)
@@ -333,8 +371,11 @@ def test_given_outputs_are_scored() -> None:
     pairs = [(source, [5, 6, 7][: len(source)]) for source in SOURCES if source]
     expected = forced(model, pairs, "cpu")
     with elsewhere() as device:
-        found = forced(there(model), pairs, device)
+        on_device = there(model)
+        with waits() as waited:
+            found = forced(on_device, pairs, device)
     assert found == pytest.approx(expected, rel=1e-5)
+    assert set(waited) == {TO_HOST} and len(waited) < len(pairs), "once for a batch"
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])
