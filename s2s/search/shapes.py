@@ -3,7 +3,7 @@
 Matrix kernels round differently for different shapes. So that the result for a sentence is a
 function of the sentence alone, every shape it meets on its way is one too: its padded source
 length, the rows of the block it is decoded in, the sentences it is encoded with. Within a fixed
-shape a row's arithmetic does not depend on the other rows (tests/test_search_kernels.py).
+shape a row's arithmetic does not depend on the other rows (tests/test_search/test_models.py).
 
 Dimension letters: B sentences of a block (its slots), K hypotheses per sentence, N = B*K rows,
 S source time, H steps of history, E sentences encoded together.
