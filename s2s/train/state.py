@@ -92,9 +92,9 @@ class TrainingState:
         current = [self.parameters[name].detach() for name in self.stepped]
         averages = [self.average[name] for name in self.stepped]
         if isinstance(left_out, Tensor):
-            ways = torch._foreach_sub(current, averages)
-            torch._foreach_mul_(ways, (1.0 - decay) * (1.0 - left_out))
-            torch._foreach_add_(averages, ways)
+            moves = torch._foreach_sub(current, averages)
+            torch._foreach_mul_(moves, (1.0 - decay) * (1.0 - left_out))
+            torch._foreach_add_(averages, moves)
         else:
             torch._foreach_lerp_(averages, current, 1.0 - decay)
 
