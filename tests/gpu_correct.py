@@ -85,7 +85,7 @@ def _roundings(check: Check, device: torch.device, width: int) -> None:
     layer, x, seen = layer.to(device), x.to(device), seen.to(device)
     most = {"fp32": 1e-5, "tf32": 3e-3, "bf16": 3e-2}
     for precision in ("fp32", "tf32", "bf16") if check.is_gpu else ("fp32", "bf16"):
-        with fp32_of(precision):
+        with fp32_of(precision, device):
             _outputs(layer, x, seen, precision)  # the first call may tell of the libraries
             with strict():
                 found = _outputs(layer, x, seen, precision)
@@ -131,7 +131,7 @@ def wirings(check: Check) -> None:
 def _gradients(model: Seq2Seq, batch: Any, precision: Precision) -> tuple[Tensor, Tensor]:
     """Loss, and all gradients in a row."""
     device = model.output.bias.device
-    with fp32_of(precision):
+    with fp32_of(precision, device):
         with autocast(precision, device):
             loss, _ = batch_loss(model, batch)
         found = torch.autograd.grad(loss.smoothed, list(model.parameters()))

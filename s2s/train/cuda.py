@@ -17,7 +17,7 @@ ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 def prepare(device: torch.device) -> None:
     """For all commands that compute on a GPU: set it up, and make it the current one."""
     expand_segments()
-    set_tf32(False)
+    set_tf32(products=False, recurrences=False)
     if device.index is not None:  # or kernels that are no operators of PyTorch start on the first
         torch.cuda.set_device(device)
 
@@ -44,29 +44,31 @@ def expand_segments() -> None:
             return
 
 
-def set_tf32(is_on: bool) -> None:
-    """Whether products, convolutions and recurrences of fp32 round their factors to TF32 on a GPU.
+def set_tf32(*, products: bool, recurrences: bool) -> None:
+    """Whether products, and cuDNN's recurrences and convolutions, of fp32 round their factors to
+    TF32 on a GPU.
 
     By default PyTorch has cuDNN do so, but not products: two ways to compute the same would differ
     by 1e-3. Mixing this interface with the older one, `allow_tf32`, is an error from PyTorch 2.9.
     """
     backends: Any = torch.backends
     if hasattr(backends.cudnn.rnn, "fp32_precision"):
-        for backend in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
-            backend.fp32_precision = "tf32" if is_on else "ieee"
+        backends.cuda.matmul.fp32_precision = "tf32" if products else "ieee"
+        for backend in (backends.cudnn.conv, backends.cudnn.rnn):
+            backend.fp32_precision = "tf32" if recurrences else "ieee"
     else:
-        backends.cuda.matmul.allow_tf32 = is_on
-        backends.cudnn.allow_tf32 = is_on
+        backends.cuda.matmul.allow_tf32 = products
+        backends.cudnn.allow_tf32 = recurrences
 
 
 @contextmanager
-def tf32() -> Iterator[None]:
-    """Context in which fp32 is TF32 on a GPU, in backward passes too."""
-    set_tf32(True)
+def tf32(*, products: bool = True) -> Iterator[None]:
+    """Context in which fp32 is TF32 on a GPU, in backward passes too, but for `products` if so."""
+    set_tf32(products=products, recurrences=True)
     try:
         yield
     finally:
-        set_tf32(False)
+        set_tf32(products=False, recurrences=False)
 
 
 def check_tf32(device: torch.device) -> None:

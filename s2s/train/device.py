@@ -69,9 +69,14 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def fp32_of(precision: Precision) -> AbstractContextManager[object]:
-    """Context in which what stays fp32 is computed as `precision` says, forward and backward."""
-    return cuda.tf32() if precision == "tf32" else nullcontext()
+def fp32_of(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Context in which what stays fp32 is computed as `precision` says, forward and backward.
+
+    With bf16 those are recurrences that the GPU's library does not have in bf16: TF32 is more.
+    """
+    if device.type == "cpu" or precision == "fp32":
+        return nullcontext()
+    return cuda.tf32(products=precision == "tf32")
 
 
 def limit_threads(recipe: Model, device: torch.device, processes: int = 1) -> None:

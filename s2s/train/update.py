@@ -266,7 +266,7 @@ class Updater:
         return sums
 
     def _pass(self, batch: Batch, tokens: int) -> Tensor:
-        with fp32_of(self.precision):
+        with fp32_of(self.precision, self.device):
             with autocast(self.precision, self.device):
                 loss, readout_NE = batch_loss(self.state.model, batch, self._weights())
             self.lap("forward")

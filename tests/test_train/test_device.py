@@ -25,7 +25,7 @@ def fp32_of_a_gpu() -> list[str]:
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     yield
-    cuda.set_tf32(False)  # what no CPU looks at
+    cuda.set_tf32(products=False, recurrences=False)  # what no CPU looks at
 
 
 def test_the_device_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,16 +67,20 @@ def test_the_gpu_of_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch)
 
 def test_fp32_is_ieee_but_where_tf32_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    cuda.set_tf32(True)
+    cuda.set_tf32(products=True, recurrences=True)
     choose_device("cpu")
     assert fp32_of_a_gpu() == ["tf32"] * 3
     choose_device("cuda")
     assert fp32_of_a_gpu() == ["ieee"] * 3
-    for precision, means in (("fp32", "ieee"), ("bf16", "ieee"), ("tf32", "tf32")):
-        with fp32_of(precision):
-            assert fp32_of_a_gpu() == [means] * 3
+    gpu, means = torch.device("cuda"), {"fp32": ["ieee"] * 3, "tf32": ["tf32"] * 3}
+    means["bf16"] = ["ieee", "tf32", "tf32"]  # products are in bf16
+    for precision in ("fp32", "tf32", "bf16"):
+        with fp32_of(precision, gpu):
+            assert fp32_of_a_gpu() == means[precision]
         assert fp32_of_a_gpu() == ["ieee"] * 3
-    with pytest.raises(KeyError), fp32_of("tf32"):
+        with fp32_of(precision, torch.device("cpu")):
+            assert fp32_of_a_gpu() == ["ieee"] * 3
+    with pytest.raises(KeyError), fp32_of("tf32", gpu):
         raise KeyError
     assert fp32_of_a_gpu() == ["ieee"] * 3
 
