@@ -31,8 +31,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "results.jsonl"
 
-S2S = ("numpy", "pyarrow", "pydantic", "ruamel.yaml", "safetensors")
-QUICKSTART = (*S2S, "babel", "datasets", "rapidfuzz", "sacrebleu", "sentencepiece", "unicode_rbnf")
+S2S = ("numpy", "pyarrow", "pydantic", "rich", "ruamel.yaml", "safetensors", "sentencepiece")
+QUICKSTART = (*S2S, "babel", "sacrebleu", "unicode_rbnf")
 
 
 @dataclass(frozen=True)
