@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "results.jsonl"
 
 S2S = ("numpy", "pyarrow", "pydantic", "rich", "ruamel.yaml", "safetensors", "sentencepiece")
-QUICKSTART = (*S2S, "babel", "sacrebleu", "unicode_rbnf")
+QUICKSTART = (*S2S, "babel", "filelock", "sacrebleu", "unicode_rbnf")
 
 
 @dataclass(frozen=True)
