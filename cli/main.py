@@ -23,6 +23,8 @@ from .check import EPILOG as CHECK_EPILOG
 from .check import check
 from .compare import EPILOG as COMPARE_EPILOG
 from .compare import compare
+from .doctor import EPILOG as DOCTOR_EPILOG
+from .doctor import doctor
 from .evaluate import EPILOG as EVALUATE_EPILOG
 from .evaluate import evaluate
 from .features import EPILOG as FEATURES_EPILOG
@@ -83,6 +85,7 @@ app.command(epilog=SHORTLIST_EPILOG)(shortlist)
 app.command(epilog=FEATURES_EPILOG)(features)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)
+app.command(epilog=DOCTOR_EPILOG)(doctor)
 app.add_typer(recipes, name="recipes")
 
 

@@ -49,6 +49,7 @@ class Normalization(StrEnum):
 class Precision(StrEnum):
     """How a decoding step multiplies."""
 
+    AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
     INT8 = "int8"
@@ -155,7 +156,10 @@ Dictionary = Annotated[
 ]
 PrecisionChoice = Annotated[
     Precision | None,
-    typer.Option("--precision", help="Compute exactly, or faster: int8 on a CPU, bf16 on a GPU."),
+    typer.Option(
+        "--precision",
+        help="Compute exactly, or faster: int8 on a CPU, bf16 on a GPU; auto chooses.",
+    ),
 ]
 Workers = Annotated[
     int,

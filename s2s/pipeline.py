@@ -9,10 +9,11 @@ pipeline.train(load_recipe(Path("recipe.yaml")))
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -188,7 +189,7 @@ def load_translator(
     model = build_model(recipe, tokenizers, features=shapes)
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     model = model.to(chosen).eval()
-    settings = search or recipe.search
+    settings = with_precision(search or recipe.search, chosen)
     return LineTranslator(
         scorer=packed(model, settings.precision),
         source=tokenizers.source,
@@ -320,6 +321,28 @@ def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Reques
     names = text_metrics(request.metrics)
     scores = score(names, said, wanted, scoring=request.scoring, confidence=request.confidence)
     return Evaluation(scores, f"stdin, {len(said):,} lines")
+
+
+def with_precision(search: Search, device: torch.device) -> Search:
+    """`search` in the precision that `auto` chooses on a device; a slow one is reported on stderr.
+
+    Raises UsageError where the device has no kernel for the precision that was asked for.
+    """
+    from s2s.nn.kernels import choose_search_precision, slower_than_fp32
+
+    precision = choose_search_precision(search.precision, device)
+    if search.precision == "auto":
+        _say_once(f"precision auto: {precision} is the fastest here")
+    elif (concern := slower_than_fp32(precision, device)) is not None:
+        _say_once(concern)
+    return replace(search, precision=precision)
+
+
+@cache
+def _say_once(text: str) -> None:
+    """A note on stderr for the whole command: each of its models, and of its workers, has it."""
+    if multiprocessing.parent_process() is None:
+        _say(text)
 
 
 def _say(text: str) -> None:

@@ -81,7 +81,7 @@ def translate_files(
         _check_attention(runs)
     how = Loading(
         runs=tuple(runs),
-        search=search or runs[0].recipe.search,
+        search=_same_everywhere(search or runs[0].recipe.search, device),
         device=device,
         checkpoint=checkpoint,
         tag=tag,
@@ -154,6 +154,16 @@ class Loading:
             "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
             **_features_note(self.features),
         }
+
+
+def _same_everywhere(search: Search, device: str) -> Search:
+    """The search, in the precision that all workers then have, and whoever resumes the output."""
+    if search.precision != "auto":
+        return search
+    from s2s.pipeline import with_precision
+    from s2s.train.device import choose_device
+
+    return with_precision(search, choose_device(device))
 
 
 @contextmanager

@@ -9,12 +9,19 @@ import torch
 from s2s.data.feature_lines import check_grids, open_features
 from s2s.data.prepare import open_corpus
 from s2s.errors import UsageError
+from s2s.nn.kernels import slow_training
 from s2s.nn.regions import FeatureShape
 from s2s.pipeline import build_model
 from s2s.text.special import EOS
 from s2s.text.tokenizer import load_tokenizers
 from s2s.train.advice import advice
-from s2s.train.device import choose_device, choose_precision, keep_freed_memory, limit_threads
+from s2s.train.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    limit_threads,
+)
 from s2s.train.loop import TIME_MULTIPLE, Setting, Trainer, end_reason, unigram
 from s2s.train.rehearsal import not_rehearsed, rehearse, with_batch_tokens
 from s2s.train.report import SilentReporter
@@ -41,7 +48,6 @@ def train_run(
     """
     keep_freed_memory()
     chosen = choose_device(device)
-    precision = choose_precision(recipe.train.precision, chosen)
     limit_threads(recipe.model, chosen, team.neighbours)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     features = open_features(recipe.data, cache=run.features_folder)
@@ -54,6 +60,7 @@ def train_run(
     if last is not None:
         _resume(run, state, last)
     team.join(state)
+    precision = resolved_precision(run, recipe, chosen, team)
     if end_reason(state.position, recipe.train) is None:
         rehearsed = rehearse(state, recipe, corpus, precision, multiple=TIME_MULTIPLE, team=team)
     else:
@@ -75,7 +82,8 @@ def train_run(
         trainer = Trainer(setting, state, listening)
         if state.position.ended is None:
             listening.note(_opening(setting, state, chosen))
-            lines = [rehearsed.warning, _other_size(run, team.size)]
+            slow = slow_training(precision, chosen)
+            lines = [slow, rehearsed.warning, _other_size(run, team.size)]
             for line in (*lines, *advice(recipe, corpus, has_validation=has_validation)):
                 if line is not None:
                     listening.note(f"{run.folder}: {line}")
@@ -114,6 +122,16 @@ def _opening(setting: Setting, state: TrainingState, device: torch.device) -> st
         f"{setting.run.folder}: training {verb}: {size:,} parameters, {setting.precision} on "
         f"{device}; {setting.rehearsed.memory}"
     )
+
+
+def resolved_precision(run: Run, recipe: Recipe, device: torch.device, team: Team) -> Precision:
+    """The recipe's. What `auto` chose when the run began stays: the speed of this machine, measured
+    anew, must not change the weights that a resumed run comes to, nor differ between processes."""
+    wanted: str = recipe.train.precision
+    if wanted == "auto" and run.checkpoints().last is not None:
+        begun = [event["precision"] for event in run.read_events() if event["event"] == "start"]
+        wanted = begun[-1] if begun else wanted
+    return team.gather(choose_precision(wanted, device))[0]
 
 
 def _other_size(run: Run, size: int) -> str | None:

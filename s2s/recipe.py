@@ -59,6 +59,7 @@ from s2s.recipe_search import (
     SampleSearch,
     Search,
     SearchPrecision,
+    SearchPrecisionChoice,
 )
 from s2s.recipe_section import Count, Section
 from s2s.recipe_tokenizer import (
@@ -123,6 +124,7 @@ __all__ = [
     "Scoring",
     "Search",
     "SearchPrecision",
+    "SearchPrecisionChoice",
     "SeparateTokenizers",
     "SeveralData",
     "SideTokenizer",

@@ -15,6 +15,10 @@ from s2s.recipe_section import (
 )
 
 SearchPrecision = Literal["fp32", "bf16", "int8"]
+"""What the matrix products of a decoding step are computed in."""
+
+SearchPrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
+"""What a recipe may say of it; `auto` is the fastest one of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,11 @@ class Outputs(Section):
         Count, Field(description="The most frequent tokens that every shortlist holds.")
     ] = 1020
     precision: Annotated[
-        SearchPrecision,
+        SearchPrecisionChoice,
         Field(
-            description="How the matrix products of a decoding step are computed: fp32, or faster "
-            "and less exactly in bf16 or int8 (int8 on a CPU only)."
+            description="How the matrix products of a decoding step are computed: fp32, or less "
+            "exactly and on most machines faster in bf16 or int8 (int8 on a CPU only). auto is the "
+            "fastest of these on the machine that searches, so outputs may differ by machine."
         ),
     ] = "fp32"
 

@@ -135,7 +135,7 @@ class Train(Section):
     """Decay of the exponential moving average of the weights; 0 for none. The average is what is
     validated, saved and used."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it natively, else fp32. `tf32`, on a GPU alone:
+    """`auto`: bf16 where the hardware multiplies it faster, else fp32. `tf32`, on a GPU alone:
     fp32 whose products round what they multiply to 10 bits of mantissa."""
     validate_every: PositiveInt | None = None
     """Updates between validations; every epoch if not given."""

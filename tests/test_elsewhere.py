@@ -14,6 +14,7 @@ import torch
 from s2s.data.batch import Batch
 from s2s.data.feature_lines import Regions
 from s2s.data.lexicon import Lexicon
+from s2s.nn import packed as packed_module
 from s2s.nn.cudnn_lstm import KERNELS
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import packed
@@ -165,7 +166,11 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @pytest.fixture(autouse=True)
 def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a GPU has, in plain operations: its optimizer, its library of recurrent layers."""
+    """What a GPU has, in plain operations: its optimizer, its library of recurrent layers, bf16."""
+    has_bf16 = packed_module.has_fast_bf16
+    monkeypatch.setattr(
+        packed_module, "has_fast_bf16", lambda device: device == DEVICE or has_bf16(device)
+    )
     monkeypatch.setattr(torch.optim, "AdamW", PlainAdam)
     monkeypatch.setitem(KERNELS, DEVICE.type, FAKE)
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from typing import NamedTuple
@@ -37,13 +37,10 @@ class Way(NamedTuple):
 
     name: str
     settings: Settings
+    precision: SearchPrecision
+    """Of the products."""
     processes: int
     """Among which sentences are divided."""
-
-    @property
-    def precision(self) -> SearchPrecision:
-        """Of the products."""
-        return self.settings.precision
 
     @property
     def key(self) -> str:
@@ -134,7 +131,7 @@ class Decoding:
         self.searches = Searches(workload, sentences)
         self.sources = self.searches.sources
         self.ways = [
-            Way(name, replace(settings, precision=precision), count)
+            Way(name, settings, precision, count)
             for count in sorted({1, processes})
             for name, settings in _searches(workload).items()
             for precision in precisions

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from s2s.bench.report import Machine
-from s2s.nn.packed import has_bf16
+from s2s.nn.kernels import has_fast_bf16
 
 PROC = Path("/proc")
 
@@ -28,7 +28,7 @@ def describe_machine(device: torch.device) -> Machine:
         device=str(device),
         gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         threads=torch.get_num_threads(),
-        native_bf16=has_bf16(device),
+        native_bf16=has_fast_bf16(device),
         load=load,
         others=None,
     )

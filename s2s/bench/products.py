@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -12,7 +12,8 @@ from s2s.bench.report import ProductFigures, Skipped
 from s2s.bench.timing import Clock, Taken, Turn, rate
 from s2s.bench.workload import Workload
 from s2s.errors import UsageError
-from s2s.nn.packed import Weights, has_bf16, product
+from s2s.nn.kernels import PRECISIONS, check_precision, has_fast_bf16, product
+from s2s.nn.matmul import Weights
 from s2s.recipe import SearchPrecision
 from s2s.search.shapes import ROWS
 
@@ -21,8 +22,6 @@ SQUARE = 2048
 
 LEAST_CALLS, LEAST_SECONDS = 3, 0.05
 """Of a repeat: the best call counts, and there are as many as both ask for."""
-
-PRECISIONS: tuple[SearchPrecision, ...] = get_args(SearchPrecision)
 
 Kernel = Literal["torch", "packed"]
 
@@ -58,11 +57,12 @@ class Products:
         self.skipped = _skipped(device)
         absent = {one.what for one in self.skipped}
         self.precisions = [precision for precision in PRECISIONS if precision not in absent]
+        by_torch = {"fp32", "bf16"} if has_fast_bf16(device) else {"fp32"}
         self.ready = [
             Ready(size, precision, _laid_out(size, precision, device))
             for size in sizes
             for precision in self.precisions
-            if (size.kernel, precision) != ("torch", "int8")
+            if size.kernel == "packed" or precision in by_torch
         ]
 
     @property
@@ -158,14 +158,13 @@ def _laid_out(size: Size, precision: SearchPrecision, device: torch.device) -> C
 
 
 def _skipped(device: torch.device) -> list[Skipped]:
-    """Precisions that a device does not multiply in, or not natively."""
+    """Precisions that a device has no fast kernel for."""
     found = []
-    if not has_bf16(device):
+    if device.type != "cpu" and not has_fast_bf16(device):
         reason = f"{device.type} without native products of bf16"
         found.append(Skipped(what="bf16", reason=reason))
-    one = torch.ones(16, device=device)
     try:
-        product(Weights(one.expand(16, 16), one, one), "int8")
+        check_precision("int8", device)
     except UsageError as error:
         found.append(Skipped(what="int8", reason=str(error)))
     return found

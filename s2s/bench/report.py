@@ -60,7 +60,7 @@ class Machine:
     processes: int = 1
     """That worked side by side, at the most."""
     native_bf16: bool
-    """Whether the device multiplies bf16 natively."""
+    """Whether the device multiplies bf16 faster than fp32."""
     load: float | None
     """Processes that wanted a core in the minute before; None where the system does not say."""
     others: float | None

@@ -2,9 +2,10 @@
 
 The source's share of the score is computed once per sentence (`keys`); all queries of a sentence,
 be they the steps of teacher forcing or the hypotheses of a beam, are answered in two products.
+In a decoding step these are such that no row depends on another one's (`s2s.nn.weighted_sum`).
 
 Dimension letters: B sentences, Q queries, S source time, D width of source states, H width of
-decoder states, A width of the additive score's hidden layer.
+decoder states, A width of the additive score's hidden layer, N rows (N = B*Q).
 """
 
 import math
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from s2s.nn.repeated import Repeated
+from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe import (
     AdditiveAttention,
     Attention,
@@ -42,14 +44,19 @@ class BilinearScores(nn.Module):
         self.scale = 1.0 / math.sqrt(query_width) if scaled else 1.0
 
     def keys(self, states_BSD: Tensor) -> Tensor:
-        """W s [B, S, H]."""
-        return states_BSD if self.projection is None else self.projection(states_BSD)
+        """W s [B, H, S]."""
+        keys_BSH = states_BSD if self.projection is None else self.projection(states_BSD)
+        return keys_BSH.mT
 
-    def forward(self, query_BQH: Tensor, keys_BSH: Tensor | Repeated) -> Tensor:
-        """Scores [B, Q, S]."""
-        if isinstance(keys_BSH, Repeated):
-            return keys_BSH(query_BQH) * self.scale
-        return torch.bmm(query_BQH, keys_BSH.transpose(1, 2)) * self.scale
+    def forward(self, query_BQH: Tensor, keys: Tensor | Repeated) -> Tensor:
+        """Scores [B, Q, S] of keys [B, H, S]."""
+        if isinstance(keys, Repeated):
+            return keys(query_BQH) * self.scale
+        return torch.bmm(query_BQH, keys) * self.scale
+
+    def rows(self, query_NH: Tensor, keys_BHS: Tensor) -> Tensor:
+        """Scores [N, S] of one decoding step."""
+        return weighted_sum(query_NH, keys_BHS) * self.scale
 
 
 class AdditiveScores(nn.Module):
@@ -71,6 +78,15 @@ class AdditiveScores(nn.Module):
         hidden_BQSA = torch.tanh(self.query(query_BQH).unsqueeze(2) + keys_BSA.unsqueeze(1))
         scores: Tensor = self.vector(hidden_BQSA).squeeze(-1)
         return scores
+
+    def rows(self, query_NH: Tensor, keys_BSA: Tensor) -> Tensor:
+        """Scores [N, S] of one decoding step."""
+        sums_NA = self.query(query_NH)
+        sums_BQ1A = sums_NA.view(len(keys_BSA), -1, 1, sums_NA.shape[-1])
+        hidden_BQSA = torch.tanh(sums_BQ1A + keys_BSA.unsqueeze(1))
+        # A product with a single column may round a row by its place; a sum per row does not.
+        scores_BQS = (hidden_BQSA * self.vector.weight[0]).sum(-1)
+        return scores_BQS.flatten(0, 1)
 
 
 Scores = BilinearScores | AdditiveScores

@@ -206,5 +206,7 @@ class Decoder(nn.Module):
 
 def _gated(found: Attended, logits: Tensor) -> Attended:
     """What was found, times sigmoid(logits [...])."""
-    gate = torch.sigmoid(logits).to(found.context.dtype).unsqueeze(-1)
+    # A sigmoid by way of tanh: the kernel of `torch.sigmoid` rounds a tensor's last elements in
+    # another way, and which rows these are would show.
+    gate = (0.5 * torch.tanh(0.5 * logits) + 0.5).to(found.context.dtype).unsqueeze(-1)
     return found._replace(context=found.context * gate)

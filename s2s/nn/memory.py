@@ -13,6 +13,7 @@ from torch import Tensor
 from s2s.nn.attention import BilinearScores, Scores, masked_softmax
 from s2s.nn.repeated import Repeated
 from s2s.nn.rows import TensorRows
+from s2s.nn.weighted_sum import weighted_sum
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Memory(TensorRows):
 
     states_BSD: Tensor
     """Encoder states, exactly zero at padding."""
-    keys_BSK: Tensor
-    """The source's share of the attention score; the states themselves without attention."""
+    keys: Tensor
+    """The source's share of the attention score, [B, S, K] or [B, K, S], as the score reads it; the
+    states themselves without attention."""
     mask_BS: Tensor
     """bool, true at words and regions."""
     final_BD: Tensor
@@ -60,7 +62,7 @@ class Sought(NamedTuple):
     """What a loop of training attends to, for products that are repeated."""
 
     keys: Tensor | Repeated
-    """[B, S, K]; a tensor where they are no factor of the score."""
+    """Of a memory; as they are where they are no factor of the score."""
     values: Repeated
     """[B, D, S]"""
 
@@ -70,7 +72,7 @@ class Sought(NamedTuple):
         if scores is None:
             return None
         is_factor = isinstance(scores, BilinearScores)
-        keys = Repeated(memory.keys_BSK) if is_factor else memory.keys_BSK
+        keys = Repeated(memory.keys.mT) if is_factor else memory.keys
         return cls(keys, Repeated(memory.states_BSD.mT))
 
 
@@ -87,15 +89,13 @@ class Attended(NamedTuple):
     """float32, the coverage with these weights added."""
 
 
-def attend(
-    scores: Scores | None, memory: Memory, query_BQH: Tensor, sought: Sought | None = None
-) -> Attended:
+def attend(scores: Scores | None, memory: Memory, query_BQH: Tensor) -> Attended:
     """What Q queries a sentence find: context [B, Q, D], weights and scores [B, Q, S]."""
     if scores is None:
         nothing = memory.final_BD.unsqueeze(1).expand(-1, query_BQH.shape[1], -1)
         return Attended(nothing, None, None)
-    scores_BQS = _score(scores, memory, query_BQH, sought)
-    return _weigh(memory, scores_BQS, masked_softmax(scores_BQS, memory.mask_BS), sought)
+    scores_BQS = _score(scores, memory, query_BQH)
+    return _weigh(memory, scores_BQS, masked_softmax(scores_BQS, memory.mask_BS))
 
 
 def attend_rows(
@@ -111,14 +111,17 @@ def attend_rows(
     2017, equation 11, outside of the tanh, so that it fits any score).
     """
     query_BQH = query_NH.view(memory.final_BD.shape[0], -1, query_NH.shape[1])
-    if coverage is None or scores is None:
-        return _rows(attend(scores, memory, query_BQH, sought))
-    scores_BQS = _score(scores, memory, query_BQH, sought)
-    scores_BQS = scores_BQS + coverage[0] * coverage[1].view_as(scores_BQS)
+    if scores is None:
+        return _rows(attend(None, memory, query_BQH))
+    scores_BQS = _step_scores(scores, memory, query_BQH, sought)
+    if coverage is not None:
+        scores_BQS = scores_BQS + coverage[0] * coverage[1].view_as(scores_BQS)
     weights_BQS = masked_softmax(scores_BQS, memory.mask_BS)
-    covered_BQS = coverage[1].view_as(scores_BQS) + words_of(memory, weights_BQS)
-    found = _weigh(memory, scores_BQS, weights_BQS, sought)
-    return _rows(found._replace(coverage=covered_BQS))
+    covered_BQS = None
+    if coverage is not None:
+        covered_BQS = coverage[1].view_as(scores_BQS) + words_of(memory, weights_BQS)
+    context_BQD = _step_context(memory, weights_BQS, sought)
+    return _rows(Attended(context_BQD, weights_BQS, scores_BQS, covered_BQS))
 
 
 def attend_times(
@@ -152,23 +155,36 @@ def words_of(memory: Memory, weights: Tensor) -> Tensor:
     return weights * (words_BS if weights.dim() == 2 else words_BS.unsqueeze(1))
 
 
-def _score(
-    scores: Scores, memory: Memory, query_BQH: Tensor, sought: Sought | None = None
-) -> Tensor:
+def _score(scores: Scores, memory: Memory, query_BQH: Tensor) -> Tensor:
     """float32 [B, Q, S]."""
-    scores_BQS: Tensor = scores(query_BQH, memory.keys_BSK if sought is None else sought.keys)
+    scores_BQS: Tensor = scores(query_BQH, memory.keys)
     return scores_BQS.float()
 
 
-def _weigh(
-    memory: Memory, scores_BQS: Tensor, weights_BQS: Tensor, sought: Sought | None = None
-) -> Attended:
+def _weigh(memory: Memory, scores_BQS: Tensor, weights_BQS: Tensor) -> Attended:
     states_BSD = memory.states_BSD
-    if sought is None:
-        context_BQD = torch.bmm(weights_BQS.to(states_BSD.dtype), states_BSD)
-    else:
-        context_BQD = sought.values(weights_BQS)
+    context_BQD = torch.bmm(weights_BQS.to(states_BSD.dtype), states_BSD)
     return Attended(context_BQD, weights_BQS, scores_BQS)
+
+
+def _step_scores(
+    scores: Scores, memory: Memory, query_BQH: Tensor, sought: Sought | None
+) -> Tensor:
+    """float32 [B, Q, S] of one step: in a loop of training, or of search, row by row."""
+    if sought is not None:
+        scores_BQS: Tensor = scores(query_BQH, sought.keys)
+        return scores_BQS.float()
+    scores_NS = scores.rows(query_BQH.flatten(0, 1), memory.keys)
+    return scores_NS.view(*query_BQH.shape[:2], -1).float()
+
+
+def _step_context(memory: Memory, weights_BQS: Tensor, sought: Sought | None) -> Tensor:
+    """[B, Q, D] of one step, likewise."""
+    if sought is not None:
+        return sought.values(weights_BQS)
+    states_BSD = memory.states_BSD
+    weights_NS = weights_BQS.flatten(0, 1).to(states_BSD.dtype)
+    return weighted_sum(weights_NS, states_BSD).view(*weights_BQS.shape[:2], -1)
 
 
 def _rows(found: Attended) -> Attended:

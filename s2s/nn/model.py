@@ -115,8 +115,8 @@ class Seq2Seq(nn.Module):
             "features of all files"
         )
         whole = parts[0] if self.combination is None else _joined(parts, self.combination)
-        keys_BSK = self.decoder.keys(whole.states_BSD)
-        memory = Memory(whole.states_BSD, keys_BSK, whole.mask_BS, whole.final_BD)
+        keys = self.decoder.keys(whole.states_BSD)
+        memory = Memory(whole.states_BSD, keys, whole.mask_BS, whole.final_BD)
         if self.target_of_source is None:
             has_scores = self.decoder.scores is not None
             return replace(memory, words_BS=whole.words_BS) if has_scores else memory

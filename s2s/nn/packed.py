@@ -1,171 +1,35 @@
 """A model made ready for search: weights laid out once for the products of its decoding step.
 
-The step's matrix products run in one of three precisions; everything between them, and the sums
-of the log-probabilities, stays in fp32.
-
-- `fp32`: as in training, but the weights are in the order that the kernel reads.
-- `bf16`: weights and what they are multiplied with are rounded to 8 bits of mantissa, products are
-  summed in fp32 and rounded to bf16 again; biases are added in fp32.
-- `int8`: both are rounded to whole multiples of a scale. Each row of a weight matrix has its own
-  scale. What it is multiplied with has a fixed one per channel: states, contexts and readouts lie
-  within -1 and 1 by construction, and embeddings within what the table holds. So nothing has to be
-  calibrated, and no row's scale depends on its neighbours. Products are summed exactly.
+The step's matrix products run in one of the precisions of `s2s.nn.matmul`; everything between
+them, and the sums of the log-probabilities, stays in fp32. In int8 an input's scale comes from what
+bounds it: states, contexts and readouts lie within -1 and 1 by construction, and embeddings within
+what the table holds.
 
 Dimension letters: N rows, D input channels, O output channels, H hidden width.
 """
 
 import copy
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, NamedTuple, Protocol, assert_never
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from s2s.data.feature_lines import Regions
-from s2s.errors import UsageError
 from s2s.nn.attention import AdditiveScores, BilinearScores
 from s2s.nn.cudnn_lstm import KERNELS, GatheredLSTM
 from s2s.nn.decoder import Decoded, Decoder
 from s2s.nn.encoder import RecurrentEncoder
+from s2s.nn.kernels import choose_search_precision, has_fast_bf16, product
+from s2s.nn.matmul import Product, Weights
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
+from s2s.nn.regions import RegionEncoder
 from s2s.nn.rnn import LSTMLayer, gather_weights
 from s2s.nn.step import Step
-from s2s.recipe import SearchPrecision
+from s2s.recipe import SearchPrecision, SearchPrecisionChoice
 
-LEVELS = 127
-"""Whole numbers on each side of zero in int8."""
-
-AS_IS: tuple[Any, ...] = ("none", [], "")
-"""What oneDNN is to do with a product's result."""
-
-
-class Weights(NamedTuple):
-    """Of y = W x + b."""
-
-    weight_OD: Tensor
-    bias_O: Tensor
-    bound_D: Tensor
-    """What the absolute value of each input channel does not exceed."""
-
-
-class Product(Protocol):
-    """y = W x + b."""
-
-    def __call__(self, x_ND: Tensor, /) -> Tensor:
-        """float32 [N, O] of float32 [N, D]."""
-        ...
-
-
-class PlainProduct:
-    """In a floating-point type, wherever the weights are."""
-
-    def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
-        self.weight_OD = weights.weight_OD.to(dtype)
-        self.bias_O = weights.bias_O.float()
-
-    def __call__(self, x_ND: Tensor) -> Tensor:
-        """See `Product`."""
-        return F.linear(x_ND.to(self.weight_OD.dtype), self.weight_OD) + self.bias_O
-
-
-class OneDNNProduct:
-    """In a floating-point type on a CPU, by oneDNN's kernel over weights in its own order.
-
-    `F.linear` brings the weights into that order at every call (bf16), or leaves the product to
-    another library (fp32).
-    """
-
-    def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        weight_OD = weights.weight_OD.to(dtype).contiguous()
-        self.weight_OD = torch.ops.mkldnn._reorder_linear_weight(weight_OD)
-        self.bias_O = weights.bias_O.float()
-
-    def __call__(self, x_ND: Tensor) -> Tensor:
-        """See `Product`."""
-        is_fp32 = self.dtype == torch.float32
-        bias_O = self.bias_O if is_fp32 else None
-        y_NO: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x_ND.to(self.dtype), self.weight_OD, bias_O, "none", [], ""
-        )
-        return y_NO if is_fp32 else y_NO + self.bias_O
-
-
-class Int8Product:
-    """In whole numbers on a CPU, by oneDNN's kernel."""
-
-    def __init__(self, weights: Weights) -> None:
-        least = torch.finfo(torch.float32).tiny
-        reach_OD = weights.weight_OD.float() * weights.bound_D
-        self.scale_O = reach_OD.abs().amax(1).clamp_min(least) / LEVELS
-        whole_OD = (reach_OD / self.scale_O.unsqueeze(1)).round_().to(torch.int8)
-        self.weight_OD = torch.ops.onednn.qlinear_prepack(whole_OD, None)
-        self.zeros_O = torch.zeros(len(whole_OD), dtype=torch.int64)
-        self.bias_O = weights.bias_O.float()
-        self.levels_D = LEVELS / weights.bound_D.clamp_min(least)
-
-    def __call__(self, x_ND: Tensor) -> Tensor:
-        """See `Product`."""
-        whole_ND = (x_ND * self.levels_D).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
-        of_input = (1.0 / LEVELS, 0)  # scale and zero point
-        of_weight = (self.scale_O, self.zeros_O)
-        of_output = (1.0, 0, torch.float32)
-        y_NO: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(whole_ND, *of_input), *(self.weight_OD, *of_weight), self.bias_O, *of_output, *AS_IS
-        )
-        return y_NO
-
-
-def product(weights: Weights, precision: SearchPrecision) -> Product:
-    """The product of a precision, for the device the weights are on.
-
-    Raises UsageError for int8 where there is no kernel for it.
-    """
-    device = weights.weight_OD.device.type
-    has_kernel = device == "cpu" and runs_onednn(precision)
-    if has_kernel:
-        return _onednn(weights, precision)
-    match precision:
-        case "fp32":
-            return PlainProduct(weights, torch.float32)
-        case "bf16":
-            return PlainProduct(weights, torch.bfloat16)
-        case "int8":
-            raise UsageError(
-                f"precision int8 needs a CPU that oneDNN has kernels for, found {device} without; "
-                "use fp32 or bf16"
-            )
-        case _:
-            assert_never(precision)
-
-
-def _onednn(weights: Weights, precision: SearchPrecision) -> Product:
-    match precision:
-        case "fp32":
-            return OneDNNProduct(weights, torch.float32)
-        case "bf16":
-            return OneDNNProduct(weights, torch.bfloat16)
-        case "int8":
-            return Int8Product(weights)
-        case _:
-            assert_never(precision)
-
-
-@cache
-def runs_onednn(precision: SearchPrecision) -> bool:
-    """Whether this CPU and this PyTorch multiply in a precision by oneDNN: a small product tells.
-
-    PyTorch may be built without oneDNN, lack one of its operators, or refuse it on an older CPU.
-    """
-    ones = torch.ones(16, 16)
-    try:
-        found = _onednn(Weights(ones, ones[0], ones[0]), precision)(ones)
-    except (RuntimeError, AttributeError):  # AttributeError: no such operator
-        return False
-    return torch.allclose(found, torch.full((16, 16), 17.0), rtol=0.01)
+ENCODED = (16, 16)
+"""Time and sentences of the batch that shows whether an encoder's sentences are independent."""
 
 
 class PackedLinear(nn.Module):
@@ -186,34 +50,51 @@ class PackedLinear(nn.Module):
 
 
 class PackedLSTMLayer(nn.Module):
-    """`LSTMLayer.step` in one product over [x; h], and sigmoids alone.
+    """`LSTMLayer.step` in one product over [x; h], and tanh alone.
 
-    tanh(z) = 2 sigmoid(2 z) - 1, so the weights of the candidate g are doubled beforehand, which
-    rounds nothing, and c = f c + i (2 s - 1) with s the sigmoid of what they give.
+    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
+    beforehand, which rounds nothing. The kernel of `torch.sigmoid` rounds the last elements of
+    what a thread gets in another way, so that a row's place would show; that of tanh does not.
     """
 
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
         super().__init__()
-        self.width = layer.width
+        self.num_gates = 3 * layer.width
         weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
-        bias_O = layer.bias.clone()
-        candidate = slice(2 * layer.width, 3 * layer.width)
-        weight_OD[candidate] *= 2.0
-        bias_O[candidate] *= 2.0
+        i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
+        both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
         bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
-        self.product = product(Weights(weight_OD, bias_O, bound_D), precision)
+        weights = Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
+        self.product = product(weights, precision)
 
     def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """One step from (h, c), each [N, H], to the next."""
         h_NH, c_NH = state
-        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1))
-        # In two parts, so that the kernel goes row by row: of a contiguous tensor it rounds the
-        # last elements in another way, and which these are would depend on a row's place.
-        gates_NG[:, : 3 * self.width].sigmoid_()
-        gates_NG[:, 3 * self.width :].sigmoid_()
-        i, f, s, o = gates_NG.chunk(4, dim=-1)
-        c_NH = (f * c_NH).sub_(i).addcmul_(i, s, value=2.0)
+        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1)).tanh_()
+        gates_NG[:, : self.num_gates].add_(1.0).mul_(0.5)
+        i, f, o, g = gates_NG.chunk(4, dim=-1)
+        # Only operations that round each number once, so that no kernel may fuse two of them.
+        c_NH = (f * c_NH).add_(i * g)
         return c_NH.tanh().mul_(o), c_NH
+
+
+class SteppedLSTMLayer(nn.Module):
+    """`LSTMLayer` over whole sequences as a loop of steps, for a CPU whose fused kernel rounds a
+    sentence by its place among others."""
+
+    def __init__(self, layer: LSTMLayer) -> None:
+        super().__init__()
+        bound_D = layer.input_weight.new_ones(layer.input_weight.shape[1]).float()
+        self.layer = PackedLSTMLayer(copy.deepcopy(layer).float(), bound_D, "fp32")
+
+    def forward(self, x_TBD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """See `LSTMLayer`; from a state of zeros."""
+        zeros_BH = torch.zeros(x_TBD.shape[1], self.layer.num_gates // 3)
+        state, hs = (zeros_BH, zeros_BH), []
+        for x_BD in x_TBD.float().unbind(0):
+            state = self.layer.step(x_BD, state)
+            hs.append(state[0])
+        return torch.stack(hs).to(x_TBD.dtype), state
 
 
 class PackedEncoder(nn.Module):
@@ -234,15 +115,25 @@ class PackedEncoder(nn.Module):
         return states_SBD.float(), final_BD.float()
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 natively.
+def _with_independent_rows(encoder: RecurrentEncoder) -> RecurrentEncoder:
+    """The encoder, in whose layers no sentence depends on others, bit for bit; changed in place."""
+    for layers in (encoder.forward_layers, encoder.backward_layers):
+        for index, layer in enumerate(layers):
+            assert isinstance(layer, LSTMLayer)
+            if not shows_independent_sentences(layer):
+                layers[index] = SteppedLSTMLayer(layer)
+    return encoder
 
-    That is AVX512-BF16 or AMX on a CPU, the Ampere generation or a later one on a GPU.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    supports = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(supports())
+
+def shows_independent_sentences(layer: LSTMLayer) -> bool:
+    """Whether a layer gives the same outputs, bit for bit, for sentences in two orders."""
+    draw = torch.Generator().manual_seed(1)
+    x_TBD = 2.0 * torch.rand(*ENCODED, layer.input_weight.shape[1], generator=draw) - 1.0
+    x_TBD = x_TBD.to(layer.input_weight.dtype)
+    order_B = torch.randperm(x_TBD.shape[1], generator=draw)
+    h_TBH, _ = layer(x_TBD)
+    moved_TBH, _ = layer(x_TBD[:, order_B])
+    return torch.equal(moved_TBH, h_TBH[:, order_B])
 
 
 class Packed:
@@ -298,11 +189,12 @@ def _state_readers(decoder: Decoder) -> list[nn.Linear]:
 
 
 @torch.no_grad()
-def packed(model: Seq2Seq, precision: SearchPrecision) -> Packed:
-    """`model`, in evaluation mode, made ready to decode in `precision`; it is left as it is.
+def packed(model: Seq2Seq, wanted: SearchPrecisionChoice) -> Packed:
+    """`model`, in evaluation mode, made ready to decode in a precision; it is left as it is.
 
-    Raises UsageError as `product` does.
+    Raises UsageError as `choose_search_precision` does.
     """
+    precision = choose_search_precision(wanted, model.output.bias.device)
     ready = copy.deepcopy(model).eval().requires_grad_(False)
     decoder = ready.decoder
     embedding_E = ready.target_embedding.weight.abs().amax(0)
@@ -318,7 +210,21 @@ def packed(model: Seq2Seq, precision: SearchPrecision) -> Packed:
             if isinstance(linear, nn.Linear) and linear.out_features > 1:
                 bound_D = bounds.get(linear, embedding_E.new_ones(linear.in_features))
                 parent.register_module(name, PackedLinear(linear, bound_D, precision))
-    if precision != "fp32" and has_bf16(embedding_E.device) and ready.encoder is not None:
-        ready.register_module("encoder", PackedEncoder(ready.encoder))
+    _pack_encoders(ready, precision)
     gather_weights(ready)
     return Packed(model, ready, precision)
+
+
+def _pack_encoders(ready: Seq2Seq, precision: SearchPrecision) -> None:
+    """Make the encoders of texts and of features ready, in place; those of features in fp32."""
+    device = ready.output.bias.device
+    if precision != "fp32" and ready.encoder is not None and has_fast_bf16(device):
+        ready.register_module("encoder", PackedEncoder(ready.encoder))
+    for regions in ready.features:
+        assert isinstance(regions, RegionEncoder)
+        bound_W = regions.projection.weight.new_ones(regions.projection.in_features)
+        regions.register_module("projection", PackedLinear(regions.projection, bound_W, "fp32"))
+    if device.type == "cpu":
+        for part in list(ready.modules()):
+            if isinstance(part, RecurrentEncoder):
+                _with_independent_rows(part)

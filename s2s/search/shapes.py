@@ -3,7 +3,7 @@
 Matrix kernels round differently for different shapes. So that the result for a sentence is a
 function of the sentence alone, every shape it meets on its way is one too: its padded source
 length, the rows of the block it is decoded in, the sentences it is encoded with. Within a fixed
-shape a row's arithmetic does not depend on the other rows (tests/test_search/test_models.py).
+shape a row's arithmetic does not depend on the other rows (`s2s.nn.matmul`, `s2s.nn.weighted_sum`).
 
 Dimension letters: B sentences of a block (its slots), K hypotheses per sentence, N = B*K rows,
 S source time, H steps of history, E sentences encoded together.
@@ -69,10 +69,7 @@ def longest_output(length: int, search: Search) -> int:
 
 
 def _even(slots: int) -> int:
-    """As many or a few less, so that up to 4 threads share the rows of a block evenly.
-
-    Where they do not, a row that two of them share may be rounded in another way.
-    """
+    """As many or a few less, so that up to 4 threads share the rows of a block evenly."""
     return slots // 4 * 4 if slots >= 4 else max(1, slots)
 
 

@@ -29,6 +29,7 @@ from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import Packed
 from s2s.nn.step import Step
+from s2s.nn.weighted_sum import weighted_sum
 from s2s.search.ensemble import Bundles, ensemble
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import Scorer
@@ -101,7 +102,7 @@ class NarrowMemory:
     memory: Memory
     tokens_BL: Tensor
     """int64, the token at each place."""
-    weights_BPE: Tensor
+    weights_BEP: Tensor
     bias_BP: Tensor
 
     def select(self, rows: Tensor) -> Self:
@@ -110,7 +111,7 @@ class NarrowMemory:
             self,
             memory=self.memory.select(rows),
             tokens_BL=self.tokens_BL.index_select(0, rows),
-            weights_BPE=self.weights_BPE.index_select(0, rows),
+            weights_BEP=self.weights_BEP.index_select(0, rows),
             bias_BP=self.bias_BP.index_select(0, rows),
         )
 
@@ -120,7 +121,7 @@ class NarrowMemory:
             self,
             memory=self.memory.put(rows, other.memory),
             tokens_BL=self.tokens_BL.index_copy_(0, rows, other.tokens_BL),
-            weights_BPE=self.weights_BPE.index_copy_(0, rows, other.weights_BPE),
+            weights_BEP=self.weights_BEP.index_copy_(0, rows, other.weights_BEP),
             bias_BP=self.bias_BP.index_copy_(0, rows, other.bias_BP),
         )
 
@@ -150,7 +151,7 @@ class Narrowed:
         """Memory of B sentences with given tokens int64 [B, L]."""
         own_BP, output = tokens[:, len(self.shortlist.frequent_F) :], self.model.output
         memory = self.model.encode(source, lengths, features)
-        return NarrowMemory(memory, tokens, output.weight[own_BP], output.bias[own_BP])
+        return NarrowMemory(memory, tokens, output.weight[own_BP].mT, output.bias[own_BP])
 
     def start(self, memory: NarrowMemory) -> DecoderState:
         """State before the first token."""
@@ -161,9 +162,8 @@ class Narrowed:
         sentences = len(memory.tokens_BL)
         tokens_BK = memory.tokens_BL.gather(1, tokens.view(sentences, -1))
         decoded, state = self.model.step_readout(memory.memory, state, tokens_BK.flatten())
-        readout_BKE = decoded.readout.view(*tokens_BK.shape, -1)
-        own_BKP = torch.bmm(readout_BKE, memory.weights_BPE.transpose(1, 2))
-        own_BKP += memory.bias_BP.unsqueeze(1)
+        own_NP = weighted_sum(decoded.readout, memory.weights_BEP)
+        own_BKP = own_NP.view(*tokens_BK.shape, -1).add_(memory.bias_BP.unsqueeze(1))
         frequent_NF = self.frequent_output(decoded.readout)
         logits_NL = torch.cat((frequent_NF, own_BKP.flatten(0, 1)), dim=-1)
         return Step(logits_NL.float(), state, decoded.weights)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from s2s.errors import UsageError
-from s2s.nn.packed import has_bf16
+from s2s.nn.kernels import has_fast_bf16
 from s2s.recipe import Model
 from s2s.train import cuda
 
@@ -47,7 +47,7 @@ def _device_of(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """`auto` is bf16 where the hardware multiplies it natively, else fp32.
+    """`auto` is bf16 where the device multiplies it faster than fp32, else fp32.
 
     Raises UsageError for tf32 where there is none.
     """
@@ -56,7 +56,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
         return "tf32"
     if wanted in {"fp32", "bf16"}:
         return "bf16" if wanted == "bf16" else "fp32"
-    return "bf16" if has_bf16(device) else "fp32"
+    return "bf16" if has_fast_bf16(device) else "fp32"
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -45,10 +45,10 @@ def test_dot_is_the_dot_product() -> None:
     assert isinstance(scores, BilinearScores)
     assert not list(scores.parameters())
     expected = torch.einsum("bqh,bsh->bqs", h, source.states_BSD)
-    torch.testing.assert_close(scores(h, source.keys_BSK), expected)
+    torch.testing.assert_close(scores(h, source.keys), expected)
     scaled = build_scores(DotAttention(kind="scaled_dot"), 5, 5)
     assert scaled is not None
-    torch.testing.assert_close(scaled(h, source.keys_BSK), expected / math.sqrt(5))
+    torch.testing.assert_close(scaled(h, source.keys), expected / math.sqrt(5))
 
 
 def test_general_is_bilinear() -> None:
@@ -58,7 +58,7 @@ def test_general_is_bilinear() -> None:
     assert scores.projection is not None
     w = scores.projection.weight  # [query width, states width]
     expected = torch.einsum("bqh,hd,bsd->bqs", h, w, source.states_BSD)
-    torch.testing.assert_close(scores(h, source.keys_BSK), expected)
+    torch.testing.assert_close(scores(h, source.keys), expected)
 
 
 def test_additive_is_bahdanaus_equation() -> None:
@@ -71,7 +71,7 @@ def test_additive_is_bahdanaus_equation() -> None:
             for s in range(6):
                 inner = w @ h[b, q] + u @ source.states_BSD[b, s] + scores.source.bias
                 expected = v @ torch.tanh(inner)
-                torch.testing.assert_close(scores(h, source.keys_BSK)[b, q, s], expected)
+                torch.testing.assert_close(scores(h, source.keys)[b, q, s], expected)
 
 
 def test_without_attention_the_context_is_the_last_state() -> None:

@@ -4,7 +4,7 @@ Dimension letters: N rows, D input channels, O output channels.
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -12,17 +12,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.errors import UsageError
-from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import (
-    OneDNNProduct,
-    Packed,
-    PackedLSTMLayer,
-    Product,
-    Weights,
-    packed,
+from s2s.nn.kernels import (
+    SMALL,
+    Kernel,
+    Shape,
+    choose_search_precision,
+    measured,
     product,
-    runs_onednn,
+    slower_than_fp32,
+    speeds,
 )
+from s2s.nn.matmul import (
+    OneDNNProduct,
+    PlainProduct,
+    Product,
+    RoundedProduct,
+    RowIndependent,
+    Weights,
+    runs_onednn,
+    weight_levels,
+)
+from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import Packed, PackedLSTMLayer, packed
 from s2s.nn.rnn import LSTMLayer
 from s2s.nn.step import Step
 from s2s.recipe import Model, SearchPrecision
@@ -82,7 +93,7 @@ def test_int8_is_the_product_of_whole_numbers() -> None:
     weights = random_weights(17, 29)
     x_ND = inputs_within(weights, 11)
     reach_OD = weights.weight_OD.double() * weights.bound_D
-    scale_O = reach_OD.abs().amax(1) / 127
+    scale_O = reach_OD.abs().amax(1) / weight_levels()
     whole_OD = (reach_OD / scale_O[:, None]).round()
     whole_ND = (x_ND.double() / weights.bound_D * 127).round()
     expected_NO = whole_ND @ whole_OD.T / 127 * scale_O + weights.bias_O
@@ -93,6 +104,25 @@ def test_int8_is_the_product_of_whole_numbers() -> None:
     error_NO = found_NO - F.linear(x_ND, weights.weight_OD, weights.bias_O)
     bound_O = 29 * (scale_O / 2 + weights.weight_OD.abs().amax(1) * weights.bound_D.amax() / 254)
     assert (error_NO.abs() <= bound_O).all()
+
+
+@pytest.mark.parametrize("rows", [1, 5, 128])
+@pytest.mark.parametrize("inputs", [1, 3, 64, 257, 1030])
+@pytest.mark.parametrize("outputs", [1, 17, 83, 256])
+def test_int8_sums_are_exact(rows: int, inputs: int, outputs: int) -> None:
+    """With the largest values too, which a CPU that sums in 16 bits could not hold."""
+    levels = weight_levels()
+    draw = torch.Generator().manual_seed(rows * inputs + outputs)
+    whole_ND = torch.randint(-127, 128, (rows, inputs), generator=draw)
+    whole_OD = torch.randint(-levels, levels + 1, (outputs, inputs), generator=draw)
+    whole_ND[0], whole_OD[:, 0], whole_OD[0] = 127, levels, levels
+    whole_OD[outputs // 2, 1:] = -levels
+    weights = Weights(whole_OD.float(), torch.zeros(outputs), torch.ones(inputs))
+    found_NO = product(weights, "int8")(whole_ND / 127)
+    expected_NO = (whole_ND @ whole_OD.T).double() / 127
+    # Above 2^24 a kernel may round a sum to fp32 before it takes the zero point's share off.
+    lost = 0.0 if 255 * levels * inputs < 2**24 else 2 / 127
+    torch.testing.assert_close(found_NO.double(), expected_NO, rtol=1e-6, atol=lost + 1e-5)
 
 
 def test_int8_stays_whole_beyond_its_bound() -> None:
@@ -132,8 +162,8 @@ def test_rows_do_not_see_each_other(precision: SearchPrecision, rows: int, threa
 
 
 @every_precision
-@pytest.mark.parametrize("width", [5, 12, 50, 64])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("width", [5, 12, 50, 203])
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_nor_do_they_in_a_recurrent_step(
     precision: SearchPrecision, width: int, threads: int
 ) -> None:
@@ -179,7 +209,9 @@ def test_a_bias_alone_survives_weights_of_nothing() -> None:
 
 
 def test_int8_needs_a_cpu() -> None:
-    with pytest.raises(UsageError, match=r"^precision int8 needs a CPU .* found meta without; use"):
+    with pytest.raises(
+        UsageError, match=r"^precision int8: expected a CPU, found device meta; use bf16"
+    ):
         product(Weights(*(tensor.to("meta") for tensor in random_weights(5, 3))), "int8")
 
 
@@ -190,10 +222,12 @@ def no_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(weights: Weights, precision: SearchPrecision) -> Product:
         raise RuntimeError("mkldnn: not on this CPU")
 
-    monkeypatch.setattr("s2s.nn.packed._onednn", refuse)
-    runs_onednn.cache_clear()
+    monkeypatch.setattr("s2s.nn.matmul.onednn_product", refuse)
+    for cached in (runs_onednn, measured):
+        cached.cache_clear()
     yield
-    runs_onednn.cache_clear()
+    for cached in (runs_onednn, measured):
+        cached.cache_clear()
 
 
 @pytest.mark.usefixtures("no_kernels")
@@ -204,12 +238,102 @@ def test_where_onednn_has_no_kernels_the_products_are_those_of_torch() -> None:
     torch.testing.assert_close(found_NO, F.linear(x_ND, weights.weight_OD, weights.bias_O))
     near_NO = product(weights, "bf16")(x_ND)
     torch.testing.assert_close(near_NO, found_NO, atol=0.1, rtol=0.02)
-    with pytest.raises(UsageError, match=r"^precision int8 needs a CPU that oneDNN"):
+    with pytest.raises(
+        UsageError, match=r"^precision int8: this CPU, .* has no fast kernel for it; use"
+    ):
         product(weights, "int8")
+
+
+@pytest.mark.parametrize("rows", [1, 11])
+def test_bf16_by_a_product_in_fp32_is_that_of_bf16(rows: int) -> None:
+    """As if every sum were rounded once."""
+    weights = random_weights(17, 29)
+    x_ND = inputs_within(weights, rows)
+    sums_NO = x_ND.bfloat16().double() @ weights.weight_OD.bfloat16().double().T
+    found_NO = RoundedProduct(weights, PlainProduct)(x_ND)
+    expected_NO = sums_NO.bfloat16().float() + weights.bias_O
+    # A sum in fp32 may fall to the other side of a half.
+    assert (found_NO == expected_NO).double().mean() > 0.95
+    torch.testing.assert_close(found_NO, expected_NO, rtol=1 / 128, atol=1e-5)
+
+
+def by_kernel(monkeypatch: pytest.MonkeyPatch, **speeds: float) -> None:
+    """A machine whose kernels are as fast as that."""
+    monkeypatch.setattr("s2s.nn.kernels.measured", lambda: speeds)
+
+
+def test_bf16_takes_the_faster_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Kernel] = []
+
+    def laid_out(kernel: Kernel, weights: Weights) -> Product:
+        taken.append(kernel)
+        return PlainProduct(weights)
+
+    monkeypatch.setattr("s2s.nn.kernels._laid_out", laid_out)
+    for speed in (3e11, 3e10):
+        by_kernel(monkeypatch, fp32=1e11, rounded=9e10, bf16=speed)
+        product(random_weights(5, 3), "bf16")
+    assert taken == ["bf16", "rounded"]
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("found", "precision"),
+    [
+        ({"fp32": 1e11, "rounded": 9e10, "bf16": 5e11, "int8": 9e11}, "int8"),
+        ({"fp32": 1e11, "rounded": 9e10, "bf16": 5e11, "int8": 4e11}, "bf16"),
+        ({"fp32": 1e11, "rounded": 9e10, "bf16": 2e10, "int8": 1.1e11}, "fp32"),
+        ({"fp32": 1e11, "rounded": 9e10}, "fp32"),
+    ],
+)
+def test_auto_is_the_fastest_precision_if_clearly_faster(
+    found: dict[str, float], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_kernel(monkeypatch, **found)
+    assert choose_search_precision("auto", CPU) == precision
+
+
+def test_a_slow_precision_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_kernel(monkeypatch, fp32=1e11, rounded=9e10, bf16=2e10, int8=5e10)
+    assert slower_than_fp32("fp32", CPU) is None
+    assert slower_than_fp32("bf16", CPU) == (
+        "precision bf16 is slower than fp32 on this CPU (90 against 100 GFLOP/s); fp32, or auto, "
+        "is faster"
+    )
+    said = slower_than_fp32("int8", CPU)
+    assert said is not None and "(50 against 100 GFLOP/s)" in said
+    by_kernel(monkeypatch, fp32=1e11, rounded=9e10, bf16=2e11, int8=5e11)
+    assert slower_than_fp32("bf16", CPU) is None
+    assert slower_than_fp32("int8", CPU) is None
+
+
+def test_what_onednn_would_compute_by_reference_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Times are given, so that the machine's load is none of the test's business."""
+
+    def seconds(kernels: Sequence[Kernel], shape: Shape) -> dict[Kernel, float]:
+        assert shape == SMALL or "int8" not in kernels
+        return {one: 1e-3 if one == "int8" else 1e-5 for one in kernels}
+
+    monkeypatch.setattr("s2s.nn.kernels._seconds", seconds)
+    monkeypatch.setattr("s2s.nn.kernels.runs_onednn", lambda precision: True)
+    measured.cache_clear()
+    try:
+        assert set(speeds()) == {"fp32", "bf16"}
+        with pytest.raises(UsageError, match=r"^precision int8: this CPU, .* no fast kernel"):
+            product(random_weights(5, 3), "int8")
+        assert choose_search_precision("auto", CPU) == "fp32"
+    finally:
+        measured.cache_clear()
 
 
 def test_this_machine_has_a_kernel_for_fp32() -> None:
     """Else the tests above would compare torch with itself; true of every wheel for x86."""
     if platform.machine() != "x86_64":
         pytest.skip("oneDNN is optional elsewhere")
-    assert isinstance(product(random_weights(5, 3), "fp32"), OneDNNProduct)
+    made = product(random_weights(5, 3), "fp32")
+    assert isinstance(made, RowIndependent)
+    assert isinstance(made.kernel, OneDNNProduct)

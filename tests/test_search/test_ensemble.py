@@ -14,7 +14,7 @@ import torch
 from s2s import pipeline
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import Packed
+from s2s.nn.packed import Packed, packed
 from s2s.nn.step import Step
 from s2s.pipeline_ensemble import load_ensemble
 from s2s.recipe import (
@@ -164,7 +164,8 @@ def test_a_model_with_itself_is_the_model_to_rounding(settings: Search) -> None:
 
 @every_search
 def test_batched_is_one_by_one(settings: Search) -> None:
-    members, sources = Ensemble([network(5), network(6, stacked=True), network(7)]), sentences(80)
+    models = [network(5), network(6, stacked=True), network(7)]
+    members, sources = Ensemble([packed(model, "fp32") for model in models]), sentences(80)
     together = search(members, sources, settings, "cpu", want_attention=True)
     expected = [[(h.tokens, h.log_prob, h.score) for h in one] for one in together]
     for i in range(0, len(sources), 9):

@@ -97,10 +97,10 @@ def test_beam_search_is_what_a_plain_one_finds(decoder: Decoder, attention: Atte
 def test_company_number_and_order_change_nothing(
     decoder: Decoder, attention: Attention, settings: Search
 ) -> None:
-    check_company(network(decoder, attention), settings)
+    check_company(packed(network(decoder, attention), "fp32"), settings)
 
 
-def check_company(model: Seq2Seq | Packed, settings: Search) -> None:
+def check_company(model: Packed, settings: Search) -> None:
     sources = sentences(100)
     keys = range(len(sources))
 
@@ -135,13 +135,15 @@ def test_rows_of_a_block_do_not_see_each_other(
 
 
 @pytest.mark.parametrize("width", [1, 5])
-def test_nor_do_they_with_two_threads(width: int) -> None:
-    torch.set_num_threads(2)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_nor_do_they_with_several_threads(width: int, threads: int) -> None:
+    """Two share the rows of a block evenly, three do not."""
+    torch.set_num_threads(threads)
     check_rows(*WIRINGS[-1], width)
 
 
 def check_rows(decoder: Decoder, attention: Attention, width: int) -> None:
-    model, slots = network(decoder, attention), 64 // width
+    model, slots = packed(network(decoder, attention), "fp32"), 64 // width
     source_BS = torch.randint(4, VOCABULARY, (slots, 16))
     lengths_B = torch.randint(1, 17, (slots,))
     source_BS[torch.arange(16) >= lengths_B.unsqueeze(1)] = 0

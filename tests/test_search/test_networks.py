@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from s2s.nn.packed import packed
 from s2s.recipe import ExhaustiveSearch, SampleSearch, Search
 from s2s.search import search
 from s2s.text.special import EOS
@@ -26,10 +27,11 @@ def test_company_number_and_order_change_nothing(index: int, settings: Search) -
     model, sources = network(*WIRINGS[index]), sentences(25, longest=12)
     with torch.no_grad():
         model.output.bias[EOS] += 5.0
+    scorer = packed(model, "fp32")
 
     def outcome(order: list[int]) -> list[list[tuple[tuple[int, ...], float, bool | None]]]:
         chosen = [sources[i] for i in order]
-        found = search(model, chosen, settings, "cpu", places=order)
+        found = search(scorer, chosen, settings, "cpu", places=order)
         return [[(h.tokens, h.log_prob, h.proven) for h in one] for one in found]
 
     together = outcome(list(range(len(sources))))

@@ -111,7 +111,7 @@ def facts(found: list[Any]) -> list[Any]:
 @every_wiring
 @pytest.mark.parametrize("settings", SEARCHES, ids=IDS)
 def test_company_number_and_order_change_nothing(index: int, settings: Search) -> None:
-    model, sources = network(index), sentences(30)
+    model, sources = packed(network(index), "fp32"), sentences(30)
 
     def outcome(order: list[int]) -> list[Any]:
         chosen = [sources[i] for i in order]

@@ -19,6 +19,7 @@ from s2s.data.lexicon import Lexicon
 from s2s.errors import RunError, UsageError
 from s2s.evaluation import describe
 from s2s.nn.model import Seq2Seq
+from s2s.nn.packed import packed
 from s2s.pipeline_ensemble import load_ensemble
 from s2s.pipeline_score import score_pairs
 from s2s.pipeline_shortlist import covered, learn_shortlist
@@ -132,7 +133,8 @@ class Masked:
 
 
 def with_shortlists(models: list[Seq2Seq], best: int = BEST) -> Shortlisted:
-    scorer = shortlisted(models, LEXICON, best, FREQUENT, "cpu")
+    ready = [packed(model, "fp32") for model in models]
+    scorer = shortlisted(ready, LEXICON, best, FREQUENT, "cpu")
     assert isinstance(scorer, Shortlisted)
     return scorer
 
@@ -324,7 +326,8 @@ def test_given_translations_are_scored_among_all_tokens(
     score_pairs(run=run, output=found, device="cpu", **files)
     assert found.getvalue() == expected.getvalue() != b""
     model = network(5)
-    assert whole(with_shortlists([model])) is model
+    scorer = with_shortlists([model])
+    assert whole(scorer) is scorer.members[0].model
     assert whole(model) is model
     assert isinstance(whole(with_shortlists([model, network(6)])), Ensemble)
 

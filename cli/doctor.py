@@ -1,0 +1,83 @@
+"""`s2s doctor`: does this machine keep what s2s promises?"""
+
+import platform
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Device, examples
+
+if TYPE_CHECKING:
+    import torch
+
+    from s2s.bench.contract import Finding
+
+EPILOG = examples("s2s doctor", "ONEDNN_MAX_CPU_ISA=AVX2 s2s doctor", "s2s doctor --device cuda")
+
+
+def doctor(
+    device: Device = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="PyTorch's threads; 1 if not given.")
+    ] = None,
+) -> None:
+    """Check on this machine that outputs do not depend on the batch, in every precision.
+
+    Random models translate random sentences together, in another order and alone: tokens and scores
+    have to be the same, bit for bit. Also shown: how fast matrix products are, and what precision
+    auto stands for. Takes less than half a minute; exit status 1 if a promise is broken.
+    """
+    import torch
+
+    from s2s.bench.contract import check_contract, choices
+    from s2s.errors import S2sError
+    from s2s.progress import progress
+    from s2s.train.device import choose_device
+
+    chosen = choose_device(device)
+    torch.set_num_threads(threads or 1)
+    _print_machine(chosen)
+    auto = choices(chosen)
+    typer.echo(f"auto        {auto.training} in training, {auto.search} in search")
+    typer.echo("")
+    typer.echo(f"{'precision':<12}{'products':<16}output independent of the batch")
+    broken = []
+    with progress() as callback:
+        for finding in check_contract(chosen, callback):
+            typer.echo(_row(finding))
+            broken += [f"{finding.precision} {one}" for one in finding.broken]
+    if broken:
+        raise S2sError(
+            f"on this machine outputs depend on the batch ({'; '.join(broken)}): use a precision "
+            "that has yes above, and please report what this command prints"
+        )
+
+
+def _print_machine(device: "torch.device") -> None:
+    """What a report of a fault needs."""
+    import torch
+
+    import s2s
+    from s2s.bench.contract import limits
+    from s2s.bench.machine import describe_machine
+
+    found = describe_machine(device)
+    name = found.gpu or found.processor
+    typer.echo(f"machine     {name}, {found.cores} cores, {found.system}")
+    versions = f"s2s {s2s.__version__}, torch {torch.__version__}"
+    typer.echo(f"versions    {versions}, Python {platform.python_version()}")
+    typer.echo(f"device      {device}, {found.threads} threads")
+    said = " ".join(f"{name}={value}" for name, value in limits().items())
+    typer.echo(f"environment {said or 'no limits of kernels'}")
+
+
+def _row(finding: "Finding") -> str:
+    speed = finding.operations_per_second
+    products = "" if speed is None else f"{speed / 1e9:,.0f} GFLOP/s"
+    if finding.refusal is not None:
+        said = f"not used: {finding.refusal}"
+    elif finding.broken:
+        said = f"no: {'; '.join(finding.broken)}"
+    else:
+        said = "yes"
+    return f"{finding.precision:<12}{products:<16}{said}"

@@ -1,0 +1,201 @@
+"""Which kernel multiplies on this machine, in each precision: by what they are measured to do.
+
+A CPU's name does not tell: bf16 is five times as fast as fp32 with AMX, twice with the AVX512-BF16
+of some CPUs, slower with that of others, and four times slower where it is emulated; oneDNN may be
+limited by `ONEDNN_MAX_CPU_ISA`, or have no kernel for a type and compute by reference, thousands of
+times slower.
+"""
+
+import time
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Literal, assert_never
+
+import torch
+
+from s2s.errors import UsageError
+from s2s.nn.matmul import (
+    PlainProduct,
+    Product,
+    RoundedProduct,
+    RowIndependent,
+    RowwiseProduct,
+    Weights,
+    onednn_product,
+    runs_onednn,
+)
+from s2s.recipe import SearchPrecision, SearchPrecisionChoice
+
+Kernel = Literal["fp32", "bf16", "rounded", "int8"]
+"""How a CPU multiplies: natively in a precision, or in bf16 by a product in fp32."""
+
+KERNELS: tuple[Kernel, ...] = ("fp32", "bf16", "rounded", "int8")
+
+Shape = tuple[int, int, int]
+
+MEASURED: Shape = (128, 512, 1024)
+"""Rows, inputs and outputs of the product that is measured: of a decoding step's size."""
+
+SMALL: Shape = (8, 64, 64)
+"""Of the product that shows a computation by reference, in a millisecond."""
+
+BY_REFERENCE = 20.0
+"""How many times slower than fp32 a small product is at least, if oneDNN computes by reference; no
+kernel that it has is."""
+
+ROUNDS = {SMALL: 20, MEASURED: 5}
+"""Times that every product is measured, in turns; the best counts."""
+
+GAIN = 1.2
+"""How many times as fast as fp32 another precision must be to be chosen without being asked for."""
+
+PRECISIONS: tuple[SearchPrecision, ...] = ("fp32", "bf16", "int8")
+
+
+def product(weights: Weights, precision: SearchPrecision) -> Product:
+    """The product of a precision, for the device the weights are on.
+
+    On a CPU its rows are independent. Raises UsageError as `check_precision` does.
+    """
+    device = weights.weight_OD.device
+    check_precision(precision, device)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    if device.type != "cpu":
+        return PlainProduct(weights, dtype)
+    kernel = _laid_out("rounded" if precision == "bf16" and _rounds() else precision, weights)
+    return RowIndependent(kernel, weights, lambda: RowwiseProduct(weights, dtype))
+
+
+def _rounds() -> bool:
+    """Whether bf16 is faster by a product in fp32."""
+    found = measured()
+    return found.get("bf16", 0.0) < found["rounded"]
+
+
+def _laid_out(kernel: Kernel, weights: Weights) -> Product:
+    match kernel:
+        case "fp32":
+            has_kernel = runs_onednn("fp32")
+            return onednn_product(weights, kernel) if has_kernel else PlainProduct(weights)
+        case "rounded":
+            return RoundedProduct(weights, partial(_laid_out, "fp32"))
+        case "bf16" | "int8":
+            return onednn_product(weights, kernel)
+        case _:
+            assert_never(kernel)
+
+
+@cache
+def measured() -> dict[Kernel, float]:
+    """Operations per second of a product on one core of this CPU, by each kernel that it has.
+
+    Takes a twentieth of a second where all are fast.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several would wait for each other where the CPU has other work
+    try:
+        there = [one for one in KERNELS if one in ("fp32", "rounded") or runs_onednn(one)]
+        small = _seconds(there, SMALL)
+        fast = [one for one in there if small[one] < BY_REFERENCE * small["fp32"]]
+        rows, inputs, outputs = MEASURED
+        operations = 2.0 * rows * inputs * outputs
+        return {one: operations / taken for one, taken in _seconds(fast, MEASURED).items()}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _seconds(kernels: Sequence[Kernel], shape: Shape) -> dict[Kernel, float]:
+    """Of the best call by each kernel; the first, which prepares it, is left out."""
+    rows, inputs, outputs = shape
+    draw = torch.Generator().manual_seed(1)
+    x_ND = torch.rand(rows, inputs, generator=draw)
+    weight_OD = torch.rand(outputs, inputs, generator=draw)
+    weights = Weights(weight_OD, torch.zeros(outputs), torch.ones(inputs))
+    best = dict.fromkeys(kernels, float("inf"))
+    with torch.inference_mode():
+        calls = {one: _laid_out(one, weights) for one in kernels}
+        for call in calls.values():
+            call(x_ND)
+        for _ in range(ROUNDS[shape]):
+            for one, call in calls.items():
+                began = time.perf_counter()
+                call(x_ND)
+                best[one] = min(best[one], time.perf_counter() - began)
+    return best
+
+
+def speeds() -> dict[SearchPrecision, float]:
+    """Operations per second on one core of this CPU, in each precision that has a fast kernel."""
+    found = measured()
+    by_precision: dict[SearchPrecision, float] = {"fp32": found["fp32"]}
+    by_precision["bf16"] = max(found.get("bf16", 0.0), found["rounded"])
+    if "int8" in found:
+        by_precision["int8"] = found["int8"]
+    return by_precision
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 faster than fp32.
+
+    On a GPU that is the Ampere generation or a later one; on a CPU it is measured.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    found = measured()
+    return found.get("bf16", 0.0) >= GAIN * found["fp32"]
+
+
+def choose_search_precision(wanted: SearchPrecisionChoice, device: torch.device) -> SearchPrecision:
+    """`auto` is the precision that is fastest; fp32 unless another one is clearly faster.
+
+    Raises UsageError as `check_precision` does.
+    """
+    if wanted != "auto":
+        check_precision(wanted, device)
+        return wanted
+    if device.type != "cpu":
+        return "bf16" if has_fast_bf16(device) else "fp32"
+    found = speeds()
+    best = max(found, key=found.__getitem__)
+    return best if found[best] >= GAIN * found["fp32"] else "fp32"
+
+
+def check_precision(precision: SearchPrecision, device: torch.device) -> None:
+    """Raise UsageError where a device has no kernel for a precision, or oneDNN none but the slow
+    one that others are checked against."""
+    if precision == "int8" and device.type != "cpu":
+        raise UsageError(
+            f"precision int8: expected a CPU, found device {device.type}; use bf16 or fp32, or "
+            "--device cpu"
+        )
+    if precision == "int8" and precision not in speeds():
+        raise UsageError(
+            "precision int8: this CPU, with this build of PyTorch, has no fast kernel for it; use "
+            "fp32 or bf16"
+        )
+
+
+def slower_than_fp32(precision: SearchPrecision, device: torch.device) -> str | None:
+    """A line for the user where the precision that was asked for is slower than fp32."""
+    if precision == "fp32" or device.type != "cpu":
+        return None
+    found = speeds()
+    if precision not in found or found[precision] >= found["fp32"]:
+        return None
+    return (
+        f"precision {precision} is slower than fp32 on this CPU "
+        f"({found[precision] / 1e9:.0f} against {found['fp32'] / 1e9:.0f} GFLOP/s); "
+        "fp32, or auto, is faster"
+    )
+
+
+def slow_training(precision: str, device: torch.device) -> str | None:
+    """The same for training, which has no way around a CPU's own bf16."""
+    if precision != "bf16" or device.type != "cpu" or has_fast_bf16(device):
+        return None
+    found = measured()
+    if found.get("bf16", 0.0) >= found["fp32"]:
+        return None
+    return "precision bf16 is slower than fp32 on this CPU; fp32, or auto, is faster"
