@@ -134,8 +134,9 @@ class Train(Section):
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the exponential moving average of the weights; 0 for none. The average is what is
     validated, saved and used."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it natively, else fp32."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """`auto`: bf16 where the hardware multiplies it faster, else fp32. `tf32`, on a GPU alone:
+    fp32 whose products round what they multiply to 10 bits of mantissa."""
     validate_every: PositiveInt | None = None
     """Updates between validations; every epoch if not given."""
     best: Literal[FigureName, "loss"] = "bleu"

@@ -14,6 +14,8 @@ import torch
 from s2s.data.batch import Batch
 from s2s.data.feature_lines import Regions
 from s2s.data.lexicon import Lexicon
+from s2s.nn import packed as packed_module
+from s2s.nn.cudnn_lstm import KERNELS
 from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import packed
 from s2s.nn.regions import FeatureShape
@@ -43,14 +45,17 @@ from s2s.search.automaton import Spelling
 from s2s.search.bans import Ban
 from s2s.search.block import Block, Chosen
 from s2s.search.demands import Demand
+from s2s.search.exhaustive import Expander
 from s2s.search.forced import forced
 from s2s.search.goals import Goal, Term
 from s2s.search.shortlist import shortlisted
 from s2s.text.special import BOS, EOS, PAD
+from s2s.train.device import Precision
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 
 from .elsewhere import DEVICE, TO_HOST, Elsewhere, elsewhere, move, waits
+from .fake_cudnn import FAKE
 
 WORDS = 23
 SHAPE = FeatureShape(7, 6)
@@ -129,22 +134,63 @@ def batch(name: str) -> Batch:
     return Batch(source, lengths, before, target, sizes, features)
 
 
-def plain_adam(parameters: Any, **settings: Any) -> torch.optim.Optimizer:
-    """The fused one knows GPUs by their names."""
-    return torch.optim.Adam(parameters, **{**settings, "fused": False, "foreach": False})
+class PlainAdam(torch.optim.Adam):
+    """Of plain operations, as the fused one knows GPUs by their names; it is told what that is."""
+
+    def __init__(self, parameters: Any, **settings: Any) -> None:
+        super().__init__(parameters, **{**settings, "fused": False, "foreach": False})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        names = [name for name in ("grad_scale", "found_inf") if name in vars(self)]
+        told = {name: vars(self).pop(name) for name in names}
+        for parameter in self.param_groups[0]["params"]:
+            if "grad_scale" in told and parameter.grad is not None:
+                parameter.grad.div_(told["grad_scale"])
+        before = {id(held): held.clone() for held in self._held()}
+        super().step()
+        if "found_inf" in told:
+            for held in self._held():
+                old = before.get(id(held), torch.zeros_like(held))
+                held.copy_(torch.where(told["found_inf"] > 0, old, held))
+        vars(self).update(told)
+
+    def _held(self) -> list[torch.Tensor]:
+        """Parameters and moments."""
+        moments = [moments[key] for moments in self.state.values() for key in MOMENTS]
+        return [*self.param_groups[0]["params"], *moments]
 
 
-@pytest.mark.parametrize(
-    ("name", "how"),
-    [*((name, "plain") for name in MODELS), ("copying", "r-drop"), ("copying", "coverage")],
-)
-def test_training(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@pytest.fixture(autouse=True)
+def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU has, in plain operations: its optimizer, its library of recurrent layers, bf16."""
+    has_bf16 = packed_module.has_fast_bf16
+    monkeypatch.setattr(
+        packed_module, "has_fast_bf16", lambda device: device == DEVICE or has_bf16(device)
+    )
+    monkeypatch.setattr(torch.optim, "AdamW", PlainAdam)
+    monkeypatch.setitem(KERNELS, DEVICE.type, FAKE)
+
+
+WAYS = [*((name, "plain") for name in MODELS), ("copying", "r-drop"), ("copying", "coverage")]
+CLOSE: dict[Precision, dict[str, float]] = {
+    "fp32": {},
+    # Autocast of a CPU is another one, and its loss has a way of its own.
+    "bf16": {"rtol": 0.03, "atol": 2e-5},
+}
+
+
+@pytest.mark.parametrize("precision", CLOSE)
+@pytest.mark.parametrize(("name", "how"), WAYS)
+def test_training(name: str, how: str, precision: Precision) -> None:
     recipe = TRAININGS[how]
-    monkeypatch.setattr(torch.optim, "AdamW", plain_adam)
 
     def trained(model: Seq2Seq) -> tuple[TrainingState, list[torch.Tensor]]:
         state = TrainingState(model.train(), recipe)
-        update = Updater(state, 1, "fp32", 100)
+        update = Updater(state, 1, precision, 100)
         seen = [update([batch(name)] * 2, watch=True) for _ in range(2)]
         return state, [torch.stack((one.nll, one.gradient_norm)).cpu() for one in seen]
 
@@ -158,24 +204,41 @@ def test_training(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
         moments = [again.moments(parameter) for parameter in again.parameters.values()]
         assert all(isinstance(t, Elsewhere) for held in moments for t in held.values())
     expected, seen = trained(model)
-    torch.testing.assert_close(there_seen, seen)
-    torch.testing.assert_close(saved, expected.weights())
+    torch.testing.assert_close(there_seen, seen, **CLOSE[precision])
+    torch.testing.assert_close(saved, expected.weights(), **CLOSE[precision])
 
 
-@pytest.mark.parametrize(
-    ("name", "how"),
-    [*((name, "plain") for name in MODELS), ("copying", "r-drop"), ("copying", "coverage")],
-)
-def test_an_update_waits_for_nothing(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.optim, "AdamW", plain_adam)
+@pytest.mark.parametrize("precision", CLOSE)
+@pytest.mark.parametrize(("name", "how"), WAYS)
+def test_an_update_waits_for_nothing(name: str, how: str, precision: Precision) -> None:
     with elsewhere():
         state = TrainingState(there(network(name)).train(), TRAININGS[how])
-        update = Updater(state, 1, "fp32", 100)
+        update = Updater(state, 1, precision, 100)
+        update([batch(name)])  # the first one tries the layers in bf16
         with waits() as found:
             seen = update([batch(name)] * 2, watch=True)
             assert found == []
             float(seen.nll)
             assert found == ["_local_scalar_dense"]
+
+
+def test_a_gradient_that_is_not_finite_is_not_stepped() -> None:
+    with elsewhere():
+        state = TrainingState(there(network("luong")).train(), Train(average=0.9))
+        update = Updater(state, 1, "fp32", 100)
+        update([batch("luong")])
+        before = [{**state.weights(), **state.training_tensors()}]
+        hook = state.model.output.bias.register_hook(lambda gradient: gradient * torch.nan)
+        with waits() as found:
+            seen = update([batch("luong")])
+            assert found == []
+        hook.remove()
+        after = {**state.weights(), **state.training_tensors()}
+        assert seen.gradient_norm.cpu().isnan()
+        torch.testing.assert_close([after], before, rtol=0, atol=0)
+        update([batch("luong")])
+        changed = {**state.weights(), **state.training_tensors()}
+        assert all(not torch.equal(after[name], changed[name]) for name in after)
 
 
 SOURCES = [[5, 9, 4], [7], [8, 8, 20, 15, 16, 6], [10, 22], [], [4, 5, 6, 7, 8, 9, 10]]
@@ -223,13 +286,9 @@ def test_search(name: str, how: str) -> None:
     check_search(model, lambda: there(model), SEARCHES[how], want_attention=shows)
 
 
-@pytest.mark.parametrize("how", [how for how in SEARCHES if how != "exhaustive"])
-def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what was chosen, with all that goes before: encoding, and sentences that enter.
-
-    Attention, where it counts, is copied when there is nothing left to wait for.
-    """
-    steps = []
+def steps_of(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with every step of search."""
+    steps: list[None] = []
     plain_step = Block.step
 
     def step(block: Block[Any, Any], want_attention: bool) -> Chosen:
@@ -237,6 +296,16 @@ def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) 
         return plain_step(block, want_attention)
 
     monkeypatch.setattr(Block, "step", step)
+    return steps
+
+
+@pytest.mark.parametrize("how", [how for how in SEARCHES if how != "exhaustive"])
+def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what was chosen, with all that goes before: encoding, and sentences that enter.
+
+    Attention, where it counts, is copied when there is nothing left to wait for.
+    """
+    steps = steps_of(monkeypatch)
     with elsewhere() as device:
         model = there(network("luong"))
         with waits() as found:
@@ -245,16 +314,47 @@ def test_a_step_of_search_waits_once(how: str, monkeypatch: pytest.MonkeyPatch) 
     assert found == [TO_HOST] * copies * len(steps)
 
 
-@pytest.mark.parametrize(
-    ("what", "how"),
-    [
-        ("prefix", "beam"),
-        ("prefix", "sample"),
-        ("avoid", "beam"),
-        ("avoid", "sample"),
-        ("must", "beam"),
-    ],
-)
+DEMANDED = [
+    ("prefix", "beam"),
+    ("prefix", "sample"),
+    ("avoid", "beam"),
+    ("avoid", "sample"),
+    ("must", "beam"),
+]
+
+
+@pytest.mark.parametrize(("what", "how"), DEMANDED)
+def test_demands_wait_for_nothing_more(
+    what: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = steps_of(monkeypatch)
+    with elsewhere() as device:
+        model = there(network("luong"))
+        with waits() as found:
+            search(model, SOURCES, SEARCHES[how], device, demands=DEMANDS[what] * 3)
+    assert found == [TO_HOST] * len(steps)
+
+
+def test_a_step_of_exhaustive_search_waits_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For ends, for the number of prefixes that are left, and for these; sentences for nothing."""
+    steps, expanded = steps_of(monkeypatch), []
+    plain_expand = Expander.expand
+
+    def expand(expander: Expander[Any, Any], *arguments: Any) -> Any:
+        expanded.append(None)
+        return plain_expand(expander, *arguments)
+
+    monkeypatch.setattr(Expander, "expand", expand)
+    demands = [Demand(prefix=(7,)), Demand(avoid=Ban(["a b"], SPELLING))] * 3
+    with elsewhere() as device:
+        model = there(network("luong"))
+        with waits() as found:
+            search(model, SOURCES, SEARCHES["exhaustive"], device, demands=demands)
+    assert expanded and len(found) == len(steps) + 3 * len(expanded)
+    assert set(found) == {TO_HOST, "nonzero_numpy"}
+
+
+@pytest.mark.parametrize(("what", "how"), DEMANDED)
 def test_demands(what: str, how: str) -> None:
     model, demands = network("luong"), DEMANDS[what] * 3
     check_search(model, lambda: there(model), SEARCHES[how], demands=demands)
@@ -276,8 +376,11 @@ def test_given_outputs_are_scored() -> None:
     pairs = [(source, [5, 6, 7][: len(source)]) for source in SOURCES if source]
     expected = forced(model, pairs, "cpu")
     with elsewhere() as device:
-        found = forced(there(model), pairs, device)
+        on_device = there(model)
+        with waits() as waited:
+            found = forced(on_device, pairs, device)
     assert found == pytest.approx(expected, rel=1e-5)
+    assert set(waited) == {TO_HOST} and len(waited) < len(pairs), "once for a batch"
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])

@@ -191,7 +191,7 @@ def slower_than_fp32(precision: SearchPrecision, device: torch.device) -> str | 
     )
 
 
-def slow_training(precision: SearchPrecision, device: torch.device) -> str | None:
+def slow_training(precision: str, device: torch.device) -> str | None:
     """The same for training, which has no way around a CPU's own bf16."""
     if precision != "bf16" or device.type != "cpu" or has_fast_bf16(device):
         return None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from s2s.data.feature_lines import Regions
 from s2s.nn.attention import AdditiveScores, BilinearScores
+from s2s.nn.cudnn_lstm import KERNELS, GatheredLSTM
 from s2s.nn.decoder import Decoded, Decoder
 from s2s.nn.encoder import RecurrentEncoder
 from s2s.nn.kernels import choose_search_precision, has_fast_bf16, product
@@ -102,6 +103,11 @@ class PackedEncoder(nn.Module):
     def __init__(self, encoder: RecurrentEncoder) -> None:
         super().__init__()
         self.encoder = encoder.to(torch.bfloat16)
+        kernels = KERNELS.get(next(encoder.parameters()).device.type)
+        for layers in (encoder.forward_layers, encoder.backward_layers):
+            for index, layer in enumerate(layers):
+                if kernels is not None and isinstance(layer, LSTMLayer):
+                    layers[index] = GatheredLSTM(layer.lstm, kernels)
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """See `RecurrentEncoder`."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.cudnn_lstm import lstm_in_bf16, wanted_kernels
 from s2s.nn.repeated import Repeated
 
 
@@ -66,6 +67,9 @@ class LSTMLayer(nn.Module):
         self, x_TBD: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Outputs [T, B, H] and the last (h, c), each [B, H], from the state (zeros if None)."""
+        kernels = wanted_kernels(x_TBD, self.input_weight)
+        if kernels is not None:
+            return lstm_in_bf16(self.lstm, x_TBD, state, kernels)
         initial = None
         if state is not None:  # cuDNN refuses a part of a wider tensor
             h_BH, c_BH = state

@@ -59,7 +59,8 @@ class AllocatedBeam(AroundBeam):
             logits_BKV, offsets_BK, goals, Candidates(done.rows, done.tokens, done.values)
         )
         progress_BJ = goals.progress(goals.after(candidates.rows_BJ, candidates.tokens_BJ))
-        chosen_BK = allocated(candidates.values_BJ, progress_BJ, goals.total_B1, self.width)
+        banks = (goals.total_B1, goals.most + 1)
+        chosen_BK = allocated(candidates.values_BJ, progress_BJ, banks, self.width)
         chosen = candidates.at(chosen_BK)
         # Of outputs that are cut, those with the most tokens of the terms.
         progress_BK = progress_BJ.gather(1, chosen_BK)
@@ -121,20 +122,22 @@ def _ordered(rows_BJ: Tensor, tokens_BJ: Tensor, values_BJ: Tensor) -> Candidate
     return Candidates(rows_BJ.gather(1, order_BJ), tokens_BJ.gather(1, order_BJ), values_BJ)
 
 
-def allocated(values_BJ: Tensor, bank_BJ: Tensor, total_B1: Tensor, width: int) -> Tensor:
+def allocated(values_BJ: Tensor, bank_BJ: Tensor, totals: tuple[Tensor, int], width: int) -> Tensor:
     """Places [B, K] of the candidates that live on, in their order; J is at least K.
 
-    `values` are sorted, best first. Banks 0 to `total` of a sentence get K / (total + 1) places
+    `values` are sorted, best first; `totals` are a sentence's total [B, 1], and a number that all
+    are below. Banks 0 to its total of a sentence get K / (total + 1) places
     each and the last ones one more as far as that leaves some. What a bank does not use goes to the
     bank with the most tokens.
     """
     count = values_BJ.shape[1]
-    banks = int(total_B1.max()) + 1
+    total_B1, banks = totals
     share_B1 = width // (total_B1 + 1)
     extra_B1 = width - share_B1 * (total_B1 + 1)
     places_BJ = share_B1 + (bank_BJ > total_B1 - extra_B1)
     is_real_BJ = values_BJ > -torch.inf
-    of_bank_BJC = torch.nn.functional.one_hot(bank_BJ, banks) * is_real_BJ.unsqueeze(-1)
+    bank_C = torch.arange(banks, device=values_BJ.device)
+    of_bank_BJC = (bank_BJ.unsqueeze(-1) == bank_C) & is_real_BJ.unsqueeze(-1)
     rank_BJ = of_bank_BJC.cumsum(1).gather(-1, bank_BJ.unsqueeze(-1)).squeeze(-1) - 1
     place_BJ = torch.arange(count, device=values_BJ.device).expand_as(bank_BJ)
     spare_BJ = (1 + banks - bank_BJ) * count + place_BJ

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.data.transfer import send
 from s2s.search.automaton import Automaton, Spelling, Tables
 from s2s.text.boundaries import single_spaced
 from s2s.text.special import BOS, EOS, PAD
@@ -87,11 +88,11 @@ class BanState:
         if any(ban not in self.at for ban in bans):
             self._stack()
         firsts = [0 if ban is None else self.at[ban] for ban in self.bans]
-        self.first_B = torch.tensor(firsts, device=self.device)
+        self.first_B = send(torch.tensor(firsts), self.device)
         # Who never sat in a slot reads along in the first table, which may be another now.
-        is_empty_B = [ban is None for ban in self.bans]
-        self.state_BK[torch.tensor(is_empty_B, device=self.device)] = 0
-        self.state_BK[torch.from_numpy(slots).to(self.device)] = 0
+        empty = [slot for slot, ban in enumerate(self.bans) if ban is None]
+        begun = send(torch.tensor([*empty, *slots.tolist()]), self.device)
+        self.state_BK.index_fill_(0, begun, 0)
 
     def _stack(self) -> None:
         """The tables of all that sit in the block, one below the other."""
@@ -100,13 +101,15 @@ class BanState:
         self.at = dict(zip(needed, np.cumsum([0, *heights[:-1]]).tolist(), strict=True))
         flags_QV = np.concatenate([ban.flags_QV for ban in needed])
         next_QV = np.concatenate([ban.next_QV for ban in needed])
-        self.flags_QV = torch.from_numpy(flags_QV).to(self.device)
-        self.next_QV = torch.from_numpy(next_QV).to(self.device)
+        self.flags_QV = send(torch.from_numpy(flags_QV), self.device)
+        self.next_QV = send(torch.from_numpy(next_QV), self.device)
 
     def banned(self, is_last_B: Tensor) -> Tensor:
         """bool [B, K, V], what must not come next; `is_last_B` says who is cut behind it."""
         flags_BKV = self.flags_QV[self.state_BK + self.first_B.unsqueeze(1)]
-        bit_B = torch.where(is_last_B, AT_THE_LIMIT, ANYWHERE).to(torch.uint8)
+        # Of numbers `torch.where` would make tensors of the host first.
+        bit_B = torch.full_like(is_last_B, ANYWHERE, dtype=torch.uint8)
+        bit_B.masked_fill_(is_last_B, AT_THE_LIMIT)
         return (flags_BKV & bit_B.view(-1, 1, 1)) != 0
 
     def note(self, rows_BK: Tensor, tokens_BK: Tensor) -> None:

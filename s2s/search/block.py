@@ -108,14 +108,15 @@ class Block(Generic[M, S]):
         self.memory = self.memory.put(slots_R, memory.select(taken_R))
         entering = state.select(taken_R.repeat_interleave(self.strategy.width))
         self.state = self.state.put(rows_RK.flatten(), entering)
-        self.tokens_BK[slots_R] = BOS
+        # Not `tokens[slots] = BOS`, which would copy the number to a GPU and wait for it.
+        self.tokens_BK.index_fill_(0, slots_R, BOS)
         self.totals_BK[slots_R] = self.fresh_K
         self.place_B[slots_R] = send(torch.tensor(entrants.places), self.device)
         self.least_B[slots_R] = send(torch.tensor(entrants.shortest), self.device)
-        self.length_B[slots_R] = 0
-        self.ended_BK[slots_R] = 0
+        self.length_B.index_fill_(0, slots_R, 0)
+        self.ended_BK.index_fill_(0, slots_R, 0)
         if self.history_BKH is not None:
-            self.history_BKH[slots_R] = PAD
+            self.history_BKH.index_fill_(0, slots_R, PAD)
         if self.duties is not None:
             self.duties.put(slots, entrants.demands, entrants.longest)
 

@@ -93,5 +93,5 @@ def _repeats(logits_BKV: Tensor, past: Past, size: int) -> Tensor:
     end_W = torch.arange(size, time + 1, device=logits_BKV.device)
     is_same_BKW &= (end_W <= past.length_B.unsqueeze(1)).unsqueeze(1)
     # PAD is out anyway: it stands for the windows that forbid nothing.
-    tokens_BKW = torch.where(is_same_BKW, windows_BKWG[..., -1], PAD)
+    tokens_BKW = windows_BKWG[..., -1].masked_fill(~is_same_BKW, PAD)
     return is_repeat_BKV.scatter_(-1, tokens_BKW, True)

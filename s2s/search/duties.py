@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.data.transfer import send
 from s2s.search.bans import BanState
 from s2s.search.demands import Demand
 from s2s.search.goals import GoalState
@@ -39,12 +40,12 @@ class Duties:
         self, slots: NDArray[np.int64], demands: Sequence[Demand], longest: Sequence[int]
     ) -> None:
         """Sentences with these demands and most predictions enter the given slots [R]."""
-        slots_R = torch.from_numpy(slots).to(self.device)
-        self.longest_B[slots_R] = torch.tensor(longest, device=self.device)
+        slots_R = send(torch.from_numpy(slots), self.device)
+        self.longest_B[slots_R] = send(torch.tensor(longest), self.device)
         self._put_prefixes(slots_R, [demand.prefix for demand in demands])
         bans = [demand.avoid for demand in demands]
         is_banning = [ban is not None for ban in bans]
-        self.is_banning_B[slots_R] = torch.tensor(is_banning, device=self.device)
+        self.is_banning_B[slots_R] = send(torch.tensor(is_banning), self.device)
         if any(is_banning):
             if self.bans is None:
                 self.bans = BanState(len(self.longest_B), self.width, self.device)
@@ -64,7 +65,7 @@ class Duties:
         wider_BP = torch.full((self.prefix_BP.shape[0], time), NONE, device=self.device)
         wider_BP[:, : self.prefix_BP.shape[1]] = self.prefix_BP
         rows = [[*prefix, *[NONE] * (time - len(prefix))] for prefix in prefixes]
-        wider_BP[slots_R] = torch.tensor(rows, device=self.device)
+        wider_BP[slots_R] = send(torch.tensor(rows), self.device)
         self.prefix_BP = wider_BP
 
     def restricted(

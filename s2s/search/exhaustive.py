@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.data.transfer import send
 from s2s.recipe import ExhaustiveSearch
 from s2s.search.constraints import Past, constrained, is_constrained, shortest_output
 from s2s.search.demands import Demand
@@ -153,7 +154,8 @@ class Expander(Generic[M, S]):
         self.device = device
         text, length, features = inputs.encodable([key], padded, 1)
         more = ([one.to(str(device)) for one in features],) if features else ()
-        self.memory = scorer.encode(text.to(device), length.to(device), *more)
+        self.memory = scorer.encode(send(text, device), send(length, device), *more)
+        self.forbidden = send(torch.tensor([PAD, BOS]), device)
 
     def root(self) -> Siblings[S]:
         """The prefix of no tokens."""
@@ -167,8 +169,8 @@ class Expander(Generic[M, S]):
         totals_N[: len(prefixes)] = torch.from_numpy(np.concatenate([p.totals_C for p in taken]))
         state, logits_NV = self._step(taken)
         normalizer_N = digest(logits_NV).normalizer
-        offsets_N = totals_N.to(self.device) - normalizer_N.double()
-        logits_NV[:, [PAD, BOS]] = -torch.inf
+        offsets_N = send(totals_N, self.device) - normalizer_N.double()
+        logits_NV.index_fill_(1, self.forbidden, -torch.inf)
         if is_constrained(self.settings):
             changed_NV = self._constrained(logits_NV, normalizer_N, prefixes)
             logits_NV = self._demanded(changed_NV, logits_NV, prefixes)
@@ -180,11 +182,11 @@ class Expander(Generic[M, S]):
                 best.offer(prefix, end)
         totals_NV[:, EOS] = -torch.inf
         # A child needs room for EOS behind it.
-        is_full = [len(prefix) + 2 > self.longest for prefix in prefixes]
-        totals_NV[: len(prefixes)][torch.tensor(is_full, device=self.device)] = -torch.inf
-        rows_C, tokens_C = torch.nonzero(totals_NV > best.threshold, as_tuple=True)
-        totals_C = totals_NV[rows_C, tokens_C].cpu().numpy()
-        rows, tokens = rows_C.cpu().numpy(), tokens_C.cpu().numpy()
+        is_full = send(
+            torch.tensor([len(prefix) + 2 > self.longest for prefix in prefixes]), self.device
+        )
+        totals_NV[: len(prefixes)].masked_fill_(is_full.unsqueeze(1), -torch.inf)
+        rows, tokens, totals_C = _above(totals_NV, best.threshold)
         order = np.lexsort((-tokens, -rows, totals_C))
         return Siblings(state, prefixes, rows[order], tokens[order], totals_C[order])
 
@@ -196,9 +198,9 @@ class Expander(Generic[M, S]):
         for row, prefix in enumerate(prefixes):
             tokens_NH[row, : len(prefix)] = torch.tensor(prefix, dtype=torch.int64)
         lengths = [len(prefix) for prefix in prefixes] + [0] * (self.rows - len(prefixes))
-        length_N = torch.tensor(lengths, device=self.device)
+        length_N = send(torch.tensor(lengths), self.device)
         past = Past(
-            tokens_NH.unsqueeze(1).to(self.device),
+            send(tokens_NH.unsqueeze(1), self.device),
             length_N,
             torch.full_like(length_N, self.shortest),
         )
@@ -215,7 +217,7 @@ class Expander(Generic[M, S]):
                 changed_NV[row] = -torch.inf
                 changed_NV[row, forced[place]] = log_prob
             elif ban is not None:
-                banned_V = torch.from_numpy(ban.banned_after(prefix)).to(self.device)
+                banned_V = send(torch.from_numpy(ban.banned_after(prefix)), self.device)
                 changed_NV[row].masked_fill_(banned_V, -torch.inf)
         return changed_NV
 
@@ -226,9 +228,20 @@ class Expander(Generic[M, S]):
         first = 0
         for part in taken:
             places = torch.arange(first, first + len(part.rows_C), device=self.device)
-            chosen = torch.from_numpy(part.rows_C.copy()).to(self.device)
+            chosen = send(torch.from_numpy(part.rows_C.copy()), self.device)
             state = state.put(places, part.state.select(chosen))
-            tokens_N[places] = torch.from_numpy(part.tokens_C.copy()).to(self.device)
+            tokens_N[places] = send(torch.from_numpy(part.tokens_C.copy()), self.device)
             first += len(part.rows_C)
         logits_NV, state, _ = self.scorer.step(self.memory, state, tokens_N)
         return state, logits_NV
+
+
+def _above(
+    totals_NV: Tensor, threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Rows, tokens and values of the totals above a threshold, on the host."""
+    rows_C, tokens_C = torch.nonzero(totals_NV > threshold, as_tuple=True)
+    # float64 holds ids exactly, so one copy carries all.
+    found = (rows_C.double(), tokens_C.double(), totals_NV[rows_C, tokens_C])
+    rows, tokens, totals = torch.stack(found).cpu().numpy()
+    return rows.astype(np.int64), tokens.astype(np.int64), totals

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.data.feature_lines import FeatureRows, Regions
+from s2s.data.transfer import send
 from s2s.search.inputs import Inputs
 from s2s.search.shapes import bucket
 from s2s.text.special import BOS, EOS, PAD
@@ -73,20 +73,18 @@ def _totals(  # noqa: PLR0917 (what a batch is made of)
     """Log-probabilities of a batch whose targets are padded to `time`."""
     padded = tuple(map(max, zip(*map(inputs.padded, batch), strict=True)))
     source_BS, lengths_B, features = inputs.encodable(batch, padded, len(batch))
-    input_BT = _padded([[BOS, *target] for target in targets], time)
-    wanted_BT = torch.from_numpy(_padded([[*target, EOS] for target in targets], time)).to(device)
+    input_BT = send(_padded([[BOS, *target] for target in targets], time), device)
+    wanted_BT = send(_padded([[*target, EOS] for target in targets], time), device)
     more = ([one.to(device) for one in features],) if features else ()
-    logits_BTV = model(
-        source_BS.to(device), lengths_B.to(device), torch.from_numpy(input_BT).to(device), *more
-    )
+    logits_BTV = model(send(source_BS, device), send(lengths_B, device), input_BT, *more)
     chosen_BT = logits_BTV.gather(-1, wanted_BT.unsqueeze(-1)).squeeze(-1)
     log_probs_BT = chosen_BT.double() - logits_BTV.logsumexp(-1).double()
     totals: list[float] = log_probs_BT.masked_fill(wanted_BT == PAD, 0.0).sum(1).tolist()
     return totals
 
 
-def _padded(rows: Sequence[Ids], width: int) -> NDArray[np.int64]:
+def _padded(rows: Sequence[Ids], width: int) -> Tensor:
     padded = np.full((len(rows), width), PAD, dtype=np.int64)
     for row, ids in zip(padded, rows, strict=True):
         row[: len(ids)] = ids
-    return padded
+    return torch.from_numpy(padded)

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s.data.transfer import send
 from s2s.search.automaton import LETTER, Automaton, Spelling, Tables
 from s2s.text.boundaries import joins
 
@@ -186,7 +187,8 @@ class Stack:
             for goal, first in zip(goals, first_e.tolist(), strict=False)
         ]
         columns = zip(*parts, strict=True)
-        return cls(*(torch.from_numpy(np.concatenate(column)).to(device) for column in columns))
+        tables = (torch.from_numpy(np.concatenate(column)) for column in columns)
+        return cls(*(send(table, device) for table in tables))
 
 
 def _wide(table: NDArray[np.int64], width: int, fill: int) -> NDArray[np.int64]:
@@ -216,6 +218,7 @@ class GoalState:
         self.need_B1n = torch.zeros(slots, 1, 0, dtype=torch.int64, device=device)
         self.size_B1n = self.need_B1n
         self.total_B1 = self.first_B1
+        self.most = 0  # the largest total: reading it would wait for the device
         self.is_last_B1 = torch.zeros(slots, 1, dtype=torch.bool, device=device)
         """Whether an output is cut behind the next token."""
         empty_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
@@ -239,20 +242,20 @@ class GoalState:
             need.append(spare if one is None else [*one.need_n.tolist(), *spare])
             size.append(spare if one is None else [*one.size_n.tolist(), *spare])
             total.append(0 if one is None else one.total)
-        self.first_B1 = torch.tensor(first, device=self.device).unsqueeze(1)
-        self.need_B1n = torch.tensor(need, device=self.device).unsqueeze(1)
-        self.size_B1n = torch.tensor(size, device=self.device).unsqueeze(1)
-        self.total_B1 = torch.tensor(total, device=self.device).unsqueeze(1)
-        slots_R = torch.from_numpy(slots).to(self.device)
+        self.most = max(total)
+        self.first_B1, self.need_B1n, self.size_B1n, self.total_B1 = (
+            send(torch.tensor(column), self.device).unsqueeze(1)
+            for column in (first, need, size, total)
+        )
         state_BK, counts_BKn = self.standing.state.clone(), self.standing.counts
         widened_BKn = counts_BKn.new_zeros(*counts_BKn.shape[:2], terms)
         kept = min(terms, counts_BKn.shape[2])  # those of who still sits fit
         widened_BKn[..., :kept] = counts_BKn[..., :kept]
         # Who never sat in a slot reads along in the first table, which may be another now.
-        is_empty_B = [goal is None for goal in self.goals]
-        state_BK[torch.tensor(is_empty_B, device=self.device)] = 0
-        state_BK[slots_R] = 0
-        widened_BKn[slots_R] = 0
+        empty = [slot for slot, goal in enumerate(self.goals) if goal is None]
+        begun = send(torch.tensor([*empty, *slots.tolist()]), self.device)
+        state_BK.index_fill_(0, begun, 0)
+        widened_BKn.index_fill_(0, begun, 0)
         self.standing = Standing(state_BK, widened_BKn)
 
     def after(self, rows_BJ: Tensor, tokens_BJ: Tensor) -> Standing:

@@ -200,7 +200,7 @@ class Feed(Generic[M, S]):
         """The scorer to encode one source with."""
         if not isinstance(self.scorer, Shortlisted):
             return self.scorer
-        return self.scorer.among(self.listed[key].unsqueeze(0).to(self.device))
+        return self.scorer.among(send(self.listed[key].unsqueeze(0), self.device))
 
     def demand(self, key: int) -> Demand:
         """What a source that was encoded demands, in its shortlist's terms if it has one."""

@@ -6,7 +6,6 @@ order, and any number of them costs a few passes over small tensors (Salmon et a
 random numbers: as easy as 1, 2, 3", is the idea).
 """
 
-import torch
 from torch import Tensor
 
 
@@ -20,13 +19,15 @@ def _signed(value: int) -> int:
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _FIRST = _signed(0xBF58476D1CE4E5B9)
 _SECOND = _signed(0x94D049BB133111EB)
+_BITS = (1 << 64) - 1
 
 
 def uniforms(seed: int, *coordinates: Tensor) -> Tensor:
     """float64 in [0, 1), one for each tuple of coordinates (int64, broadcast together)."""
-    device = coordinates[0].device
-    hashed = _mixed(torch.tensor(_signed(seed % (1 << 64)), device=device) + _GOLDEN)
-    for coordinate in coordinates:
+    # The seed's part is computed on the host: a number goes to a GPU with what it is for.
+    first, *others = coordinates
+    hashed = _mixed((first ^ _mixed_number(seed + _GOLDEN)) + _GOLDEN)
+    for coordinate in others:
         hashed = _mixed((hashed ^ coordinate) + _GOLDEN)
     return _shifted(hashed, 11).double() * 2.0**-53
 
@@ -36,6 +37,14 @@ def _mixed(x: Tensor) -> Tensor:
     x = (x ^ _shifted(x, 30)) * _FIRST
     x = (x ^ _shifted(x, 27)) * _SECOND
     return x ^ _shifted(x, 31)
+
+
+def _mixed_number(value: int) -> int:
+    """`_mixed` of the last 64 bits of a number."""
+    x = value & _BITS
+    x = (x ^ x >> 30) * _FIRST & _BITS
+    x = (x ^ x >> 27) * _SECOND & _BITS
+    return _signed(x ^ x >> 31)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:

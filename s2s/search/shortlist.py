@@ -23,6 +23,7 @@ from torch import Tensor
 
 from s2s.data.feature_lines import Regions
 from s2s.data.lexicon import Lexicon
+from s2s.data.transfer import send
 from s2s.errors import UsageError
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
@@ -48,14 +49,15 @@ class Shortlist:
     """
 
     def __init__(self, lexicon: Lexicon, best: int, frequent: int, device: str = "cpu") -> None:
-        ranked_W = torch.from_numpy(lexicon.by_frequency_W).to(device)
+        ranked_W = send(torch.from_numpy(lexicon.by_frequency_W), device)
         self.vocabulary = len(ranked_W)
         self.best = best
         specials = len(SPECIAL_PIECES)
         first = ranked_W[ranked_W >= specials][:frequent].sort().values
         self.frequent_F = torch.cat((torch.arange(specials, device=device), first))
-        self._tokens_VM = torch.from_numpy(lexicon.tokens_VM).to(device)
-        probs_VM = torch.from_numpy(lexicon.probs_VM).to(device)
+        self._frequent = set(self.frequent_F.tolist())
+        self._tokens_VM = send(torch.from_numpy(lexicon.tokens_VM), device)
+        probs_VM = send(torch.from_numpy(lexicon.probs_VM), device)
         self._weights_VM = (probs_VM.double() * 2.0**_BITS).round().long()
         # Below every weight, and different for every token: no ties.
         self._order_W = torch.empty_like(ranked_W)
@@ -79,13 +81,15 @@ class Shortlist:
         weights_BW.scatter_add_(1, found_BX, self._weights_VM[source_BS].flatten(1))
         weights_BW.mul_(self.vocabulary).add_(self._order_W)
         for row, tokens in zip(weights_BW, extra or (), strict=False):
-            row[list(tokens)] = torch.iinfo(torch.int64).max
-            needed = len(set(tokens) - set(self.frequent_F.tolist()))
+            needed = len(set(tokens) - self._frequent)
             if needed > count:
                 raise UsageError(
                     f"a shortlist has room for {count} tokens of a sentence's own, found {needed} "
                     "that are asked for; set --shortlist higher, or leave it out"
                 )
+            if tokens:
+                asked = send(torch.tensor(list(tokens)), weights_BW.device)
+                row.index_fill_(0, asked, torch.iinfo(torch.int64).max)
         weights_BW.index_fill_(1, self.frequent_F, -1)
         own_BP = weights_BW.topk(count, sorted=False).indices.sort(dim=-1).values
         return torch.cat((frequent_BF, own_BP), dim=-1)

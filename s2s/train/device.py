@@ -11,8 +11,9 @@ import torch
 from s2s.errors import UsageError
 from s2s.nn.kernels import has_fast_bf16
 from s2s.recipe import Model
+from s2s.train import cuda
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 THREADED_WIDTH = 512
 """Decoder width from which a second thread pays: at 256 it made training 1.1 times as fast on two
@@ -22,8 +23,15 @@ idle cores and several times slower on busy ones, at 512 1.6 times as fast on id
 def choose_device(wanted: str) -> torch.device:
     """The device of a name: `auto` is the first GPU if there is one, else the CPU.
 
-    Raises UsageError for a device that is not there.
+    A GPU is set up for what follows. Raises UsageError for a device that is not there.
     """
+    device = _device_of(wanted)
+    if device.type == "cuda":
+        cuda.prepare(device)
+    return device
+
+
+def _device_of(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -39,17 +47,36 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """`auto` is bf16 where the device multiplies it faster than fp32, else fp32."""
+    """`auto` is bf16 where the device multiplies it faster than fp32, else fp32.
+
+    Raises UsageError for tf32 where there is none.
+    """
+    if wanted == "tf32":
+        cuda.check_tf32(device)
+        return "tf32"
     if wanted in {"fp32", "bf16"}:
         return "bf16" if wanted == "bf16" else "fp32"
     return "bf16" if has_fast_bf16(device) else "fp32"
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which matrix products and recurrences run in `precision`; parameters stay fp32."""
-    if precision == "fp32":
+    """Context in which matrix products and recurrences run in `precision`; parameters stay fp32.
+
+    Of a forward pass; `fp32_of` is that of a whole one.
+    """
+    if precision != "bf16":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def fp32_of(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Context in which what stays fp32 is computed as `precision` says, forward and backward.
+
+    With bf16 those are recurrences that the GPU's library does not have in bf16: TF32 is more.
+    """
+    if device.type == "cpu" or precision == "fp32":
+        return nullcontext()
+    return cuda.tf32(products=precision == "tf32")
 
 
 def limit_threads(recipe: Model, device: torch.device, processes: int = 1) -> None:

@@ -80,13 +80,22 @@ class TrainingState:
         )
         self.position = Position()
 
-    def update_average(self) -> None:
-        """Move the average towards the weights, faster in the first updates."""
-        if self.average is not None:
-            update = self.position.update
-            decay = min(self.recipe.average, (1 + update) / (10 + update))
-            current = [self.parameters[name].detach() for name in self.stepped]
-            averages = [self.average[name] for name in self.stepped]
+    def update_average(self, left_out: bool | Tensor = False) -> None:
+        """Move the average towards the weights, faster in the first updates.
+
+        Not where the update's step was `left_out`, which a device says by a tensor [] of 0 or 1.
+        """
+        if self.average is None or left_out is True:
+            return
+        update = self.position.update
+        decay = min(self.recipe.average, (1 + update) / (10 + update))
+        current = [self.parameters[name].detach() for name in self.stepped]
+        averages = [self.average[name] for name in self.stepped]
+        if isinstance(left_out, Tensor):
+            moves = torch._foreach_sub(current, averages)
+            torch._foreach_mul_(moves, (1.0 - decay) * (1.0 - left_out))
+            torch._foreach_add_(averages, moves)
+        else:
             torch._foreach_lerp_(averages, current, 1.0 - decay)
 
     @contextmanager

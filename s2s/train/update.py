@@ -19,7 +19,7 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
 from s2s.recipe import Train
 from s2s.text.special import PAD
-from s2s.train.device import Precision, autocast
+from s2s.train.device import Precision, autocast, fp32_of
 from s2s.train.loss import (
     Loss,
     Pointed,
@@ -27,6 +27,7 @@ from s2s.train.loss import (
     linear_cross_entropy,
     spread_losses,
 )
+from s2s.train.masked_step import masked_step
 from s2s.train.schedule import learning_rate_factor
 from s2s.train.state import TrainingState
 from s2s.train.team import ALONE, Team
@@ -219,9 +220,9 @@ class Updater:
         sums = self.team.sum_gradients(state.parameters, sums)
         norms = self._norms(watch)
         norm = norms.pop(WHOLE)
-        self._step(norm)
+        left_out = self._step(norm)
         position.tokens += tokens
-        state.update_average()
+        state.update_average(left_out)
         self.lap("optimizer")
         smoothed, nll, deviation, num_parts = sums
         return Update(
@@ -265,11 +266,12 @@ class Updater:
         return sums
 
     def _pass(self, batch: Batch, tokens: int) -> Tensor:
-        with autocast(self.precision, self.device):
-            loss, readout_NE = batch_loss(self.state.model, batch, self._weights())
-        self.lap("forward")
-        (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
-        self.lap("backward")
+        with fp32_of(self.precision, self.device):
+            with autocast(self.precision, self.device):
+                loss, readout_NE = batch_loss(self.state.model, batch, self._weights())
+            self.lap("forward")
+            (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
+            self.lap("backward")
         deviation = readout_NE.detach().float().std()
         one = torch.ones_like(deviation)
         return torch.stack((loss.smoothed.detach(), loss.nll.detach(), deviation, one))
@@ -320,17 +322,25 @@ class Updater:
         norms = {WHOLE: torch.nn.utils.get_total_norm(gradients)}
         return self.team.whole_norms({**norms, **(_part_norms(parameters) if watch else {})})
 
-    def _step(self, norm: Tensor) -> None:
-        if self.recipe.clip_norm is not None:
-            parameters = self.state.parameters.values()
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_norm, norm)
-        for group in self.state.optimizer.param_groups:
+    def _step(self, norm: Tensor) -> bool | Tensor:
+        """Clip and step; whether that was left out, as where a gradient is not finite, which would
+        destroy the weights. Looking at it is free on a CPU; on a GPU it would wait for the device.
+        """
+        optimizer, clip_norm = self.state.optimizer, self.recipe.clip_norm
+        for group in optimizer.param_groups:
             group["lr"] = self.learning_rate()
-        # A gradient that is not finite would destroy the weights. Looking at it is free on a CPU;
-        # on a GPU it would wait for the device, and a checkpoint is checked before it is written.
-        if self.device.type != "cpu" or bool(torch.isfinite(norm)):
-            self.state.optimizer.step()
-        self.state.optimizer.zero_grad(set_to_none=True)
+        left_out: bool | Tensor
+        if self.device.type == "cpu":
+            left_out = not bool(torch.isfinite(norm))
+            if not left_out:
+                if clip_norm is not None:
+                    parameters = self.state.parameters.values()
+                    torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+                optimizer.step()
+        else:
+            left_out = masked_step(optimizer, norm, clip_norm)
+        optimizer.zero_grad(set_to_none=True)
+        return left_out
 
 
 def _part_norms(parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:

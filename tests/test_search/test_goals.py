@@ -184,7 +184,9 @@ def test_places_go_to_banks_and_what_they_leave_to_the_last() -> None:
         (4, 2, [0, 1, 3, 4]),
         (2, 4, [3, 4]),  # nobody in the banks with places
     ]:
-        chosen = allocated(values, banks, torch.tensor([[total]]), width)
+        totals = torch.tensor([[total]])
+        chosen = allocated(values, banks, (totals, total + 1), width)
+        assert torch.equal(chosen, allocated(values, banks, (totals, total + 5), width))
         assert chosen.tolist() == [expected]
 
 
