@@ -6,15 +6,19 @@ limited by `ONEDNN_MAX_CPU_ISA`, or have no kernel for a type and compute by ref
 times slower.
 """
 
+import platform
 import time
 from collections.abc import Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Literal, assert_never
 
 import torch
+from torch import Tensor
 
 from s2s.errors import UsageError
 from s2s.nn.matmul import (
+    AS_IS,
     PlainProduct,
     Product,
     RoundedProduct,
@@ -48,6 +52,10 @@ ROUNDS = {SMALL: 20, MEASURED: 5}
 
 GAIN = 1.2
 """How many times as fast as fp32 another precision must be to be chosen without being asked for."""
+
+INTEL = "GenuineIntel"
+MAKERS = (INTEL, "AuthenticAMD", "HygonGenuine", "CentaurHauls")
+"""Names that x86 CPUs give for their makers."""
 
 PRECISIONS: tuple[SearchPrecision, ...] = ("fp32", "bf16", "int8")
 
@@ -132,6 +140,43 @@ def speeds() -> dict[SearchPrecision, float]:
     if "int8" in found:
         by_precision["int8"] = found["int8"]
     return by_precision
+
+
+def multiply(a_NK: Tensor, b_KM: Tensor) -> Tensor:
+    """The matrix product [N, M] of two matrices, in their type, for training: no gradients.
+
+    On a CPU in fp32 by oneDNN where MKL, which `torch.mm` calls, leaves its best kernels unused.
+    """
+    is_fp32 = a_NK.dtype == b_KM.dtype == torch.float32
+    if a_NK.device.type != "cpu" or not is_fp32 or not has_slow_mkl():
+        return torch.mm(a_NK, b_KM)
+    if a_NK.is_contiguous():
+        y_NM: Tensor = torch.ops.mkldnn._linear_pointwise(a_NK, b_KM.t(), None, *AS_IS)
+        return y_NM
+    # The factor that has to be turned is the other one, which in a gradient is the small one.
+    y_MN: Tensor = torch.ops.mkldnn._linear_pointwise(b_KM.t().contiguous(), a_NK, None, *AS_IS)
+    return y_MN.t().contiguous()
+
+
+@cache
+def has_slow_mkl() -> bool:
+    """Whether this is an x86 CPU of another maker than Intel, and oneDNN multiplies fp32 on it.
+
+    There MKL multiplies with AVX2 at most, while oneDNN goes by what a CPU can do: it was 1.1 to
+    2.3 times as fast on an AMD EPYC. By name and not measured, so that a training rounds in the
+    same way whenever it is resumed.
+    """
+    return _maker() not in ("", INTEL) and runs_onednn("fp32")
+
+
+def _maker() -> str:
+    """Of an x86 CPU, as it names itself; nothing where that is unknown."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = [f"vendor_id : {platform.processor().rpartition(' ')[2]}"]  # as Windows has it
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")]
+    return named[0] if named and named[0] in MAKERS else ""
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from s2s.nn.kernels import multiply
 from s2s.nn.pointer import NEVER
 from s2s.train.loss_bf16 import packed_linear_cross_entropy, runs_packed
 
@@ -80,7 +81,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             mixture = _Mixture(Pointed(gate_N, copied_N, is_known_N), smoothing, r_drop)
         for start in range(0, num_tokens, chunk):
             rows = slice(start, min(start + chunk, num_tokens))
-            logits_CV = torch.mm(readout_NE[start : start + chunk], output_EV)
+            logits_CV = multiply(readout_NE[start : start + chunk], output_EV)
             logits_CV = logits_CV[: rows.stop - start].float().add_(bias_V)
             if mixture is None:
                 totals += _chunk_loss_and_gradient(logits_CV, targets_N[rows], smoothing, r_drop)
@@ -98,9 +99,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor | None, ...]:
         readout_NE, output_EV, gradient_NV, bias_gradient_V, gate_N, copied_N = ctx.saved_tensors
         scale = scales[0]
-        readout_gradient = torch.mm(gradient_NV, output_EV.t())[: ctx.num_tokens]
+        readout_gradient = multiply(gradient_NV, output_EV.t())[: ctx.num_tokens]
         readout_gradient = readout_gradient * scale.to(readout_NE.dtype)
-        weight_gradient = torch.mm(gradient_NV.t(), readout_NE).float() * scale
+        weight_gradient = multiply(gradient_NV.t(), readout_NE).float() * scale
         output = (readout_gradient, weight_gradient, bias_gradient_V * scale)
         pointed = (None, None) if gate_N is None else (gate_N * scale, copied_N * scale)
         return *output, *pointed, None, None, None, None

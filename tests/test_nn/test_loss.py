@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from s2s.nn.kernels import has_slow_mkl
 from s2s.train import loss as loss_module
 from s2s.train.loss import linear_cross_entropy
 from s2s.train.loss_bf16 import CHUNK, runs_packed
@@ -29,6 +30,43 @@ def test_value_and_gradients_are_pytorchs(
     torch.testing.assert_close(found.smoothed / 10, expected)
     torch.testing.assert_close(found.nll / 10, F.cross_entropy(logits, targets))
     torch.testing.assert_close(gradients, torch.autograd.grad(expected, tensors))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_they_are_by_onednns_product_too(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on x86 CPUs that are not Intel's; sizes are pairwise different."""
+    torch.manual_seed(0)
+    tensors = [torch.randn(shape, requires_grad=True) for shape in ((10, 4), (7, 4), (7,))]
+    targets = torch.randint(0, 7, (10,))
+    outcomes = []
+    for is_slow in (False, True):
+        monkeypatch.setattr("s2s.nn.kernels.has_slow_mkl", lambda is_slow=is_slow: is_slow)
+        found = linear_cross_entropy(*tensors, targets, smoothing)
+        gradients = torch.autograd.grad(found.smoothed, tensors)
+        assert all(g.is_contiguous() for g in gradients)
+        outcomes.append((found.smoothed, found.nll, *gradients))
+    torch.testing.assert_close(outcomes[1], outcomes[0])
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "is_slow"),
+    [
+        ("processor : 0\nvendor_id\t: GenuineIntel\n", False),
+        ("processor : 0\nvendor_id\t: AuthenticAMD\n", True),
+        ("processor : 0\nCPU implementer : 0x41\n", False),
+    ],
+    ids=["intel", "amd", "arm"],
+)
+def test_mkl_is_slow_where_it_is_not_at_home(
+    cpuinfo: str, is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2s.nn.kernels.Path.read_text", lambda path, encoding: cpuinfo)
+    monkeypatch.setattr("s2s.nn.kernels.runs_onednn", lambda precision: True)
+    has_slow_mkl.cache_clear()
+    try:
+        assert has_slow_mkl() is is_slow
+    finally:
+        has_slow_mkl.cache_clear()
 
 
 def test_large_logits_do_not_overflow() -> None:
