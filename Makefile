@@ -31,8 +31,10 @@ demo: setup
 	@echo "Next: cd demo && ../$(BIN)/s2s translate    (then type a line like those above)"
 	@echo "      $(BIN)/s2s recipes list               (recipes for real data)"
 
+# A process for each core that this process may use; one that has nothing left to do takes tests from
+# the others. `.venv/bin/python -m pytest` runs them in one process, as a debugger needs it.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .

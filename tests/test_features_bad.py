@@ -50,6 +50,10 @@ class Trap:
     def __reduce__(self) -> Any:
         return os.mkdir, ("trapped",)
 
+    def __repr__(self) -> str:
+        """Without its address: tests have the same names in every process."""
+        return "Trap()"
+
 
 @pytest.mark.parametrize(
     ("array", "expected"),
