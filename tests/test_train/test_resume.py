@@ -165,7 +165,7 @@ class Training:
     def wait_for(self, is_there: Callable[[], bool]) -> None:
         while not is_there():
             assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     def has_begun(self) -> bool:
         return len(list(self.run.read_events())) > self.begun
