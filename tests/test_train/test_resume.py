@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -149,7 +149,7 @@ COMMAND = [sys.executable, "-c", "from s2s_cli.main import main; main()", "train
 
 
 class Training:
-    """`s2s train` in a process of its own."""
+    """`s2s train` in a process of its own, which does not outlive the block."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.run = Run(folder / "runs" / "toy")
@@ -161,6 +161,12 @@ class Training:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
 
     def wait_for(self, is_there: Callable[[], bool]) -> None:
         while not is_there():
@@ -200,15 +206,15 @@ def test_the_command_survives_signals_and_power_cuts(
     (tmp_path / "toy.yaml").write_text(dump_recipe(recipe))
     monkeypatch.chdir(tmp_path)
 
-    first = Training(tmp_path)
-    first.wait_for(first.has_begun)
-    assert command_line(["train", "toy.yaml"]) == 1
-    assert capfd.readouterr().err == (
-        f"s2s: error: runs/toy: in use by process {first.process.pid}; wait for it, or stop it "
-        "first\n"
-    )
-    first.process.send_signal(signal.SIGINT)
-    status, said = first.end()
+    with Training(tmp_path) as first:
+        first.wait_for(first.has_begun)
+        assert command_line(["train", "toy.yaml"]) == 1
+        assert capfd.readouterr().err == (
+            f"s2s: error: runs/toy: in use by process {first.process.pid}; wait for it, or stop it "
+            "first\n"
+        )
+        first.process.send_signal(signal.SIGINT)
+        status, said = first.end()
     stopped = last_update(first.run)
     assert status == 130
     assert said.splitlines()[-1] == (
@@ -224,10 +230,10 @@ def test_the_command_survives_signals_and_power_cuts(
     assert last_update(first.run) == stopped + 3
 
     stopped = last_update(first.run)
-    second = Training(tmp_path, "--set", "train.save_minutes=1e-6")
-    second.wait_for(lambda: second.has_saved_after(stopped + 20))
-    second.process.kill()
-    assert second.end()[0] == -signal.SIGKILL
+    with Training(tmp_path, "--set", "train.save_minutes=1e-6") as second:
+        second.wait_for(lambda: second.has_saved_after(stopped + 20))
+        second.process.kill()
+        assert second.end()[0] == -signal.SIGKILL
     stopped = last_update(second.run)
 
     end = ("--set", f"train.max_updates={stopped + 25}")

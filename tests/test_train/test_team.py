@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -239,7 +239,7 @@ def test_workers_are_for_a_cpu_and_not_for_torchrun(
 
 
 class Command:
-    """A training in a session of its own, as a terminal has one."""
+    """A training in a session of its own, as a terminal has one; it does not outlive the block."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.run = Run(folder / "runs" / "toy")
@@ -251,6 +251,13 @@ class Command:
             text=True,
             start_new_session=True,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def wait_for_update(self, update: int) -> None:
         """Until a later one was saved; all processes are at work then."""
@@ -299,12 +306,12 @@ def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(
     saved = run.checkpoints().last
     assert saved == 5 and run.read_training(saved) is not None
 
-    command = Command(tmp_path, *COMMAND, "--workers", "2")
-    command.wait_for_update(saved)
-    others = workers_of(command.process.pid)
-    assert len(others) == 1
-    os.killpg(command.process.pid, signal.SIGINT)  # a terminal sends it to all
-    status, said = command.end()
+    with Command(tmp_path, *COMMAND, "--workers", "2") as command:
+        command.wait_for_update(saved)
+        others = workers_of(command.process.pid)
+        assert len(others) == 1
+        os.killpg(command.process.pid, signal.SIGINT)  # a terminal sends it to all
+        status, said = command.end()
     assert status == 130
     stopped = command.run.checkpoints().last
     assert stopped is not None and stopped > saved
@@ -334,8 +341,8 @@ TORCHRUN = (
 
 def test_torchrun_trains_what_one_process_does(plain: Recipe, alone: Run, tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(dump_recipe(plain))
-    command = Command(tmp_path, *TORCHRUN)
-    status, said = command.end()
+    with Command(tmp_path, *TORCHRUN) as command:
+        status, said = command.end()
     assert status == 0, said
     assert_same_course(command.run, alone)
     assert [event["processes"] for event in events(command.run, "start")] == [2]
@@ -343,10 +350,10 @@ def test_torchrun_trains_what_one_process_does(plain: Recipe, alone: Run, tmp_pa
 
 
 def test_torchrun_passes_a_signal_on(long: Recipe, tmp_path: Path) -> None:
-    command = Command(tmp_path, *TORCHRUN)
-    command.wait_for_update(0)
-    os.killpg(command.process.pid, signal.SIGINT)
-    status, said = command.end()
+    with Command(tmp_path, *TORCHRUN) as command:
+        command.wait_for_update(0)
+        os.killpg(command.process.pid, signal.SIGINT)
+        status, said = command.end()
     assert status != 0
     stopped = command.run.checkpoints().last
     assert [event["update"] for event in events(command.run, "interrupted")] == [stopped]
