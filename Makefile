@@ -31,12 +31,14 @@ demo: setup
 	@echo "Next: cd demo && ../$(BIN)/s2s translate    (then type a line like those above)"
 	@echo "      $(BIN)/s2s recipes list               (recipes for real data)"
 
-# One process a core, each with one thread. Where a test wants several, those that wait do not spin
-# on a core that another process needs.
+# One thread for each process; where a test wants several, those that wait do not spin on a core that
+# another process needs.
 TESTING := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python
 
+# A process for each core that this process may use; one that has nothing left to do takes tests from
+# the others. `.venv/bin/python -m pytest` runs them in one process, as a debugger needs it.
 test: setup
-	$(TESTING) -m pytest -n auto --dist loadfile
+	$(TESTING) -m pytest -n auto --dist worksteal
 
 # The contract under settings that stand for other processors; docs/versions.md has the table.
 test-machines: setup

@@ -33,6 +33,9 @@ train:
   precision: fp32
 search: {kind: beam, width: 3}
 """
+HANGS = 1500.0
+"""Seconds after which a process hangs, however busy the machine is; less than pytest allows a test,
+so that its process does not outlive it."""
 WORDS = ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben")
 
 INPUT = (
@@ -78,7 +81,9 @@ def shell(command: str) -> subprocess.CompletedProcess[bytes]:
     """A command as the README writes it."""
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": places, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, shell=True, env=environment, capture_output=True, check=False)
+    return subprocess.run(
+        command, shell=True, env=environment, capture_output=True, check=False, timeout=HANGS
+    )
 
 
 class Call:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,21 +11,36 @@ import pytest
 
 from s2s_cli.main import run as command_line
 
+from .cores import num_processes
+
 if TYPE_CHECKING:
     from s2s.run import Run
 
-MOST_WORKERS = 8
-"""Processes that test side by side: each imports PyTorch, and more would save little."""
+# Threads that wait sleep: where several processes share the cores, they would spin for each other.
+# OpenMP reads this when PyTorch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One for every core that this process may use: others may belong to somebody else."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # Linux alone has it
-        cores = os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What `-n auto` is, unless the variable that pytest-xdist has for it says otherwise."""
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else num_processes()
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Every test draws its own numbers, whatever ran before it, and leaves PyTorch's threads as
+    they were; and no line of progress comes because the machine is slow."""
+    torch = sys.modules.get("torch")
+    threads = 0
+    if torch is not None:
+        torch.manual_seed(7)
+        threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s2s.progress.PLAIN_SECONDS", 1e9)
+        yield
+    if torch is not None:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -91,27 +91,35 @@ def test_ids_are_as_wide_as_the_vocabulary_needs(
 
 
 def test_a_corpus_is_mapped_and_not_read(tmp_path: Path) -> None:
-    """Opening 40 MB of ids takes no memory for them, and one record batch holds all."""
+    """Opening 40 MB of ids takes no memory of the process's own for them, once another corpus was
+    opened, and one record batch holds all."""
     values = np.arange(10_000_000, dtype=np.uint16)
-    lengths = np.full(50_000, 20)
     path = tmp_path / "c"
-    with write_corpus(path, vocabulary=2**16, with_text=False) as writer:
-        for side in np.split(values, 10):
-            rows = Encoded(side, lengths)
-            writer.append(rows, rows)
+    for place, sides in ((tmp_path / "small", [values[:200]]), (path, np.split(values, 10))):
+        with write_corpus(place, vocabulary=2**16, with_text=False) as writer:
+            for side in sides:
+                rows = Encoded(side, np.full(len(side) // 20, 20))
+                writer.append(rows, rows)
     script = (
-        "import json, resource, sys\n"
+        "import json, sys\n"
         "from pathlib import Path\n"
         "from s2s.data.store import Corpus\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "def own():\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return next(int(line.split()[1]) for line in lines if line.startswith('RssAnon:'))\n"
+        "small = Corpus.open(Path(sys.argv[2]))\n"
+        "before = own()\n"
         "corpus = Corpus.open(Path(sys.argv[1]))\n"
         "last = corpus.target_values[corpus.target_offsets[-2]:].tolist()\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "after = own()\n"
         "owns = corpus.source_values.flags.owndata\n"
         "print(json.dumps([len(corpus), last, owns, after - before]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(path), str(tmp_path / "small")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     count, last, owns, grown = json.loads(done.stdout)
     assert (count, last, owns) == (500_000, values[-20:].tolist(), False)

@@ -51,7 +51,8 @@ class Trap:
         return os.mkdir, ("trapped",)
 
     def __repr__(self) -> str:
-        return "trap"  # a test's name is the same in every process
+        """Without its address: tests have the same names in every process."""
+        return "Trap()"
 
 
 @pytest.mark.parametrize(

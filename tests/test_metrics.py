@@ -13,6 +13,8 @@ import s2s
 from s2s.errors import DataError, UsageError
 from s2s.metrics import Scoring, TextMetric, score
 
+from .commands import HANGS
+
 WORDS = (
     *("The", "the", "cat", ",", "sat", "on", "a", "mat", ".", "Über", "straße", "naïve"),
     *("1,000", "don't", "你好", "--", "(x)", "\u2028z"),
@@ -45,7 +47,7 @@ def command_line(
         file.write_text("".join(line + "\n" for line in content), encoding="utf-8")
     arguments = ["-i", str(folder / "hypothesis"), "-m", "bleu", "chrf", "-w", "6", "-f", "json"]
     command = [sys.executable, "-m", "sacrebleu", *map(str, files), *arguments, *options]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS)
     return {entry["name"]: entry for entry in json.loads(said.stdout)}
 
 

@@ -308,7 +308,7 @@ EVERY_SEARCH = [
 def test_the_window_changes_nothing(settings: Search) -> None:
     translate_lines = random_translator(settings)
     draw = random.Random(2)
-    text = "".join("".join(draw.choices("ab \n", k=draw.randint(0, 9))) for _ in range(20)).encode()
+    text = "".join("".join(draw.choices("ab \n", k=draw.randint(0, 9))) for _ in range(12)).encode()
     outputs = set()
     for window in (1, 7, 1000):
         target = io.BytesIO()

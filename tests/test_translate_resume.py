@@ -35,7 +35,7 @@ from s2s.translate_resume import (
 )
 from s2s.translate_stop import stop_on_signals
 
-from .commands import Call, call
+from .commands import HANGS, Call, call
 
 __all__ = ["call"]
 
@@ -373,7 +373,7 @@ def test_the_process_stops_and_another_one_ends_the_file(here: Path, call: Call)
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=HANGS)
     assert process.returncode == 143
     assert err.decode().splitlines()[-1] == (
         "s2s: interrupted: 10 lines are done; the same command with --resume goes on with out"

@@ -11,7 +11,7 @@ from s2s.data.store import Corpus
 from .toys import small_recipe, write_task
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Two OpenMP threads on a busy machine spin for each other."""
     before = torch.get_num_threads()

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from s2s.run import Run
 from s2s.train.signals import stop_request
 from s2s.train.update import Update, Updater
 from s2s_cli.main import run as command_line
+from tests.commands import HANGS
 
 from .toys import Listener, differing, small_recipe, weights, write_task
 
@@ -148,7 +149,7 @@ COMMAND = [sys.executable, "-c", "from s2s_cli.main import main; main()", "train
 
 
 class Training:
-    """`s2s train` in a process of its own."""
+    """`s2s train` in a process of its own, which does not outlive the block."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.run = Run(folder / "runs" / "toy")
@@ -161,20 +162,26 @@ class Training:
             text=True,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+
     def wait_for(self, is_there: Callable[[], bool]) -> None:
         while not is_there():
             assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     def has_begun(self) -> bool:
         return len(list(self.run.read_events())) > self.begun
 
     def has_saved_after(self, update: int) -> bool:
-        return (self.run.checkpoints().last or 0) > update
+        return last_update(self.run) > update
 
     def end(self) -> tuple[int, str]:
         """Exit status and stderr."""
-        _, said = self.process.communicate(timeout=200)
+        _, said = self.process.communicate(timeout=HANGS)
         return self.process.returncode, said
 
 
@@ -186,27 +193,28 @@ def last_update(run: Run) -> int:
 def test_the_command_survives_signals_and_power_cuts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_task(tmp_path / "task", train=300)
+    """Without an end of its own, lest a busy machine looks only when training is over."""
     recipe = small_recipe(
-        data,
+        write_task(tmp_path / "task"),
         accumulate=2,
         average=0.95,
-        epochs=25,
-        validate_every=100,
+        epochs=100_000,
+        patience=None,
+        validate_every=10,
         schedule=PlateauSchedule(kind="plateau", patience=1),
     )
     (tmp_path / "toy.yaml").write_text(dump_recipe(recipe))
     monkeypatch.chdir(tmp_path)
 
-    first = Training(tmp_path)
-    first.wait_for(first.has_begun)
-    assert command_line(["train", "toy.yaml"]) == 1
-    assert capfd.readouterr().err == (
-        f"s2s: error: runs/toy: in use by process {first.process.pid}; wait for it, or stop it "
-        "first\n"
-    )
-    first.process.send_signal(signal.SIGINT)
-    status, said = first.end()
+    with Training(tmp_path) as first:
+        first.wait_for(first.has_begun)
+        assert command_line(["train", "toy.yaml"]) == 1
+        assert capfd.readouterr().err == (
+            f"s2s: error: runs/toy: in use by process {first.process.pid}; wait for it, or stop it "
+            "first\n"
+        )
+        first.process.send_signal(signal.SIGINT)
+        status, said = first.end()
     stopped = last_update(first.run)
     assert status == 130
     assert said.splitlines()[-1] == (
@@ -214,33 +222,32 @@ def test_the_command_survives_signals_and_power_cuts(
     )
     assert "Traceback" not in said
 
-    second = Training(tmp_path)
-    second.wait_for(second.has_begun)
-    second.process.send_signal(signal.SIGTERM)
-    status, said = second.end()
-    assert status == 143
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after([stopped + 3], patch)
+        assert command_line(["train", "toy.yaml"]) == 143
+    said = capfd.readouterr().err
     assert f"training goes on at update {stopped}: " in said
-    assert last_update(second.run) > stopped
+    assert last_update(first.run) == stopped + 3
 
+    stopped = last_update(first.run)
+    with Training(tmp_path, "--set", "train.save_minutes=1e-6") as second:
+        second.wait_for(lambda: second.has_saved_after(stopped + 20))
+        second.process.kill()
+        assert second.end()[0] == -signal.SIGKILL
     stopped = last_update(second.run)
-    third = Training(tmp_path, "--set", "train.save_minutes=1e-6")
-    third.wait_for(lambda: third.has_saved_after(stopped + 5))
-    third.process.kill()
-    assert third.end()[0] == -signal.SIGKILL
-    stopped = last_update(third.run)
 
-    assert command_line(["train", "toy.yaml"]) == 0
+    end = ("--set", f"train.max_updates={stopped + 25}")
+    assert command_line(["train", "toy.yaml", *end]) == 0
     said = capfd.readouterr().err
     assert f"training goes on at update {stopped}: " in said
     assert "training is over" in said.splitlines()[-1]
-    total = last_update(third.run)
-    assert stopped < total == position(third.run)["update"]
+    assert last_update(second.run) == position(second.run)["update"] == stopped + 25
     # What was lost with the power is in the log twice, the same both times.
-    log = [json.dumps(figure) for figure in figures(third.run)]
+    log = [json.dumps(figure) for figure in figures(second.run)]
 
-    assert command_line(["train", "toy.yaml", "--runs", "straight"]) == 0
+    assert command_line(["train", "toy.yaml", "--runs", "straight", *end]) == 0
     straight = Run.open(Path("straight/toy"))
     assert sorted(set(log)) == sorted(json.dumps(figure) for figure in figures(straight))
-    assert position(third.run) == position(straight)
+    assert position(second.run) == position(straight)
     for which in ("last", "best"):
-        assert differing(weights(third.run, which), weights(straight, which)) == []
+        assert differing(weights(second.run, which), weights(straight, which)) == []

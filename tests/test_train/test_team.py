@@ -8,14 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
 import torch
 
 from s2s import pipeline
+from s2s.data.batch import Batch
 from s2s.data.batches import collate, num_target_tokens
 from s2s.data.prepare import open_corpus
 from s2s.errors import TrainingError, UsageError
@@ -27,8 +29,9 @@ from s2s.run import Run
 from s2s.train.local_team import workers
 from s2s.train.state import Position
 from s2s.train.team import ALONE, Wish, agreed, divided, share
-from s2s.train.update import update_seed
+from s2s.train.update import Update, Updater, update_seed
 from s2s_cli.main import run as command_line
+from tests.commands import HANGS
 
 from .test_resume import COMMAND, figures, position
 from .toys import Listener, differing, small_model, small_recipe, weights, with_train, write_task
@@ -236,7 +239,7 @@ def test_workers_are_for_a_cpu_and_not_for_torchrun(
 
 
 class Command:
-    """A training in a session of its own, as a terminal has one."""
+    """A training in a session of its own, as a terminal has one; it does not outlive the block."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.run = Run(folder / "runs" / "toy")
@@ -249,6 +252,13 @@ class Command:
             start_new_session=True,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def wait_for_update(self, update: int) -> None:
         """Until a later one was saved; all processes are at work then."""
         while (self.run.checkpoints().last or 0) <= update:
@@ -257,40 +267,53 @@ class Command:
 
     def end(self) -> tuple[int, str]:
         """Exit status and stderr; nobody is left."""
-        _, said = self.process.communicate(timeout=120)
+        _, said = self.process.communicate(timeout=HANGS)
         return self.process.returncode, said
 
 
 @pytest.fixture
 def long(tmp_path: Path) -> Iterator[Recipe]:
-    recipe = small_recipe(write_task(tmp_path / "task"), epochs=10_000, save_minutes=0.001)
+    recipe = small_recipe(write_task(tmp_path / "task"), epochs=100_000, save_minutes=1e-6)
     (tmp_path / "toy.yaml").write_text(dump_recipe(recipe))
     return recipe
 
 
-def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(long: Recipe, tmp_path: Path) -> None:
-    first = Command(tmp_path, *COMMAND, "--workers", "2")
-    first.wait_for_update(0)
-    [worker] = workers_of(first.process.pid)
-    os.kill(worker, signal.SIGKILL)
-    status, said = first.end()
-    assert status == 1
+def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(
+    long: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    killed: list[int] = []
+    make = Updater.__call__
+
+    def kill(self: Updater, batches: list[Batch], *, tokens: int, watch: bool) -> Update:
+        if self.state.position.update == 5:
+            (worker,) = active_children()
+            worker.kill()
+            killed.append(worker.pid or 0)
+        return make(self, batches, tokens=tokens, watch=watch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Updater, "__call__", kill)
+        assert command_line(["train", "toy.yaml", "--workers", "2"]) == 1
+    said = capfd.readouterr().err
     assert said.splitlines()[-1] == (
-        f"s2s: error: worker process {worker} ended before its work was done (SIGKILL, was memory "
-        "short?); the same command goes on from the last checkpoint"
+        f"s2s: error: worker process {killed[0]} ended before its work was done (SIGKILL, was "
+        "memory short?); the same command goes on from the last checkpoint"
     )
     assert "Traceback" not in said
-    saved = first.run.checkpoints().last
-    assert saved is not None and first.run.read_training(saved) is not None
+    assert len(killed) == 1 and not active_children()
+    run = Run(tmp_path / "runs" / "toy")
+    saved = run.checkpoints().last
+    assert saved == 5 and run.read_training(saved) is not None
 
-    second = Command(tmp_path, *COMMAND, "--workers", "2")
-    second.wait_for_update(saved)
-    others = workers_of(second.process.pid)
-    assert len(others) == 1
-    os.killpg(second.process.pid, signal.SIGINT)  # a terminal sends it to all
-    status, said = second.end()
+    with Command(tmp_path, *COMMAND, "--workers", "2") as command:
+        command.wait_for_update(saved)
+        others = workers_of(command.process.pid)
+        assert len(others) == 1
+        os.killpg(command.process.pid, signal.SIGINT)  # a terminal sends it to all
+        status, said = command.end()
     assert status == 130
-    stopped = second.run.checkpoints().last
+    stopped = command.run.checkpoints().last
     assert stopped is not None and stopped > saved
     assert f"training goes on at update {saved}: " in said
     assert said.splitlines()[-1] == (
@@ -318,8 +341,8 @@ TORCHRUN = (
 
 def test_torchrun_trains_what_one_process_does(plain: Recipe, alone: Run, tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(dump_recipe(plain))
-    command = Command(tmp_path, *TORCHRUN)
-    status, said = command.end()
+    with Command(tmp_path, *TORCHRUN) as command:
+        status, said = command.end()
     assert status == 0, said
     assert_same_course(command.run, alone)
     assert [event["processes"] for event in events(command.run, "start")] == [2]
@@ -327,10 +350,10 @@ def test_torchrun_trains_what_one_process_does(plain: Recipe, alone: Run, tmp_pa
 
 
 def test_torchrun_passes_a_signal_on(long: Recipe, tmp_path: Path) -> None:
-    command = Command(tmp_path, *TORCHRUN)
-    command.wait_for_update(0)
-    os.killpg(command.process.pid, signal.SIGINT)
-    status, said = command.end()
+    with Command(tmp_path, *TORCHRUN) as command:
+        command.wait_for_update(0)
+        os.killpg(command.process.pid, signal.SIGINT)
+        status, said = command.end()
     assert status != 0
     stopped = command.run.checkpoints().last
     assert [event["update"] for event in events(command.run, "interrupted")] == [stopped]
