@@ -1,7 +1,9 @@
 """Set-up that several test files share; heavy modules are imported by those who ask for it."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,10 @@ from s2s_cli.main import run as command_line
 
 if TYPE_CHECKING:
     from s2s.run import Run
+
+if sys.platform == "win32":  # what tests write and read is the same everywhere
+    Path.write_text = partialmethod(Path.write_text, encoding="utf-8", newline="\n")
+    Path.read_text = partialmethod(Path.read_text, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
