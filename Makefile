@@ -3,7 +3,8 @@
 # python3 -m venv .venv && .venv/bin/pip install torch==2.13.0 --index-url ...
 
 PYTHON ?= python3
-BIN := .venv/bin
+# Where a virtual environment has its programs; on Windows make runs in a POSIX shell, Git's bash.
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := .venv/.installed
 
 .PHONY: setup demo test test-machines check format bench clean
@@ -13,7 +14,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s2s needs Python 3.11 or newer; make setup PYTHON=python3.12 chooses one")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 # The README's first five minutes, in a fresh folder.

@@ -1,5 +1,6 @@
 """The program `s2s`: its commands, and the one place where errors become lines on stderr."""
 
+import io
 import os
 import sys
 import traceback
@@ -107,6 +108,7 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    _write_utf8()
     status = run(sys.argv[1:])
     try:
         if sys.stdout is not None:  # it is None where this process was started with it closed
@@ -117,6 +119,13 @@ def main() -> NoReturn:
         status = status or _report(error)
         _drop_stdout()
     sys.exit(status)
+
+
+def _write_utf8() -> None:
+    r"""Lines end with `\n` and are UTF-8, whatever they would be on this system."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it was closed
+            stream.reconfigure(encoding="utf-8", errors=stream.errors, newline="\n")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,11 +7,19 @@ The temporary name opens with `.tmp-`; one left behind by a crash is never read 
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
+
+IS_WINDOWS = os.name == "nt"
+
+PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)
+"""Seconds to wait, one after the other, where Windows refuses to move something: nobody may have it
+open there, nor what it is to replace, be it a command that reads it or a virus scanner."""
 
 
 def temporary_beside(path: Path) -> Path:
@@ -23,18 +31,36 @@ def temporary_beside(path: Path) -> Path:
 
 
 def sync_file(path: Path) -> None:
-    """Flush a file's content to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file's content to the disk.
+
+    Windows flushes through descriptors for writing alone. A file that may only be read is flushed
+    through one for reading, on Windows with the right to write for as long as that takes.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        _sync(path, os.O_RDWR)
+    except PermissionError:
+        if not IS_WINDOWS:
+            _sync(path, os.O_RDONLY)
+            return
+        path.chmod(stat.S_IREAD | stat.S_IWRITE)  # Windows has no other rights here
+        try:
+            _sync(path, os.O_RDWR)
+        finally:
+            path.chmod(stat.S_IREAD)
 
 
 def sync_folder(path: Path) -> None:
     """Flush a folder's entries (names created, renamed, deleted) to the disk."""
-    if os.name != "nt":  # Windows cannot open a folder, and journals renames by itself
-        sync_file(path)
+    if not IS_WINDOWS:  # it cannot open a folder, and journals renames by itself
+        _sync(path, os.O_RDONLY)
+
+
+def _sync(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_tree(root: Path) -> None:
@@ -43,6 +69,26 @@ def sync_tree(root: Path) -> None:
         for name in names:
             sync_file(Path(folder, name))
         sync_folder(Path(folder))
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Put a file in the place of another, or where there is none."""
+    _patiently(source.replace, target)
+
+
+def rename_folder(source: Path, target: Path) -> None:
+    """Give a folder a name that no other has."""
+    _patiently(source.rename, target)
+
+
+def _patiently(move: Callable[[Path], Path], target: Path) -> None:
+    for pause in PAUSES if IS_WINDOWS else ():
+        try:
+            move(target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    move(target)
 
 
 def remove(path: Path) -> None:
@@ -72,7 +118,7 @@ def atomic_write(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -102,13 +148,13 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 def _replace_folder(new: Path, target: Path) -> None:
     """Rename `new` to `target`; a folder cannot be renamed over one that has content."""
     if not target.exists():
-        new.rename(target)
+        rename_folder(new, target)
         return
     old = temporary_beside(target)
-    target.rename(old)
+    rename_folder(target, old)
     try:
-        new.rename(target)
+        rename_folder(new, target)
     except BaseException:
-        old.rename(target)
+        rename_folder(old, target)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -291,7 +291,7 @@ def _not_the_same(folder: Path, barred: list[str]) -> str:
 
 def _owner(path: Path) -> str:
     try:
-        return f"process {int(path.read_text())}"
+        return f"process {int(path.read_text(encoding='ascii'))}"
     except (OSError, ValueError):  # it has only just begun, or ends
         return "another process"
 

@@ -23,6 +23,8 @@ from s2s.files import (
     atomic_write,
     remove,
     remove_leftovers,
+    rename_folder,
+    replace_file,
     sync_folder,
     sync_tree,
     temporary_beside,
@@ -278,10 +280,10 @@ def _move(temporary: Path, target: Path) -> None:
     are replaced one by one: a folder with content cannot be, and no instant may be without it.
     """
     if not target.is_dir():
-        temporary.rename(target)
+        rename_folder(temporary, target)
         return
     for path in sorted(temporary.iterdir()):
-        path.replace(target / path.name)
+        replace_file(path, target / path.name)
     sync_folder(target)
 
 

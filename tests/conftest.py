@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ from .cores import num_processes
 
 if TYPE_CHECKING:
     from s2s.run import Run
+
+if sys.platform == "win32":  # what tests write and read is the same everywhere
+    Path.write_text = partialmethod(Path.write_text, encoding="utf-8", newline="\n")
+    Path.read_text = partialmethod(Path.read_text, encoding="utf-8")
 
 # Threads that wait sleep: where several processes share the cores, they would spin for each other.
 # OpenMP reads this when PyTorch is imported.

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -367,21 +369,50 @@ def test_a_busy_machine_is_told(
     assert (found.warning is not None) == is_busy
 
 
+LINUX = (
+    {"user": 1, "nice": 0.1, "system": 0.2, "idle": 9.99, "iowait": 0.88, "irq": 0.01}
+    | {"softirq": 0.02, "steal": 0.07, "guest": 0.55, "guest_nice": 0},
+    {"user": 9, "nice": 0.2, "system": 0.6, "idle": 59.99, "iowait": 0.99, "irq": 0.03}
+    | {"softirq": 0.08, "steal": 0.29, "guest": 0.77, "guest_nice": 0},
+)
+MACOS = (
+    {"user": 3, "nice": 1, "idle": 7, "system": 2},
+    {"user": 9, "nice": 2, "idle": 700, "system": 4},
+)
+
+
+@pytest.mark.parametrize(
+    ("counted", "busy"),
+    [
+        (LINUX, (9 - 1) + (0.2 - 0.1) + (0.6 - 0.2) + 0.02 + (0.08 - 0.02) + (0.29 - 0.07)),
+        (MACOS, (9 - 3) + (2 - 1) + (4 - 2)),
+    ],
+)
 def test_what_others_take_is_what_we_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, counted: tuple[dict[str, float], ...], busy: float
 ) -> None:
-    monkeypatch.setattr(machine, "PROC", tmp_path)
-    spent = iter([2.0, 7.0])  # seconds of ours
+    """Seconds of all cores, of ours, and of the clock."""
+    told = iter([SimpleNamespace(**seconds) for seconds in counted])
+    monkeypatch.setattr(machine.psutil, "cpu_times", lambda: next(told))
+    spent = iter([2.0, 7.0])
     monkeypatch.setattr(machine, "_own_seconds", lambda: next(spent))
-    monkeypatch.setattr(machine.os, "sysconf", lambda name: 100)
     clock = iter([50.0, 60.0])
     monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
-    stat = tmp_path / "stat"  # user, nice, system, idle, iowait, irq, softirq, steal, guests
-    stat.write_text("cpu  100 10 20 999 88 1 2 7 55 0\ncpu0 1 2 3\n")
     others = machine.Others()
-    stat.write_text("cpu  900 20 60 5999 99 3 8 29 77 0\ncpu0 1 2 3\n")
-    busy = ((900 - 100) + (20 - 10) + (60 - 20) + (3 - 1) + (8 - 2) + (29 - 7)) / 100
     assert others.cores() == pytest.approx((busy - (7.0 - 2.0)) / (60.0 - 50.0), abs=0.005)
+
+
+def test_what_a_process_took_is_ours_when_it_has_ended() -> None:
+    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    before = machine._own_seconds()
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    assert machine._own_seconds() - before > 0.25
+
+
+def test_windows_does_not_say_what_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seconds of processes that have ended are lost there."""
+    monkeypatch.setattr(machine.sys, "platform", "win32")
+    assert machine.Others().cores() is None
 
 
 def test_a_copying_model_is_measured() -> None:

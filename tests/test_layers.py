@@ -14,6 +14,7 @@ LAYERS = {
     "s2s.progress": 0,
     "s2s.recipe": 0,
     "s2s.recipe_io": 0,
+    "s2s.threads": 0,
     "s2s.data": 1,
     "s2s.features": 1,
     "s2s.text": 1,

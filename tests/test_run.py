@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +215,7 @@ def test_a_crash_leaves_rubbish_that_the_next_write_removes(run: Run) -> None:
 
 def test_a_file_size_limit_is_one_line(run: Run) -> None:
     """The same through the operating system: writes beyond a limit fail as on a full disk."""
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     run.write_checkpoint(1, weights(1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))

@@ -2,14 +2,19 @@
 
 import os
 import platform
-import resource
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
 
 from s2s.bench.report import Machine
 from s2s.nn.kernels import has_fast_bf16
+from s2s.threads import usable_cores
+
+BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+"""What a processor does, of what a system counts: Windows and macOS count less."""
 
 PROC = Path("/proc")
 
@@ -22,8 +27,8 @@ def describe_machine(device: torch.device) -> Machine:
         load = None
     return Machine(
         processor=_processor(),
-        cores=_cores(),
-        memory=_memory(),
+        cores=usable_cores(),
+        memory=psutil.virtual_memory().total,
         system=platform.platform(),
         device=str(device),
         gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -41,20 +46,6 @@ def _processor() -> str:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # Linux alone has it
-        return os.cpu_count() or 1
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 class Others:
@@ -75,16 +66,13 @@ class Others:
 
 
 def _busy_seconds() -> float | None:
-    """Of all cores since the machine was started."""
-    try:
-        first = (PROC / "stat").read_text(encoding="ascii").splitlines()[0]
-        user, nice, system, _, _, irq, softirq, steal = map(int, first.split()[1:9])  # proc(5)
-        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
+    """Of all cores since the machine was started; None where our own cannot be told from them."""
+    if sys.platform == "win32":  # the seconds of processes that have ended are nobody's there
         return None
+    times = psutil.cpu_times()
+    return sum(getattr(times, name, 0.0) for name in BUSY)
 
 
 def _own_seconds() -> float:
     """Of this process and those it has waited for."""
-    spent = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+    return sum(os.times()[:4])

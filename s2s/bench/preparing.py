@@ -49,8 +49,8 @@ class Preparing:
     def _write(self) -> None:
         made = generate(GeneratedData(kind="generated", corpus="dates", pairs=self.pairs), "train")
         with (
-            (self.folder / "train.source").open("w", encoding="utf-8") as source,
-            (self.folder / "train.target").open("w", encoding="utf-8") as target,
+            (self.folder / "train.source").open("w", encoding="utf-8", newline="\n") as source,
+            (self.folder / "train.target").open("w", encoding="utf-8", newline="\n") as target,
         ):
             for pair in made:
                 source.write(f"{pair[0]}\n")

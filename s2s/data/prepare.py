@@ -126,7 +126,7 @@ class _Work:
                 recipe.tokenizer, self._training_text(), recipe.seed, tags_of(recipe)
             )
             pair.save(temporary)
-            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8")
+            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
             # What another tokenizer has encoded must not stay beside this one.
             remove(self.folder / "data")
 
@@ -160,8 +160,8 @@ class _Work:
                 features=() if features is None else features.report(self.progress),
                 seconds=round(time.perf_counter() - self.began, 3),
             )
-            (temporary / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
-            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8")
+            (temporary / REPORT_FILE).write_text(report.to_json(), encoding="utf-8", newline="\n")
+            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
         return report
 
     def _training_text(self) -> Iterator[tuple[list[str], list[str]]]:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -73,16 +74,27 @@ class Resampler:
                 rows_NF=None if rows_NF is None else rows_NF[chosen],
                 features=self.corpus.features,
             )
-            path.unlink()
-            self.folder.rmdir()
+            self._forget()
         except OSError as error:
             reason = error.strerror or error
             raise RunError(f"{path}: the epoch cannot be written there: {reason}") from error
         return corpus
 
     def close(self) -> None:
-        """Leave nothing behind."""
-        remove(self.folder)
+        """Leave nothing behind; on Windows, nothing but what is still mapped."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Delete the files of epochs: what is mapped can be read all the same.
+
+        Windows deletes none that is mapped, so there it goes after a later epoch, or when the next
+        training begins.
+        """
+        for path in sorted(self.folder.glob("*")):
+            with suppress(PermissionError):
+                remove(path)
+        with suppress(OSError):  # not empty
+            self.folder.rmdir()
 
     def _encoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[Encoded, Encoded]]:
         """Both sides of chunk after chunk, a few of them encoded ahead."""

@@ -232,11 +232,22 @@ def write_corpus(
         columns = {name: stack.enter_context(_column(path, name, types[name])) for name in types}
         collector = CorpusWriter(columns)
         yield collector
+        _write_batch(path, columns, types, collector.sizes)
+
+
+def _write_batch(
+    path: Path, columns: "dict[str, _Column]", types: dict[str, pa.DataType], sizes: tuple[int, ...]
+) -> None:
+    """Write what was collected as one batch.
+
+    When this returns, the collected files are no longer mapped: Windows deletes none that are.
+    """
+    with ExitStack() as stack:
         arrays = [column.finish(stack) for column in columns.values()]
         fields = [pa.field(name, type_, nullable=False) for name, type_ in types.items()]
         metadata = {FORMAT_KEY: str(FORMAT).encode()}
-        if collector.sizes:
-            metadata[SIZES_KEY] = json.dumps(collector.sizes).encode()
+        if sizes:
+            metadata[SIZES_KEY] = json.dumps(sizes).encode()
         schema = pa.schema(fields, metadata=metadata)
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:

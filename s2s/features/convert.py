@@ -20,7 +20,7 @@ from s2s.errors import DataError
 from s2s.features.archives import npz_array_blocks, npz_blocks, parquet_blocks
 from s2s.features.arrow import Block, FeatureColumns, arrow_blocks, check_width
 from s2s.features.ids import IdIndex
-from s2s.files import sync_file, sync_folder, temporary_beside
+from s2s.files import replace_file, sync_file, sync_folder, temporary_beside
 
 BLOCK_BYTES = 16 * 2**20
 """Features that are in memory at a time; also the size of the copy's record batches."""
@@ -95,7 +95,7 @@ def _atomic(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_file(temporary)
-        temporary.replace(target)
+        replace_file(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -12,7 +12,7 @@ from numpy.lib import format as npy_format
 
 from s2s.errors import DataError, UsageError
 from s2s.features.store import Values
-from s2s.files import sync_folder, temporary_beside
+from s2s.files import replace_file, sync_folder, temporary_beside
 
 LONGEST_HEADER = 100_000_000
 """Of a safetensors file, in bytes, by its specification."""
@@ -54,7 +54,7 @@ def write_features(path: Path, ids: Sequence[str]) -> Iterator[Writer]:
             # Old ids must not stand beside a new array, nor new ids beside an old one.
             beside.unlink(missing_ok=True)
         for part, written in zip(parts, temporary, strict=True):
-            written.replace(part)
+            replace_file(written, part)
         sync_folder(path.parent)
     finally:
         for written in temporary:

@@ -1,7 +1,6 @@
 """Where and how precisely to compute: device, precision, memory allocator."""
 
 import ctypes
-import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -11,6 +10,7 @@ import torch
 from s2s.errors import UsageError
 from s2s.nn.kernels import has_fast_bf16
 from s2s.recipe import Model
+from s2s.threads import wanted_threads, warn_of_threads
 from s2s.train import cuda
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -84,9 +84,12 @@ def limit_threads(recipe: Model, device: torch.device, processes: int = 1) -> No
     `processes` divide the cores.
 
     Below `THREADED_WIDTH` two threads wait for each other longer than they compute, and where they
-    cannot have a core each they all but stop.
+    cannot have a core each they all but stop. A setting that does not suit is told on stderr.
     """
-    if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+    if device.type != "cpu":
+        return
+    warn_of_threads()
+    if wanted_threads() is not None:
         return
     if recipe.decoder.width < THREADED_WIDTH:
         torch.set_num_threads(1)

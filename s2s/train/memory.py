@@ -1,15 +1,16 @@
 """How much memory a stretch of work takes, and how much there is."""
 
-import os
-import resource
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import torch
 
+from s2s.threads import CGROUP
+
 PROC = Path("/proc")
-CGROUP = Path("/sys/fs/cgroup")
+"""Of Linux, which alone tells a process's peak there, and sets it back."""
 
 
 class Group(NamedTuple):
@@ -50,12 +51,12 @@ class PeakMemory:
         """Bytes, until now."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        return _process("VmHWM")
+        return _peak()
 
 
 def held_memory(device: torch.device) -> int:
     """Bytes, of what `PeakMemory` counts, at this moment."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _process("VmRSS")
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _held()
 
 
 def whole_memory(device: torch.device, processes: int = 1) -> int | None:
@@ -68,7 +69,7 @@ def whole_memory(device: torch.device, processes: int = 1) -> int | None:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free) + torch.cuda.memory_reserved(device)
     left = [size for size in (_available(), _left_in_group()) if size is not None]
-    return min(left) // processes + _process("VmRSS") if left else None
+    return min(left) // processes + _held() if left else None
 
 
 def _set_back() -> None:
@@ -78,23 +79,32 @@ def _set_back() -> None:
         return
 
 
-def _process(field: str) -> int:
-    """Bytes of a field of this process's status; where there is none, its peak so far."""
-    found = _kibibytes(PROC / "self" / "status", field)
+def _held() -> int:
+    """Bytes of this process in memory at this moment."""
+    try:
+        return int(psutil.Process().memory_info().rss)
+    except (psutil.Error, OSError):  # a root folder without /proc
+        return _peak()
+
+
+def _peak() -> int:
+    """The most bytes of this process in memory; psutil knows them on Windows only."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    found = _kibibytes(PROC / "self" / "status", "VmHWM")
     if found is not None:
         return found
+    import resource  # Windows has none
+
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
 
 def _available() -> int | None:
-    """Bytes that the machine has for processes, or all it has where it does not say."""
-    found = _kibibytes(PROC / "meminfo", "MemAvailable")
-    if found is not None:
-        return found
+    """Bytes that the machine has for processes; None where it does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
+        return int(psutil.virtual_memory().available)
+    except (psutil.Error, OSError):
         return None
 
 

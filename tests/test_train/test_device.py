@@ -166,6 +166,7 @@ def test_products_run_in_the_chosen_precision() -> None:
         (512, "cpu", None, 2),
         (256, "cuda", None, 2),
         (256, "cpu", "2", 2),
+        (256, "cpu", "many", 1),
     ],
 )
 def test_a_small_model_gets_one_thread_unless_the_user_says_otherwise(

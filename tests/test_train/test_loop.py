@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import re
-import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -239,11 +238,14 @@ class FillsTheDisk(Listener):
     def validation(self, *what: Any) -> None:
         super().validation(*what)
         if len(self.validations) == 2:
+            import resource
+
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(recipe: Recipe, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         with pytest.raises(

@@ -2,7 +2,9 @@
 
 import dataclasses
 import mmap
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -209,7 +211,6 @@ def test_the_peak_is_that_of_the_process(task: tuple[Recipe, Corpus]) -> None:
     assert found.limit < whole
 
 
-FREE = {"meminfo": "MemFree: 9 kB\nMemAvailable: 4000 kB\n"}
 SECOND = {"memory.current": "1024000", "memory.stat": "anon 5\nactive_file 0\ninactive_file 0\n"}
 CACHED = {"memory.stat": "anon 5\nactive_file 102400\ninactive_file 204800\n"}
 FIRST = {
@@ -221,14 +222,14 @@ FIRST = {
 @pytest.mark.parametrize(
     ("files", "processes", "whole"),
     [
-        (FREE, 1, 4100),
-        (FREE, 4, 1100),
-        ({**FREE, **SECOND, "memory.max": "max\n"}, 1, 4100),
-        ({**FREE, **SECOND, "memory.max": "3072000\n"}, 1, 2100),
-        ({**FREE, **SECOND, "memory.max": "9"}, 1, 100),
-        ({**FREE, **SECOND, **CACHED, "memory.max": "3072000\n"}, 1, 2400),
-        ({**FREE, **FIRST, "memory/memory.limit_in_bytes": "3072000\n"}, 1, 2400),
-        ({**FREE, **FIRST, "memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2, 2100),
+        ({}, 1, 4100),
+        ({}, 4, 1100),
+        ({**SECOND, "memory.max": "max\n"}, 1, 4100),
+        ({**SECOND, "memory.max": "3072000\n"}, 1, 2100),
+        ({**SECOND, "memory.max": "9"}, 1, 100),
+        ({**SECOND, **CACHED, "memory.max": "3072000\n"}, 1, 2400),
+        ({**FIRST, "memory/memory.limit_in_bytes": "3072000\n"}, 1, 2400),
+        ({**FIRST, "memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2, 2100),
     ],
 )
 def test_what_there_is(
@@ -238,13 +239,52 @@ def test_what_there_is(
     processes: int,
     whole: int,
 ) -> None:
-    """Kibibytes; the process holds 100. Control groups of both versions."""
-    monkeypatch.setattr(memory, "PROC", tmp_path)
+    """Kibibytes; the process holds 100, and 4000 are available. Control groups of both versions."""
+    of_process(monkeypatch, rss=100 * 1024)
+    available = SimpleNamespace(available=4000 * 1024)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: available)
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    for name, text in {"self/status": "Name: s2s\nVmRSS:  100 kB\n", **files}.items():
+    for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert whole_memory(CPU, processes) == whole * 1024
+
+
+def of_process(patch: pytest.MonkeyPatch, **sizes: int) -> None:
+    """What psutil tells of this process."""
+    told = SimpleNamespace(memory_info=lambda: SimpleNamespace(**sizes))
+    patch.setattr(memory.psutil, "Process", lambda: told)
+
+
+def test_windows_tells_the_peak_beside_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_process(monkeypatch, rss=300, peak_wset=700)
+    monkeypatch.setattr(memory.sys, "platform", "win32")
+    assert (held_memory(CPU), PeakMemory(CPU).read()) == (300, 700)
+
+
+def test_what_is_held_is_not_the_peak_without_files_of_linux(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, where the peak is that since the process began, in bytes."""
+    resource = pytest.importorskip("resource")
+    most = SimpleNamespace(ru_maxrss=700)
+    monkeypatch.setattr(resource, "getrusage", lambda who: most)
+    monkeypatch.setattr(memory, "PROC", tmp_path / "nowhere")
+    of_process(monkeypatch, rss=300)
+    assert (held_memory(CPU), PeakMemory(CPU).read()) == (300, 700 * 1024)
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    assert (held_memory(CPU), PeakMemory(CPU).read()) == (300, 700)
+
+
+def test_a_system_that_tells_nothing_has_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A root folder without /proc."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(memory.psutil, "PROCFS_PATH", "/nowhere")
+    monkeypatch.setattr(memory, "PROC", Path("/nowhere"))
+    monkeypatch.setattr(memory, "CGROUP", Path("/nowhere"))
+    assert whole_memory(CPU) is None
+    scale = 1 if sys.platform == "darwin" else 1024
+    assert held_memory(CPU) == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 def train(recipe: Recipe, root: Path) -> tuple[Run, Listener]:
