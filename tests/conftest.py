@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from s2s.threads import usable_cores
 from s2s_cli.main import run as command_line
 
-from .cores import num_processes
 
 if TYPE_CHECKING:
     from s2s.run import Run
@@ -26,10 +26,15 @@ if sys.platform == "win32":  # what tests write and read is the same everywhere
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+MOST_WORKERS = 8
+"""Processes that test side by side: each imports PyTorch, and more would save little."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
     """What `-n auto` is, unless the variable that pytest-xdist has for it says otherwise."""
-    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else num_processes()
+    is_told = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+    return None if is_told else min(MOST_WORKERS, usable_cores())
 
 
 @pytest.fixture(autouse=True)
