@@ -13,7 +13,6 @@ import pytest
 from s2s.threads import usable_cores
 from s2s_cli.main import run as command_line
 
-
 if TYPE_CHECKING:
     from s2s.run import Run
 
