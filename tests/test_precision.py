@@ -9,10 +9,12 @@ from torch import Tensor
 
 from s2s import pipeline
 from s2s.bench import contract
+from s2s.nn.kernels import runs_bf16_lstm
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.pipeline_train import resolved_precision
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
+from s2s.train.device import choose_precision
 from s2s.train.team import ALONE
 
 from .commands import Call, call, write_example
@@ -130,9 +132,28 @@ def test_training_keeps_the_precision_that_auto_chose(
     assert resolved_precision(other, other.recipe, torch.device("cpu"), ALONE) == "bf16"
 
 
+def test_training_in_bf16_without_kernels_for_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, machine: Machine
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_example()
+    machine(FAST)
+    for place in ("s2s.nn.kernels", "s2s.train.device"):
+        monkeypatch.setattr(f"{place}.runs_bf16_lstm", lambda: False)
+    status, line = call.fault("train", "recipe.yaml", *OVERRIDES, "train.precision=bf16")
+    assert status == 2
+    assert line == (
+        "train.precision: bf16: on this CPU, PyTorch has no recurrent layers in bf16; use auto or "
+        "fp32"
+    )
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+
+
 def test_training_in_a_slow_precision_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, machine: Machine
 ) -> None:
+    if not runs_bf16_lstm():
+        pytest.skip("it is refused here")
     monkeypatch.chdir(tmp_path)
     write_example()
     machine(SLOW)

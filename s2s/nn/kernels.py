@@ -189,7 +189,25 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     found = measured()
-    return found.get("bf16", 0.0) >= GAIN * found["fp32"]
+    return found.get("bf16", 0.0) >= GAIN * found["fp32"] and runs_bf16_lstm()
+
+
+@cache
+def runs_bf16_lstm() -> bool:
+    """Whether an `nn.LSTM` runs under autocast to bf16 on this CPU, gradients included.
+
+    PyTorch leaves it to oneDNN there, which may have no kernel for it.
+    """
+    with torch.random.fork_rng(devices=[]):  # a layer draws its weights
+        lstm = torch.nn.LSTM(16, 16)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            with torch.autocast("cpu", torch.bfloat16):
+                h_TBH, _ = lstm(torch.ones(2, 4, 16))
+            h_TBH.float().sum().backward()
+    except RuntimeError:
+        return False
+    return True
 
 
 def choose_search_precision(wanted: SearchPrecisionChoice, device: torch.device) -> SearchPrecision:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from s2s.errors import UsageError
-from s2s.nn.kernels import has_fast_bf16
+from s2s.nn.kernels import has_fast_bf16, runs_bf16_lstm
 from s2s.recipe import Model
 from s2s.threads import wanted_threads, warn_of_threads
 from s2s.train import cuda
@@ -49,11 +49,16 @@ def _device_of(wanted: str) -> torch.device:
 def choose_precision(wanted: str, device: torch.device) -> Precision:
     """`auto` is bf16 where the device multiplies it faster than fp32, else fp32.
 
-    Raises UsageError for tf32 where there is none.
+    Raises UsageError for tf32 where there is none, and for bf16 on a CPU without LSTMs in bf16.
     """
     if wanted == "tf32":
         cuda.check_tf32(device)
         return "tf32"
+    if wanted == "bf16" and device.type == "cpu" and not runs_bf16_lstm():
+        raise UsageError(
+            "train.precision: bf16: on this CPU, PyTorch has no recurrent layers in bf16; use auto "
+            "or fp32"
+        )
     if wanted in {"fp32", "bf16"}:
         return "bf16" if wanted == "bf16" else "fp32"
     return "bf16" if has_fast_bf16(device) else "fp32"
