@@ -39,6 +39,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     def made(speeds: dict[str, float]) -> None:
         monkeypatch.setattr("s2s.nn.kernels.measured", lambda: speeds)
 
+    monkeypatch.setattr("s2s.nn.kernels.runs_bf16_lstm", lambda: True)
     pipeline._say_once.cache_clear()
     yield made
     pipeline._say_once.cache_clear()

@@ -134,6 +134,8 @@ def test_precision(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     found = {"fp32": 1e11, "rounded": 9e10, "bf16": 3e11 if has_bf16 else 2e10}
     monkeypatch.setattr("s2s.nn.kernels.measured", lambda: found)
+    for place in ("s2s.nn.kernels", "s2s.train.device"):
+        monkeypatch.setattr(f"{place}.runs_bf16_lstm", lambda: True)
     assert choose_precision(wanted, torch.device(device)) == precision
 
 
