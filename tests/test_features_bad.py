@@ -1,5 +1,6 @@
 """Feature files that are not what they should be: one line each, and nothing outside is opened."""
 
+import itertools
 import json
 import os
 import pickle
@@ -410,13 +411,17 @@ def test_tables_whose_batches_differ_or_are_empty(tmp_path: Path) -> None:
 
 
 def test_ids_are_not_paths(tmp_path: Path) -> None:
-    """Whatever an id looks like, no file but the feature file, its ids and the copy is opened."""
+    """Whatever an id looks like, no file but the feature file, its ids and the copy is opened.
+
+    Modules are: the first time, which nobody watches.
+    """
     secret = tmp_path / "secret.npy"
     np.save(secret, GOOD)
     (tmp_path / "deep" / "in").mkdir(parents=True)
     climbing = ["../../secret", str(secret), "..\\..\\secret.npy", "/etc/passwd"]
     opened: list[str] = []
-    is_watching = True
+    seen: list[str] = []
+    is_watching = False
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if is_watching and event in ("open", "os.open") and isinstance(arguments[0], str | Path):
@@ -425,7 +430,8 @@ def test_ids_are_not_paths(tmp_path: Path) -> None:
     sys.addaudithook(watch)
     folder = tmp_path / "deep" / "in"
     array = np.arange(12, dtype=np.float32).reshape(4, 3)
-    for name in ("x.npz", "x.safetensors", "x.arrow", "x.npy"):
+    names = ("x.npz", "x.safetensors", "x.arrow", "x.npy")
+    for is_watching, name in itertools.product((False, True), names):
         content = dict(zip(climbing, array, strict=True))
         if name == "x.npy":
             save(folder, array, climbing)
@@ -437,12 +443,14 @@ def test_ids_are_not_paths(tmp_path: Path) -> None:
         else:
             write_other(folder / name, content)
         opened.clear()
-        store = open_store(folder / name, cache=folder / "cache")
+        store = open_store(folder / name, cache=folder / f"cache{is_watching}")
         rows = store.rows_of(climbing)
         np.testing.assert_array_equal(store.gather(rows).values_BRD[:, 0], array)
+        seen.extend(opened)
         assert not [path for path in opened if not path.startswith(str(folder))]
         assert not store.has("../x.npy") and not store.has("secret")
     is_watching = False
+    assert str(folder / "x.npz") in seen
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "one.npy", "secret.npy"]
 
 
