@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ from s2s.translate_resume import (
 from s2s.translate_stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
+    from s2s.nn.kernels import Kernel
     from s2s.pipeline import FilesOfFeatures
     from s2s.recipe import Search
     from s2s.run import Run
@@ -79,9 +81,11 @@ def translate_files(
     _refuse_same(files.source, files.target)
     if unknown is not None:
         _check_attention(runs)
+    search = _same_everywhere(search or runs[0].recipe.search, device)
     how = Loading(
         runs=tuple(runs),
-        search=_same_everywhere(search or runs[0].recipe.search, device),
+        search=search,
+        speeds=_speeds(search, device),
         device=device,
         checkpoint=checkpoint,
         tag=tag,
@@ -122,6 +126,8 @@ class Loading:
     tag: str | None
     unknown: Mapping[str, str] | None
     features: FilesOfFeatures | None
+    speeds: Mapping[Kernel, float]
+    """By which all processes choose their kernels; none in fp32, or on a GPU."""
 
     def __call__(self) -> LineTranslator:
         """The translator; raises UsageError and RunError as loading does."""
@@ -129,6 +135,10 @@ class Loading:
         from s2s.text.tags import check_tag
         from s2s.translate_unknown import Replacer
 
+        if self.speeds and multiprocessing.parent_process() is not None:
+            from s2s.nn.kernels import adopt
+
+            adopt(self.speeds)
         loaded = load_ensemble(
             self.runs,
             search=self.search,
@@ -153,7 +163,16 @@ class Loading:
             "tag": self.tag,
             "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
             **_features_note(self.features),
+            **self._kernels_note(),
         }
+
+    def _kernels_note(self) -> dict[str, Any]:
+        """What the machine's speeds decided: another choice would round the rest in another way."""
+        if not self.speeds:
+            return {}
+        from s2s.nn.kernels import choices
+
+        return {"kernels": choices()}
 
 
 def _same_everywhere(search: Search, device: str) -> Search:
@@ -164,6 +183,16 @@ def _same_everywhere(search: Search, device: str) -> Search:
     from s2s.train.device import choose_device
 
     return with_precision(search, choose_device(device))
+
+
+def _speeds(search: Search, device: str) -> Mapping[Kernel, float]:
+    """What this machine's kernels do, where it decides about the search."""
+    if search.precision == "fp32":
+        return {}
+    from s2s.nn.kernels import measured
+    from s2s.train.device import choose_device
+
+    return measured() if choose_device(device).type == "cpu" else {}
 
 
 @contextmanager

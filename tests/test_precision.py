@@ -1,6 +1,7 @@
 """Precisions that a machine is slow in or has no kernel for, and whether it keeps its promise."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from s2s import pipeline
 from s2s.bench import contract
-from s2s.nn.kernels import runs_bf16_lstm
+from s2s.nn.kernels import adopt, choices, measured, runs_bf16_lstm
 from s2s.nn.weighted_sum import weighted_sum
+from s2s.pipeline_filter import Loading
 from s2s.pipeline_train import resolved_precision
 from s2s.recipe_io import load_recipe
 from s2s.run import Run
@@ -114,6 +116,62 @@ def test_auto_is_one_precision_for_an_interrupted_output(
     assert status == 0  # a complete output has no note, so nothing is known of it
     machine(FAST)
     Path("out.txt").write_bytes(b"".join(lines[:11]))
+    call.output(*command, "--resume")
+    assert Path("out.txt").read_bytes() == whole
+
+
+def test_a_worker_chooses_kernels_as_its_command_does(
+    run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast they seem to be while the other workers begin."""
+    adopted: list[Mapping[str, float]] = []
+    monkeypatch.setattr("s2s.nn.kernels.adopt", adopted.append)
+    search = replace(run.recipe.search, precision="bf16")
+    how = Loading(
+        runs=(run,),
+        search=search,
+        device="cpu",
+        checkpoint="best",
+        tag=None,
+        unknown=None,
+        features=None,
+        speeds=FAST,
+    )
+    machine(FAST)
+    how()
+    assert not adopted  # the command has measured them itself
+    monkeypatch.setattr("multiprocessing.parent_process", object)
+    how()
+    assert adopted == [FAST]
+
+
+def test_adopted_speeds_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2s.nn.kernels._adopted", {})
+    measured.cache_clear()
+    try:
+        adopt(SLOW)
+        assert measured() == SLOW
+        assert choices() == {"rounded": True, "encoder": False}
+    finally:
+        measured.cache_clear()
+
+
+def test_an_output_goes_on_with_the_kernels_it_was_begun_with(
+    run: Run, call: Call, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is slower today would round the rest in another way."""
+    command = ("translate", "--precision", "int8", "--input", "test.x", "--output", "out.txt")
+    machine(FAST)
+    with monkeypatch.context() as patch:
+        patch.setattr("s2s.pipeline_filter.remove_note", lambda path: None)
+        call.output(*command)
+    whole = Path("out.txt").read_bytes()
+    Path("out.txt").write_bytes(b"".join(whole.splitlines(keepends=True)[:11]))
+    machine({**FAST, "bf16": 1.1e11})
+    status, _, err = call(*command, "--resume")
+    assert status == 2
+    assert "out.txt: begun with something else (kernels.encoder: True -> False" in err
+    machine(FAST)
     call.output(*command, "--resume")
     assert Path("out.txt").read_bytes() == whole
 

@@ -8,7 +8,7 @@ times slower.
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal, assert_never
@@ -60,10 +60,14 @@ MAKERS = (INTEL, "AuthenticAMD", "HygonGenuine", "CentaurHauls")
 PRECISIONS: tuple[SearchPrecision, ...] = ("fp32", "bf16", "int8")
 
 
-def product(weights: Weights, precision: SearchPrecision) -> Product:
+def product(
+    weights: Weights, precision: SearchPrecision, again: Callable[[], Weights] | None = None
+) -> Product:
     """The product of a precision, for the device the weights are on.
 
-    On a CPU its rows are independent. Raises UsageError as `check_precision` does.
+    On a CPU its rows are independent. Where `again` makes the same weights anew, they are not kept
+    for a product row by row, which is hardly ever needed. Raises UsageError as `check_precision`
+    does.
     """
     device = weights.weight_OD.device
     check_precision(precision, device)
@@ -71,7 +75,8 @@ def product(weights: Weights, precision: SearchPrecision) -> Product:
     if device.type != "cpu":
         return PlainProduct(weights, dtype)
     kernel = _laid_out("rounded" if precision == "bf16" and _rounds() else precision, weights)
-    return RowIndependent(kernel, weights, lambda: RowwiseProduct(weights, dtype))
+    remake = again or partial(Weights, *weights)
+    return RowIndependent(kernel, weights.bound_D, lambda: RowwiseProduct(remake(), dtype))
 
 
 def _rounds() -> bool:
@@ -93,12 +98,28 @@ def _laid_out(kernel: Kernel, weights: Weights) -> Product:
             assert_never(kernel)
 
 
+_adopted: dict[Kernel, float] = {}
+
+
+def adopt(found: Mapping[Kernel, float]) -> None:
+    """Let this process choose kernels by what another one has measured: they do the same work."""
+    _adopted.update(found)
+    measured.cache_clear()
+
+
+def choices() -> dict[str, bool]:
+    """What this machine's speeds decide of a search in bf16 or int8."""
+    return {"rounded": _rounds(), "encoder": has_fast_bf16(torch.device("cpu"))}
+
+
 @cache
 def measured() -> dict[Kernel, float]:
     """Operations per second of a product on one core of this CPU, by each kernel that it has.
 
-    Takes a twentieth of a second where all are fast.
+    Takes a twentieth of a second where all are fast. In a worker they are those of its command.
     """
+    if _adopted:
+        return dict(_adopted)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several would wait for each other where the CPU has other work
     try:
@@ -116,9 +137,10 @@ def _seconds(kernels: Sequence[Kernel], shape: Shape) -> dict[Kernel, float]:
     """Of the best call by each kernel; the first, which prepares it, is left out."""
     rows, inputs, outputs = shape
     draw = torch.Generator().manual_seed(1)
-    x_ND = torch.rand(rows, inputs, generator=draw)
-    weight_OD = torch.rand(outputs, inputs, generator=draw)
-    weights = Weights(weight_OD, torch.zeros(outputs), torch.ones(inputs))
+    kind = torch.float32
+    x_ND = torch.rand(rows, inputs, generator=draw, dtype=kind)
+    weight_OD = torch.rand(outputs, inputs, generator=draw, dtype=kind)
+    weights = Weights(weight_OD, torch.zeros(outputs, dtype=kind), torch.ones(inputs, dtype=kind))
     best = dict.fromkeys(kernels, float("inf"))
     with torch.inference_mode():
         calls = {one: _laid_out(one, weights) for one in kernels}
@@ -199,11 +221,11 @@ def runs_bf16_lstm() -> bool:
     PyTorch leaves it to oneDNN there, which may have no kernel for it.
     """
     with torch.random.fork_rng(devices=[]):  # a layer draws its weights
-        lstm = torch.nn.LSTM(16, 16)
+        lstm = torch.nn.LSTM(16, 16, dtype=torch.float32)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             with torch.autocast("cpu", torch.bfloat16):
-                h_TBH, _ = lstm(torch.ones(2, 4, 16))
+                h_TBH, _ = lstm(torch.ones(2, 4, 16, dtype=torch.float32))
             h_TBH.float().sum().backward()
     except RuntimeError:
         return False

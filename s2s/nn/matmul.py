@@ -5,7 +5,8 @@
   rounded to bf16 again; biases are added in fp32.
 - `int8`: both are rounded to whole multiples of a scale. Each row of a weight matrix has its own
   scale, each input channel a fixed one, from what its absolute value does not exceed. So nothing
-  has to be calibrated, and no row's scale depends on its neighbours. Sums are exact.
+  has to be calibrated, and no row's scale depends on its neighbours. Sums are exact below 2^24;
+  above, a kernel may round one to fp32 before it takes the zero point's share off.
 
 On a CPU no row's result depends on the other rows or on its place among them, bit for bit: every
 product is tested for it in every shape before it is used there (`RowIndependent`). Which kernel a
@@ -115,13 +116,14 @@ class Int8Product:
     def __init__(self, weights: Weights, levels: int) -> None:
         """`levels` are the whole numbers on each side of zero that weights are rounded to."""
         least = torch.finfo(torch.float32).tiny
-        reach_OD = weights.weight_OD.float() * weights.bound_D
+        bound_D = weights.bound_D.float()
+        reach_OD = weights.weight_OD.float() * bound_D
         self.scale_O = reach_OD.abs().amax(1).clamp_min(least) / levels
         whole_OD = (reach_OD / self.scale_O.unsqueeze(1)).round_().to(torch.int8)
         self.weight_OD = torch.ops.onednn.qlinear_prepack(whole_OD, None)
         self.zeros_O = torch.zeros(len(whole_OD), dtype=torch.int64)
         self.bias_O = weights.bias_O.float()
-        self.levels_D = LEVELS / weights.bound_D.clamp_min(least)
+        self.levels_D = LEVELS / bound_D.clamp_min(least)
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         """See `Product`."""
@@ -166,10 +168,10 @@ class RowIndependent:
     """
 
     def __init__(
-        self, kernel: Product, weights: Weights, rowwise: Callable[[], RowwiseProduct]
+        self, kernel: Product, bound_D: Tensor, rowwise: Callable[[], RowwiseProduct]
     ) -> None:
         self.kernel = kernel
-        self.bound_D = weights.bound_D
+        self.bound_D = bound_D
         self.rowwise = rowwise
         self.chosen: dict[tuple[int, int], Product] = {}
         """By rows and threads."""
@@ -193,7 +195,8 @@ def shows_independent_rows(product: Product, rows: int, bound_D: Tensor) -> bool
     if rows < 2:
         return True
     draw = torch.Generator().manual_seed(rows)
-    x_ND = (2.0 * torch.rand(rows, len(bound_D), generator=draw) - 1.0) * bound_D
+    drawn_ND = torch.rand(rows, len(bound_D), generator=draw, dtype=torch.float32)
+    x_ND = (2.0 * drawn_ND - 1.0) * bound_D.float()
     y_NO = product(x_ND)
     # Every row next to its place, and anywhere.
     orders = torch.arange(rows).roll(1), torch.randperm(rows, generator=draw)
@@ -219,12 +222,12 @@ def runs_onednn(precision: SearchPrecision) -> bool:
 
     PyTorch may be built without oneDNN, lack one of its operators, or refuse it on an older CPU.
     """
-    ones = torch.ones(16, 16)
+    ones = torch.ones(16, 16, dtype=torch.float32)
     try:
         found = onednn_product(Weights(ones, ones[0], ones[0]), precision)(ones)
     except (RuntimeError, AttributeError):  # AttributeError: no such operator
         return False
-    return torch.allclose(found, torch.full((16, 16), 17.0), rtol=0.01)
+    return torch.allclose(found, 17.0 * ones, rtol=0.01)
 
 
 @cache
@@ -239,7 +242,8 @@ def weight_levels() -> int:
     x_ND = torch.full((rows, inputs), largest, dtype=torch.uint8)
     weight_OD = torch.full((rows, inputs), LEVELS, dtype=torch.int8)
     packed_OD = torch.ops.onednn.qlinear_prepack(weight_OD, None)
-    scale_O, zeros_O = torch.full((rows,), float(LEVELS)), torch.zeros(rows, dtype=torch.int64)
+    scale_O = torch.full((rows,), float(LEVELS), dtype=torch.float32)
+    zeros_O = torch.zeros(rows, dtype=torch.int64)
     sums_NO = _int8_product(x_ND, (packed_OD, scale_O, zeros_O), None)
     is_exact = bool((sums_NO == float(LEVELS * LEVELS * inputs)).all())
     return LEVELS if is_exact else NARROW_LEVELS

@@ -10,6 +10,7 @@ Dimension letters: N rows, D input channels, O output channels, H hidden width.
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -60,12 +61,9 @@ class PackedLSTMLayer(nn.Module):
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
         super().__init__()
         self.num_gates = 3 * layer.width
-        weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
-        i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
-        both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
         bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
-        weights = Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
-        self.product = product(weights, precision)
+        again = partial(_stacked_weights, layer, bound_D)
+        self.product = product(again(), precision, again)
 
     def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """One step from (h, c), each [N, H], to the next."""
@@ -76,6 +74,15 @@ class PackedLSTMLayer(nn.Module):
         # Only operations that round each number once, so that no kernel may fuse two of them.
         c_NH = (f * c_NH).add_(i * g)
         return c_NH.tanh().mul_(o), c_NH
+
+
+@torch.no_grad()
+def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
+    """Of the product over [x; h]: the gates i, f and o, halved, and the candidate g."""
+    weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
+    i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
+    both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
+    return Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
 
 
 class SteppedLSTMLayer(nn.Module):
@@ -128,7 +135,8 @@ def _with_independent_rows(encoder: RecurrentEncoder) -> RecurrentEncoder:
 def shows_independent_sentences(layer: LSTMLayer) -> bool:
     """Whether a layer gives the same outputs, bit for bit, for sentences in two orders."""
     draw = torch.Generator().manual_seed(1)
-    x_TBD = 2.0 * torch.rand(*ENCODED, layer.input_weight.shape[1], generator=draw) - 1.0
+    size = (*ENCODED, layer.input_weight.shape[1])
+    x_TBD = 2.0 * torch.rand(size, generator=draw, dtype=torch.float32) - 1.0
     x_TBD = x_TBD.to(layer.input_weight.dtype)
     order_B = torch.randperm(x_TBD.shape[1], generator=draw)
     h_TBH, _ = layer(x_TBD)
@@ -200,14 +208,18 @@ def packed(model: Seq2Seq, wanted: SearchPrecisionChoice) -> Packed:
     embedding_E = ready.target_embedding.weight.abs().amax(0)
     state_D = ready.state_bound()
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
-        decoder.layers[index] = PackedLSTMLayer(decoder.layer(index), bound_D, precision)
+        # Of the model itself, which is there anyway: the copy's own layer then takes no memory.
+        layer = model.decoder.layer(index)
+        decoder.layers[index] = PackedLSTMLayer(layer, bound_D, precision)
     # All others read states of LSTMs or readouts, which are within 1.
     bounds = {decoder.readout.linear: decoder.readout_bound(embedding_E, state_D)}
     bounds |= dict.fromkeys(_state_readers(decoder), state_D)
+    # The additive score's last layer is a sum per row already.
+    vector = decoder.scores.vector if isinstance(decoder.scores, AdditiveScores) else None
     parents = [ready, decoder, decoder.readout, decoder.scores]
     for parent in [parent for parent in parents if parent is not None]:
         for name, linear in list(parent.named_children()):
-            if isinstance(linear, nn.Linear) and linear.out_features > 1:
+            if isinstance(linear, nn.Linear) and linear is not vector:
                 bound_D = bounds.get(linear, embedding_E.new_ones(linear.in_features))
                 parent.register_module(name, PackedLinear(linear, bound_D, precision))
     _pack_encoders(ready, precision)

@@ -41,7 +41,7 @@ def digest(logits: Tensor) -> Digest:
         return Digest(logits.logsumexp(-1), _chunk_maxima(logits))
     rows_NV = logits.flatten(0, -2)
     count, vocabulary = rows_NV.shape
-    at_once = max(1, CACHED // vocabulary)
+    at_once = _equal_parts(count, max(1, CACHED // vocabulary))
     maxima_NC = logits.new_empty(count, -(-vocabulary // CHUNK))
     normalizer_N = logits.new_empty(count)
     room_RV = logits.new_empty(min(at_once, count), vocabulary)
@@ -53,6 +53,16 @@ def digest(logits: Tensor) -> Digest:
         exps_RV = torch.sub(part_RV, top_R1, out=room_RV[: len(part_RV)]).exp_()
         normalizer_N[rows] = exps_RV.sum(-1).log_().add_(top_R1.squeeze(-1))
     return Digest(normalizer_N.view(logits.shape[:-1]), maxima_NC.view(*logits.shape[:-1], -1))
+
+
+def _equal_parts(count: int, at_once: int) -> int:
+    """Rows of a part, no more than `at_once`, such that no part of several rows has one beside it.
+
+    The sum over a single row is divided among threads, and so rounded in another way.
+    """
+    while at_once > 1 and count % at_once == 1:
+        at_once -= 1
+    return at_once
 
 
 class Best(NamedTuple):

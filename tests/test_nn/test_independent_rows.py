@@ -4,6 +4,10 @@ Dimension letters: B sentences, K rows of a sentence, N = B*K rows, J vectors of
 S source time, D input channels.
 """
 
+import gc
+import weakref
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +22,13 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.packed import SteppedLSTMLayer, packed, shows_independent_sentences
 from s2s.nn.rnn import LSTMLayer
 from s2s.nn.weighted_sum import weighted_sum
-from s2s.recipe import Model, SearchPrecision
+from s2s.recipe import (
+    AdditiveAttention,
+    BahdanauDecoder,
+    Encoder,
+    Model,
+    SearchPrecision,
+)
 
 from .test_model import RECIPES, build, name
 
@@ -130,6 +140,62 @@ def test_a_step_has_no_operator_that_may_see_other_rows(
             search_steps(ready)
     assert "embedding_bag" in watch.names or recipe.attention.kind in ("none", "additive")
     assert not watch.found
+
+
+ONE_WIDE = [
+    Model(
+        embeddings=1 if place == "readout" else 5,
+        encoder=Encoder(width=3),
+        attention=AdditiveAttention(kind="additive", width=1 if place == "score" else 4),
+        decoder=BahdanauDecoder(kind="bahdanau", width=1 if place == "bridge" else 7),
+    )
+    for place in ("readout", "score", "bridge")
+]
+
+
+@pytest.mark.parametrize("recipe", ONE_WIDE, ids=["readout", "score", "bridge"])
+def test_nor_has_a_layer_with_a_single_output(recipe: Model) -> None:
+    ready = packed(build(recipe).eval(), "fp32")
+    with torch.inference_mode():
+        search_steps(ready)
+        with Watch() as watch:
+            search_steps(ready)
+    assert not watch.found
+
+
+def test_packing_keeps_no_second_copy_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is laid out for a recurrent layer's product goes once the kernel has it in its order."""
+    laid_out = []
+
+    def noted(*layer: Any) -> Weights:
+        found = stacked_weights(*layer)
+        laid_out.append(weakref.ref(found.weight_OD))
+        return found
+
+    stacked_weights = packed_module._stacked_weights
+    monkeypatch.setattr(packed_module, "_stacked_weights", noted)
+    ready = packed(build(RECIPES[0]).eval(), "int8")
+    gc.collect()
+    assert laid_out
+    assert all(one() is None for one in laid_out)
+    assert ready.ready is not None
+
+
+def test_probes_do_not_mind_the_default_type() -> None:
+    recipe, before = RECIPES[0], torch.get_default_dtype()
+    model = build(recipe).eval()
+    expected = search_steps(packed(model, "fp32"))
+    for cached in (kernels.measured, kernels.runs_onednn, kernels.runs_bf16_lstm):
+        cached.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        for precision in ("fp32", "bf16", "int8"):
+            ready = packed(model, precision)
+        assert kernels.measured().keys() >= {"fp32", "rounded"}
+    finally:
+        torch.set_default_dtype(before)
+    assert ready.precision == "int8"
+    assert torch.equal(search_steps(packed(model, "fp32")), expected)
 
 
 def test_the_watch_sees_them() -> None:

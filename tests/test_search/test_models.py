@@ -29,6 +29,7 @@ from s2s.recipe import (
     StackedDecoder,
 )
 from s2s.search import search
+from s2s.search.top import digest
 
 from .toys import plain_beam, rescored
 
@@ -169,3 +170,20 @@ def check_rows(decoder: Decoder, attention: Attention, width: int) -> None:
             others = torch.where(stays.unsqueeze(1), source_BS, 7)
             lengths = torch.where(stays, lengths_B, 16)
             assert torch.equal(logits(others, lengths, tokens_BK)[stays], before[stays])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    ("rows", "vocabulary"),
+    [(112, 70_000), (64, 66_000), (120, 33_000), (125, 36_000), (5, 140_000)],
+)
+def test_the_normalizer_of_a_row_does_not_depend_on_its_place(
+    rows: int, vocabulary: int, threads: int
+) -> None:
+    """With vocabularies of which few rows are looked at in one go, one row of them last."""
+    torch.set_num_threads(threads)
+    for seed in range(12):  # few rows show it
+        row_V = 3.0 * torch.randn(vocabulary, generator=torch.Generator().manual_seed(seed))
+        normalizer_N = digest(row_V.repeat(rows, 1)).normalizer
+        assert len(set(normalizer_N.tolist())) == 1
+    assert float(normalizer_N[0]) == pytest.approx(float(row_V.double().logsumexp(0)), abs=1e-5)
