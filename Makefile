@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-machines check format bench clean
+.PHONY: setup demo test test-machines check format bench house clean
 
 setup: $(STAMP)
 
@@ -55,7 +55,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 # How fast s2s is here, for docs/benchmarks.md: some minutes, on a machine without other work. What
-# compares s2s with something else are the scripts tests/bench_*.py.
+# compares s2s with something else are the scripts benchmarks/*.py.
 BENCH := docs/benchmarks/$(shell date -u +%Y-%m-%d)
 bench: setup
 	mkdir -p docs/benchmarks
@@ -64,6 +64,10 @@ bench: setup
 	  $(BIN)/s2s bench --show $(BENCH)-$$name.json --markdown > $(BENCH)-$$name.md || exit 1; \
 	  cat $(BENCH)-$$name.md; \
 	done
+
+# The graph of imports in numbers: entries, levels, circles, imports upwards.
+house: setup
+	$(BIN)/python tests/house.py
 
 # Not .venv, which takes minutes to fill, and not runs/, which takes longer.
 clean:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .grouped import grouped
-from .options import (
+from .options.common import (
     RUNS,
     BatchSize,
     Checkpoint,
@@ -22,11 +21,12 @@ from .options import (
     examples,
     note,
 )
-from .search_options import SearchOptions
+from .options.grouped import grouped
+from .options.search import SearchOptions
 
 if TYPE_CHECKING:
-    from s2s.attention import AttentionMap
-    from s2s.attention_regions import Grid
+    from s2s.inference.attention.maps import AttentionMap
+    from s2s.inference.attention.regions import Grid
 
 EPILOG = examples(
     "echo 'Ein Hund schläft.' | s2s attention",
@@ -82,16 +82,16 @@ def attention(
     be what it is a translation of. With --run given several times, the models' probabilities and
     weights are averaged.
     """
-    from s2s.attention_files import MapFiles
-    from s2s.attention_regions import parse_grid, region_maps
+    from s2s.inference.attention.files import MapFiles
+    from s2s.inference.attention.regions import parse_grid, region_maps
 
     lie = None if grid is None else parse_grid(grid)
     files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()), grid=lie, images=images)
     chosen = choose_runs(run, runs)
     settings = choose_search(chosen[0], search)
     which = choose_checkpoint(checkpoint)
-    from s2s.attention import map_stream
-    from s2s.pipeline_ensemble import load_ensemble
+    from s2s.inference.attention.maps import map_stream
+    from s2s.inference.load import load_ensemble
 
     translator = load_ensemble(chosen, search=settings, device=device, checkpoint=which)
     kept = []
@@ -123,10 +123,10 @@ class _Drawer:
 
     def draw(self, found: "AttentionMap") -> None:
         """Number, source, translation and heat map of the next line."""
-        from s2s.attention_regions import text_part
-        from s2s.attention_regions_terminal import render_regions
-        from s2s.attention_terminal import legend, render
-        from s2s.attention_tokens import visible_line
+        from s2s.inference.attention.regions import text_part
+        from s2s.inference.attention.regions_terminal import render_regions
+        from s2s.inference.attention.terminal import legend, render
+        from s2s.inference.attention.visible_tokens import visible_line
 
         self.number += 1
         if self.number == 1:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import RUNS, Device, Runs, RunTarget, choose_run, examples, note, whole_numbers
+from .options.common import RUNS, Device, Runs, RunTarget, choose_run, examples, note, whole_numbers
 
 if TYPE_CHECKING:
-    from s2s.pipeline_average import Members
+    from s2s.pipeline.averaging import Members
 
 EPILOG = examples(
     "s2s average",
@@ -44,7 +44,7 @@ def average(
     """
     members = _members(last, best, steps)
     chosen = choose_run(run, runs)
-    from s2s.pipeline_average import average as make
+    from s2s.pipeline.averaging import average as make
 
     made = make(run=chosen, members=members, name=name, device=device)
     for line in made.lines():
@@ -54,7 +54,7 @@ def average(
 
 def _members(last: int | None, best: int | None, steps: str | None) -> "Members":
     from s2s.errors import UsageError
-    from s2s.pipeline_average import Members
+    from s2s.pipeline.averaging import Members
 
     if sum(choice is not None for choice in (last, best, steps)) > 1:
         raise UsageError("--last, --best, --steps: expected one of them")

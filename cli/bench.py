@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .grouped import grouped
-from .options import RECIPE, RUNS, Device, Overrides, Runs, examples, note
+from .options.common import RECIPE, RUNS, Device, Overrides, Runs, examples, note
+from .options.grouped import grouped
 
 if TYPE_CHECKING:
     from s2s.bench.measure import Plan
     from s2s.bench.report import Part, Report
-    from s2s.recipe import Recipe
-    from s2s.run import Run
+    from s2s.recipe.recipe import Recipe
+    from s2s.run.directory import Run
 
 SHIPPED = "multi30k-de-en"
 """The recipe whose sizes are measured where there is no other."""
@@ -121,7 +121,7 @@ def bench(
     subject = _subject(recipe, overrides, run, runs)
     commands = sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
     from s2s.bench.measure import measure
-    from s2s.progress import progress
+    from s2s.pipeline.progress import progress
 
     with progress() as callback:
         report = measure(subject, _plan(measured, parts, commands), callback)
@@ -163,8 +163,8 @@ def _parts(only: str | None) -> "tuple[Part, ...]":
 def _subject(
     recipe: Path | None, overrides: list[str] | None, run: str | None, runs: Path
 ) -> "Recipe | Run":
-    from s2s.recipe_io import load_recipe, shipped_recipes
-    from s2s.run import find_run
+    from s2s.recipe.load import load_recipe, shipped_recipes
+    from s2s.run.directory import find_run
 
     if run is not None:
         return find_run(run, runs)

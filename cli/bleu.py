@@ -1,15 +1,9 @@
 """`s2s bleu`: score a run's test set, or any translation against reference files."""
 
-from .grouped import grouped
-from .options import examples
-from .scoring import (
-    Asked,
-    ReferenceFiles,
-    Scored,
-    Tokenize,
-    score,
-)
-from .search_options import SearchOptions
+from .options.common import examples
+from .options.grouped import grouped
+from .options.scoring import Asked, ReferenceFiles, Scored, Tokenize, score
+from .options.search import SearchOptions
 
 EPILOG = examples(
     "s2s bleu",

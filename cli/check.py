@@ -2,14 +2,14 @@
 
 import typer
 
-from .options import RECIPE, Overrides, RecipePath, examples
+from .options.common import RECIPE, Overrides, RecipePath, examples
 
 EPILOG = examples("s2s check", "s2s check my.yaml --set model.decoder.layers=3")
 
 
 def check(recipe: RecipePath = RECIPE, overrides: Overrides = None) -> None:
     """Check a recipe without running it: every fault with its line."""
-    from s2s.recipe_io import load_recipe
+    from s2s.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
     parts = (

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .grouped import grouped
-from .options import (
+from .options.common import (
     RUNS,
     BatchSize,
     Checkpoint,
@@ -18,7 +17,8 @@ from .options import (
     choose_search,
     examples,
 )
-from .scoring import (
+from .options.grouped import grouped
+from .options.scoring import (
     AsJson,
     Lowercase,
     MetricChoice,
@@ -31,13 +31,13 @@ from .scoring import (
     Tokens,
     read_as,
 )
-from .search_options import SearchOptions
+from .options.search import SearchOptions
 
 if TYPE_CHECKING:
-    from s2s.metrics import MetricName
     from s2s.metrics.comparison import Contest
-    from s2s.pipeline_compare import RunSystem
-    from s2s.recipe import Recipe
+    from s2s.pipeline.comparison import RunSystem
+    from s2s.recipe.metrics import MetricName
+    from s2s.recipe.recipe import Recipe
 
 
 class Test(StrEnum):
@@ -108,7 +108,7 @@ def compare(
     run's recipe, of files BLEU and chrF.
     """
     from s2s.errors import UsageError
-    from s2s.pipeline_compare import RunSystem, compare_systems
+    from s2s.pipeline.comparison import RunSystem, compare_systems
 
     if len(outputs) < 2:
         raise UsageError("compare: expected two outputs or more, found one")
@@ -142,8 +142,8 @@ def compare(
 def _system(name: str, runs: Path, search: SearchOptions) -> "Path | RunSystem":
     """A file, a run, or several runs joined by `+` where no file or folder has that name."""
     from s2s.errors import UsageError
-    from s2s.pipeline_compare import RunSystem
-    from s2s.run import find_run
+    from s2s.pipeline.comparison import RunSystem
+    from s2s.run.directory import find_run
 
     if Path(name).is_file():
         return Path(name)
@@ -161,10 +161,9 @@ def _contest(
     how: tuple[Test, int | None, str | None, int],
 ) -> "Contest":
     from s2s.errors import UsageError
-    from s2s.metrics import Scoring
     from s2s.metrics.comparison import Contest
     from s2s.metrics.resampling import RESAMPLES, SHUFFLES, Paired
-    from s2s.recipe_metrics import only_of_runs, text_metrics
+    from s2s.recipe.metrics import Scoring, only_of_runs, text_metrics
 
     test, samples, by, lines = how
     named: tuple[MetricName, ...] = tuple(metric.value for metric in metrics or ())

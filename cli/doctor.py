@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Device, examples
+from .options.common import Device, examples
 
 if TYPE_CHECKING:
     import torch
 
-    from s2s.bench.contract import Finding
+    from s2s.bench.doctor import Finding
 
 EPILOG = examples("s2s doctor", "ONEDNN_MAX_CPU_ISA=AVX2 s2s doctor", "s2s doctor --device cuda")
 
@@ -29,10 +29,10 @@ def doctor(
     """
     import torch
 
-    from s2s.bench.contract import check_contract, choices
+    from s2s.bench.doctor import check_contract, choices
     from s2s.errors import S2sError
-    from s2s.progress import progress
-    from s2s.train.device import choose_device
+    from s2s.nn.device import choose_device
+    from s2s.pipeline.progress import progress
 
     chosen = choose_device(device)
     torch.set_num_threads(threads or 1)
@@ -58,7 +58,7 @@ def _print_machine(device: "torch.device") -> None:
     import torch
 
     import s2s
-    from s2s.bench.contract import limits
+    from s2s.bench.doctor import limits
     from s2s.bench.machine import describe_machine
 
     found = describe_machine(device)

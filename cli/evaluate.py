@@ -1,8 +1,8 @@
 """`s2s evaluate`: whatever the recipe's `metrics` names, of a run or of any output."""
 
-from .grouped import grouped
-from .options import examples
-from .scoring import (
+from .options.common import examples
+from .options.grouped import grouped
+from .options.scoring import (
     Asked,
     Metrics,
     ReferenceFiles,
@@ -13,7 +13,7 @@ from .scoring import (
     Tokens,
     score,
 )
-from .search_options import SearchOptions
+from .options.search import SearchOptions
 
 EPILOG = examples(
     "s2s evaluate",

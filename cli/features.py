@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import Device, examples, note
+from .options.common import Device, examples, note
 
 EPILOG = examples(
     "s2s features images/ --backbone resnet50 --output features.npy",
@@ -59,9 +59,9 @@ def features(
     .safetensors file has a tensor for every id. Weights are read from FILE, or from where the
     library keeps what it has downloaded; nothing is fetched.
     """
-    from s2s.features.images import find_images
-    from s2s.pipeline_features import Extraction, extract_features
-    from s2s.progress import progress
+    from s2s.data.features.images import find_images
+    from s2s.pipeline.image_features import Extraction, extract_features
+    from s2s.pipeline.progress import progress
 
     listed = [name for given in images for name in (_stdin() if given == "-" else [given])]
     found = find_images(listed, ids)

@@ -30,7 +30,7 @@ from .evaluate import EPILOG as EVALUATE_EPILOG
 from .evaluate import evaluate
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
-from .options import examples, note
+from .options.common import examples, note
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .recipes import recipes

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RECIPE, RUNS, Overrides, RecipePath, Runs, examples, note
+from .options.common import RECIPE, RUNS, Overrides, RecipePath, Runs, examples, note
 
 EPILOG = examples(
     "s2s prep",
@@ -24,7 +24,7 @@ def prep(
 
     What is up to date is not made again, so running it twice costs nothing.
     """
-    from s2s.recipe_io import load_recipe
+    from s2s.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
     from rich.console import Console

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import RECIPE, examples, note
+from .options.common import RECIPE, examples, note
 
 if TYPE_CHECKING:
-    from s2s.recipe_io import ShippedRecipe
+    from s2s.recipe.load import ShippedRecipe
 
 recipes = typer.Typer(
     help="List, show and copy the recipes that come with s2s.",
@@ -31,7 +31,7 @@ def options(context: typer.Context) -> None:
 @recipes.command("list", epilog=examples("s2s recipes list"))
 def list_recipes() -> None:
     """Name each recipe and say what it is for."""
-    from s2s.recipe_io import shipped_recipes
+    from s2s.recipe.load import shipped_recipes
 
     found = shipped_recipes()
     width = max((len(recipe.name) for recipe in found), default=0)
@@ -74,7 +74,7 @@ def copy(
 @recipes.command("schema", epilog=examples("s2s recipes schema > recipe.schema.json"))
 def schema() -> None:
     """Print the JSON Schema of recipes, with which editors complete and check them."""
-    from s2s.recipe_io import recipe_schema
+    from s2s.recipe.load import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
 
@@ -82,7 +82,7 @@ def schema() -> None:
 def _find(name: str) -> "ShippedRecipe":
     """The recipe called `name`; raises `UsageError`."""
     from s2s.errors import UsageError
-    from s2s.recipe_io import shipped_recipes
+    from s2s.recipe.load import shipped_recipes
 
     found = {recipe.name: recipe for recipe in shipped_recipes()}
     recipe = found.get(name.removesuffix(".yaml"))

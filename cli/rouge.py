@@ -1,16 +1,9 @@
 """`s2s rouge`: ROUGE of a run's test set, or of any summaries against reference files."""
 
-from .grouped import grouped
-from .options import examples
-from .scoring import (
-    Asked,
-    ReferenceFiles,
-    Scored,
-    Stem,
-    Tokens,
-    score,
-)
-from .search_options import SearchOptions
+from .options.common import examples
+from .options.grouped import grouped
+from .options.scoring import Asked, ReferenceFiles, Scored, Stem, Tokens, score
+from .options.search import SearchOptions
 
 EPILOG = examples(
     "s2s rouge",

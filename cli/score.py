@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import (
+from .options.common import (
     RUNS,
     BatchSize,
     Checkpoint,
@@ -43,7 +43,7 @@ def score(
     """
     chosen, *others = choose_runs(run, runs)
     which = choose_checkpoint(checkpoint)
-    from s2s.pipeline_score import score_pairs
+    from s2s.pipeline.scoring import score_pairs
 
     score_pairs(
         run=chosen,

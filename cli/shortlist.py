@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RUNS, RunName, Runs, choose_run, examples, note
+from .options.common import RUNS, RunName, Runs, choose_run, examples, note
 
 EPILOG = examples(
     "s2s shortlist",
@@ -32,8 +32,8 @@ def shortlist(
     lexicon of Moses or Marian, in words or in the tokenizer's own tokens, compressed or not.
     """
     chosen = choose_run(run, runs)
-    from s2s.pipeline_shortlist import covered, learn_shortlist
-    from s2s.recipe_search import GreedySearch
+    from s2s.pipeline.shortlist import covered, learn_shortlist
+    from s2s.recipe.search import GreedySearch
 
     made = learn_shortlist(chosen, lexicon)
     origin = f"read from {lexicon}" if lexicon else f"learned from {made.pairs:,} sentence pairs"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RECIPE, RUNS, Device, Overrides, RecipePath, Runs, examples
+from .options.common import RECIPE, RUNS, Device, Overrides, RecipePath, Runs, examples
 
 EPILOG = examples(
     "s2s train recipe.yaml",
@@ -35,7 +35,7 @@ def train(
 
     Ctrl-C saves and stops; the same command goes on where it stopped.
     """
-    from s2s.recipe_io import load_recipe
+    from s2s.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
     from s2s import pipeline  # takes seconds; a faulty recipe is reported before

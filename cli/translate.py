@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .grouped import grouped
-from .options import (
+from .options.common import (
     RUNS,
     BatchSize,
     Checkpoint,
@@ -21,7 +20,8 @@ from .options import (
     choose_search,
     examples,
 )
-from .search_options import (
+from .options.grouped import grouped
+from .options.search import (
     SEARCHES,
     AllSearchOptions,
     Avoid,
@@ -38,8 +38,8 @@ from .search_options import (
 )
 
 if TYPE_CHECKING:
-    from s2s.translate_demands import WishReader
-    from s2s.translate_outputs import Listing
+    from s2s.inference.line_constraints import WishReader
+    from s2s.inference.nbest import Listing
 
 EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
@@ -113,7 +113,7 @@ def translate(
     which = choose_checkpoint(checkpoint)
     wishes = _wishes(columns, prefix_file, must, avoid)
     is_listed = scores or search.samples is not None
-    from s2s.pipeline_filter import Files, translate_files
+    from s2s.pipeline.translation import Files, translate_files
 
     translate_files(
         several,
@@ -138,7 +138,7 @@ def translate(
 def _unknown(is_asked: bool, path: Path | None) -> "dict[str, str] | None":
     """What to write for source words where the output is unknown, if that is to be replaced."""
     from s2s.errors import UsageError
-    from s2s.translate_unknown import read_dictionary
+    from s2s.inference.replace_unknown import read_dictionary
 
     if path is not None and not is_asked:
         raise UsageError("--dictionary: nothing is looked up without --replace-unknown")
@@ -156,7 +156,7 @@ def _wishes(
     """How lines say what they demand of their outputs, if they do."""
     if columns is None and prefix_file is None and not must and not avoid:
         return None
-    from s2s.translate_demands import Wish, WishReader, parse_columns
+    from s2s.inference.line_constraints import Wish, WishReader, parse_columns
 
     names = None if columns is None else parse_columns(columns)
     every = Wish(must=tuple(must or ()), avoid=tuple(avoid or ()))
@@ -165,7 +165,7 @@ def _wishes(
 
 def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":
     """How outputs are to be listed, if they are."""
-    from s2s.translate_outputs import Listing
+    from s2s.inference.nbest import Listing
 
     if nbest is None and form is None and not asked:
         return None

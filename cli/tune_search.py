@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import (
+from .options.common import (
     RUNS,
     Checkpoint,
     Device,
@@ -53,8 +53,8 @@ def tune_search(
     penalties = numbers("--length-penalties", length_penalties)
     which = choose_checkpoint(checkpoint)
     chosen = choose_run(run, runs)
-    from s2s.pipeline_tune import Grid
-    from s2s.pipeline_tune import tune_search as tune
+    from s2s.pipeline.tuning import Grid
+    from s2s.pipeline.tuning import tune_search as tune
 
     before = chosen.recipe.search
     grid = Grid(widths=widths, penalties=penalties)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from s2s.threads import usable_cores
+from s2s.nn.threads import usable_cores
 from s2s_cli.main import run as command_line
 
 if TYPE_CHECKING:
-    from s2s.run import Run
+    from s2s.run.directory import Run
 
 if sys.platform == "win32":  # what tests write and read is the same everywhere
     Path.write_text = partialmethod(Path.write_text, encoding="utf-8", newline="\n")
@@ -46,7 +46,7 @@ def fresh() -> Iterator[None]:
         torch.manual_seed(7)
         threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s2s.progress.PLAIN_SECONDS", 1e9)
+        patch.setattr("s2s.pipeline.progress.PLAIN_SECONDS", 1e9)
         yield
     if torch is not None:
         torch.set_num_threads(threads)
@@ -69,7 +69,7 @@ def trained(
 ) -> Path:
     """A folder with the `RECIPE` of the test's file, and its run, trained."""
     from s2s import pipeline
-    from s2s.recipe_io import load_recipe
+    from s2s.recipe.load import load_recipe
 
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
@@ -82,7 +82,7 @@ def trained(
 @pytest.fixture
 def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Run":
     """A copy of that run, `toy`, in the current folder."""
-    from s2s.run import Run
+    from s2s.run.directory import Run
 
     shutil.copytree(trained, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
@@ -111,9 +111,9 @@ def random_run() -> "Callable[..., Run]":
 
         from s2s import pipeline
         from s2s.nn.model import Seq2Seq
-        from s2s.recipe_io import load_recipe
-        from s2s.run import Run
-        from s2s.text.tokenizer import load_tokenizers
+        from s2s.recipe.load import load_recipe
+        from s2s.run.directory import Run
+        from s2s.text.tokenizer_pair import load_tokenizers
 
         recipe = load_recipe(overrides=[f"name={name}", *changes])
         pipeline.prepare(recipe)

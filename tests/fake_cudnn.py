@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2s.nn.cudnn_lstm import LSTM, Kernels
+from s2s.nn.cells.cudnn_lstm import LSTM, Kernels
 
 
 def flatten(

@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.data.store import Corpus
-from s2s.nn.cudnn_lstm import KERNELS, is_right
+from s2s.nn.cells.cudnn_lstm import KERNELS, is_right
+from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.device import Precision, autocast, fp32_of
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import packed
-from s2s.nn.rnn import LSTMLayer
-from s2s.recipe import BeamSearch, Dropout, GreedySearch, Search, Train
-from s2s.recipe_io import load_recipe
-from s2s.search import search
-from s2s.search.block import Block
-from s2s.train.device import Precision, autocast, fp32_of
-from s2s.train.loop import TIME_MULTIPLE
-from s2s.train.rehearsal import rehearse
+from s2s.nn.quantized import packed
+from s2s.recipe.load import load_recipe
+from s2s.recipe.model import Dropout
+from s2s.recipe.search import BeamSearch, GreedySearch, Search
+from s2s.recipe.train import Train
+from s2s.search.decoding_batch import Block
+from s2s.search.loop import search
+from s2s.train.batch_size_finder import rehearse
 from s2s.train.state import TrainingState
+from s2s.train.trainer import TIME_MULTIPLE
 from s2s.train.update import Updater, batch_loss
 from tests.gpu_check import ROOT, Check
 from tests.gpu_models import (
@@ -142,7 +144,7 @@ def waits(check: Check) -> None:
     """Updates that wait for nothing; steps of search that wait once."""
     device = device_of(check)
     if not check.is_gpu:
-        check.skip("waits", "a CPU computes at once; tests/test_elsewhere.py counts them")
+        check.skip("waits", "a CPU computes at once; tests/test_pretend_gpu.py counts them")
         return
     sizes = Sizes()
     batches = batches_of(corpus_of(sizes, 400), 1_000, 3)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from s2s.data.batch import Batch
 from s2s.data.batches import batch_plan, collate
 from s2s.data.store import Corpus
+from s2s.nn.batch import Batch
+from s2s.nn.device import Precision, choose_device
 from s2s.nn.model import Seq2Seq
-from s2s.recipe import (
+from s2s.recipe.model import (
     AdditiveAttention,
     Attention,
     BahdanauDecoder,
@@ -23,11 +24,10 @@ from s2s.recipe import (
     LuongDecoder,
     Model,
     StackedDecoder,
-    Train,
 )
-from s2s.train.device import Precision, choose_device
-from s2s.train.loop import TIME_MULTIPLE
+from s2s.recipe.train import Train
 from s2s.train.state import TrainingState
+from s2s.train.trainer import TIME_MULTIPLE
 from s2s.train.update import Updater
 from tests.gpu_check import Check
 

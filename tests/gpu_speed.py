@@ -70,7 +70,7 @@ def _expands() -> bool:
     import subprocess
 
     code = (
-        "import torch; from s2s.train.cuda import expand_segments as e; e(); "
+        "import torch; from s2s.nn.cuda import expand_segments as e; e(); "
         "torch.zeros(1, device='cuda'); "
         "s = torch.cuda.memory._snapshot()['allocator_settings']['expandable_segments']; "
         "raise SystemExit(not s)"
@@ -101,7 +101,7 @@ def _rate(
     model: Seq2Seq, device: torch.device, batches: list[Any], before: int
 ) -> tuple[float, int]:
     """Target tokens a second but for the first batches, and the peak of memory on a GPU."""
-    from s2s.train.memory import PeakMemory
+    from s2s.train.memory_usage import PeakMemory
     from tests.gpu_models import trainer
 
     update, peak = trainer(model, device, "bf16"), PeakMemory(device)
@@ -136,7 +136,7 @@ def _profile(
 
 def layers(check: Check) -> None:
     """An LSTM layer forward and backward by cuDNN in every type, and step by step."""
-    from s2s.nn.rnn import LSTMLayer
+    from s2s.nn.cells.lstm import LSTMLayer
     from tests.gpu_models import device_of
 
     device = device_of(check)
@@ -154,8 +154,8 @@ def _back(y: Tensor, layer: Any) -> None:
 
 
 def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[], Tensor]]]:
-    from s2s.nn.rnn import Recurrence
-    from s2s.train.cuda import tf32
+    from s2s.nn.cells.lstm import Recurrence
+    from s2s.nn.cuda import tf32
 
     kind = x.device.type
 
@@ -190,9 +190,9 @@ def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[
 
 def decoding(check: Check) -> None:
     """Output tokens a second of greedy and beam search, and how far precisions agree."""
-    from s2s.nn.packed import packed
-    from s2s.search import search
-    from s2s.text.special import EOS
+    from s2s.nn.quantized import packed
+    from s2s.search.loop import search
+    from s2s.special import EOS
     from tests.gpu_correct import SEARCHES
     from tests.gpu_models import LARGE, Sizes, device_of, network, sources_of
 
@@ -221,8 +221,8 @@ def decoding(check: Check) -> None:
 def quickstart(check: Check) -> None:
     """The recipe of the first five minutes: an epoch, saved and gone on with, scored."""
     from s2s import pipeline
-    from s2s.recipe_io import load_recipe
-    from s2s.run import Run
+    from s2s.recipe.load import load_recipe
+    from s2s.run.directory import Run
 
     small = () if check.is_gpu else ("data.pairs=400", "data.held_out=20", "model.embeddings=16")
     recipe = load_recipe(ROOT / "recipes" / "quickstart.yaml", ["train.epochs=1", *small])

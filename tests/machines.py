@@ -44,14 +44,14 @@ SETTINGS: dict[str, dict[str, str]] = {
 }
 
 TESTS = (
-    "tests/test_nn/test_independent_rows.py",
-    "tests/test_nn/test_packed.py",
-    "tests/test_search/test_ensemble.py",
-    "tests/test_search/test_models.py",
-    "tests/test_search/test_networks.py",
-    "tests/test_search/test_pointing.py",
-    "tests/test_search/test_shortlist.py",
-    "tests/test_train/test_resume.py",
+    "tests/nn/test_independent_rows.py",
+    "tests/nn/test_quantized.py",
+    "tests/search/test_ensemble.py",
+    "tests/search/test_scorers.py",
+    "tests/search/test_networks.py",
+    "tests/search/test_pointer.py",
+    "tests/search/test_shortlist.py",
+    "tests/train/test_resume.py",
 )
 
 CHOSEN = (

@@ -10,18 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from s2s.bench.operations import FORWARD, Operations
+from s2s.bench.flops import FORWARD, Operations
 from s2s.bench.report import DecodingFigures
 from s2s.bench.timing import Clock, Taken, Turn, rate, times
 from s2s.bench.workload import Workload, read_lengths, workload_of
+from s2s.inference.process_pool import Pool, equal_shares
+from s2s.nn.device import keep_freed_memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import Packed, packed
-from s2s.recipe import BeamSearch, GreedySearch, Recipe, SearchPrecision
-from s2s.run import Run
-from s2s.search import Hypothesis, search
-from s2s.text.special import EOS
-from s2s.train.device import keep_freed_memory
-from s2s.translate_pool import Pool, equal_shares
+from s2s.nn.quantized import Packed, packed
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.search import BeamSearch, GreedySearch, SearchPrecision
+from s2s.run.directory import Run
+from s2s.search.hypothesis import Hypothesis
+from s2s.search.loop import search
+from s2s.special import EOS
 
 WIDTH = 5
 """Hypotheses of the beam."""

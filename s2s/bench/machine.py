@@ -11,7 +11,7 @@ import torch
 
 from s2s.bench.report import Machine
 from s2s.nn.kernels import has_fast_bf16
-from s2s.threads import usable_cores
+from s2s.nn.threads import usable_cores
 
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 """What a processor does, of what a system counts: Windows and macOS count less."""

@@ -11,18 +11,18 @@ import torch
 
 from s2s.bench.decoding import Decoding
 from s2s.bench.machine import Others, describe_machine
-from s2s.bench.preparing import Preparing
-from s2s.bench.products import SQUARE, Products, limits, sizes_of
+from s2s.bench.matmul import SQUARE, Products, limits, sizes_of
+from s2s.bench.prep import Preparing
 from s2s.bench.report import FORMAT, PARTS, Part, Report
 from s2s.bench.startup import First, Program, Startup
 from s2s.bench.timing import Turn, chosen_threads, take_turns
 from s2s.bench.training import TeamTraining, Training
 from s2s.bench.workload import Workload, workload_of
 from s2s.errors import UsageError
-from s2s.recipe import Recipe
-from s2s.run import Run
-from s2s.run_environment import describe_environment
-from s2s.train.device import choose_device, keep_freed_memory, limit_threads
+from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
+from s2s.recipe.recipe import Recipe
+from s2s.run.directory import Run
+from s2s.run.environment import describe_environment
 
 NEED_PRODUCTS: set[Part] = {"matmul", "training", "decoding"}
 

@@ -1,7 +1,7 @@
 """What a benchmark finds, as plain data: written as JSON, read back, shown as tables.
 
 Speeds are medians over repeats with the slowest and the fastest. Operations are counted as
-`s2s.bench.operations` says, shares are of the fastest matrix product found in the same precision.
+`s2s.bench.flops` says, shares are of the fastest matrix product found in the same precision.
 """
 
 from __future__ import annotations

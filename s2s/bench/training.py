@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2s.bench.operations import TRAINING, Operations
+from s2s.bench.flops import TRAINING, Operations
 from s2s.bench.report import TrainingFigures
 from s2s.bench.timing import Clock, Taken, Turn, chosen_threads, rate, times
 from s2s.bench.workload import Workload, read_lengths, workload_of
 from s2s.data.batches import batch_plan, collate, num_target_tokens
-from s2s.recipe import Recipe
-from s2s.run import Run
-from s2s.train.device import choose_precision, keep_freed_memory
-from s2s.train.local_team import LocalTeam, workers
-from s2s.train.loop import TIME_MULTIPLE
-from s2s.train.memory import PeakMemory
+from s2s.nn.device import choose_precision, keep_freed_memory
+from s2s.recipe.recipe import Recipe
+from s2s.run.directory import Run
+from s2s.train.distributed.process_group import ALONE, Team, share
+from s2s.train.distributed.shared_memory import LocalTeam, workers
+from s2s.train.memory_usage import PeakMemory
 from s2s.train.state import TrainingState
-from s2s.train.team import ALONE, Team, share
+from s2s.train.trainer import TIME_MULTIPLE
 from s2s.train.update import Updater
 
 NAME = "training"

@@ -8,34 +8,33 @@ import torch
 from numpy.typing import NDArray
 
 from s2s import pipeline
-from s2s.bench.drawn_features import IMAGES, drawn_features
+from s2s.bench.random_features import IMAGES, drawn_features
 from s2s.bench.report import FeatureSizes, Sizes
-from s2s.data.feature_lines import FeatureRows
-from s2s.data.prepare import open_corpus
-from s2s.data.sources import SplitName
+from s2s.data.features.lookup import FeatureRows
+from s2s.data.features.store import FeatureStore
+from s2s.data.preparation.prepare import open_corpus
+from s2s.data.sources.split import SplitName
 from s2s.data.store import Corpus, Ids
-from s2s.features.store import FeatureStore
+from s2s.nn.device import choose_precision
+from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import Packed
-from s2s.nn.regions import FeatureShape
-from s2s.recipe import (
+from s2s.nn.quantized import Packed
+from s2s.recipe.data import corpora_of, has_source_text
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.tokenizer import (
     CharacterTokenizer,
-    Recipe,
     SeparateTokenizers,
     SideTokenizer,
     SubwordTokenizer,
     WordTokenizer,
-    corpora_of,
-    has_source_text,
 )
-from s2s.run import Run
-from s2s.text.copying import NO_TARGET
-from s2s.text.featured import SEPARATOR
-from s2s.text.special import EOS, SPECIAL_PIECES
-from s2s.train.device import choose_precision
-from s2s.train.loop import TIME_MULTIPLE, unigram
-from s2s.train.rehearsal import rehearse, with_batch_tokens
+from s2s.run.directory import Run
+from s2s.special import EOS, SPECIAL_PIECES
+from s2s.text.extended_vocabulary import NO_TARGET
+from s2s.text.source_features import SEPARATOR
+from s2s.train.batch_size_finder import rehearse, with_batch_tokens
 from s2s.train.state import TrainingState
+from s2s.train.trainer import TIME_MULTIPLE, unigram
 
 PAIRS = 20_000
 """Sentence pairs drawn: enough for batches to be of one length, as in training."""

@@ -14,10 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.data.batch import Batch
-from s2s.data.feature_lines import Regions
 from s2s.data.store import Corpus, Ids
-from s2s.text.special import BOS, EOS, PAD
+from s2s.nn.batch import Batch, Regions
+from s2s.special import BOS, EOS, PAD
 
 Lengths = NDArray[np.int64]
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.batches import BatchPlan, batch_plan
-from s2s.data.resample import Resampler
 from s2s.data.store import Corpus
-from s2s.recipe import Recipe, corpora_of
+from s2s.data.subword_sampling import Resampler
+from s2s.recipe.data import corpora_of
+from s2s.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from s2s.data.feature_lines import FeatureLines
+from s2s.data.features.lookup import FeatureLines
 from s2s.errors import RunError
 
 FORMAT = 1

@@ -2,16 +2,16 @@
 
 from typing import Literal, assert_never
 
+from s2s.metrics.base import Metric
+from s2s.metrics.bleu_chrf import build_bleu, build_bleu_of_orders, build_chrf
 from s2s.metrics.cider import Cider
 from s2s.metrics.distinct import Distinct
-from s2s.metrics.edits import ErrorRate, Exact
+from s2s.metrics.diversity import Variety
+from s2s.metrics.edit_distance import ErrorRate, Exact
 from s2s.metrics.meteor import build_meteor
-from s2s.metrics.metric import Metric
 from s2s.metrics.rouge import Rouge
-from s2s.metrics.sacre import build_bleu, build_bleu_of_orders, build_chrf
-from s2s.metrics.variety import Variety
-from s2s.metrics.words import read_words
-from s2s.recipe_metrics import Scoring, TextMetric
+from s2s.metrics.tokenize import read_words
+from s2s.recipe.metrics import Scoring, TextMetric
 
 WordMetric = Literal["bleu", "bleu_n", "meteor", "cider", "distinct", "variety"]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
-from s2s.metrics.metric import Additive, Figure, References, Resampling, mean, write_signature
-from s2s.metrics.words import Words
+from s2s.metrics.base import Additive, Figure, References, Resampling, mean, write_signature
+from s2s.metrics.tokenize import Words
 
 ORDERS = 4
 """Lengths of n-grams, which all weigh the same."""

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.errors import DataError, UsageError
+from s2s.metrics.base import Metric, References, Resampling
 from s2s.metrics.build import build
 from s2s.metrics.corpus import count_references, pair_up
-from s2s.metrics.metric import Metric, References, Resampling
 from s2s.metrics.resampling import TOLERANCE, Paired, seed
 from s2s.metrics.scores import Score
-from s2s.recipe_metrics import LOWER_IS_BETTER, Scoring, TextMetric
+from s2s.recipe.metrics import LOWER_IS_BETTER, Scoring, TextMetric
 
 
 @dataclass(frozen=True)

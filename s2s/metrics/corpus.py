@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from s2s.errors import DataError
+from s2s.metrics.base import Figure, References, Resampling, Statistics
 from s2s.metrics.build import build
-from s2s.metrics.metric import Figure, References, Resampling, Statistics
 from s2s.metrics.resampling import RESAMPLES, intervals, resampling
 from s2s.metrics.scores import Interval, Score, Scores
-from s2s.recipe_metrics import MetricName, Scoring, TextMetric
+from s2s.recipe.metrics import MetricName, Scoring, TextMetric
 
 
 @dataclass(frozen=True, kw_only=True)

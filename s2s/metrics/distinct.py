@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
-from s2s.metrics.metric import Figure, References, Resampling, Rows, write_signature
-from s2s.metrics.words import Words
+from s2s.metrics.base import Figure, References, Resampling, Rows, write_signature
+from s2s.metrics.tokenize import Words
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,8 @@ from typing import Any
 import numpy as np
 
 from s2s.errors import UsageError
-from s2s.metrics.metric import (
-    Additive,
-    Figure,
-    References,
-    Resampling,
-    mean,
-    paired,
-    write_signature,
-)
-from s2s.metrics.words import Words
+from s2s.metrics.base import Additive, Figure, References, Resampling, mean, paired, write_signature
+from s2s.metrics.tokenize import Words
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 """Weight of recall, shape and size of the penalty for scattered matches (Banerjee & Lavie 2005)."""

@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.metrics.metric import Resampling, Rows, Statistics
+from s2s.metrics.base import Resampling, Rows, Statistics
 from s2s.metrics.scores import Interval
 
 RESAMPLES = 1000

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from s2s.metrics.metric import (
+from s2s.metrics.base import (
     Additive,
     Figure,
     References,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from s2s.recipe_metrics import LOWER_IS_BETTER, shown
+from s2s.recipe.metrics import LOWER_IS_BETTER, shown
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from s2s.data.feature_lines import Regions
-from s2s.nn.decoder import Decoded
+from s2s.nn.batch import Regions
+from s2s.nn.decoders.base import Decoded
+from s2s.nn.decoders.build import build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
-from s2s.nn.encoder import RecurrentEncoder
+from s2s.nn.encoders.recurrent import RecurrentEncoder
+from s2s.nn.encoders.regions import Encoded, FeatureShape, RegionEncoder
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import extended_ids, first_positions, known_ids, mixed_logits
-from s2s.nn.regions import Encoded, FeatureShape, RegionEncoder
 from s2s.nn.step import Step
-from s2s.nn.wirings import build_decoder
-from s2s.recipe import Model
-from s2s.text.special import PAD
+from s2s.recipe.model import Model
+from s2s.special import PAD
 
 
 class Seq2Seq(nn.Module):

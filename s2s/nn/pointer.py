@@ -10,7 +10,7 @@ to one again. A source without words has nothing to copy: g is 1.
 Ids of the extended target vocabulary: 0 to V-1 are the target vocabulary's; V + j is what no id
 stands for, at the first source position j that has it. Ids of the extended source vocabulary: 0 to
 V'-1 are the source vocabulary's; V' + x is an unknown token that is x of the extended target
-vocabulary. `s2s.text.copying` makes both out of text.
+vocabulary. `s2s.text.extended_vocabulary` makes both out of text.
 
 Dimension letters: B sentences, S source time, N rows (N = B*K, those of a sentence adjacent),
 V target vocabulary, X = V + S extended target vocabulary, T target time.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.nn.memory import Memory
-from s2s.text.special import PAD, UNK
+from s2s.special import PAD, UNK
 
 CERTAIN = 1e4
 """A logit of the gate so large that the sigmoid is exactly 1."""

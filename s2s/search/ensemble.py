@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2s.data.feature_lines import Regions
+from s2s.nn.batch import Regions
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import Packed
+from s2s.nn.quantized import Packed
 from s2s.nn.step import Step
-from s2s.search.forced import Forced
+from s2s.search.forced_decoding import Forced
 from s2s.search.scorer import Rows, Scorer
 
 

@@ -17,16 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.data.transfer import send
-from s2s.recipe import ExhaustiveSearch
-from s2s.search.constraints import Past, constrained, is_constrained, shortest_output
-from s2s.search.demands import Demand
+from s2s.nn.device import send
+from s2s.recipe.search import ExhaustiveSearch
+from s2s.search.bucketing import longest_output, shape_of
+from s2s.search.constraints.logits import Past, constrained, is_constrained, shortest_output
+from s2s.search.constraints.spec import Demand
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.shapes import longest_output, shape_of
-from s2s.search.top import digest
-from s2s.text.special import BOS, EOS, PAD
+from s2s.search.topk import digest
+from s2s.special import BOS, EOS, PAD
 
 Tokens = tuple[int, ...]
 

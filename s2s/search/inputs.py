@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.data.feature_lines import FeatureRows, Regions
-from s2s.search.demands import FREE, Demand
-from s2s.search.shapes import bucket
-from s2s.text.special import EOS, PAD
+from s2s.data.features.lookup import FeatureRows
+from s2s.nn.batch import Regions
+from s2s.search.bucketing import bucket
+from s2s.search.constraints.spec import FREE, Demand
+from s2s.special import EOS, PAD
 
 Sources = Sequence[Sequence[int]]
 

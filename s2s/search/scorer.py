@@ -9,7 +9,7 @@ from typing import Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from s2s.data.feature_lines import Regions
+from s2s.nn.batch import Regions
 from s2s.nn.step import Step
 
 __all__ = ["Rows", "Scorer", "Step"]

@@ -21,19 +21,19 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from s2s.data.feature_lines import Regions
-from s2s.data.lexicon import Lexicon
-from s2s.data.transfer import send
+from s2s.data.ibm_model1 import Lexicon
 from s2s.errors import UsageError
+from s2s.nn.batch import Regions
+from s2s.nn.device import send
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import Packed
+from s2s.nn.quantized import Packed
 from s2s.nn.step import Step
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.search.ensemble import Bundles, ensemble
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import Scorer
-from s2s.text.special import SPECIAL_PIECES
+from s2s.special import SPECIAL_PIECES
 
 Model = Seq2Seq | Packed
 

@@ -10,8 +10,8 @@ import sentencepiece
 
 from s2s.errors import DataError, RunError
 from s2s.files import atomic_write
-from s2s.recipe import SubwordTokenizer
-from s2s.text.special import BOS, EOS, PAD, SPECIAL_PIECES, UNK
+from s2s.recipe.tokenizer import SubwordTokenizer
+from s2s.special import BOS, EOS, PAD, SPECIAL_PIECES, UNK
 
 MODEL_FILE = "sentencepiece.model"
 
@@ -43,7 +43,7 @@ class Subwords:
     def __init__(self, model: bytes, alpha: float | None = None) -> None:
         """`model` is a serialized sentencepiece model. Raises RuntimeError if it is not one.
 
-        With `alpha`, encoding draws a segmentation (see `s2s.recipe.Sampling`).
+        With `alpha`, encoding draws a segmentation (see `s2s.recipe.recipe.Sampling`).
         """
         self._model = model
         self._alpha = alpha

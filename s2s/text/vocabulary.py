@@ -11,8 +11,8 @@ import numpy as np
 
 from s2s.errors import DataError, RunError
 from s2s.files import atomic_write
-from s2s.recipe import CharacterTokenizer, WordTokenizer
-from s2s.text.special import SPECIAL_PIECES, UNK
+from s2s.recipe.tokenizer import CharacterTokenizer, WordTokenizer
+from s2s.special import SPECIAL_PIECES, UNK
 
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT = 1

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from s2s.data.store import Corpus
-from s2s.recipe import Recipe
-from s2s.search.shapes import longest_output
+from s2s.recipe.recipe import Recipe
+from s2s.search.bucketing import longest_output
 
 TOLD_SHARE = 0.001
 """Fewer are not worth a word: every corpus has some pairs that do not belong together."""

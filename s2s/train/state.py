@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from s2s.errors import RunError
+from s2s.nn.cells.lstm import gather_weights
 from s2s.nn.model import Seq2Seq
-from s2s.nn.rnn import gather_weights
-from s2s.nn.weights import load_weights
-from s2s.recipe import Train
+from s2s.nn.state_dict import load_weights
+from s2s.recipe.train import Train
 
 LATER = {"batch_tokens"}
 """Fields of a position that checkpoints of before may lack."""

@@ -10,27 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from s2s.data.batch import Batch
-from s2s.data.transfer import send
 from s2s.errors import TrainingError
-from s2s.nn.decoder import Decoded
+from s2s.nn.batch import Batch
+from s2s.nn.decoders.base import Decoded
+from s2s.nn.device import Precision, autocast, fp32_of, send
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
-from s2s.recipe import Train
-from s2s.text.special import PAD
-from s2s.train.device import Precision, autocast, fp32_of
-from s2s.train.loss import (
-    Loss,
-    Pointed,
-    coverage_losses,
-    linear_cross_entropy,
-    spread_losses,
-)
+from s2s.recipe.train import Train
+from s2s.special import PAD
+from s2s.train.distributed.process_group import ALONE, Team
+from s2s.train.loss.attention import coverage_losses, spread_losses
+from s2s.train.loss.cross_entropy import Loss, Pointed, linear_cross_entropy
+from s2s.train.lr_schedule import learning_rate_factor
 from s2s.train.masked_step import masked_step
-from s2s.train.schedule import learning_rate_factor
 from s2s.train.state import TrainingState
-from s2s.train.team import ALONE, Team
 
 WHOLE = ""
 """The whole model, among the names of its parts."""

@@ -9,18 +9,20 @@ import torch
 
 from s2s.data.batches import batch_plan, collate, num_target_tokens
 from s2s.data.store import Corpus
-from s2s.data.targets import TrainingTargets
-from s2s.metrics import Request, Scores
+from s2s.data.training_targets import TrainingTargets
+from s2s.inference.scoring import score_run
+from s2s.inference.translator import LineTranslator
+from s2s.metrics.corpus import Request
+from s2s.metrics.scores import Scores
 from s2s.nn.model import Seq2Seq
-from s2s.nn.packed import packed
-from s2s.recipe import GreedySearch, Recipe
-from s2s.recipe_metrics import LOWER_IS_BETTER
-from s2s.text.copying import copying_of
-from s2s.text.tokenizer import TokenizerPair
-from s2s.train.team import ALONE, Team
+from s2s.nn.quantized import packed
+from s2s.recipe.metrics import LOWER_IS_BETTER
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.search import GreedySearch
+from s2s.text.extended_vocabulary import copying_of
+from s2s.text.tokenizer_pair import TokenizerPair
+from s2s.train.distributed.process_group import ALONE, Team
 from s2s.train.update import batch_loss
-from s2s.translate import LineTranslator
-from s2s.translate_scores import score_run
 
 T = TypeVar("T")
 

@@ -1,0 +1,238 @@
+"""What the commands that score share: their options, and how they come to a score."""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import (
+    RUNS,
+    BatchSize,
+    Checkpoint,
+    Device,
+    RunNames,
+    Runs,
+    choose_checkpoint,
+    choose_runs,
+    choose_search,
+    note,
+)
+from .grouped import changed
+from .search import SearchOptions
+
+if TYPE_CHECKING:
+    from s2s.metrics.corpus import Request
+    from s2s.pipeline.evaluation import Evaluation
+    from s2s.recipe.metrics import MetricName, Scoring
+    from s2s.run.directory import Run
+
+
+class Split(StrEnum):
+    """What a run can be scored on."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+
+
+class MetricChoice(StrEnum):
+    """Metrics, as recipes name them."""
+
+    BLEU = "bleu"
+    BLEU_N = "bleu_n"
+    CHRF = "chrf"
+    ROUGE = "rouge"
+    METEOR = "meteor"
+    CIDER = "cider"
+    EXACT = "exact"
+    WER = "wer"
+    CER = "cer"
+    PER = "per"
+    G2P_WER = "g2p_wer"
+    DISTINCT = "distinct"
+    VARIETY = "variety"
+    COPIED = "copied"
+    PERPLEXITY = "perplexity"
+
+
+class Tokenization(StrEnum):
+    """Tokenizations of sacrebleu, some of which need an extra package that it names; and `ptb`."""
+
+    T13A = "13a"
+    INTL = "intl"
+    ZH = "zh"
+    JA_MECAB = "ja-mecab"
+    KO_MECAB = "ko-mecab"
+    CHAR = "char"
+    NONE = "none"
+    SPM = "spm"
+    FLORES101 = "flores101"
+    FLORES200 = "flores200"
+    PTB = "ptb"
+
+
+class RougeTokens(StrEnum):
+    """What ROUGE compares."""
+
+    ROUGE = "rouge"
+    SPACE = "space"
+
+
+ReferenceFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="REF...", help="Score the output on stdin against these files."),
+]
+SplitChoice = Annotated[Split, typer.Option(help="What to translate and score.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Confidence = Annotated[
+    bool, typer.Option("--confidence", help="95 % intervals by bootstrap resampling.")
+]
+Tokenize = Annotated[
+    Tokenization | None,
+    typer.Option(
+        help="How metrics of words split them; 13a unless the recipe says else; ptb for captions."
+    ),
+]
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]
+Stem = Annotated[
+    bool | None, typer.Option("--stem/--no-stem", help="Whether ROUGE compares English word stems.")
+]
+Synonyms = Annotated[
+    bool | None,
+    typer.Option(
+        "--synonyms/--no-synonyms", help="Whether METEOR matches synonyms, by WordNet if installed."
+    ),
+]
+Tokens = Annotated[
+    RougeTokens | None,
+    typer.Option(
+        "--rouge-tokens",
+        help="What ROUGE compares: runs of a-z and 0-9 (its own), or what stands between spaces.",
+    ),
+]
+Metrics = Annotated[
+    list[MetricChoice] | None,
+    typer.Option("--metric", help="What to compute, else the recipe's metrics; repeatable."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Which run's output is scored, on what, and how the score is printed."""
+
+    run: RunNames = None
+    runs: Runs = RUNS
+    checkpoint: Checkpoint = "best"
+    split: SplitChoice = Split.TEST
+    as_json: AsJson = False
+    confidence: Confidence = False
+    lowercase: Lowercase = False
+    device: Device = "auto"
+    batch_size: BatchSize = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a command line wants scored."""
+
+    references: list[Path] | None
+    """Files, for an output on stdin; none for a run."""
+    metrics: "tuple[MetricName, ...]" = ()
+    """None for the recipe's."""
+    reading: dict[str, Any]
+    """Fields of `Scoring` that it sets, case apart; None for the recipe's."""
+    scored: Scored
+    search: SearchOptions
+
+
+def score(asked: Asked) -> None:
+    """Score what is asked for and print it."""
+    result = _score_files(asked, asked.references) if asked.references else _score_run(asked)
+    for line in result.notes():
+        note(line)
+    if asked.scored.as_json:
+        typer.echo(json.dumps(result.as_json(), ensure_ascii=False))
+        return
+    for line in result.lines():
+        typer.echo(line)
+
+
+def read_as(base: "Scoring", given: dict[str, Any]) -> "Scoring":
+    """How metrics read text: as the recipe says, but for what is given."""
+    from s2s.errors import UsageError
+
+    try:
+        return replace(base, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _score_run(asked: Asked) -> "Evaluation":
+    scored = asked.scored
+    run, *others = choose_runs(scored.run, scored.runs)
+    search = choose_search(run, asked.search)
+    which = choose_checkpoint(scored.checkpoint)
+    request = _request(asked, run)
+    from s2s import pipeline
+
+    return pipeline.evaluate(
+        run=run,
+        others=tuple(others),
+        split=scored.split.value,
+        search=search,
+        batch_size=scored.batch_size,
+        device=scored.device,
+        checkpoint=which,
+        request=request,
+    )
+
+
+def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
+    # A run has something to say only where its recipe names the metrics.
+    run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
+    _refuse(asked, is_run_used=run is not None)
+    request = _request(asked, run)
+    if run is not None:
+        request = _of_text(request)
+    if sys.stdin.isatty():
+        note("reading the output to score from the terminal; Ctrl-D ends it")
+    from s2s import pipeline
+
+    return pipeline.score_files(references=references, hypotheses=sys.stdin.buffer, request=request)
+
+
+def _of_text(request: "Request") -> "Request":
+    """The request without what only a run has; says so."""
+    from s2s.recipe.metrics import only_of_runs, text_metrics
+
+    for name in request.metrics:
+        if reason := only_of_runs(name):
+            note(f"{name} left out: {reason}")
+    return replace(request, metrics=text_metrics(request.metrics))
+
+
+def _request(asked: Asked, run: "Run | None") -> "Request":
+    from s2s.metrics.corpus import Request
+    from s2s.recipe.metrics import Scoring
+
+    recipe = run.recipe if run is not None else None
+    reading = {"lowercase": asked.scored.lowercase or None} | asked.reading
+    return Request(
+        metrics=asked.metrics or (recipe.metrics if recipe else ()),
+        scoring=read_as(recipe.scoring if recipe else Scoring(), reading),
+        confidence=asked.scored.confidence,
+    )
+
+
+def _refuse(asked: Asked, *, is_run_used: bool) -> None:
+    """With reference files nothing is translated: an option about that would be ignored."""
+    from s2s.errors import UsageError
+
+    names = ("checkpoint", "split") if is_run_used else ("run", "checkpoint", "split")
+    options = changed(asked.scored, names) + changed(asked.search)
+    if options:
+        listed = ", ".join(options)
+        raise UsageError(f"{listed}: with reference files the translations are read from stdin")

@@ -1,0 +1,161 @@
+"""The promise that a sentence's output does not depend on other sentences, kept or broken here.
+
+Kernels differ by machine. Random models of several architectures translate random sentences
+together, in another order and alone; tokens and scores must be the same, bit for bit.
+"""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from s2s.errors import UsageError
+from s2s.nn.device import choose_precision
+from s2s.nn.kernels import PRECISIONS, choose_search_precision, speeds
+from s2s.nn.model import Seq2Seq
+from s2s.nn.quantized import Packed, packed
+from s2s.recipe.model import (
+    AdditiveAttention,
+    BahdanauDecoder,
+    DotAttention,
+    Encoder,
+    GeneralAttention,
+    LuongDecoder,
+    Model,
+    StackedDecoder,
+)
+from s2s.recipe.search import BeamSearch, GreedySearch, Search, SearchPrecision
+from s2s.search.loop import search
+
+LIMITS = (
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OMP_NUM_THREADS",
+)
+"""Settings of the environment that change which kernels a CPU uses."""
+
+SENTENCES, LONGEST = 48, 30
+"""How many are searched, and their most tokens."""
+
+ALONE = 8
+"""Every so many of them is searched alone."""
+
+VOCABULARY = 499
+
+SETTINGS: tuple[Search, ...] = (
+    GreedySearch(kind="greedy", max_ratio=1.0, max_offset=3),
+    BeamSearch(kind="beam", width=5, max_ratio=1.0, max_offset=3),
+)
+
+MODELS: tuple[Model, ...] = (
+    # Widths that no vector of any CPU divides, and those of common models.
+    Model(
+        embeddings=29,
+        encoder=Encoder(width=21),
+        attention=GeneralAttention(kind="general"),
+        decoder=LuongDecoder(kind="luong", width=37, input_feeding=True),
+    ),
+    Model(
+        embeddings=30,
+        encoder=Encoder(width=23),
+        attention=AdditiveAttention(kind="additive", width=19),
+        decoder=BahdanauDecoder(kind="bahdanau", width=41),
+        coverage=True,
+        context_gate=True,
+    ),
+    Model(
+        embeddings=128,
+        encoder=Encoder(width=128),
+        attention=DotAttention(kind="scaled_dot"),
+        decoder=StackedDecoder(kind="stacked", width=256),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of a precision."""
+
+    precision: SearchPrecision
+    operations_per_second: float | None
+    """Of a product of a decoding step's size, on a CPU."""
+    refusal: str | None
+    """Why the precision is not used here; None if it is."""
+    broken: tuple[str, ...] = ()
+    """The searches whose output depended on other sentences."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What `auto` stands for on a device."""
+
+    training: str
+    search: SearchPrecision
+
+
+def limits() -> dict[str, str]:
+    """The settings of `LIMITS` that there are."""
+    return {name: os.environ[name] for name in LIMITS if name in os.environ}
+
+
+def choices(device: torch.device) -> Choices:
+    """What `auto` stands for on a device."""
+    return Choices(choose_precision("auto", device), choose_search_precision("auto", device))
+
+
+def check_contract(
+    device: torch.device, progress: Callable[[str, int, int | None], None]
+) -> Iterator[Finding]:
+    """Search in every precision; a finding of each, as it is found."""
+    measured = speeds() if device.type == "cpu" else {}
+    total = len(MODELS) * len(SETTINGS)
+    for precision in PRECISIONS:
+        speed = measured.get(precision)
+        try:
+            choose_search_precision(precision, device)
+        except UsageError as error:
+            yield Finding(precision, speed, str(error))
+            continue
+        broken = []
+        searches = [(model, settings) for model in MODELS for settings in SETTINGS]
+        for done, (model, settings) in enumerate(searches):
+            progress(f"searching in {precision}", done, total)
+            if not is_independent(packed(_random(model, device), precision), settings, device):
+                broken.append(f"{settings.kind}, {model.decoder.kind}")
+        progress(f"searching in {precision}", total, total)
+        yield Finding(precision, speed, None, tuple(broken))
+
+
+def is_independent(scorer: Packed, settings: Search, device: torch.device) -> bool:
+    """Whether no sentence's output depends on the others: their number, their order."""
+    draw = random.Random(1)
+    sources = [
+        [draw.randrange(4, VOCABULARY) for _ in range(draw.randint(1, LONGEST))]
+        for _ in range(SENTENCES)
+    ]
+    settings = replace(settings, precision=scorer.precision)
+
+    def outputs(order: list[int]) -> list[tuple[tuple[int, ...], float]]:
+        found = search(scorer, [sources[i] for i in order], settings, str(device))
+        return [(best.tokens, best.log_prob) for (best,) in found]
+
+    together = outputs(list(range(SENTENCES)))
+    mixed = draw.sample(range(SENTENCES), SENTENCES)
+    some = draw.sample(range(SENTENCES), SENTENCES // 3)
+    orders = [mixed, some, *([i] for i in range(0, SENTENCES, ALONE))]
+    return all(outputs(order) == [together[i] for i in order] for order in orders)
+
+
+def _random(recipe: Model, device: torch.device) -> Seq2Seq:
+    """A random model whose logits are sharp enough for outputs to differ in length."""
+    torch.manual_seed(5)
+    model = Seq2Seq(recipe, VOCABULARY, VOCABULARY).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.mul_(6.0 if "embedding" in name else 2.0)
+    return model.to(device)

@@ -1,0 +1,1 @@
+"""Pretrained vision models that make image features."""

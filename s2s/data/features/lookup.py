@@ -1,0 +1,206 @@
+"""Lines that name features: which rows of the feature files they mean, and what these hold.
+
+Dimension letters: N lines, F feature files, B samples, R regions, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from s2s.data.features.check import check_finite, check_width
+from s2s.data.features.open import open_store
+from s2s.data.sources.columns import id_columns
+from s2s.errors import DataError, UsageError
+from s2s.recipe.data import Data, features_of, has_source_text
+from s2s.recipe.features import FeatureFile
+from s2s.recipe.model import Model
+from s2s.text.source_features import SEPARATOR
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from s2s.data.features.store import FeatureStore
+    from s2s.nn.batch import Regions
+
+
+FEATURES_FOLDER = "features"
+"""Of a run, where copies of feature files lie that cannot be mapped as they are."""
+
+
+MISSING = -1
+"""In the place of a row that is not there."""
+
+
+class Named(NamedTuple):
+    """What lines name."""
+
+    texts: list[str]
+    """Without the ids; empty where sources have no text."""
+    rows_NF: NDArray[np.int64]
+    """Rows of the files; MISSING where a file does not have the id."""
+    ids: list[tuple[str, ...]]
+    """Of each line; empty where a line has too few of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureLines:
+    """The open feature files of a recipe, and how a line names rows of them."""
+
+    stores: tuple[FeatureStore, ...]
+    columns: tuple[int, ...]
+    """For each file, which of a line's ids is meant."""
+    has_text: bool
+    """Whether text stands before the ids."""
+
+    @property
+    def num_ids(self) -> int:
+        """Ids in a line."""
+        return max(self.columns) + 1
+
+    def read(self, lines: Sequence[str]) -> Named:
+        """What lines name; text is what stands before the last `num_ids` tabs."""
+        split = [line.rsplit(SEPARATOR, self.num_ids - (not self.has_text)) for line in lines]
+        wanted = self.num_ids + self.has_text
+        texts = [parts[0] if self.has_text else "" for parts in split]
+        ids = [tuple(parts[-self.num_ids :]) if len(parts) == wanted else () for parts in split]
+        rows_NF = np.full((len(lines), len(self.stores)), MISSING, dtype=np.int64)
+        known = [place for place, found in enumerate(ids) if found]
+        for number, (store, column) in enumerate(zip(self.stores, self.columns, strict=True)):
+            rows_NF[known, number] = store.ids.find([ids[place][column] for place in known])
+        return Named(texts, rows_NF, ids)
+
+    def fault(self, line: str) -> str:
+        """What is wrong with a line that names something that is not there."""
+        named = self.read([line])
+        if not named.ids[0]:
+            wanted = ["text"] * self.has_text + ["id"] * self.num_ids
+            return f"expected {', tab, '.join(wanted)}, found {line[:40]!r}"
+        missing = int(np.flatnonzero(named.rows_NF[0] == MISSING)[0])
+        id_ = named.ids[0][self.columns[missing]]
+        return self.stores[missing].lacking(id_, 1, 1)
+
+    def regions(self, rows_NF: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 [N, F]: how many regions each sample has in each file."""
+        counts = [store.regions(rows_NF[:, f]) for f, store in enumerate(self.stores)]
+        return np.stack(counts, axis=1)
+
+    def gather(
+        self, rows_BF: NDArray[np.int64], times: Sequence[int] | None = None
+    ) -> tuple[Regions, ...]:
+        """The features of B samples, padded to `times` regions; to the largest if None.
+
+        With `times`, the features may be others than preparation has checked: raises DataError
+        where they are no finite numbers.
+        """
+        import torch  # prep does without
+
+        from s2s.nn.batch import Regions
+
+        found = []
+        for number, store in enumerate(self.stores):
+            gathered = store.gather(rows_BF[:, number])
+            values_BRD = torch.from_numpy(gathered.values_BRD).float()
+            if times is not None:
+                check_finite(store, rows_BF[:, number], gathered)
+            if times is not None and times[number] > values_BRD.shape[1]:
+                more = times[number] - values_BRD.shape[1]
+                values_BRD = torch.nn.functional.pad(values_BRD, (0, 0, 0, more))
+            found.append(Regions(values_BRD, torch.from_numpy(gathered.lengths_B)))
+        return tuple(found)
+
+    @cached_property
+    def uniform(self) -> tuple[int | None, ...]:
+        """For each file the regions of every row, where all have as many."""
+        every = (store.regions(np.arange(len(store))) for store in self.stores)
+        return tuple(int(r[0]) if r.min() == r.max() else None for r in every)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRows:
+    """The features of some sources."""
+
+    lines: FeatureLines
+    rows_NF: NDArray[np.int64]
+    """int64 [sources, files]."""
+
+    def regions(self, key: int) -> tuple[int, ...]:
+        """How many regions source number `key` has in each file."""
+        return tuple(self.lines.regions(self.rows_NF[key : key + 1])[0].tolist())
+
+    def gather(self, keys: Sequence[int], times: Sequence[int]) -> tuple[Regions, ...]:
+        """The features of some sources, padded to `times` regions."""
+        return self.lines.gather(self.rows_NF[list(keys)], times)
+
+    def part(self, start: int, end: int) -> FeatureRows:
+        """The features of the sources from one place to another."""
+        return FeatureRows(self.lines, self.rows_NF[start:end])
+
+    def repeated(self, counts: Sequence[int]) -> FeatureRows:
+        """The features of each source, as often as `counts` says."""
+        return FeatureRows(self.lines, np.repeat(self.rows_NF, counts, axis=0))
+
+
+def open_features(
+    data: Data,
+    files: Sequence[tuple[Path, Path | None]] | None = None,
+    cache: Path | None = None,
+) -> FeatureLines | None:
+    """The feature files of a recipe's data, if it has any; `files` (and ids) in their place.
+
+    What cannot be mapped is copied into the folder `cache`, as `open_store` says.
+
+    Raises DataError where a file is not as it should be, UsageError for another number of files.
+    """
+    wanted = features_of(data)
+    if files is not None and len(files) != len(wanted):
+        expected = f"{len(wanted)} files of features" if wanted else "no features"
+        raise UsageError(
+            f"--features: expected {expected}, as in the run's recipe, found {len(files)}"
+        )
+    if not wanted:
+        return None
+    chosen = files or [
+        (Path(one.path), None if one.ids is None else Path(one.ids)) for one in wanted
+    ]
+    folder = cache if files is None else None
+    stores = tuple(open_store(path, ids, cache=folder) for path, ids in chosen)
+    return FeatureLines(stores, columns_of(wanted), has_source_text(data))
+
+
+def columns_of(files: Sequence[FeatureFile]) -> tuple[int, ...]:
+    """For each file, which of a line's ids is meant."""
+    names = id_columns(files)
+    return tuple(names.index(file.column) for file in files)
+
+
+def check_grids(lines: FeatureLines, model: Model) -> None:
+    """Raises DataError for a file whose grids have not the rows that they are to be read along."""
+    for place, (store, regions) in enumerate(zip(lines.stores, lines.uniform, strict=True)):
+        rows = model.features_encoder(place).rows
+        if rows and (regions is None or regions % rows):
+            found = f"{store.max_regions} at most" if regions is None else f"{regions}"
+            raise DataError(
+                f"{store.name}: expected grids of {rows} rows (model.features), all of as many "
+                f"regions, found {found}"
+            )
+
+
+def check_shapes(lines: FeatureLines, shapes: Sequence[tuple[int, int]], model: Model) -> None:
+    """Raises DataError for a file of another width than a model reads, or of other grids.
+
+    `shapes` are a width and the regions that positions are learned for, 0 for any number.
+    """
+    check_grids(lines, model)
+    for store, (width, regions) in zip(lines.stores, shapes, strict=True):
+        check_width(store, width)
+        if regions and store.max_regions > regions:
+            raise DataError(
+                f"{store.name}: expected at most {regions} regions, which the model has learned "
+                f"positions for, found {store.max_regions}"
+            )

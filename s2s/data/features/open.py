@@ -1,0 +1,120 @@
+"""Opens a feature file of any kind."""
+
+import tempfile
+import weakref
+from pathlib import Path
+
+from s2s.data.features.archives import check_count, npz_names
+from s2s.data.features.arrow import FeatureColumns, open_mapped
+from s2s.data.features.convert import COLUMNS, Progress, converted
+from s2s.data.features.ids import IdIndex, read_ids
+from s2s.data.features.npy import map_npy
+from s2s.data.features.safetensors import open_tensors
+from s2s.data.features.store import FeatureStore, one_piece
+from s2s.errors import DataError
+from s2s.files import remove
+
+KINDS = ".npy, .npz, .safetensors, .arrow, .feather or .parquet"
+
+
+def open_store(
+    path: Path,
+    ids: Path | None = None,
+    *,
+    columns: FeatureColumns = COLUMNS,
+    cache: Path | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> FeatureStore:
+    """Map a feature file; nothing but the ids is read.
+
+    `.npy`: one array [N, width] or [N, regions, width]; the id of row i is on line i of the text
+    file `ids`, by default the file named `.ids` beside the array. `.npz` and `.safetensors`: an
+    array [width] or [regions, width] for every id, or one array and a list of ids as with `.npy`.
+    `.arrow`, `.feather` and `.parquet`: the columns that `columns` names.
+
+    What cannot be mapped (`.npz`, `.parquet`, compressed Arrow) is copied into the folder `cache`
+    first, once; without `cache`, into a temporary folder that goes with the store.
+
+    Raises DataError for whatever the file is not, and for ids that are there twice.
+    """
+    match path.suffix.lower():
+        case ".npy":
+            return _open_array(path, ids)
+        case ".safetensors":
+            return _open_safetensors(path, ids)
+        case ".npz":
+            is_one = ids is not None or _has_ids_beside(path, len(npz_names(path)))
+            index = read_ids(_ids_of(path, ids)) if is_one else None
+            return _open_copy(path, index, columns, cache, progress)
+        case ".parquet":
+            _refuse_ids(path, ids)
+            return _open_copy(path, None, columns, cache, progress)
+        case ".arrow" | ".feather":
+            _refuse_ids(path, ids)
+            found = open_mapped(path, columns, str(path))
+            if found is not None:
+                return FeatureStore(str(path), *found)
+            return _open_copy(path, None, columns, cache, progress)
+        case _:
+            raise DataError(f"{path}: expected a feature file named {KINDS}")
+
+
+def _open_array(path: Path, ids: Path | None) -> FeatureStore:
+    array = map_npy(path)
+    index = read_ids(_ids_of(path, ids))
+    check_count(len(index), array.shape[0], str(_ids_of(path, ids)))
+    return FeatureStore(str(path), index, one_piece(array))
+
+
+def _open_safetensors(path: Path, ids: Path | None) -> FeatureStore:
+    file = open_tensors(path)
+    if ids is None and not _has_ids_beside(path, len(file.tensors)):
+        return FeatureStore(str(path), *file.layout())
+    array = file.array()
+    index = read_ids(_ids_of(path, ids))
+    check_count(len(index), array.shape[0], str(_ids_of(path, ids)))
+    return FeatureStore(str(path), index, one_piece(array))
+
+
+def _open_copy(
+    path: Path,
+    ids: IdIndex | None,
+    columns: FeatureColumns,
+    cache: Path | None,
+    progress: Progress,
+) -> FeatureStore:
+    """The store of a file that has to be copied; messages name the file itself."""
+    if cache is not None:
+        return _open_converted(path, converted(path, ids, columns, cache, progress))
+    folder = Path(tempfile.mkdtemp(prefix="s2s-features-"))
+    try:
+        store = _open_converted(path, converted(path, ids, columns, folder, progress))
+    except BaseException:
+        remove(folder)
+        raise
+    weakref.finalize(store, remove, folder)
+    return store
+
+
+def _open_converted(path: Path, copy: Path) -> FeatureStore:
+    found = open_mapped(copy, COLUMNS, str(path))
+    assert found is not None, "a copy that is compressed"
+    return FeatureStore(str(path), *found)
+
+
+def _ids_of(path: Path, ids: Path | None) -> Path:
+    """The list of ids: the one that is given, else the one beside the array."""
+    beside = path.with_suffix(".ids")
+    if ids is None and not beside.is_file():
+        raise DataError(f"{path}: expected the ids of its rows in {beside}, which is not there")
+    return ids or beside
+
+
+def _has_ids_beside(path: Path, num_arrays: int) -> bool:
+    """Whether a file of named arrays is one array and a list, and not one id and its features."""
+    return num_arrays == 1 and path.with_suffix(".ids").is_file()
+
+
+def _refuse_ids(path: Path, ids: Path | None) -> None:
+    if ids is not None:
+        raise DataError(f"{path}: has a column of ids; expected no list of ids, found {ids}")

@@ -1,0 +1,1 @@
+"""Prepares a corpus once: tokenizers, filters, encoded data, a report."""

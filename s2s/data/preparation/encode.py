@@ -1,0 +1,272 @@
+"""One split from text to ids on disk, with its figures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, compress, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.data.features.lookup import MISSING, Named
+from s2s.data.preparation.feature_coverage import LACKING, FeatureFiles, Lacking
+from s2s.data.preparation.filters import Overlap, PairFilter, pair_hashes
+from s2s.data.preparation.overlap import HeldOut
+from s2s.data.preparation.report import SideCounts, SplitReport
+from s2s.data.sources.chunks import Chunk
+from s2s.data.sources.split import Split, SplitName
+from s2s.data.store import CorpusWriter, Encoded, write_corpus
+from s2s.recipe.filters import Filters, Truncate
+from s2s.text.extended_vocabulary import Copying
+from s2s.text.tags import with_tag
+from s2s.text.tokenizer import Tokenizer
+from s2s.text.tokenizer_pair import TokenizerPair
+
+WIDEST = 2**31 - 1
+"""Ids beyond the vocabulary count a source's tokens, and held-out sources are as long as can be."""
+
+
+@dataclass
+class Encoder:
+    """Encodes the splits of one preparation: the held-out ones first, to compare training with."""
+
+    tokenizers: TokenizerPair
+    filters: tuple[Filters, ...]
+    """Of each corpus."""
+    truncate: Truncate
+    folder: Path
+    """Where the files go."""
+    evaluated: Filters
+    """Of the corpus that validation and test are of."""
+    keeps_texts: bool = False
+    """Whether the training split keeps its texts, as the others do."""
+    copying: Copying | None = None
+    """Extends ids, for a model that copies."""
+    features: FeatureFiles | None = None
+    """The feature files that lines name, where there are some."""
+    _overlaps: dict[str, Overlap] = field(default_factory=dict)
+    _held_out: HeldOut = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked = (one.unseen for one in (*self.filters, self.evaluated))
+        self._held_out = HeldOut(kind for kind in asked if kind)
+
+    def encode(self, name: SplitName, split: Split, progress: Callable[[int], None]) -> SplitReport:
+        """Write `folder/NAME.arrow`; `progress` is told how many pairs have been read.
+
+        Training is filtered, and validation where its filters say `unseen`. Raises DataError where
+        the source is faulty or too little is left.
+        """
+        is_train = name == "train"
+        vocabulary = self._vocabulary() if is_train or self.copying is None else WIDEST
+        counts = _SplitCounts(
+            name=name,
+            filters=self._filters_of(name),
+            source=SideCounts(vocabulary=self.tokenizers.source.size),
+            target=SideCounts(vocabulary=self.tokenizers.target.size),
+        )
+        path = self.folder / f"{name}.arrow"
+        chunks = split.chunks()
+        first = list(islice(chunks, 1))
+        has_references = any(chunk.references is not None for chunk in first)
+        with write_corpus(
+            path,
+            vocabulary=vocabulary,
+            with_text=self._has_text(name),
+            with_references=has_references,
+            with_features=self.features is not None,
+        ) as writer:
+            for chunk in chain(first, chunks):
+                self._encode_chunk(chunk, counts, writer)
+                progress(counts.num_read)
+            if self.features is not None:
+                counts.lacking.check(name, counts.num_read, self.features)
+            counts.check()
+            writer.sizes = counts.sizes
+        if not is_train:
+            self._overlaps[name] = Overlap(np.concatenate(counts.hashes))
+        return counts.report()
+
+    def num_in_train(self, name: SplitName) -> int | None:
+        """How many pairs of a held-out split training has too, once all splits are encoded."""
+        return self._overlaps[name].count if name in self._overlaps else None
+
+    def _filters_of(self, name: SplitName) -> list[PairFilter]:
+        """Of each corpus that the split has pairs of; none where nothing is left out."""
+        filters = self.filters if name == "train" else (self.evaluated,)
+        if name == "test" or (name == "validation" and not self.evaluated.unseen):
+            return []
+        return [PairFilter(one, self.truncate, split=name) for one in filters]
+
+    @property
+    def _has_source_text(self) -> bool:
+        return self.features is None or self.features.lines.has_text
+
+    def _with_features(self, chunk: Chunk, counts: "_SplitCounts") -> tuple[Chunk, Named | None]:
+        """The pairs whose features are all there, and what their lines name."""
+        if self.features is None:
+            return chunk, None
+        named = self.features.lines.read(chunk.source)
+        is_there = (named.rows_NF != MISSING).all(axis=1)
+        if is_there.all():
+            return chunk, named
+        counts.lacking.add(chunk.source, named)
+        chunk = chunk._replace(
+            source=list(compress(chunk.source, is_there)),
+            target=list(compress(chunk.target, is_there)),
+            references=chunk.references and list(compress(chunk.references, is_there)),
+        )
+        return chunk, self.features.lines.read(chunk.source)
+
+    def _has_text(self, name: SplitName) -> bool:
+        return self.keeps_texts or name != "train"
+
+    def _vocabulary(self) -> int:
+        """More than any id of the training split."""
+        source, target = self.tokenizers.source.size, self.tokenizers.target.size
+        if self.copying is None:
+            return max(source, target)
+        longest = max(self.truncate.source or 0, *(one.max_length for one in self.filters))
+        return source + target + longest + 1  # with a tag
+
+    def _ids(self, sources: list[str], targets: list[str]) -> tuple[Encoded, Encoded]:
+        """Both sides, whole; without source text the sources are empty."""
+        if self.copying is None:
+            pair = self.tokenizers
+            source = encode(pair.source, sources) if self._has_source_text else none(len(sources))
+            return source, encode(pair.target, targets)
+        readings = self.copying.read(sources)
+        # What is cut off a source cannot be copied.
+        seen = [reading.cut(self.truncate.source) for reading in readings]
+        return flat([r.ids for r in readings]), flat(self.copying.targets(targets, seen))
+
+    def _encode_chunk(self, whole: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
+        chunk, named = self._with_features(whole, counts)
+        texts_only = chunk.source if named is None else named.texts
+        rows_NF = None if named is None else named.rows_NF
+        sources = with_tag(chunk.source, chunk.tag) if chunk.tag else chunk.source
+        if chunk.tag:
+            texts_only = with_tag(texts_only, chunk.tag)
+        source, target = self._ids(texts_only, chunk.target)
+        source, source_lost = truncated(source, self.truncate.source)
+        target, target_lost = truncated(target, self.truncate.target)
+        hashes = pair_hashes(chunk.source, chunk.target)
+        texts, references = (sources, chunk.target), chunk.references
+        if counts.filters:
+            text = _untagged(source) if chunk.tag else source
+            one = counts.filters[chunk.corpus]
+            held_out = self._held_out.found(counts.name, chunk, one.unseen) if one.unseen else {}
+            measured = text if self._has_source_text else target  # no length is no fault there
+            kept = one.keep(measured, target, hashes, held_out)
+            hashes = hashes[kept]
+            source, target = _select(source, kept), _select(target, kept)
+            source_lost, target_lost = source_lost[kept], target_lost[kept]
+            texts = (list(compress(sources, kept)), list(compress(chunk.target, kept)))
+            references = references and list(compress(references, kept))
+            rows_NF = None if rows_NF is None else rows_NF[kept]
+        if counts.name == "train":
+            for overlap in self._overlaps.values():
+                overlap.see(hashes)
+        else:
+            counts.hashes.append(hashes)
+            self._held_out.add(counts.name, chunk)
+        kept_texts = texts if self._has_text(counts.name) else None
+        writer.append(source, target, kept_texts, references, rows_NF)
+        counts.add(whole, source, target)
+        if self.features is not None and rows_NF is not None:
+            self.features.use(rows_NF)
+        counts.source.add_cut(source_lost)
+        counts.target.add_cut(target_lost)
+
+
+@dataclass
+class _SplitCounts:
+    """Figures of a split while it is read."""
+
+    name: SplitName
+    filters: list[PairFilter]
+    """Of each corpus; none where nothing is left out."""
+    source: SideCounts
+    target: SideCounts
+    hashes: list[NDArray[np.int64]] = field(default_factory=list)
+    num_read: int = 0
+    num_line_breaks: int = 0
+    lacking: Lacking = field(default_factory=Lacking)
+
+    def add(self, chunk: Chunk, source: Encoded, target: Encoded) -> None:
+        """Count a chunk and what of it is kept."""
+        self.num_read += len(chunk.source)
+        self.num_line_breaks += chunk.num_line_breaks
+        self.source.add(source)
+        self.target.add(target)
+
+    def check(self) -> None:
+        """Raises DataError where a filter has left less than the recipe allows."""
+        for number, one in enumerate(self.filters, start=1):
+            corpus = f", corpus {number}" if len(self.filters) > 1 else ""
+            one.check(f"{self.name}{corpus}")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pairs kept of each of several corpora; none for a single one."""
+        if len(self.filters) < 2:
+            return ()
+        return tuple(one.num_read - one.dropped.total() for one in self.filters)
+
+    def report(self) -> SplitReport:
+        """The figures of the whole split; `in_train` is filled in when training has been read."""
+        # Adding up counters would leave out what is zero.
+        lacking = self.lacking.num_pairs
+        dropped: dict[str, int] = {LACKING: lacking} if lacking else {}
+        for one in self.filters:
+            for reason, count in one.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+        return SplitReport(
+            read=self.num_read,
+            kept=self.num_read - sum(dropped.values()),
+            dropped=dropped,
+            line_breaks=self.num_line_breaks,
+            in_train=None,
+            corpora=self.sizes,
+            source=self.source.report(),
+            target=self.target.report(),
+        )
+
+
+def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> Encoded:
+    """The ids of lines, in a row."""
+    return flat(tokenizer.encode(lines))
+
+
+def none(count: int) -> Encoded:
+    """Rows without ids."""
+    return Encoded(np.zeros(0, dtype=np.int32), np.zeros(count, dtype=np.int64))
+
+
+def flat(ids: Sequence[Sequence[int]]) -> Encoded:
+    """Lists of ids in a row."""
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    values = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
+    return Encoded(values, lengths)
+
+
+def truncated(rows: Encoded, most: int | None) -> tuple[Encoded, NDArray[np.int64]]:
+    """The first `most` ids of each row, and how many each has lost, int64 [rows]."""
+    kept = rows.lengths if most is None else np.minimum(rows.lengths, most)
+    lost = rows.lengths - kept
+    if most is None or not lost.any():
+        return rows, lost
+    starts = np.cumsum(rows.lengths) - rows.lengths
+    places = np.arange(len(rows.values)) - np.repeat(starts, rows.lengths)
+    return Encoded(rows.values[places < most], kept), lost
+
+
+def _untagged(rows: Encoded) -> Encoded:
+    """The rows as long as their texts are without the tag that each begins with."""
+    return Encoded(rows.values, rows.lengths - (rows.lengths > 0))
+
+
+def _select(rows: Encoded, kept: NDArray[np.bool_]) -> Encoded:
+    if kept.all():
+        return rows
+    return Encoded(rows.values[np.repeat(kept, rows.lengths)], rows.lengths[kept])

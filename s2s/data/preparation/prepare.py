@@ -1,0 +1,263 @@
+"""From raw pairs to a tokenizer and encoded splits, redone only as far as something has changed.
+
+    folder/tokenizer/   the tokenizers       fingerprint: training data, tokenizer section, seed
+    folder/data/        train.arrow, validation.arrow, test.arrow, report.json
+                                             fingerprint: the above, filters, held-out data
+
+Each folder is replaced as a whole. Memory does not grow with the corpus, apart from the sample the
+tokenizer is trained on, 8 bytes a pair where duplicates are dropped, and 8 a pair of validation and
+test where `filters.unseen` asks for that.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_features
+from s2s.data.preparation.encode import Encoder
+from s2s.data.preparation.feature_coverage import FeatureFiles
+from s2s.data.preparation.report import PrepareReport, SplitReport
+from s2s.data.sources.chunks import file_identity
+from s2s.data.sources.columns import id_columns
+from s2s.data.sources.fingerprint import identity_of
+from s2s.data.sources.open import open_split
+from s2s.data.sources.split import SPLITS, Split, SplitName
+from s2s.data.store import Corpus
+from s2s.errors import RunError
+from s2s.files import atomic_folder, remove
+from s2s.recipe.data import corpora_of, evaluated_of, features_of, has_source_text
+from s2s.recipe.filters import Truncate
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.tokenizer import sampling_alphas
+from s2s.text.extended_vocabulary import copying_of
+from s2s.text.source_features import SEPARATOR
+from s2s.text.tokenizer_pair import load_tokenizers, train_tokenizers
+
+FORMAT = 1
+"""Version of what lies in the two folders; another version is prepared anew."""
+
+FINGERPRINT_FILE = "fingerprint"
+REPORT_FILE = "report.json"
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how many pairs it has done, and of how many if that is known."""
+
+Splits = Mapping[SplitName, Split]
+
+
+def prepare(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    force: bool = False,
+    progress: Progress = lambda stage, done, total: None,
+) -> PrepareReport:
+    """Make `folder/tokenizer` and `folder/data`, or do nothing where they are up to date.
+
+    Raises DataError for data that is not as the recipe says, RunError if `folder` cannot be
+    written.
+    """
+    splits = _open_splits(recipe)
+    prints = _fingerprints(recipe, splits)
+    if not force and (report := _finished(folder, splits, prints)):
+        return report
+    is_trained = not force and _read_print(folder / "tokenizer") == prints["tokenizer"]
+    work = _Work(recipe, splits, folder, progress)
+    try:
+        if not is_trained:
+            work.make_tokenizers(prints["tokenizer"])
+        report = work.make_data(prints["data"])
+    except OSError as error:
+        place = error.filename or folder
+        raise RunError(f"{place}: preparation failed ({error.strerror or error})") from error
+    return replace(report, redone=("data",) if is_trained else ("tokenizer", "data"))
+
+
+def is_prepared(recipe: Recipe, folder: Path) -> bool:
+    """Whether `prepare` would have nothing to do. Raises DataError where a source is missing."""
+    splits = _open_splits(recipe)
+    return _finished(folder, splits, _fingerprints(recipe, splits)) is not None
+
+
+def is_data_missing(recipe: Recipe, folder: Path) -> bool:
+    """Whether only `folder/data` is gone: made again, it will be what it was.
+
+    Raises DataError where a source is missing.
+    """
+    if (folder / "data").exists():
+        return False
+    prints = _fingerprints(recipe, _open_splits(recipe))
+    return _read_print(folder / "tokenizer") == prints["tokenizer"]
+
+
+def open_corpus(folder: Path, split: SplitName, features: FeatureLines | None = None) -> Corpus:
+    """A split that `prepare` has written, and the feature files that its batches read.
+
+    Raises RunError if it is not there or damaged.
+    """
+    return replace(Corpus.open(folder / "data" / f"{split}.arrow"), features=features)
+
+
+@dataclass
+class _Work:
+    """What there is to do once something has changed."""
+
+    recipe: Recipe
+    splits: Splits
+    folder: Path
+    progress: Progress
+    began: float = field(default_factory=time.perf_counter)
+    num_train: int | None = None
+    """Training pairs, once they have been counted."""
+
+    def make_tokenizers(self, fingerprint: str) -> None:
+        """Train the tokenizers and put them into the folder."""
+        with atomic_folder(self.folder / "tokenizer") as temporary:
+            recipe = self.recipe
+            pair = train_tokenizers(
+                recipe.tokenizer, self._training_text(), recipe.seed, tags_of(recipe)
+            )
+            pair.save(temporary)
+            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
+            # What another tokenizer has encoded must not stay beside this one.
+            remove(self.folder / "data")
+
+    def make_data(self, fingerprint: str) -> PrepareReport:
+        """Encode all splits and put them into the folder."""
+        pair = load_tokenizers(self.folder / "tokenizer")
+        with atomic_folder(self.folder / "data") as temporary:
+            data = self.recipe.data
+            filters = tuple(part.filters for part in corpora_of(data))
+            lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
+            features = None if lines is None else FeatureFiles(lines, features_of(data))
+            encoder = Encoder(
+                pair,
+                filters,
+                data.truncate,
+                temporary,
+                evaluated=evaluated_of(data).filters,
+                keeps_texts=_is_sampled(self.recipe),
+                copying=copying_of(self.recipe.model, pair),
+                features=features,
+            )
+            # Training comes last: what it shares with the others is counted on the way.
+            reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
+            report = PrepareReport(
+                splits={
+                    name: replace(reports[name], in_train=encoder.num_in_train(name))
+                    for name in self.splits
+                },
+                source_vocabulary=pair.source.size,
+                target_vocabulary=pair.target.size,
+                features=() if features is None else features.report(self.progress),
+                seconds=round(time.perf_counter() - self.began, 3),
+            )
+            (temporary / REPORT_FILE).write_text(report.to_json(), encoding="utf-8", newline="\n")
+            (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
+        return report
+
+    def _training_text(self) -> Iterator[tuple[list[str], list[str]]]:
+        num_pairs = 0
+        has_text, has_features = has_source_text(self.recipe.data), features_of(self.recipe.data)
+        num_ids = len(id_columns(has_features))
+        for chunk in self.splits["train"].chunks():
+            num_pairs += len(chunk.source)
+            source = chunk.source if has_text else []
+            if num_ids:
+                source = [line.rsplit(SEPARATOR, num_ids)[0] for line in source]
+            yield source, chunk.target
+            self.progress("reading", num_pairs, None)
+        self.num_train = num_pairs
+        self.progress("training the tokenizer", 0, None)
+
+    def _encode(self, encoder: Encoder, name: SplitName) -> SplitReport:
+        total = self.num_train if name == "train" else None
+        stage = f"encoding {name}"
+        return encoder.encode(
+            name, self.splits[name], lambda done: self.progress(stage, done, total)
+        )
+
+
+def _open_splits(recipe: Recipe) -> Splits:
+    opened = {name: open_split(recipe.data, name) for name in SPLITS}
+    return {name: split for name, split in opened.items() if split is not None}
+
+
+def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
+    """What `tokenizer` and `data` depend on. Raises DataError where a source is missing."""
+    identities = {name: split.identity() for name, split in splits.items()}
+    # Fields that came later count only where they are used: what was prepared before stays.
+    tags = tags_of(recipe)
+    tokenizer = {
+        "format": FORMAT,
+        "seed": recipe.seed,
+        "tokenizer": identity_of(recipe.tokenizer),
+        "train": identities["train"],
+        **({"tags": tags} if tags else {}),
+    }
+    filters = [identity_of(part.filters) for part in corpora_of(recipe.data)]
+    truncate = recipe.data.truncate
+    data = {
+        "tokenizer": tokenizer,
+        "filters": filters if len(filters) > 1 else filters[0],
+        "splits": identities,
+        **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
+        **({"texts": True} if _is_sampled(recipe) else {}),
+        **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
+        **_features_identity(recipe),
+    }
+    return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
+
+
+def _features_identity(recipe: Recipe) -> dict[str, Any]:
+    """What encoded data depend on beside pairs. Raises DataError where a file is missing."""
+    files = features_of(recipe.data)
+    if not files:
+        return {}
+    found = [
+        {
+            "file": file_identity(Path(one.path)),
+            "ids": None if one.ids is None else file_identity(Path(one.ids)),
+            "allowed": [one.max_missing, one.max_unused],
+        }
+        for one in files
+    ]
+    return {"features": found, "has_text": has_source_text(recipe.data)}
+
+
+def tags_of(recipe: Recipe) -> tuple[str, ...]:
+    """The tags of the recipe's corpora, each once."""
+    return tuple(dict.fromkeys(part.tag for part in corpora_of(recipe.data) if part.tag))
+
+
+def _is_sampled(recipe: Recipe) -> bool:
+    """Whether training reads texts, to draw another segmentation of them in every epoch."""
+    return any(sampling_alphas(recipe.tokenizer))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read_print(folder: Path) -> str | None:
+    try:
+        return (folder / FINGERPRINT_FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _finished(folder: Path, splits: Splits, prints: Mapping[str, str]) -> PrepareReport | None:
+    """The report of what is in `folder` if it is all there and up to date, else None."""
+    if any(_read_print(folder / part) != expected for part, expected in prints.items()):
+        return None
+    data = folder / "data"
+    if not all((data / f"{name}.arrow").is_file() for name in splits):
+        return None
+    try:
+        return PrepareReport.from_json((data / REPORT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

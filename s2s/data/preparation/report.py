@@ -1,0 +1,225 @@
+"""What preparation found and did: figures for people, kept beside the data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s2s.special import UNK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.table import Table
+
+    from s2s.data.store import Encoded
+
+PERCENTILES = (50, 90, 99, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideReport:
+    """One side of the pairs kept."""
+
+    tokens: int
+    """Tokens, end of sentence not counted."""
+    unknown: int
+    """Those among them that are not in the vocabulary."""
+    lengths: tuple[int, ...]
+    """Length in tokens of a side at the 50th, 90th and 99th percentile, and the longest."""
+    cut: int = 0
+    """Texts that were longer than `data.truncate` allows."""
+    cut_tokens: int = 0
+    """Tokens that were cut off them; `tokens` and `lengths` are without."""
+
+    @property
+    def unknown_rate(self) -> float:
+        """Share of the tokens that is unknown."""
+        return self.unknown / max(self.tokens, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """One split."""
+
+    read: int
+    """Pairs in the source."""
+    kept: int
+    """Pairs written."""
+    dropped: dict[str, int]
+    """Pairs left out, by reason; a pair counts for the first that applies."""
+    line_breaks: int
+    """Texts that held a line break, which became a space."""
+    in_train: int | None
+    """Pairs of validation or test that training sees too; None for the training split."""
+    source: SideReport
+    target: SideReport
+    corpora: tuple[int, ...] = ()
+    """Pairs written of each of several corpora, in the recipe's order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureReport:
+    """One feature file."""
+
+    path: str
+    width: int
+    regions: tuple[int, int]
+    """Of the smallest and the largest grid in use."""
+    rows: int
+    """Ids."""
+    unused: int
+    """Those among them that no pair has."""
+
+    def __str__(self) -> str:
+        """On one line."""
+        least, most = self.regions
+        regions = f"{most}" if least == most else f"{least} to {most}"
+        return (
+            f"{self.path}: {self.rows:,} ids of {regions} × {self.width}, "
+            f"{self.unused:,} in no split"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareReport:
+    """All of `prepare`."""
+
+    splits: dict[str, SplitReport]
+    """By name: train, validation, test, as far as the recipe has them."""
+    source_vocabulary: int
+    target_vocabulary: int
+    seconds: float
+    """How long it took when it was last done."""
+    features: tuple[FeatureReport, ...] = ()
+    """Of every feature file."""
+    redone: tuple[str, ...] = ()
+    """What this call has made: `tokenizer`, `data`, both or (everything was up to date) nothing."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about the data, one line each."""
+        found = []
+        for name, split in self.splits.items():
+            if split.in_train:
+                found.append(
+                    f"{name}: {split.in_train} of {split.kept} pairs are in the training data too; "
+                    "a score on them says little"
+                )
+            if split.line_breaks:
+                found.append(f"{name}: {split.line_breaks} texts held line breaks, now spaces")
+        return tuple(found)
+
+    def table(self) -> Table:
+        """The figures as a table, one column per split."""
+        from rich.table import Table
+
+        table = Table("", *self.splits)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for label, cells in _rows(list(self.splits.values())):
+            table.add_row(label, *cells)
+        table.caption = (
+            f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}, prepared in "
+            f"{self.seconds:.1f} s; lengths: tokens at 50, 90, 99 and 100 %"
+        )
+        table.caption = "\n".join((table.caption, *map(str, self.features)))
+        return table
+
+    def to_json(self) -> str:
+        """As text that `from_json` reads."""
+        content = asdict(self)
+        del content["redone"]
+        return json.dumps(content, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> PrepareReport:
+        """What `to_json` wrote, `redone` empty. Raises ValueError for anything else."""
+        try:
+            content = json.loads(text)
+            splits = {name: _split(split) for name, split in content.pop("splits").items()}
+            features = tuple(
+                FeatureReport(**{**one, "regions": tuple(one["regions"])})
+                for one in content.pop("features", ())
+            )
+            return cls(splits=splits, features=features, **content)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a report of preparation ({error})") from error
+
+
+@dataclass
+class SideCounts:
+    """Adds up one side's figures chunk by chunk."""
+
+    vocabulary: int
+    """Ids from here on are unknown tokens too, which a model can copy."""
+    num_tokens: int = 0
+    num_unknown: int = 0
+    num_cut: int = 0
+    num_cut_tokens: int = 0
+    by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    """int64 [longest + 1]: how many sides have each length."""
+
+    def add(self, rows: Encoded) -> None:
+        """Count these rows."""
+        self.num_tokens += len(rows.values)
+        is_unknown = (rows.values == UNK) | (rows.values >= self.vocabulary)
+        self.num_unknown += int(np.count_nonzero(is_unknown))
+        counts = np.bincount(rows.lengths, minlength=len(self.by_length))
+        counts[: len(self.by_length)] += self.by_length
+        self.by_length = counts
+
+    def add_cut(self, lost: NDArray[np.int64]) -> None:
+        """Count what was cut off some rows: int64 [rows] tokens each."""
+        self.num_cut += int(np.count_nonzero(lost))
+        self.num_cut_tokens += int(lost.sum())
+
+    def report(self) -> SideReport:
+        """The figures of all rows so far."""
+        cumulated = np.cumsum(self.by_length)
+        ranks = np.ceil(cumulated[-1] * np.asarray(PERCENTILES) / 100)
+        lengths = np.searchsorted(cumulated, np.maximum(ranks, 1)) if cumulated[-1] else [0] * 4
+        return SideReport(
+            tokens=self.num_tokens,
+            unknown=self.num_unknown,
+            lengths=tuple(int(length) for length in lengths),
+            cut=self.num_cut,
+            cut_tokens=self.num_cut_tokens,
+        )
+
+
+def _split(content: dict[str, Any]) -> SplitReport:
+    sides = {
+        side: SideReport(**{**content[side], "lengths": tuple(content[side]["lengths"])})
+        for side in ("source", "target")
+    }
+    corpora = tuple(content.get("corpora", ()))
+    return SplitReport(**{**content, **sides, "corpora": corpora})
+
+
+def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
+    """Label and cells of each line of the table."""
+    reasons = list(dict.fromkeys(reason for split in splits for reason in split.dropped))
+    rows = [("pairs read", [f"{split.read:,}" for split in splits])]
+    for reason in reasons:
+        rows.append((f"  {reason}", [f"{s.dropped.get(reason, 0):,}" for s in splits]))
+    rows.append(("pairs kept", [f"{split.kept:,}" for split in splits]))
+    for number in range(max(len(split.corpora) for split in splits)):
+        cells = [f"{s.corpora[number]:,}" if s.corpora else "" for s in splits]
+        rows.append((f"  of corpus {number + 1}", cells))
+    rows.append(
+        ("also in train", ["" if s.in_train is None else f"{s.in_train:,}" for s in splits])
+    )
+    for side, reports in (
+        ("source", [split.source for split in splits]),
+        ("target", [split.target for split in splits]),
+    ):
+        rows.append((f"{side} tokens", [f"{report.tokens:,}" for report in reports]))
+        rows.append((f"{side} unknown", [f"{report.unknown_rate:.3%}" for report in reports]))
+        rows.append((f"{side} lengths", [" ".join(map(str, r.lengths)) for r in reports]))
+        if any(report.cut for report in reports):
+            rows.append((f"{side}s cut short", [f"{report.cut:,}" for report in reports]))
+            rows.append(("  tokens lost", [f"{report.cut_tokens:,}" for report in reports]))
+    return rows

@@ -1,0 +1,130 @@
+"""Text columns of Arrow data, nested ones too."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from s2s.data.sources.chunks import Chunk, missing_column
+from s2s.data.sources.columns import Layout
+from s2s.errors import DataError
+
+
+def check_columns(schema: pa.Schema, layout: Layout, place: str) -> None:
+    """Raises DataError, with what there is, unless every column is there and holds what it should.
+
+    The source's are of texts, ids of texts or whole numbers, targets of texts or lists of texts,
+    references of lists of texts.
+    """
+    for name in (*layout.parts, *layout.ids, *layout.references):
+        found = _plain_type(schema, name, place)
+        is_id = name in layout.ids and pa.types.is_integer(found)
+        if not (_is_text(found) or is_id):
+            raise DataError(f"{place}: column '{name}' holds {found}, expected text")
+    name = layout.columns.target
+    found = _plain_type(schema, name, place)
+    if not (_is_text(found) or _is_list_of_texts(found)):
+        raise DataError(f"{place}: column '{name}' holds {found}, expected text")
+    if layout.columns.references is not None:
+        found = _type_of(schema, layout.columns.references, place)
+        if not _is_list_of_texts(found):
+            raise DataError(
+                f"{place}: column '{layout.columns.references}' holds {found}, expected lists of "
+                "texts"
+            )
+
+
+def pairs(batch: pa.RecordBatch | pa.Table, layout: Layout, place: tuple[str, int]) -> Chunk:
+    """The pairs of checked columns; `place` is the file's name and the batch's first row (from 0).
+
+    Raises DataError naming the row of a null or of an empty list.
+    """
+    parts = [texts(batch, name, place) for name in (*layout.parts, *layout.ids)]
+    target = layout.columns.target
+    is_list = _is_list_of_texts(_type_of(batch.schema, target, place[0]))
+    targets: Sequence[str | list[str]]
+    targets = lists_of_texts(batch, target, place) if is_list else texts(batch, target, place)
+    named = layout.columns.references
+    if named is not None:
+        return layout.chunk(parts, targets, lists_of_texts(batch, named, place))
+    singles = [texts(batch, name, place) for name in layout.references]
+    references = [list(options) for options in zip(*singles, strict=True)] if singles else None
+    return layout.chunk(parts, targets, references)
+
+
+def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:
+    """A checked column as strings, whole numbers too; `place` as in `pairs`.
+
+    Raises DataError naming the row of a null.
+    """
+    column = _column(batch, name)
+    if column.null_count:
+        row = place[1] + pc.index(pc.is_null(column), pa.scalar(True)).as_py()
+        raise DataError(f"{place[0]}: column '{name}' is null in row {row + 1}, expected text")
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.string())
+    values: list[str] = column.to_numpy(zero_copy_only=False).tolist()
+    return values
+
+
+def lists_of_texts(
+    batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]
+) -> list[list[str]]:
+    """A checked column of lists; `place` as in `texts`.
+
+    Raises DataError naming the row of an empty list, or of a null.
+    """
+    values: list[list[str]] = _column(batch, name).to_pylist()
+    for row, texts_of_row in enumerate(values, start=place[1] + 1):
+        if not texts_of_row or None in texts_of_row:
+            raise DataError(
+                f"{place[0]}: column '{name}' has no text, or a null, in row {row}; expected one "
+                "reference or more"
+            )
+    return values
+
+
+def _is_text(type_: Any) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def _is_list_of_texts(type_: Any) -> bool:
+    is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+    return is_list and _is_text(type_.value_type)
+
+
+def _plain_type(schema: pa.Schema, name: str, place: str) -> Any:
+    """The type of a column; of its values where they are in a dictionary."""
+    found = _type_of(schema, name, place)
+    return found.value_type if pa.types.is_dictionary(found) else found
+
+
+def _type_of(schema: pa.Schema, name: str, place: str) -> Any:
+    """The type of a column or, along dots, of a field within one."""
+    if name in schema.names:
+        return schema.field(name).type
+    head, *rest = name.split(".")
+    if head not in schema.names:
+        raise missing_column(place, name, schema.names)
+    found = schema.field(head).type
+    for key in rest:
+        inner = [found.field(i).name for i in range(found.num_fields)] if _is_struct(found) else []
+        if key not in inner:
+            raise missing_column(f"{place}, column '{head}'", key, inner)
+        found = found.field(key).type
+        head = f"{head}.{key}"
+    return found
+
+
+def _is_struct(type_: Any) -> bool:
+    return bool(pa.types.is_struct(type_))
+
+
+def _column(batch: pa.RecordBatch | pa.Table, name: str) -> Any:
+    if name in batch.schema.names:
+        column = batch.column(name)
+    else:
+        head, *rest = name.split(".")
+        column = pc.struct_field(batch.column(head), rest)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

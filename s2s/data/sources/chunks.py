@@ -1,0 +1,87 @@
+"""Chunks of sentence pairs, and what every kind of source has to say about files and columns."""
+
+import difflib
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s2s.errors import DataError
+from s2s.text.source_features import with_features
+
+CHUNK_PAIRS = 10_000
+"""Pairs read, encoded and written at a time: a few megabytes of text, enough to keep all cores
+busy."""
+
+
+class Chunk(NamedTuple):
+    """Some consecutive pairs of a split: as many source lines as target lines."""
+
+    source: list[str]
+    target: list[str]
+    num_line_breaks: int = 0
+    """Texts that held line breaks, replaced by spaces: a line of output answers one of input."""
+    corpus: int = 0
+    """Which of the recipe's corpora the pairs are of."""
+    tag: str | None = None
+    """The tag to be put in front of every source."""
+    references: list[list[str]] | None = None
+    """All references of every pair, one or more; None where the target is the only one."""
+
+    def with_references(self, references: list[list[str]]) -> "Chunk":
+        """The chunk with references, each of them one line."""
+        broken = sum("\n" in line for options in references for line in options)
+        lines = [[line.replace("\n", " ") for line in options] for options in references]
+        return self._replace(references=lines, num_line_breaks=self.num_line_breaks + broken)
+
+
+def clean(source: list[str], target: list[str], features: list[str] | None = None) -> Chunk:
+    """A chunk in which every text is one line, features being a part of the source."""
+    if features is not None:
+        source = with_features(source, features)
+    broken = sum("\n" in line for line in source) + sum("\n" in line for line in target)
+    if not broken:
+        return Chunk(source, target)
+    return Chunk(
+        [line.replace("\n", " ") for line in source],
+        [line.replace("\n", " ") for line in target],
+        broken,
+    )
+
+
+def with_texts(chunk: Chunk, references: list[list[str]]) -> Chunk:
+    """The chunk with references, given as columns of texts: all first ones, all second ones, ..."""
+    if not references:
+        return chunk
+    return chunk.with_references([list(options) for options in zip(*references, strict=True)])
+
+
+def file_identity(path: Path) -> dict[str, Any]:
+    """What changes when a file is written to. Raises DataError unless it is a regular file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be empty when it is read again
+        raise DataError(f"{path}: expected a file, found a folder, pipe or device")
+    return {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def missing_column(place: str, name: str, found: Collection[str]) -> DataError:
+    """The error for a column that `place` does not have, with the ones it has."""
+    return DataError(f"{place}: no column '{name}'{did_you_mean(name, found)}; {listed(found)}")
+
+
+def did_you_mean(name: str, found: Collection[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing where nothing is close."""
+    close = difflib.get_close_matches(name, found, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def listed(found: Collection[str]) -> str:
+    """`found: a, b, c`, shortened where there are very many."""
+    shown = list(found)[:20]
+    more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
+    return f"found: {', '.join(shown) or 'none'}{more}"

@@ -1,0 +1,152 @@
+"""Data sets of the Hugging Face hub, and local folders laid out like one."""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from s2s.data.sources.arrow_text import check_columns, pairs
+from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, did_you_mean, file_identity, listed
+from s2s.data.sources.columns import Layout
+from s2s.errors import DataError
+from s2s.recipe.data import DatasetData
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetBuilder
+
+
+@dataclass(frozen=True)
+class DatasetSplit:
+    """One split of a data set, read through the `datasets` library and its cache."""
+
+    data: DatasetData
+    split: str
+    """Name of the split in the data set, or a slice of one (`train[:1000]`)."""
+    layout: Layout
+
+    def identity(self) -> dict[str, Any]:
+        """Size and time of a local folder's files; name, configuration and revision on the hub.
+
+        The hub is not asked whether a data set without pinned revision has changed: a run goes on
+        with the data it began with, also without network. `s2s prep --force` fetches anew.
+        """
+        folder = Path(self.data.dataset)
+        named = {
+            "config": self.data.config,
+            "split": self.split,
+            **self.layout.identity(),
+        }
+        if not folder.is_dir():
+            return {"dataset": self.data.dataset, "revision": self.data.revision, **named}
+        files = sorted(
+            path
+            for path in folder.rglob("[!.]*")
+            if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+        )
+        return {"folder": [file_identity(path) for path in files], **named}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError for a split or column that is not there, listing those that are."""
+        dataset = self._open()
+        place = f"{self.data.dataset}, split '{self.split}'"
+        check_columns(dataset.features.arrow_schema, self.layout, place)
+        first_row = 0
+        for table in dataset.with_format("arrow").iter(CHUNK_PAIRS):
+            yield pairs(table, self.layout, (place, first_row))
+            first_row += table.num_rows
+
+    def _open(self) -> "Dataset":
+        place = (self.data.dataset, self.data.config, self.data.revision)
+        builder = _prepared(*place)
+        base = re.split(r"[\[+]", self.split)[0]
+        splits = list(builder.info.splits or builder.config.data_files or {})
+        if base in splits and not builder.info.splits:
+            builder = _prepared_alone(*place, base)
+        if base not in splits:
+            raise DataError(
+                f"{self.data.dataset}: no split '{base}'{did_you_mean(base, splits)}; "
+                f"{listed(splits)}"
+            )
+        try:
+            dataset: Dataset = builder.as_dataset(split=self.split)
+        except ValueError as error:
+            raise DataError(f"{self.data.dataset}: split '{self.split}': {error}") from error
+        return dataset
+
+
+def open_dataset(
+    data: DatasetData, split: Literal["train", "validation", "test"], layout: Layout
+) -> DatasetSplit | None:
+    """The split of that role, or None where the recipe names none."""
+    name = {
+        "train": data.splits.train,
+        "validation": data.splits.validation,
+        "test": data.splits.test,
+    }[split]
+    return None if name is None else DatasetSplit(data, name, layout)
+
+
+@lru_cache(maxsize=8)  # the three splits of a run share what resolving the data set costs
+def _prepared(dataset: str, config: str | None, revision: str | None) -> "DatasetBuilder":
+    """The data set downloaded (unless it is a folder) and converted in the library's cache.
+
+    Where its splits have unlike columns, such as references in test alone, the library converts
+    them only one by one: `info.splits` is empty then, and `_prepared_alone` does that. Raises
+    DataError with the library's own words where it fails.
+    """
+    import datasets
+
+    builder = _builder(dataset, config, revision)
+    try:
+        builder.download_and_prepare()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if isinstance(error.__cause__, datasets.table.CastError) and builder.config.data_files:
+            return _builder(dataset, config, revision)
+        raise _in_its_words(dataset, error) from error
+    return builder
+
+
+@lru_cache(maxsize=8)
+def _prepared_alone(
+    dataset: str, config: str | None, revision: str | None, split: str
+) -> "DatasetBuilder":
+    """One split of a data set whose splits have unlike columns. Raises DataError."""
+    import datasets
+
+    files = _builder(dataset, config, revision).config.data_files[split]
+    builder = _builder(dataset, config, revision, {split: list(files)})
+    try:
+        builder.download_and_prepare()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _in_its_words(dataset, error) from error
+    return builder
+
+
+def _builder(
+    dataset: str,
+    config: str | None,
+    revision: str | None,
+    files: dict[str, list[str]] | None = None,
+) -> "DatasetBuilder":
+    """What converts the data set, or some files of it. Raises DataError where there is none."""
+    if dataset.startswith((".", "/", "~")) and not Path(dataset).is_dir():
+        raise DataError(f"{dataset}: no such folder")
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are raised, and told by us
+    try:
+        return datasets.load_dataset_builder(dataset, config, revision=revision, data_files=files)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _in_its_words(dataset, error) from error
+
+
+def _in_its_words(dataset: str, error: Exception) -> DataError:
+    """What the library has to say."""
+    told = error.__cause__ or error  # "an error occurred" has the error itself as its cause
+    reason = " ".join(str(told).split()) or type(told).__name__
+    return DataError(f"{dataset}: {reason}")

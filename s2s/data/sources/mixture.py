@@ -1,0 +1,26 @@
+"""Several corpora as one split, each pair with its corpus and its tag."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from s2s.data.sources.chunks import Chunk
+from s2s.data.sources.split import Split
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Corpora one after the other."""
+
+    parts: tuple[Split, ...]
+    tags: tuple[str | None, ...]
+
+    def identity(self) -> dict[str, Any]:
+        """What the corpora depend on. Raises DataError where a file is missing."""
+        return {"corpora": [part.identity() for part in self.parts], "tags": list(self.tags)}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError, with the place, for whatever is not a pair of texts."""
+        for place, (part, tag) in enumerate(zip(self.parts, self.tags, strict=True)):
+            for chunk in part.chunks():
+                yield chunk._replace(corpus=place, tag=tag)

@@ -1,0 +1,250 @@
+"""Tables of sentence pairs: TSV, CSV, JSONL (plain or gzip) and Parquet."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_identity, missing_column
+from s2s.data.sources.columns import Layout
+from s2s.errors import DataError
+from s2s.text.lines import decode_lines, open_bytes
+
+LONGEST_CELL = 2**31 - 1
+"""In characters: the csv module's own limit of 131,072 would refuse long documents."""
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """A file read row by row: TSV (no quoting: every tab separates), CSV (quotes as in RFC 4180) or
+    JSONL (one object a line)."""
+
+    path: Path
+    layout: Layout
+    has_header: bool
+    format: str
+    """`.tsv`, `.csv` or `.jsonl`."""
+
+    def identity(self) -> dict[str, Any]:
+        """Size and time of the file, and how it is read."""
+        return {
+            "table": file_identity(self.path),
+            **self.layout.identity(),
+            "header": self.has_header,
+        }
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError with file and line for a row that holds no pair of texts."""
+        num_pairs = 0
+        rows = self._cells()
+        while batch := list(islice(rows, CHUNK_PAIRS)):
+            num_pairs += len(batch)
+            yield self._chunk([list(column) for column in zip(*batch, strict=True)])
+        if num_pairs == 0:
+            raise DataError(f"{self.path}: empty file")
+
+    def _chunk(self, columns: list[list[Any]]) -> Chunk:
+        """The pairs of columns as `_cells` has them."""
+        layout = self.layout
+        num_parts = len(layout.parts) + len(layout.ids)
+        parts, targets, rest = columns[:num_parts], columns[num_parts], columns[num_parts + 1 :]
+        if layout.columns.references is not None:
+            return layout.chunk(parts, targets, rest[0])
+        singles = [list(options) for options in zip(*rest, strict=True)] if rest else None
+        return layout.chunk(parts, targets, singles)
+
+    def _cells(self) -> Iterator[list[Any]]:
+        """What each row has in the columns of interest: parts of the source, target, references."""
+        if self.format == ".jsonl":
+            yield from self._json_cells()
+            return
+        if self.layout.columns.references is not None:
+            raise DataError(
+                f"{self.path}: data.columns.references needs lists of texts, which {self.format} "
+                "does not have; expected .jsonl or .parquet, or 'references' beside 'table'"
+            )
+        rows = self._tsv_rows() if self.format == ".tsv" else self._csv_rows()
+        names = None
+        if self.has_header:
+            header = next(rows, None)
+            if header is None:
+                return
+            names = header[1]
+        layout = self.layout
+        wanted = (*layout.parts, *layout.ids, layout.columns.target, *layout.references)
+        places = [self._position(name, names) for name in wanted]
+        for number, cells in rows:
+            try:
+                yield [cells[place] for place in places]
+            except IndexError:
+                raise DataError(
+                    f"{self.path}:{number}: expected at least {max(places) + 1} fields, "
+                    f"found {len(cells)}"
+                ) from None
+
+    def _tsv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        with open_bytes(self.path) as stream:
+            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+                yield number, line.removesuffix("\r").split("\t")
+
+    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        csv.field_size_limit(LONGEST_CELL)
+        with open_bytes(self.path) as stream:
+            lines = (line + "\n" for line in decode_lines(stream, str(self.path)))
+            reader = csv.reader(lines, strict=True)
+            try:
+                for cells in reader:
+                    yield reader.line_num, cells
+            except csv.Error as error:
+                place = f"{self.path}:{reader.line_num}"
+                raise DataError(f"{place}: not valid CSV ({error})") from error
+
+    def _position(self, name: str, names: Sequence[str] | None) -> int:
+        """Where the column is: by its name in the header, or by its number where there is none."""
+        if names is not None:
+            if name in names:
+                return names.index(name)
+            raise missing_column(str(self.path), name, names)
+        if name.isascii() and name.isdigit():
+            return int(name)
+        raise DataError(
+            f"{self.path}: without a header, data.columns are numbers (0, 1, ...), not '{name}'"
+        )
+
+    def _json_cells(self) -> Iterator[list[Any]]:
+        with open_bytes(self.path) as stream:
+            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+                place = f"{self.path}:{number}"
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise DataError(f"{place}: not valid JSON ({error})") from error
+                layout = self.layout
+                cells: list[Any] = [_json_text(row, name, place) for name in layout.parts]
+                cells += [_json_id(row, name, place) for name in layout.ids]
+                cells.append(_json_target(row, layout.columns.target, place))
+                cells += [_json_text(row, name, place) for name in layout.references]
+                if layout.columns.references is not None:
+                    cells.append(_json_texts(row, layout.columns.references, place))
+                yield cells
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """A Parquet file."""
+
+    path: Path
+    layout: Layout
+
+    def identity(self) -> dict[str, Any]:
+        """Size and time of the file, and how it is read."""
+        return {"table": file_identity(self.path), **self.layout.identity()}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError for a column that is not there or holds something else than text."""
+        import pyarrow
+        import pyarrow.parquet
+
+        from s2s.data.sources.arrow_text import check_columns, pairs
+
+        try:
+            with pyarrow.parquet.ParquetFile(self.path) as file:
+                check_columns(file.schema_arrow, self.layout, str(self.path))
+                first_row = 0
+                wanted = self.layout.names
+                roots = sorted({name.partition(".")[0] for name in wanted} | set(wanted))
+                known = [name for name in roots if name in file.schema_arrow.names]
+                for batch in file.iter_batches(CHUNK_PAIRS, columns=known):
+                    yield pairs(batch, self.layout, (str(self.path), first_row))
+                    first_row += batch.num_rows
+        except FileNotFoundError as error:
+            raise DataError(f"{self.path}: no such file") from error
+        except (OSError, pyarrow.ArrowException) as error:
+            raise DataError(f"{self.path}: not a readable Parquet file ({error})") from error
+        if first_row == 0:
+            raise DataError(f"{self.path}: empty file")
+
+
+def open_table(path: Path, layout: Layout, *, has_header: bool) -> RowTable | ParquetTable:
+    """The table, its format told by its name. Raises DataError for a name that tells none."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    match suffixes:
+        case [*_, ".parquet"]:
+            return ParquetTable(path, layout)
+        case [*_, (".tsv" | ".csv" | ".jsonl") as format_, ".gz"]:
+            return RowTable(path, layout, has_header, format_)
+        case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
+            return RowTable(path, layout, has_header, format_)
+        case _:
+            raise DataError(
+                f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
+            )
+
+
+def _json_text(row: Any, name: str, place: str) -> str:
+    """The text under `name`, a key or a path of keys. Raises DataError where there is none."""
+    return _checked(_json_value(row, name, place), name, place)
+
+
+def _json_texts(row: Any, name: str, place: str) -> list[str]:
+    """The texts under `name`, one or more. Raises DataError where there are none."""
+    values = _json_value(row, name, place)
+    if not isinstance(values, list) or not values:
+        found = "an empty list" if values == [] else _kind(values)
+        raise DataError(f"{place}: column '{name}' holds {found}, expected a list of texts")
+    return [_checked(value, name, place) for value in values]
+
+
+def _json_target(row: Any, name: str, place: str) -> str | list[str]:
+    """The text under `name`, or the texts. Raises DataError where there are none."""
+    value = _json_value(row, name, place)
+    return (
+        _json_texts(row, name, place) if isinstance(value, list) else _json_text(row, name, place)
+    )
+
+
+def _json_id(row: Any, name: str, place: str) -> str:
+    """The id under `name`, a text or a whole number. Raises DataError where there is none."""
+    value = _json_value(row, name, place)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else _checked(value, name, place)
+
+
+def _json_value(row: Any, name: str, place: str) -> Any:
+    """What stands under a key or a path of keys."""
+    value = row
+    if not (isinstance(row, dict) and name in row):
+        for key in name.split("."):
+            if not isinstance(value, dict):
+                raise DataError(f"{place}: expected an object with '{key}', found {_kind(value)}")
+            if key not in value:
+                raise missing_column(place, name, list(value))
+            value = value[key]
+    else:
+        value = row[name]
+    return value
+
+
+def _checked(value: Any, name: str, place: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{place}: column '{name}' holds {_kind(value)}, expected text")
+    if not value.isascii():
+        _check_encodable(value, name, place)
+    return value
+
+
+def _check_encodable(text: str, name: str, place: str) -> None:
+    """JSON can spell half a surrogate pair, which is no character and cannot be written."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise DataError(f"{place}: column '{name}' holds {half}, half a character") from error
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", bool: "a truth value", str: "text"}
+    return "null" if value is None else names.get(type(value), "a number")

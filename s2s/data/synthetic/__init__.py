@@ -1,0 +1,1 @@
+"""A corpus made by the rules of three languages."""

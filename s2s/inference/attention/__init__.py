@@ -1,0 +1,1 @@
+"""Attention as maps, pictures and pages."""

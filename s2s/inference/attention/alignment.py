@@ -1,0 +1,50 @@
+"""From tokens to words: the alignment of words, counted as `s2s.text.word_ids` counts them.
+
+Dimension letters: T predictions, S source tokens, U target words, W source words.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.text.word_ids import NO_WORD, source_owners, target_owners
+
+__all__ = ["NO_WORD", "align_words", "source_owners", "target_owners", "word_weights"]
+
+
+def word_weights(
+    weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]
+) -> NDArray[np.float64]:
+    """[U, W + 1] of weights [T, S] and the owners of source and target tokens.
+
+    A source word's weight is the sum over its tokens, a target word's row the mean over its own.
+    The last column is what lies on no word, so rows still sum to one. The row of a target word
+    without tokens is zero.
+    """
+    num_source, num_target = max(source, default=-1) + 1, max(target, default=-1) + 1
+    to_word = np.zeros((len(source), num_source + 1))
+    # Index -1 is the last column.
+    to_word[np.arange(len(source)), list(source)] = 1.0
+    of_word = np.zeros((num_target + 1, len(target)))
+    of_word[list(target), np.arange(len(target))] = 1.0
+    of_word /= np.maximum(of_word.sum(axis=1, keepdims=True), 1.0)
+    found: NDArray[np.float64] = (of_word @ weights.astype(np.float64) @ to_word)[:num_target]
+    return found
+
+
+def align_words(
+    weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Links (source word, target word): of each target word to the source word it weighs most.
+
+    A word that weighs what is no word (end of sentence) most has no link. Of equal weights the
+    word nearer to the beginning is linked.
+    """
+    matrix_UW = word_weights(weights, source, target)
+    nowhere = matrix_UW.shape[1] - 1
+    return sorted(
+        (int(best), word)
+        for word, best in enumerate(matrix_UW.argmax(axis=1))
+        if best != nowhere and matrix_UW[word, best] > 0.0
+    )

@@ -1,0 +1,107 @@
+"""Where attention maps are written: pictures, a page, arrays."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2s.errors import UsageError
+from s2s.files import atomic_write
+from s2s.inference.attention.html import page
+from s2s.inference.attention.maps import AttentionMap
+from s2s.inference.attention.npz import write_npz
+from s2s.inference.attention.regions import Grid, text_part
+
+if TYPE_CHECKING:
+    from s2s.inference.attention.images import ImageFolder
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapFiles:
+    """What is to be written. Raises UsageError where pictures are asked for without Pillow."""
+
+    png: Path | None = None
+    """A folder: `line-1.png` and following, none for a line without tokens."""
+    html: Path | None = None
+    npz: Path | None = None
+    fonts: tuple[Path, ...] = ()
+    """Font files for pictures, to be preferred to those of the machine."""
+    grid: Grid | None = None
+    """How regions lie on their image; None for a square."""
+    images: Path | None = None
+    """The folder of images that features were made of."""
+
+    def __post_init__(self) -> None:
+        if self.png is not None and find_spec("PIL") is None:
+            raise UsageError("--png needs Pillow: pip install 's2s[plots]'; --html needs nothing")
+        if self.images is not None and find_spec("PIL") is None:
+            raise UsageError("--images needs Pillow: pip install 's2s[plots]'")
+        if self.images is not None and self.png is None and self.html is None:
+            raise UsageError("--images: nothing is drawn on them without --png or --html")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked for."""
+        return self.png is None and self.html is None and self.npz is None
+
+    def write(self, maps: Sequence[AttentionMap], title: str, report: Report) -> None:
+        """Write all files, each whole or not at all; `report` is told what could not be drawn."""
+        images = None if self.images is None else _images(self.images, report)
+        if self.html is not None:
+            shown = None if images is None else partial(_shown, images)
+            atomic_write(self.html, "".join(page(maps, title, self.grid, shown)))
+        if self.npz is not None:
+            write_npz(self.npz, maps)
+        if self.png is not None:
+            _write_pictures(self.png, maps, report, _Drawing(self.fonts, self.grid, images))
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """How pictures are drawn."""
+
+    fonts: tuple[Path, ...]
+    grid: Grid | None
+    images: "ImageFolder | None"
+
+
+def _images(folder: Path, report: Report) -> "ImageFolder":
+    from s2s.inference.attention.images import ImageFolder
+
+    return ImageFolder(folder, report)
+
+
+def _shown(images: "ImageFolder", id_: str) -> tuple[str, float] | None:
+    """An image for a page: its data URI, and its ratio of width to height."""
+    from s2s.inference.attention.images import data_uri
+
+    image = images.open(id_)
+    return None if image is None else (data_uri(image), image.width / image.height)
+
+
+def _write_pictures(
+    folder: Path, maps: Sequence[AttentionMap], report: Report, drawing: _Drawing
+) -> None:
+    from s2s.inference.attention.png import MOST, lacking_letters
+    from s2s.inference.attention.regions_png import regions_png
+
+    lacking: set[str] = set()
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, attention in enumerate(maps, start=1):
+        size = max(text_part(attention).weights.shape)
+        if size > MOST:
+            report(f"line {number}: {size:,} tokens are too many for a picture ({MOST} at most)")
+        elif attention.source:
+            png = regions_png(attention, drawing.grid, drawing.images, drawing.fonts)
+            if png is None:
+                report(f"line {number}: one region an image: nothing to draw")
+                continue
+            atomic_write(folder / f"line-{number}.png", png)
+            lacking |= lacking_letters(text_part(attention), drawing.fonts)
+    if lacking:
+        some = "".join(sorted(lacking)[:10])
+        report(f"no font here has {len(lacking)} letters ({some}): boxes; --font or --html helps")

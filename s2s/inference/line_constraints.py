@@ -1,0 +1,289 @@
+"""What single lines demand of their output, as text: read from columns, a file and options."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from s2s.errors import DataError, UsageError
+from s2s.inference.nbest import Output, named
+from s2s.inference.translator import LineTranslator
+from s2s.search.constraints.automaton import Spelling
+from s2s.search.constraints.negative import Ban
+from s2s.search.constraints.positive import MOST_TERMS, Goal, Term
+from s2s.search.constraints.spec import Demand
+from s2s.special import UNK
+from s2s.text.lines import read_lines
+from s2s.text.source_features import with_features
+from s2s.text.tokenizer import Tokenizer
+from s2s.text.word_boundaries import occurrences, single_spaced
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+Terms = tuple[str, ...]
+
+COLUMNS = ("source", "features", "prefix", "must", "avoid")
+"""What a column of the input may hold."""
+
+BETWEEN_TERMS = "|||"
+
+COMPILED = 64
+"""So many sets of terms are kept compiled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What one line demands of its output."""
+
+    prefix: str = ""
+    """What the output begins with."""
+    must: tuple[str, ...] = ()
+    """Terms that the output must hold, each as often as it is given."""
+    avoid: tuple[str, ...] = ()
+    """Terms that the output must not hold."""
+
+
+def parse_columns(text: str) -> tuple[str, ...]:
+    """The names in `source,prefix,...`; raises UsageError for what are no columns."""
+    names = tuple(name.strip() for name in text.split(","))
+    known = ", ".join(COLUMNS)
+    for name in names:
+        if name not in COLUMNS:
+            raise UsageError(f"--columns: expected some of {known}, found '{name}'")
+    if len(set(names)) < len(names):
+        raise UsageError(f"--columns: expected every column once, found '{text}'")
+    if "source" not in names:
+        raise UsageError(f"--columns: expected source among them, found '{text}'")
+    return names
+
+
+class WishReader:
+    """Splits lines of input into what is to be translated and what is demanded of the output."""
+
+    def __init__(
+        self,
+        *,
+        columns: tuple[str, ...] | None = None,
+        prefixes: Path | None = None,
+        every: Wish | None = None,
+    ) -> None:
+        """`prefixes` is a file whose line i belongs to line i of the input; `every` line demands
+        the terms of a wish, beside its own.
+
+        Raises UsageError where prefixes come from both a column and a file, and for empty terms.
+        """
+        self.every = every or Wish()
+        for option, terms in (("--must", self.every.must), ("--avoid", self.every.avoid)):
+            if not all(term.strip() for term in terms):
+                raise UsageError(f"{option}: expected a term, found nothing but spaces")
+        if prefixes is not None and columns is not None and "prefix" in columns:
+            raise UsageError("prefixes come from --prefix-file or from a column, not from both")
+        self.columns = columns
+        self.file = prefixes
+        self._prefixes: Iterator[str] | None = None
+        self._taken = 0
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether terms may have to appear."""
+        return bool(self.every.must) or "must" in (self.columns or ())
+
+    def read(self, lines: Sequence[str], first: int) -> tuple[list[str], list[Wish]]:
+        """Sources and what they demand; `first` is the place of the first line, from 0.
+
+        Raises DataError for a line without its columns, and for a file of prefixes that is shorter
+        than the input.
+        """
+        rows = [self._cells(line, first + place) for place, line in enumerate(lines, start=1)]
+        sources = [row["source"] for row in rows]
+        if self.columns is not None and "features" in self.columns:
+            sources = with_features(sources, [row["features"] for row in rows])
+        prefixes = [row.get("prefix", "") for row in rows]
+        if self.file is not None:
+            prefixes = self._lines_of(self.file, first, len(lines))
+        wishes = [
+            Wish(
+                prefix=prefix,
+                must=self.every.must + _terms(row.get("must", "")),
+                avoid=self.every.avoid + _terms(row.get("avoid", "")),
+            )
+            for row, prefix in zip(rows, prefixes, strict=True)
+        ]
+        return sources, wishes
+
+    def _lines_of(self, file: Path, first: int, count: int) -> list[str]:
+        """`count` lines of the file from place `first`, which lies at or behind the last read."""
+        if self._prefixes is None:
+            self._prefixes = read_lines(file)
+        skipped = first - self._taken
+        found = list(islice(self._prefixes, skipped, skipped + count))
+        self._taken = first + len(found)
+        if len(found) < count:
+            raise DataError(
+                f"{file}: expected a line for every line of the input, found only {self._taken:,}"
+            )
+        return found
+
+    def finish(self, count: int) -> None:
+        """All `count` lines of the input are done; raises DataError where prefixes are left."""
+        if self.file is None:
+            return
+        left = read_lines(self.file) if self._prefixes is None else self._prefixes
+        if next(left, None) is not None:
+            raise DataError(
+                f"{self.file}: expected a line for every line of the input, which has {count:,}; "
+                "found more"
+            )
+
+    def _cells(self, line: str, number: int) -> dict[str, str]:
+        if self.columns is None:
+            return {"source": line}
+        if not line.strip():
+            return dict.fromkeys(self.columns, "")
+        cells = line.split("\t")
+        if len(cells) != len(self.columns):
+            raise DataError(
+                f"line {number}: expected {len(self.columns)} columns between tabs "
+                f"({', '.join(self.columns)}), found {len(cells)}"
+            )
+        return dict(zip(self.columns, cells, strict=True))
+
+
+def _terms(cell: str) -> tuple[str, ...]:
+    return tuple(term for term in cell.split(BETWEEN_TERMS) if term.strip())
+
+
+class DemandingTranslator:
+    """A translator of lines whose outputs do as the lines demand, or are reported."""
+
+    def __init__(self, translator: LineTranslator, reader: WishReader) -> None:
+        self.translator = translator
+        self.reader = reader
+        self.compiler = Compiler(translator.target)
+
+    def __call__(self, lines: list[str], first: int = 0) -> list[str]:
+        """One translation per line, as `LineTranslator`."""
+        return [outputs[0].text for outputs in self.outputs(lines, first)]
+
+    def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
+        """As `LineTranslator.outputs`; each output says which demands it does not meet."""
+        sources, wishes = self.reader.read(lines, first)
+        target = self.translator.target
+        if self.translator.copying is not None and any(w.avoid or w.must for w in wishes):
+            raise UsageError(
+                "terms are looked for in the vocabulary, and this model copies words that are in "
+                "none (model.copy); leave --must and --avoid out"
+            )
+        whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
+        prefixes = self.translator.read_targets([wish.prefix for wish in wishes], whole)
+        demands = self.compiler.demands(wishes, prefixes)
+        found = self.translator.outputs(sources, first, keep, demands)
+        checked = [
+            [replace(output, unmet=unmet(output.text, wish, target)) for output in outputs]
+            for outputs, wish in zip(found, wishes, strict=True)
+        ]
+        self._report([outputs[0] for outputs in checked], first)
+        return checked
+
+    def _report(self, outputs: list[Output], first: int) -> None:
+        """One line about the outputs that do not do as demanded."""
+        missed = [
+            (first + place, output.unmet)
+            for place, output in enumerate(outputs, start=1)
+            if output.unmet
+        ]
+        if not missed:
+            return
+        kinds = [what.partition(" ")[0] for _, several in missed for what in several]
+        parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds)]
+        self.translator.report(
+            f"{len(missed):,} of {len(outputs):,} outputs do not meet the demands of their lines "
+            f"({', '.join(parts)}): {named([number for number, _ in missed])}"
+        )
+
+
+class Compiler:
+    """Makes of demands as text what search knows; the same terms are compiled once."""
+
+    def __init__(self, target: Tokenizer) -> None:
+        self.target = target
+        self.bans: OrderedDict[Terms, Ban] = OrderedDict()
+        self.goals: OrderedDict[tuple[Terms, Terms], Goal | None] = OrderedDict()
+
+    def demands(self, wishes: Sequence[Wish], prefixes: Sequence[Sequence[int]]) -> list[Demand]:
+        """One for every wish; `prefixes` are their ids."""
+        return [
+            Demand(prefix=tuple(prefix), must=self._goal(wish), avoid=self._ban(wish.avoid))
+            for wish, prefix in zip(wishes, prefixes, strict=True)
+        ]
+
+    def _ban(self, terms: Terms) -> Ban | None:
+        if not terms:
+            return None
+        if terms not in self.bans:
+            spelled = [self._spelled(term)[0] for term in terms]
+            self.bans[terms] = Ban([text for text in spelled if text], self.spelling)
+        return _kept(self.bans, terms)
+
+    def _goal(self, wish: Wish) -> Goal | None:
+        if not wish.must:
+            return None
+        key = (wish.must, wish.avoid)
+        if key not in self.goals:
+            self.goals[key] = self._compiled(wish)
+        return _kept(self.goals, key)
+
+    def _compiled(self, wish: Wish) -> Goal | None:
+        """The terms that can appear at all; the others would only keep an output from its end."""
+        if len(set(wish.must)) > MOST_TERMS:
+            raise DataError(
+                f"expected at most {MOST_TERMS} terms that must appear in an output, found "
+                f"{len(set(wish.must))} ({wish.must[0]!r} ...)"
+            )
+        avoided = [self._spelled(term)[0] for term in wish.avoid]
+        terms = []
+        for text, ids in map(self._spelled, wish.must):
+            is_avoided = any(term and occurrences(text, term) for term in avoided)
+            if text and UNK not in ids and not is_avoided:
+                terms.append(Term(text, tuple(ids)))
+        return Goal(terms, self.spelling) if terms else None
+
+    def _spelled(self, term: str) -> tuple[str, list[int]]:
+        """The term in the characters that the tokenizer's tokens are made of, and its tokens."""
+        (ids,) = self.target.encode([term])
+        if UNK in ids:
+            return single_spaced(self.target.normalize(term)), ids
+        (text,) = self.target.decode([ids])
+        joined = self.spelling.text(ids)
+        # Another text than the tokens spell: it has been composed.
+        return single_spaced(text if joined.endswith(text) else joined), ids
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """What tokens add to text."""
+        return Spelling(self.target.surfaces())
+
+
+def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:
+    """What is in the cache, from which what was asked for longest ago may go."""
+    cache.move_to_end(key)
+    if len(cache) > COMPILED:
+        cache.popitem(last=False)
+    return cache[key]
+
+
+def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:
+    """Which demands a text does not meet."""
+    found: list[str] = []
+    if not text.startswith(target.normalize(wish.prefix)):
+        found.append(f"prefix {wish.prefix}")
+    for term in dict.fromkeys(wish.must):
+        if occurrences(text, target.normalize(term)) < wish.must.count(term):
+            found.append(f"must {term}")
+    for term in wish.avoid:
+        if occurrences(text, target.normalize(term)):
+            found.append(f"avoid {term}")
+    return tuple(found)

@@ -1,0 +1,224 @@
+"""Loads runs as translators: one model, or several that are averaged."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2s.errors import UsageError
+from s2s.inference.progress import report_on_stderr
+from s2s.recipe.data import features_of, has_source_text
+from s2s.run.directory import Run
+from s2s.run.shortlist import read_lexicon
+
+if TYPE_CHECKING:
+    import torch
+
+    from s2s.inference.translator import LineTranslator
+    from s2s.nn.encoders.regions import FeatureShape
+    from s2s.nn.model import Seq2Seq
+    from s2s.recipe.recipe import Recipe
+    from s2s.recipe.search import Search
+    from s2s.run.checkpoints import Which
+    from s2s.text.tokenizer import Tokenizer
+    from s2s.text.tokenizer_pair import TokenizerPair
+
+
+FilesOfFeatures = Sequence[tuple[Path, Path | None]]
+"""Files of features, each with a file of its ids where it does not bring them along."""
+
+
+def build_model(
+    recipe: Recipe,
+    tokenizers: TokenizerPair,
+    frequencies: torch.Tensor | None = None,
+    *,
+    features: Sequence[FeatureShape] = (),
+) -> Seq2Seq:
+    """An untrained model for these tokenizers, target tokens of these frequencies [V] and feature
+    files of these shapes."""
+    import torch
+
+    from s2s.nn.model import Seq2Seq
+    from s2s.recipe.data import has_source_text
+    from s2s.text.extended_vocabulary import copying_of
+
+    copying = copying_of(recipe.model, tokenizers)
+    table = None if copying is None else torch.from_numpy(copying.target_of_source)
+    return Seq2Seq(
+        recipe.model,
+        tokenizers.source.size if has_source_text(recipe.data) else None,
+        tokenizers.target.size,
+        frequencies,
+        table,
+        features=features,
+    )
+
+
+def load_translator(
+    run: Run,
+    *,
+    search: Search | None = None,
+    device: str = "auto",
+    checkpoint: Which = "best",
+    features: FilesOfFeatures | None = None,
+) -> LineTranslator:
+    """A run's model as a function from lines to lines; the recipe's search if none is given.
+
+    `features` are read in place of the recipe's, as many files and of the same widths.
+
+    Without the shortlists that a search may ask for, which `pipeline_ensemble.load_ensemble` adds.
+
+    Raises RunError for a checkpoint that is missing, damaged or of another model, DataError for
+    features that do not suit it.
+    """
+    from s2s.data.features.lookup import check_shapes, open_features
+    from s2s.inference.translator import LineTranslator
+    from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
+    from s2s.nn.quantized import packed
+    from s2s.nn.state_dict import feature_shapes, load_weights
+    from s2s.text.extended_vocabulary import copying_of
+    from s2s.text.tokenizer_pair import load_tokenizers
+
+    chosen = choose_device(device)
+    recipe = run.recipe
+    limit_threads(recipe.model, chosen)
+    keep_freed_memory()
+    weights = run.read_weights(checkpoint)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    shapes = feature_shapes(weights)
+    lines = open_features(recipe.data, features, run.features_folder)
+    if lines is not None:
+        check_shapes(lines, shapes, recipe.model)
+    model = build_model(recipe, tokenizers, features=shapes)
+    load_weights(dict(model.named_parameters()), weights, str(run.folder))
+    model = model.to(chosen).eval()
+    settings = with_precision(search or recipe.search, chosen)
+    return LineTranslator(
+        scorer=packed(model, settings.precision),
+        source=tokenizers.source,
+        target=tokenizers.target,
+        search=settings,
+        device=str(chosen),
+        longest=recipe.data.longest_source,
+        truncate=recipe.data.truncate.source,
+        copying=copying_of(recipe.model, tokenizers),
+        features=lines,
+        report=report_on_stderr,
+    )
+
+
+def with_precision(search: Search, device: torch.device) -> Search:
+    """`search` in the precision that `auto` chooses on a device; a slow one is reported on stderr.
+
+    Raises UsageError where the device has no kernel for the precision that was asked for.
+    """
+    from s2s.nn.kernels import choose_search_precision, slower_than_fp32
+
+    precision = choose_search_precision(search.precision, device)
+    if search.precision == "auto":
+        _report_once(f"precision auto: {precision} is the fastest here")
+    elif (concern := slower_than_fp32(precision, device)) is not None:
+        _report_once(concern)
+    return replace(search, precision=precision)
+
+
+@cache
+def _report_once(text: str) -> None:
+    """A note on stderr for the whole command: each of its models, and of its workers, has it."""
+    if multiprocessing.parent_process() is None:
+        report_on_stderr(text)
+
+
+def load_ensemble(
+    runs: Sequence[Run],
+    *,
+    search: Search | None = None,
+    device: str = "auto",
+    checkpoint: Which = "best",
+    shortlists: bool = True,
+    features: FilesOfFeatures | None = None,
+) -> LineTranslator:
+    """The runs' models as one; the first recipe's search if none is given.
+
+    Of one run, this is `pipeline.load_translator`; but where the search asks for shortlists, the
+    first run's are used, unless `shortlists` is false. Raises UsageError for runs whose tokenizers
+    or features differ: their models would read and predict different tokens under the same ids.
+    """
+    from s2s.search.ensemble import ensemble
+
+    search = search or runs[0].recipe.search
+    loaded = [
+        load_translator(run, search=search, device=device, checkpoint=checkpoint, features=features)
+        for run in runs
+    ]
+    first = loaded[0]
+    _check_features(runs)
+    for run, other in zip(runs[1:], loaded[1:], strict=True):
+        _check_same("source", (runs[0], first.source), (run, other.source))
+        _check_same("target", (runs[0], first.target), (run, other.target))
+        if (first.copying is None) != (other.copying is None):
+            raise UsageError(
+                f"{runs[0].folder} and {run.folder}: expected models that copy (model.copy) or "
+                "models that do not, found one of each"
+            )
+    together = replace(
+        first,
+        scorer=ensemble([one.scorer for one in loaded]),
+        longest=min(one.longest for one in loaded),
+        truncate=min((one.truncate for one in loaded if one.truncate), default=None),
+    )
+    return narrowed(together, runs[0]) if shortlists else together
+
+
+def _check_features(runs: Sequence[Run]) -> None:
+    """Raises UsageError unless all read the same features, with text or without."""
+    first, *others = (
+        (has_source_text(run.recipe.data), [(f.path, f.ids) for f in features_of(run.recipe.data)])
+        for run in runs
+    )
+    for run, other in zip(runs[1:], others, strict=True):
+        if other != first:
+            raise UsageError(
+                f"{runs[0].folder} and {run.folder}: expected runs that read the same features, "
+                "with source text or without, found runs that differ (data.features)"
+            )
+
+
+def _check_same(side: str, one: tuple[Run, Tokenizer], other: tuple[Run, Tokenizer]) -> None:
+    if one[1] != other[1]:
+        raise UsageError(
+            f"{one[0].folder} and {other[0].folder}: expected one {side} tokenizer, found two that "
+            "differ; the recipes of an ensemble need the same data and tokenizer, and for subwords "
+            "of more than max_sentences lines the same seed"
+        )
+
+
+def narrowed(translator: LineTranslator, run: Run) -> LineTranslator:
+    """The translator with shortlists of `run` if its search asks for them, else itself.
+
+    Raises UsageError or RunError where the run has no shortlist that fits.
+    """
+    search = translator.search
+    if search.shortlist == 0:
+        return translator
+    if translator.copying is not None:
+        raise UsageError(
+            f"{run.folder}: a model that copies (model.copy) has no use for a shortlist: what it "
+            "copies is on none; search with --shortlist 0"
+        )
+    from s2s.nn.quantized import Packed
+    from s2s.search.ensemble import Ensemble
+    from s2s.search.shortlist import shortlisted
+
+    scorer = translator.scorer
+    members = scorer.members if isinstance(scorer, Ensemble) else (scorer,)
+    models = [member for member in members if isinstance(member, Packed)]
+    assert len(models) == len(members), "what runs load"
+    found = read_lexicon(run, translator.source.size, translator.target.size)
+    sizes = (search.shortlist, search.shortlist_frequent)
+    return replace(translator, scorer=shortlisted(models, found, *sizes, translator.device))

@@ -1,0 +1,122 @@
+"""A model's figures: what its output is worth as text, what it gives to the references, and what of
+its output it has from training."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+import s2s
+from s2s.data.training_targets import TrainingTargets
+from s2s.inference.translator import LineTranslator
+from s2s.metrics.base import (
+    Additive,
+    Figure,
+    References,
+    Resampling,
+    case_of,
+    mean,
+    write_signature,
+)
+from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
+from s2s.metrics.scores import Score, Scores
+from s2s.recipe.metrics import FIGURES, text_metrics
+from s2s.search.ensemble import forcible
+from s2s.search.forced_decoding import forced
+from s2s.search.shortlist import whole
+
+
+def score_run(
+    translator: LineTranslator,
+    texts: tuple[Sequence[str], Sequence[str], Sequence[Sequence[str | None]]],
+    request: Request,
+    trained: TrainingTargets,
+) -> Scores:
+    """Figures of a model: `texts` are sources, its outputs and sets of references.
+
+    Validation and test both come here, and so agree. Raises what `metrics.score` raises, and what
+    `trained` raise where `copied` is asked for.
+    """
+    sources, hypotheses, references = texts
+    found = score(
+        text_metrics(request.metrics),
+        hypotheses,
+        references,
+        scoring=request.scoring,
+        confidence=request.confidence,
+    )
+    figures: list[Score] = []
+    drawn = resampled(request.confidence)
+    for name in dict.fromkeys(request.metrics):
+        match name:
+            case "perplexity":
+                wanted = pair_up(hypotheses, references)[1]
+                figures += _perplexity(translator, sources, wanted, drawn)
+            case "copied":
+                figures += _copied(trained, hypotheses, request.scoring.lowercase, drawn)
+            case _:
+                figures += [score for score in found.figures if score.name in FIGURES[name]]
+    return replace(found, figures=tuple(figures))
+
+
+def _copied(
+    trained: TrainingTargets,
+    hypotheses: Sequence[str],
+    lowercase: bool,
+    drawn: Resampling | None,
+) -> list[Score]:
+    """Share of outputs that are, as a whole, a target of training."""
+    is_copied = 100.0 * trained.have(hypotheses)
+    statistics = Additive(np.stack([np.ones_like(is_copied), is_copied], axis=1), mean)
+    details = [case_of(lowercase), "match:line", "in:train"]
+    signature = write_signature("0", drawn, details, f"s2s-{s2s.__version__}")
+    figures = [Figure("copied", "copied from training")]
+    return scores_of(figures, statistics, len(hypotheses), (signature, drawn))
+
+
+def _perplexity(
+    translator: LineTranslator,
+    sources: Sequence[str],
+    references: References,
+    drawn: Resampling | None,
+) -> list[Score]:
+    """Perplexity per token of the references under teacher forcing, end of sentence included.
+
+    All references of a line count, each given the source in one piece, cut only where the
+    recipe truncates it.
+    """
+    model = forcible(whole(translator.scorer))
+    pairs = [
+        (source, one)
+        for source, options in zip(sources, references, strict=True)
+        for one in options
+    ]
+    read = translator.read([source.strip() and source for source, _ in pairs])
+    read = [reading.cut(translator.truncate) for reading in read]
+    source_ids = [reading.ids for reading in read]
+    target_ids = translator.read_targets([target.strip() and target for _, target in pairs], read)
+    features = translator.features_of(read)
+    pairs_of_ids = list(zip(source_ids, target_ids, strict=True))
+    log_probs = forced(model, pairs_of_ids, translator.device, features)
+    # A blank source has a blank output for certain: no token of it is predicted.
+    lengths = [
+        len(target) + 1 if len(source) or len(target) or features is not None else 0
+        for source, target in zip(source_ids, target_ids, strict=True)
+    ]
+    firsts = np.cumsum([0, *(len(options) for options in references[:-1])])
+    each = np.array([log_probs, lengths], dtype=np.float64).T
+    statistics = Additive(np.add.reduceat(each, firsts), _exp)
+    details = ["unit:token", f"vocabulary:{translator.target.size}", "eos:yes"]
+    signature = write_signature(
+        count_references(references), drawn, details, f"s2s-{s2s.__version__}"
+    )
+    figures = [Figure("perplexity", "perplexity")]
+    return scores_of(figures, statistics, len(references), (signature, drawn))
+
+
+def _exp(row_K: NDArray[np.float64]) -> tuple[float, ...]:
+    log_prob, tokens = row_K.tolist()
+    nll = -log_prob / max(tokens, 1.0)
+    return (math.exp(nll) if nll < 700 else math.inf,)

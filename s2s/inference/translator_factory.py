@@ -1,0 +1,114 @@
+"""How each process of a command makes its translator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from s2s.data.sources.chunks import file_identity
+
+if TYPE_CHECKING:
+    from s2s.inference.load import FilesOfFeatures
+    from s2s.inference.translator import LineTranslator
+    from s2s.nn.kernels import Kernel
+    from s2s.recipe.search import Search
+    from s2s.run.checkpoints import Which
+    from s2s.run.directory import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How a command comes to its translator, in its own process or in a worker's."""
+
+    runs: tuple[Run, ...]
+    search: Search
+    device: str
+    checkpoint: Which
+    tag: str | None
+    unknown: Mapping[str, str] | None
+    features: FilesOfFeatures | None
+    speeds: Mapping[Kernel, float]
+    """By which all processes choose their kernels; none in fp32, or on a GPU."""
+
+    def __call__(self) -> LineTranslator:
+        """The translator; raises UsageError and RunError as loading does."""
+        from s2s.inference.load import load_ensemble
+        from s2s.inference.replace_unknown import Replacer
+        from s2s.text.tags import check_tag
+
+        if self.speeds and multiprocessing.parent_process() is not None:
+            from s2s.nn.kernels import adopt
+
+            adopt(self.speeds)
+        loaded = load_ensemble(
+            self.runs,
+            search=self.search,
+            device=self.device,
+            checkpoint=self.checkpoint,
+            features=self.features,
+        )
+        if self.tag is not None:
+            check_tag(loaded.source, self.tag, "--tag")
+            loaded = replace(loaded, tag=self.tag)
+        if self.unknown is not None:
+            replacer = Replacer(loaded.source, loaded.target, self.unknown)
+            loaded = replace(loaded, replacer=replacer)
+        return loaded
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the translation of a line, for the note beside an unfinished output."""
+        unknown = self.unknown
+        return {
+            "models": [_fingerprint(run, self.checkpoint) for run in self.runs],
+            "search": asdict(self.search),
+            "tag": self.tag,
+            "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
+            **_features_note(self.features),
+            **self._kernels_note(),
+        }
+
+    def _kernels_note(self) -> dict[str, Any]:
+        """What the machine's speeds decided: another choice would round the rest in another way."""
+        if not self.speeds:
+            return {}
+        from s2s.nn.kernels import choices
+
+        return {"kernels": choices()}
+
+
+def _speeds(search: Search, device: str) -> Mapping[Kernel, float]:
+    """What this machine's kernels do, where it decides about the search."""
+    if search.precision == "fp32":
+        return {}
+    from s2s.nn.device import choose_device
+    from s2s.nn.kernels import measured
+
+    return measured() if choose_device(device).type == "cpu" else {}
+
+
+def _features_note(files: FilesOfFeatures | None) -> dict[str, Any]:
+    """What of other features than the runs' own decides about an output."""
+    if files is None:
+        return {}
+    return {
+        "features": [[file_identity(path) for path in pair if path is not None] for pair in files]
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _fingerprint(run: Run, checkpoint: Which) -> str:
+    """The run's name and a hash of its weights: a run may be moved, or trained further."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(run.read_weights(checkpoint).items()):
+        digest.update(f"{name} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return f"{run.name} {digest.hexdigest()[:16]}"

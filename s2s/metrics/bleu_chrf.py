@@ -1,0 +1,135 @@
+"""BLEU and chrF as sacrebleu computes them (Post 2018)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.metrics.base import Additive, Figure, References, Resampling, paired
+from s2s.metrics.tokenize import Words
+
+ORDERS = 4
+"""Lengths of n-grams that BLEU counts."""
+
+
+@dataclass(frozen=True)
+class SacreMetric:
+    """One of sacrebleu's metrics: its statistics, its formula, its signature."""
+
+    figures: tuple[Figure, ...]
+    metric: Any
+    """A `sacrebleu.metrics.base.Metric`."""
+    sentence: Any
+    """The one that scores a line by itself: BLEU is then of effective order."""
+
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
+        """See `Metric`."""
+        return Additive(_statistics(self.metric, outputs, references), self._total, self._single)
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`; `nrefs` is what sacrebleu has counted itself."""
+        return _signature(self.metric, resampling)
+
+    def _total(self, row_K: NDArray[np.float64]) -> tuple[float, ...]:
+        return (float(self.metric._compute_score_from_stats(row_K.tolist()).score),)
+
+    def _single(self, row_K: NDArray[np.float64]) -> tuple[float, ...]:
+        return (float(self.sentence._compute_score_from_stats(row_K.tolist()).score),)
+
+
+@dataclass(frozen=True)
+class BleuOfOrders:
+    """BLEU-1 to BLEU-4, each the geometric mean of the precisions up to its order."""
+
+    metric: Any
+    """BLEU of order 4, whose counts hold those of lower orders."""
+    orders: tuple[Any, ...]
+    """BLEU of each order."""
+    sentences: tuple[Any, ...]
+    """The same for a line by itself."""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (
+            Figure("bleu1", "BLEU-1"),
+            Figure("bleu2", "BLEU-2"),
+            Figure("bleu3", "BLEU-3"),
+            Figure("bleu4", "BLEU-4"),
+        )
+
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
+        """See `Metric`."""
+        return Additive(_statistics(self.metric, outputs, references), self._total, self._single)
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`: that of BLEU, which does not name the order; the figure does."""
+        return _signature(self.metric, resampling)
+
+    def _total(self, row_K: NDArray[np.float64]) -> tuple[float, ...]:
+        return _of_orders(self.orders, row_K.tolist())
+
+    def _single(self, row_K: NDArray[np.float64]) -> tuple[float, ...]:
+        return _of_orders(self.sentences, row_K.tolist())
+
+
+def _of_orders(orders: Sequence[Any], row: list[float]) -> tuple[float, ...]:
+    """BLEU of each order, from lengths, matches and totals of order 4."""
+    lengths, matches, totals = row[:2], row[2 : 2 + ORDERS], row[2 + ORDERS :]
+    return tuple(
+        float(one._compute_score_from_stats([*lengths, *matches[:order], *totals[:order]]).score)
+        for order, one in enumerate(orders, start=1)
+    )
+
+
+def _statistics(
+    metric: Any, outputs: Sequence[Sequence[str]], references: References
+) -> NDArray[np.float64]:
+    hypotheses, wanted = paired(outputs, references)
+    # Complete sets of lines are what sacrebleu reads, with None where an item has fewer.
+    sets = list(zip_longest(*wanted))
+    return np.array(metric._extract_corpus_statistics(hypotheses, sets), dtype=np.float64)
+
+
+def _signature(metric: Any, resampling: Resampling | None) -> str:
+    signature = metric.get_signature()
+    if resampling is not None:
+        signature.update(resampling.sign, resampling.samples)
+        signature.update("seed", resampling.seed)
+    return str(signature)
+
+
+def build_bleu(words: Words) -> SacreMetric:
+    """BLEU (Papineni et al. 2002)."""
+    # A line seldom has matches of all four orders; sacrebleu's sentence_bleu does this too.
+    sentence = _bleu(words, effective_order=True)
+    return SacreMetric((Figure("bleu", "BLEU"),), _bleu(words), sentence)
+
+
+def build_bleu_of_orders(words: Words) -> BleuOfOrders:
+    """BLEU-1 to BLEU-4, as captions are scored."""
+    orders = range(1, ORDERS + 1)
+    return BleuOfOrders(
+        _bleu(words),
+        tuple(_bleu(words, max_ngram_order=order) for order in orders),
+        tuple(_bleu(words, max_ngram_order=order, effective_order=True) for order in orders),
+    )
+
+
+def build_chrf(lowercase: bool) -> SacreMetric:
+    """ChrF2 (Popović 2016)."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    metric = CHRF(lowercase=lowercase)
+    return SacreMetric((Figure("chrf", "chrF2"),), metric, metric)
+
+
+def _bleu(words: Words, **options: Any) -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    metric = BLEU(lowercase=words.lowercase, tokenize="none", **options)
+    metric.tokenizer, metric.tokenizer_signature = words.split, words.name
+    return metric

@@ -1,0 +1,63 @@
+"""Variety: how many different outputs there are, and how many different words they are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import s2s
+from s2s.metrics.base import Figure, References, Resampling, Rows, write_signature
+from s2s.metrics.distinct import Ngrams, number
+from s2s.metrics.tokenize import Words
+
+
+@dataclass(frozen=True)
+class VarietyStatistics:
+    """The texts of lines, and their words: what is different depends on the other lines."""
+
+    texts: Ngrams
+    """Whole lines, one each."""
+    words: Ngrams
+
+    def values(self, rows: Rows) -> tuple[float, ...]:
+        """See `Statistics`."""
+        is_chosen_N = np.zeros(len(self.texts.lengths_N), dtype=bool)
+        is_chosen_N[rows] = True
+        texts = self.texts.num_distinct(is_chosen_N)
+        return texts, 100.0 * texts / len(rows), self.words.num_distinct(is_chosen_N)
+
+    def line_values(self) -> NDArray[np.float64] | None:
+        """See `Statistics`: a line by itself always differs from all others."""
+        return None
+
+
+@dataclass(frozen=True)
+class Variety:
+    """Number and share of different outputs, and number of different words in them."""
+
+    words: Words
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (
+            Figure("distinct_outputs", "different outputs"),
+            Figure("distinct_share", "share of different outputs"),
+            Figure("vocabulary", "different words"),
+        )
+
+    def measure(
+        self, outputs: Sequence[Sequence[str]], references: References
+    ) -> VarietyStatistics:
+        """See `Metric`."""
+        del references
+        lines = [line for output in outputs for line in output]
+        texts = [[line.lower() if self.words.lowercase else line] for line in lines]
+        return VarietyStatistics(number(texts), number([self.words(line) for line in lines]))
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`."""
+        del nrefs
+        details = [*self.words.details, "output:line"]
+        return write_signature("0", resampling, details, f"s2s-{s2s.__version__}")

@@ -1,0 +1,103 @@
+"""Exact matches, and error rates: edits per token of the reference (Levenshtein 1966)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import s2s
+from s2s.metrics.base import (
+    Additive,
+    Figure,
+    References,
+    Resampling,
+    case_of,
+    mean,
+    paired,
+    write_signature,
+)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Share of lines that are equal to one of their references (`exact`), or to none."""
+
+    name: Literal["exact", "g2p_wer"]
+    """`g2p_wer` is the word error rate of pronunciation, where a line is a word."""
+    lowercase: bool
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (Figure(self.name, "exact" if self.name == "exact" else "G2P-WER"),)
+
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
+        """See `Metric`."""
+        fold = str.lower if self.lowercase else str
+        hypotheses, wanted = paired(outputs, references)
+        rows = np.ones((len(hypotheses), 2))
+        for row, line, options in zip(rows, hypotheses, wanted, strict=True):
+            is_equal = any(fold(line) == fold(one) for one in options)
+            row[1] = is_equal == (self.name == "exact")
+        return Additive(np.stack([rows[:, 0], 100.0 * rows[:, 1]], axis=1), mean)
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`."""
+        details = [case_of(self.lowercase), "match:line"]
+        return write_signature(nrefs, resampling, details, f"s2s-{s2s.__version__}")
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """Insertions, deletions and substitutions per hundred tokens of the reference.
+
+    Of several references the one with the fewest edits counts, of those the longest.
+    """
+
+    name: Literal["wer", "cer", "per"]
+    lowercase: bool
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """See `Metric`."""
+        return (Figure(self.name, self.name.upper()),)
+
+    def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
+        """See `Metric`."""
+        rows = [
+            _edits(self._split(line), [self._split(one) for one in options])
+            for line, options in zip(*paired(outputs, references), strict=True)
+        ]
+        return Additive(np.array(rows, dtype=np.float64), _rate)
+
+    def signature(self, nrefs: str, resampling: Resampling | None) -> str:
+        """See `Metric`."""
+        unit = {"wer": "word", "cer": "character", "per": "phone"}[self.name]
+        tok = "none" if self.name == "cer" else "space"
+        details = [case_of(self.lowercase), f"unit:{unit}", f"tok:{tok}", "refs:closest"]
+        return write_signature(nrefs, resampling, details, f"rapidfuzz-{version('rapidfuzz')}")
+
+    def _split(self, text: str) -> Sequence[str]:
+        folded = text.lower() if self.lowercase else text
+        return folded if self.name == "cer" else folded.split()
+
+
+def _edits(tokens: Sequence[str], options: Sequence[Sequence[str]]) -> tuple[int, int]:
+    """Edits to the closest reference, and its length."""
+    from rapidfuzz.distance import Levenshtein
+
+    distance: Callable[[Sequence[str], Sequence[str]], int] = Levenshtein.distance
+    found = [(distance(tokens, one), -len(one)) for one in options]
+    edits, length = min(found)
+    return edits, -length
+
+
+def _rate(row_K: NDArray[np.float64]) -> tuple[float, ...]:
+    """Where the references have no token at all, anything written is 100 % wrong."""
+    edits, length = row_K.tolist()
+    if length == 0:
+        return (100.0 if edits else 0.0,)
+    return (100.0 * edits / length,)

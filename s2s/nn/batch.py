@@ -1,0 +1,85 @@
+"""A batch: ids, lengths and keys; no text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor
+
+from s2s.nn.device import send
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B pairs of token ids, padded with PAD.
+
+    Dimension letters: B sentences, S source time, T target time.
+    """
+
+    source: Tensor
+    """int64 [B, S]; every source ends with EOS. Where there is no text, S is 0."""
+    source_lengths: Tensor
+    """int64 [B], EOS included; 0 where there is no text."""
+    target_input: Tensor
+    """int64 [B, T]; BOS, then the target: what the decoder reads."""
+    target_output: Tensor
+    """int64 [B, T]; the target, then EOS: what it should say. PAD beyond the end."""
+    target_lengths: Tensor
+    """int64 [B], EOS included."""
+    features: tuple[Regions, ...] = ()
+    """Of each feature file."""
+
+    @property
+    def tokens(self) -> int:
+        """Positions of its longer side, padding included: what `batch_tokens` limits."""
+        regions = sum(one.values_BRD.shape[1] for one in self.features)
+        rows, source = self.source.shape
+        return rows * max(source + regions, self.target_output.shape[1])
+
+    def to(self, device: str) -> Batch:
+        """The batch on `device`, which is not waited for."""
+        return self._each(lambda tensor: send(tensor, device))
+
+    def repeated(self, times: int) -> Batch:
+        """The batch with every pair `times` times in a row."""
+        return self._each(lambda tensor: tensor.repeat_interleave(times, dim=0))
+
+    def halves(self) -> tuple[Batch, ...]:
+        """Its pairs in two batches, padded as all of them are; a single pair stays one."""
+        middle = len(self.target_lengths) // 2
+        if not middle:
+            return (self,)
+        return (
+            self._each(lambda tensor: tensor[:middle]),
+            self._each(lambda tensor: tensor[middle:]),
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(
+            source=change(self.source),
+            source_lengths=change(self.source_lengths),
+            target_input=change(self.target_input),
+            target_output=change(self.target_output),
+            target_lengths=change(self.target_lengths),
+            features=tuple(Regions(*map(change, regions)) for regions in self.features),
+        )
+
+
+class Regions(NamedTuple):
+    """The features of B samples, of one file."""
+
+    values_BRD: Tensor
+    """float32, zero behind the last region."""
+    lengths_B: Tensor
+    """int64, regions of each, at least one."""
+
+    def to(self, device: str) -> Regions:
+        """Themselves on `device`."""
+        from s2s.nn.device import send  # prep does without torch
+
+        return Regions(*(send(part, device) for part in self))

@@ -1,0 +1,1 @@
+"""Decoders: how attention and recurrence are connected."""

@@ -1,0 +1,58 @@
+"""The decoder of Bahdanau et al. 2015: attend with the previous state.
+
+Dimension letters: T target time, B sentences, N rows, E embedding width, D source state width,
+H decoder width, G gates of a layer (4 H).
+"""
+
+import torch
+from torch import Tensor
+
+from s2s.nn.attention import Sought
+from s2s.nn.decoders.base import Decoded, Decoder, Readout
+from s2s.nn.decoders.loop import _LoopedLayers, _stack, _state, _step_mask, _times
+from s2s.nn.memory import DecoderState, Memory
+from s2s.recipe.model import BahdanauDecoder, Model
+
+
+class Bahdanau(Decoder):
+    """c_i attends with h_{i-1}; h_i = LSTM([e_i; c_i], h_{i-1}); r_i reads h_i, c_i, e_i.
+
+    Bahdanau et al. 2015, section 3.1 and appendix A.2 (the cell there is a GRU, the readout a
+    maxout). With several layers the top one attends and the first reads the context.
+    """
+
+    context_layer = 0
+
+    def __init__(self, recipe: Model, wiring: BahdanauDecoder, source_width: int) -> None:
+        upper = [wiring.width] * (wiring.layers - 1)
+        super().__init__(recipe, source_width, [recipe.embeddings + source_width, *upper])
+        self.embeddings = recipe.embeddings
+        widths = (wiring.width, source_width, recipe.embeddings)
+        self.readout = Readout(widths, recipe.embeddings)
+
+    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
+        """See `Decoder`; attention and recurrence are a loop, all else is done for all steps."""
+        state = self.start(memory)
+        gates_TBG = self.layer(0).project(e_TBE)
+        drop_BD = _step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
+        climb, sought = _LoopedLayers(self, self.embeddings), Sought.of(self.scores, memory)
+        hs, looks = [], []
+        for gates_BG in gates_TBG.unbind(0):
+            found = self.attend_rows(memory, state.hidden[-1], state, sought)
+            found = found._replace(context=_times(found.context, drop_BD))
+            h_BH, new = climb(found.context, state, gates_BG)
+            state = _state(new, found)
+            hs.append(h_BH)
+            looks.append(found)
+        h_TBH, whole = self.drop(torch.stack(hs)), _stack(looks)
+        r_TBE = self.drop_readout(self.readout(h_TBH, whole.context, e_TBE))
+        return self.decoded(r_TBE, whole, h_TBH, e_TBE)
+
+    def step(
+        self, memory: Memory, state: DecoderState, e_NE: Tensor
+    ) -> tuple[Decoded, DecoderState]:
+        """See `Decoder`."""
+        found = self.attend_rows(memory, state.hidden[-1], state)
+        h_NH, layers = self.climb_step(torch.cat((e_NE, found.context), dim=-1), state, first=0)
+        r_NE = self.readout(h_NH, found.context, e_NE)
+        return self.decoded(r_NE, found, h_NH, e_NE), _state(layers, found)

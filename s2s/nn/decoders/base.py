@@ -1,0 +1,210 @@
+"""What all decoders share; `s2s.nn.decoders.build` has the decoders themselves.
+
+Every decoder runs in two ways that share parameters and agree to rounding: a whole target at once
+(teacher forcing) and step by step (search).
+
+Dimension letters: T target time, B sentences, N rows, E embedding width, D source state width,
+H decoder width, S source time, L layers.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from s2s.nn.attention import Attended, Sought, attend_rows, attend_times, build_scores
+from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.dropout import drop_channels
+from s2s.nn.loop_linear import Repeated
+from s2s.nn.memory import DecoderState, Memory
+from s2s.nn.pointer import Gate
+from s2s.recipe.model import Model
+
+
+class Decoded(NamedTuple):
+    """What is below the output layer, [T, B, ...] and [B, T, S] or [N, ...] and [N, S]."""
+
+    readout: Tensor
+    """[..., E]."""
+    weights: Tensor | None
+    """float32, the attention; None for the bottleneck."""
+    scores: Tensor | None = None
+    """float32, whose softmax the weights are."""
+    gate: Tensor | None = None
+    """float32 [T, B] or [N], the logit of generating rather than copying, where a model copies."""
+
+
+class LSTMStep(Protocol):
+    """A recurrent layer as a decoding step uses it: one that trains, or one packed for search."""
+
+    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor], /) -> tuple[Tensor, Tensor]:
+        """One step from (h, c), each [N, H], to the next."""
+        ...
+
+
+class Readout(nn.Module):
+    """r = tanh(W [h; c; e] + b), as wide as the embeddings, so that the output matrix can be tied.
+
+    Without e, the word before, it is Luong's attentional state; with it, Bahdanau's deep output.
+    """
+
+    def __init__(self, widths: tuple[int, ...], embeddings: int) -> None:
+        super().__init__()
+        self.width = sum(widths)
+        self.linear = nn.Linear(self.width, embeddings)
+        nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """r [..., E] of parts that are concatenated along channels."""
+        return torch.tanh(self.linear(torch.cat(parts, dim=-1)))
+
+    def in_loop(self) -> Callable[..., Tensor]:
+        """`forward` for a loop over time of training."""
+        product = Repeated(self.linear.weight, self.linear.bias)
+        return lambda *parts: torch.tanh(product(torch.cat(parts, dim=-1)))
+
+
+class Decoder(nn.Module):
+    """What all wirings share: layers, the score function, the bridge to the first state."""
+
+    readout: Readout
+    reads_embedding = True
+    """Whether the readout reads the word before, behind all else."""
+    context_layer: int | None = None
+    """The layer that reads the context, behind all else; none in some."""
+
+    def __init__(self, recipe: Model, source_width: int, input_widths: list[int]) -> None:
+        super().__init__()
+        width = recipe.decoder.width
+        self.width = width
+        self.input_widths = input_widths
+        self.source_width = source_width
+        self.dropout = recipe.dropout.decoder
+        self.readout_dropout = recipe.dropout.readout
+        self.layers = nn.ModuleList(LSTMLayer(w, width) for w in input_widths)
+        self.scores = build_scores(recipe.attention, source_width, width)
+        self.bridge = nn.Linear(source_width, width * len(input_widths))
+        nn.init.xavier_uniform_(self.bridge.weight)
+        nn.init.zeros_(self.bridge.bias)
+        # At first coverage adds nothing, and nothing has to be unlearned.
+        self.coverage = nn.Parameter(torch.zeros(1)) if recipe.coverage else None
+        copies = recipe.copy == "pointer"
+        self.gate = Gate(source_width + width + recipe.embeddings) if copies else None
+        self.context_gate = Gate(width) if recipe.context_gate else None
+
+    def keys(self, states_BSD: Tensor) -> Tensor:
+        """The source's share of the attention score, computed once per sentence."""
+        return states_BSD if self.scores is None else self.scores.keys(states_BSD)
+
+    def start(self, memory: Memory) -> DecoderState:
+        """c_0 = W [last states] + b and h_0 = tanh(c_0), for each layer."""
+        cells = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
+        covered_BS = None
+        if self.coverage is not None:
+            covered_BS = torch.zeros_like(memory.mask_BS, dtype=torch.float32)
+        return DecoderState(
+            hidden=tuple(torch.tanh(c) for c in cells), cell=cells, coverage=covered_BS
+        )
+
+    def attend_rows(
+        self, memory: Memory, query_NH: Tensor, state: DecoderState, sought: Sought | None = None
+    ) -> Attended:
+        """What one step's queries find, as `attend_rows`."""
+        covered = None
+        if self.coverage is not None and state.coverage is not None:
+            covered = (self.coverage, state.coverage)
+        found = attend_rows(self.scores, memory, query_NH, covered, sought)
+        if self.context_gate is None:
+            return found
+        return _gated(found, self.context_gate.rows(query_NH))
+
+    def attend_times(self, memory: Memory, query_TBH: Tensor) -> Attended:
+        """What the queries of all steps find, as `attend_times`."""
+        found = attend_times(self.scores, memory, query_TBH, self.coverage)
+        if self.context_gate is None:
+            return found
+        return _gated(found, self.context_gate(query_TBH))
+
+    def decoded(self, readout: Tensor, found: Attended, h: Tensor, e: Tensor) -> Decoded:
+        """What steps come to, whole sequences or rows; h is what the readout read."""
+        gate = None
+        if self.gate is not None:
+            parts = (found.context, h, e)
+            gate = self.gate(*parts) if h.dim() == 3 else self.gate.rows(*parts)
+        return Decoded(readout, found.weights, found.scores, gate)
+
+    def layer(self, index: int) -> LSTMLayer:
+        """Layer `index`, typed."""
+        layer = self.layers[index]
+        assert isinstance(layer, LSTMLayer)
+        return layer
+
+    def stepper(self, index: int) -> LSTMStep:
+        """Layer `index` as a decoding step uses it."""
+        return cast(LSTMStep, self.layers[index])
+
+    def layer_bounds(self, embedding_E: Tensor, state_D: Tensor) -> list[Tensor]:
+        """What the absolute value of each input channel of each layer does not exceed.
+
+        Embeddings are within `embedding_E`, encoder states and therefore contexts, being means of
+        them, within `state_D`; everything else is a state of an LSTM or a tanh, and within 1.
+        """
+        bounds = [embedding_E.new_ones(width) for width in self.input_widths]
+        bounds[0][: len(embedding_E)] = embedding_E
+        if self.context_layer is not None:
+            bounds[self.context_layer][-len(state_D) :] = state_D
+        return bounds
+
+    def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
+        """The same of the readout's input channels."""
+        bound_D = embedding_E.new_ones(self.readout.width)
+        bound_D[self.width : self.width + len(state_D)] = state_D
+        if self.reads_embedding:
+            bound_D[-len(embedding_E) :] = embedding_E
+        return bound_D
+
+    def drop(self, x_TBD: Tensor) -> Tensor:
+        """Variational dropout between layers."""
+        return drop_channels(x_TBD, self.dropout, self.training)
+
+    def drop_readout(self, r_TBE: Tensor) -> Tensor:
+        """Variational dropout of the readout."""
+        return drop_channels(r_TBE, self.readout_dropout, self.training)
+
+    def climb(self, x_TBD: Tensor, start: DecoderState, first: int) -> Tensor:
+        """Output [T, B, H] of layers `first` and above over whole sequences."""
+        for index in range(first, len(self.layers)):
+            if index > first:
+                x_TBD = self.drop(x_TBD)
+            x_TBD, _ = self.layer(index)(x_TBD, start.layer(index))
+        return x_TBD
+
+    def climb_step(
+        self, x_ND: Tensor, state: DecoderState, first: int
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """One step of layers `first` and above: top output [N, H] and their new (h, c)."""
+        new = []
+        for index in range(first, len(self.layers)):
+            new.append(self.stepper(index).step(x_ND, state.layer(index)))
+            x_ND = new[-1][0]
+        return x_ND, new
+
+    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
+        """Readouts [T, B, E] and weights [B, T, S] of embedded targets, from the first state."""
+        raise AssertionError("abstract")
+
+    def step(
+        self, memory: Memory, state: DecoderState, e_NE: Tensor
+    ) -> tuple[Decoded, DecoderState]:
+        """Readout [N, E] and weights [N, S] of one step, and the state after it."""
+        raise AssertionError("abstract")
+
+
+def _gated(found: Attended, logits: Tensor) -> Attended:
+    """What was found, times sigmoid(logits [...])."""
+    # A sigmoid by way of tanh: the kernel of `torch.sigmoid` rounds a tensor's last elements in
+    # another way, and which rows these are would show.
+    gate = (0.5 * torch.tanh(0.5 * logits) + 0.5).to(found.context.dtype).unsqueeze(-1)
+    return found._replace(context=found.context * gate)

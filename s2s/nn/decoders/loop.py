@@ -1,0 +1,61 @@
+"""What decoders share that loop over time in training.
+
+Dimension letters: T target time, B sentences, N rows, D source state width, S source time,
+G gates of a layer (4 H).
+"""
+
+import torch
+from torch import Tensor
+
+from s2s.nn.attention import Attended
+from s2s.nn.cells.lstm import Recurrence
+from s2s.nn.decoders.base import Decoder
+from s2s.nn.dropout import channel_mask
+from s2s.nn.memory import DecoderState
+
+
+def _state(
+    layers: list[tuple[Tensor, Tensor]], found: Attended, fed: Tensor | None = None
+) -> DecoderState:
+    hidden, cell = tuple(h for h, _ in layers), tuple(c for _, c in layers)
+    return DecoderState(hidden, cell, fed, found.coverage)
+
+
+class _LoopedLayers:
+    """`Decoder.climb_step` of all layers, for a loop over time of training.
+
+    Of the first layer's input, channels from `start` on are given at each step.
+    """
+
+    def __init__(self, decoder: Decoder, start: int) -> None:
+        first, *upper = (decoder.layer(index) for index in range(len(decoder.layers)))
+        self.layers = [Recurrence(first, start), *map(Recurrence, upper)]
+
+    def __call__(
+        self, x_ND: Tensor, state: DecoderState, gates_NG: Tensor
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """`gates` are what the first layer makes of the other channels."""
+        new = [self.layers[0](x_ND, state.layer(0), gates_NG)]
+        for index, layer in enumerate(self.layers[1:], start=1):
+            new.append(layer(new[-1][0], state.layer(index)))
+        return new[-1][0], new
+
+
+def _step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:
+    """A variational mask [B, D] for a loop over time; None when nothing is dropped."""
+    return channel_mask(like_TBD, rate, None)[0] if training and rate > 0 else None
+
+
+def _times(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
+
+
+def _stack(looks: list[Attended]) -> Attended:
+    """Contexts [T, B, D], weights and scores [B, T, S] of T steps."""
+    weights = [look.weights for look in looks if look.weights is not None]
+    scores = [look.scores for look in looks if look.scores is not None]
+    return Attended(
+        torch.stack([look.context for look in looks]),
+        torch.stack(weights, dim=1) if weights else None,
+        torch.stack(scores, dim=1) if scores else None,
+    )

@@ -1,0 +1,1 @@
+"""Encoders: recurrent over tokens, linear over regions of images."""

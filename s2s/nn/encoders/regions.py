@@ -1,0 +1,114 @@
+"""From the features of a file to states that attention looks at, as it looks at those of words.
+
+Dimension letters: B samples, R regions (of a grid Y rows and X columns), W width of features,
+D state width, T time, N sequences.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from s2s.nn.batch import Regions
+from s2s.nn.dropout import drop_channels
+from s2s.nn.encoders.recurrent import RecurrentEncoder
+from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.model import Encoder
+
+
+class FeatureShape(NamedTuple):
+    """What a model has to know of a feature file."""
+
+    width: int
+    """W."""
+    regions: int
+    """Of the largest grid that positions are learned for."""
+
+
+class Encoded(NamedTuple):
+    """One source, encoded."""
+
+    states_BSD: Tensor
+    """Zero at padding."""
+    mask_BS: Tensor
+    """bool, true inside."""
+    words_BS: Tensor
+    """bool, true at what is covered: all but padding and a text's EOS."""
+    final_BD: Tensor
+    """The source as one vector."""
+
+
+class RegionEncoder(nn.Module):
+    """s_i = tanh(W norm(x_i) + b + p_i + m), then bidirectional LSTMs where they are asked for.
+
+    p_i is a learned position, m the mark of the source; both are left out unless they are asked
+    for, and regions then are a set. The tanh keeps states within what those of an LSTM are within.
+    The LSTM reads the regions in their order, or layer after layer the rows of a grid and its
+    columns in turn (Visin et al. 2015, "ReNet", section 2, who begin with columns). The vector of
+    the whole is the states' mean (Xu et al. 2015, section 3.1.2, average the features themselves).
+    """
+
+    def __init__(
+        self, recipe: FeatureEncoder, shape: FeatureShape, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.dropouts = (recipe.dropout, dropout)
+        self.norm = nn.LayerNorm(shape.width) if recipe.normalization == "layer" else None
+        self.projection = nn.Linear(shape.width, width)
+        nn.init.xavier_uniform_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+        self.positions = (
+            nn.Parameter(torch.zeros(shape.regions, width)) if recipe.positions else None
+        )
+        self.rows = recipe.rows
+        sweeps, layers = (
+            (recipe.layers, 1) if recipe.rows else (min(recipe.layers, 1), recipe.layers)
+        )
+        self.sweeps = nn.ModuleList(
+            RecurrentEncoder(Encoder(layers=layers, width=width // 2), width, dropout)
+            for _ in range(sweeps)
+        )
+
+    def forward(self, regions: Regions, mark_D: Tensor | None) -> Encoded:
+        """The regions' states."""
+        values_BRW, lengths_B = regions
+        place_R = torch.arange(values_BRW.shape[1], device=lengths_B.device)
+        mask_BR = place_R < lengths_B.unsqueeze(1)
+        x_BRW = self._drop(values_BRW, self.dropouts[0])
+        if self.norm is not None:
+            x_BRW = self.norm(x_BRW)
+        sums_BRD = self.projection(x_BRW)
+        if self.positions is not None:
+            sums_BRD = sums_BRD + self.positions[: sums_BRD.shape[1]]
+        if mark_D is not None:
+            sums_BRD = sums_BRD + mark_D
+        states_BRD = torch.tanh(sums_BRD)
+        for number, sweep in enumerate(self.sweeps):
+            if self.rows is None:
+                states_RBD, _ = sweep(states_BRD.transpose(0, 1), lengths_B)
+                states_BRD = states_RBD.transpose(0, 1).contiguous()
+            else:
+                states_BRD = _swept(sweep, states_BRD, self.rows, along_columns=number % 2 == 1)
+        if not self.sweeps:
+            states_BRD = self._drop(states_BRD, self.dropouts[1])
+        states_BRD = states_BRD * mask_BR.unsqueeze(-1).to(states_BRD.dtype)
+        mean_BD = states_BRD.float().sum(1) / lengths_B.unsqueeze(1)
+        return Encoded(states_BRD, mask_BR, mask_BR, mean_BD.to(states_BRD.dtype))
+
+    def _drop(self, x_BRC: Tensor, rate: float) -> Tensor:
+        return drop_channels(x_BRC.transpose(0, 1), rate, self.training).transpose(0, 1)
+
+
+def _swept(sweep: nn.Module, states_BRD: Tensor, rows: int, *, along_columns: bool) -> Tensor:
+    """States [B, R, D] of a grid, read along each of its rows, or along each of its columns."""
+    batch, regions, width = states_BRD.shape
+    grid_BYXD = states_BRD.view(batch, rows, regions // rows, width)
+    if along_columns:
+        grid_BYXD = grid_BYXD.transpose(1, 2)
+    lines, time = grid_BYXD.shape[1:3]
+    lengths_N = torch.full((batch * lines,), time, device=states_BRD.device)
+    states_TND, _ = sweep(grid_BYXD.flatten(0, 1).transpose(0, 1), lengths_N)
+    found_BYXD: Tensor = states_TND.transpose(0, 1).reshape(batch, lines, time, width)
+    if along_columns:
+        found_BYXD = found_BYXD.transpose(1, 2)
+    return found_BYXD.reshape(batch, regions, width)

@@ -1,0 +1,183 @@
+"""Averages of checkpoints: one set of weights in the place of several of the same training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from s2s.errors import RunError, UsageError
+from s2s.inference.load import build_model
+from s2s.pipeline.progress import progress
+from s2s.recipe.metrics import LOWER_IS_BETTER, shown
+from s2s.run.checkpoints import NAME
+
+if TYPE_CHECKING:
+    from s2s.recipe.recipe import Recipe
+    from s2s.run.directory import Run
+
+AVERAGE = "average"
+"""What an average is called unless the user says otherwise."""
+
+COUNT = 5
+"""Checkpoints that are averaged unless the user says otherwise, or as many as there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Members:
+    """Which checkpoints of a run to average."""
+
+    kind: Literal["last", "best", "steps"] = "last"
+    """The latest, the best on validation, or those of `steps`."""
+    count: int | None = None
+    """How many of the latest or best; None for `COUNT`, or as many as there are."""
+    steps: tuple[int, ...] = ()
+    """Numbers of updates, of the third kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a validation said."""
+
+    nll: float
+    scores: dict[str, float]
+    """By the recipe's names of the metrics."""
+
+    @classmethod
+    def of_event(cls, event: dict[str, Any]) -> Figures:
+        """Of an event `validation`."""
+        return cls(nll=event["nll"], scores={k: v["value"] for k, v in event["scores"].items()})
+
+    def figure(self, name: str) -> float:
+        """What `train.best` names, negated where lower is better; -inf where it is not known."""
+        value = self.nll if name == "loss" else self.scores.get(name)
+        if value is None:
+            return -math.inf
+        return -value if name in LOWER_IS_BETTER else value
+
+    def __str__(self) -> str:
+        """As training prints it."""
+        scores = "".join(f"  {name} {shown(name, value)}" for name, value in self.scores.items())
+        return f"validation loss {self.nll:.3f}{scores}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """An average that was made, and how it compares."""
+
+    name: str
+    members: tuple[int, ...]
+    """Updates of the checkpoints it is made of, ascending."""
+    known: dict[int, Figures] = field(default_factory=dict)
+    """What training said of the run's checkpoints, by update, as far as they were validated."""
+    best: int | None = None
+    """The best of all checkpoints that training has validated."""
+    found: Figures | None = None
+    """What the same validation says of the average; None without validation data."""
+
+    def lines(self) -> list[str]:
+        """For a reader: a line per member, the best single one, the average."""
+        rows = [(f"update {step}", self.known.get(step)) for step in self.members]
+        if self.best is not None:
+            rows.append((f"best single, update {self.best}", self.known.get(self.best)))
+        rows.append((f"{self.name} of {len(self.members)}", self.found))
+        width = max(len(name) for name, _ in rows)
+        return [f"{name:{width}}  {figures or 'not validated'}" for name, figures in rows]
+
+
+def average(
+    *, run: Run, members: Members | None = None, name: str = AVERAGE, device: str = "auto"
+) -> Averaged:
+    """Average weights of checkpoints, and save them in the run as the checkpoint `name`.
+
+    Validated as training validates, where there are data for it. Training goes on as if nothing
+    had happened. Raises UsageError for a name that cannot be one or fewer than two checkpoints,
+    RunError for a checkpoint that is not there or of another model.
+    """
+    from s2s.nn.state_dict import mean_weights
+
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"--name: expected letters, digits, - and _ after a letter, and not best, last or "
+            f"update, found '{name}'"
+        )
+    with run.lock():
+        recipe = run.recipe
+        known = _validations(run)
+        chosen = _choose(run, members or Members(), known)
+        weights = mean_weights(
+            (f"{run.folder}: checkpoint {step}", run.read_weights(step)) for step in chosen
+        )
+        found = _validate(run, recipe, weights, device)
+        run.write_named(name, weights, {"updates": ",".join(map(str, chosen))})
+    figures = {} if found is None else {"nll": found.nll, "scores": found.scores}
+    run.append_event({"event": "average", "name": name, "updates": chosen, **figures})
+    best = max(known, key=lambda step: (known[step].figure(recipe.train.best), -step), default=None)
+    return Averaged(name=name, members=tuple(chosen), known=known, best=best, found=found)
+
+
+def _validations(run: Run) -> dict[int, Figures]:
+    """What training said at each update; where it went back to one, what it said then."""
+    found: dict[int, Figures] = {}
+    for event in run.read_events():
+        if event.get("event") == "validation" and event.get("nll") is not None:
+            found[event["update"]] = Figures.of_event(event)
+    return found
+
+
+def _choose(run: Run, members: Members, known: dict[int, Figures]) -> list[int]:
+    """The steps to average, ascending."""
+    there = run.checkpoint_steps()
+    if members.kind == "steps":
+        chosen = sorted(set(members.steps))
+        for step in chosen:
+            run.resolve_checkpoint(step)
+        if len(chosen) < 2:
+            raise UsageError("--steps: expected two checkpoints or more, found one")
+        return chosen
+    count = COUNT if members.count is None else members.count
+    ranked: Sequence[int] = there
+    if members.kind == "best":
+        figure = run.recipe.train.best
+        ranked = sorted(
+            (step for step in there if step in known), key=lambda s: known[s].figure(figure)
+        )
+    chosen = sorted(ranked[-count:])
+    if len(chosen) < 2 or (members.count is not None and len(chosen) < count):
+        what = "validated checkpoints" if members.kind == "best" else "checkpoints"
+        raise RunError(
+            f"{run.folder}: expected {max(2, members.count or 2)} {what} to average, found "
+            f"{len(chosen)}; training keeps more with train.keep"
+        )
+    return chosen
+
+
+def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) -> Figures | None:
+    """What training's validation says of weights; None without validation data."""
+    from s2s.data.features.lookup import open_features
+    from s2s.data.preparation.prepare import open_corpus
+    from s2s.data.training_targets import TrainingTargets
+    from s2s.nn.device import choose_device, limit_threads
+    from s2s.nn.state_dict import feature_shapes, load_weights
+    from s2s.text.tokenizer_pair import load_tokenizers
+    from s2s.train.validation import validate
+
+    chosen = choose_device(device)
+    limit_threads(recipe.model, chosen)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    features = open_features(recipe.data, cache=run.features_folder)
+    model = build_model(recipe, tokenizers, features=feature_shapes(weights))
+    load_weights(dict(model.named_parameters()), weights, str(run.folder))
+    if not (run.data_folder / "validation.arrow").exists():
+        return None
+    corpus = open_corpus(run.folder, "validation", features)
+    trained = TrainingTargets(
+        lambda: open_corpus(run.folder, "train"),
+        tokenizers.target,
+        lowercase=recipe.scoring.lowercase,
+    )
+    with progress() as callback:
+        callback("validating the average", 0, None)
+        found = validate(model.to(chosen).eval(), corpus, tokenizers, recipe, trained)
+    return Figures(nll=found.nll, scores={s.name: s.value for s in found.scores.figures})

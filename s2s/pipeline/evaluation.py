@@ -1,0 +1,179 @@
+"""Translates and scores a split of a run's data; scores files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from s2s.errors import RunError, UsageError
+from s2s.files import atomic_write
+from s2s.metrics.scores import Scores
+from s2s.pipeline.output_names import Model, describe
+from s2s.pipeline.progress import progress
+from s2s.recipe.search import Search
+from s2s.run.directory import Run
+
+if TYPE_CHECKING:
+    from s2s.data.sources.split import SplitName
+    from s2s.inference.translator import LineTranslator
+    from s2s.metrics.corpus import Request
+    from s2s.run.checkpoints import Which
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores, and what was scored."""
+
+    scores: Scores
+    what: str
+    """One line: the split, the checkpoint, the search."""
+    saved: Path | None = None
+    """Where the hypotheses are."""
+
+    def lines(self) -> list[str]:
+        """For a reader: a line per score; what was scored goes to stderr."""
+        return self.scores.lines()
+
+    def notes(self) -> list[str]:
+        """For a reader, on stderr: what was scored, and whether lines of it were blank."""
+        blank = self.scores.blank_hypotheses, self.scores.blank_references
+        saved = "" if self.saved is None else f"; saved as {self.saved}"
+        notes = [f"{self.what}{saved}"]
+        if any(blank):
+            notes.append(
+                f"{blank[0]:,} outputs and the references of {blank[1]:,} lines are blank; "
+                "docs/metrics.md says how each metric counts them"
+            )
+        return notes
+
+    def as_json(self) -> dict[str, Any]:
+        """For a program."""
+        where = {} if self.saved is None else {"hypotheses": str(self.saved)}
+        blank = {
+            "blank_hypotheses": self.scores.blank_hypotheses,
+            "blank_references": self.scores.blank_references,
+        }
+        return {"what": self.what, **where, "scores": self.scores.as_json(), **blank}
+
+
+def evaluate_lines(
+    run: Run,
+    translator: LineTranslator,
+    texts: tuple[Sequence[str], Sequence[str], Sequence[Sequence[str | None]]],
+    what: tuple[str, Model],
+    request: Request,
+) -> Evaluation:
+    """Score a model's output and save it in its run.
+
+    `texts` are sources, outputs and sets of references, `what` the split and the model.
+    """
+    from s2s.data.preparation.prepare import open_corpus
+    from s2s.data.training_targets import TrainingTargets
+    from s2s.inference.scoring import score_run  # it brings torch along
+
+    split, model = what
+    hypotheses = texts[1]
+    folder = run.folder / "outputs"
+    described = describe(translator.search)
+    saved = folder / f"{split}.{model.in_file_name}.{described}.txt"
+    try:
+        folder.mkdir(exist_ok=True)
+        atomic_write(saved, "".join(f"{line}\n" for line in hypotheses))
+    except OSError as error:
+        raise RunError(f"{saved}: cannot write there: {error.strerror}") from error
+    trained = TrainingTargets(
+        lambda: open_corpus(run.folder, "train"),
+        translator.target,
+        lowercase=request.scoring.lowercase,
+    )
+    scores = score_run(translator, texts, request, trained)
+    where = f"{run.folder}: {split}, {len(hypotheses):,} lines, {model}, {described}"
+    result = Evaluation(scores, where, saved)
+    run.append_event({"event": "evaluation", **model.as_json(), "split": split, **result.as_json()})
+    return result
+
+
+def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | None]]]:
+    """Sources and sets of references of a split. Raises UsageError where the recipe has none."""
+    from s2s.data.preparation.prepare import open_corpus
+
+    if not (run.data_folder / f"{split}.arrow").exists():
+        raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
+    corpus = open_corpus(run.folder, split)
+    sources, references = corpus.source_texts, corpus.references
+    assert sources is not None and references is not None, "only train comes without texts"
+    return sources, references
+
+
+def translate_lines(
+    translator: LineTranslator, sources: list[str], batch_size: int, stage: str
+) -> list[str]:
+    """One translation per line, with a progress line that names the stage."""
+    found: list[str] = []
+    with progress() as callback:
+        for start in range(0, len(sources), batch_size):
+            found += translator(sources[start : start + batch_size], start)
+            callback(stage, len(found), len(sources))
+    return found
+
+
+def evaluate(
+    *,
+    run: Run,
+    others: tuple[Run, ...] = (),
+    split: SplitName = "test",
+    search: Search | None = None,
+    batch_size: int = 1024,
+    device: str = "auto",
+    checkpoint: Which = "best",
+    request: Request | None = None,
+) -> Evaluation:
+    """Translate a split of a run's data, save the hypotheses, score them.
+
+    With `others`, the runs' models are averaged; data and folder are the first's. Without a
+    `request`, the metrics are those of its recipe. Raises UsageError where the recipe has no such
+    split, or a metric is not for its model.
+    """
+    from s2s.inference.load import load_ensemble
+    from s2s.metrics.corpus import Request
+    from s2s.pipeline.evaluation import evaluate_lines
+    from s2s.pipeline.output_names import Model
+    from s2s.recipe.recipe import COPIED_BY_COPYING
+
+    request = request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring)
+    if "copied" in request.metrics and run.recipe.model.copy != "none":
+        raise UsageError(COPIED_BY_COPYING)
+    sources, references = open_texts(run, split)
+    translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
+    hypotheses = translate_lines(translator, sources, batch_size, f"translating {split}")
+    members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in (run, *others))
+    return evaluate_lines(
+        run,
+        translator,
+        (sources, hypotheses, references),
+        (split, Model(members=members)),
+        request,
+    )
+
+
+def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Request) -> Evaluation:
+    """Score any translation, one a line, against reference files.
+
+    Raises DataError for text that is not UTF-8 or sides of unequal length, UsageError for what only
+    a run has.
+    """
+    from s2s.metrics.corpus import score
+    from s2s.pipeline.evaluation import Evaluation
+    from s2s.recipe.metrics import only_of_runs, text_metrics
+    from s2s.text.lines import decode_lines, read_lines
+
+    for name in request.metrics:
+        if reason := only_of_runs(name):
+            raise UsageError(f"{name}: expected a run; {reason}")
+    said = list(decode_lines(hypotheses, "<stdin>"))
+    wanted = [list(read_lines(path)) for path in references]
+    names = text_metrics(request.metrics)
+    scores = score(names, said, wanted, scoring=request.scoring, confidence=request.confidence)
+    return Evaluation(scores, f"stdin, {len(said):,} lines")

@@ -1,0 +1,106 @@
+"""Names of files of outputs: which model wrote them, by which search."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from s2s.recipe.search import Search
+
+if TYPE_CHECKING:
+    from s2s.run.checkpoints import Which
+
+
+ALWAYS = {
+    "beam": ("width", "length_penalty"),
+    "sample": ("temperature", "seed"),
+    "exhaustive": ("nodes",),
+}
+"""Settings that a search is named by even where they are as by default."""
+
+
+WORDS = {
+    "width": "",
+    "length_penalty": "penalty",
+    "length_normalization": "",
+    "coverage_penalty": "coverage",
+}
+"""Shorter names of settings in the names of files."""
+
+
+LONGEST_NAME = 120
+"""Characters of a part of a file's name; most systems allow 255 bytes in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What translated: a checkpoint of a run, or several of different runs together."""
+
+    members: tuple[tuple[str, Which], ...]
+    """Name of each run, and the step or name of its checkpoint."""
+
+    @property
+    def in_file_name(self) -> str:
+        """As part of a file's name."""
+        (_, first), *others = self.members
+        one = f"update{first}" if isinstance(first, int) else first
+        if not others:
+            return one
+        with_others = "+".join((one, *(f"{name}@{checkpoint}" for name, checkpoint in others)))
+        return f"ensemble{len(self.members)}-{_short(with_others)}"
+
+    def __str__(self) -> str:
+        """For a reader."""
+        (_, first), *others = self.members
+        one = f"update {first:,}" if isinstance(first, int) else f"checkpoint {first}"
+        return " + ".join((one, *(f"{name} {checkpoint}" for name, checkpoint in others)))
+
+    def as_json(self) -> dict[str, Any]:
+        """For an event."""
+        (_, first), *others = self.members
+        found: dict[str, Any] = {"update" if isinstance(first, int) else "checkpoint": first}
+        if others:
+            found["ensemble"] = [list(other) for other in others]
+        return found
+
+
+def describe(search: Search) -> str:
+    """A search in a word, as part of a file's name; no two searches have the same.
+
+    Every setting that is not as by default is in it.
+    """
+    shown = ALWAYS.get(search.kind, ())
+    parts = []
+    for name in (*shown, *(f.name for f in fields(search) if f.name not in (*shown, "kind"))):
+        value = getattr(search, name)
+        default = next(f.default for f in fields(search) if f.name == name)
+        if name in shown or default is MISSING or value != default:
+            plain = name.replace("_", "-")
+            word = plain if name == "width" and name not in shown else WORDS.get(name, plain)
+            parts.append(word + _in_file_name(value))
+    joined = "-".join(parts)
+    separator = "" if not joined or joined[0].isdigit() else "-"
+    return f"{search.kind}{separator}{_short(joined)}"
+
+
+def _in_file_name(value: object) -> str:
+    """A setting as letters and digits, unlike any other value's."""
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    text = str(value)
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "_", text)
+    return plain if plain == text else f"{plain}-{_digest(text)}"
+
+
+def _short(text: str) -> str:
+    """The text where a file's name has room for it, else its beginning and what tells it apart."""
+    if len(text.encode()) <= LONGEST_NAME:
+        return text
+    return f"{text[:20]}-{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

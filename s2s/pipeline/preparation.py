@@ -1,0 +1,45 @@
+"""Prepares the data of a recipe's run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2s.data.preparation.prepare import is_data_missing, is_prepared
+from s2s.data.preparation.prepare import prepare as prepare_data
+from s2s.errors import UsageError
+from s2s.pipeline.progress import progress
+from s2s.run.directory import RUNS, Run
+
+if TYPE_CHECKING:
+    from s2s.data.preparation.report import PrepareReport
+    from s2s.recipe.recipe import Recipe
+
+
+def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
+    """Make tokenizers and encoded data of a recipe's run, as far as they are not up to date.
+
+    Raises DataError for data that is not as promised, UsageError where a training has begun on
+    data that would change.
+    """
+    run = Run.create(recipe, runs)
+    with run.lock():
+        run.check_same(recipe)
+        return _prepare(run, recipe, force)
+
+
+def _prepare(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
+    has_begun = run.checkpoints().last is not None
+    if has_begun and (force or not _keeps_data(run, recipe)):
+        reason = "would be made anew" if force else "has changed since"
+        raise UsageError(
+            f"{run.folder}: trained on data that {reason}; --set name=NEW starts a new run, "
+            "s2s train --restart starts over in this folder"
+        )
+    with progress() as callback:
+        return prepare_data(recipe, run.folder, force=force, progress=callback)
+
+
+def _keeps_data(run: Run, recipe: Recipe) -> bool:
+    """Whether preparing would leave the run with the data it was trained on."""
+    return is_prepared(recipe, run.folder) or is_data_missing(recipe, run.folder)

@@ -1,0 +1,167 @@
+"""The search of a run, tuned on its validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, get_args
+
+from s2s.data.preparation.prepare import open_corpus
+from s2s.errors import UsageError
+from s2s.inference.load import load_translator
+from s2s.metrics.corpus import score
+from s2s.pipeline.progress import progress
+from s2s.recipe.metrics import FIGURES, LOWER_IS_BETTER, TextMetric, shown
+from s2s.recipe.search import BeamSearch
+from s2s.recipe.search_overrides import Choices, override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2s.inference.translator import LineTranslator
+    from s2s.recipe.recipe import Recipe
+    from s2s.recipe.search import Search
+    from s2s.run.checkpoints import Which
+    from s2s.run.directory import Run
+
+WIDTHS = (1, 5, 10)
+"""Beams that are tried unless the user says otherwise."""
+
+PENALTIES = (0.0, 0.6, 1.0, 1.4)
+"""Length penalties, the same."""
+
+WINDOW = 1024
+"""Lines searched together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What is tried: every width with every penalty."""
+
+    widths: tuple[int, ...] = WIDTHS
+    penalties: tuple[float, ...] = PENALTIES
+
+    def searches(self, search: Search) -> list[BeamSearch]:
+        """The beam searches of the grid, cheaper ones first; all else as in `search`.
+
+        Raises UsageError for what no beam search may be.
+        """
+        found = []
+        for width, penalty in product(sorted(set(self.widths)), sorted(set(self.penalties))):
+            choices = Choices(kind="beam", width=width, length_penalty=penalty)
+            one = override(search, choices)
+            assert isinstance(one, BeamSearch), "of this kind"
+            if width > 1 or penalty == min(self.penalties):  # one hypothesis needs no ranking
+                found.append(one)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What every search of a grid is worth on validation."""
+
+    metric: str
+    tried: tuple[tuple[BeamSearch, float], ...]
+    """In the order of the grid, each with its figure."""
+    best: BeamSearch
+    """The winner, which the run's recipe now says."""
+
+    def lines(self) -> list[str]:
+        """A table for a reader; the winner is marked."""
+        lines = [f"{'beam':>4}  {'length penalty':>14}  {self.metric:>9}"]
+        for search, value in self.tried:
+            penalty = "any" if search.width == 1 else f"{search.length_penalty:g}"
+            mark = "  *" if search == self.best else ""
+            lines.append(f"{search.width:>4}  {penalty:>14}  {shown(self.metric, value):>9}{mark}")
+        return lines
+
+
+def tune_search(
+    *,
+    run: Run,
+    grid: Grid | None = None,
+    metric: str | None = None,
+    device: str = "auto",
+    checkpoint: Which = "best",
+) -> Tuned:
+    """Try beam searches on the validation data, and write the best into the run's recipe.
+
+    `metric` names the figure that chooses; by default the one that chooses the best checkpoint, or
+    the recipe's first where that is the loss. Of equal figures the narrower beam wins, then the
+    smaller penalty. Raises UsageError where there are no validation data, or no such metric.
+    """
+    grid = grid or Grid()
+    with run.lock():
+        recipe = run.recipe
+        text_metric, name = _figure(recipe, metric)
+        settings = grid.searches(recipe.search)
+        if not (run.data_folder / "validation.arrow").exists():
+            raise UsageError(
+                f"{run.folder}: its recipe has no validation split, or data/ was deleted; a search "
+                "is not tuned on test data"
+            )
+        corpus = open_corpus(run.folder, "validation")
+        sources, references = corpus.source_texts, corpus.references
+        assert sources is not None and references is not None, "only train comes without texts"
+        translator = load_translator(run, device=device, checkpoint=checkpoint)
+        with progress() as callback:
+            found = _translations(translator, sources, settings, callback)
+        values = [
+            score([text_metric], lines, references, scoring=recipe.scoring).value(name)
+            for lines in found
+        ]
+        worth = [_worth(name, value) for value in values]
+        best = settings[worth.index(max(worth))]
+        run.store_recipe(replace(recipe, search=best))
+    tried = tuple(zip(settings, values, strict=True))
+    rows = [{"width": s.width, "length_penalty": s.length_penalty, name: v} for s, v in tried]
+    run.append_event(
+        {"event": "tuning", "metric": name, "checkpoint": checkpoint, "searches": rows}
+    )
+    return Tuned(metric=name, tried=tried, best=best)
+
+
+def _figure(recipe: Recipe, asked: str | None) -> tuple[TextMetric, str]:
+    """The metric and its figure that choose. Raises UsageError for none that text alone has."""
+    known = {figure: metric for metric in get_args(TextMetric) for figure in FIGURES[metric]}
+    own = [figure for metric in recipe.metrics for figure in FIGURES[metric]]
+    chosen = asked or next((f for f in (recipe.train.best, *own) if f in known), "bleu")
+    if chosen not in known:
+        raise UsageError(f"--metric: expected one of {', '.join(known)}, found '{chosen}'")
+    return known[chosen], chosen
+
+
+def _worth(name: str, value: float) -> float:
+    return -value if name in LOWER_IS_BETTER else value
+
+
+def _translations(
+    translator: LineTranslator,
+    lines: list[str],
+    settings: Sequence[BeamSearch],
+    callback: Callable[[str, int, int | None], None],
+) -> list[list[str]]:
+    """What each search makes of the lines, as `s2s translate` with it would."""
+    from s2s.search.length_penalty_grid import search_penalties
+
+    found: list[list[str]] = [[] for _ in settings]
+    for start in range(0, len(lines), WINDOW):
+        cut = translator.cut(lines[start : start + WINDOW])
+
+        def tell(search: BeamSearch, done: int, start: int = start) -> None:
+            at_most = min(start + done, len(lines))  # of a line in pieces each counts
+            callback(f"beam {search.width}", at_most, len(lines))
+
+        best = search_penalties(
+            translator.scorer,
+            cut.ids,
+            settings,
+            translator.device,
+            features=translator.features_of(cut.pieces),
+            progress=tell,
+        )
+        for texts, hypotheses in zip(found, best, strict=True):
+            outputs = translator.told([[one] for one in hypotheses], cut)
+            texts.extend(output.text for (output, *_) in outputs)
+    return found

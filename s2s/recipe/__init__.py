@@ -1,0 +1,1 @@
+"""The recipe: typed sections, rules between them, YAML with places for its faults."""

@@ -1,0 +1,169 @@
+"""Validation errors in plain words: the path, what was expected, what was found."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from s2s.recipe.schema import Spot, close_to, meant, spot_at, without_tags
+from s2s.recipe.section import AUTO
+from s2s.recipe.yaml import Document, Fault, Keys, dotted
+
+TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a section (key: value)",
+    "dataclass_type": "a section (key: value)",
+    "dataclass_exact_type": "a section (key: value)",
+    "model_attributes_type": "a section (key: value)",
+    "finite_number": "a finite number",
+}
+"""What pydantic's type errors expected."""
+
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
+        "letters, digits, '.', '_' and '-', the first a letter or digit"
+    ),
+    r"^<[^\s<>▁]+>$": "one symbol such as <2en>, in angle brackets and without spaces",
+}
+"""The recipe's regular expressions in words."""
+
+_LONGEST = 60
+
+
+def faults_of(error: ValidationError, document: Document) -> Iterator[Fault]:
+    """Every fault of a validation, but for values that have one already."""
+    for detail in error.errors(include_url=False):
+        keys, spot = without_tags(detail["loc"])
+        # A list counts as too short when its items are faulty, which they say themselves.
+        is_echo = detail["type"] == "too_short" and len(detail["input"]) > 0
+        if not is_echo and not document.is_refused(keys):
+            yield _fault(detail, keys, spot, document)
+
+
+def _fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Fault:
+    """One pydantic error as a fault."""
+    match detail["type"]:
+        case "union_tag_invalid" | "union_tag_not_found":
+            return _kind_fault(detail, keys, spot, document)
+        case "value_error":
+            return _rule_fault(str(detail["ctx"]["error"]), keys, document)
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            section = _at(document.data, keys[:-1])
+            what = "unknown key" + meant(keys, section.get("kind"))
+            return Fault(document.place(keys), dotted(keys), what)
+        case "missing":
+            listed = spot_at(keys).kinds()
+            what = "missing section" if spot.sections else "missing key"
+            what += f" (its kind is one of {_listed(listed)})" if listed else ""
+            return Fault(document.place(keys), dotted(keys), what)
+    return Fault(document.place(keys), dotted(keys), in_words(detail))
+
+
+def in_words(detail: ErrorDetails) -> str:
+    """What was expected of a value, and what was found."""
+    expected = _expected(detail)
+    found = describe(detail["input"])
+    if detail["type"] in TYPES and isinstance(detail["input"], str):
+        found += " (text)"  # '3' is not 3
+    what = f"expected {expected}, found {found}" if expected else detail["msg"]
+    return what + _advice(detail)
+
+
+def _kind_fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Fault:
+    """A section that `kind` chooses, without a kind or with an unknown one."""
+    keys = (*keys, "kind")
+    section: Any = detail["input"]
+    if detail["type"] == "union_tag_not_found":
+        what = f"missing key, one of {_listed(spot.kinds())}"
+    else:
+        kind = section["kind"]
+        near = close_to(kind, spot.kinds()) if isinstance(kind, str) else ""
+        what = f"expected one of {_listed(spot.kinds())}, found {describe(kind)}{near}"
+    return Fault(document.place(keys), dotted(keys), what)
+
+
+def _rule_fault(message: str, keys: Keys, document: Document) -> Fault:
+    """A rule that ties fields together; its line is that of the field it names first, if any."""
+    first = message.split(maxsplit=1)[0].strip("':")
+    parts = re.findall(r"[^.\[\]]+", first)
+    named: Keys = (*keys, *(int(part) if part.isdecimal() else part for part in parts))
+    place = document.places.get(named) or document.place(keys)
+    return Fault(place, dotted(keys), message)
+
+
+def _expected(detail: ErrorDetails) -> str:
+    """What should have stood there, or nothing for an error that has no words here."""
+    context = detail.get("ctx", {})
+    if detail["type"] in TYPES:
+        return TYPES[detail["type"]]
+    words: dict[str, Callable[[], str]] = {
+        "greater_than": lambda: f"more than {context['gt']:g}",
+        "greater_than_equal": lambda: f"at least {context['ge']:g}",
+        "less_than": lambda: f"less than {context['lt']:g}",
+        "less_than_equal": lambda: f"at most {context['le']:g}",
+        "string_too_short": lambda: "some text",
+        "too_short": lambda: f"a list of at least {context['min_length']}",
+        "string_pattern_mismatch": lambda: PATTERNS.get(
+            context["pattern"], f"text that matches {context['pattern']}"
+        ),
+        "literal_error": lambda: _choices(context["expected"]),
+    }
+    return words[detail["type"]]() if detail["type"] in words else ""
+
+
+def _choices(expected: str) -> str:
+    """Pydantic's `'a', 'b' or 'c'` as a list."""
+    if expected == f"'{AUTO}'":
+        return f"a whole number or {expected}"
+    listed = expected.replace(" or ", ", ")
+    return f"one of {listed}" if ", " in listed else listed
+
+
+def _advice(detail: ErrorDetails) -> str:
+    """A hint that follows what was found."""
+    value = detail["input"]
+    if detail["type"] == "string_type" and isinstance(value, bool | int | float):
+        return f'; in quotes it is text: "{describe(value)}"'
+    if detail["type"] == "literal_error" and isinstance(value, str):
+        choices = detail.get("ctx", {})["expected"].replace(" or ", ", ").split(", ")
+        return close_to(value, tuple(choice.strip("'") for choice in choices))
+    if detail["type"] == "tuple_type" and isinstance(value, str):
+        return f"; write [{value}]" if value.isidentifier() else ""
+    return ""
+
+
+def describe(value: object) -> str:
+    """A value as a recipe writes it, cut short."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str() if not value:
+            return "empty text"
+        case str():
+            return repr(value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…")
+        case list():
+            return "a list" if value else "an empty list"
+        case dict():
+            return "a section"
+    return str(value)
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+def _at(data: Any, keys: Keys) -> Any:
+    """The part of `data` that `keys` lead to."""
+    for key in keys:
+        data = data[key]
+    return data

@@ -1,0 +1,206 @@
+"""YAML in, typed recipe out: the one boundary where a recipe is checked.
+
+    recipe.yaml ─read_document→ plain data ─apply overrides→ plain data ─validate→ Recipe
+
+All faults of a recipe are reported together, each with file and line. Code behind this boundary
+trusts its types.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+
+from s2s.errors import RecipeError, UsageError
+from s2s.recipe.faults import faults_of, in_words
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.schema import spot_at
+from s2s.recipe.search import Search
+from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
+
+DEFAULT_RECIPE = Path("recipe.yaml")
+"""The recipe a command reads when none is named."""
+
+
+@dataclass(frozen=True)
+class ShippedRecipe:
+    """A recipe that comes with s2s."""
+
+    name: str
+    """What `s2s recipes copy` calls it."""
+    path: Path
+    """Where it lies."""
+    summary: str
+    """The comment it opens with, on one line."""
+
+
+def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check a recipe; without a path, `recipe.yaml` of the current folder.
+
+    An override is `a.b=c` with c in YAML. The result always has a name. Raises `RecipeError` with
+    every fault of the file and of the overrides.
+    """
+    path = path or DEFAULT_RECIPE
+    document = read_document(str(path), _content(path))
+    if not document.is_refused(()):
+        for rank, override in enumerate(overrides):
+            _override(document, override, rank)
+    try:
+        recipe = _adapter().validate_json(json.dumps(document.data))
+    except ValidationError as error:
+        document.faults += faults_of(error, document)
+    if document.faults:
+        raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
+    return replace(recipe, name=recipe.name or _default_name(path))
+
+
+def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
+    """A recipe's search section made of values, checked as in a recipe.
+
+    Raises UsageError with the first fault, in which `names` say what the user calls each field.
+    """
+    adapter: TypeAdapter[Search] = TypeAdapter(Search)
+    try:
+        return adapter.validate_json(json.dumps(dict(values)))
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        field = str(detail["loc"][-1]) if len(detail["loc"]) > 1 else ""
+        place = f"{names.get(field, field)}: " if field else ""
+        is_rule = detail["type"] == "value_error"
+        what = str(detail["ctx"]["error"]) if is_rule else in_words(detail)
+        raise UsageError(place + what) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The complete recipe as YAML, every default written out; `load_recipe` reads it back equal."""
+    yaml = YAML(typ="rt", pure=True)
+    yaml.width = 10_000  # a long path stays on its line
+    text = io.StringIO()
+    yaml.dump(_plain(recipe), text)
+    return text.getvalue()
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe, for editors that complete and check YAML."""
+    schema = _adapter().json_schema()
+    schema.pop("title", None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "s2s recipe",
+        **schema,
+    }
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """Lines such as `train.optimizer.learning_rate: 0.001 -> 0.002`, in the recipe's order.
+
+    Where a section changes its kind, the fields of the two kinds are not compared.
+    """
+    return list(_differences(_plain(old), _plain(new), ()))
+
+
+def shipped_recipes() -> list[ShippedRecipe]:
+    """The recipes that come with s2s, by name."""
+    package = Path(str(resources.files("s2s")))
+    # A wheel carries them inside the package; in a source tree they lie beside it.
+    folder = next(
+        (f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), package
+    )
+    found = sorted(folder.glob("*.yaml"))
+    return [ShippedRecipe(path.stem, path, _summary(path)) for path in found]
+
+
+@cache
+def _adapter() -> TypeAdapter[Recipe]:
+    return TypeAdapter(Recipe)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a recipe file; `RecipeError` where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise RecipeError([f"{path}: no such recipe; {_where_to_find(path)}"]) from None
+    except IsADirectoryError:
+        raise RecipeError([f"{path}: expected a recipe file, found a folder"]) from None
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError([f"{str(path)!r}: cannot read the recipe: {reason}"]) from None
+
+
+def _where_to_find(path: Path) -> str:
+    names = [recipe.name for recipe in shipped_recipes()]
+    name = path.stem if path.stem in names else "quickstart"
+    return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' names them all"
+
+
+def _override(document: Document, override: str, rank: int) -> None:
+    """Apply one `a.b=c` to the document; an override that cannot be is a fault of its own."""
+    path, equals, text = override.partition("=")
+    keys = tuple(path.strip().split("."))
+    place = Place((1, rank), f"--set {path.strip()}")
+    if not equals or not all(keys):
+        document.faults.append(Fault(place, "", "expected PATH=VALUE, such as seed=2"))
+        return
+    section = document.data
+    for depth, key in enumerate(keys[:-1], start=1):
+        section = section.setdefault(key, _new_section(keys[:depth]))
+        document.places.setdefault(keys[:depth], place)
+        if not isinstance(section, dict):
+            document.refuse(place, keys, f"'{dotted(keys[:depth])}' is not a section")
+            return
+    section[keys[-1]] = read_value(document, place, keys, text)
+
+
+def _new_section(keys: tuple[str, ...]) -> dict[str, Any]:
+    """What an override finds where the recipe says nothing: the kind that is the default there."""
+    kind = spot_at(keys).default_kind
+    return {} if kind is None else {"kind": kind}
+
+
+def _default_name(path: Path) -> str:
+    """The run's name after the file, or after the folder of a file called recipe.yaml."""
+    stem = path.resolve().parent.name if path.name == DEFAULT_RECIPE.name else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-_.") or "run"
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as dicts, lists and scalars."""
+    plain: dict[str, Any] = _adapter().dump_python(recipe, mode="json")
+    return plain
+
+
+def _differences(old: Any, new: Any, keys: Keys) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        same_kind = old.get("kind") == new.get("kind")
+        for key in dict.fromkeys((*old, *new)) if same_kind else ("kind",):
+            yield from _differences(old.get(key), new.get(key), (*keys, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(one, other, (*keys, place))
+    elif old != new:
+        yield f"{dotted(keys)}: {_flow(old)} -> {_flow(new)}"
+
+
+def _flow(value: Any) -> str:
+    """A value on one line as YAML writes it."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _summary(path: Path) -> str:
+    """The first paragraph of the comment a recipe opens with, on one line."""
+    words: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        if not line.startswith("#") or not text:
+            break
+        words.append(text)
+    return " ".join(words)

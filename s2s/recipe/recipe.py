@@ -1,0 +1,127 @@
+"""The recipe: every choice of a run as frozen types, one section per dataclass.
+
+Only types and the rules that tie fields together live here; `s2s.recipe.load` reads and writes YAML
+and turns every violation into `file:line: path: what`. Code behind that boundary trusts its types.
+Sizes known only at run time (vocabulary, number of updates) are arguments of `build`, not fields.
+
+The text under a field is its documentation: `s2s recipes schema` carries it into editors.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from s2s.recipe.data import (
+    AnyCorpus,
+    Data,
+    FilesData,
+    GeneratedData,
+    corpora_of,
+    features_of,
+)
+from s2s.recipe.metrics import FIGURES, MetricName, Scoring
+from s2s.recipe.model import (
+    Model,
+)
+from s2s.recipe.rules import source_faults
+from s2s.recipe.search import (
+    BeamSearch,
+    Search,
+)
+from s2s.recipe.section import Count, Section
+from s2s.recipe.tokenizer import (
+    SeparateTokenizers,
+    Tokenizers,
+)
+from s2s.recipe.train import (
+    Train,
+)
+
+COPIED_BY_COPYING = (
+    "metrics: 'copied' is not for a model with model.copy, whose training targets are no whole text"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Section):
+    """One run, from raw data to score."""
+
+    task: Literal["translation", "captioning"]
+    """What a pair is: a text and a text (`translation`, whatever the two are to each other), or
+    features, perhaps with a text, and a text (`captioning`)."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Name of the run's folder in `runs/`; if not given, the recipe file's name (its folder's for
+    a file called recipe.yaml)."""
+    seed: Count = 1
+    """Seed of everything random."""
+    data: Data
+    """Where the pairs come from."""
+    tokenizer: Tokenizers
+    """How text becomes tokens."""
+    model: Model = field(default_factory=Model)
+    """Encoder, attention and decoder."""
+    train: Train = field(default_factory=Train)
+    """How the parameters are found."""
+    search: Search = field(default_factory=lambda: BeamSearch(kind="beam"))
+    """How `s2s translate` and `s2s bleu` look for an output."""
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("bleu", "chrf")
+    """What validation and `s2s evaluate` report (docs/metrics.md)."""
+    scoring: Scoring = field(default_factory=Scoring)
+    """How the metrics read text."""
+
+    def __post_init__(self) -> None:
+        if self.model.tied == "all" and self.tokenizer.kind == "separate":
+            raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
+        figures = [figure for metric in self.metrics for figure in FIGURES[metric]]
+        if self.train.best != "loss" and self.train.best not in figures:
+            raise ValueError(
+                f"train.best '{self.train.best}' is not among the metrics, which give "
+                f"{', '.join(figures)}; 'loss' is always there"
+            )
+        if "copied" in self.metrics and self.model.copy != "none":
+            raise ValueError(COPIED_BY_COPYING)
+        for fault in _source_faults(self):
+            raise ValueError(fault)
+        if self.train.schedule.kind == "plateau" and not self.data.has_validation:
+            raise ValueError(
+                "train.schedule 'plateau' waits for validation, of which data has none; "
+                "data.hold_out takes some from training"
+            )
+        for name in ("coverage_loss", "doubly_stochastic"):
+            if getattr(self.train, name) and self.model.attention.kind == "none":
+                raise ValueError(f"train.{name} needs a model with attention")
+        if self.train.r_drop and not self.model.dropout.is_on:
+            raise ValueError("train.r_drop needs model.dropout; without any, no two passes differ")
+
+
+def _source_faults(recipe: Recipe) -> Iterator[str]:
+    """What is wrong with the sources that are asked for."""
+    if _cuts_features(recipe.data, recipe.tokenizer):
+        yield "data.truncate.source would cut off the features behind the sources"
+    for part in corpora_of(recipe.data):
+        if fault := _features_fault(part, recipe.tokenizer):
+            yield fault
+    if recipe.task == "captioning" and not features_of(recipe.data):
+        yield "task 'captioning' needs data.features, such as those of images"
+    yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)
+
+
+def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
+    """What is wrong where a source's features and their tokenizer do not come together, or None."""
+    column = None if isinstance(data, GeneratedData) else data.columns.features
+    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.features is not None
+    if column is not None and not is_split:
+        return "data.columns.features needs tokenizer.features (of a 'separate' tokenizer)"
+    # Lines of plain text may hold source, tab, features themselves.
+    is_text = isinstance(data, FilesData) and data.train.table is None
+    if is_split and column is None and not is_text:
+        return "tokenizer.features needs data.columns.features, the column to read them from"
+    return None
+
+
+def _cuts_features(data: Data, tokenizer: Tokenizers) -> bool:
+    """Whether features, which follow the source, would be what truncation cuts off first."""
+    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.features is not None
+    return is_split and data.truncate.source is not None

@@ -1,0 +1,101 @@
+"""Rules of a recipe that tie data, tokenizer, model and search together: what sources there are."""
+
+from collections.abc import Iterator
+
+from s2s.recipe.data import (
+    AnyCorpus,
+    Data,
+    GeneratedData,
+    SeveralData,
+    corpora_of,
+    features_of,
+    has_source_text,
+)
+from s2s.recipe.features import FeatureFile
+from s2s.recipe.model import Model
+from s2s.recipe.search import Search
+from s2s.recipe.tokenizer import Tokenizers, sampling_alphas
+
+
+def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Search) -> Iterator[str]:
+    """What asks for sources that are not there, in the words of a fault; most basic first."""
+    for part in corpora_of(data):
+        if not _features(part) and not _has_text(part):
+            yield "data.columns.source: null leaves no source; name its column, or data.features"
+    if isinstance(data, SeveralData):
+        yield from _unlike(data)
+    if not has_source_text(data):
+        yield from _textless_faults(data, tokenizer, model, search)
+    yield from _encoder_faults(model, len(features_of(data)), has_source_text(data))
+
+
+def _features(part: AnyCorpus) -> tuple[FeatureFile, ...]:
+    return () if isinstance(part, GeneratedData) else part.features
+
+
+def _has_text(part: AnyCorpus) -> bool:
+    return isinstance(part, GeneratedData) or part.columns.source is not None
+
+
+def _unlike(data: SeveralData) -> Iterator[str]:
+    """Corpora that cannot be mixed: one model reads them all in the same way."""
+    first = data.corpora[0]
+    files = [(one.path, one.ids) for one in _features(first)]
+    for number, part in enumerate(data.corpora[1:], start=1):
+        if [(one.path, one.ids) for one in _features(part)] != files:
+            yield f"data.corpora[{number}].features: expected the files of corpora[0]"
+        if _has_text(part) != _has_text(first):
+            yield (
+                f"data.corpora[{number}].columns.source: expected source text in all corpora, or "
+                "in none"
+            )
+
+
+def _textless_faults(
+    data: Data, tokenizer: Tokenizers, model: Model, search: Search
+) -> Iterator[str]:
+    """What asks for source text where there is none (`data.columns.source: null`)."""
+    why = "without source text (data.columns.source: null)"
+    if tokenizer.kind == "separate":
+        yield (
+            f"tokenizer 'separate' has a source tokenizer, of no use {why}; give the target's alone"
+        )
+    elif sampling_alphas(tokenizer)[0] and not sampling_alphas(tokenizer)[1]:
+        yield f"tokenizer.sampling.sides 'source' has nothing to draw {why}"
+    if model.tied == "all":
+        yield (
+            f"model.tied 'all' ties source embeddings, of which there are none {why}; use 'output'"
+        )
+    if model.copy != "none":
+        yield f"model.copy '{model.copy}' has no words to copy {why}; features are none"
+    if data.truncate.source is not None:
+        yield f"data.truncate.source has nothing to cut {why}"
+    if search.shortlist:
+        yield f"search.shortlist has no source tokens to choose by {why}"
+    for part in corpora_of(data):
+        if part.tag is not None:
+            yield f"data.tag has nothing to stand in front of {why}"
+        if not isinstance(part, GeneratedData) and part.columns.features is not None:
+            yield f"data.columns.features has no source to follow {why}; images are data.features"
+
+
+def _encoder_faults(model: Model, files: int, has_text: bool) -> Iterator[str]:
+    count = len(model.features)
+    if count and not files:
+        yield "model.features has nothing to read: data.features names no files"
+    elif count > 1 and count != files:
+        yield (
+            f"model.features: expected 1 or {files} sections, one for each of data.features, "
+            f"found {count}"
+        )
+    width = model.state_width(has_text)
+    for place in range(files):
+        encoder = model.features_encoder(place)
+        if encoder.width not in (None, width):
+            other = "a text's states" if has_text else "the first"
+            yield (
+                f"model.features: a width of {encoder.width} beside {other} of {width}; all that "
+                "is attended to together is equally wide"
+            )
+        if encoder.layers and width % 2:
+            yield f"model.features: both directions of an LSTM share an even width, found {width}"

@@ -1,0 +1,1 @@
+"""A run's folder: checkpoints, logs, the environment it was made in."""

@@ -1,0 +1,312 @@
+"""The run directory: everything one training reads and writes, safe against a crash at any instant.
+
+runs/NAME/
+  recipe.yaml  environment.json     the resolved recipe; what it was run with
+  tokenizer/   data/                what `prep` made
+  checkpoints/ checkpoints.json     see `s2s.run.checkpoints`
+  metrics.jsonl                     one object per event
+"""
+
+import difflib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2s.errors import RecipeError, RunError, UsageError
+from s2s.files import atomic_write, remove
+from s2s.recipe.load import differences, dump_recipe, load_recipe
+from s2s.recipe.recipe import Recipe
+from s2s.run.checkpoints import CheckpointIndex, Checkpoints, TrainingState, Which
+from s2s.run.environment import check_format, describe_environment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RUNS = Path("runs")
+"""Where runs lie unless the user says otherwise."""
+
+FREE = ("search", "metrics", "scoring", "train.patience", "train.save_minutes", "train.keep")
+LENGTH = ("train.epochs", "train.max_updates")
+"""What may change in a run that has begun: `FREE` always, `LENGTH` where the learning rate does
+not depend on the total."""
+
+_MOST_DIFFERENCES = 8
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; whoever writes into it holds its lock."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, recipe: Recipe, root: Path = RUNS) -> "Run":
+        """The run of a recipe, its folder made if need be; a recipe stored there stays as it is."""
+        assert recipe.name is not None, "load_recipe gives every recipe a name"
+        run = cls(root / recipe.name)
+        if run.recipe_path.exists():
+            return cls.open(run.folder)
+        with run._writing():
+            run.folder.mkdir(parents=True, exist_ok=True)
+            run.store_recipe(recipe)
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """The run in `folder`; raises `UsageError` where there is none."""
+        run = cls(folder)
+        if not run.recipe_path.is_file():
+            raise UsageError(f"{folder}: no run here (it would have a recipe.yaml)")
+        check_format(run.environment_path)
+        return run
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.resolve().name
+
+    @property
+    def recipe_path(self) -> Path:
+        """The resolved recipe."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def environment_path(self) -> Path:
+        """What the run was made with."""
+        return self.folder / "environment.json"
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where `prep` puts the tokenizers."""
+        return self.folder / "tokenizer"
+
+    @property
+    def data_folder(self) -> Path:
+        """Where `prep` puts the encoded corpus."""
+        return self.folder / "data"
+
+    @property
+    def features_folder(self) -> Path:
+        """Where copies of feature files lie that cannot be mapped as they are."""
+        return self.folder / "features"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a line, one line an event."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The stored recipe, read anew each time: `check_same` may replace it."""
+        return load_recipe(self.recipe_path)
+
+    def store_recipe(self, recipe: Recipe) -> None:
+        """Replace the stored recipe."""
+        with self._writing():
+            atomic_write(self.recipe_path, dump_recipe(recipe))
+
+    def check_same(self, recipe: Recipe) -> None:
+        """Make sure that going on with `recipe` goes on with the same run, and store it.
+
+        Before the first checkpoint any change is fine, and after it those that leave the course
+        of training alone. Raises `UsageError` naming the others.
+        """
+        found = [line for line in differences(self.recipe, recipe) if not _is_of(line, ("name",))]
+        if not found:
+            return
+        if self.checkpoints().last is not None:
+            free = FREE if recipe.train.schedule.kind == "cosine" else FREE + LENGTH
+            barred = [line for line in found if not _is_of(line, free)]
+            if barred:
+                raise UsageError(_not_the_same(self.folder, barred))
+        self.store_recipe(recipe)
+
+    def restart(self, recipe: Recipe) -> None:
+        """Forget what was trained and start over with `recipe`; prepared data stays.
+
+        So do checkpoints that were given a name, unless the model is another.
+        """
+        with self._writing():
+            self._checkpoints.clear(with_names=not self._has_model_of(recipe))
+            remove(self.metrics_path)
+        self.store_recipe(recipe)
+
+    def _has_model_of(self, recipe: Recipe) -> bool:
+        try:
+            return self.recipe.model == recipe.model
+        except RecipeError:  # damaged, or of an older s2s: starting over is the way out
+            return False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run; raises `RunError` at once if another process does."""
+        from filelock import FileLock, Timeout
+
+        owner = self.folder / ".owner"
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                what = f"{self.folder}: in use by {_owner(owner)}"
+                raise RunError(f"{what}; wait for it, or stop it first") from None
+        try:
+            with self._writing():
+                atomic_write(owner, str(os.getpid()))
+            yield
+        finally:
+            with suppress(OSError):
+                remove(owner)
+            lock.release()
+
+    def write_environment(self, device: str, seed: int) -> None:
+        """Record what the run is being made with."""
+        content = json.dumps(describe_environment(device, seed), indent=2)
+        with self._writing():
+            atomic_write(self.environment_path, content + "\n")
+
+    # ------------------------------------------------------------------------------ checkpoints
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder)
+
+    def checkpoints(self) -> CheckpointIndex:
+        """The last and the best checkpoint; both None before the first."""
+        return self._checkpoints.index()
+
+    def resolve_checkpoint(self, which: Which) -> Which:
+        """The step or name of a checkpoint; raises `RunError` where there is no such one."""
+        return self._checkpoints.resolve(which)
+
+    def checkpoint_steps(self) -> list[int]:
+        """The steps of all checkpoints there are, ascending."""
+        return self._checkpoints.steps()
+
+    def write_checkpoint(
+        self,
+        step: int,
+        weights: Mapping[str, "Tensor"],
+        training: TrainingState | None = None,
+        *,
+        score: float | None = None,
+        is_best: bool = False,
+        keep: int | None = None,
+    ) -> None:
+        """Save a checkpoint as the last, and on `is_best` as the best with `score`.
+
+        With a `keep`, its weights stay until so many others have been saved with one. Raises
+        `TrainingError` when the disk does not take it; the one before is intact then.
+        """
+        self._checkpoints.write(step, weights, training, score=score, is_best=is_best, keep=keep)
+
+    def write_named(
+        self, name: str, weights: Mapping[str, "Tensor"], metadata: Mapping[str, str]
+    ) -> None:
+        """Save weights under a name; raises `RunError` when the disk does not take it."""
+        self._checkpoints.write_named(name, weights, metadata)
+
+    def read_weights(self, which: Which = "best") -> dict[str, "Tensor"]:
+        """The weights of a checkpoint, on the CPU; raises `RunError` if they cannot be read."""
+        return self._checkpoints.weights(which)
+
+    def read_training(self, step: int) -> TrainingState | None:
+        """The training state saved with a checkpoint; None where it was deleted."""
+        return self._checkpoints.training(step)
+
+    # ----------------------------------------------------------------------------------- events
+
+    def append_event(self, event: Mapping[str, Any]) -> None:
+        """Add one line to `metrics.jsonl`, with the time; NaN and infinities become null."""
+        stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+        line = json.dumps(_finite(stamped), ensure_ascii=False, allow_nan=False) + "\n"
+        with self._writing(), self.metrics_path.open("a+b") as file:
+            if file.tell() and not _ends_line(file):
+                line = "\n" + line  # after a line that a power cut tore
+            file.write(line.encode())
+
+    def read_events(self) -> Iterator[dict[str, Any]]:
+        """Every event so far; lines torn by a power cut are left out."""
+        if not self.metrics_path.exists():
+            return
+        with self.metrics_path.open("rb") as file:
+            for line in file:
+                with suppress(ValueError):
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        yield event
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what the disk refuses into one line."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RunError(f"{self.folder}: cannot write there: {reason}") from error
+
+
+def newest_run(root: Path = RUNS) -> Run:
+    """The run that wrote a checkpoint last; raises `UsageError` where none has."""
+    written = [(p.stat().st_mtime_ns, p.parent) for p in root.glob("*/checkpoints.json")]
+    if not written:
+        what = f"{root}: no trained run here; 's2s train' makes one"
+        raise UsageError(f"{what}, --run names one that lies elsewhere")
+    return Run.open(max(written)[1])
+
+
+def find_run(name: str, root: Path = RUNS) -> Run:
+    """The run called `name` in `root`, or in the folder `name`; raises `UsageError`."""
+    for folder in (Path(name), root / name):
+        if (folder / "recipe.yaml").is_file():
+            return Run.open(folder)
+    known = sorted(path.parent.name for path in root.glob("*/recipe.yaml"))
+    near = difflib.get_close_matches(name, known, n=1)
+    advice = f" (did you mean '{near[0]}'?)" if near else ""
+    listed = f"; {root} has {', '.join(known[:8])}" if known else ""
+    raise UsageError(f"{name}: no such run, neither as a folder nor in {root}{advice}{listed}")
+
+
+def _is_of(line: str, places: tuple[str, ...]) -> bool:
+    """Whether a line of `differences` is about one of these sections or fields."""
+    path = line.partition(":")[0]
+    return any(f"{path}.".startswith(f"{place}.") for place in places)
+
+
+def _not_the_same(folder: Path, barred: list[str]) -> str:
+    listed = "; ".join(barred[:_MOST_DIFFERENCES])
+    more = len(barred) - _MOST_DIFFERENCES
+    if more > 0:
+        listed += f"; and {more} more"
+    advice = "--set name=NEW starts a new run, --restart starts over in this folder"
+    return f"{folder}: trained with another recipe ({listed}); {advice}"
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f"process {int(path.read_text(encoding='ascii'))}"
+    except (OSError, ValueError):  # it has only just begun, or ends
+        return "another process"
+
+
+def _ends_line(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return bool(file.read(1) == b"\n")
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,103 @@
+"""The lexicon of a run, from which shortlists are chosen: `shortlist.safetensors` beside `data/`.
+
+It holds ids, so it says which tokenizer they are of, and which data it was learned from.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.data.ibm_model1 import Lexicon
+from s2s.errors import RunError, UsageError
+from s2s.files import atomic_write
+from s2s.run.directory import Run
+
+NAME = "shortlist.safetensors"
+FORMAT = "1"
+FINGERPRINT = "fingerprint"
+
+
+def write_lexicon(run: Run, lexicon: Lexicon) -> Path:
+    """Save a lexicon in its run; where it is then. Raises RunError where the disk does not."""
+    from safetensors.numpy import save
+
+    arrays: dict[str, NDArray[Any]] = {
+        "by_frequency": lexicon.by_frequency_W,
+        "tokens": lexicon.tokens_VM,
+        "probs": lexicon.probs_VM,
+    }
+    about = {"format": FORMAT, "tokenizer": _tokenizer_digest(run), "data": _data_print(run) or ""}
+    path = run.folder / NAME
+    try:
+        atomic_write(path, save(arrays, about))
+    except OSError as error:
+        raise RunError(f"{path}: cannot write there: {error.strerror}") from error
+    return path
+
+
+def read_lexicon(run: Run, source_vocabulary: int, target_vocabulary: int) -> Lexicon:
+    """The lexicon of a run with vocabularies of these sizes.
+
+    Raises UsageError where there is none, RunError for a file that is damaged or of another
+    tokenizer or other data than the run has. A run without its data is taken at its word.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = run.folder / NAME
+    again = f"'s2s shortlist --run {run.folder}' makes it anew"
+    if not path.is_file():
+        raise UsageError(
+            f"{run.folder}: no shortlist here; 's2s shortlist --run {run.folder}' learns one"
+        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            arrays = [file.get_tensor(name) for name in ("by_frequency", "tokens", "probs")]
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: not a shortlist of s2s, or damaged; {again}") from error
+    if about.get("format") != FORMAT:
+        found = about.get("format", "none")
+        raise RunError(f"{path}: expected format {FORMAT}, found {found}; {again}")
+    if about.get("tokenizer") != _tokenizer_digest(run):
+        raise RunError(f"{path}: learned with another tokenizer than this run has; {again}")
+    if _data_print(run) not in (None, about.get("data")):
+        raise RunError(f"{path}: learned from other data than this run has; {again}")
+    lexicon = Lexicon(*arrays)
+    if not _is_sound(lexicon, source_vocabulary, target_vocabulary):
+        raise RunError(f"{path}: not a shortlist of s2s, or damaged; {again}")
+    return lexicon
+
+
+def _is_sound(lexicon: Lexicon, source_vocabulary: int, target_vocabulary: int) -> bool:
+    """Whether sizes are as they should be, all ids exist and weights are probabilities."""
+    frequent, tokens, probs = lexicon.by_frequency_W, lexicon.tokens_VM, lexicon.probs_VM
+    return (
+        [a.dtype.name for a in (frequent, tokens, probs)] == ["int64", "int64", "float32"]
+        and tokens.ndim == 2
+        and tokens.shape == probs.shape
+        and len(tokens) == source_vocabulary
+        and np.array_equal(np.sort(frequent), np.arange(target_vocabulary))
+        and bool(((tokens >= 0) & (tokens < target_vocabulary)).all())
+        and bool(((probs >= 0.0) & (probs <= 1.0)).all())
+    )
+
+
+def _tokenizer_digest(run: Run) -> str:
+    """Of the tokenizers themselves: the same ones made again are the same."""
+    digest = hashlib.sha256()
+    for path in sorted(run.tokenizer_folder.rglob("*")):
+        if path.is_file() and path.name != FINGERPRINT:
+            digest.update(path.relative_to(run.tokenizer_folder).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _data_print(run: Run) -> str | None:
+    """What `prep` wrote of the data; None where the data was deleted."""
+    try:
+        return (run.data_folder / FINGERPRINT).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None

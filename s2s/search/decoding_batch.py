@@ -1,0 +1,198 @@
+"""A block: a fixed number of sentences that a scorer decodes in step, each at its own position.
+
+Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows, V vocabulary,
+S source time, R sentences that enter.
+"""
+
+from typing import Generic, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2s.nn.device import send
+from s2s.recipe.search import Search
+from s2s.search.bucketing import Shape
+from s2s.search.constraints.logits import Past, constrained, is_constrained
+from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.state import Duties
+from s2s.search.scorer import M, S, Scorer
+from s2s.search.strategies.base import Choice, Moment, Strategy
+from s2s.search.topk import digest
+from s2s.special import BOS, PAD
+
+
+class Chosen(NamedTuple):
+    """A strategy's choice for a block, on the host: [B, K] each, as in `strategy.Choice`."""
+
+    rows: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    totals: NDArray[np.float64]
+    ended: NDArray[np.float64]
+    attention: NDArray[np.float32] | None
+    """[B, K, S], where asked for: what each hypothesis looked at before this choice."""
+
+
+class Entrants(NamedTuple):
+    """What is special to each of R sentences that enter a block."""
+
+    places: list[int]
+    """Their own numbers, for `Moment`."""
+    shortest: list[int]
+    """Tokens before which their outputs do not end."""
+    longest: list[int]
+    """Most predictions of their outputs."""
+    demands: list[Demand]
+    """What they demand of their own; nothing, in a block without duties."""
+
+
+class Block(Generic[M, S]):
+    """The device's side of a block: memory, state, last tokens and totals of its rows.
+
+    It steps all its rows, whoever sits there: shapes never change, and nobody reads the rows of
+    a slot whose sentence is done.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer[M, S],
+        strategy: Strategy,
+        settings: Search,
+        shape: Shape,
+        device: torch.device,
+        *,
+        is_bound: bool = False,
+    ) -> None:
+        """`is_bound` says whether the sentences have demands of their own."""
+        slots = shape.slots
+        self.scorer = scorer
+        self.strategy = strategy
+        self.settings = settings
+        self.slots = slots
+        self.device = device
+        self.memory: M | None = None
+        self.state: S | None = None
+        width = strategy.width
+        self.tokens_BK = torch.full((slots, width), BOS, device=device)
+        self.totals_BK = torch.zeros(slots, width, dtype=torch.float64, device=device)
+        self.first_row_B1 = torch.arange(slots, device=device).unsqueeze(1) * width
+        self.forbidden = send(torch.tensor([PAD, BOS]), device)
+        self.place_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.length_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.ended_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
+        self.least_B = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.history_BKH: Tensor | None = None
+        if is_constrained(settings):
+            self.history_BKH = torch.full((slots, width, shape.history), PAD, device=device)
+        self.duties: Duties | None = None
+        if is_bound:
+            self.duties = Duties(slots, width, device, is_drawn=strategy.is_drawn)
+        self.fresh_K = torch.zeros(width, dtype=torch.float64, device=device)
+        if not strategy.is_drawn:
+            # Before the first token all hypotheses of a sentence are the same: only row 0 lives.
+            self.fresh_K[1:] = -torch.inf
+
+    def put(
+        self, slots: NDArray[np.int64], memory: M, state: S, first: int, entrants: Entrants
+    ) -> None:
+        """Sentences `first` and following of an encoded batch enter the given slots [R]."""
+        slots_R = send(torch.from_numpy(slots), self.device)
+        taken_R = torch.arange(first, first + len(slots), device=self.device)
+        rows_RK = self.first_row_B1[slots_R] + torch.arange(self.strategy.width, device=self.device)
+        if self.memory is None or self.state is None:
+            # Any sentence will do for the slots that stay empty.
+            anyone_B = taken_R[:1].expand(self.slots)
+            self.memory = memory.select(anyone_B)
+            self.state = state.select(anyone_B.repeat_interleave(self.strategy.width))
+        self.memory = self.memory.put(slots_R, memory.select(taken_R))
+        entering = state.select(taken_R.repeat_interleave(self.strategy.width))
+        self.state = self.state.put(rows_RK.flatten(), entering)
+        # Not `tokens[slots] = BOS`, which would copy the number to a GPU and wait for it.
+        self.tokens_BK.index_fill_(0, slots_R, BOS)
+        self.totals_BK[slots_R] = self.fresh_K
+        self.place_B[slots_R] = send(torch.tensor(entrants.places), self.device)
+        self.least_B[slots_R] = send(torch.tensor(entrants.shortest), self.device)
+        self.length_B.index_fill_(0, slots_R, 0)
+        self.ended_BK.index_fill_(0, slots_R, 0)
+        if self.history_BKH is not None:
+            self.history_BKH.index_fill_(0, slots_R, PAD)
+        if self.duties is not None:
+            self.duties.put(slots, entrants.demands, entrants.longest)
+
+    def step(self, want_attention: bool) -> Chosen:
+        """One token for every row; waits for the device once, to bring the choice to the host."""
+        assert self.memory is not None and self.state is not None
+        logits, state, attention = self.scorer.step(
+            self.memory, self.state, self.tokens_BK.flatten()
+        )
+        logits_BKV = logits.view(self.slots, self.strategy.width, -1)
+        normalizer_BK, maxima_BKC = digest(logits_BKV)
+        offsets_BK = self.totals_BK - normalizer_BK.double()
+        logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
+        goals = None if self.duties is None else self.duties.goals
+        moment = Moment(self.place_B, self.length_B, self.ended_BK, goals)
+        if self.history_BKH is None and self.duties is None:
+            moment = moment._replace(maxima_BKC=maxima_BKC)
+            choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
+        else:
+            allowed_BKV = self._allowed(logits_BKV, normalizer_BK)
+            choice = self.strategy.choose(allowed_BKV, offsets_BK, moment)
+            choice = self._noted(choice, logits_BKV, offsets_BK)
+        self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
+        self.length_B += 1
+        self.ended_BK += choice.ended > -torch.inf
+        if self.strategy.width == 1 or self.strategy.is_drawn:
+            self.state = state
+        else:
+            self.state = state.select((choice.rows + self.first_row_B1).flatten())
+        # float64 holds ids exactly, so one tensor, and one copy, carries all four.
+        ids_BK = choice.rows.double(), choice.tokens.double()
+        rows, tokens, totals, ended = torch.stack((*ids_BK, choice.totals, choice.ended)).cpu()
+        return Chosen(
+            rows.long().numpy(),
+            tokens.long().numpy(),
+            totals.numpy(),
+            ended.numpy(),
+            self._on_host(attention) if want_attention else None,
+        )
+
+    def _allowed(self, logits_BKV: Tensor, normalizer_BK: Tensor) -> Tensor:
+        """A copy of the logits as the strategy is to see them."""
+        if self.history_BKH is None:
+            allowed_BKV = logits_BKV.clone()
+        else:
+            past = Past(self.history_BKH, self.length_B, self.least_B)
+            allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
+        if self.duties is not None:
+            is_live_BK = self.totals_BK > -torch.inf
+            allowed_BKV = self.duties.restricted(allowed_BKV, logits_BKV, self.length_B, is_live_BK)
+        return allowed_BKV
+
+    def _noted(self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
+        """The choice, its totals by the model's own logits; its tokens enter the history."""
+        place_BK = choice.rows * logits_BKV.shape[-1] + choice.tokens
+        chosen_BK = logits_BKV.flatten(1).gather(-1, place_BK).double()
+        totals_BK = offsets_BK.gather(-1, choice.rows) + chosen_BK
+        totals_BK = totals_BK.masked_fill(choice.totals == -torch.inf, -torch.inf)
+        if self.history_BKH is not None:
+            self.history_BKH = self._longer(self.history_BKH, choice)
+        if self.duties is not None:
+            self.duties.note(choice.rows, choice.tokens)
+        return choice._replace(totals=totals_BK)
+
+    def _longer(self, history_BKH: Tensor, choice: Choice) -> Tensor:
+        """The history of the hypotheses that were chosen."""
+        rows_BKH = choice.rows.unsqueeze(-1).expand_as(history_BKH)
+        place_BK1 = self.length_B.clamp(max=history_BKH.shape[-1] - 1).view(-1, 1, 1)
+        return history_BKH.gather(1, rows_BKH).scatter(
+            -1, place_BK1.expand(-1, history_BKH.shape[1], 1), choice.tokens.unsqueeze(-1)
+        )
+
+    def _on_host(self, attention: Tensor | None) -> NDArray[np.float32] | None:
+        if attention is None:
+            return None
+        weights: NDArray[np.float32] = (
+            attention.float().view(self.slots, self.strategy.width, -1).cpu().numpy()
+        )
+        return weights

@@ -1,0 +1,1 @@
+"""Search strategies: greedy, beam, diverse beam, sampling."""

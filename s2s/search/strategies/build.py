@@ -1,0 +1,91 @@
+"""The strategy a recipe asks for."""
+
+from typing import assert_never
+
+from s2s.errors import UsageError
+from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
+from s2s.search.strategies.base import Strategy
+from s2s.search.strategies.beam import Beam
+from s2s.search.strategies.diverse_beam import DiverseBeam
+from s2s.search.strategies.dynamic_beam_allocation import AllocatedBeam
+from s2s.search.strategies.greedy import Greedy
+from s2s.search.strategies.sampling import Sample
+
+MOST = 1000
+"""Outputs of a line that exhaustive search gives: the widest beam."""
+
+
+def most_outputs(search: Search) -> int:
+    """How many outputs of a line a search can give."""
+    match search:
+        case GreedySearch():
+            return 1
+        case BeamSearch():
+            return search.width
+        case SampleSearch():
+            return search.samples
+        case ExhaustiveSearch():
+            return MOST
+        case _:
+            assert_never(search)
+
+
+def build_complete(search: BeamSearch) -> Strategy:
+    """A beam that gives back every hypothesis that ends, whatever it scores.
+
+    Nothing but `width` ends, or the longest output, stops it, so that what is found is the same for
+    any length penalty. One step ends at most `width`, so fewer than twice as many finish; of those
+    that were cut, which rank below, the best come along. A coverage penalty is left out.
+    """
+    return Beam(width=search.width, length_penalty=search.length_penalty, keep=2 * search.width)
+
+
+def build_strategy(search: Search, keep: int = 1) -> Strategy:
+    """The strategy a recipe asks for, of which the `keep` best hypotheses are wanted.
+
+    Samples come back whole, whatever `keep` is; for exhaustive search it is the beam that it starts
+    from. Raises UsageError where the search does not find
+    that many.
+    """
+    if keep > most_outputs(search):
+        raise UsageError(
+            f"the {keep} best outputs need a beam of width {keep} or more, found "
+            f"{most_outputs(search)}"
+        )
+    match search:
+        case GreedySearch():
+            return Greedy()
+        case BeamSearch():
+            beam = Beam(
+                width=search.width,
+                length_penalty=search.length_penalty,
+                keep=keep,
+                is_gnmt=search.length_normalization == "gnmt",
+                coverage_penalty=search.coverage_penalty,
+            )
+            if search.groups == 1:
+                return beam
+            return DiverseBeam(beam, search.groups, search.diversity)
+        case SampleSearch():
+            return Sample(search)
+        case ExhaustiveSearch():
+            width = max(search.width, keep)
+            return Beam(width, length_penalty=0.0, keep=width)
+        case _:
+            assert_never(search)
+
+
+def build_driven(search: Search, keep: int = 1) -> Strategy:
+    """The strategy for sentences in which terms must appear.
+
+    Raises UsageError for any search but a beam, and as `build_strategy` does.
+    """
+    strategy = build_strategy(search, keep)
+    if isinstance(strategy, DiverseBeam):
+        raise UsageError("terms that must appear need a beam of one group; --groups 1 has it")
+    if not isinstance(search, BeamSearch) or not isinstance(strategy, Beam):
+        raise UsageError(
+            f"terms that must appear need beam search, found {search.kind} search; "
+            "--search beam chooses it"
+        )
+    return AllocatedBeam(strategy)

@@ -1,0 +1,178 @@
+"""Ids for a model that copies: what a vocabulary lacks is known by where the source has it.
+
+Extended ids (`s2s.nn.pointer` reads them), of a target vocabulary of V tokens and a source
+vocabulary of V':
+
+- target: 0 to V-1 as ever; V + j is what the vocabulary lacks and source position j has first;
+- source: 0 to V'-1 as ever; V' + x is a token that the vocabulary lacks and that is x of the
+  extended target vocabulary.
+
+What writes nothing, such as features behind a source, is not copied.
+
+So a line of ids is all that is stored and searched; the source's own text turns V + j into text.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.recipe.model import Model
+from s2s.special import SPECIAL_PIECES, UNK
+from s2s.text.source_features import Featured
+from s2s.text.subword import SPACE, Subwords
+from s2s.text.tags import untagged
+from s2s.text.tokenizer_pair import TokenizerPair
+from s2s.text.vocabulary import Characters, Words
+
+NO_TARGET = -1
+"""Target id of a source token that only the source's vocabulary knows."""
+
+NOT_COPIED = -2
+"""Target id of what is never copied."""
+
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+class Reading(NamedTuple):
+    """A source line as a model reads it."""
+
+    ids: list[int]
+    """Without end of sentence; extended where the model copies."""
+    spellings: list[str]
+    """What a copy of each writes, in the spelling of the target's tokenizer; none where the model
+    does not copy."""
+    text: str
+    """The line, whole, without the ids of features."""
+    rows: tuple[int, ...] = ()
+    """Rows of the feature files, where sources have some."""
+
+    def cut(self, most: int | None) -> "Reading":
+        """Its first `most` tokens; all of them if None."""
+        return Reading(self.ids[:most], self.spellings[:most], self.text, self.rows)
+
+
+class Copying:
+    """A pair of tokenizers, their ids extended."""
+
+    def __init__(self, tokenizers: TokenizerPair) -> None:
+        self.source = tokenizers.source
+        self.target = tokenizers.target
+        self._known = {
+            spelling: id_
+            for id_, spelling in enumerate(self.target.spellings())
+            if id_ >= len(SPECIAL_PIECES) and spelling
+        }
+        self._spellings = [self._spelled(spelling) for spelling in self.source.spellings()]
+        self.target_of_source = self._table()
+
+    def _table(self) -> NDArray[np.int64]:
+        """int64 [V'], the target id of every source id; see `s2s.nn.pointer`."""
+        found = [
+            self._known.get(spelling, NO_TARGET) if spelling else NOT_COPIED
+            for spelling in self._spellings
+        ]
+        table = np.array(found, dtype=np.int64)
+        table[: len(SPECIAL_PIECES)] = NOT_COPIED
+        return table
+
+    def read(self, lines: Sequence[str]) -> list[Reading]:
+        """Source lines."""
+        return [
+            self._read(line, row)
+            for line, row in zip(lines, self.source.encode(lines), strict=True)
+        ]
+
+    def _read(self, line: str, row: list[int]) -> Reading:
+        if UNK not in row:
+            return Reading(row, [self._spellings[id_] for id_ in row], line)
+        unknown = iter(self.source.unknown([line])[0])
+        spellings = [
+            self._spelled(next(unknown)) if id_ == UNK else self._spellings[id_] for id_ in row
+        ]
+        first = _firsts(spellings)
+        size, beyond = self.source.size, self.target.size
+        ids = [
+            size + self._known.get(spelling, beyond + first[spelling])
+            if id_ == UNK and spelling
+            else id_
+            for id_, spelling in zip(row, spellings, strict=True)
+        ]
+        return Reading(ids, spellings, line)
+
+    def targets(self, lines: Sequence[str], readings: Sequence[Reading]) -> list[list[int]]:
+        """Target lines, whose unknown tokens are looked for in the sources of `readings`."""
+        rows = self.target.encode(lines)
+        for place, row in enumerate(rows):
+            if UNK in row:
+                unknown = iter(self.target.unknown([lines[place]])[0])
+                first, beyond = _firsts(readings[place].spellings), self.target.size
+                places = (first.get(spelling) for spelling in unknown)
+                copies = (UNK if found is None else beyond + found for found in places)
+                rows[place] = [next(copies) if id_ == UNK else id_ for id_ in row]
+        return rows
+
+    def decode(self, rows: Iterable[Sequence[int]], readings: Iterable[Reading]) -> list[str]:
+        """The text of extended target ids, each row with the source it was made from."""
+        pairs = [(row, reading.spellings) for row, reading in zip(rows, readings, strict=True)]
+        size = self.target.size
+        texts = self.target.decode([[t for t in row if t < size] for row, _ in pairs])
+        copied = [i for i, (row, _) in enumerate(pairs) if any(t >= size for t in row)]
+        spelled = self.target.spell([self.spellings(*pairs[i]) for i in copied])
+        for place, text in zip(copied, spelled, strict=True):
+            texts[place] = text
+        return texts
+
+    def spellings(self, row: Sequence[int], source: Sequence[str]) -> list[str]:
+        """What each extended target id writes, given the spellings of its source."""
+        known, size = self.target.spellings(), self.target.size
+        return [known[token] if token < size else source[token - size] for token in row]
+
+    def pieces(self, row: Sequence[int], source: Sequence[str]) -> list[str]:
+        """Extended target ids as `Tokenizer.pieces` shows them."""
+        size = self.target.size
+        shown = self.target.pieces([min(token, size - 1) for token in row])
+        return [
+            piece if token < size else source[token - size].replace(" ", SPACE)
+            for token, piece in zip(row, shown, strict=True)
+        ]
+
+    def _spelled(self, spelling: str) -> str:
+        """A source token's spelling as the target's tokenizer would spell it."""
+        source, target = untagged(self.source), untagged(self.target)
+        if isinstance(source, Featured):
+            source = source.base
+        if not spelling:
+            return ""
+        if (
+            isinstance(source, Subwords)
+            and _BYTE.fullmatch(spelling)
+            and spelling not in self._known
+        ):
+            return ""  # a byte is no text by itself
+        match source, target:
+            case Words(), Subwords():
+                return SPACE + spelling
+            case Subwords(), Words():
+                return spelling.replace(SPACE, "")
+            case Subwords(), Characters():
+                return spelling.replace(SPACE, " ")
+            case Characters(), Subwords():
+                return spelling.replace(" ", SPACE)
+            case _:
+                return spelling
+
+
+def copying_of(recipe: Model, tokenizers: TokenizerPair) -> Copying | None:
+    """How a model's ids are extended, if it copies."""
+    return Copying(tokenizers) if recipe.copy == "pointer" else None
+
+
+def _firsts(spellings: Sequence[str]) -> dict[str, int]:
+    """The first position of each."""
+    first: dict[str, int] = {}
+    for place, spelling in enumerate(spellings):
+        first.setdefault(spelling, place)
+    return first

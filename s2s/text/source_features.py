@@ -1,0 +1,123 @@
+"""A source with features: `lemma<TAB>V;PST;3;SG`, two texts with a tokenizer each."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2s.special import SPECIAL_PIECES, UNK
+
+if TYPE_CHECKING:
+    from s2s.text.tokenizer import Tokenizer
+
+SEPARATOR = "\t"
+"""Between source and features; the last one of a line counts."""
+
+SHOWN_SEPARATOR = "⇥"
+
+FEATURES_FOLDER = "features"
+
+
+def with_features(sources: Sequence[str], features: Sequence[str]) -> list[str]:
+    """Source lines as `Featured` reads them."""
+    return [
+        source + SEPARATOR + text.replace(SEPARATOR, " ")
+        for source, text in zip(sources, features, strict=True)
+    ]
+
+
+class Featured:
+    """Reads what stands before the last tab of a line with one tokenizer, the rest with another.
+
+    The ids of the features follow those of the source's own vocabulary, and the tab's comes last:
+    a feature never shares its id with a character or word of the source. A line without a tab is a
+    source without features.
+    """
+
+    def __init__(self, base: "Tokenizer", features: "Tokenizer") -> None:
+        self.base = base
+        self.features = features
+        self._shift = base.size - len(SPECIAL_PIECES)
+        self._separator = features.size + self._shift
+
+    def __eq__(self, other: object) -> bool:
+        pair = (self.base, self.features)
+        return isinstance(other, Featured) and pair == (other.base, other.features)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the special ones and the separator's included."""
+        return self._separator + 1
+
+    def normalize(self, line: str) -> str:
+        """What decoding an encoded line gives back where no token is unknown."""
+        if SEPARATOR not in line:
+            return self.base.normalize(line)
+        source, _, features = line.rpartition(SEPARATOR)
+        return self.base.normalize(source) + SEPARATOR + self.features.normalize(features)
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line: the source's, the separator's, the features'."""
+        split = [line.rpartition(SEPARATOR) if SEPARATOR in line else (line,) for line in lines]
+        found = self.base.encode([parts[0] for parts in split])
+        featured = [place for place, parts in enumerate(split) if len(parts) > 1]
+        features = self.features.encode([split[place][-1] for place in featured])
+        for place, ids in zip(featured, features, strict=True):
+            shifted = [UNK if token == UNK else token + self._shift for token in ids]
+            found[place] = [*found[place], self._separator, *shifted]
+        return found
+
+    def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        """The text of each sequence."""
+        texts = []
+        for row in ids:
+            source, features = self._parts(row)
+            text = self.base.decode([source])[0]
+            if features is not None:
+                text += SEPARATOR + self.features.decode([features])[0]
+            texts.append(text)
+        return texts
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token; the separator shows as `⇥`."""
+        source, features = self._parts(ids)
+        shown = self.base.pieces(source)
+        return (
+            shown
+            if features is None
+            else [*shown, SHOWN_SEPARATOR, *self.features.pieces(features)]
+        )
+
+    def surfaces(self) -> list[str | bytes]:
+        """What each id adds to decoded text."""
+        features = self.features.surfaces()[len(SPECIAL_PIECES) :]
+        return [*self.base.surfaces(), *features, SEPARATOR]
+
+    def spellings(self) -> Sequence[str]:
+        """What each id of the source writes; features write nothing."""
+        return [*self.base.spellings(), *[""] * (self.size - self.base.size)]
+
+    def unknown(self, lines: Sequence[str]) -> list[list[str]]:
+        """The unknown tokens of a source; those of its features write nothing."""
+        split = [line.rpartition(SEPARATOR) if SEPARATOR in line else (line,) for line in lines]
+        own = self.base.unknown([parts[0] for parts in split])
+        features = self.features.unknown([parts[-1] if len(parts) > 1 else "" for parts in split])
+        return [row + [""] * len(more) for row, more in zip(own, features, strict=True)]
+
+    def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
+        """The text of sources."""
+        return self.base.spell(spellings)
+
+    def save(self, folder: Path) -> None:
+        """Write both tokenizers into `folder`, which is made if need be."""
+        self.base.save(folder)
+        self.features.save(folder / FEATURES_FOLDER)
+
+    def _parts(self, ids: Sequence[int]) -> tuple[list[int], list[int] | None]:
+        """The ids before and after the separator, each as its tokenizer knows them."""
+        row = [int(token) for token in ids]
+        if self._separator not in row:
+            return row, None
+        end = row.index(self._separator)
+        special = len(SPECIAL_PIECES)
+        features = [token if token < special else token - self._shift for token in row[end + 1 :]]
+        return row[:end], features

@@ -1,0 +1,64 @@
+"""Training in several processes: which they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s2s.errors import UsageError
+
+if TYPE_CHECKING:
+    from s2s.train.distributed.process_group import Team
+    from s2s.train.state import Position
+
+
+@contextmanager
+def launched(device: str) -> Iterator[tuple[Team, str]]:
+    """The processes that torchrun started, or this one alone, and the device for it.
+
+    Raises UsageError where they do not find each other, or `device` is not for each of them.
+    """
+    from s2s.train.distributed.process_group import ALONE
+
+    if not is_launched():
+        yield ALONE, device
+        return
+    from s2s.nn.device import choose_device
+    from s2s.train.distributed.torchrun import distributed_team, local_device
+
+    own = local_device(device)
+    with distributed_team(choose_device(own)) as team:
+        yield team, own
+
+
+def is_launched() -> bool:
+    """Whether the environment names other processes, as torchrun and its like have it."""
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return all(name in os.environ for name in names) and os.environ["WORLD_SIZE"] != "1"
+
+
+@contextmanager
+def with_workers(team: Team, count: int, work: partial[Position], device: str) -> Iterator[Team]:
+    """`count` processes on this machine's CPU in place of one; the team as it is where that is 1.
+
+    Raises UsageError where there are several already, or it is a GPU that trains.
+    """
+    if count == 1:
+        yield team
+        return
+    if team.is_launched:
+        what = f"--workers {count}: torchrun has started {team.size} processes already"
+        raise UsageError(f"{what}; leave it out")
+    from s2s.nn.device import choose_device
+    from s2s.train.distributed.shared_memory import workers
+
+    if (chosen := choose_device(device)).type != "cpu":
+        raise UsageError(
+            f"--workers {count}: they share the cores of a CPU, found --device {chosen}; "
+            "--device cpu takes that, torchrun uses several GPUs"
+        )
+    with workers(count, work) as local:
+        yield local

@@ -1,0 +1,365 @@
+"""The training loop: epochs of updates, validation, checkpoints; stops and resumes anywhere.
+
+Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and seconds so far:
+
+    start         what trains where: versions, device, precision, parameters, updates to come,
+                  memory
+    update        averages over the updates since the last such event
+    split         memory did not suffice for whole batches, for the first time since the start
+    gradients     norms by part of the model, every 50 updates: a part without any does not learn
+    validation    loss and scores, and whether they are the best so far
+    interrupted   a signal came; saved
+    diverged      the loss is not finite, or worse than guessing; not saved
+    end           why training is over
+
+A `start` with `is_resumed` goes on from its update: what events after that update say was lost.
+"""
+
+import math
+import os
+import platform
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import s2s
+from s2s.data.batches import collate, num_target_tokens
+from s2s.data.epochs import Epochs
+from s2s.data.store import Corpus
+from s2s.data.subword_sampling import open_resampler
+from s2s.data.training_targets import TrainingTargets
+from s2s.errors import Interrupted, TrainingError
+from s2s.nn.batch import Batch
+from s2s.nn.device import Precision
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.train import PlateauSchedule, Train
+from s2s.run.checkpoints import TrainingState as SavedState
+from s2s.run.directory import Run
+from s2s.text.tokenizer_pair import TokenizerPair
+from s2s.train.batch_size_finder import Rehearsed
+from s2s.train.distributed.process_group import ALONE, Team, ToldElsewhere, Wish, agreed, share
+from s2s.train.reporter import Reporter
+from s2s.train.running_averages import _Sums
+from s2s.train.signals import StopRequest, stop_request
+from s2s.train.state import Position, TrainingState
+from s2s.train.update import Updater
+from s2s.train.validation import validate
+
+LOG_EVERY = 50
+"""Updates between two readings of the device: losses are summed there in between."""
+
+
+TIME_MULTIPLE = 4
+"""Padded lengths are multiples of this: kernels are prepared per shape, and fewer shapes cost less
+time and memory than the padding."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a training needs besides its state."""
+
+    recipe: Recipe
+    run: Run
+    train: Corpus
+    validation: Corpus | None
+    tokenizers: TokenizerPair
+    precision: Precision
+    rehearsed: Rehearsed
+    team: Team = ALONE
+    """Those who train together; all of them have the same setting but for this."""
+
+
+class Trainer:
+    """Trains until the recipe's end, early stopping, or a request to stop."""
+
+    def __init__(self, setting: Setting, state: TrainingState, reporter: Reporter) -> None:
+        self.setting = setting
+        self.team = setting.team
+        self.recipe = setting.recipe.train
+        self.state = state
+        self.reporter = reporter
+        self.device = state.model.output.bias.device
+        self.epochs = self._epochs()
+        self.epoch = self.epochs(state.position.epoch)
+        self.total_updates = self._total_updates()
+        self.updater = self._updater()
+        self.window = _Sums(self.device)
+        self.has_split = setting.rehearsed.pass_tokens is not None  # which the user has heard
+        self.trained = TrainingTargets(
+            lambda: setting.train,
+            setting.tokenizers.target,
+            lowercase=setting.recipe.scoring.lowercase,
+        )
+        state.position.ended = end_reason(state.position, self.recipe)
+        self.saved_update = state.position.update
+        self.saved_at = self.clock = time.monotonic()
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises Interrupted after saving when a signal came, TrainingError when the loss is not
+        finite or diverges, or a checkpoint cannot be written. These come to all of a team; the
+        first one is to tell.
+        """
+        position = self.state.position
+        is_repeated = self.team.is_launched
+        with stop_request(is_repeated=is_repeated) as stop, closing(self.epochs):
+            self._prepare_next()
+            self._event("start", is_resumed=position.update > 0, **self._what())
+            self.reporter.begin(position, self.total_updates)
+            while position.ended is None:
+                self._update()
+                self._after_update(stop)
+        self._event("end", reason=position.ended)
+
+    def _updater(self) -> Updater:
+        """`pass_tokens` are those of all processes together, of which each has its share."""
+        setting, most = self.setting, self.setting.rehearsed.pass_tokens
+        return Updater(
+            self.state,
+            setting.recipe.seed,
+            setting.precision,
+            self.total_updates,
+            team=self.team,
+            pass_tokens=None if most is None else max(1, most // self.team.size),
+        )
+
+    def _update(self) -> None:
+        position = self.state.position
+        group = [
+            self.epoch.plan[index]
+            for index in range(
+                position.batch, min(position.batch + self.recipe.accumulate, len(self.epoch.plan))
+            )
+        ]
+        corpus, is_watched = self.epoch.corpus, (position.update + 1) % LOG_EVERY == 0
+        shares = [share(pairs, self.team) for pairs in group]
+        batches = [collate(corpus, pairs, TIME_MULTIPLE) for pairs in shares if len(pairs)]
+        tokens = sum(num_target_tokens(corpus, pairs) for pairs in group)
+        update = self.updater(batches, tokens=tokens, watch=is_watched)
+        position.batch += len(group)
+        self._tick()
+        if update.gradient_norm.device.type == "cpu" and not bool(update.gradient_norm.isfinite()):
+            raise self._diverged(math.nan)
+        self.window.add(update)
+        if update.parts > len(batches):
+            self._tell_split(update.parts, batches)
+        if update.part_norms is not None:
+            norms = {part: float(norm) for part, norm in update.part_norms.items()}
+            self._event("gradients", norms=norms)
+            self._log()
+
+    def _tell_split(self, parts: int, batches: list[Batch]) -> None:
+        """Tell once that memory did not suffice for whole batches."""
+        if self.has_split:
+            return
+        self.has_split = True
+        self._event("split", batches=len(batches), parts=parts)
+        pairs = sum(len(batch.target_lengths) for batch in batches)
+        self.reporter.note(
+            f"{self.setting.run.folder}: memory did not suffice for update "
+            f"{self.state.position.update} ({pairs:,} pairs), which was made in {parts} parts; so "
+            "will others. The gradients are the same; a smaller train.batch_tokens with a larger "
+            "train.accumulate would take less time"
+        )
+
+    def _after_update(self, stop: StopRequest) -> None:
+        position = self.state.position
+        is_save_due = self._since_save() > 60.0 * self.recipe.save_minutes
+        # Nobody goes on before all have stepped.
+        wish = agreed(self.team.gather(Wish(stop.signal_number, is_save_due)))
+        epoch_ended = position.batch >= len(self.epoch.plan)
+        if epoch_ended:
+            position.epoch, position.batch = position.epoch + 1, 0
+        position.ended = end_reason(position, self.recipe)
+        every = self.recipe.validate_every
+        if position.ended or (position.update % every == 0 if every else epoch_ended):
+            self._validate()
+        elif wish.is_save_due:
+            self._save()
+        if wish.signal_number is not None and position.ended is None:
+            self._save()
+            self._event("interrupted", signal=wish.signal_number)
+            raise Interrupted(
+                f"{self.setting.run.folder}: saved at update {position.update}; "
+                "the same command goes on from there",
+                wish.signal_number,
+            )
+        if epoch_ended and position.ended is None:
+            self.epoch = self.epochs(position.epoch)
+            self._prepare_next()
+
+    def _validate(self) -> None:
+        """Validate, remember the best, decide about stopping early, and save."""
+        self._log()
+        position, setting, corpus = self.state.position, self.setting, self.setting.validation
+        if corpus is None:
+            self._save(is_best=True, keep=self.recipe.keep)
+            return
+        with self.state.averaged() as model:
+            found = validate(
+                model, corpus, setting.tokenizers, setting.recipe, self.trained, team=self.team
+            )
+        figure = found.figure(self.recipe.best)
+        is_best = position.best_score is None or figure > position.best_score
+        if is_best:
+            position.best_score, position.best_update, position.stale = figure, position.update, 0
+        else:
+            self._count_stale()
+        self._tick()
+        self._event("validation", is_best=is_best, **found.as_json())
+        self.reporter.validation(position, found, is_best)
+        self._save(is_best=is_best, score=figure, keep=self.recipe.keep)
+
+    def _count_stale(self) -> None:
+        position, schedule = self.state.position, self.recipe.schedule
+        position.stale += 1
+        if isinstance(schedule, PlateauSchedule) and position.stale % schedule.patience == 0:
+            position.plateaus += 1
+        position.ended = end_reason(position, self.recipe)
+
+    def _save(
+        self, *, is_best: bool = False, score: float | None = None, keep: int | None = None
+    ) -> None:
+        """Write a checkpoint, unless this very update has one."""
+        state, position = self.state, self.state.position
+        if position.update == self.saved_update:
+            return
+        self._log()
+        if not all(bool(torch.isfinite(w).all()) for w in state.parameters.values()):
+            raise self._diverged(math.nan)
+        self.team.check_same(state)
+        self._tick()
+        if self.team.rank == 0:
+            saved = SavedState(state.training_tensors(), state.training_meta())
+            self.setting.run.write_checkpoint(
+                position.update, state.weights(), saved, score=score, is_best=is_best, keep=keep
+            )
+        self.team.gather(None)  # who goes on, or ends, finds it written
+        self.saved_update, self.saved_at = position.update, time.monotonic()
+        self.window.restart()
+
+    def _log(self) -> None:
+        """Report the updates since the last report, if there are any, and check their loss.
+
+        What is about to be saved is checked too, lest a diverged model replace the last good one.
+        """
+        if not self.window.updates:
+            return
+        window = self.window.read()
+        vocabulary = self.state.model.target_vocabulary
+        # Guessing blindly costs log V a token, the coverage loss is at most its weight, and passes
+        # that guess hardly diverge; worse than that for a while is no training. The doubly
+        # stochastic loss may be anything.
+        added = self.recipe.coverage_loss + self.recipe.r_drop
+        loss = window.nll if self.recipe.doubly_stochastic else window.smoothed
+        if not loss < 1.5 * math.log(vocabulary) + 1.0 + added:
+            raise self._diverged(window.smoothed)
+        self._event("update", **asdict(window))
+        self.reporter.update(self.state.position, window)
+
+    def _diverged(self, loss: float) -> TrainingError:
+        position, run = self.state.position, self.setting.run
+        self._event("diverged", loss=loss)
+        last = run.checkpoints().last
+        kept = f"the checkpoint of update {last} is intact" if last else "nothing was saved yet"
+        kind = ToldElsewhere if self.team.rank else TrainingError
+        return kind(
+            f"{run.folder}: update {position.update}: training diverged (loss {loss:.3g}); {kept}; "
+            "try a lower train.optimizer.learning_rate, more warmup or a smaller train.clip_norm"
+        )
+
+    def _what(self) -> dict[str, Any]:
+        """What trains, and where."""
+        return {
+            "total_updates": self.total_updates,
+            "parameters": sum(p.numel() for p in self.state.parameters.values()),
+            "precision": self.setting.precision,
+            "device": str(self.device),
+            "processes": self.team.size,
+            "threads": torch.get_num_threads(),
+            "memory": asdict(self.setting.rehearsed),
+            "versions": {
+                "s2s": s2s.__version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+        }
+
+    def _event(self, kind: str, **values: Any) -> None:
+        if self.team.rank:
+            return
+        position = self.state.position
+        where = {"update": position.update, "epoch": position.epoch, "tokens": position.tokens}
+        self.setting.run.append_event(
+            {"event": kind, **where, "seconds": round(position.seconds, 3), **values}
+        )
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.state.position.seconds += now - self.clock
+        self.clock = now
+
+    def _since_save(self) -> float:
+        return time.monotonic() - self.saved_at
+
+    def _epochs(self) -> Epochs:
+        """The epochs; where texts are encoded anew, a GPU has the processor's cores to spare."""
+        setting, rank = self.setting, self.team.rank
+        spare = ((os.cpu_count() or 1) - 1) // self.team.neighbours
+        threads = 1 if self.device.type == "cpu" else max(1, min(8, spare))
+        resampler = open_resampler(
+            setting.train,
+            setting.tokenizers,
+            setting.recipe,
+            setting.run.folder / f"sampling{rank or ''}",
+            threads,
+        )
+        return Epochs(setting.train, setting.recipe, TIME_MULTIPLE, resampler)
+
+    def _prepare_next(self) -> None:
+        coming = self.state.position.epoch + 1
+        if coming < self.recipe.epochs:
+            self.epochs.prepare(coming)
+
+    def _total_updates(self) -> int:
+        """Epochs differ by a few batches; a schedule needs one number that resuming finds again."""
+        per_epoch = math.ceil(len(self.epochs(0).plan) / self.recipe.accumulate)
+        total = per_epoch * self.recipe.epochs
+        return min(total, self.recipe.max_updates or total)
+
+
+def end_reason(position: Position, recipe: Train) -> str | None:
+    """Why training is over, None while it is not.
+
+    Asked anew when a run is resumed: where its recipe has been given more epochs, updates or
+    patience, a finished training goes on.
+    """
+    if position.epoch >= recipe.epochs:
+        return "all epochs are done"
+    if recipe.max_updates is not None and position.update >= recipe.max_updates:
+        return "all updates are done"
+    if recipe.patience is not None and position.stale >= recipe.patience:
+        return f"no improvement in {position.stale} validations"
+    return None
+
+
+def unigram(corpus: Corpus, vocabulary: int, end: int) -> Tensor:
+    """Relative frequencies float32 [V] of target tokens, each counted once more than it occurs so
+    that none is zero; every target counts one `end` of sentence, and ids beyond the vocabulary,
+    which can only be copied, count for nothing."""
+    counts = torch.ones(vocabulary, dtype=torch.float64)
+    for chunk in _chunks(corpus.target_values):
+        counts += torch.bincount(chunk[chunk < vocabulary], minlength=vocabulary)
+    counts[end] += len(corpus)
+    return (counts / counts.sum()).float()
+
+
+def _chunks(values: Any, size: int = 1 << 22) -> Iterable[Tensor]:
+    for start in range(0, len(values), size):
+        yield torch.from_numpy(values[start : start + size].astype("int64"))

@@ -1,0 +1,137 @@
+"""OMP_NUM_THREADS that does not suit the machine is told in one line, and nothing fails of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from s2s.nn import threads
+
+RECIPE = """\
+task: translation
+name: toy
+data: {kind: generated, corpus: dates, pairs: 100, held_out: 20}
+tokenizer: {kind: character}
+model: {embeddings: 8, encoder: {width: 6}, decoder: {kind: luong, width: 10}}
+train: {batch_tokens: 300, max_updates: 1, precision: fp32}
+search: {kind: greedy}
+"""
+
+
+def cores_with(files: dict[str, str], folder: Path, patch: pytest.MonkeyPatch) -> int:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    patch.setattr(threads, "CGROUP", folder)
+    return threads.usable_cores()
+
+
+def second(granted: str, period: str = "100000") -> dict[str, str]:
+    return {"cpu.max": f"{granted} {period}\n"}
+
+
+def first(granted: str, period: str = "100000") -> dict[str, str]:
+    return {"cpu/cpu.cfs_quota_us": f"{granted}\n", "cpu/cpu.cfs_period_us": f"{period}\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 6),
+        (second("max"), 6),
+        (second("300000"), 3),
+        (second("120000", "40000"), 3),
+        (second("1000"), 1),
+        (second("900000"), 6),
+        (first("-1"), 6),
+        (first("250000"), 2),
+        ({"cpu.max": "damaged"}, 6),
+    ],
+)
+def test_cores_are_those_of_the_container(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control groups of both versions, on six cores."""
+    several = list(range(6))
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: several, raising=False)
+    assert cores_with(files, tmp_path, monkeypatch) == cores
+
+
+def test_a_system_without_affinity_has_all_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(psutil.Process, "cpu_affinity", raising=False)  # macOS
+    assert cores_with({}, tmp_path, monkeypatch) == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [(None, None), ("3", 3), (" 2 ", 2), ("4,2", 4), ("0", None), ("-1", None), ("many", None)],
+)
+def test_what_is_asked_for(
+    text: str | None, wanted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if text is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
+    assert threads.wanted_threads() == wanted
+    assert (threads.thread_fault() is None) == (text is None or wanted is not None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    here = tmp_path_factory.mktemp("threads")
+    (here / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    assert told(here, "1", "train", "recipe.yaml", "--device", "cpu") == []
+    return here
+
+
+def told(folder: Path, said: str, *command: str) -> list[str]:
+    """What a command that goes well tells of threads."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from s2s_cli.main import main; main()", *command],
+        cwd=folder,
+        # Threads that wait for each other sleep: tests run beside other work.
+        env={**os.environ, "OMP_NUM_THREADS": said, "OMP_WAIT_POLICY": "passive"},
+        input=b"March 3, 2024\n",
+        capture_output=True,
+        check=False,
+    )
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 0, lines
+    return [line for line in lines if line.startswith("s2s: OMP_NUM_THREADS")]
+
+
+TRANSLATE = ("translate", "--device", "cpu")
+BENCH = ("bench", "recipe.yaml", "--quick", "--repeats", "1", "--only", "training")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "recipe.yaml", "--device", "cpu", "--restart", "--workers", "2"),
+        TRANSLATE,
+        (*TRANSLATE, "--workers", "2"),
+        (*BENCH, "--device", "cpu"),
+    ],
+    ids=" ".join,
+)
+def test_too_many_threads_are_told_once(folder: Path, command: tuple[str, ...]) -> None:
+    cores = threads.usable_cores()
+    there = "1 core" if cores == 1 else f"{cores} cores"
+    many = cores + 1
+    assert told(folder, str(many), *command) == [
+        f"s2s: OMP_NUM_THREADS={many}, this machine has {there}: expect it to be slow; "
+        f"OMP_NUM_THREADS={cores} is the most that pays"
+    ]
+
+
+def test_no_number_of_threads_is_told_once(folder: Path) -> None:
+    assert told(folder, "many", *TRANSLATE) == [
+        "s2s: OMP_NUM_THREADS=many: expected a number of threads, 1 or more; goes on as if it "
+        "were not set"
+    ]

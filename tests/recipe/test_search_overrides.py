@@ -1,0 +1,73 @@
+"""Command-line choices on top of a recipe's search section."""
+
+from typing import Any
+
+import pytest
+
+from s2s.errors import UsageError
+from s2s.recipe.search import BeamSearch, GreedySearch, SampleSearch, Search
+from s2s.recipe.search_overrides import Choices, override
+
+GREEDY = GreedySearch(kind="greedy", max_ratio=3.0, max_offset=7)
+BEAM = BeamSearch(kind="beam", width=4, length_penalty=0.5, max_ratio=3.0, max_offset=7)
+SAMPLE = SampleSearch(kind="sample", samples=3, top_p=0.9, max_ratio=3.0, max_offset=7)
+
+
+def chosen(search: Search, **choices: Any) -> Search:
+    return override(search, Choices(**choices))
+
+
+@pytest.mark.parametrize("search", [GREEDY, BEAM, SAMPLE])
+def test_nothing_asked_nothing_changed(search: Search) -> None:
+    assert chosen(search) == search
+    assert chosen(search, kind=search.kind) == search
+
+
+def test_choices_replace_those_of_the_recipe_and_lengths_stay() -> None:
+    assert chosen(BEAM, kind="greedy") == GREEDY
+    assert chosen(BEAM, width=9).width == 9  # type: ignore[union-attr]
+    wide = BeamSearch(kind="beam", width=9, max_ratio=3.0, max_offset=7)
+    assert chosen(GREEDY, width=9) == chosen(GREEDY, kind="beam", width=9) == wide
+    changed = chosen(BEAM, length_penalty=0.0)
+    assert isinstance(changed, BeamSearch)
+    assert (changed.width, changed.length_penalty) == (4, 0.0)
+    assert chosen(GREEDY, max_ratio=1, max_offset=0) == GreedySearch(
+        kind="greedy", max_ratio=1.0, max_offset=0
+    )
+
+
+def test_a_choice_that_one_kind_knows_asks_for_that_kind() -> None:
+    drawn = SampleSearch(kind="sample", temperature=0.5, max_ratio=3.0, max_offset=7)
+    assert chosen(BEAM, temperature=0.5) == drawn
+    assert chosen(SAMPLE, seed=3) == SampleSearch(
+        kind="sample", samples=3, top_p=0.9, seed=3, max_ratio=3.0, max_offset=7
+    )
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"kind": "greedy", "width": 3}, "greedy search has no use for --beam; leave it out"),
+        ({"kind": "greedy", "length_penalty": 1.0}, "no use for --length-penalty"),
+        ({"kind": "beam", "top_k": 3}, "no use for --top-k; leave it out or search by sample"),
+        ({"width": 3, "top_p": 0.5}, "no search knows all of --beam, --top-p"),
+        ({"kind": "best"}, "--search: expected one of greedy, beam, sample.*found 'best'"),
+        ({"width": 0}, "^--beam: expected at least 1, found 0$"),
+        ({"width": 1001}, "^--beam: expected at most 1000, found 1001$"),
+        ({"length_penalty": -1.0}, "^--length-penalty: expected at least 0, found -1.0$"),
+        (
+            {"length_penalty": float("nan")},
+            "^--length-penalty: expected a finite number, found nan$",
+        ),
+        ({"length_penalty": float("inf")}, "^--length-penalty: expected a finite number"),
+        ({"temperature": -0.1}, "^--temperature: expected at least 0"),
+        ({"top_p": 0.0}, "^--top-p: expected more than 0"),
+        ({"min_p": 1.0}, "^--min-p: expected less than 1"),
+        ({"top_k": 0}, "^--top-k: expected at least 1"),
+        ({"samples": 0}, "^--samples: expected at least 1"),
+        ({"max_ratio": 0.0}, "^--max-ratio: expected more than 0"),
+    ],
+)
+def test_contradictions_and_nonsense_are_refused(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        chosen(BEAM, **choices)
