@@ -2,7 +2,7 @@
 
     python benchmarks/corpora.py [--pairs 200000] [--vocabulary 8000] [--threads 1 2]
 
-The pairs are those of bench_prep.py; one in eleven is a corpus of its own with a tag and weight 5.
+The pairs are those of prep.py; one in eleven is a corpus of its own with a tag and weight 5.
 """
 
 import argparse

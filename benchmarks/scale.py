@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--pairs 100000 300000 1000000 3000000] [--batch-tokens 1500]
         [--vocabulary 8000] [--folder DIR] [--text DIR] [--plot FILE.png]
 
-The text is that of bench_prep.py; beyond a million pairs it repeats. Every measurement runs in a
+The text is that of prep.py; beyond a million pairs it repeats. Every measurement runs in a
 process of its own, one size after the other:
 
 - prep: `s2s prep` of two text files; wall and processor time, peak memory with and without the

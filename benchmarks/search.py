@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from s2s.nn.device import keep_freed_memory
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed, packed
+from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
 from s2s.recipe.model import Encoder, Model
 from s2s.recipe.model import StackedDecoder as Stacked
@@ -139,13 +139,13 @@ def load(run: Path | None, count: int) -> tuple[Seq2Seq, Sources, list[str] | No
     corpus = open_corpus(found.folder, "test")
     assert corpus.source_texts is not None
     texts = list(corpus.source_texts)[:count]
-    assert isinstance(translator.scorer, Packed)
+    assert isinstance(translator.scorer, InferenceModel)
     return translator.scorer.model, translator.source.encode(texts), texts
 
 
 def product_seconds(model: Seq2Seq, precision: SearchPrecision) -> float:
     """Seconds per row that the step's products take alone, at their best of 20 blocks."""
-    ready = packed(model, precision).ready
+    ready = inference_model(model, precision).ready
     modules = [ready.output, ready.decoder.readout.linear, *ready.decoder.layers]
     widths = [model.recipe.embeddings, model.decoder.readout.width]
     widths += [width + model.decoder.width for width in model.decoder.input_widths]
@@ -164,7 +164,7 @@ def product_seconds(model: Seq2Seq, precision: SearchPrecision) -> float:
 class Counting:
     """A model that counts the rows it steps over."""
 
-    def __init__(self, model: Seq2Seq | Packed) -> None:
+    def __init__(self, model: Seq2Seq | InferenceModel) -> None:
         self.model = model
         self.rows = 0
         self.vocabulary = model.vocabulary
@@ -188,7 +188,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     model, sources, _ = load(arguments.run, arguments.sentences)
-    models = {precision: packed(model, precision) for precision in PRECISIONS}
+    models = {precision: inference_model(model, precision) for precision in PRECISIONS}
     with torch.inference_mode():
         per_row = {precision: product_seconds(model, precision) for precision in PRECISIONS}
     kinds: dict[str, GreedySearch | BeamSearch] = {

@@ -45,7 +45,7 @@ from s2s.nn.batch import Batch
 from s2s.nn.cells import lstm as rnn_module
 from s2s.nn.decoders import base as decoder_module
 from s2s.nn.device import Precision, keep_freed_memory
-from s2s.nn.loop_linear import Repeated
+from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.model import BahdanauDecoder as Bahdanau
 from s2s.recipe.model import Decoder, Dropout, Encoder, GeneralAttention, Model
@@ -74,8 +74,8 @@ WAYS = {
 """Whether rows are in blocks, the loss stays in bf16, and gradients of a loop are one product."""
 
 
-class EveryStep(Repeated):
-    """What `Repeated` stands in for: autograd's own gradients, step by step."""
+class EveryStep(LoopLinear):
+    """What `LoopLinear` stands in for: autograd's own gradients, step by step."""
 
     def __init__(self, matrix: Tensor, bias: Tensor | None = None) -> None:
         self.matrix, self.bias = matrix, bias
@@ -97,7 +97,7 @@ def way(has_blocks: bool, is_packed: bool, is_repeated: bool) -> Iterator[None]:
         ExitStack() as loops,
     ):
         for module in () if is_repeated else (decoder_module, memory_module, rnn_module):
-            loops.enter_context(patch.object(module, "Repeated", EveryStep))
+            loops.enter_context(patch.object(module, "LoopLinear", EveryStep))
         yield
 
 

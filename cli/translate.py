@@ -38,7 +38,7 @@ from .options.search import (
 )
 
 if TYPE_CHECKING:
-    from s2s.inference.line_constraints import WishReader
+    from s2s.inference.line_constraints import LineConstraintsReader
     from s2s.inference.nbest import Listing
 
 EPILOG = f"{SEARCHES}\n" + examples(
@@ -111,7 +111,7 @@ def translate(
     several = choose_runs(run, runs)
     settings = choose_search(several[0], search)
     which = choose_checkpoint(checkpoint)
-    wishes = _wishes(columns, prefix_file, must, avoid)
+    line_constraints = _line_constraints(columns, prefix_file, must, avoid)
     is_listed = scores or search.samples is not None
     from s2s.pipeline.translation import Files, translate_files
 
@@ -129,7 +129,7 @@ def translate(
         device=device,
         checkpoint=which,
         listing=_listing(nbest, form, is_listed),
-        wishes=wishes,
+        line_constraints=line_constraints,
         tag=tag,
         unknown=_unknown(replace_unknown, dictionary),
     )
@@ -147,20 +147,20 @@ def _unknown(is_asked: bool, path: Path | None) -> "dict[str, str] | None":
     return {} if path is None else read_dictionary(path)
 
 
-def _wishes(
+def _line_constraints(
     columns: str | None,
     prefix_file: Path | None,
     must: list[str] | None,
     avoid: list[str] | None,
-) -> "WishReader | None":
+) -> "LineConstraintsReader | None":
     """How lines say what they demand of their outputs, if they do."""
     if columns is None and prefix_file is None and not must and not avoid:
         return None
-    from s2s.inference.line_constraints import Wish, WishReader, parse_columns
+    from s2s.inference.line_constraints import LineConstraints, LineConstraintsReader, parse_columns
 
     names = None if columns is None else parse_columns(columns)
-    every = Wish(must=tuple(must or ()), avoid=tuple(avoid or ()))
-    return WishReader(columns=names, prefixes=prefix_file, every=every)
+    every = LineConstraints(must=tuple(must or ()), avoid=tuple(avoid or ()))
+    return LineConstraintsReader(columns=names, prefixes=prefix_file, every=every)
 
 
 def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":

@@ -17,14 +17,14 @@ from s2s.nn.cells.cudnn_lstm import KERNELS, is_right
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.device import Precision, autocast, fp32_of
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import packed
+from s2s.nn.quantized import inference_model
 from s2s.recipe.load import load_recipe
 from s2s.recipe.model import Dropout
 from s2s.recipe.search import BeamSearch, GreedySearch, Search
 from s2s.recipe.train import Train
-from s2s.search.decoding_batch import Block
+from s2s.search.decoding_batch import DecodingBatch
 from s2s.search.loop import search
-from s2s.train.batch_size_finder import rehearse
+from s2s.train.batch_size_finder import find_batch_size
 from s2s.train.state import TrainingState
 from s2s.train.trainer import TIME_MULTIPLE
 from s2s.train.update import Updater, batch_loss
@@ -161,7 +161,7 @@ def waits(check: Check) -> None:
             finally:
                 torch.cuda.set_sync_debug_mode("default")
             check.expect(f"an update waits for nothing, {name}, {precision}{what}", not what)
-    scorer = packed(network("luong", sizes).to(device).eval(), "bf16")
+    scorer = inference_model(network("luong", sizes).to(device).eval(), "bf16")
     for name, settings in SEARCHES.items():
         found = _waits_of(lambda how=settings: search(scorer, sources_of(sizes, 300), how, "cuda"))
         check.record(f"waits a step of search, {name}", found, most=1.0)
@@ -170,7 +170,7 @@ def waits(check: Check) -> None:
 def _waits_of(run: Callable[[], object]) -> float:
     """Waits of a search for each of its steps, whole block or not."""
     steps = 0
-    plain = Block.step
+    plain = DecodingBatch.step
 
     def step(block: Any, want_attention: bool) -> Any:
         nonlocal steps
@@ -178,13 +178,13 @@ def _waits_of(run: Callable[[], object]) -> float:
         return plain(block, want_attention)
 
     run()
-    Block.step = step  # type: ignore[method-assign]
+    DecodingBatch.step = step  # type: ignore[method-assign]
     torch.cuda.set_sync_debug_mode("warn")
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         run()
     torch.cuda.set_sync_debug_mode("default")
-    Block.step = plain  # type: ignore[method-assign]
+    DecodingBatch.step = plain  # type: ignore[method-assign]
     return sum("synchronizing" in str(one.message) for one in seen) / steps
 
 
@@ -242,7 +242,7 @@ def rows(check: Check) -> None:
     model = network("stacked", small).to(device).eval()
     sources = sources_of(small, 600 if check.is_gpu else 60)
     for precision in ("fp32", "bf16"):
-        scorer = packed(model, precision)
+        scorer = inference_model(model, precision)
         for name, settings in SEARCHES.items():
             share_same = _in_company(scorer, sources, settings, str(device))
             what = f"{name}, {precision}: sentences whose output depends on company"
@@ -294,7 +294,7 @@ def memory(check: Check) -> None:
     sizes = LARGE if check.is_gpu else Sizes()
     corpus = corpus_of(sizes, 40_000 if check.is_gpu else 300)
     update = trainer(network("luong", sizes), device, "bf16", Train(batch_tokens="auto"))
-    found = rehearse(update.state, recipe, corpus, "bf16", multiple=TIME_MULTIPLE)
+    found = find_batch_size(update.state, recipe, corpus, "bf16", multiple=TIME_MULTIPLE)
     check.record("batch_tokens: auto", found.batch_tokens, "tokens", peak=found.peak)
     if not check.is_gpu:
         check.skip("an update without the memory for it", "a CPU's process would be ended")

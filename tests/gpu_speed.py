@@ -190,7 +190,7 @@ def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[
 
 def decoding(check: Check) -> None:
     """Output tokens a second of greedy and beam search, and how far precisions agree."""
-    from s2s.nn.quantized import packed
+    from s2s.nn.quantized import inference_model
     from s2s.search.loop import search
     from s2s.special import EOS
     from tests.gpu_correct import SEARCHES
@@ -205,7 +205,7 @@ def decoding(check: Check) -> None:
     for name, settings in SEARCHES.items():
         outputs: dict[str, list[tuple[int, ...]]] = {}
         for precision in ("fp32", "bf16"):
-            scorer = packed(model, precision)
+            scorer = inference_model(model, precision)
             search(scorer, sources[: count // 8], settings, str(device))
             began = time.perf_counter()
             found = search(scorer, sources, settings, str(device))

@@ -19,7 +19,7 @@ from s2s.nn.device import Precision
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.kernels import runs_bf16_lstm
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import packed
+from s2s.nn.quantized import inference_model
 from s2s.recipe.features import FeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
@@ -44,10 +44,10 @@ from s2s.recipe.search import (
 )
 from s2s.recipe.train import Train
 from s2s.search.constraints.automaton import Spelling
-from s2s.search.constraints.negative import Ban
-from s2s.search.constraints.positive import Goal, Term
-from s2s.search.constraints.spec import Demand
-from s2s.search.decoding_batch import Block, Chosen
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints, Term
+from s2s.search.constraints.spec import ConstraintSpec
+from s2s.search.decoding_batch import Chosen, DecodingBatch
 from s2s.search.exhaustive import Expander
 from s2s.search.forced_decoding import forced
 from s2s.search.loop import search
@@ -69,7 +69,7 @@ MODELS: dict[str, tuple[Decoder, Attention, dict[str, Any]]] = {
     "fed": (replace(LUONG, input_feeding=True), ADDITIVE, {"coverage": True}),
     "bahdanau": (BahdanauDecoder(kind="bahdanau", width=14), ADDITIVE, {}),
     "stacked": (StackedDecoder(kind="stacked", width=14), GENERAL, {}),
-    "copying": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
+    "extended_vocabulary": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
     "features": (LUONG, GENERAL, {"features": (FeatureEncoder(width=10, layers=1),)}),
 }
 TRAININGS: dict[str, Train] = {
@@ -176,7 +176,11 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KERNELS, DEVICE.type, FAKE)
 
 
-WAYS = [*((name, "plain") for name in MODELS), ("copying", "r-drop"), ("copying", "coverage")]
+WAYS = [
+    *((name, "plain") for name in MODELS),
+    ("extended_vocabulary", "r-drop"),
+    ("extended_vocabulary", "coverage"),
+]
 CLOSE: dict[Precision, dict[str, float]] = {
     "fp32": {},
     # Autocast of a CPU is another one, and its loss has a way of its own.
@@ -248,11 +252,14 @@ SOURCES = [[5, 9, 4], [7], [8, 8, 20, 15, 16, 6], [10, 22], [], [4, 5, 6, 7, 8, 
 SURFACES = ["", "", "", "", *(f" {chr(ord('a') + place)}" for place in range(WORDS - 4))]
 SPELLING = Spelling(list(SURFACES))
 DEMANDS = {
-    "prefix": [Demand(prefix=(7, 9)), Demand()],
-    "avoid": [Demand(avoid=Ban(["a b", "c", "f"], SPELLING)), Demand()],
+    "prefix": [ConstraintSpec(prefix=(7, 9)), ConstraintSpec()],
+    "avoid": [
+        ConstraintSpec(avoid=NegativeConstraints(["a b", "c", "f"], SPELLING)),
+        ConstraintSpec(),
+    ],
     "must": [
-        Demand(must=Goal([Term("b c", (5, 6))], SPELLING)),
-        Demand(must=Goal([Term("d", (7,)), Term("e", (8,))], SPELLING)),
+        ConstraintSpec(must=PositiveConstraints([Term("b c", (5, 6))], SPELLING)),
+        ConstraintSpec(must=PositiveConstraints([Term("d", (7,)), Term("e", (8,))], SPELLING)),
     ],
 }
 LEXICON = Lexicon(
@@ -279,8 +286,8 @@ def check_search(here: Any, on_device: Any, settings: Search, **more: Any) -> No
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        *((name, "beam") for name in MODELS if name not in {"copying", "features"}),
-        *(("copying", how) for how in SEARCHES),
+        *((name, "beam") for name in MODELS if name not in {"extended_vocabulary", "features"}),
+        *(("extended_vocabulary", how) for how in SEARCHES),
     ],
 )
 def test_search(name: str, how: str) -> None:
@@ -292,13 +299,13 @@ def test_search(name: str, how: str) -> None:
 def steps_of(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Grows with every step of search."""
     steps: list[None] = []
-    plain_step = Block.step
+    plain_step = DecodingBatch.step
 
-    def step(block: Block[Any, Any], want_attention: bool) -> Chosen:
+    def step(block: DecodingBatch[Any, Any], want_attention: bool) -> Chosen:
         steps.append(None)
         return plain_step(block, want_attention)
 
-    monkeypatch.setattr(Block, "step", step)
+    monkeypatch.setattr(DecodingBatch, "step", step)
     return steps
 
 
@@ -334,7 +341,7 @@ def test_demands_wait_for_nothing_more(
     with elsewhere() as device:
         model = there(network("luong"))
         with waits() as found:
-            search(model, SOURCES, SEARCHES[how], device, demands=DEMANDS[what] * 3)
+            search(model, SOURCES, SEARCHES[how], device, constraints=DEMANDS[what] * 3)
     assert found == [TO_HOST] * len(steps)
 
 
@@ -348,11 +355,14 @@ def test_a_step_of_exhaustive_search_waits_three_times(monkeypatch: pytest.Monke
         return plain_expand(expander, *arguments)
 
     monkeypatch.setattr(Expander, "expand", expand)
-    demands = [Demand(prefix=(7,)), Demand(avoid=Ban(["a b"], SPELLING))] * 3
+    demands = [
+        ConstraintSpec(prefix=(7,)),
+        ConstraintSpec(avoid=NegativeConstraints(["a b"], SPELLING)),
+    ] * 3
     with elsewhere() as device:
         model = there(network("luong"))
         with waits() as found:
-            search(model, SOURCES, SEARCHES["exhaustive"], device, demands=demands)
+            search(model, SOURCES, SEARCHES["exhaustive"], device, constraints=demands)
     assert expanded and len(found) == len(steps) + 3 * len(expanded)
     assert set(found) == {TO_HOST, "nonzero_numpy"}
 
@@ -360,7 +370,7 @@ def test_a_step_of_exhaustive_search_waits_three_times(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("what", "how"), DEMANDED)
 def test_demands(what: str, how: str) -> None:
     model, demands = network("luong"), DEMANDS[what] * 3
-    check_search(model, lambda: there(model), SEARCHES[how], demands=demands)
+    check_search(model, lambda: there(model), SEARCHES[how], constraints=demands)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -368,14 +378,14 @@ def test_packed_models_with_shortlists(precision: SearchPrecision) -> None:
     models = [network("luong"), network("stacked", seed=6)]
 
     def scorer(members: list[Seq2Seq], device: str) -> Any:
-        return shortlisted([packed(m, precision) for m in members], LEXICON, 2, 5, device)
+        return shortlisted([inference_model(m, precision) for m in members], LEXICON, 2, 5, device)
 
     here = scorer(models, "cpu")
     check_search(here, lambda: scorer([there(m) for m in models], str(DEVICE)), SEARCHES["beam"])
 
 
 def test_given_outputs_are_scored() -> None:
-    model = network("copying")
+    model = network("extended_vocabulary")
     pairs = [(source, [5, 6, 7][: len(source)]) for source in SOURCES if source]
     expected = forced(model, pairs, "cpu")
     with elsewhere() as device:
@@ -399,5 +409,5 @@ def test_weights_that_are_used_are_gathered(decay: float, monkeypatch: pytest.Mo
     gathered.clear()
     with state.averaged() as model:
         assert {id(p) for p in model.encoder.parameters()} <= {id(p) for p in gathered}
-        ready = packed(model, "fp32").ready
+        ready = inference_model(model, "fp32").ready
     assert {id(p) for p in ready.encoder.parameters()} <= {id(p) for p in gathered}

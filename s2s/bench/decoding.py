@@ -17,7 +17,7 @@ from s2s.bench.workload import Workload, read_lengths, workload_of
 from s2s.inference.process_pool import Pool, equal_shares
 from s2s.nn.device import keep_freed_memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed, packed
+from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import BeamSearch, GreedySearch, SearchPrecision
 from s2s.run.directory import Run
@@ -80,7 +80,7 @@ class Searches:
         self.sources = workload.sources(sentences)
         self.features = workload.features_of(len(self.sources))
         self.device = workload.model.output.bias.device
-        self.scorers: dict[SearchPrecision, Packed] = {}
+        self.scorers: dict[SearchPrecision, InferenceModel] = {}
 
     @cached_property
     def model(self) -> Seq2Seq:
@@ -95,7 +95,7 @@ class Searches:
     def prepare(self, precision: SearchPrecision) -> None:
         """Make the model ready, unless it is."""
         if precision not in self.scorers:
-            self.scorers[precision] = packed(self.model, precision)
+            self.scorers[precision] = inference_model(self.model, precision)
 
     def __call__(self, part: Part) -> list[Hypothesis]:
         """The best output of every sentence of a part."""

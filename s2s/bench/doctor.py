@@ -15,7 +15,7 @@ from s2s.errors import UsageError
 from s2s.nn.device import choose_precision
 from s2s.nn.kernels import PRECISIONS, choose_search_precision, speeds
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed, packed
+from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.recipe.model import (
     AdditiveAttention,
     BahdanauDecoder,
@@ -125,13 +125,15 @@ def check_contract(
         searches = [(model, settings) for model in MODELS for settings in SETTINGS]
         for done, (model, settings) in enumerate(searches):
             progress(f"searching in {precision}", done, total)
-            if not is_independent(packed(_random(model, device), precision), settings, device):
+            if not is_independent(
+                inference_model(_random(model, device), precision), settings, device
+            ):
                 broken.append(f"{settings.kind}, {model.decoder.kind}")
         progress(f"searching in {precision}", total, total)
         yield Finding(precision, speed, None, tuple(broken))
 
 
-def is_independent(scorer: Packed, settings: Search, device: torch.device) -> bool:
+def is_independent(scorer: InferenceModel, settings: Search, device: torch.device) -> bool:
     """Whether no sentence's output depends on the others: their number, their order."""
     draw = random.Random(1)
     sources = [

@@ -18,8 +18,8 @@ from s2s.data.batches import batch_plan, collate, num_target_tokens
 from s2s.nn.device import choose_precision, keep_freed_memory
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
-from s2s.train.distributed.process_group import ALONE, Team, share
-from s2s.train.distributed.shared_memory import LocalTeam, workers
+from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup, share
+from s2s.train.distributed.shared_memory import SharedMemoryGroup, workers
 from s2s.train.memory_usage import PeakMemory
 from s2s.train.state import TrainingState
 from s2s.train.trainer import TIME_MULTIPLE
@@ -37,9 +37,11 @@ class Training:
     """A copy of the workload's model that learns from the same batches in every repeat, by this
     process or as one of a team."""
 
-    def __init__(self, workload: Workload, updates: int, team: Team = ALONE) -> None:
+    def __init__(
+        self, workload: Workload, updates: int, group: ProcessGroup = SINGLE_PROCESS
+    ) -> None:
         self.workload = workload
-        self.team = team
+        self.group = group
         self.device = workload.model.output.bias.device
         self.groups = _groups(workload, updates)
         self.updater: Updater | None = None
@@ -67,21 +69,21 @@ class Training:
         model = copy.deepcopy(self.workload.model).train()
         precision = choose_precision(recipe.train.precision, self.device)
         state = TrainingState(model, recipe.train)
-        self.team.join(state)
-        laps, team = self.clock.lap, self.team
-        return Updater(state, recipe.seed, precision, SCHEDULE, lap=laps, team=team)
+        self.group.broadcast(state)
+        laps, group = self.clock.lap, self.group
+        return Updater(state, recipe.seed, precision, SCHEDULE, on_stage=laps, group=group)
 
     def _updates(self, updater: Updater) -> tuple[float, ...]:
         clock, corpus = self.clock, self.workload.corpus
         clock.seconds.clear()
         clock.restart()
-        for group in self.groups:
-            shares = [share(pairs, self.team) for pairs in group]
+        for pair_groups in self.groups:
+            shares = [share(pairs, self.group) for pairs in pair_groups]
             batches = [collate(corpus, pairs, TIME_MULTIPLE) for pairs in shares if len(pairs)]
-            tokens = sum(num_target_tokens(corpus, pairs) for pairs in group)
+            tokens = sum(num_target_tokens(corpus, pairs) for pairs in pair_groups)
             clock.lap("data")
             updater(batches, tokens=tokens)
-            self.team.gather(None)  # others may be stepping weights that the next one reads
+            self.group.all_gather(None)  # others may be stepping weights that the next one reads
             clock.lap("optimizer")
         parts = [clock.seconds.get(stage, 0.0) for stage in STAGES]
         return (sum(parts), *parts)
@@ -101,7 +103,7 @@ class Training:
         limit = limits.get(self.updater.precision)
         return TrainingFigures(
             precision=self.updater.precision,
-            processes=self.team.size,
+            processes=self.group.size,
             updates=len(self.groups),
             target_tokens=tokens,
             tokens_per_second=speed,
@@ -121,7 +123,7 @@ class Training:
         passes = TRAINING * (2 if self.workload.recipe.train.r_drop else 1)
         count = Operations.of(self.workload.model)
         tokens, operations = 0, 0.0
-        for pairs in (pairs for group in self.groups for pairs in group):
+        for pairs in (pairs for pair_groups in self.groups for pairs in pair_groups):
             targets = corpus.target_lengths[pairs] + 1
             tokens += int(targets.sum())
             operations += passes * count.forward(*read_lengths(corpus, pairs), targets)
@@ -154,9 +156,9 @@ class TeamTraining:
             if self.training is None:
                 subject = self.workload.run or self.workload.recipe
                 work = partial(_follow, subject, self.updates)
-                team = self.others.enter_context(workers(self.processes, work))
-                self.training = Training(self.workload, self.updates, team)
-            self.training.team.gather(None)  # the others wait for it
+                group = self.others.enter_context(workers(self.processes, work))
+                self.training = Training(self.workload, self.updates, group)
+            self.training.group.all_gather(None)  # the others wait for it
             return self.training.run()
 
     def figures(self, taken: Taken) -> TrainingFigures | None:
@@ -166,13 +168,13 @@ class TeamTraining:
         return None if found is None else replace(found, peak_memory=None)
 
 
-def _follow(subject: Recipe | Run, updates: int, *, team: LocalTeam) -> None:
+def _follow(subject: Recipe | Run, updates: int, *, group: SharedMemoryGroup) -> None:
     """What the others do until they are ended."""
     keep_freed_memory()
     torch.set_num_threads(1)
-    training = Training(workload_of(subject, torch.device("cpu")), updates, team)
+    training = Training(workload_of(subject, torch.device("cpu")), updates, group)
     while True:
-        team.gather(None)
+        group.all_gather(None)
         training.run()
 
 

@@ -18,7 +18,7 @@ from s2s.data.store import Corpus, Ids
 from s2s.nn.device import choose_precision
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed
+from s2s.nn.quantized import InferenceModel
 from s2s.recipe.data import corpora_of, has_source_text
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (
@@ -32,7 +32,7 @@ from s2s.run.directory import Run
 from s2s.special import EOS, SPECIAL_PIECES
 from s2s.text.extended_vocabulary import NO_TARGET
 from s2s.text.source_features import SEPARATOR
-from s2s.train.batch_size_finder import rehearse, with_batch_tokens
+from s2s.train.batch_size_finder import find_batch_size, with_batch_tokens
 from s2s.train.state import TrainingState
 from s2s.train.trainer import TIME_MULTIPLE, unigram
 
@@ -187,7 +187,7 @@ def run_workload(run: Run, device: torch.device) -> Workload:
     """
     translator = pipeline.load_translator(run, device=str(device))
     scorer, features = translator.scorer, translator.features
-    assert isinstance(scorer, Packed)
+    assert isinstance(scorer, InferenceModel)
     splits: tuple[SplitName, ...] = ("validation", "test", "train")
     there = [name for name in splits if (run.data_folder / f"{name}.arrow").exists()]
     begun = [event for event in run.read_events() if event["event"] == "start"]
@@ -209,7 +209,7 @@ def _with_tokens(recipe: Recipe, model: Seq2Seq, corpus: Corpus) -> Recipe:
         return recipe
     state = TrainingState(model.train(), recipe.train)
     precision = choose_precision(recipe.train.precision, model.output.bias.device)
-    found = rehearse(state, recipe, corpus, precision, multiple=TIME_MULTIPLE)
+    found = find_batch_size(state, recipe, corpus, precision, multiple=TIME_MULTIPLE)
     return with_batch_tokens(recipe, found.batch_tokens)
 
 

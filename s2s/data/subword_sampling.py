@@ -21,7 +21,7 @@ from s2s.errors import RunError
 from s2s.files import remove
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import sampling_alphas
-from s2s.text.extended_vocabulary import Copying, copying_of
+from s2s.text.extended_vocabulary import ExtendedVocabulary, extended_vocabulary_of
 from s2s.text.subword import seed_sampling
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair, sampling
@@ -51,7 +51,7 @@ class Resampler:
     recipe: Recipe
     folder: Path
     """Where epochs are written; they vanish from it when they are mapped."""
-    copying: Copying | None = None
+    extended_vocabulary: ExtendedVocabulary | None = None
     """Extends the ids of both, for a model that copies."""
     threads: int = 1
     stop: threading.Event = field(default_factory=threading.Event)
@@ -63,7 +63,9 @@ class Resampler:
         """
         chosen = np.arange(len(self.corpus)) if rows is None else np.sort(rows)
         path = self.folder / f"epoch{number}.arrow"
-        vocabulary = max(self.source.size, self.target.size) if self.copying is None else WIDEST
+        vocabulary = (
+            max(self.source.size, self.target.size) if self.extended_vocabulary is None else WIDEST
+        )
         seed_sampling(self.recipe.seed, number)
         try:
             self.folder.mkdir(exist_ok=True)
@@ -119,8 +121,10 @@ class Resampler:
         sources, targets = self.corpus.texts(rows)
         if self.corpus.features is not None:
             sources = self.corpus.features.read(sources).texts
-        if self.copying is not None:  # where a token is copied from moves with the segmentation
-            return self._extended(self.copying, sources, targets)
+        if (
+            self.extended_vocabulary is not None
+        ):  # where a token is copied from moves with the segmentation
+            return self._extended(self.extended_vocabulary, sources, targets)
         if alphas[0] is None:
             source = _stored(self.corpus.source_values, self.corpus.source_offsets, rows)
         else:
@@ -132,11 +136,11 @@ class Resampler:
         return source, target
 
     def _extended(
-        self, copying: Copying, sources: list[str], targets: list[str]
+        self, extended_vocabulary: ExtendedVocabulary, sources: list[str], targets: list[str]
     ) -> tuple[Encoded, Encoded]:
         truncate = self.recipe.data.truncate
-        readings = [reading.cut(truncate.source) for reading in copying.read(sources)]
-        target = _reversed(flat(copying.targets(targets[::-1], readings[::-1])))
+        readings = [reading.cut(truncate.source) for reading in extended_vocabulary.read(sources)]
+        target = _reversed(flat(extended_vocabulary.targets(targets[::-1], readings[::-1])))
         return flat([reading.ids for reading in readings]), truncated(target, truncate.target)[0]
 
 
@@ -153,8 +157,8 @@ def open_resampler(
         side if alpha is None else sampling(side, alpha)
         for side, alpha in zip(sides, alphas, strict=True)
     )
-    copying = copying_of(recipe.model, TokenizerPair(source, target))
-    return Resampler(corpus, source, target, recipe, folder, copying, threads)
+    extended_vocabulary = extended_vocabulary_of(recipe.model, TokenizerPair(source, target))
+    return Resampler(corpus, source, target, recipe, folder, extended_vocabulary, threads)
 
 
 def _stored(

@@ -12,9 +12,9 @@ from s2s.errors import DataError, UsageError
 from s2s.inference.nbest import Output, named
 from s2s.inference.translator import LineTranslator
 from s2s.search.constraints.automaton import Spelling
-from s2s.search.constraints.negative import Ban
-from s2s.search.constraints.positive import MOST_TERMS, Goal, Term
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import MOST_TERMS, PositiveConstraints, Term
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.special import UNK
 from s2s.text.lines import read_lines
 from s2s.text.source_features import with_features
@@ -35,7 +35,7 @@ COMPILED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class LineConstraints:
     """What one line demands of its output."""
 
     prefix: str = ""
@@ -60,7 +60,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
     return names
 
 
-class WishReader:
+class LineConstraintsReader:
     """Splits lines of input into what is to be translated and what is demanded of the output."""
 
     def __init__(
@@ -68,14 +68,14 @@ class WishReader:
         *,
         columns: tuple[str, ...] | None = None,
         prefixes: Path | None = None,
-        every: Wish | None = None,
+        every: LineConstraints | None = None,
     ) -> None:
         """`prefixes` is a file whose line i belongs to line i of the input; `every` line demands
         the terms of a wish, beside its own.
 
         Raises UsageError where prefixes come from both a column and a file, and for empty terms.
         """
-        self.every = every or Wish()
+        self.every = every or LineConstraints()
         for option, terms in (("--must", self.every.must), ("--avoid", self.every.avoid)):
             if not all(term.strip() for term in terms):
                 raise UsageError(f"{option}: expected a term, found nothing but spaces")
@@ -91,7 +91,7 @@ class WishReader:
         """Whether terms may have to appear."""
         return bool(self.every.must) or "must" in (self.columns or ())
 
-    def read(self, lines: Sequence[str], first: int) -> tuple[list[str], list[Wish]]:
+    def read(self, lines: Sequence[str], first: int) -> tuple[list[str], list[LineConstraints]]:
         """Sources and what they demand; `first` is the place of the first line, from 0.
 
         Raises DataError for a line without its columns, and for a file of prefixes that is shorter
@@ -104,15 +104,15 @@ class WishReader:
         prefixes = [row.get("prefix", "") for row in rows]
         if self.file is not None:
             prefixes = self._lines_of(self.file, first, len(lines))
-        wishes = [
-            Wish(
+        line_constraints = [
+            LineConstraints(
                 prefix=prefix,
                 must=self.every.must + _terms(row.get("must", "")),
                 avoid=self.every.avoid + _terms(row.get("avoid", "")),
             )
             for row, prefix in zip(rows, prefixes, strict=True)
         ]
-        return sources, wishes
+        return sources, line_constraints
 
     def _lines_of(self, file: Path, first: int, count: int) -> list[str]:
         """`count` lines of the file from place `first`, which lies at or behind the last read."""
@@ -156,10 +156,10 @@ def _terms(cell: str) -> tuple[str, ...]:
     return tuple(term for term in cell.split(BETWEEN_TERMS) if term.strip())
 
 
-class DemandingTranslator:
+class ConstrainedTranslator:
     """A translator of lines whose outputs do as the lines demand, or are reported."""
 
-    def __init__(self, translator: LineTranslator, reader: WishReader) -> None:
+    def __init__(self, translator: LineTranslator, reader: LineConstraintsReader) -> None:
         self.translator = translator
         self.reader = reader
         self.compiler = Compiler(translator.target)
@@ -170,20 +170,24 @@ class DemandingTranslator:
 
     def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
         """As `LineTranslator.outputs`; each output says which demands it does not meet."""
-        sources, wishes = self.reader.read(lines, first)
+        sources, line_constraints = self.reader.read(lines, first)
         target = self.translator.target
-        if self.translator.copying is not None and any(w.avoid or w.must for w in wishes):
+        if self.translator.extended_vocabulary is not None and any(
+            w.avoid or w.must for w in line_constraints
+        ):
             raise UsageError(
                 "terms are looked for in the vocabulary, and this model copies words that are in "
                 "none (model.copy); leave --must and --avoid out"
             )
         whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
-        prefixes = self.translator.read_targets([wish.prefix for wish in wishes], whole)
-        demands = self.compiler.demands(wishes, prefixes)
-        found = self.translator.outputs(sources, first, keep, demands)
+        prefixes = self.translator.read_targets(
+            [constraints.prefix for constraints in line_constraints], whole
+        )
+        constraints = self.compiler.constraints(line_constraints, prefixes)
+        found = self.translator.outputs(sources, first, keep, constraints)
         checked = [
-            [replace(output, unmet=unmet(output.text, wish, target)) for output in outputs]
-            for outputs, wish in zip(found, wishes, strict=True)
+            [replace(output, unmet=unmet(output.text, constraints, target)) for output in outputs]
+            for outputs, constraints in zip(found, line_constraints, strict=True)
         ]
         self._report([outputs[0] for outputs in checked], first)
         return checked
@@ -210,46 +214,54 @@ class Compiler:
 
     def __init__(self, target: Tokenizer) -> None:
         self.target = target
-        self.bans: OrderedDict[Terms, Ban] = OrderedDict()
-        self.goals: OrderedDict[tuple[Terms, Terms], Goal | None] = OrderedDict()
+        self.bans: OrderedDict[Terms, NegativeConstraints] = OrderedDict()
+        self.goals: OrderedDict[tuple[Terms, Terms], PositiveConstraints | None] = OrderedDict()
 
-    def demands(self, wishes: Sequence[Wish], prefixes: Sequence[Sequence[int]]) -> list[Demand]:
+    def constraints(
+        self, line_constraints: Sequence[LineConstraints], prefixes: Sequence[Sequence[int]]
+    ) -> list[ConstraintSpec]:
         """One for every wish; `prefixes` are their ids."""
         return [
-            Demand(prefix=tuple(prefix), must=self._goal(wish), avoid=self._ban(wish.avoid))
-            for wish, prefix in zip(wishes, prefixes, strict=True)
+            ConstraintSpec(
+                prefix=tuple(prefix),
+                must=self._goal(constraints),
+                avoid=self._ban(constraints.avoid),
+            )
+            for constraints, prefix in zip(line_constraints, prefixes, strict=True)
         ]
 
-    def _ban(self, terms: Terms) -> Ban | None:
+    def _ban(self, terms: Terms) -> NegativeConstraints | None:
         if not terms:
             return None
         if terms not in self.bans:
             spelled = [self._spelled(term)[0] for term in terms]
-            self.bans[terms] = Ban([text for text in spelled if text], self.spelling)
+            self.bans[terms] = NegativeConstraints(
+                [text for text in spelled if text], self.spelling
+            )
         return _kept(self.bans, terms)
 
-    def _goal(self, wish: Wish) -> Goal | None:
-        if not wish.must:
+    def _goal(self, constraints: LineConstraints) -> PositiveConstraints | None:
+        if not constraints.must:
             return None
-        key = (wish.must, wish.avoid)
+        key = (constraints.must, constraints.avoid)
         if key not in self.goals:
-            self.goals[key] = self._compiled(wish)
+            self.goals[key] = self._compiled(constraints)
         return _kept(self.goals, key)
 
-    def _compiled(self, wish: Wish) -> Goal | None:
+    def _compiled(self, constraints: LineConstraints) -> PositiveConstraints | None:
         """The terms that can appear at all; the others would only keep an output from its end."""
-        if len(set(wish.must)) > MOST_TERMS:
+        if len(set(constraints.must)) > MOST_TERMS:
             raise DataError(
                 f"expected at most {MOST_TERMS} terms that must appear in an output, found "
-                f"{len(set(wish.must))} ({wish.must[0]!r} ...)"
+                f"{len(set(constraints.must))} ({constraints.must[0]!r} ...)"
             )
-        avoided = [self._spelled(term)[0] for term in wish.avoid]
+        avoided = [self._spelled(term)[0] for term in constraints.avoid]
         terms = []
-        for text, ids in map(self._spelled, wish.must):
+        for text, ids in map(self._spelled, constraints.must):
             is_avoided = any(term and occurrences(text, term) for term in avoided)
             if text and UNK not in ids and not is_avoided:
                 terms.append(Term(text, tuple(ids)))
-        return Goal(terms, self.spelling) if terms else None
+        return PositiveConstraints(terms, self.spelling) if terms else None
 
     def _spelled(self, term: str) -> tuple[str, list[int]]:
         """The term in the characters that the tokenizer's tokens are made of, and its tokens."""
@@ -275,15 +287,15 @@ def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:
     return cache[key]
 
 
-def unmet(text: str, wish: Wish, target: Tokenizer) -> tuple[str, ...]:
+def unmet(text: str, constraints: LineConstraints, target: Tokenizer) -> tuple[str, ...]:
     """Which demands a text does not meet."""
     found: list[str] = []
-    if not text.startswith(target.normalize(wish.prefix)):
-        found.append(f"prefix {wish.prefix}")
-    for term in dict.fromkeys(wish.must):
-        if occurrences(text, target.normalize(term)) < wish.must.count(term):
+    if not text.startswith(target.normalize(constraints.prefix)):
+        found.append(f"prefix {constraints.prefix}")
+    for term in dict.fromkeys(constraints.must):
+        if occurrences(text, target.normalize(term)) < constraints.must.count(term):
             found.append(f"must {term}")
-    for term in wish.avoid:
+    for term in constraints.avoid:
         if occurrences(text, target.normalize(term)):
             found.append(f"avoid {term}")
     return tuple(found)

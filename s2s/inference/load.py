@@ -45,10 +45,14 @@ def build_model(
 
     from s2s.nn.model import Seq2Seq
     from s2s.recipe.data import has_source_text
-    from s2s.text.extended_vocabulary import copying_of
+    from s2s.text.extended_vocabulary import extended_vocabulary_of
 
-    copying = copying_of(recipe.model, tokenizers)
-    table = None if copying is None else torch.from_numpy(copying.target_of_source)
+    extended_vocabulary = extended_vocabulary_of(recipe.model, tokenizers)
+    table = (
+        None
+        if extended_vocabulary is None
+        else torch.from_numpy(extended_vocabulary.target_of_source)
+    )
     return Seq2Seq(
         recipe.model,
         tokenizers.source.size if has_source_text(recipe.data) else None,
@@ -79,9 +83,9 @@ def load_translator(
     from s2s.data.features.lookup import check_shapes, open_features
     from s2s.inference.translator import LineTranslator
     from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
-    from s2s.nn.quantized import packed
+    from s2s.nn.quantized import inference_model
     from s2s.nn.state_dict import feature_shapes, load_weights
-    from s2s.text.extended_vocabulary import copying_of
+    from s2s.text.extended_vocabulary import extended_vocabulary_of
     from s2s.text.tokenizer_pair import load_tokenizers
 
     chosen = choose_device(device)
@@ -99,14 +103,14 @@ def load_translator(
     model = model.to(chosen).eval()
     settings = with_precision(search or recipe.search, chosen)
     return LineTranslator(
-        scorer=packed(model, settings.precision),
+        scorer=inference_model(model, settings.precision),
         source=tokenizers.source,
         target=tokenizers.target,
         search=settings,
         device=str(chosen),
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
-        copying=copying_of(recipe.model, tokenizers),
+        extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
         features=lines,
         report=report_on_stderr,
     )
@@ -161,7 +165,7 @@ def load_ensemble(
     for run, other in zip(runs[1:], loaded[1:], strict=True):
         _check_same("source", (runs[0], first.source), (run, other.source))
         _check_same("target", (runs[0], first.target), (run, other.target))
-        if (first.copying is None) != (other.copying is None):
+        if (first.extended_vocabulary is None) != (other.extended_vocabulary is None):
             raise UsageError(
                 f"{runs[0].folder} and {run.folder}: expected models that copy (model.copy) or "
                 "models that do not, found one of each"
@@ -206,18 +210,18 @@ def narrowed(translator: LineTranslator, run: Run) -> LineTranslator:
     search = translator.search
     if search.shortlist == 0:
         return translator
-    if translator.copying is not None:
+    if translator.extended_vocabulary is not None:
         raise UsageError(
             f"{run.folder}: a model that copies (model.copy) has no use for a shortlist: what it "
             "copies is on none; search with --shortlist 0"
         )
-    from s2s.nn.quantized import Packed
+    from s2s.nn.quantized import InferenceModel
     from s2s.search.ensemble import Ensemble
     from s2s.search.shortlist import shortlisted
 
     scorer = translator.scorer
     members = scorer.members if isinstance(scorer, Ensemble) else (scorer,)
-    models = [member for member in members if isinstance(member, Packed)]
+    models = [member for member in members if isinstance(member, InferenceModel)]
     assert len(models) == len(members), "what runs load"
     found = read_lexicon(run, translator.source.size, translator.target.size)
     sizes = (search.shortlist, search.shortlist_frequent)

@@ -22,7 +22,7 @@ from s2s.metrics.base import (
 )
 from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
 from s2s.metrics.scores import Score, Scores
-from s2s.recipe.metrics import FIGURES, text_metrics
+from s2s.recipe.metrics import VALUES, text_metrics
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
 from s2s.search.shortlist import whole
@@ -57,7 +57,7 @@ def score_run(
             case "copied":
                 figures += _copied(trained, hypotheses, request.scoring.lowercase, drawn)
             case _:
-                figures += [score for score in found.figures if score.name in FIGURES[name]]
+                figures += [score for score in found.figures if score.name in VALUES[name]]
     return replace(found, figures=tuple(figures))
 
 

@@ -14,12 +14,12 @@ from s2s.inference.replace_unknown import Replacer
 from s2s.inference.split_line import split_line
 from s2s.recipe.search import Search
 from s2s.search.constraints.logits import shortest_output
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
-from s2s.text.extended_vocabulary import Copying, Reading
-from s2s.text.source_features import SEPARATOR, Featured
+from s2s.text.extended_vocabulary import ExtendedVocabulary, Reading
+from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import front_of, is_blank, untagged, with_tag
 from s2s.text.tokenizer import Tokenizer
 
@@ -40,7 +40,7 @@ class Cut(NamedTuple):
     """Each piece's own number: what its samples depend on."""
     ends: list[int]
     """How many pieces there are up to the end of each line."""
-    demands: list[Demand] | None
+    constraints: list[ConstraintSpec] | None
     """What each piece's output has to meet, if any has to."""
 
     @property
@@ -50,7 +50,7 @@ class Cut(NamedTuple):
 
 
 Elsewhere = Callable[
-    ["LineTranslator", list[str], int, int, Sequence[Demand] | None], list[list[Output]]
+    ["LineTranslator", list[str], int, int, Sequence[ConstraintSpec] | None], list[list[Output]]
 ]
 """`LineTranslator.outputs` in other processes; told and reported through the translator."""
 
@@ -77,7 +77,7 @@ class LineTranslator:
     """Told how much of the lines is searched."""
     replacer: Replacer | None = None
     """Puts words where an output holds an unknown token."""
-    copying: Copying | None = None
+    extended_vocabulary: ExtendedVocabulary | None = None
     """What ids beyond the vocabularies stand for, where the model copies."""
     features: FeatureLines | None = None
     """The feature files whose ids lines end with, or are."""
@@ -93,17 +93,17 @@ class LineTranslator:
         lines: list[str],
         first: int = 0,
         keep: int = 1,
-        demands: Sequence[Demand] | None = None,
+        constraints: Sequence[ConstraintSpec] | None = None,
     ) -> list[list[Output]]:
         """The `keep` best outputs of every line, or all its samples, in the order of search.
 
         `first` is the place of the first line in the input, on which samples depend. The k-th
-        output of a line that was cut joins the k-th outputs of its pieces. `demands` has one for
-        each line; of a line that is cut, the first piece has to meet it.
+        output of a line that was cut joins the k-th outputs of its pieces. `constraints` has one
+        for each line; of a line that is cut, the first piece has to meet it.
         """
         if self.elsewhere is not None:
-            return self.elsewhere(self, lines, first, keep, demands)
-        cut = self.cut(lines, first, demands)
+            return self.elsewhere(self, lines, first, keep, constraints)
+        cut = self.cut(lines, first, constraints)
         found = search(
             self.scorer,
             cut.ids,
@@ -111,7 +111,7 @@ class LineTranslator:
             self.device,
             keep=keep,
             places=cut.places,
-            demands=cut.demands,
+            constraints=cut.constraints,
             features=self.features_of(cut.pieces),
             progress=self._follow(len(cut.pieces)),
             want_attention=self.replacer is not None,
@@ -122,13 +122,13 @@ class LineTranslator:
         return self.told(found, cut)
 
     def cut(
-        self, lines: list[str], first: int = 0, demands: Sequence[Demand] | None = None
+        self, lines: list[str], first: int = 0, constraints: Sequence[ConstraintSpec] | None = None
     ) -> "Cut":
         """What is searched for lines; see `outputs` for the rest."""
         pieces: list[Reading] = []
         places: list[int] = []
         ends: list[int] = []
-        asked: list[Demand] = []
+        asked: list[ConstraintSpec] = []
         lines = self.tagged(lines)
         readings = self.read(lines)
         self._report_bare([reading.text for reading in readings])
@@ -140,9 +140,9 @@ class LineTranslator:
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
-            if demands is not None:
-                asked.extend(demands[place].of_piece(part) for part in range(len(parts)))
-        return Cut(pieces, places, ends, asked if demands is not None else None)
+            if constraints is not None:
+                asked.extend(constraints[place].of_piece(part) for part in range(len(parts)))
+        return Cut(pieces, places, ends, asked if constraints is not None else None)
 
     def told(self, found: Sequence[Sequence[Hypothesis]], cut: "Cut") -> list[list[Output]]:
         """The outputs of every line, from the hypotheses of its pieces."""
@@ -162,7 +162,7 @@ class LineTranslator:
 
     def _report_bare(self, lines: list[str]) -> None:
         """Tell how many lines lack the features that the model was trained with, if some do."""
-        if not isinstance(untagged(self.source), Featured):
+        if not isinstance(untagged(self.source), SourceFeatureTokenizer):
             return
         bare = sum(bool(line.strip()) and SEPARATOR not in line for line in lines)
         if bare:
@@ -190,8 +190,8 @@ class LineTranslator:
         return [one._replace(rows=row) for one, row in zip(readings, rows, strict=True)]
 
     def _read_texts(self, lines: Sequence[str]) -> list[Reading]:
-        if self.copying is not None:
-            return self.copying.read(lines)
+        if self.extended_vocabulary is not None:
+            return self.extended_vocabulary.read(lines)
         pairs = zip(self.source.encode(lines), lines, strict=True)
         return [Reading(ids, [], line) for ids, line in pairs]
 
@@ -221,14 +221,14 @@ class LineTranslator:
 
     def read_targets(self, lines: Sequence[str], sources: Sequence[Reading]) -> list[list[int]]:
         """Target lines as the model would predict them for a source each."""
-        if self.copying is not None:
-            return self.copying.targets(lines, sources)
+        if self.extended_vocabulary is not None:
+            return self.extended_vocabulary.targets(lines, sources)
         return self.target.encode(lines)
 
     def write(self, rows: Sequence[Sequence[int]], sources: Sequence[Reading]) -> list[str]:
         """The text of what the model predicted for a source each."""
-        if self.copying is not None:
-            return self.copying.decode(rows, sources)
+        if self.extended_vocabulary is not None:
+            return self.extended_vocabulary.decode(rows, sources)
         return self.target.decode(rows)
 
     def report_cut(self, sources: list[list[int]]) -> None:
@@ -283,7 +283,9 @@ class LineTranslator:
         if self.truncate is not None:
             return [reading.cut(self.truncate)]
         most, ids, line = WHOLE * self.longest, reading.ids, reading.text
-        is_featured = isinstance(untagged(self.source), Featured)  # features belong to the whole
+        is_featured = isinstance(
+            untagged(self.source), SourceFeatureTokenizer
+        )  # features belong to the whole
         if len(ids) <= most or is_featured:
             return [reading]
         front = front_of(self.source, line)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loading:
+class TranslatorFactory:
     """How a command comes to its translator, in its own process or in a worker's."""
 
     runs: tuple[Run, ...]

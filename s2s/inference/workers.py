@@ -16,7 +16,7 @@ from s2s.errors import UsageError
 from s2s.inference.nbest import Output
 from s2s.inference.process_pool import Pool, equal_shares
 from s2s.inference.translator import LineTranslator
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.spec import ConstraintSpec
 
 if TYPE_CHECKING:
     pass
@@ -49,7 +49,7 @@ class Task(NamedTuple):
     lines: list[str]
     first: int
     keep: int
-    demands: Sequence[Demand] | None
+    constraints: Sequence[ConstraintSpec] | None
 
 
 class Answer(NamedTuple):
@@ -76,14 +76,14 @@ class Workers:
         lines: list[str],
         first: int,
         keep: int,
-        demands: Sequence[Demand] | None,
+        constraints: Sequence[ConstraintSpec] | None,
     ) -> list[list[Output]]:
         """The outputs of every line, in their order; see `LineTranslator.outputs`.
 
         Raises what a worker raised, S2sError where one is gone.
         """
         found: list[list[Output]] = []
-        for answer in self.pool(divided(Task(lines, first, keep, demands), self.pool.size)):
+        for answer in self.pool(divided(Task(lines, first, keep, constraints), self.pool.size)):
             found.extend(answer.outputs)
             for note in answer.notes:
                 translator.report(note)
@@ -100,7 +100,7 @@ def divided(task: Task, most: int) -> list[Task]:
             task.lines[start:end],
             task.first + start,
             task.keep,
-            None if task.demands is None else task.demands[start:end],
+            None if task.constraints is None else task.constraints[start:end],
         )
         for start, end in equal_shares(sizes, most)
     ]

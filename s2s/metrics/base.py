@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.recipe.metrics import FigureName
+from s2s.recipe.metrics import ValueName
 
 References = Sequence[tuple[str, ...]]
 """The references of every line, one or more each."""
@@ -23,7 +23,7 @@ Rows = NDArray[np.intp]
 class Figure:
     """A number that a metric gives."""
 
-    name: FigureName
+    name: ValueName
     """What recipes call it."""
     label: str
     """What readers call it."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, assert_never
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.loop_linear import Repeated
+from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import Memory
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.model import (
@@ -49,9 +49,9 @@ class BilinearScores(nn.Module):
         keys_BSH = states_BSD if self.projection is None else self.projection(states_BSD)
         return keys_BSH.mT
 
-    def forward(self, query_BQH: Tensor, keys: Tensor | Repeated) -> Tensor:
+    def forward(self, query_BQH: Tensor, keys: Tensor | LoopLinear) -> Tensor:
         """Scores [B, Q, S] of keys [B, H, S]."""
-        if isinstance(keys, Repeated):
+        if isinstance(keys, LoopLinear):
             return keys(query_BQH) * self.scale
         return torch.bmm(query_BQH, keys) * self.scale
 
@@ -109,25 +109,25 @@ def build_scores(recipe: Attention, source_width: int, query_width: int) -> Scor
             assert_never(recipe)
 
 
-class Sought(NamedTuple):
+class LoopMemory(NamedTuple):
     """What a loop of training attends to, for products that are repeated."""
 
-    keys: Tensor | Repeated
+    keys: Tensor | LoopLinear
     """Of a memory; as they are where they are no factor of the score."""
-    values: Repeated
+    values: LoopLinear
     """[B, D, S]"""
 
     @classmethod
-    def of(cls, scores: Scores | None, memory: Memory) -> "Sought | None":
+    def of(cls, scores: Scores | None, memory: Memory) -> "LoopMemory | None":
         """A memory's; None without attention."""
         if scores is None:
             return None
         is_factor = isinstance(scores, BilinearScores)
-        keys = Repeated(memory.keys.mT) if is_factor else memory.keys
-        return cls(keys, Repeated(memory.states_BSD.mT))
+        keys = LoopLinear(memory.keys.mT) if is_factor else memory.keys
+        return cls(keys, LoopLinear(memory.states_BSD.mT))
 
 
-class Attended(NamedTuple):
+class AttentionOutput(NamedTuple):
     """What queries found: [..., D] and [..., S]."""
 
     context: Tensor
@@ -140,11 +140,11 @@ class Attended(NamedTuple):
     """float32, the coverage with these weights added."""
 
 
-def attend(scores: Scores | None, memory: Memory, query_BQH: Tensor) -> Attended:
+def attend(scores: Scores | None, memory: Memory, query_BQH: Tensor) -> AttentionOutput:
     """What Q queries a sentence find: context [B, Q, D], weights and scores [B, Q, S]."""
     if scores is None:
         nothing = memory.final_BD.unsqueeze(1).expand(-1, query_BQH.shape[1], -1)
-        return Attended(nothing, None, None)
+        return AttentionOutput(nothing, None, None)
     scores_BQS = _score(scores, memory, query_BQH)
     return _weigh(memory, scores_BQS, masked_softmax(scores_BQS, memory.mask_BS))
 
@@ -154,8 +154,8 @@ def attend_rows(
     memory: Memory,
     query_NH: Tensor,
     coverage: tuple[Tensor, Tensor] | None = None,
-    sought: Sought | None = None,
-) -> Attended:
+    loop_memory: LoopMemory | None = None,
+) -> AttentionOutput:
     """`attend` for N = B*K rows, the K hypotheses of a sentence adjacent: [N, D] and [N, S].
 
     `coverage`, the weight w [1] of a row's coverage c [N, S], adds w c to the scores (See et al.
@@ -164,20 +164,20 @@ def attend_rows(
     query_BQH = query_NH.view(memory.final_BD.shape[0], -1, query_NH.shape[1])
     if scores is None:
         return _rows(attend(None, memory, query_BQH))
-    scores_BQS = _step_scores(scores, memory, query_BQH, sought)
+    scores_BQS = _step_scores(scores, memory, query_BQH, loop_memory)
     if coverage is not None:
         scores_BQS = scores_BQS + coverage[0] * coverage[1].view_as(scores_BQS)
     weights_BQS = masked_softmax(scores_BQS, memory.mask_BS)
     covered_BQS = None
     if coverage is not None:
         covered_BQS = coverage[1].view_as(scores_BQS) + words_of(memory, weights_BQS)
-    context_BQD = _step_context(memory, weights_BQS, sought)
-    return _rows(Attended(context_BQD, weights_BQS, scores_BQS, covered_BQS))
+    context_BQD = _step_context(memory, weights_BQS, loop_memory)
+    return _rows(AttentionOutput(context_BQD, weights_BQS, scores_BQS, covered_BQS))
 
 
 def attend_times(
     scores: Scores | None, memory: Memory, query_TBH: Tensor, weight: Tensor | None = None
-) -> Attended:
+) -> AttentionOutput:
     """`attend` for all T steps of teacher forcing: [T, B, D] and [B, T, S].
 
     With the `weight` [1] of coverage, a step's weights depend on those before it. Scores and
@@ -212,33 +212,33 @@ def _score(scores: Scores, memory: Memory, query_BQH: Tensor) -> Tensor:
     return scores_BQS.float()
 
 
-def _weigh(memory: Memory, scores_BQS: Tensor, weights_BQS: Tensor) -> Attended:
+def _weigh(memory: Memory, scores_BQS: Tensor, weights_BQS: Tensor) -> AttentionOutput:
     states_BSD = memory.states_BSD
     context_BQD = torch.bmm(weights_BQS.to(states_BSD.dtype), states_BSD)
-    return Attended(context_BQD, weights_BQS, scores_BQS)
+    return AttentionOutput(context_BQD, weights_BQS, scores_BQS)
 
 
 def _step_scores(
-    scores: Scores, memory: Memory, query_BQH: Tensor, sought: Sought | None
+    scores: Scores, memory: Memory, query_BQH: Tensor, loop_memory: LoopMemory | None
 ) -> Tensor:
     """float32 [B, Q, S] of one step: in a loop of training, or of search, row by row."""
-    if sought is not None:
-        scores_BQS: Tensor = scores(query_BQH, sought.keys)
+    if loop_memory is not None:
+        scores_BQS: Tensor = scores(query_BQH, loop_memory.keys)
         return scores_BQS.float()
     scores_NS = scores.rows(query_BQH.flatten(0, 1), memory.keys)
     return scores_NS.view(*query_BQH.shape[:2], -1).float()
 
 
-def _step_context(memory: Memory, weights_BQS: Tensor, sought: Sought | None) -> Tensor:
+def _step_context(memory: Memory, weights_BQS: Tensor, loop_memory: LoopMemory | None) -> Tensor:
     """[B, Q, D] of one step, likewise."""
-    if sought is not None:
-        return sought.values(weights_BQS)
+    if loop_memory is not None:
+        return loop_memory.values(weights_BQS)
     states_BSD = memory.states_BSD
     weights_NS = weights_BQS.flatten(0, 1).to(states_BSD.dtype)
     return weighted_sum(weights_NS, states_BSD).view(*weights_BQS.shape[:2], -1)
 
 
-def _rows(found: Attended) -> Attended:
+def _rows(found: AttentionOutput) -> AttentionOutput:
     """[B, Q, ...] as [B*Q, ...]."""
     weights, scores, coverage = (None if p is None else p.flatten(0, 1) for p in found[1:])
-    return Attended(found.context.flatten(0, 1), weights, scores, coverage)
+    return AttentionOutput(found.context.flatten(0, 1), weights, scores, coverage)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 
 if TYPE_CHECKING:
     pass
@@ -43,7 +43,7 @@ class Batch:
 
     def to(self, device: str) -> Batch:
         """The batch on `device`, which is not waited for."""
-        return self._each(lambda tensor: send(tensor, device))
+        return self._each(lambda tensor: to_device(tensor, device))
 
     def repeated(self, times: int) -> Batch:
         """The batch with every pair `times` times in a row."""
@@ -80,6 +80,6 @@ class Regions(NamedTuple):
 
     def to(self, device: str) -> Regions:
         """Themselves on `device`."""
-        from s2s.nn.device import send  # prep does without torch
+        from s2s.nn.device import to_device  # prep does without torch
 
-        return Regions(*(send(part, device) for part in self))
+        return Regions(*(to_device(part, device) for part in self))

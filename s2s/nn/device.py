@@ -15,7 +15,7 @@ from s2s.nn.threads import wanted_threads, warn_of_threads
 from s2s.recipe.model import Model
 
 
-def send(tensor: Tensor, device: str | torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: str | torch.device) -> Tensor:
     """A host's tensor on `device`, or itself where that is the CPU.
 
     It goes by way of pinned memory: of any other the copy begins only when the device has done all

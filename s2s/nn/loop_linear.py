@@ -16,7 +16,7 @@ Pairs = list[tuple[Tensor, Tensor]]
 """What went into each product, and the gradient of what came out."""
 
 
-class Repeated:
+class LoopLinear:
     """y = M x + b for the rows x of a loop, with M [O, D] or, of each sentence its own, [B, O, D].
 
     Products are in the type of `torch.autocast`, if any. Gradients of M and b can be had once.

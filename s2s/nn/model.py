@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from s2s.nn.batch import Regions
-from s2s.nn.decoders.base import Decoded
+from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.decoders.build import build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoders.recurrent import RecurrentEncoder
@@ -148,7 +148,7 @@ class Seq2Seq(nn.Module):
             return bound_D
         return bound_D + self.marks[0].detach().abs()
 
-    def decoded(self, memory: Memory, target_input: Tensor) -> Decoded:
+    def decoded(self, memory: Memory, target_input: Tensor) -> DecoderOutput:
         """What is below the output layer under teacher forcing, of int64 [B, T]."""
         e_TBE = self._embed(self.target_embedding, target_input.t())
         return self.decoder.teacher_forced(memory, e_TBE)
@@ -184,7 +184,7 @@ class Seq2Seq(nn.Module):
 
     def step_readout(
         self, memory: Memory, state: DecoderState, tokens: Tensor
-    ) -> tuple[Decoded, DecoderState]:
+    ) -> tuple[DecoderOutput, DecoderState]:
         """Read `tokens` int64 [N]; the readout [N, E] below the output layer."""
         return self.decoder.step(memory, state, self._look_up(self.target_embedding, tokens))
 

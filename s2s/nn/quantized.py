@@ -19,7 +19,7 @@ from s2s.nn.attention import AdditiveScores, BilinearScores
 from s2s.nn.batch import Regions
 from s2s.nn.cells.cudnn_lstm import KERNELS, GatheredLSTM
 from s2s.nn.cells.lstm import LSTMLayer, gather_weights
-from s2s.nn.decoders.base import Decoded, Decoder
+from s2s.nn.decoders.base import Decoder, DecoderOutput
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import RegionEncoder
 from s2s.nn.kernels import choose_search_precision, has_fast_bf16, product
@@ -33,7 +33,7 @@ ENCODED = (16, 16)
 """Time and sentences of the batch that shows whether an encoder's sentences are independent."""
 
 
-class PackedLinear(nn.Module):
+class QuantizedLinear(nn.Module):
     """`nn.Linear` for search."""
 
     def __init__(self, linear: nn.Linear, bound_D: Tensor, precision: SearchPrecision) -> None:
@@ -50,7 +50,7 @@ class PackedLinear(nn.Module):
         return self.product(x.flatten(0, -2)).view(*x.shape[:-1], -1)
 
 
-class PackedLSTMLayer(nn.Module):
+class QuantizedLSTMLayer(nn.Module):
     """`LSTMLayer.step` in one product over [x; h], and tanh alone.
 
     sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
@@ -85,14 +85,14 @@ def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
     return Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
 
 
-class SteppedLSTMLayer(nn.Module):
+class UnrolledLSTMLayer(nn.Module):
     """`LSTMLayer` over whole sequences as a loop of steps, for a CPU whose fused kernel rounds a
     sentence by its place among others."""
 
     def __init__(self, layer: LSTMLayer) -> None:
         super().__init__()
         bound_D = layer.input_weight.new_ones(layer.input_weight.shape[1]).float()
-        self.layer = PackedLSTMLayer(copy.deepcopy(layer).float(), bound_D, "fp32")
+        self.layer = QuantizedLSTMLayer(copy.deepcopy(layer).float(), bound_D, "fp32")
 
     def forward(self, x_TBD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """See `LSTMLayer`; from a state of zeros."""
@@ -104,7 +104,7 @@ class SteppedLSTMLayer(nn.Module):
         return torch.stack(hs).to(x_TBD.dtype), state
 
 
-class PackedEncoder(nn.Module):
+class BF16Encoder(nn.Module):
     """An encoder that computes in bf16 and answers in fp32."""
 
     def __init__(self, encoder: RecurrentEncoder) -> None:
@@ -128,7 +128,7 @@ def _with_independent_rows(encoder: RecurrentEncoder) -> RecurrentEncoder:
         for index, layer in enumerate(layers):
             assert isinstance(layer, LSTMLayer)
             if not shows_independent_sentences(layer):
-                layers[index] = SteppedLSTMLayer(layer)
+                layers[index] = UnrolledLSTMLayer(layer)
     return encoder
 
 
@@ -144,7 +144,7 @@ def shows_independent_sentences(layer: LSTMLayer) -> bool:
     return torch.equal(moved_TBH, h_TBH[:, order_B])
 
 
-class Packed:
+class InferenceModel:
     """A model as a scorer for search, beside the one it was made from."""
 
     def __init__(self, model: Seq2Seq, ready: Seq2Seq, precision: SearchPrecision) -> None:
@@ -174,7 +174,7 @@ class Packed:
 
     def step_readout(
         self, memory: Memory, state: DecoderState, tokens: Tensor
-    ) -> tuple[Decoded, DecoderState]:
+    ) -> tuple[DecoderOutput, DecoderState]:
         """See `Seq2Seq.step_readout`."""
         return self.ready.step_readout(memory, state, tokens)
 
@@ -197,7 +197,7 @@ def _state_readers(decoder: Decoder) -> list[nn.Linear]:
 
 
 @torch.no_grad()
-def packed(model: Seq2Seq, wanted: SearchPrecisionChoice) -> Packed:
+def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceModel:
     """`model`, in evaluation mode, made ready to decode in a precision; it is left as it is.
 
     Raises UsageError as `choose_search_precision` does.
@@ -210,7 +210,7 @@ def packed(model: Seq2Seq, wanted: SearchPrecisionChoice) -> Packed:
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
         # Of the model itself, which is there anyway: the copy's own layer then takes no memory.
         layer = model.decoder.layer(index)
-        decoder.layers[index] = PackedLSTMLayer(layer, bound_D, precision)
+        decoder.layers[index] = QuantizedLSTMLayer(layer, bound_D, precision)
     # All others read states of LSTMs or readouts, which are within 1.
     bounds = {decoder.readout.linear: decoder.readout_bound(embedding_E, state_D)}
     bounds |= dict.fromkeys(_state_readers(decoder), state_D)
@@ -221,21 +221,21 @@ def packed(model: Seq2Seq, wanted: SearchPrecisionChoice) -> Packed:
         for name, linear in list(parent.named_children()):
             if isinstance(linear, nn.Linear) and linear is not vector:
                 bound_D = bounds.get(linear, embedding_E.new_ones(linear.in_features))
-                parent.register_module(name, PackedLinear(linear, bound_D, precision))
+                parent.register_module(name, QuantizedLinear(linear, bound_D, precision))
     _pack_encoders(ready, precision)
     gather_weights(ready)
-    return Packed(model, ready, precision)
+    return InferenceModel(model, ready, precision)
 
 
 def _pack_encoders(ready: Seq2Seq, precision: SearchPrecision) -> None:
     """Make the encoders of texts and of features ready, in place; those of features in fp32."""
     device = ready.output.bias.device
     if precision != "fp32" and ready.encoder is not None and has_fast_bf16(device):
-        ready.register_module("encoder", PackedEncoder(ready.encoder))
+        ready.register_module("encoder", BF16Encoder(ready.encoder))
     for regions in ready.features:
         assert isinstance(regions, RegionEncoder)
         bound_W = regions.projection.weight.new_ones(regions.projection.in_features)
-        regions.register_module("projection", PackedLinear(regions.projection, bound_W, "fp32"))
+        regions.register_module("projection", QuantizedLinear(regions.projection, bound_W, "fp32"))
     if device.type == "cpu":
         for part in list(ready.modules()):
             if isinstance(part, RecurrentEncoder):

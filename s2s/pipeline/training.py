@@ -26,18 +26,18 @@ from s2s.run.directory import RUNS, Run
 from s2s.special import EOS
 from s2s.text.tokenizer_pair import load_tokenizers
 from s2s.train.advice import advice
-from s2s.train.batch_size_finder import not_rehearsed, rehearse, with_batch_tokens
+from s2s.train.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
 from s2s.train.distributed.launch import launched, with_workers
 from s2s.train.reporter import SilentReporter
 from s2s.train.reporter import reporter as default_reporter
 from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE, Setting, Trainer, end_reason, unigram
+from s2s.train.trainer import TIME_MULTIPLE, Trainer, TrainingContext, end_reason, unigram
 
 if TYPE_CHECKING:
     from s2s.data.store import Corpus
     from s2s.recipe.recipe import Recipe
     from s2s.text.tokenizer_pair import TokenizerPair
-    from s2s.train.distributed.process_group import Team
+    from s2s.train.distributed.process_group import ProcessGroup
     from s2s.train.reporter import Reporter
     from s2s.train.state import Position
 
@@ -58,39 +58,39 @@ def train(
 
     Returns where it ended. Raises Interrupted after Ctrl-C or SIGTERM, the state being saved.
     """
-    with launched(device) as (team, own_device):
-        if team.rank:
-            return _follow(runs, recipe, own_device, team)
+    with launched(device) as (group, own_device):
+        if group.rank:
+            return _follow(runs, recipe, own_device, group)
         run = Run.create(recipe, runs)
         with run.lock():
             if restart:
                 run.restart(recipe)
             run.check_same(recipe)
             _prepare(run, recipe)
-            team.gather(None)  # the others may read it
+            group.all_gather(None)  # the others may read it
             from s2s.pipeline.training import train_run
 
             work = partial(train_run, run, recipe, "cpu", None)
-            with with_workers(team, workers, work, own_device) as all_together:
-                return train_run(run, recipe, own_device, reporter, team=all_together)
+            with with_workers(group, workers, work, own_device) as all_together:
+                return train_run(run, recipe, own_device, reporter, group=all_together)
 
 
-def _follow(runs: Path, recipe: Recipe, device: str, team: Team) -> Position:
+def _follow(runs: Path, recipe: Recipe, device: str, group: ProcessGroup) -> Position:
     """What all but the first of launched processes do."""
-    from s2s.train.distributed.process_group import PartnerLost, ToldElsewhere
+    from s2s.train.distributed.process_group import ReportedByRankZero, WorkerLost
 
     assert recipe.name is not None, "load_recipe gives every recipe a name"
     try:
-        team.gather(None)
+        group.all_gather(None)
         from s2s.pipeline.training import train_run
 
-        return train_run(Run.open(runs / recipe.name), recipe, device, None, team=team)
-    except (Interrupted, ToldElsewhere, PartnerLost) as error:  # the first process knows
+        return train_run(Run.open(runs / recipe.name), recipe, device, None, group=group)
+    except (Interrupted, ReportedByRankZero, WorkerLost) as error:  # the first process knows
         raise SystemExit(error.exit_status) from None
 
 
 def train_run(
-    run: Run, recipe: Recipe, device: str, reporter: Reporter | None, *, team: Team
+    run: Run, recipe: Recipe, device: str, reporter: Reporter | None, *, group: ProcessGroup
 ) -> Position:
     """Train a run whose data are prepared, or go on with it, as one process of a team.
 
@@ -99,7 +99,7 @@ def train_run(
     """
     keep_freed_memory()
     chosen = choose_device(device)
-    limit_threads(recipe.model, chosen, team.neighbours)
+    limit_threads(recipe.model, chosen, group.local_world_size)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     features = open_features(recipe.data, cache=run.features_folder)
     if features is not None:
@@ -110,31 +110,33 @@ def train_run(
     last = run.checkpoints().last
     if last is not None:
         _resume(run, state, last)
-    team.join(state)
-    precision = resolved_precision(run, recipe, chosen, team)
+    group.broadcast(state)
+    precision = resolved_precision(run, recipe, chosen, group)
     if end_reason(state.position, recipe.train) is None:
-        rehearsed = rehearse(state, recipe, corpus, precision, multiple=TIME_MULTIPLE, team=team)
+        batch_size = find_batch_size(
+            state, recipe, corpus, precision, multiple=TIME_MULTIPLE, group=group
+        )
     else:
-        rehearsed = not_rehearsed(state, recipe)
-    recipe = with_batch_tokens(recipe, rehearsed.batch_tokens)
-    setting = Setting(
+        batch_size = fixed_batch_size(state, recipe)
+    recipe = with_batch_tokens(recipe, batch_size.batch_tokens)
+    context = TrainingContext(
         recipe=recipe,
         run=run,
         train=corpus,
         validation=open_corpus(run.folder, "validation", features) if has_validation else None,
         tokenizers=tokenizers,
         precision=precision,
-        rehearsed=rehearsed,
-        team=team,
+        batch_size=batch_size,
+        group=group,
     )
-    if team.rank == 0:
+    if group.rank == 0:
         run.write_environment(str(chosen), recipe.seed)
-    with reporter or (SilentReporter() if team.rank else default_reporter()) as listening:
-        trainer = Trainer(setting, state, listening)
+    with reporter or (SilentReporter() if group.rank else default_reporter()) as listening:
+        trainer = Trainer(context, state, listening)
         if state.position.ended is None:
-            listening.note(_opening(setting, state, chosen))
+            listening.note(_opening(context, state, chosen))
             slow = slow_training(precision, chosen)
-            lines = [slow, rehearsed.warning, _other_size(run, team.size)]
+            lines = [slow, batch_size.warning, _other_size(run, group.size)]
             for line in (*lines, *advice(recipe, corpus, has_validation=has_validation)):
                 if line is not None:
                     listening.note(f"{run.folder}: {line}")
@@ -165,24 +167,26 @@ def _resume(run: Run, state: TrainingState, step: int) -> None:
     state.restore(run.read_weights(step), saved.tensors, saved.meta)
 
 
-def _opening(setting: Setting, state: TrainingState, device: torch.device) -> str:
+def _opening(context: TrainingContext, state: TrainingState, device: torch.device) -> str:
     size = sum(parameter.numel() for parameter in state.parameters.values())
     update = state.position.update
     verb = f"goes on at update {update:,}" if update else "begins"
     return (
-        f"{setting.run.folder}: training {verb}: {size:,} parameters, {setting.precision} on "
-        f"{device}; {setting.rehearsed.memory}"
+        f"{context.run.folder}: training {verb}: {size:,} parameters, {context.precision} on "
+        f"{device}; {context.batch_size.memory}"
     )
 
 
-def resolved_precision(run: Run, recipe: Recipe, device: torch.device, team: Team) -> Precision:
+def resolved_precision(
+    run: Run, recipe: Recipe, device: torch.device, group: ProcessGroup
+) -> Precision:
     """The recipe's. What `auto` chose when the run began stays: the speed of this machine, measured
     anew, must not change the weights that a resumed run comes to, nor differ between processes."""
     wanted: str = recipe.train.precision
     if wanted == "auto" and run.checkpoints().last is not None:
         begun = [event["precision"] for event in run.read_events() if event["event"] == "start"]
         wanted = begun[-1] if begun else wanted
-    return team.gather(choose_precision(wanted, device))[0]
+    return group.all_gather(choose_precision(wanted, device))[0]
 
 
 def _other_size(run: Run, size: int) -> str | None:

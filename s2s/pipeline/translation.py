@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import DataError, Interrupted, UsageError
-from s2s.inference.line_constraints import DemandingTranslator, WishReader
+from s2s.inference.line_constraints import ConstrainedTranslator, LineConstraintsReader
 from s2s.inference.load import FilesOfFeatures
 from s2s.inference.nbest import Listing
 from s2s.inference.progress import StreamProgress, report_on_stderr
@@ -27,11 +27,11 @@ from s2s.inference.resume import (
 from s2s.inference.signals import Stop, stop_on_signals
 from s2s.inference.stream import Course, list_stream, translate_stream
 from s2s.inference.translator import LineTranslator
-from s2s.inference.translator_factory import Loading, _speeds
+from s2s.inference.translator_factory import TranslatorFactory, _speeds
 from s2s.inference.workers import _elsewhere
 from s2s.recipe.data import features_of, has_source_text
 from s2s.run.directory import Run
-from s2s.search.strategies.build import build_driven
+from s2s.search.strategies.build import build_constrained_strategy
 
 if TYPE_CHECKING:
     from s2s.inference.nbest import ListFormat
@@ -50,19 +50,18 @@ def translate(
     device: str = "auto",
     checkpoint: Which = "best",
     listing: Listing | None = None,
-    wishes: WishReader | None = None,
+    line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
     Lines that begin with no tag get `tag`, where one is given. With `others`, the runs' models are
-    averaged. With a `listing`, `target` gets a row for each output of a line instead. `wishes`
-    split lines into sources and demands. The output does not depend on `batch_size`, the most lines
-    read together. Raises UsageError for more outputs than the search finds, for tokenizers that
-    differ, and for an unknown tag; Interrupted on Ctrl-C.
+    averaged. With a `listing`, `target` gets a row for each output of a line instead.
+    `line_constraints` split lines into sources and constraints. The output does not depend on
+    `batch_size`, the most lines read together. Raises UsageError for more outputs than the search
+    finds, for tokenizers that differ, and for an unknown tag; Interrupted on Ctrl-C.
     """
     from s2s.inference.load import load_ensemble
-    from s2s.pipeline.translation import stream
     from s2s.search.strategies.build import build_strategy
     from s2s.text.tags import check_tag
 
@@ -72,7 +71,14 @@ def translate(
     if tag is not None:
         check_tag(loaded.source, tag, "--tag")
         loaded = replace(loaded, tag=tag)
-    return stream(loaded, source, target, batch_size=batch_size, listing=listing, wishes=wishes)
+    return stream(
+        loaded,
+        source,
+        target,
+        batch_size=batch_size,
+        listing=listing,
+        line_constraints=line_constraints,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +104,7 @@ def translate_files(
     device: str = "auto",
     checkpoint: Which = "best",
     listing: Listing | None = None,
-    wishes: WishReader | None = None,
+    line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
     workers: int = 1,
@@ -118,7 +124,7 @@ def translate_files(
     if unknown is not None:
         _check_attention(runs)
     search = _same_everywhere(search or runs[0].recipe.search, device)
-    how = Loading(
+    how = TranslatorFactory(
         runs=tuple(runs),
         search=search,
         speeds=_speeds(search, device),
@@ -130,25 +136,27 @@ def translate_files(
     )
 
     def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
-        from s2s.pipeline.translation import stream
         from s2s.search.strategies.build import build_strategy
 
         if listing is not None:
             build_strategy(how.search, listing.nbest)  # a mistake is told at once
-        options = {"batch_size": batch_size, "listing": listing, "wishes": wishes}
         with _elsewhere(how, workers) as translator:
-            return stream(translator, source, target, **options, course=course)  # type: ignore[arg-type]
+            return stream(
+                translator,
+                source,
+                target,
+                batch_size=batch_size,
+                listing=listing,
+                line_constraints=line_constraints,
+                course=course,
+            )
 
     with _heeding_signals() as stop, _input(files.source) as source:
         _check_features(runs, checkpoint, files.features)
         if files.target is None:
             return _to_stdout(source, stop, through)
-        begun_with = how.fingerprint() | {
-            "listing": None if listing is None else asdict(listing),
-            "demands": None if wishes is None else _demands(wishes),
-        }
-        form = None if listing is None else listing.form
-        return _to_file(source, files, _Begun(begun_with, form), stop, through)
+        begun = _Begun.of(how, listing, line_constraints)
+        return _to_file(source, files, begun, stop, through)
 
 
 def _same_everywhere(search: Search, device: str) -> Search:
@@ -171,6 +179,20 @@ class _Begun:
 
     begun_with: dict[str, Any]
     form: ListFormat | None
+
+    @classmethod
+    def of(
+        cls,
+        how: TranslatorFactory,
+        listing: Listing | None,
+        line_constraints: LineConstraintsReader | None,
+    ) -> _Begun:
+        """Of a command's translator and options."""
+        begun_with = how.fingerprint() | {
+            "listing": None if listing is None else asdict(listing),
+            "demands": None if line_constraints is None else _demands(line_constraints),
+        }
+        return cls(begun_with, None if listing is None else listing.form)
 
 
 def _to_stdout(source: BinaryIO, stop: Stop, through: Through) -> int:
@@ -210,8 +232,12 @@ def _done(file: OutputFile, path: Path, begun: _Begun) -> Done:
     return done
 
 
-def _demands(wishes: WishReader) -> dict[str, Any]:
-    return {"columns": wishes.columns, "file": str(wishes.file), **asdict(wishes.every)}
+def _demands(line_constraints: LineConstraintsReader) -> dict[str, Any]:
+    return {
+        "columns": line_constraints.columns,
+        "file": str(line_constraints.file),
+        **asdict(line_constraints.every),
+    }
 
 
 def _check_attention(runs: Sequence[Run]) -> None:
@@ -296,20 +322,22 @@ def stream(
     *,
     batch_size: int,
     listing: Listing | None = None,
-    wishes: WishReader | None = None,
+    line_constraints: LineConstraintsReader | None = None,
     course: Course | None = None,
 ) -> int:
     """Translate or list every line of `source`; how many lines the input has.
 
     See `translate_filter.respond_stream` for the rest.
     """
-    if wishes is not None and wishes.has_terms:
-        build_driven(loaded.search)  # a mistake is told at once
+    if line_constraints is not None and line_constraints.has_terms:
+        build_constrained_strategy(loaded.search)  # a mistake is told at once
     course = Course() if course is None else course
     progress = StreamProgress(source, None, course.start)
     course = replace(course, progress=progress)
     loaded = replace(loaded, progress=progress)
-    translator = loaded if wishes is None else DemandingTranslator(loaded, wishes)
+    translator = (
+        loaded if line_constraints is None else ConstrainedTranslator(loaded, line_constraints)
+    )
     is_typed = source.isatty()
     if listing is None:
         count = translate_stream(source, target, translator, batch_size, is_typed, course=course)
@@ -317,6 +345,6 @@ def stream(
         count = list_stream(
             source, target, translator, listing, batch_size, interactive=is_typed, course=course
         )
-    if wishes is not None:
-        wishes.finish(count)
+    if line_constraints is not None:
+        line_constraints.finish(count)
     return count

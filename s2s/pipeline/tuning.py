@@ -12,7 +12,7 @@ from s2s.errors import UsageError
 from s2s.inference.load import load_translator
 from s2s.metrics.corpus import score
 from s2s.pipeline.progress import progress
-from s2s.recipe.metrics import FIGURES, LOWER_IS_BETTER, TextMetric, shown
+from s2s.recipe.metrics import LOWER_IS_BETTER, VALUES, TextMetric, shown
 from s2s.recipe.search import BeamSearch
 from s2s.recipe.search_overrides import Choices, override
 
@@ -124,8 +124,8 @@ def tune_search(
 
 def _figure(recipe: Recipe, asked: str | None) -> tuple[TextMetric, str]:
     """The metric and its figure that choose. Raises UsageError for none that text alone has."""
-    known = {figure: metric for metric in get_args(TextMetric) for figure in FIGURES[metric]}
-    own = [figure for metric in recipe.metrics for figure in FIGURES[metric]]
+    known = {figure: metric for metric in get_args(TextMetric) for figure in VALUES[metric]}
+    own = [figure for metric in recipe.metrics for figure in VALUES[metric]]
     chosen = asked or next((f for f in (recipe.train.best, *own) if f in known), "bleu")
     if chosen not in known:
         raise UsageError(f"--metric: expected one of {', '.join(known)}, found '{chosen}'")

@@ -50,7 +50,7 @@ def _is_of_text(name: MetricName) -> TypeGuard[TextMetric]:
     return only_of_runs(name) is None
 
 
-FigureName = Literal[
+ValueName = Literal[
     "bleu",
     "bleu1",
     "bleu2",
@@ -93,7 +93,7 @@ Tokenization = Literal[
 """Tokenizations of sacrebleu, some of which need an extra package that sacrebleu names; and `ptb`,
 that of the evaluation of COCO captions."""
 
-FIGURES: dict[MetricName, tuple[FigureName, ...]] = {
+VALUES: dict[MetricName, tuple[ValueName, ...]] = {
     "bleu": ("bleu",),
     "bleu_n": ("bleu1", "bleu2", "bleu3", "bleu4"),
     "chrf": ("chrf",),

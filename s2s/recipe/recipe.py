@@ -21,7 +21,7 @@ from s2s.recipe.data import (
     corpora_of,
     features_of,
 )
-from s2s.recipe.metrics import FIGURES, MetricName, Scoring
+from s2s.recipe.metrics import VALUES, MetricName, Scoring
 from s2s.recipe.model import (
     Model,
 )
@@ -74,7 +74,7 @@ class Recipe(Section):
     def __post_init__(self) -> None:
         if self.model.tied == "all" and self.tokenizer.kind == "separate":
             raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
-        figures = [figure for metric in self.metrics for figure in FIGURES[metric]]
+        figures = [figure for metric in self.metrics for figure in VALUES[metric]]
         if self.train.best != "loss" and self.train.best not in figures:
             raise ValueError(
                 f"train.best '{self.train.best}' is not among the metrics, which give "

@@ -34,7 +34,7 @@ class Ended(NamedTuple):
     finished: bool
 
 
-class Ledger:
+class BeamHistory:
     """History of a block as a ring of H steps, long enough for the longest output."""
 
     def __init__(self, strategy: Strategy, shape: Shape) -> None:
@@ -92,7 +92,7 @@ class Ledger:
         Those that were cut rank below all that finished; of equal scores the earlier ended ranks
         higher, then the lower row.
         """
-        if self.strategy.is_drawn:
+        if self.strategy.is_sampling:
             ranked = sorted(self.ended[slot], key=lambda e: e.row)
         else:
             ranked = sorted(self.ended[slot], key=lambda e: (not e.finished, -e.score))
@@ -106,7 +106,7 @@ class Ledger:
         found: dict[object, Hypothesis] = {}
         for number, ended in enumerate(ranked):
             hypothesis = self._hypothesis(slot, ended)
-            key = number if self.strategy.is_drawn else (hypothesis.tokens, hypothesis.finished)
+            key = number if self.strategy.is_sampling else (hypothesis.tokens, hypothesis.finished)
             found.setdefault(key, hypothesis)
             if len(found) == self.strategy.keep:
                 break

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 from s2s.recipe.search import Search
 from s2s.search.bucketing import Shape
 from s2s.search.constraints.logits import Past, constrained, is_constrained
-from s2s.search.constraints.spec import Demand
-from s2s.search.constraints.state import Duties
+from s2s.search.constraints.spec import ConstraintSpec
+from s2s.search.constraints.state import ConstraintState
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.strategies.base import Choice, Moment, Strategy
+from s2s.search.strategies.base import Choice, StepContext, Strategy
 from s2s.search.topk import digest
 from s2s.special import BOS, PAD
 
@@ -34,20 +34,20 @@ class Chosen(NamedTuple):
     """[B, K, S], where asked for: what each hypothesis looked at before this choice."""
 
 
-class Entrants(NamedTuple):
+class NewSentences(NamedTuple):
     """What is special to each of R sentences that enter a block."""
 
     places: list[int]
-    """Their own numbers, for `Moment`."""
+    """Their own numbers, for `StepContext`."""
     shortest: list[int]
     """Tokens before which their outputs do not end."""
     longest: list[int]
     """Most predictions of their outputs."""
-    demands: list[Demand]
+    constraints: list[ConstraintSpec]
     """What they demand of their own; nothing, in a block without duties."""
 
 
-class Block(Generic[M, S]):
+class DecodingBatch(Generic[M, S]):
     """The device's side of a block: memory, state, last tokens and totals of its rows.
 
     It steps all its rows, whoever sits there: shapes never change, and nobody reads the rows of
@@ -77,7 +77,7 @@ class Block(Generic[M, S]):
         self.tokens_BK = torch.full((slots, width), BOS, device=device)
         self.totals_BK = torch.zeros(slots, width, dtype=torch.float64, device=device)
         self.first_row_B1 = torch.arange(slots, device=device).unsqueeze(1) * width
-        self.forbidden = send(torch.tensor([PAD, BOS]), device)
+        self.forbidden = to_device(torch.tensor([PAD, BOS]), device)
         self.place_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.length_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.ended_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
@@ -85,19 +85,21 @@ class Block(Generic[M, S]):
         self.history_BKH: Tensor | None = None
         if is_constrained(settings):
             self.history_BKH = torch.full((slots, width, shape.history), PAD, device=device)
-        self.duties: Duties | None = None
+        self.constraint_state: ConstraintState | None = None
         if is_bound:
-            self.duties = Duties(slots, width, device, is_drawn=strategy.is_drawn)
+            self.constraint_state = ConstraintState(
+                slots, width, device, is_sampling=strategy.is_sampling
+            )
         self.fresh_K = torch.zeros(width, dtype=torch.float64, device=device)
-        if not strategy.is_drawn:
+        if not strategy.is_sampling:
             # Before the first token all hypotheses of a sentence are the same: only row 0 lives.
             self.fresh_K[1:] = -torch.inf
 
     def put(
-        self, slots: NDArray[np.int64], memory: M, state: S, first: int, entrants: Entrants
+        self, slots: NDArray[np.int64], memory: M, state: S, first: int, entrants: NewSentences
     ) -> None:
         """Sentences `first` and following of an encoded batch enter the given slots [R]."""
-        slots_R = send(torch.from_numpy(slots), self.device)
+        slots_R = to_device(torch.from_numpy(slots), self.device)
         taken_R = torch.arange(first, first + len(slots), device=self.device)
         rows_RK = self.first_row_B1[slots_R] + torch.arange(self.strategy.width, device=self.device)
         if self.memory is None or self.state is None:
@@ -111,14 +113,14 @@ class Block(Generic[M, S]):
         # Not `tokens[slots] = BOS`, which would copy the number to a GPU and wait for it.
         self.tokens_BK.index_fill_(0, slots_R, BOS)
         self.totals_BK[slots_R] = self.fresh_K
-        self.place_B[slots_R] = send(torch.tensor(entrants.places), self.device)
-        self.least_B[slots_R] = send(torch.tensor(entrants.shortest), self.device)
+        self.place_B[slots_R] = to_device(torch.tensor(entrants.places), self.device)
+        self.least_B[slots_R] = to_device(torch.tensor(entrants.shortest), self.device)
         self.length_B.index_fill_(0, slots_R, 0)
         self.ended_BK.index_fill_(0, slots_R, 0)
         if self.history_BKH is not None:
             self.history_BKH.index_fill_(0, slots_R, PAD)
-        if self.duties is not None:
-            self.duties.put(slots, entrants.demands, entrants.longest)
+        if self.constraint_state is not None:
+            self.constraint_state.put(slots, entrants.constraints, entrants.longest)
 
     def step(self, want_attention: bool) -> Chosen:
         """One token for every row; waits for the device once, to bring the choice to the host."""
@@ -130,19 +132,19 @@ class Block(Generic[M, S]):
         normalizer_BK, maxima_BKC = digest(logits_BKV)
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
-        goals = None if self.duties is None else self.duties.goals
-        moment = Moment(self.place_B, self.length_B, self.ended_BK, goals)
-        if self.history_BKH is None and self.duties is None:
-            moment = moment._replace(maxima_BKC=maxima_BKC)
-            choice = self.strategy.choose(logits_BKV, offsets_BK, moment)
+        positive = None if self.constraint_state is None else self.constraint_state.positive
+        context = StepContext(self.place_B, self.length_B, self.ended_BK, positive)
+        if self.history_BKH is None and self.constraint_state is None:
+            context = context._replace(maxima_BKC=maxima_BKC)
+            choice = self.strategy.choose(logits_BKV, offsets_BK, context)
         else:
             allowed_BKV = self._allowed(logits_BKV, normalizer_BK)
-            choice = self.strategy.choose(allowed_BKV, offsets_BK, moment)
+            choice = self.strategy.choose(allowed_BKV, offsets_BK, context)
             choice = self._noted(choice, logits_BKV, offsets_BK)
         self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
         self.length_B += 1
         self.ended_BK += choice.ended > -torch.inf
-        if self.strategy.width == 1 or self.strategy.is_drawn:
+        if self.strategy.width == 1 or self.strategy.is_sampling:
             self.state = state
         else:
             self.state = state.select((choice.rows + self.first_row_B1).flatten())
@@ -164,9 +166,11 @@ class Block(Generic[M, S]):
         else:
             past = Past(self.history_BKH, self.length_B, self.least_B)
             allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
-        if self.duties is not None:
+        if self.constraint_state is not None:
             is_live_BK = self.totals_BK > -torch.inf
-            allowed_BKV = self.duties.restricted(allowed_BKV, logits_BKV, self.length_B, is_live_BK)
+            allowed_BKV = self.constraint_state.restricted(
+                allowed_BKV, logits_BKV, self.length_B, is_live_BK
+            )
         return allowed_BKV
 
     def _noted(self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
@@ -177,8 +181,8 @@ class Block(Generic[M, S]):
         totals_BK = totals_BK.masked_fill(choice.totals == -torch.inf, -torch.inf)
         if self.history_BKH is not None:
             self.history_BKH = self._longer(self.history_BKH, choice)
-        if self.duties is not None:
-            self.duties.note(choice.rows, choice.tokens)
+        if self.constraint_state is not None:
+            self.constraint_state.note(choice.rows, choice.tokens)
         return choice._replace(totals=totals_BK)
 
     def _longer(self, history_BKH: Tensor, choice: Choice) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from s2s.nn.batch import Regions
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed
+from s2s.nn.quantized import InferenceModel
 from s2s.nn.step import Step
 from s2s.search.forced_decoding import Forced
 from s2s.search.scorer import Rows, Scorer
@@ -103,7 +103,7 @@ def forcible(scorer: Scorer[Any, Any]) -> Forced:
     """What search steps over, under teacher forcing."""
     if isinstance(scorer, Ensemble):
         return ForcedEnsemble([forcible(member) for member in scorer.members])
-    if isinstance(scorer, Packed):
+    if isinstance(scorer, InferenceModel):
         return scorer.model
     assert isinstance(scorer, Seq2Seq), "what a run loads"
     return scorer

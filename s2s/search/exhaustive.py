@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 from s2s.recipe.search import ExhaustiveSearch
 from s2s.search.bucketing import longest_output, shape_of
 from s2s.search.constraints.logits import Past, constrained, is_constrained, shortest_output
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs
 from s2s.search.scorer import M, S, Scorer
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
     source: tuple[int, Inputs]
     """Its number, and all that is searched."""
     settings: ExhaustiveSearch
-    demand: Demand
+    constraint: ConstraintSpec
     keep: int
     """How many of the best outputs."""
 
@@ -147,15 +147,15 @@ class Expander(Generic[M, S]):
         regions = sum(padded[1:])
         self.scorer = scorer
         self.settings = settings
-        self.demand = asked.demand
+        self.constraint = asked.constraint
         self.rows = shape_of(padded[0], 1, settings, str(device), regions=regions).slots
         self.longest = longest_output(len(source), settings)
         self.shortest = shortest_output(len(source), settings)
         self.device = device
         text, length, features = inputs.encodable([key], padded, 1)
         more = ([one.to(str(device)) for one in features],) if features else ()
-        self.memory = scorer.encode(send(text, device), send(length, device), *more)
-        self.forbidden = send(torch.tensor([PAD, BOS]), device)
+        self.memory = scorer.encode(to_device(text, device), to_device(length, device), *more)
+        self.forbidden = to_device(torch.tensor([PAD, BOS]), device)
 
     def root(self) -> Siblings[S]:
         """The prefix of no tokens."""
@@ -169,7 +169,7 @@ class Expander(Generic[M, S]):
         totals_N[: len(prefixes)] = torch.from_numpy(np.concatenate([p.totals_C for p in taken]))
         state, logits_NV = self._step(taken)
         normalizer_N = digest(logits_NV).normalizer
-        offsets_N = send(totals_N, self.device) - normalizer_N.double()
+        offsets_N = to_device(totals_N, self.device) - normalizer_N.double()
         logits_NV.index_fill_(1, self.forbidden, -torch.inf)
         if is_constrained(self.settings):
             changed_NV = self._constrained(logits_NV, normalizer_N, prefixes)
@@ -182,7 +182,7 @@ class Expander(Generic[M, S]):
                 best.offer(prefix, end)
         totals_NV[:, EOS] = -torch.inf
         # A child needs room for EOS behind it.
-        is_full = send(
+        is_full = to_device(
             torch.tensor([len(prefix) + 2 > self.longest for prefix in prefixes]), self.device
         )
         totals_NV[: len(prefixes)].masked_fill_(is_full.unsqueeze(1), -torch.inf)
@@ -198,9 +198,9 @@ class Expander(Generic[M, S]):
         for row, prefix in enumerate(prefixes):
             tokens_NH[row, : len(prefix)] = torch.tensor(prefix, dtype=torch.int64)
         lengths = [len(prefix) for prefix in prefixes] + [0] * (self.rows - len(prefixes))
-        length_N = send(torch.tensor(lengths), self.device)
+        length_N = to_device(torch.tensor(lengths), self.device)
         past = Past(
-            send(tokens_NH.unsqueeze(1), self.device),
+            to_device(tokens_NH.unsqueeze(1), self.device),
             length_N,
             torch.full_like(length_N, self.shortest),
         )
@@ -209,7 +209,7 @@ class Expander(Generic[M, S]):
 
     def _demanded(self, changed_NV: Tensor, own_NV: Tensor, prefixes: list[Tokens]) -> Tensor:
         """What the demand leaves of `changed`, which may be overwritten; `own` are the model's."""
-        forced, ban = self.demand.prefix, self.demand.avoid
+        forced, ban = self.constraint.prefix, self.constraint.avoid
         for row, prefix in enumerate(prefixes):
             place = len(prefix)
             if place < len(forced):
@@ -217,7 +217,7 @@ class Expander(Generic[M, S]):
                 changed_NV[row] = -torch.inf
                 changed_NV[row, forced[place]] = log_prob
             elif ban is not None:
-                banned_V = send(torch.from_numpy(ban.banned_after(prefix)), self.device)
+                banned_V = to_device(torch.from_numpy(ban.banned_after(prefix)), self.device)
                 changed_NV[row].masked_fill_(banned_V, -torch.inf)
         return changed_NV
 
@@ -228,9 +228,9 @@ class Expander(Generic[M, S]):
         first = 0
         for part in taken:
             places = torch.arange(first, first + len(part.rows_C), device=self.device)
-            chosen = send(torch.from_numpy(part.rows_C.copy()), self.device)
+            chosen = to_device(torch.from_numpy(part.rows_C.copy()), self.device)
             state = state.put(places, part.state.select(chosen))
-            tokens_N[places] = send(torch.from_numpy(part.tokens_C.copy()), self.device)
+            tokens_N[places] = to_device(torch.from_numpy(part.tokens_C.copy()), self.device)
             first += len(part.rows_C)
         logits_NV, state, _ = self.scorer.step(self.memory, state, tokens_N)
         return state, logits_NV

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from s2s.data.features.lookup import FeatureRows
 from s2s.nn.batch import Regions
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 from s2s.search.bucketing import bucket
 from s2s.search.inputs import Inputs
 from s2s.special import BOS, EOS, PAD
@@ -74,10 +74,10 @@ def _totals(  # noqa: PLR0917 (what a batch is made of)
     """Log-probabilities of a batch whose targets are padded to `time`."""
     padded = tuple(map(max, zip(*map(inputs.padded, batch), strict=True)))
     source_BS, lengths_B, features = inputs.encodable(batch, padded, len(batch))
-    input_BT = send(_padded([[BOS, *target] for target in targets], time), device)
-    wanted_BT = send(_padded([[*target, EOS] for target in targets], time), device)
+    input_BT = to_device(_padded([[BOS, *target] for target in targets], time), device)
+    wanted_BT = to_device(_padded([[*target, EOS] for target in targets], time), device)
     more = ([one.to(device) for one in features],) if features else ()
-    logits_BTV = model(send(source_BS, device), send(lengths_B, device), input_BT, *more)
+    logits_BTV = model(to_device(source_BS, device), to_device(lengths_B, device), input_BT, *more)
     chosen_BT = logits_BTV.gather(-1, wanted_BT.unsqueeze(-1)).squeeze(-1)
     log_probs_BT = chosen_BT.double() - logits_BTV.logsumexp(-1).double()
     totals: list[float] = log_probs_BT.masked_fill(wanted_BT == PAD, 0.0).sum(1).tolist()

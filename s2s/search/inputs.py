@@ -14,7 +14,7 @@ from torch import Tensor
 from s2s.data.features.lookup import FeatureRows
 from s2s.nn.batch import Regions
 from s2s.search.bucketing import bucket
-from s2s.search.constraints.spec import FREE, Demand
+from s2s.search.constraints.spec import FREE, ConstraintSpec
 from s2s.special import EOS, PAD
 
 Sources = Sequence[Sequence[int]]
@@ -49,14 +49,14 @@ class Inputs(NamedTuple):
     """Token ids without EOS."""
     places: Sequence[int]
     """Each source's own number: what its samples depend on."""
-    demands: Sequence[Demand] | None
+    constraints: Sequence[ConstraintSpec] | None
     """What each demands of its output, if any does."""
     features: FeatureRows | None
     """What else is known of each."""
 
-    def demand(self, key: int) -> Demand:
+    def constraint(self, key: int) -> ConstraintSpec:
         """What source number `key` demands."""
-        return FREE if self.demands is None else self.demands[key]
+        return FREE if self.constraints is None else self.constraints[key]
 
     @property
     def has_text(self) -> bool:

@@ -16,17 +16,17 @@ import torch
 from s2s.data.features.lookup import FeatureRows
 from s2s.errors import UsageError
 from s2s.recipe.search import ExhaustiveSearch, Search
-from s2s.search.beam_history import Ledger
+from s2s.search.beam_history import BeamHistory
 from s2s.search.bucketing import longest_output, shape_of
-from s2s.search.constraints.spec import Bond, Demand, bond_of
-from s2s.search.continuous_batching import Feed
-from s2s.search.decoding_batch import Block
+from s2s.search.constraints.spec import ConstraintKind, ConstraintSpec, kind_of
+from s2s.search.continuous_batching import SentenceQueue
+from s2s.search.decoding_batch import DecodingBatch
 from s2s.search.exhaustive import Asked, exhaust
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs, Padded, Sources
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.strategies.base import Strategy
-from s2s.search.strategies.build import build_driven, build_strategy
+from s2s.search.strategies.build import build_constrained_strategy, build_strategy
 
 
 def search(  # noqa: PLR0913 (what is searched, how, and what is told on the way)
@@ -37,7 +37,7 @@ def search(  # noqa: PLR0913 (what is searched, how, and what is told on the way
     *,
     keep: int = 1,
     places: Sequence[int] | None = None,
-    demands: Sequence[Demand] | None = None,
+    constraints: Sequence[ConstraintSpec] | None = None,
     features: FeatureRows | None = None,
     want_attention: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -58,7 +58,7 @@ def search(  # noqa: PLR0913 (what is searched, how, and what is told on the way
         device,
         keep=keep,
         places=places,
-        demands=demands,
+        constraints=constraints,
         features=features,
         want_attention=want_attention,
     )
@@ -77,14 +77,14 @@ def search_stream(
     *,
     keep: int = 1,
     places: Sequence[int] | None = None,
-    demands: Sequence[Demand] | None = None,
+    constraints: Sequence[ConstraintSpec] | None = None,
     features: FeatureRows | None = None,
     want_attention: bool = False,
     strategy: Strategy | None = None,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """(index of source, its `keep` best hypotheses) as they are found, long sources first.
 
-    `places` number the sources for sampling, 0 and following if None; `demands` say what each
+    `places` number the sources for sampling, 0 and following if None; `constraints` say what each
     source's own output may and must hold, `features` what is known of it beside tokens. A source
     without either has one hypothesis without tokens; the model is not asked. Fewer than `keep`
     hypotheses come back only where there are no more. A module must be in `eval()` mode.
@@ -95,49 +95,55 @@ def search_stream(
     if want_attention and isinstance(settings, ExhaustiveSearch):
         raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
     numbers = range(len(sources)) if places is None else places
-    inputs = Inputs(sources, numbers, demands, features)
-    buckets: defaultdict[tuple[Bond, Padded], list[int]] = defaultdict(list)
+    inputs = Inputs(sources, numbers, constraints, features)
+    buckets: defaultdict[tuple[ConstraintKind, Padded], list[int]] = defaultdict(list)
     for index in range(len(sources)):
         if inputs.is_blank(index):
             yield index, [Hypothesis(index, (), 0.0, 0.0, finished=True)]
         else:
-            buckets[bond_of(inputs.demand(index)), inputs.padded(index)].append(index)
-    for bond, padded in sorted(buckets, reverse=True):
+            buckets[kind_of(inputs.constraint(index)), inputs.padded(index)].append(index)
+    for kind, padded in sorted(buckets, reverse=True):
         # Long sources have long outputs: begun first, they leave the fewest slots idle at the end.
-        queue = sorted(buckets[bond, padded], key=lambda i: -len(sources[i]))
+        indices = sorted(buckets[kind, padded], key=lambda i: -len(sources[i]))
         regions = sum(padded[1:])
         shape = shape_of(padded[0], strategy.width, settings, device, regions=regions)
-        feed = Feed(scorer, inputs, (queue, padded), shape, torch.device(device))
-        how = build_driven(settings, keep) if bond is Bond.DRIVEN else strategy
-        block = Block(scorer, how, settings, shape, feed.device, is_bound=bond > Bond.FREE)
-        for index, found in _decode(feed, block, want_attention):
+        queue = SentenceQueue(scorer, inputs, (indices, padded), shape, torch.device(device))
+        how = (
+            build_constrained_strategy(settings, keep)
+            if kind is ConstraintKind.DRIVEN
+            else strategy
+        )
+        batch = DecodingBatch(
+            scorer, how, settings, shape, queue.device, is_bound=kind > ConstraintKind.FREE
+        )
+        for index, found in _decode(queue, batch, want_attention):
             if isinstance(settings, ExhaustiveSearch):
-                of_one = feed.scorer_of(index)
-                whole = Asked((index, inputs), settings, feed.demand(index), keep)
+                of_one = queue.scorer_of(index)
+                whole = Asked((index, inputs), settings, queue.constraint(index), keep)
                 best = exhaust(of_one, whole, device, incumbents=found)
             else:
                 best = found
-            yield index, feed.restored(index, best)
+            yield index, queue.restored(index, best)
 
 
 @torch.inference_mode()
 def _decode(
-    feed: Feed[M, S], block: Block[M, S], want_attention: bool
+    queue: SentenceQueue[M, S], batch: DecodingBatch[M, S], want_attention: bool
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """Decode a bucket in one block that is refilled until its queue is empty."""
-    shape, strategy, settings = feed.shape, block.strategy, block.settings
-    ledger = Ledger(strategy, shape)
+    shape, strategy, settings = queue.shape, batch.strategy, batch.settings
+    history = BeamHistory(strategy, shape)
     # Moving sentences in costs a copy, an idle slot a share of a step: some are let gather.
     needs_attention = want_attention or strategy.coverage_penalty > 0.0
     refill = max(1, shape.slots // 8)
     while True:
-        empty = ledger.empty
-        if len(empty) >= refill and not feed.is_empty:
-            for slot, key in zip(empty, feed.enter(block, empty.tolist()), strict=False):
-                limit = longest_output(len(feed.inputs.sources[key]), settings)
-                positions = feed.inputs.positions(key, feed.padded)
-                ledger.admit(int(slot), key, positions, limit)
+        empty = history.empty
+        if len(empty) >= refill and not queue.is_empty:
+            for slot, key in zip(empty, queue.enter(batch, empty.tolist()), strict=False):
+                limit = longest_output(len(queue.inputs.sources[key]), settings)
+                positions = queue.inputs.positions(key, queue.padded)
+                history.admit(int(slot), key, positions, limit)
         elif len(empty) == shape.slots:
             return
-        for slot in ledger.record(block.step(needs_attention)):
-            yield int(ledger.key_B[slot]), ledger.release(int(slot))
+        for slot in history.record(batch.step(needs_attention)):
+            yield int(history.key_B[slot]), history.release(int(slot))

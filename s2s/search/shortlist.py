@@ -24,10 +24,10 @@ from torch import Tensor
 from s2s.data.ibm_model1 import Lexicon
 from s2s.errors import UsageError
 from s2s.nn.batch import Regions
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed
+from s2s.nn.quantized import InferenceModel
 from s2s.nn.step import Step
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.search.ensemble import Bundles, ensemble
@@ -35,7 +35,7 @@ from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import Scorer
 from s2s.special import SPECIAL_PIECES
 
-Model = Seq2Seq | Packed
+Model = Seq2Seq | InferenceModel
 
 _BITS = 20
 """Probabilities are summed as whole multiples of 2^-20: exactly, in whatever order."""
@@ -49,15 +49,15 @@ class Shortlist:
     """
 
     def __init__(self, lexicon: Lexicon, best: int, frequent: int, device: str = "cpu") -> None:
-        ranked_W = send(torch.from_numpy(lexicon.by_frequency_W), device)
+        ranked_W = to_device(torch.from_numpy(lexicon.by_frequency_W), device)
         self.vocabulary = len(ranked_W)
         self.best = best
         specials = len(SPECIAL_PIECES)
         first = ranked_W[ranked_W >= specials][:frequent].sort().values
         self.frequent_F = torch.cat((torch.arange(specials, device=device), first))
         self._frequent = set(self.frequent_F.tolist())
-        self._tokens_VM = send(torch.from_numpy(lexicon.tokens_VM), device)
-        probs_VM = send(torch.from_numpy(lexicon.probs_VM), device)
+        self._tokens_VM = to_device(torch.from_numpy(lexicon.tokens_VM), device)
+        probs_VM = to_device(torch.from_numpy(lexicon.probs_VM), device)
         self._weights_VM = (probs_VM.double() * 2.0**_BITS).round().long()
         # Below every weight, and different for every token: no ties.
         self._order_W = torch.empty_like(ranked_W)
@@ -88,7 +88,7 @@ class Shortlist:
                     "that are asked for; set --shortlist higher, or leave it out"
                 )
             if tokens:
-                asked = send(torch.tensor(list(tokens)), weights_BW.device)
+                asked = to_device(torch.tensor(list(tokens)), weights_BW.device)
                 row.index_fill_(0, asked, torch.iinfo(torch.int64).max)
         weights_BW.index_fill_(1, self.frequent_F, -1)
         own_BP = weights_BW.topk(count, sorted=False).indices.sort(dim=-1).values

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from s2s.recipe.model import Model
 from s2s.special import SPECIAL_PIECES, UNK
-from s2s.text.source_features import Featured
+from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.subword import SPACE, Subwords
 from s2s.text.tags import untagged
 from s2s.text.tokenizer_pair import TokenizerPair
@@ -54,7 +54,7 @@ class Reading(NamedTuple):
         return Reading(self.ids[:most], self.spellings[:most], self.text, self.rows)
 
 
-class Copying:
+class ExtendedVocabulary:
     """A pair of tokenizers, their ids extended."""
 
     def __init__(self, tokenizers: TokenizerPair) -> None:
@@ -142,7 +142,7 @@ class Copying:
     def _spelled(self, spelling: str) -> str:
         """A source token's spelling as the target's tokenizer would spell it."""
         source, target = untagged(self.source), untagged(self.target)
-        if isinstance(source, Featured):
+        if isinstance(source, SourceFeatureTokenizer):
             source = source.base
         if not spelling:
             return ""
@@ -165,9 +165,9 @@ class Copying:
                 return spelling
 
 
-def copying_of(recipe: Model, tokenizers: TokenizerPair) -> Copying | None:
+def extended_vocabulary_of(recipe: Model, tokenizers: TokenizerPair) -> ExtendedVocabulary | None:
     """How a model's ids are extended, if it copies."""
-    return Copying(tokenizers) if recipe.copy == "pointer" else None
+    return ExtendedVocabulary(tokenizers) if recipe.copy == "pointer" else None
 
 
 def _firsts(spellings: Sequence[str]) -> dict[str, int]:

@@ -18,14 +18,14 @@ FEATURES_FOLDER = "features"
 
 
 def with_features(sources: Sequence[str], features: Sequence[str]) -> list[str]:
-    """Source lines as `Featured` reads them."""
+    """Source lines as `SourceFeatureTokenizer` reads them."""
     return [
         source + SEPARATOR + text.replace(SEPARATOR, " ")
         for source, text in zip(sources, features, strict=True)
     ]
 
 
-class Featured:
+class SourceFeatureTokenizer:
     """Reads what stands before the last tab of a line with one tokenizer, the rest with another.
 
     The ids of the features follow those of the source's own vocabulary, and the tab's comes last:
@@ -41,7 +41,7 @@ class Featured:
 
     def __eq__(self, other: object) -> bool:
         pair = (self.base, self.features)
-        return isinstance(other, Featured) and pair == (other.base, other.features)
+        return isinstance(other, SourceFeatureTokenizer) and pair == (other.base, other.features)
 
     @property
     def size(self) -> int:

@@ -16,7 +16,7 @@ from s2s.recipe.tokenizer import (
     Tokenizers,
     WordTokenizer,
 )
-from s2s.text.source_features import FEATURES_FOLDER, SEPARATOR, Featured
+from s2s.text.source_features import FEATURES_FOLDER, SEPARATOR, SourceFeatureTokenizer
 from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
 from s2s.text.tags import Tagged, read_tags
 from s2s.text.tokenizer import Tokenizer, Trainer
@@ -67,7 +67,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def _load_untagged(folder: Path) -> Tokenizer:
     base = _load_one(folder)
     features = folder / FEATURES_FOLDER
-    return Featured(base, _load_one(features)) if features.exists() else base
+    return SourceFeatureTokenizer(base, _load_one(features)) if features.exists() else base
 
 
 def _load_one(folder: Path) -> Tokenizer:
@@ -100,8 +100,8 @@ def sampling(tokenizer: Tokenizer, alpha: float) -> Tokenizer:
     match tokenizer:
         case Tagged():
             return Tagged(sampling(tokenizer.base, alpha), tokenizer.tags)
-        case Featured():
-            return Featured(sampling(tokenizer.base, alpha), tokenizer.features)
+        case SourceFeatureTokenizer():
+            return SourceFeatureTokenizer(sampling(tokenizer.base, alpha), tokenizer.features)
         case Subwords():
             return tokenizer.sampling(alpha)
         case _:
@@ -123,7 +123,7 @@ def train_tokenizers(
     if isinstance(recipe, SeparateTokenizers):
         source, target = _trainer(recipe.source, seed), _trainer(recipe.target, seed)
         if recipe.features is not None:
-            source = _FeaturedTrainer(source, _trainer(recipe.features, seed))
+            source = _SourceFeatureTrainer(source, _trainer(recipe.features, seed))
     else:
         source = target = _trainer(recipe, seed)
     for source_lines, target_lines in chunks:
@@ -134,7 +134,7 @@ def train_tokenizers(
 
 
 @dataclass(frozen=True)
-class _FeaturedTrainer:
+class _SourceFeatureTrainer:
     """Trains on both parts of a source."""
 
     base: Trainer
@@ -149,7 +149,7 @@ class _FeaturedTrainer:
 
     def train(self) -> Tokenizer:
         """Both tokenizers. Raises DataError where the text cannot fill a vocabulary."""
-        return Featured(self.base.train(), self.features.train())
+        return SourceFeatureTokenizer(self.base.train(), self.features.train())
 
 
 def _trainer(recipe: SideTokenizer, seed: int) -> Trainer:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from s2s.text.source_features import SEPARATOR, Featured
+from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import front_of, untagged
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.vocabulary import Characters, Words
@@ -18,7 +18,7 @@ NO_WORD = -1
 """The owner of tokens that are a part of no word: end of sentence."""
 
 
-def source_owners(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
+def source_word_ids(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
     """The word of `line` each token of `ids`, its encoding, is a part of.
 
     A token that is a space belongs to the word behind it. Where words are encoded otherwise alone
@@ -53,7 +53,7 @@ class Decoder(Protocol):
         """The text of each sequence."""
 
 
-def target_owners(tokenizer: Decoder, ids: Sequence[int]) -> list[int]:
+def target_word_ids(tokenizer: Decoder, ids: Sequence[int]) -> list[int]:
     """The word of the decoded `ids` each token is a part of: the last one it brings to light.
 
     A token that adds nothing visible, such as a space, belongs to the word behind it.
@@ -79,7 +79,7 @@ def source_units(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[st
     """
     front = front_of(tokenizer, line)
     base, text = untagged(tokenizer), line[len(front) :]
-    if isinstance(base, Featured):
+    if isinstance(base, SourceFeatureTokenizer):
         base, text = base.base, text.rpartition(SEPARATOR)[0] if SEPARATOR in text else text
     own = base.encode([text])[0]
     before = len(tokenizer.encode([front])[0]) if front else 0
@@ -91,6 +91,6 @@ def source_units(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[st
             found = list(base.written(text))
         case _:
             words = text.split()
-            found = [words[owner] if words else None for owner in source_owners(base, text, own)]
+            found = [words[owner] if words else None for owner in source_word_ids(base, text, own)]
     units = [*[None] * before, *found]
     return [*units, *[None] * len(ids)][: len(ids)]

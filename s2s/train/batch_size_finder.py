@@ -16,7 +16,7 @@ from s2s.data.batches import collate, round_up
 from s2s.data.store import Corpus
 from s2s.nn.device import Precision
 from s2s.recipe.recipe import Recipe
-from s2s.train.distributed.process_group import ALONE, Team, share
+from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup, share
 from s2s.train.memory_usage import PeakMemory, held_memory, whole_memory
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
@@ -40,7 +40,7 @@ GRAIN = 64
 
 
 @dataclass(frozen=True)
-class Rehearsed:
+class FoundBatchSize:
     """What was found."""
 
     batch_tokens: int
@@ -70,39 +70,39 @@ class Rehearsed:
         )
 
 
-def rehearse(
+def find_batch_size(
     state: TrainingState,
     recipe: Recipe,
     corpus: Corpus,
     precision: Precision,
     *,
     multiple: int,
-    team: Team = ALONE,
-) -> Rehearsed:
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> FoundBatchSize:
     """Find out before the first update; the state stays as it is.
 
     Padded lengths are multiples of `multiple`. `auto` means what an earlier part of the training
     found, if there was one.
     """
-    updater = Updater(state, recipe.seed, precision, 1, team=team)
-    rehearsal = _Rehearsal(updater, corpus, multiple)
+    updater = Updater(state, recipe.seed, precision, 1, group=group)
+    rehearsal = _BatchSizeFinder(updater, corpus, multiple)
     wanted = _decided(state, recipe)
     largest = wanted or _most_tokens(corpus, recipe.train.accumulate)
-    fitting = min(team.gather(rehearsal.climb(largest)))
+    fitting = min(group.all_gather(rehearsal.run_layers(largest)))
     if not wanted:
         wanted = max(GRAIN, fitting // GRAIN * GRAIN)
         state.position.batch_tokens = wanted
-    return Rehearsed(
+    return FoundBatchSize(
         batch_tokens=wanted,
         pass_tokens=None if fitting >= wanted else max(1, fitting),
-        peak=max(team.gather(rehearsal.peak)),
+        peak=max(group.all_gather(rehearsal.peak)),
         limit=rehearsal.limit,
     )
 
 
-def not_rehearsed(state: TrainingState, recipe: Recipe) -> Rehearsed:
+def fixed_batch_size(state: TrainingState, recipe: Recipe) -> FoundBatchSize:
     """For a training that is over."""
-    return Rehearsed(_decided(state, recipe) or START, None, 0, None)
+    return FoundBatchSize(_decided(state, recipe) or START, None, 0, None)
 
 
 def _decided(state: TrainingState, recipe: Recipe) -> int:
@@ -116,7 +116,7 @@ def with_batch_tokens(recipe: Recipe, batch_tokens: int) -> Recipe:
     return replace(recipe, train=replace(recipe.train, batch_tokens=batch_tokens))
 
 
-class _Rehearsal:
+class _BatchSizeFinder:
     """Passes over the batches that need most memory."""
 
     def __init__(self, updater: Updater, corpus: Corpus, multiple: int) -> None:
@@ -126,7 +126,7 @@ class _Rehearsal:
         self.device = updater.device
         lengths = np.maximum(corpus.memory_lengths, corpus.target_lengths) + 1
         self.lengths: NDArray[np.int64] = round_up(lengths, multiple)
-        whole = whole_memory(self.device, updater.team.neighbours)
+        whole = whole_memory(self.device, updater.group.local_world_size)
         self.limit = None if whole is None else int(USABLE[self.device.type] * whole)
         self.fitting = 0
         """Tokens of the largest batch that fitted."""
@@ -135,7 +135,7 @@ class _Rehearsal:
         self.growth = 0.0
         """Bytes a token, between the last two that fitted."""
 
-    def climb(self, largest: int) -> int:
+    def run_layers(self, largest: int) -> int:
         """Tokens of the largest batch that fits, at most `largest`; 0 where none was found."""
         size, failed = min(START, largest), None
         before = held_memory(self.device)
@@ -163,7 +163,7 @@ class _Rehearsal:
         """Bytes that batches of so many tokens take; None where memory did not suffice."""
         peak = PeakMemory(self.device)
         for pairs in self._heaviest(tokens):
-            own = share(pairs, self.updater.team)
+            own = share(pairs, self.updater.group)
             if len(own) and not self.updater.fits(collate(self.corpus, own, self.multiple)):
                 return None
         return peak.read() + self._still_to_come()

@@ -9,7 +9,7 @@ from s2s.train.reporter import Window
 from s2s.train.update import Update
 
 
-class _Sums:
+class RunningAverages:
     """Sums over a window of updates, kept on the device until they are read."""
 
     def __init__(self, device: torch.device) -> None:

@@ -41,10 +41,17 @@ from s2s.recipe.train import PlateauSchedule, Train
 from s2s.run.checkpoints import TrainingState as SavedState
 from s2s.run.directory import Run
 from s2s.text.tokenizer_pair import TokenizerPair
-from s2s.train.batch_size_finder import Rehearsed
-from s2s.train.distributed.process_group import ALONE, Team, ToldElsewhere, Wish, agreed, share
+from s2s.train.batch_size_finder import FoundBatchSize
+from s2s.train.distributed.process_group import (
+    SINGLE_PROCESS,
+    PendingActions,
+    ProcessGroup,
+    ReportedByRankZero,
+    agreed,
+    share,
+)
 from s2s.train.reporter import Reporter
-from s2s.train.running_averages import _Sums
+from s2s.train.running_averages import RunningAverages
 from s2s.train.signals import StopRequest, stop_request
 from s2s.train.state import Position, TrainingState
 from s2s.train.update import Updater
@@ -60,7 +67,7 @@ time and memory than the padding."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrainingContext:
     """What a training needs besides its state."""
 
     recipe: Recipe
@@ -69,18 +76,18 @@ class Setting:
     validation: Corpus | None
     tokenizers: TokenizerPair
     precision: Precision
-    rehearsed: Rehearsed
-    team: Team = ALONE
+    batch_size: FoundBatchSize
+    group: ProcessGroup = SINGLE_PROCESS
     """Those who train together; all of them have the same setting but for this."""
 
 
 class Trainer:
     """Trains until the recipe's end, early stopping, or a request to stop."""
 
-    def __init__(self, setting: Setting, state: TrainingState, reporter: Reporter) -> None:
-        self.setting = setting
-        self.team = setting.team
-        self.recipe = setting.recipe.train
+    def __init__(self, context: TrainingContext, state: TrainingState, reporter: Reporter) -> None:
+        self.context = context
+        self.group = context.group
+        self.recipe = context.recipe.train
         self.state = state
         self.reporter = reporter
         self.device = state.model.output.bias.device
@@ -88,12 +95,12 @@ class Trainer:
         self.epoch = self.epochs(state.position.epoch)
         self.total_updates = self._total_updates()
         self.updater = self._updater()
-        self.window = _Sums(self.device)
-        self.has_split = setting.rehearsed.pass_tokens is not None  # which the user has heard
+        self.window = RunningAverages(self.device)
+        self.has_split = context.batch_size.pass_tokens is not None  # which the user has heard
         self.trained = TrainingTargets(
-            lambda: setting.train,
-            setting.tokenizers.target,
-            lowercase=setting.recipe.scoring.lowercase,
+            lambda: context.train,
+            context.tokenizers.target,
+            lowercase=context.recipe.scoring.lowercase,
         )
         state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
@@ -107,7 +114,7 @@ class Trainer:
         first one is to tell.
         """
         position = self.state.position
-        is_repeated = self.team.is_launched
+        is_repeated = self.group.is_launched
         with stop_request(is_repeated=is_repeated) as stop, closing(self.epochs):
             self._prepare_next()
             self._event("start", is_resumed=position.update > 0, **self._what())
@@ -119,30 +126,30 @@ class Trainer:
 
     def _updater(self) -> Updater:
         """`pass_tokens` are those of all processes together, of which each has its share."""
-        setting, most = self.setting, self.setting.rehearsed.pass_tokens
+        context, most = self.context, self.context.batch_size.pass_tokens
         return Updater(
             self.state,
-            setting.recipe.seed,
-            setting.precision,
+            context.recipe.seed,
+            context.precision,
             self.total_updates,
-            team=self.team,
-            pass_tokens=None if most is None else max(1, most // self.team.size),
+            group=self.group,
+            pass_tokens=None if most is None else max(1, most // self.group.size),
         )
 
     def _update(self) -> None:
         position = self.state.position
-        group = [
+        pair_groups = [
             self.epoch.plan[index]
             for index in range(
                 position.batch, min(position.batch + self.recipe.accumulate, len(self.epoch.plan))
             )
         ]
         corpus, is_watched = self.epoch.corpus, (position.update + 1) % LOG_EVERY == 0
-        shares = [share(pairs, self.team) for pairs in group]
+        shares = [share(pairs, self.group) for pairs in pair_groups]
         batches = [collate(corpus, pairs, TIME_MULTIPLE) for pairs in shares if len(pairs)]
-        tokens = sum(num_target_tokens(corpus, pairs) for pairs in group)
+        tokens = sum(num_target_tokens(corpus, pairs) for pairs in pair_groups)
         update = self.updater(batches, tokens=tokens, watch=is_watched)
-        position.batch += len(group)
+        position.batch += len(pair_groups)
         self._tick()
         if update.gradient_norm.device.type == "cpu" and not bool(update.gradient_norm.isfinite()):
             raise self._diverged(math.nan)
@@ -162,7 +169,7 @@ class Trainer:
         self._event("split", batches=len(batches), parts=parts)
         pairs = sum(len(batch.target_lengths) for batch in batches)
         self.reporter.note(
-            f"{self.setting.run.folder}: memory did not suffice for update "
+            f"{self.context.run.folder}: memory did not suffice for update "
             f"{self.state.position.update} ({pairs:,} pairs), which was made in {parts} parts; so "
             "will others. The gradients are the same; a smaller train.batch_tokens with a larger "
             "train.accumulate would take less time"
@@ -172,7 +179,7 @@ class Trainer:
         position = self.state.position
         is_save_due = self._since_save() > 60.0 * self.recipe.save_minutes
         # Nobody goes on before all have stepped.
-        wish = agreed(self.team.gather(Wish(stop.signal_number, is_save_due)))
+        pending = agreed(self.group.all_gather(PendingActions(stop.signal_number, is_save_due)))
         epoch_ended = position.batch >= len(self.epoch.plan)
         if epoch_ended:
             position.epoch, position.batch = position.epoch + 1, 0
@@ -180,15 +187,15 @@ class Trainer:
         every = self.recipe.validate_every
         if position.ended or (position.update % every == 0 if every else epoch_ended):
             self._validate()
-        elif wish.is_save_due:
+        elif pending.is_save_due:
             self._save()
-        if wish.signal_number is not None and position.ended is None:
+        if pending.signal_number is not None and position.ended is None:
             self._save()
-            self._event("interrupted", signal=wish.signal_number)
+            self._event("interrupted", signal=pending.signal_number)
             raise Interrupted(
-                f"{self.setting.run.folder}: saved at update {position.update}; "
+                f"{self.context.run.folder}: saved at update {position.update}; "
                 "the same command goes on from there",
-                wish.signal_number,
+                pending.signal_number,
             )
         if epoch_ended and position.ended is None:
             self.epoch = self.epochs(position.epoch)
@@ -197,13 +204,13 @@ class Trainer:
     def _validate(self) -> None:
         """Validate, remember the best, decide about stopping early, and save."""
         self._log()
-        position, setting, corpus = self.state.position, self.setting, self.setting.validation
+        position, context, corpus = self.state.position, self.context, self.context.validation
         if corpus is None:
             self._save(is_best=True, keep=self.recipe.keep)
             return
         with self.state.averaged() as model:
             found = validate(
-                model, corpus, setting.tokenizers, setting.recipe, self.trained, team=self.team
+                model, corpus, context.tokenizers, context.recipe, self.trained, group=self.group
             )
         figure = found.figure(self.recipe.best)
         is_best = position.best_score is None or figure > position.best_score
@@ -233,14 +240,14 @@ class Trainer:
         self._log()
         if not all(bool(torch.isfinite(w).all()) for w in state.parameters.values()):
             raise self._diverged(math.nan)
-        self.team.check_same(state)
+        self.group.check_same(state)
         self._tick()
-        if self.team.rank == 0:
+        if self.group.rank == 0:
             saved = SavedState(state.training_tensors(), state.training_meta())
-            self.setting.run.write_checkpoint(
+            self.context.run.write_checkpoint(
                 position.update, state.weights(), saved, score=score, is_best=is_best, keep=keep
             )
-        self.team.gather(None)  # who goes on, or ends, finds it written
+        self.group.all_gather(None)  # who goes on, or ends, finds it written
         self.saved_update, self.saved_at = position.update, time.monotonic()
         self.window.restart()
 
@@ -264,11 +271,11 @@ class Trainer:
         self.reporter.update(self.state.position, window)
 
     def _diverged(self, loss: float) -> TrainingError:
-        position, run = self.state.position, self.setting.run
+        position, run = self.state.position, self.context.run
         self._event("diverged", loss=loss)
         last = run.checkpoints().last
         kept = f"the checkpoint of update {last} is intact" if last else "nothing was saved yet"
-        kind = ToldElsewhere if self.team.rank else TrainingError
+        kind = ReportedByRankZero if self.group.rank else TrainingError
         return kind(
             f"{run.folder}: update {position.update}: training diverged (loss {loss:.3g}); {kept}; "
             "try a lower train.optimizer.learning_rate, more warmup or a smaller train.clip_norm"
@@ -279,11 +286,11 @@ class Trainer:
         return {
             "total_updates": self.total_updates,
             "parameters": sum(p.numel() for p in self.state.parameters.values()),
-            "precision": self.setting.precision,
+            "precision": self.context.precision,
             "device": str(self.device),
-            "processes": self.team.size,
+            "processes": self.group.size,
             "threads": torch.get_num_threads(),
-            "memory": asdict(self.setting.rehearsed),
+            "memory": asdict(self.context.batch_size),
             "versions": {
                 "s2s": s2s.__version__,
                 "torch": str(torch.__version__),
@@ -292,11 +299,11 @@ class Trainer:
         }
 
     def _event(self, kind: str, **values: Any) -> None:
-        if self.team.rank:
+        if self.group.rank:
             return
         position = self.state.position
         where = {"update": position.update, "epoch": position.epoch, "tokens": position.tokens}
-        self.setting.run.append_event(
+        self.context.run.append_event(
             {"event": kind, **where, "seconds": round(position.seconds, 3), **values}
         )
 
@@ -310,17 +317,17 @@ class Trainer:
 
     def _epochs(self) -> Epochs:
         """The epochs; where texts are encoded anew, a GPU has the processor's cores to spare."""
-        setting, rank = self.setting, self.team.rank
-        spare = ((os.cpu_count() or 1) - 1) // self.team.neighbours
+        context, rank = self.context, self.group.rank
+        spare = ((os.cpu_count() or 1) - 1) // self.group.local_world_size
         threads = 1 if self.device.type == "cpu" else max(1, min(8, spare))
         resampler = open_resampler(
-            setting.train,
-            setting.tokenizers,
-            setting.recipe,
-            setting.run.folder / f"sampling{rank or ''}",
+            context.train,
+            context.tokenizers,
+            context.recipe,
+            context.run.folder / f"sampling{rank or ''}",
             threads,
         )
-        return Epochs(setting.train, setting.recipe, TIME_MULTIPLE, resampler)
+        return Epochs(context.train, context.recipe, TIME_MULTIPLE, resampler)
 
     def _prepare_next(self) -> None:
         coming = self.state.position.epoch + 1

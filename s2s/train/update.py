@@ -12,14 +12,14 @@ from torch.nn import Parameter
 
 from s2s.errors import TrainingError
 from s2s.nn.batch import Batch
-from s2s.nn.decoders.base import Decoded
-from s2s.nn.device import Precision, autocast, fp32_of, send
+from s2s.nn.decoders.base import DecoderOutput
+from s2s.nn.device import Precision, autocast, fp32_of, to_device
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
 from s2s.recipe.train import Train
 from s2s.special import PAD
-from s2s.train.distributed.process_group import ALONE, Team
+from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from s2s.train.loss.attention import coverage_losses, spread_losses
 from s2s.train.loss.cross_entropy import Loss, Pointed, linear_cross_entropy
 from s2s.train.lr_schedule import learning_rate_factor
@@ -82,11 +82,11 @@ def batch_loss(
         batch = batch.repeated(2)
     flat = batch.target_output.t().reshape(-1)
     inside_N = flat.ne(PAD).nonzero().squeeze(1)
-    targets_N = send(flat[inside_N], device)
+    targets_N = to_device(flat[inside_N], device)
     there = batch.to(str(device))
     memory = model.encode(there.source, there.source_lengths, there.features)
     decoded = model.decoded(memory, there.target_input)
-    inside_N = send(inside_N, device)
+    inside_N = to_device(inside_N, device)
     readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
     pointed = None
     if model.is_pointing:
@@ -105,7 +105,7 @@ def batch_loss(
 
 
 def _attention_loss(
-    memory: Memory, decoded: Decoded, target_BT: Tensor, weights: LossWeights
+    memory: Memory, decoded: DecoderOutput, target_BT: Tensor, weights: LossWeights
 ) -> Tensor:
     """The losses of attention, weighed and summed over steps that are no padding."""
     assert decoded.weights is not None and memory.words_BS is not None
@@ -121,7 +121,7 @@ def _attention_loss(
 
 
 def _pointed(
-    vocabulary: int, memory: Memory, decoded: Decoded, targets_N: Tensor, inside_N: Tensor
+    vocabulary: int, memory: Memory, decoded: DecoderOutput, targets_N: Tensor, inside_N: Tensor
 ) -> Pointed:
     """What pointing says of the N target tokens at places `inside_N` of [T, B], flattened."""
     assert decoded.gate is not None and decoded.scores is not None
@@ -167,7 +167,8 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 class Updater:
     """Makes updates; everything random in update n is a function of (seed, n, rank).
 
-    `lap` is told when a `forward` or `backward` pass of a batch is over, or the `optimizer`'s step.
+    `on_stage` is called after the `forward` and the `backward` pass of a batch and after the
+    `optimizer`'s step.
     """
 
     def __init__(
@@ -177,18 +178,18 @@ class Updater:
         precision: Precision,
         total_updates: int,
         *,
-        lap: Callable[[str], object] = lambda stage: None,
-        team: Team = ALONE,
+        on_stage: Callable[[str], object] = lambda stage: None,
+        group: ProcessGroup = SINGLE_PROCESS,
         pass_tokens: int | None = None,
     ) -> None:
         self.state = state
-        self.team = team
+        self.group = group
         self.recipe: Train = state.recipe
         self.seed = seed
         self.device = state.model.output.bias.device
         self.precision = precision
         self.total_updates = total_updates
-        self.lap = lap
+        self.on_stage = on_stage
         self.pass_tokens = pass_tokens
 
     def __call__(
@@ -211,13 +212,13 @@ class Updater:
         parts = [part for batch in batches for part in self._fitting(batch)]
         while (sums := self._gradients(parts, tokens)) is None:
             parts = self._halved(parts)
-        sums = self.team.sum_gradients(state.parameters, sums)
+        sums = self.group.sum_gradients(state.parameters, sums)
         norms = self._norms(watch)
         norm = norms.pop(WHOLE)
         left_out = self._step(norm)
         position.tokens += tokens
         state.update_average(left_out)
-        self.lap("optimizer")
+        self.on_stage("optimizer")
         smoothed, nll, deviation, num_parts = sums
         return Update(
             smoothed,
@@ -248,7 +249,7 @@ class Updater:
 
         Sums of the smoothed loss, the nll, the deviation of readouts and their number.
         """
-        torch.manual_seed(update_seed(self.seed, self.state.position.update, self.team.rank))
+        torch.manual_seed(update_seed(self.seed, self.state.position.update, self.group.rank))
         sums = torch.zeros(4, device=self.device)
         try:
             for batch in batches:
@@ -263,9 +264,9 @@ class Updater:
         with fp32_of(self.precision, self.device):
             with autocast(self.precision, self.device):
                 loss, readout_NE = batch_loss(self.state.model, batch, self._weights())
-            self.lap("forward")
+            self.on_stage("forward")
             (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
-            self.lap("backward")
+            self.on_stage("backward")
         deviation = readout_NE.detach().float().std()
         one = torch.ones_like(deviation)
         return torch.stack((loss.smoothed.detach(), loss.nll.detach(), deviation, one))
@@ -314,7 +315,7 @@ class Updater:
         parameters = self.state.parameters
         gradients = [p.grad for p in parameters.values() if p.grad is not None]
         norms = {WHOLE: torch.nn.utils.get_total_norm(gradients)}
-        return self.team.whole_norms({**norms, **(_part_norms(parameters) if watch else {})})
+        return self.group.whole_norms({**norms, **(_part_norms(parameters) if watch else {})})
 
     def _step(self, norm: Tensor) -> bool | Tensor:
         """Clip and step; whether that was left out, as where a gradient is not finite, which would

@@ -15,13 +15,13 @@ from s2s.inference.translator import LineTranslator
 from s2s.metrics.corpus import Request
 from s2s.metrics.scores import Scores
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import packed
+from s2s.nn.quantized import inference_model
 from s2s.recipe.metrics import LOWER_IS_BETTER
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
-from s2s.text.extended_vocabulary import copying_of
+from s2s.text.extended_vocabulary import extended_vocabulary_of
 from s2s.text.tokenizer_pair import TokenizerPair
-from s2s.train.distributed.process_group import ALONE, Team
+from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from s2s.train.update import batch_loss
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ of a team has them whole, where of training's it has a share."""
 
 
 @torch.inference_mode()
-def validation_loss(model: Seq2Seq, corpus: Corpus, team: Team) -> float:
+def validation_loss(model: Seq2Seq, corpus: Corpus, group: ProcessGroup) -> float:
     """Negative log-likelihood per target token of a corpus, without label smoothing.
 
     Pairs and batches are always in the same order, so equal weights give equal figures, however
@@ -66,10 +66,10 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, team: Team) -> float:
     plan = batch_plan((corpus.memory_lengths, corpus.target_lengths), BATCH_TOKENS, seed=0, epoch=0)
     own = [
         batch_loss(model, collate(corpus, plan[place]))[0].nll
-        for place in range(team.rank, len(plan), team.size)
+        for place in range(group.rank, len(plan), group.size)
     ]
     found: list[float] = torch.stack(own).tolist() if own else []
-    total = torch.tensor(_in_turn(team.gather(found))).sum()
+    total = torch.tensor(_in_turn(group.all_gather(found))).sum()
     return float(total) / num_target_tokens(corpus, plan.order)
 
 
@@ -80,36 +80,36 @@ def validate(
     recipe: Recipe,
     trained: TrainingTargets,
     *,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Validation:
     """Loss and scores of `model`, which is in evaluation mode.
 
     Search is greedy: several times faster than a beam, and checkpoints rank alike. A team divides
     the lines; its first process scores them.
     """
-    nll = validation_loss(model, corpus, team)
+    nll = validation_loss(model, corpus, group)
     sources, references = corpus.source_texts, corpus.references
     assert sources is not None and references is not None, "only train comes without texts"
     limits = recipe.search
     settings = GreedySearch(kind="greedy", max_ratio=limits.max_ratio, max_offset=limits.max_offset)
     translator = LineTranslator(
-        scorer=packed(model, settings.precision),
+        scorer=inference_model(model, settings.precision),
         source=tokenizers.source,
         target=tokenizers.target,
         search=settings,
         device=str(model.output.bias.device),
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
-        copying=copying_of(recipe.model, tokenizers),
+        extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
         features=corpus.features,
         report=lambda text: None,  # the same lines at every validation
     )
-    outputs = _in_turn(team.gather(translator(sources[team.rank :: team.size])))
+    outputs = _in_turn(group.all_gather(translator(sources[group.rank :: group.size])))
     scores = None
-    if team.rank == 0:
+    if group.rank == 0:
         request = Request(metrics=recipe.metrics, scoring=recipe.scoring)
         scores = score_run(translator, (sources, outputs, references), request, trained)
-    scores = team.gather(scores)[0]
+    scores = group.all_gather(scores)[0]
     assert scores is not None, "the first process has them"
     return Validation(nll, scores)
 

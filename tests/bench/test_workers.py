@@ -141,18 +141,18 @@ def test_several_processes_train_what_one_trains() -> None:
     )
     recipe = dataclasses.replace(RECIPE, model=model, train=train)
     workload = drawn_workload(recipe, CPU)
-    alone, team = Training(workload, 2), TeamTraining(workload, 2, 2)
-    with closing(team):
-        taken = {turn.name: [turn.run(), turn.run()] for turn in (*alone.turns, *team.turns)}
-        assert alone.updater is not None and team.training is not None
-        assert team.training.updater is not None
+    alone, group = Training(workload, 2), TeamTraining(workload, 2, 2)
+    with closing(group):
+        taken = {turn.name: [turn.run(), turn.run()] for turn in (*alone.turns, *group.turns)}
+        assert alone.updater is not None and group.training is not None
+        assert group.training.updater is not None
         begun = flat(dict(workload.model.named_parameters()))
         one, found = (
-            flat(updater.state.parameters) for updater in (alone.updater, team.training.updater)
+            flat(updater.state.parameters) for updater in (alone.updater, group.training.updater)
         )
     assert (one - begun).norm() > 0.1
     assert (found - one).norm() < 1e-4 * (one - begun).norm()
-    figures, expected = team.figures(taken), alone.figures(taken, {})
+    figures, expected = group.figures(taken), alone.figures(taken, {})
     assert figures is not None and expected is not None
     assert (figures.processes, figures.peak_memory) == (2, None)
     assert figures.target_tokens == expected.target_tokens

@@ -30,7 +30,7 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.recipe.train import Train
 from s2s.run.directory import Run
-from s2s.text.source_features import Featured
+from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.subword import Subwords, seed_sampling
 from s2s.text.tags import Tagged
 from s2s.text.tokenizer_pair import load_tokenizers, sampling, train_tokenizers
@@ -145,7 +145,7 @@ def test_tags_and_features_are_not_drawn() -> None:
     lines = [pair[0] for pair in PAIRS]
     base = train_tokenizers(subwords(), [(lines, lines)], seed=1).source
     features = train_tokenizers(WordTokenizer(kind="word"), [(["V PST"], [""])], seed=1).source
-    tokenizer = Tagged(Featured(base, features), ("<bt>",))
+    tokenizer = Tagged(SourceFeatureTokenizer(base, features), ("<bt>",))
     texts = [f"<bt> {line}\tV PST" for line in lines]
     seed_sampling(1)
     found = sampling(tokenizer, 0.1).encode(texts)

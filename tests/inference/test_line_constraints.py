@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from s2s.errors import DataError, UsageError
-from s2s.inference.line_constraints import DemandingTranslator, Wish, WishReader, parse_columns
+from s2s.inference.line_constraints import (
+    ConstrainedTranslator,
+    LineConstraints,
+    LineConstraintsReader,
+    parse_columns,
+)
 from s2s.inference.nbest import named
 from s2s.recipe.search import BeamSearch
-from s2s.text.extended_vocabulary import Copying
+from s2s.text.extended_vocabulary import ExtendedVocabulary
 from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.text.vocabulary import Characters
 from s2s.text.word_boundaries import occurrences
@@ -37,43 +42,43 @@ def demanded(notes: list[str]) -> list[str]:
 
 
 def test_columns_come_in_any_order() -> None:
-    reader = WishReader(columns=parse_columns("prefix, source"))
+    reader = LineConstraintsReader(columns=parse_columns("prefix, source"))
     assert reader.read(["a\tb", "", "\tc"], 0) == (
         ["b", "", "c"],
-        [Wish(prefix="a"), Wish(), Wish()],
+        [LineConstraints(prefix="a"), LineConstraints(), LineConstraints()],
     )
     with pytest.raises(DataError, match=r"line 8: expected 2 columns .*, source\), found 3"):
         reader.read(["a\tb", "a\tb\tc"], 6)
 
 
 def test_features_join_their_source() -> None:
-    reader = WishReader(columns=parse_columns("prefix,source,features"))
-    sources, wishes = reader.read(["ge\tgehen\tV;PST", "", "\tHaus\t"], 0)
+    reader = LineConstraintsReader(columns=parse_columns("prefix,source,features"))
+    sources, line_constraints = reader.read(["ge\tgehen\tV;PST", "", "\tHaus\t"], 0)
     assert sources == ["gehen\tV;PST", "\t", "Haus\t"]  # a tab alone is blank
-    assert [wish.prefix for wish in wishes] == ["ge", "", ""]
+    assert [constraints.prefix for constraints in line_constraints] == ["ge", "", ""]
 
 
 def test_a_file_of_prefixes_has_a_line_for_every_line(tmp_path: Path) -> None:
     file = tmp_path / "prefixes"
     file.write_text("a\n\nb\nc\n")
-    reader = WishReader(prefixes=file)
-    assert reader.read(["x", "y"], 0)[1] == [Wish(prefix="a"), Wish()]
-    assert reader.read(["z"], 3)[1] == [Wish(prefix="c")]
+    reader = LineConstraintsReader(prefixes=file)
+    assert reader.read(["x", "y"], 0)[1] == [LineConstraints(prefix="a"), LineConstraints()]
+    assert reader.read(["z"], 3)[1] == [LineConstraints(prefix="c")]
     reader.finish(4)
     with pytest.raises(DataError, match=r"prefixes: expected .* found only 4"):
         reader.read(["z"], 4)
-    short = WishReader(prefixes=file)
+    short = LineConstraintsReader(prefixes=file)
     short.read(["x"], 0)
     with pytest.raises(DataError, match="which has 1; found more"):
         short.finish(1)
     with pytest.raises(UsageError, match="not from both"):
-        WishReader(columns=("prefix", "source"), prefixes=file)
+        LineConstraintsReader(columns=("prefix", "source"), prefixes=file)
 
 
 def test_outputs_begin_with_their_prefix_or_say_that_they_do_not() -> None:
     notes: list[str] = []
-    reader = WishReader(columns=("source", "prefix"))
-    translator = DemandingTranslator(random_translator(BEAM, notes), reader)
+    reader = LineConstraintsReader(columns=("source", "prefix"))
+    translator = ConstrainedTranslator(random_translator(BEAM, notes), reader)
     found = translator.outputs(["ab\tba", "b\t", "", "a\tbbbbbbbbb"], first=10, keep=2)
     assert all(output.text.startswith("ba") for output in found[0])
     assert [one[0].unmet for one in found] == [(), (), (), ("prefix bbbbbbbbb",)]
@@ -88,24 +93,26 @@ def test_outputs_avoid_terms_of_their_line_and_of_every_line() -> None:
     plain = random_translator(BEAM)(["abc", "b"])
     own, everywhere = plain[0].split()[0], plain[1].split()[0]
     notes: list[str] = []
-    every = Wish(avoid=(everywhere,))
-    reader = WishReader(columns=("source", "avoid"), every=every)
-    translator = DemandingTranslator(random_translator(BEAM, notes), reader)
+    every = LineConstraints(avoid=(everywhere,))
+    reader = LineConstraintsReader(columns=("source", "avoid"), every=every)
+    translator = ConstrainedTranslator(random_translator(BEAM, notes), reader)
     found = translator.outputs([f"abc\t{own}||| |||", "abc\t", "b\t"], keep=3)
     texts = [[output.text for output in outputs] for outputs in found]
     assert not any(occurrences(text, everywhere) for several in texts for text in several)
     assert not any(occurrences(text, own) for text in texts[0])
     assert demanded(notes) == []
     with pytest.raises(UsageError, match="--avoid: expected a term"):
-        WishReader(every=Wish(avoid=("a", " ")))
+        LineConstraintsReader(every=LineConstraints(avoid=("a", " ")))
 
 
 def test_outputs_hold_their_terms_or_say_that_they_do_not() -> None:
     notes: list[str] = []
-    reader = WishReader(columns=("source", "must", "avoid"), every=Wish(must=("+",)))
+    reader = LineConstraintsReader(
+        columns=("source", "must", "avoid"), every=LineConstraints(must=("+",))
+    )
     assert reader.has_terms
     beam = BeamSearch(kind="beam", width=6, max_offset=20)
-    translator = DemandingTranslator(random_translator(beam, notes), reader)
+    translator = ConstrainedTranslator(random_translator(beam, notes), reader)
     found = translator.outputs(["ab\tw|||w|||x y\t", "", "b\t\t", "ab\tw|||x w\tx", "b\tw\t+"])
     for outputs, terms in zip(found, (("w", "x y", "+"), (), ("+",), ("w", "+")), strict=False):
         assert all(occurrences(outputs[0].text, term) for term in terms)
@@ -115,19 +122,21 @@ def test_outputs_hold_their_terms_or_say_that_they_do_not() -> None:
     assert note.endswith("(3 must): lines 2, 4, 5")
 
 
-@pytest.mark.parametrize("wish", [Wish(must=("a",)), Wish(avoid=("a",))])
-def test_terms_do_not_go_with_a_model_that_copies(wish: Wish) -> None:
+@pytest.mark.parametrize(
+    "constraints", [LineConstraints(must=("a",)), LineConstraints(avoid=("a",))]
+)
+def test_terms_do_not_go_with_a_model_that_copies(constraints: LineConstraints) -> None:
     tokenizer = Characters("ab")
-    copying = Copying(TokenizerPair(tokenizer, tokenizer))
-    loaded = replace(random_translator(BEAM), copying=copying)
+    extended_vocabulary = ExtendedVocabulary(TokenizerPair(tokenizer, tokenizer))
+    loaded = replace(random_translator(BEAM), extended_vocabulary=extended_vocabulary)
     with pytest.raises(UsageError, match="this model copies words"):
-        DemandingTranslator(loaded, WishReader(every=wish)).outputs(["ab"])
+        ConstrainedTranslator(loaded, LineConstraintsReader(every=constraints)).outputs(["ab"])
 
 
 def test_what_cannot_be_avoided_is_reported() -> None:
     notes: list[str] = []
-    reader = WishReader(columns=("source", "prefix", "avoid"))
-    translator = DemandingTranslator(random_translator(BEAM, notes), reader)
+    reader = LineConstraintsReader(columns=("source", "prefix", "avoid"))
+    translator = ConstrainedTranslator(random_translator(BEAM, notes), reader)
     (outputs,) = translator.outputs(["ab\tb a-\ta|||c"])
     assert outputs[0].unmet == ("avoid a",)
     assert demanded(notes) == [

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from s2s.bench import doctor as contract
 from s2s.inference import load
-from s2s.inference.translator_factory import Loading
+from s2s.inference.translator_factory import TranslatorFactory
 from s2s.nn.device import choose_precision
 from s2s.nn.kernels import adopt, choices, measured, runs_bf16_lstm
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.pipeline.training import resolved_precision
 from s2s.recipe.load import load_recipe
 from s2s.run.directory import Run
-from s2s.train.distributed.process_group import ALONE
+from s2s.train.distributed.process_group import SINGLE_PROCESS
 from tests.commands import Call, call, write_example
 
 __all__ = ["call"]
@@ -126,7 +126,7 @@ def test_a_worker_chooses_kernels_as_its_command_does(
     adopted: list[Mapping[str, float]] = []
     monkeypatch.setattr("s2s.nn.kernels.adopt", adopted.append)
     search = replace(run.recipe.search, precision="bf16")
-    how = Loading(
+    how = TranslatorFactory(
         runs=(run,),
         search=search,
         device="cpu",
@@ -185,9 +185,9 @@ def test_training_keeps_the_precision_that_auto_chose(
     call.output("train", "recipe.yaml", *OVERRIDES, "train.precision=auto")
     run = Run.open(Path("runs/spell"))
     machine(FAST)
-    assert resolved_precision(run, run.recipe, torch.device("cpu"), ALONE) == "fp32"
+    assert resolved_precision(run, run.recipe, torch.device("cpu"), SINGLE_PROCESS) == "fp32"
     other = Run.create(load_recipe(overrides=["name=other", "train.precision=auto"]))
-    assert resolved_precision(other, other.recipe, torch.device("cpu"), ALONE) == "bf16"
+    assert resolved_precision(other, other.recipe, torch.device("cpu"), SINGLE_PROCESS) == "bf16"
 
 
 def test_training_in_bf16_without_kernels_for_it_is_refused(

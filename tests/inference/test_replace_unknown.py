@@ -16,7 +16,7 @@ from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, Sample
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.search.ensemble import ensemble
 from s2s.special import EOS, UNK
-from s2s.text.source_features import Featured
+from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.subword import SubwordTrainer
 from s2s.text.tags import Tagged
 from s2s.text.tokenizer import Tokenizer
@@ -153,7 +153,7 @@ def test_tags_and_features_are_never_copied() -> None:
     tagged = Tagged(WORDS, ["<x>"])
     ids = tagged.encode(["<x> a Q"])[0]
     assert source_units(tagged, "<x> a Q", ids) == [None, "a", "Q"]
-    featured = Featured(WORDS, Words(["PL"]))
+    featured = SourceFeatureTokenizer(WORDS, Words(["PL"]))
     ids = featured.encode(["a Q\tPL"])[0]
     assert source_units(featured, "a Q\tPL", ids) == ["a", "Q", None, None]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from s2s.errors import S2sError, UsageError
-from s2s.inference.line_constraints import Wish, WishReader
+from s2s.inference.line_constraints import LineConstraints, LineConstraintsReader
 from s2s.inference.nbest import Listing
 from s2s.inference.translator import LineTranslator
 from s2s.inference.workers import Task, Workers, divided
 from s2s.pipeline.translation import stream
 from s2s.recipe.search import BeamSearch, SampleSearch, Search
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.spec import ConstraintSpec
 from tests.inference.test_translator import random_translator
 
 SAMPLES = SampleSearch(kind="sample", samples=2, max_offset=4)
@@ -48,11 +48,11 @@ def lines_of_letters(count: int) -> list[str]:
 @pytest.mark.parametrize("most", [1, 2, 3, 40])
 def test_lines_are_divided_into_equal_parts_in_their_order(most: int) -> None:
     lines = lines_of_letters(30)
-    demands = [Demand(prefix=(place,)) for place in range(30)]
-    parts = divided(Task(lines, 100, 5, demands), most)
+    constraints = [ConstraintSpec(prefix=(place,)) for place in range(30)]
+    parts = divided(Task(lines, 100, 5, constraints), most)
     assert len(parts) <= most
     assert [line for part in parts for line in part.lines] == lines
-    assert [d for part in parts for d in part.demands or ()] == demands
+    assert [d for part in parts for d in part.constraints or ()] == constraints
     assert all(part.lines and part.keep == 5 for part in parts)
     assert [part.first for part in parts] == [
         100 + sum(len(before.lines) for before in parts[:k]) for k in range(len(parts))
@@ -69,14 +69,16 @@ def test_one_line_is_one_part() -> None:
 def test_workers_do_what_one_process_does() -> None:
     """Samples depend on a line's place in the input, a demand on the line."""
     lines = lines_of_letters(23)
-    demands = [Demand(prefix=(4, 5)) if place % 3 == 0 else Demand() for place in range(23)]
+    constraints = [
+        ConstraintSpec(prefix=(4, 5)) if place % 3 == 0 else ConstraintSpec() for place in range(23)
+    ]
     notes: list[str] = []
     alone = random_translator(SAMPLES, notes)
-    expected = alone.outputs(lines, 7, 1, demands)
+    expected = alone.outputs(lines, 7, 1, constraints)
     told = len(notes)
     with closing(Workers(partial(load, SAMPLES), 2)) as workers:
         for _ in range(2):
-            assert workers(alone, lines, 7, 1, demands) == expected
+            assert workers(alone, lines, 7, 1, constraints) == expected
     assert len(notes) > told, "what the workers report is reported"
 
 
@@ -96,11 +98,16 @@ def test_listings_and_demands_go_to_workers() -> None:
         for listing in (Listing(nbest=3), Listing(nbest=2, form="jsonl")):
             found = []
             for translator in (alone, replace(alone, elsewhere=workers)):
-                wishes = WishReader(
-                    columns=("source", "prefix", "must", "avoid"), every=Wish(avoid=("d e",))
+                line_constraints = LineConstraintsReader(
+                    columns=("source", "prefix", "must", "avoid"),
+                    every=LineConstraints(avoid=("d e",)),
                 )
                 target = io.BytesIO()
-                options = {"batch_size": 10, "listing": listing, "wishes": wishes}
+                options = {
+                    "batch_size": 10,
+                    "listing": listing,
+                    "line_constraints": line_constraints,
+                }
                 assert stream(translator, io.BytesIO(source), target, **options) == 18  # type: ignore[arg-type]
                 found.append(target.getvalue())
             assert found[0] == found[1]

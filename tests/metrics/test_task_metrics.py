@@ -12,18 +12,18 @@ from s2s.metrics.build import build
 from s2s.metrics.corpus import pair_up, score
 from s2s.recipe.metrics import (
     COUNTS,
-    FIGURES,
     LOWER_IS_BETTER,
-    FigureName,
+    VALUES,
     MetricName,
     RunMetric,
     Scoring,
     TextMetric,
+    ValueName,
     text_metrics,
 )
 
 NAMES: tuple[TextMetric, ...] = get_args(TextMetric)
-WITHOUT_REFERENCES = {figure for name in ("distinct", "variety") for figure in FIGURES[name]}
+WITHOUT_REFERENCES = {figure for name in ("distinct", "variety") for figure in VALUES[name]}
 WORDS = ("The", "the", "cats", "cat", "running", "ran", ",", "a", "mat", ".", "Über", "你好")
 
 
@@ -42,14 +42,14 @@ def value(
 
 
 def test_every_name_has_figures_and_a_direction() -> None:
-    assert tuple(FIGURES) == get_args(MetricName)
-    assert sum(FIGURES.values(), ()) == get_args(FigureName)
-    assert LOWER_IS_BETTER - {"loss"} <= set(get_args(FigureName))
-    assert set(get_args(FigureName)) >= COUNTS
+    assert tuple(VALUES) == get_args(MetricName)
+    assert sum(VALUES.values(), ()) == get_args(ValueName)
+    assert LOWER_IS_BETTER - {"loss"} <= set(get_args(ValueName))
+    assert set(get_args(ValueName)) >= COUNTS
     assert set(NAMES) == set(get_args(MetricName)) - set(get_args(RunMetric))
     assert text_metrics(get_args(MetricName)) == NAMES
     for name in NAMES:
-        assert tuple(f.name for f in build(name, Scoring()).figures) == FIGURES[name]
+        assert tuple(f.name for f in build(name, Scoring()).figures) == VALUES[name]
 
 
 def test_text_against_itself() -> None:

@@ -20,7 +20,7 @@ from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.kernels import product
 from s2s.nn.matmul import Product, RowIndependent, RowwiseProduct, Weights
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import SteppedLSTMLayer, packed, shows_independent_sentences
+from s2s.nn.quantized import UnrolledLSTMLayer, inference_model, shows_independent_sentences
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
 from s2s.recipe.search import SearchPrecision
@@ -115,7 +115,7 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def search_steps(model: Seq2Seq | packed_module.Packed) -> Tensor:
+def search_steps(model: Seq2Seq | packed_module.InferenceModel) -> Tensor:
     source_BS = torch.tensor([[5, 7, 4, 9, 3], [6, 3, 0, 0, 0], [8, 4, 10, 3, 0]])
     memory = model.encode(source_BS, torch.tensor([5, 2, 4]))
     first = model.step(memory, model.start(memory), torch.tensor([2, 2, 2]))
@@ -127,7 +127,7 @@ def search_steps(model: Seq2Seq | packed_module.Packed) -> Tensor:
 def test_a_step_has_no_operator_that_may_see_other_rows(
     recipe: Model, precision: SearchPrecision
 ) -> None:
-    ready = packed(build(recipe).eval(), precision)
+    ready = inference_model(build(recipe).eval(), precision)
     with torch.inference_mode():
         search_steps(ready)  # kernels are shown to be independent, with any operator
         with Watch() as watch:
@@ -149,7 +149,7 @@ ONE_WIDE = [
 
 @pytest.mark.parametrize("recipe", ONE_WIDE, ids=["readout", "score", "bridge"])
 def test_nor_has_a_layer_with_a_single_output(recipe: Model) -> None:
-    ready = packed(build(recipe).eval(), "fp32")
+    ready = inference_model(build(recipe).eval(), "fp32")
     with torch.inference_mode():
         search_steps(ready)
         with Watch() as watch:
@@ -168,7 +168,7 @@ def test_packing_keeps_no_second_copy_of_weights(monkeypatch: pytest.MonkeyPatch
 
     stacked_weights = packed_module._stacked_weights
     monkeypatch.setattr(packed_module, "_stacked_weights", noted)
-    ready = packed(build(RECIPES[0]).eval(), "int8")
+    ready = inference_model(build(RECIPES[0]).eval(), "int8")
     gc.collect()
     assert laid_out
     assert all(one() is None for one in laid_out)
@@ -178,18 +178,18 @@ def test_packing_keeps_no_second_copy_of_weights(monkeypatch: pytest.MonkeyPatch
 def test_probes_do_not_mind_the_default_type() -> None:
     recipe, before = RECIPES[0], torch.get_default_dtype()
     model = build(recipe).eval()
-    expected = search_steps(packed(model, "fp32"))
+    expected = search_steps(inference_model(model, "fp32"))
     for cached in (kernels.measured, kernels.runs_onednn, kernels.runs_bf16_lstm):
         cached.cache_clear()
     torch.set_default_dtype(torch.float64)
     try:
         for precision in ("fp32", "bf16", "int8"):
-            ready = packed(model, precision)
+            ready = inference_model(model, precision)
         assert kernels.measured().keys() >= {"fp32", "rounded"}
     finally:
         torch.set_default_dtype(before)
     assert ready.precision == "int8"
-    assert torch.equal(search_steps(packed(model, "fp32")), expected)
+    assert torch.equal(search_steps(inference_model(model, "fp32")), expected)
 
 
 def test_the_watch_sees_them() -> None:
@@ -255,9 +255,9 @@ def test_a_kernel_that_does_not_is_kept() -> None:
 def test_row_by_row_the_model_is_the_same(recipe: Model, request: pytest.FixtureRequest) -> None:
     model = build(recipe).eval()
     with torch.inference_mode():
-        expected = search_steps(packed(model, "fp32"))
+        expected = search_steps(inference_model(model, "fp32"))
         request.getfixturevalue("broken_kernel")
-        torch.testing.assert_close(search_steps(packed(model, "fp32")), expected)
+        torch.testing.assert_close(search_steps(inference_model(model, "fp32")), expected)
 
 
 class SlidingLSTM(LSTMLayer):
@@ -282,18 +282,20 @@ def test_an_encoder_that_sees_other_sentences_goes_step_by_step(recipe: Model) -
     layers[0] = with_class(layers[0], SlidingLSTM)
     with torch.inference_mode():
         assert not shows_independent_sentences(layers[0])
-        ready = packed(model, "fp32")
-        assert isinstance(ready.ready.encoder.forward_layers[0], SteppedLSTMLayer)
+        ready = inference_model(model, "fp32")
+        assert isinstance(ready.ready.encoder.forward_layers[0], UnrolledLSTMLayer)
         found = search_steps(ready)
         layers[0] = with_class(layers[0], LSTMLayer)
         assert shows_independent_sentences(layers[0])
-        torch.testing.assert_close(found, search_steps(packed(model, "fp32")), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            found, search_steps(inference_model(model, "fp32")), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_stepped_layers_are_those_of_torch() -> None:
     torch.manual_seed(3)
     layer = LSTMLayer(7, 12).requires_grad_(False)
-    stepped, x_TBD = SteppedLSTMLayer(layer), torch.randn(9, 5, 7)
+    stepped, x_TBD = UnrolledLSTMLayer(layer), torch.randn(9, 5, 7)
     found, expected = stepped(x_TBD), layer(x_TBD)
     torch.testing.assert_close(found, expected)
     order_B = shuffled(5)

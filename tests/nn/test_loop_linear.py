@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from s2s.nn.loop_linear import Repeated
+from s2s.nn.loop_linear import LoopLinear
 
 STEPS = 6
 Product = Callable[[Tensor], Tensor]
@@ -37,7 +37,7 @@ def test_values_and_gradients_are_those_of_a_product(sentences: int | None, has_
     def plain(v: Tensor) -> Tensor:
         return v @ matrix.mT if bias is None else v @ matrix.mT + bias
 
-    expected, found = looped(plain, x), looped(Repeated(matrix, bias), x)
+    expected, found = looped(plain, x), looped(LoopLinear(matrix, bias), x)
     torch.testing.assert_close(found, expected)
     gradients = torch.autograd.grad(found, inputs)
     torch.testing.assert_close(gradients, torch.autograd.grad(expected, inputs))
@@ -53,7 +53,7 @@ def test_what_is_known_is_added() -> None:
             y = torch.tanh(product(y, known_NO))
         return y.square().sum()
 
-    expected, found = loop(lambda v, b: v @ matrix.mT + b), loop(Repeated(matrix))
+    expected, found = loop(lambda v, b: v @ matrix.mT + b), loop(LoopLinear(matrix))
     inputs = (matrix, known, x)
     gradients = torch.autograd.grad(found, inputs)
     torch.testing.assert_close(gradients, torch.autograd.grad(expected, inputs))
@@ -62,7 +62,7 @@ def test_what_is_known_is_added() -> None:
 def test_products_that_nothing_depends_on_add_nothing() -> None:
     torch.manual_seed(3)
     matrix, x = draw(4, 4), draw(2, 4)
-    product = Repeated(matrix)
+    product = LoopLinear(matrix)
     used, _ = product(x), product(2.0 * x)
     (found,) = torch.autograd.grad(used.sum(), matrix)
     torch.testing.assert_close(found, x.sum(0).expand(4, -1))
@@ -79,7 +79,7 @@ def test_the_gradient_of_the_matrix_is_one_product() -> None:
             return found
 
     made: list[tuple[int, ...]] = []
-    total = looped(Repeated(matrix := draw(7, 4)), draw(2, 4))
+    total = looped(LoopLinear(matrix := draw(7, 4)), draw(2, 4))
     with Shapes():
         torch.autograd.grad(total, matrix)
     assert made.count((7, 4)) == 1
@@ -91,7 +91,7 @@ def test_rows_are_rounded_but_their_sum_is_not() -> None:
     matrix = torch.ones(1, 1, requires_grad=True)
     steps = torch.tensor([256.0] + [1.0] * 64).view(-1, 1, 1)
     with torch.autocast("cpu", torch.bfloat16):
-        product = Repeated(matrix)
+        product = LoopLinear(matrix)
         total = sum(product(x).float().sum() for x in steps)
         assert product(steps[0]).dtype == torch.bfloat16
     assert isinstance(total, Tensor)

@@ -34,7 +34,7 @@ from s2s.nn.matmul import (
     weight_levels,
 )
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed, PackedLSTMLayer, packed
+from s2s.nn.quantized import InferenceModel, QuantizedLSTMLayer, inference_model
 from s2s.nn.step import Step
 from s2s.recipe.model import Model
 from s2s.recipe.search import SearchPrecision
@@ -61,7 +61,7 @@ def inputs_within(weights: Weights, rows: int) -> Tensor:
     return (2 * torch.rand(rows, len(weights.bound_D), generator=draw) - 1) * weights.bound_D
 
 
-def two_steps(model: Seq2Seq | Packed) -> list[Step]:  # type: ignore[type-arg]
+def two_steps(model: Seq2Seq | InferenceModel) -> list[Step]:  # type: ignore[type-arg]
     memory = model.encode(SOURCE, LENGTHS)
     first = model.step(memory, model.start(memory), torch.tensor([2, 2, 2]))
     return [first, model.step(memory, first.state, torch.tensor([4, 11, 7]))]
@@ -71,7 +71,9 @@ def two_steps(model: Seq2Seq | Packed) -> list[Step]:  # type: ignore[type-arg]
 def test_in_fp32_the_step_is_that_of_training(recipe: Model) -> None:
     model = build(recipe).eval()
     with torch.no_grad():
-        for expected, found in zip(two_steps(model), two_steps(packed(model, "fp32")), strict=True):
+        for expected, found in zip(
+            two_steps(model), two_steps(inference_model(model, "fp32")), strict=True
+        ):
             torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(found.state.hidden, expected.state.hidden)
 
@@ -82,7 +84,7 @@ def test_below_that_it_is_near(recipe: Model, precision: SearchPrecision) -> Non
     """Rounding to 8 bits moves logits by about a hundredth of what they spread."""
     model = build(recipe).eval()
     with torch.no_grad():
-        steps = zip(two_steps(model), two_steps(packed(model, precision)), strict=True)
+        steps = zip(two_steps(model), two_steps(inference_model(model, precision)), strict=True)
         for expected, found in steps:
             assert found.logits.dtype == torch.float32
             error = (found.logits - expected.logits).std() / expected.logits.std()
@@ -173,7 +175,7 @@ def test_nor_do_they_in_a_recurrent_step(
     try:
         torch.manual_seed(3)
         layer = LSTMLayer(7, width).requires_grad_(False)
-        ready = PackedLSTMLayer(layer, torch.ones(7), precision)
+        ready = QuantizedLSTMLayer(layer, torch.ones(7), precision)
         x_ND, h_NH, c_NH = (torch.rand(252, size) * 2 - 1 for size in (7, width, width))
         expected = ready.step(x_ND, (h_NH, c_NH))
         order = torch.randperm(252)
@@ -194,7 +196,7 @@ def test_packing_leaves_the_model_as_it_was(precision: SearchPrecision) -> None:
     model = build(RECIPES[-1]).eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     expected = two_steps(model)[1].logits
-    packed(model, precision)
+    inference_model(model, precision)
     assert torch.equal(two_steps(model)[1].logits, expected)
     after = model.state_dict()
     assert after.keys() == before.keys()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from s2s import pipeline
 from s2s.errors import RunError
-from s2s.nn.quantized import Packed
+from s2s.nn.quantized import InferenceModel
 from s2s.nn.state_dict import load_weights, mean_weights
 from s2s.pipeline.averaging import Figures
 from s2s.recipe.load import load_recipe
@@ -195,7 +195,7 @@ def test_a_tied_embedding_stays_tied(run: Run, call: Callable[..., Any]) -> None
     found = weights(run, "average")
     assert "output.weight" not in found and "source_embedding.weight" not in found
     translator = pipeline.load_translator(run, device="cpu", checkpoint="average")
-    assert isinstance(translator.scorer, Packed)
+    assert isinstance(translator.scorer, InferenceModel)
     model = translator.scorer.model
     assert model.output.weight is model.target_embedding.weight is model.source_embedding.weight
     assert torch.equal(model.output.weight, found["target_embedding.weight"])

@@ -93,5 +93,5 @@ def test_attention_names_words_and_regions() -> None:
     (found,) = attention_maps(translator, ["what colour is it\timg 150.jpg"])
     words = ("what", "colour", "is", "it", "</s>")
     assert found.source == (*words, *(f"[{place}]" for place in range(1, REGIONS + 1)))
-    assert found.source_owners == (0, 1, 2, 3, *[-1] * (REGIONS + 1))
+    assert found.source_word_ids == (0, 1, 2, 3, *[-1] * (REGIONS + 1))
     assert found.weights.shape == (2, len(found.source))

@@ -13,7 +13,7 @@ import torch
 
 from s2s import pipeline
 from s2s.recipe.load import load_recipe
-from s2s.recipe.metrics import FIGURES, MetricName
+from s2s.recipe.metrics import VALUES, MetricName
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
 from s2s_cli.main import run as command_line
@@ -114,7 +114,7 @@ def test_validation_and_test_print_the_same_numbers(folder: Path, call: Call) ->
         options = ("--split", "validation", "--search", "greedy", "--checkpoint", str(step))
         found = json.loads(call.output("evaluate", *options, "--json"))
         assert found["scores"] == event["scores"]
-        assert list(found["scores"]) == [f for name in FIGURES for f in FIGURES[name]]
+        assert list(found["scores"]) == [f for name in VALUES for f in VALUES[name]]
         assert (found["blank_references"], found["blank_hypotheses"] >= 2) == (1, True)
         # Validation's own loss is computed in other batches, where a blank pair counts its end.
         assert math.log(found["scores"]["perplexity"]["value"]) == pytest.approx(

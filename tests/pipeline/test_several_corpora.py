@@ -289,7 +289,7 @@ def test_a_long_line_keeps_its_tag_in_every_piece() -> None:
     assert "pieces" in notes[0]
     assert one(["<bt>", "  <bt> ", ""]) == ["", "", ""]
     (short,) = attention_maps(one, ["<bt> abc"])
-    assert (short.source[0], short.source_owners[:2]) == ("<bt>", (0, 1))
+    assert (short.source[0], short.source_word_ids[:2]) == ("<bt>", (0, 1))
 
 
 def test_a_tag_is_put_where_there_is_none() -> None:

@@ -16,7 +16,7 @@ from s2s import pipeline
 from s2s.recipe.data import DatasetData
 from s2s.recipe.features import FeatureFile
 from s2s.recipe.load import ShippedRecipe, load_recipe, shipped_recipes
-from s2s.recipe.metrics import FIGURES
+from s2s.recipe.metrics import VALUES
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.run.directory import Run
@@ -75,7 +75,7 @@ def test_a_recipe_runs_on_its_data(
     assert "longer than an output may be" not in capfd.readouterr().err
     run = Run.open(Path("runs") / str(recipe.name))
     found = pipeline.evaluate(run=run, search=GreedySearch(kind="greedy", max_offset=2))
-    asked = [figure for metric in recipe.metrics for figure in FIGURES[metric]]
+    asked = [figure for metric in recipe.metrics for figure in VALUES[metric]]
     assert [score.name for score in found.scores.figures] == asked
     assert found.saved is not None and len(found.saved.read_text().splitlines()) >= 10
 

@@ -15,7 +15,7 @@ from s2s import pipeline
 from s2s.errors import UsageError
 from s2s.inference.load import load_ensemble
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed, packed
+from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
 from s2s.recipe.model import Encoder, GeneralAttention, LuongDecoder, Model, StackedDecoder
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
@@ -154,7 +154,7 @@ def test_a_model_with_itself_is_the_model_to_rounding(settings: Search) -> None:
 @every_search
 def test_batched_is_one_by_one(settings: Search) -> None:
     models = [network(5), network(6, stacked=True), network(7)]
-    members, sources = Ensemble([packed(model, "fp32") for model in models]), sentences(80)
+    members, sources = Ensemble([inference_model(model, "fp32") for model in models]), sentences(80)
     together = search(members, sources, settings, "cpu", want_attention=True)
     expected = [[(h.tokens, h.log_prob, h.score) for h in one] for one in together]
     for i in range(0, len(sources), 9):
@@ -232,7 +232,7 @@ def test_one_run_is_that_run_and_twice_the_same_is_it_to_rounding(
 ) -> None:
     one = random_run("one")
     loaded, plain = load_ensemble([one], device="cpu"), pipeline.load_translator(one, device="cpu")
-    assert isinstance(loaded.scorer, Packed)
+    assert isinstance(loaded.scorer, InferenceModel)
     assert loaded.outputs(TEXT.splitlines()) == plain.outputs(TEXT.splitlines())
     alone, twice = rows("--run", "one"), rows("--run", "one", "--run", "one")
     assert [row[4:] for row in twice] == [row[4:] for row in alone]

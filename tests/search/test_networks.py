@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from s2s.nn.quantized import packed
+from s2s.nn.quantized import inference_model
 from s2s.recipe.search import ExhaustiveSearch, SampleSearch, Search
 from s2s.search.loop import search
 from s2s.special import EOS
@@ -26,7 +26,7 @@ def test_company_number_and_order_change_nothing(index: int, settings: Search) -
     model, sources = network(*WIRINGS[index]), sentences(25, longest=12)
     with torch.no_grad():
         model.output.bias[EOS] += 5.0
-    scorer = packed(model, "fp32")
+    scorer = inference_model(model, "fp32")
 
     def outcome(order: list[int]) -> list[list[tuple[tuple[int, ...], float, bool | None]]]:
         chosen = [sources[i] for i in order]

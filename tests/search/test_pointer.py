@@ -9,7 +9,7 @@ import torch
 
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import packed
+from s2s.nn.quantized import inference_model
 from s2s.recipe.model import (
     AdditiveAttention,
     Attention,
@@ -106,7 +106,7 @@ def facts(found: list[Any]) -> list[Any]:
 @every_wiring
 @pytest.mark.parametrize("settings", SEARCHES, ids=IDS)
 def test_company_number_and_order_change_nothing(index: int, settings: Search) -> None:
-    model, sources = packed(network(index), "fp32"), sentences(30)
+    model, sources = inference_model(network(index), "fp32"), sentences(30)
 
     def outcome(order: list[int]) -> list[Any]:
         chosen = [sources[i] for i in order]
@@ -125,7 +125,7 @@ def test_company_number_and_order_change_nothing(index: int, settings: Search) -
 @pytest.mark.parametrize("index", [1, 3], ids=["fed", "stacked"])
 def test_packed_weights_copy_too(index: int) -> None:
     model, sources = network(index), sentences(20)
-    scorer = packed(model, "fp32")
+    scorer = inference_model(model, "fp32")
     found = search(scorer, sources, BEAM, "cpu")
     assert any(token >= KNOWN for (h,) in found for token in h.tokens)
     for (h,) in found:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import Packed, packed
+from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.recipe.model import (
     AdditiveAttention,
     Attention,
@@ -94,10 +94,10 @@ def test_beam_search_is_what_a_plain_one_finds(decoder: Decoder, attention: Atte
 def test_company_number_and_order_change_nothing(
     decoder: Decoder, attention: Attention, settings: Search
 ) -> None:
-    check_company(packed(network(decoder, attention), "fp32"), settings)
+    check_company(inference_model(network(decoder, attention), "fp32"), settings)
 
 
-def check_company(model: Packed, settings: Search) -> None:
+def check_company(model: InferenceModel, settings: Search) -> None:
     sources = sentences(100)
     keys = range(len(sources))
 
@@ -119,7 +119,7 @@ def check_company(model: Packed, settings: Search) -> None:
 def test_nor_do_they_in_any_precision(settings: Search, precision: SearchPrecision) -> None:
     """With the shapes of that precision."""
     settings = dataclasses.replace(settings, precision=precision)
-    check_company(packed(network(*WIRINGS[4]), precision), settings)
+    check_company(inference_model(network(*WIRINGS[4]), precision), settings)
 
 
 @every_wiring
@@ -140,7 +140,7 @@ def test_nor_do_they_with_several_threads(width: int, threads: int) -> None:
 
 
 def check_rows(decoder: Decoder, attention: Attention, width: int) -> None:
-    model, slots = packed(network(decoder, attention), "fp32"), 64 // width
+    model, slots = inference_model(network(decoder, attention), "fp32"), 64 // width
     source_BS = torch.randint(4, VOCABULARY, (slots, 16))
     lengths_B = torch.randint(1, 17, (slots,))
     source_BS[torch.arange(16) >= lengths_B.unsqueeze(1)] = 0

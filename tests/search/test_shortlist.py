@@ -19,7 +19,7 @@ from s2s.data.ibm_model1 import Lexicon
 from s2s.errors import RunError, UsageError
 from s2s.inference.load import load_ensemble
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import packed
+from s2s.nn.quantized import inference_model
 from s2s.nn.step import Step
 from s2s.pipeline.output_names import describe
 from s2s.pipeline.scoring import score_pairs
@@ -29,9 +29,9 @@ from s2s.run.directory import Run
 from s2s.run.shortlist import NAME, read_lexicon
 from s2s.search.bucketing import bucket
 from s2s.search.constraints.automaton import Spelling
-from s2s.search.constraints.negative import Ban
-from s2s.search.constraints.positive import Goal, Term
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints, Term
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.ensemble import Ensemble, ensemble
 from s2s.search.loop import search
 from s2s.search.shortlist import Shortlist, Shortlisted, shortlisted, whole
@@ -132,7 +132,7 @@ class Masked:
 
 
 def with_shortlists(models: list[Seq2Seq], best: int = BEST) -> Shortlisted:
-    ready = [packed(model, "fp32") for model in models]
+    ready = [inference_model(model, "fp32") for model in models]
     scorer = shortlisted(ready, LEXICON, best, FREQUENT, "cpu")
     assert isinstance(scorer, Shortlisted)
     return scorer
@@ -222,14 +222,18 @@ def test_a_demanded_prefix_is_in_the_shortlist(settings: Search, count: int) -> 
     sources = sentences(9)
     lists = [scorer.shortlist.choose(padded(source))[0].tolist() for source in sources]
     new = [t for t in range(4, VOCABULARY) if all(t not in one for one in lists)]
-    demands = [Demand(prefix=(new[0], sources[i][0], new[0])[: i % 4]) for i in range(9)]
-    found = search(scorer, sources, settings, "cpu", demands=demands)
+    constraints = [
+        ConstraintSpec(prefix=(new[0], sources[i][0], new[0])[: i % 4]) for i in range(9)
+    ]
+    found = search(scorer, sources, settings, "cpu", constraints=constraints)
     free = search(scorer, sources, settings, "cpu")
-    for i, demand in enumerate(demands):
-        assert all(h.tokens[: i % 4] == demand.prefix for h in found[i])
+    for i, constraint in enumerate(constraints):
+        assert all(h.tokens[: i % 4] == constraint.prefix for h in found[i])
         if i % 4 == 0:
             assert found[i] == free[i]
-        (alone,) = search(scorer, [sources[i]], settings, "cpu", places=[i], demands=[demand])
+        (alone,) = search(
+            scorer, [sources[i]], settings, "cpu", places=[i], constraints=[constraint]
+        )
         assert [replace(h, key=i) for h in alone] == found[i]
 
 
@@ -241,12 +245,12 @@ def test_terms_are_avoided_among_the_tokens_of_a_shortlist(settings: Search) -> 
     free = [one[0].tokens for one in search(scorer, sources, settings, "cpu")]
     terms = {token: surfaces[token] for tokens in free for token in tokens[:1]}
     assert len(terms) > 1
-    demand = Demand(avoid=Ban(list(terms.values()), Spelling(surfaces)))
-    found = search(scorer, sources, settings, "cpu", demands=[demand] * 8)
+    constraint = ConstraintSpec(avoid=NegativeConstraints(list(terms.values()), Spelling(surfaces)))
+    found = search(scorer, sources, settings, "cpu", constraints=[constraint] * 8)
     for source, (one,), before in zip(sources, found, free, strict=True):
         assert not set(one.tokens) & terms.keys()
         assert (one.tokens == before) == (not set(before) & terms.keys())
-        ((alone,),) = search(scorer, [source], settings, "cpu", demands=[demand])
+        ((alone,),) = search(scorer, [source], settings, "cpu", constraints=[constraint])
         assert (alone.tokens, alone.log_prob) == (one.tokens, one.log_prob)
 
 
@@ -257,13 +261,13 @@ def test_terms_are_looked_for_among_the_tokens_of_a_shortlist() -> None:
     lists = [scorer.shortlist.choose(padded(source))[0].tolist() for source in sources]
     first, second = [t for t in range(4, VOCABULARY) if all(t not in one for one in lists)][:2]
     terms = [Term(f"w{first} w{second}", (first, second)), Term(f"w{first}", (first,))]
-    demand = Demand(must=Goal(terms, Spelling(surfaces)))
+    constraint = ConstraintSpec(must=PositiveConstraints(terms, Spelling(surfaces)))
     settings = BeamSearch(kind="beam", width=4)
-    found = search(scorer, sources, settings, "cpu", demands=[demand] * 8)
+    found = search(scorer, sources, settings, "cpu", constraints=[constraint] * 8)
     for source, (one,) in zip(sources, found, strict=True):
         spelled = [token for token in one.tokens if surfaces[token]]  # UNK spells nothing here
         assert (first, second) in pairwise(spelled)
-        ((alone,),) = search(scorer, [source], settings, "cpu", demands=[demand])
+        ((alone,),) = search(scorer, [source], settings, "cpu", constraints=[constraint])
         assert (alone.tokens, alone.log_prob) == (one.tokens, one.log_prob)
 
 

@@ -13,7 +13,7 @@ from s2s.recipe.tokenizer import (
     WordTokenizer,
 )
 from s2s.special import BOS, EOS, PAD, UNK
-from s2s.text.extended_vocabulary import Copying, Reading
+from s2s.text.extended_vocabulary import ExtendedVocabulary, Reading
 from s2s.text.subword import seed_sampling
 from s2s.text.tokenizer_pair import TokenizerPair, sampling, train_tokenizers
 
@@ -32,19 +32,21 @@ BYTES = SubwordTokenizer(kind="unigram", vocabulary=280, byte_fallback=True)
 WORDS, CHARACTERS = WordTokenizer(kind="word"), CharacterTokenizer(kind="character")
 
 
-def copying(
+def extended_vocabulary(
     recipe: Tokenizers, source: Sequence[str] = TEXT, target: Sequence[str] = TEXT
-) -> Copying:
-    return Copying(train_tokenizers(recipe, [(source, target)], seed=1))
+) -> ExtendedVocabulary:
+    return ExtendedVocabulary(train_tokenizers(recipe, [(source, target)], seed=1))
 
 
-def separate(source: SideTokenizer, target: SideTokenizer) -> Copying:
-    return copying(SeparateTokenizers(kind="separate", source=source, target=target), TEXT, OTHER)
+def separate(source: SideTokenizer, target: SideTokenizer) -> ExtendedVocabulary:
+    return extended_vocabulary(
+        SeparateTokenizers(kind="separate", source=source, target=target), TEXT, OTHER
+    )
 
 
 @pytest.mark.parametrize("recipe", [UNIGRAM, BPE, WORDS, CHARACTERS], ids=lambda r: r.kind)
 def test_what_the_source_has_is_written_as_it_was(recipe: SideTokenizer) -> None:
-    pair = copying(recipe)
+    pair = extended_vocabulary(recipe)
     readings = pair.read(UNSEEN)
     rows = pair.targets(UNSEEN, readings)
     assert all(UNK not in row for row in rows)
@@ -56,7 +58,7 @@ def test_what_the_source_has_is_written_as_it_was(recipe: SideTokenizer) -> None
 
 
 def test_a_token_that_comes_again_has_one_id() -> None:
-    pair = copying(WORDS)
+    pair = extended_vocabulary(WORDS)
     size = pair.target.size
     (reading,) = pair.read(["the X sat Y X"])
     the, sat = pair.source.encode(["the sat"])[0]
@@ -71,7 +73,7 @@ def test_a_token_that_comes_again_has_one_id() -> None:
 
 def test_known_texts_have_the_ids_they_always_had() -> None:
     for recipe in (UNIGRAM, WORDS, CHARACTERS, BYTES):
-        pair = copying(recipe)
+        pair = extended_vocabulary(recipe)
         readings = pair.read(TEXT[:4])
         assert [r.ids for r in readings] == pair.source.encode(TEXT[:4])
         assert pair.targets(TEXT[:4], readings) == pair.target.encode(TEXT[:4])
@@ -79,7 +81,7 @@ def test_known_texts_have_the_ids_they_always_had() -> None:
 
 
 def test_no_byte_is_unknown_to_byte_fallback() -> None:
-    pair = copying(BYTES)
+    pair = extended_vocabulary(BYTES)
     (reading,) = pair.read(["the 漢字"])
     assert max(reading.ids) < pair.source.size
     assert pair.decode([reading.ids], [reading]) == ["the 漢字"]
@@ -134,7 +136,7 @@ def test_features_are_not_copied() -> None:
         target=CHARACTERS,
         features=WordTokenizer(kind="word", separators=";", min_count=2),
     )
-    pair = copying(recipe, [f"{line}\tV;a" for line in TEXT], TEXT)
+    pair = extended_vocabulary(recipe, [f"{line}\tV;a" for line in TEXT], TEXT)
     (reading,) = pair.read(["the ö\tV;N"])
     size = pair.source.size
     assert reading.spellings == [*"the ö", "", "", ""]
@@ -148,7 +150,7 @@ def test_features_are_not_copied() -> None:
 
 def test_tags_are_not_copied() -> None:
     trained = train_tokenizers(WORDS, [(TEXT, TEXT)], seed=1, tags=("<2en>",))
-    pair = Copying(trained)
+    pair = ExtendedVocabulary(trained)
     size = trained.target.size
     (reading,) = pair.read(["<2en> a X"])
     (a,) = trained.source.encode(["a"])[0]
@@ -161,7 +163,7 @@ def test_tags_are_not_copied() -> None:
 @pytest.mark.parametrize("recipe", [UNIGRAM, BPE], ids=lambda r: r.kind)
 def test_whatever_segmentation_is_drawn(recipe: SubwordTokenizer) -> None:
     trained = train_tokenizers(recipe, [(TEXT, TEXT)], seed=1)
-    pair = Copying(
+    pair = ExtendedVocabulary(
         TokenizerPair(sampling(trained.source, 0.3), sampling(trained.target, 0.3)),
     )
     lines = ["Žluťoučký kůň sat on 漢字", "ß the mat and ŠŽ Šcatsß"] * 20
@@ -177,14 +179,14 @@ def test_text_comes_back_composed_and_with_its_separators() -> None:
     decomposed = CharacterTokenizer(kind="character", decompose=True)
     semicolons = WordTokenizer(kind="word", separators="; ")
     for recipe, text in ((decomposed, "the ö 한글"), (semicolons, "the;ö;X")):
-        pair = copying(recipe)
+        pair = extended_vocabulary(recipe)
         readings = pair.read([text])
         assert pair.decode(pair.targets([text], readings), readings) == [text]
 
 
 def test_blank_lines() -> None:
     for recipe in (UNIGRAM, WORDS, CHARACTERS):
-        pair = copying(recipe)
+        pair = extended_vocabulary(recipe)
         assert pair.read(["", "a cat"])[0] == Reading([], [], "")
         assert pair.read([]) == []
         assert pair.decode([], []) == []

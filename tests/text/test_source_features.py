@@ -23,7 +23,7 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.run.directory import Run
 from s2s.special import UNK
-from s2s.text.source_features import Featured
+from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.tokenizer_pair import TokenizerPair, load_tokenizers, train_tokenizers
 
 LEMMAS = ["gehen", "Aa machen", "V", "tab\there", ""]
@@ -58,7 +58,9 @@ def test_what_is_encoded_comes_back_and_so_does_the_tokenizer(tmp_path: Path) ->
     loaded = load_tokenizers(tmp_path)
     assert (loaded.source, loaded.target) == (pair.source, pair.target)
     assert loaded.source.encode(LINES) == ids
-    assert isinstance(loaded.source, Featured) and not isinstance(loaded.target, Featured)
+    assert isinstance(loaded.source, SourceFeatureTokenizer) and not isinstance(
+        loaded.target, SourceFeatureTokenizer
+    )
 
 
 def test_a_feature_is_no_letter() -> None:

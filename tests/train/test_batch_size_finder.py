@@ -22,8 +22,8 @@ from s2s.run.directory import Run
 from s2s.train import batch_size_finder as rehearsal
 from s2s.train import memory_usage as memory
 from s2s.train import validation
-from s2s.train.batch_size_finder import Rehearsed, rehearse
-from s2s.train.distributed.process_group import ALONE
+from s2s.train.batch_size_finder import FoundBatchSize, find_batch_size
+from s2s.train.distributed.process_group import SINGLE_PROCESS
 from s2s.train.memory_usage import PeakMemory, held_memory, whole_memory
 from s2s.train.state import Position, TrainingState
 from s2s.train.update import Updater, batch_loss
@@ -59,7 +59,7 @@ class Machine:
         self.largest = 0
         patch.setattr(rehearsal, "held_memory", lambda device: base)
         patch.setattr(rehearsal, "PeakMemory", lambda device: self)
-        patch.setattr(rehearsal, "_Rehearsal", self.rehearsal(rehearsal._Rehearsal))
+        patch.setattr(rehearsal, "_BatchSizeFinder", self.rehearsal(rehearsal._BatchSizeFinder))
 
     def rehearsal(self, kind: type) -> type:
         machine = self
@@ -84,10 +84,10 @@ class Machine:
 
 def found_by(
     task: tuple[Recipe, Corpus], batch_tokens: Any, state: TrainingState | None = None
-) -> Rehearsed:
+) -> FoundBatchSize:
     recipe = with_train(task[0], batch_tokens=batch_tokens)
     state = state or state_of(recipe.train)
-    return rehearse(state, recipe, task[1], "fp32", multiple=4)
+    return find_batch_size(state, recipe, task[1], "fp32", multiple=4)
 
 
 @pytest.mark.parametrize("per_token", [1, 7, 300, 5000])
@@ -120,10 +120,10 @@ def test_where_memory_runs_out_the_largest_is_searched_between(
 ) -> None:
     """As on a GPU whose memory is in pieces."""
     machine = Machine(monkeypatch, per_token=1, base=0, limit=10**9)
-    peak = rehearsal._Rehearsal._peak
+    peak = rehearsal._BatchSizeFinder._peak
     monkeypatch.setattr(rehearsal, "whole_memory", lambda device, count: None)
     monkeypatch.setattr(
-        rehearsal._Rehearsal,
+        rehearsal._BatchSizeFinder,
         "_peak",
         lambda self, tokens: p if (p := peak(self, tokens)) <= most else None,
     )
@@ -182,7 +182,7 @@ def test_the_batches_that_are_tried_are_the_longest_and_the_usual(
 def test_nothing_changes(task: tuple[Recipe, Corpus]) -> None:
     recipe = with_train(task[0], batch_tokens=4000, average=0.9)
     state, other = (state_of(recipe.train, small_model().dropout) for _ in range(2))
-    found = rehearse(state, recipe, task[1], "fp32", multiple=4)
+    found = find_batch_size(state, recipe, task[1], "fp32", multiple=4)
     assert found.batch_tokens == 4000
     assert state.position == Position()
     assert all(p.grad is None for p in state.parameters.values())
@@ -328,7 +328,7 @@ def test_a_batch_that_does_not_fit_is_split_and_said_once(
         tokens.append(batch.tokens)
         return whole(self, batch, count)
 
-    monkeypatch.setattr(rehearsal._Rehearsal, "climb", lambda self, largest: 90)
+    monkeypatch.setattr(rehearsal._BatchSizeFinder, "run_layers", lambda self, largest: 90)
     monkeypatch.setattr(Updater, "_pass", watched)
     run, listener = train(recipe, tmp_path / "runs")
     told = [note for note in listener.notes if "suffice" in note]
@@ -349,7 +349,9 @@ def test_validation_and_averages_need_no_more_than_the_first_try(tmp_path: Path)
     model = state_of(recipe.train).model.eval()
     batch = collate(corpus, np.arange(len(corpus)))
     expected = float(batch_loss(model, batch)[0].nll.detach()) / int(batch.target_lengths.sum())
-    assert validation.validation_loss(model, corpus, ALONE) == pytest.approx(expected, rel=1e-5)
+    assert validation.validation_loss(model, corpus, SINGLE_PROCESS) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_a_training_that_is_over_is_not_rehearsed(
@@ -357,7 +359,7 @@ def test_a_training_that_is_over_is_not_rehearsed(
 ) -> None:
     recipe = small_recipe(write_task(tmp_path / "task"), epochs=1, batch_tokens="auto")
     train(recipe, tmp_path)
-    monkeypatch.setattr(rehearsal._Rehearsal, "climb", lambda self, largest: 1 / 0)
+    monkeypatch.setattr(rehearsal._BatchSizeFinder, "run_layers", lambda self, largest: 1 / 0)
     _, listener = train(recipe, tmp_path)
     assert any("training is over" in note for note in listener.notes)
 

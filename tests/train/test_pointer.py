@@ -12,7 +12,7 @@ from s2s import pipeline
 from s2s.data.preparation.prepare import is_prepared, open_corpus
 from s2s.errors import UsageError
 from s2s.inference.attention.maps import attention_maps
-from s2s.inference.line_constraints import DemandingTranslator, WishReader
+from s2s.inference.line_constraints import ConstrainedTranslator, LineConstraintsReader
 from s2s.inference.load import load_ensemble
 from s2s.metrics.corpus import Request
 from s2s.pipeline import scoring as pipeline_score
@@ -167,11 +167,15 @@ def check_demands(run: Run) -> None:
     """A prefix may hold what only the source knows; what cannot be combined is refused."""
     translator = pipeline.load_translator(run, device="cpu")
     line = "does Ĝis-la_Revido! know 漢字"
-    demanding = DemandingTranslator(translator, WishReader(columns=("source", "prefix")))
+    demanding = ConstrainedTranslator(
+        translator, LineConstraintsReader(columns=("source", "prefix"))
+    )
     (one,) = demanding.outputs([f"{line}\t漢字 Ĝis-la_Revido!"])
     assert one[0].text.startswith("漢字 Ĝis-la_Revido!")
     assert one[0].unmet == ()
-    demanding = DemandingTranslator(translator, WishReader(columns=("source", "avoid")))
+    demanding = ConstrainedTranslator(
+        translator, LineConstraintsReader(columns=("source", "avoid"))
+    )
     with pytest.raises(UsageError, match="this model copies words that are in none"):
         demanding.outputs([f"{line}\tknows"])
     listed = GreedySearch(kind="greedy", shortlist=10)

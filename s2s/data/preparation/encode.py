@@ -17,7 +17,7 @@ from s2s.data.sources.chunks import Chunk
 from s2s.data.sources.split import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
 from s2s.recipe.filters import Filters, Truncate
-from s2s.text.extended_vocabulary import Copying
+from s2s.text.extended_vocabulary import ExtendedVocabulary
 from s2s.text.tags import with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair
@@ -40,7 +40,7 @@ class Encoder:
     """Of the corpus that validation and test are of."""
     keeps_texts: bool = False
     """Whether the training split keeps its texts, as the others do."""
-    copying: Copying | None = None
+    extended_vocabulary: ExtendedVocabulary | None = None
     """Extends ids, for a model that copies."""
     features: FeatureFiles | None = None
     """The feature files that lines name, where there are some."""
@@ -58,7 +58,7 @@ class Encoder:
         the source is faulty or too little is left.
         """
         is_train = name == "train"
-        vocabulary = self._vocabulary() if is_train or self.copying is None else WIDEST
+        vocabulary = self._vocabulary() if is_train or self.extended_vocabulary is None else WIDEST
         counts = _SplitCounts(
             name=name,
             filters=self._filters_of(name),
@@ -124,21 +124,23 @@ class Encoder:
     def _vocabulary(self) -> int:
         """More than any id of the training split."""
         source, target = self.tokenizers.source.size, self.tokenizers.target.size
-        if self.copying is None:
+        if self.extended_vocabulary is None:
             return max(source, target)
         longest = max(self.truncate.source or 0, *(one.max_length for one in self.filters))
         return source + target + longest + 1  # with a tag
 
     def _ids(self, sources: list[str], targets: list[str]) -> tuple[Encoded, Encoded]:
         """Both sides, whole; without source text the sources are empty."""
-        if self.copying is None:
+        if self.extended_vocabulary is None:
             pair = self.tokenizers
             source = encode(pair.source, sources) if self._has_source_text else none(len(sources))
             return source, encode(pair.target, targets)
-        readings = self.copying.read(sources)
+        readings = self.extended_vocabulary.read(sources)
         # What is cut off a source cannot be copied.
         seen = [reading.cut(self.truncate.source) for reading in readings]
-        return flat([r.ids for r in readings]), flat(self.copying.targets(targets, seen))
+        return flat([r.ids for r in readings]), flat(
+            self.extended_vocabulary.targets(targets, seen)
+        )
 
     def _encode_chunk(self, whole: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
         chunk, named = self._with_features(whole, counts)

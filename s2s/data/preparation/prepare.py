@@ -33,7 +33,7 @@ from s2s.recipe.data import corpora_of, evaluated_of, features_of, has_source_te
 from s2s.recipe.filters import Truncate
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import sampling_alphas
-from s2s.text.extended_vocabulary import copying_of
+from s2s.text.extended_vocabulary import extended_vocabulary_of
 from s2s.text.source_features import SEPARATOR
 from s2s.text.tokenizer_pair import load_tokenizers, train_tokenizers
 
@@ -141,7 +141,7 @@ class _Work:
                 temporary,
                 evaluated=evaluated_of(data).filters,
                 keeps_texts=_is_sampled(self.recipe),
-                copying=copying_of(self.recipe.model, pair),
+                extended_vocabulary=extended_vocabulary_of(self.recipe.model, pair),
                 features=features,
             )
             # Training comes last: what it shares with the others is counted on the way.

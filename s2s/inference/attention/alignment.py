@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.text.word_ids import NO_WORD, source_owners, target_owners
+from s2s.text.word_ids import NO_WORD, source_word_ids, target_word_ids
 
-__all__ = ["NO_WORD", "align_words", "source_owners", "target_owners", "word_weights"]
+__all__ = ["NO_WORD", "align_words", "source_word_ids", "target_word_ids", "word_weights"]
 
 
 def word_weights(

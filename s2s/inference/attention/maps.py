@@ -20,7 +20,7 @@ from s2s.search.loop import search
 from s2s.special import EOS, SPECIAL_PIECES, UNK
 from s2s.text.extended_vocabulary import Reading
 from s2s.text.tags import front_of
-from s2s.text.word_ids import source_owners, target_owners
+from s2s.text.word_ids import source_word_ids, target_word_ids
 
 _NO_ATTENTION = "this model, or one of several, has no attention (model.attention.kind: none)"
 
@@ -60,17 +60,17 @@ class AttentionMap:
     """Predicted tokens, `</s>` included where the model ended by itself."""
     weights: Weights
     """[T, S]; row t are the weights that token t was predicted with, and sums to one."""
-    source_owners: tuple[int, ...]
+    source_word_ids: tuple[int, ...]
     """The word of `source_text.split()` each source token is a part of; -1 for `</s>` and
     regions."""
-    target_owners: tuple[int, ...]
+    target_word_ids: tuple[int, ...]
     """The same for the target."""
     pictures: tuple[Picture, ...] = ()
     """The images, behind the tokens and in the order of the feature files."""
 
     def alignments(self) -> str:
         """Links of words as `0-0 1-2`: source word, hyphen, target word; see `align_words`."""
-        links = align_words(self.weights, self.source_owners, self.target_owners)
+        links = align_words(self.weights, self.source_word_ids, self.target_word_ids)
         return " ".join(f"{source}-{target}" for source, target in links)
 
 
@@ -102,8 +102,8 @@ class _Writer:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each token as a reader wants to see it."""
-        if self.translator.copying is not None:
-            return self.translator.copying.pieces(ids, self.source.spellings)
+        if self.translator.extended_vocabulary is not None:
+            return self.translator.extended_vocabulary.pieces(ids, self.source.spellings)
         return self.translator.target.pieces(ids)
 
 
@@ -158,7 +158,7 @@ def _pieces(translator: LineTranslator, lines: Sequence[str], first: int) -> lis
             continue
         most = translator.truncate
         if most is not None or len(ids) <= WHOLE * translator.longest:
-            owners = source_owners(tokenizer, line, ids)
+            owners = source_word_ids(tokenizer, line, ids)
             reading, shown = whole.cut(most), _shown(translator, line, ids)
             pieces.append(_Piece(number, 0, reading, owners[:most], shown[:most], named))
             continue
@@ -174,7 +174,7 @@ def _pieces(translator: LineTranslator, lines: Sequence[str], first: int) -> lis
             own = tokenizer.encode([front + text])[0]
             owners = [
                 owner if owner < num_tags else word + owner - num_tags
-                for owner in source_owners(tokenizer, front + text, own)
+                for owner in source_word_ids(tokenizer, front + text, own)
             ]
             reading = translator.read_again(whole, front + text)
             shown = _shown(translator, front + text, own)
@@ -185,7 +185,7 @@ def _pieces(translator: LineTranslator, lines: Sequence[str], first: int) -> lis
 def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
     """Source tokens for the reader; what a model copies is as the text has it, known or not."""
     pieces = translator.source.pieces(ids)
-    if translator.copying is None:
+    if translator.extended_vocabulary is None:
         return pieces
     unknown = iter(translator.source.unknown([line])[0])
     own = (next(unknown) if id_ == UNK else "" for id_ in ids)
@@ -234,8 +234,8 @@ def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> Attent
         source=source,
         target=target,
         weights=weights,
-        source_owners=(*piece.owners, *[-1] * (len(source) - len(piece.owners))),
-        target_owners=(*target_owners(writer, found.tokens), *(-1 for _ in ends)),
+        source_word_ids=(*piece.owners, *[-1] * (len(source) - len(piece.owners))),
+        target_word_ids=(*target_word_ids(writer, found.tokens), *(-1 for _ in ends)),
         pictures=pictures,
     )
 
@@ -244,14 +244,16 @@ def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
     """The map of a line out of those of its pieces; words are counted through."""
     size = (sum(len(m.target) for m in maps), sum(len(m.source) for m in maps))
     weights = np.zeros(size, dtype=np.float32)
-    target_owners: list[int] = []
+    target_word_ids: list[int] = []
     pictures: list[Picture] = []
     row = column = num_words = 0
     for m in maps:
         weights[row : row + len(m.target), column : column + len(m.source)] = m.weights
         pictures += [replace(picture, first=picture.first + column) for picture in m.pictures]
         row, column = row + len(m.target), column + len(m.source)
-        target_owners += [owner if owner < 0 else owner + num_words for owner in m.target_owners]
+        target_word_ids += [
+            owner if owner < 0 else owner + num_words for owner in m.target_word_ids
+        ]
         num_words += len(m.target_text.split())
     return AttentionMap(
         source_text=line,
@@ -259,7 +261,7 @@ def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
         source=tuple(token for m in maps for token in m.source),
         target=tuple(token for m in maps for token in m.target),
         weights=weights,
-        source_owners=tuple(owner for m in maps for owner in m.source_owners),
-        target_owners=tuple(target_owners),
+        source_word_ids=tuple(owner for m in maps for owner in m.source_word_ids),
+        target_word_ids=tuple(target_word_ids),
         pictures=tuple(pictures),
     )

@@ -87,6 +87,6 @@ def text_part(attention: AttentionMap) -> AttentionMap:
         attention,
         source=attention.source[:end],
         weights=attention.weights[:, :end],
-        source_owners=attention.source_owners[:end],
+        source_word_ids=attention.source_word_ids[:end],
         pictures=(),
     )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 
 State = tuple[Tensor, Tensor]
 """(h, c), each [B, H]."""
@@ -274,7 +274,7 @@ def _drawn(input_width: int, width: int, device: torch.device) -> tuple[list[Ten
     ]
     generator = torch.Generator().manual_seed(1)
     drawn = [torch.randn(shape, generator=generator) * scale for shape, scale in scale_of]
-    *given, tiny_TBH = (send(one.bfloat16().float(), device) for one in drawn)
+    *given, tiny_TBH = (to_device(one.bfloat16().float(), device) for one in drawn)
     return given, tiny_TBH
 
 

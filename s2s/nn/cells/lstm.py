@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.nn.cells.cudnn_lstm import lstm_in_bf16, wanted_kernels
-from s2s.nn.loop_linear import Repeated
+from s2s.nn.loop_linear import LoopLinear
 
 
 class LSTMLayer(nn.Module):
@@ -100,7 +100,7 @@ class Recurrence:
     def __init__(self, layer: LSTMLayer, start: int = 0) -> None:
         weights = (layer.input_weight[:, start:], layer.recurrent_weight)
         # What is projected has the bias already.
-        self.product = Repeated(torch.cat(weights, dim=1), None if start else layer.bias)
+        self.product = LoopLinear(torch.cat(weights, dim=1), None if start else layer.bias)
 
     def __call__(
         self, x_ND: Tensor, state: tuple[Tensor, Tensor], gates_NG: Tensor | None = None

@@ -7,8 +7,8 @@ H decoder width, G gates of a layer (4 H).
 import torch
 from torch import Tensor
 
-from s2s.nn.attention import Sought
-from s2s.nn.decoders.base import Decoded, Decoder, Readout
+from s2s.nn.attention import LoopMemory
+from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout
 from s2s.nn.decoders.loop import _LoopedLayers, _stack, _state, _step_mask, _times
 from s2s.nn.memory import DecoderState, Memory
 from s2s.recipe.model import BahdanauDecoder, Model
@@ -30,17 +30,20 @@ class Bahdanau(Decoder):
         widths = (wiring.width, source_width, recipe.embeddings)
         self.readout = Readout(widths, recipe.embeddings)
 
-    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
+    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; attention and recurrence are a loop, all else is done for all steps."""
         state = self.start(memory)
         gates_TBG = self.layer(0).project(e_TBE)
         drop_BD = _step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
-        climb, sought = _LoopedLayers(self, self.embeddings), Sought.of(self.scores, memory)
+        run_layers, loop_memory = (
+            _LoopedLayers(self, self.embeddings),
+            LoopMemory.of(self.scores, memory),
+        )
         hs, looks = [], []
         for gates_BG in gates_TBG.unbind(0):
-            found = self.attend_rows(memory, state.hidden[-1], state, sought)
+            found = self.attend_rows(memory, state.hidden[-1], state, loop_memory)
             found = found._replace(context=_times(found.context, drop_BD))
-            h_BH, new = climb(found.context, state, gates_BG)
+            h_BH, new = run_layers(found.context, state, gates_BG)
             state = _state(new, found)
             hs.append(h_BH)
             looks.append(found)
@@ -50,9 +53,9 @@ class Bahdanau(Decoder):
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
-    ) -> tuple[Decoded, DecoderState]:
+    ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
         found = self.attend_rows(memory, state.hidden[-1], state)
-        h_NH, layers = self.climb_step(torch.cat((e_NE, found.context), dim=-1), state, first=0)
+        h_NH, layers = self.step_layers(torch.cat((e_NE, found.context), dim=-1), state, first=0)
         r_NE = self.readout(h_NH, found.context, e_NE)
         return self.decoded(r_NE, found, h_NH, e_NE), _state(layers, found)

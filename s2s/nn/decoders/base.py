@@ -13,16 +13,16 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.attention import Attended, Sought, attend_rows, attend_times, build_scores
+from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times, build_scores
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.dropout import drop_channels
-from s2s.nn.loop_linear import Repeated
+from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import Gate
 from s2s.recipe.model import Model
 
 
-class Decoded(NamedTuple):
+class DecoderOutput(NamedTuple):
     """What is below the output layer, [T, B, ...] and [B, T, S] or [N, ...] and [N, S]."""
 
     readout: Tensor
@@ -62,7 +62,7 @@ class Readout(nn.Module):
 
     def in_loop(self) -> Callable[..., Tensor]:
         """`forward` for a loop over time of training."""
-        product = Repeated(self.linear.weight, self.linear.bias)
+        product = LoopLinear(self.linear.weight, self.linear.bias)
         return lambda *parts: torch.tanh(product(torch.cat(parts, dim=-1)))
 
 
@@ -109,31 +109,37 @@ class Decoder(nn.Module):
         )
 
     def attend_rows(
-        self, memory: Memory, query_NH: Tensor, state: DecoderState, sought: Sought | None = None
-    ) -> Attended:
+        self,
+        memory: Memory,
+        query_NH: Tensor,
+        state: DecoderState,
+        loop_memory: LoopMemory | None = None,
+    ) -> AttentionOutput:
         """What one step's queries find, as `attend_rows`."""
         covered = None
         if self.coverage is not None and state.coverage is not None:
             covered = (self.coverage, state.coverage)
-        found = attend_rows(self.scores, memory, query_NH, covered, sought)
+        found = attend_rows(self.scores, memory, query_NH, covered, loop_memory)
         if self.context_gate is None:
             return found
         return _gated(found, self.context_gate.rows(query_NH))
 
-    def attend_times(self, memory: Memory, query_TBH: Tensor) -> Attended:
+    def attend_times(self, memory: Memory, query_TBH: Tensor) -> AttentionOutput:
         """What the queries of all steps find, as `attend_times`."""
         found = attend_times(self.scores, memory, query_TBH, self.coverage)
         if self.context_gate is None:
             return found
         return _gated(found, self.context_gate(query_TBH))
 
-    def decoded(self, readout: Tensor, found: Attended, h: Tensor, e: Tensor) -> Decoded:
+    def decoded(
+        self, readout: Tensor, found: AttentionOutput, h: Tensor, e: Tensor
+    ) -> DecoderOutput:
         """What steps come to, whole sequences or rows; h is what the readout read."""
         gate = None
         if self.gate is not None:
             parts = (found.context, h, e)
             gate = self.gate(*parts) if h.dim() == 3 else self.gate.rows(*parts)
-        return Decoded(readout, found.weights, found.scores, gate)
+        return DecoderOutput(readout, found.weights, found.scores, gate)
 
     def layer(self, index: int) -> LSTMLayer:
         """Layer `index`, typed."""
@@ -173,7 +179,7 @@ class Decoder(nn.Module):
         """Variational dropout of the readout."""
         return drop_channels(r_TBE, self.readout_dropout, self.training)
 
-    def climb(self, x_TBD: Tensor, start: DecoderState, first: int) -> Tensor:
+    def run_layers(self, x_TBD: Tensor, start: DecoderState, first: int) -> Tensor:
         """Output [T, B, H] of layers `first` and above over whole sequences."""
         for index in range(first, len(self.layers)):
             if index > first:
@@ -181,7 +187,7 @@ class Decoder(nn.Module):
             x_TBD, _ = self.layer(index)(x_TBD, start.layer(index))
         return x_TBD
 
-    def climb_step(
+    def step_layers(
         self, x_ND: Tensor, state: DecoderState, first: int
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """One step of layers `first` and above: top output [N, H] and their new (h, c)."""
@@ -191,18 +197,18 @@ class Decoder(nn.Module):
             x_ND = new[-1][0]
         return x_ND, new
 
-    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
+    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """Readouts [T, B, E] and weights [B, T, S] of embedded targets, from the first state."""
         raise AssertionError("abstract")
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
-    ) -> tuple[Decoded, DecoderState]:
+    ) -> tuple[DecoderOutput, DecoderState]:
         """Readout [N, E] and weights [N, S] of one step, and the state after it."""
         raise AssertionError("abstract")
 
 
-def _gated(found: Attended, logits: Tensor) -> Attended:
+def _gated(found: AttentionOutput, logits: Tensor) -> AttentionOutput:
     """What was found, times sigmoid(logits [...])."""
     # A sigmoid by way of tanh: the kernel of `torch.sigmoid` rounds a tensor's last elements in
     # another way, and which rows these are would show.

@@ -7,7 +7,7 @@ G gates of a layer (4 H).
 import torch
 from torch import Tensor
 
-from s2s.nn.attention import Attended
+from s2s.nn.attention import AttentionOutput
 from s2s.nn.cells.lstm import Recurrence
 from s2s.nn.decoders.base import Decoder
 from s2s.nn.dropout import channel_mask
@@ -15,14 +15,14 @@ from s2s.nn.memory import DecoderState
 
 
 def _state(
-    layers: list[tuple[Tensor, Tensor]], found: Attended, fed: Tensor | None = None
+    layers: list[tuple[Tensor, Tensor]], found: AttentionOutput, fed: Tensor | None = None
 ) -> DecoderState:
     hidden, cell = tuple(h for h, _ in layers), tuple(c for _, c in layers)
     return DecoderState(hidden, cell, fed, found.coverage)
 
 
 class _LoopedLayers:
-    """`Decoder.climb_step` of all layers, for a loop over time of training.
+    """`Decoder.step_layers` of all layers, for a loop over time of training.
 
     Of the first layer's input, channels from `start` on are given at each step.
     """
@@ -50,11 +50,11 @@ def _times(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
 
 
-def _stack(looks: list[Attended]) -> Attended:
+def _stack(looks: list[AttentionOutput]) -> AttentionOutput:
     """Contexts [T, B, D], weights and scores [B, T, S] of T steps."""
     weights = [look.weights for look in looks if look.weights is not None]
     scores = [look.scores for look in looks if look.scores is not None]
-    return Attended(
+    return AttentionOutput(
         torch.stack([look.context for look in looks]),
         torch.stack(weights, dim=1) if weights else None,
         torch.stack(scores, dim=1) if scores else None,

@@ -7,8 +7,8 @@ H decoder width, G gates of a layer (4 H).
 import torch
 from torch import Tensor
 
-from s2s.nn.attention import Sought
-from s2s.nn.decoders.base import Decoded, Decoder, Readout
+from s2s.nn.attention import LoopMemory
+from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout
 from s2s.nn.decoders.loop import _LoopedLayers, _stack, _state, _step_mask, _times
 from s2s.nn.memory import DecoderState, Memory
 from s2s.recipe.model import LuongDecoder, Model
@@ -39,29 +39,29 @@ class Luong(Decoder):
         zeros = state.hidden[0].new_zeros(state.hidden[0].shape[0], self.embeddings)
         return DecoderState(state.hidden, state.cell, zeros, state.coverage)
 
-    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
+    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; a loop only with input feeding."""
         state = self.start(memory)
         if self.input_feeding:
             return self._loop(memory, state, e_TBE)
-        h_TBH = self.climb(e_TBE, state, first=0)
+        h_TBH = self.run_layers(e_TBE, state, first=0)
         found = self.attend_times(memory, h_TBH)
         h_TBH = self.drop(h_TBH)
         r_TBE = self.drop_readout(self.readout(h_TBH, found.context))
         return self.decoded(r_TBE, found, h_TBH, e_TBE)
 
-    def _loop(self, memory: Memory, state: DecoderState, e_TBE: Tensor) -> Decoded:
+    def _loop(self, memory: Memory, state: DecoderState, e_TBE: Tensor) -> DecoderOutput:
         gates_TBG = self.layer(0).project(e_TBE)
-        climb, readout = _LoopedLayers(self, self.embeddings), self.readout.in_loop()
-        sought = Sought.of(self.scores, memory)
+        run_layers, readout = _LoopedLayers(self, self.embeddings), self.readout.in_loop()
+        loop_memory = LoopMemory.of(self.scores, memory)
         # Of the type of readouts, not of embeddings.
         like_TBE = gates_TBG[..., : self.embeddings]
         drop_BE = _step_mask(like_TBE, self.readout_dropout, self.training)
         readouts, hs, looks = [], [], []
         for gates_BG in gates_TBG.unbind(0):
             assert state.fed is not None
-            h_BH, new = climb(state.fed, state, gates_BG)
-            found = self.attend_rows(memory, h_BH, state, sought)
+            h_BH, new = run_layers(state.fed, state, gates_BG)
+            found = self.attend_rows(memory, h_BH, state, loop_memory)
             readouts.append(_times(readout(h_BH, found.context), drop_BE))
             hs.append(h_BH)
             looks.append(found)
@@ -70,10 +70,10 @@ class Luong(Decoder):
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
-    ) -> tuple[Decoded, DecoderState]:
+    ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
         x_ND = e_NE if state.fed is None else torch.cat((e_NE, state.fed), dim=-1)
-        h_NH, layers = self.climb_step(x_ND, state, first=0)
+        h_NH, layers = self.step_layers(x_ND, state, first=0)
         found = self.attend_rows(memory, h_NH, state)
         r_NE = self.readout(h_NH, found.context)
         fed = r_NE if self.input_feeding else None

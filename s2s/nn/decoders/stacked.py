@@ -7,7 +7,7 @@ H decoder width.
 import torch
 from torch import Tensor
 
-from s2s.nn.decoders.base import Decoded, Decoder, Readout
+from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout
 from s2s.nn.decoders.loop import _state
 from s2s.nn.memory import DecoderState, Memory
 from s2s.recipe.model import Model, StackedDecoder
@@ -29,23 +29,23 @@ class Stacked(Decoder):
         widths = (wiring.width, source_width, recipe.embeddings)
         self.readout = Readout(widths, recipe.embeddings)
 
-    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> Decoded:
+    def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; no loop over time."""
         state = self.start(memory)
         h_TBH, _ = self.layer(0)(e_TBE, state.layer(0))
         found = self.attend_times(memory, h_TBH)
         x_TBD = torch.cat((h_TBH, found.context), dim=-1)
-        top_TBH = self.drop(self.climb(self.drop(x_TBD), state, first=1))
+        top_TBH = self.drop(self.run_layers(self.drop(x_TBD), state, first=1))
         r_TBE = self.drop_readout(self.readout(top_TBH, found.context, e_TBE))
         return self.decoded(r_TBE, found, top_TBH, e_TBE)
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
-    ) -> tuple[Decoded, DecoderState]:
+    ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
         first = self.stepper(0).step(e_NE, state.layer(0))
         found = self.attend_rows(memory, first[0], state)
         x_ND = torch.cat((first[0], found.context), dim=-1)
-        h_NH, upper = self.climb_step(x_ND, state, first=1)
+        h_NH, upper = self.step_layers(x_ND, state, first=1)
         r_NE = self.readout(h_NH, found.context, e_NE)
         return self.decoded(r_NE, found, h_NH, e_NE), _state([first, *upper], found)

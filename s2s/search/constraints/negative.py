@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 from s2s.search.constraints.automaton import Automaton, Spelling, Tables
 from s2s.special import BOS, EOS, PAD
 from s2s.text.word_boundaries import single_spaced
@@ -21,7 +21,7 @@ ANYWHERE, AT_THE_LIMIT = 1, 2
 """Bits of a token that is banned: always, or only where the output is cut behind it."""
 
 
-class Ban:
+class NegativeConstraints:
     """Terms that must not appear, compiled for a vocabulary."""
 
     def __init__(self, terms: Sequence[str], spelling: Spelling) -> None:
@@ -37,7 +37,7 @@ class Ban:
         self.flags_QV: NDArray[np.uint8] = flags_QV
         self.next_QV = tables.next_QV
 
-    def among(self, tokens: Sequence[int]) -> "Ban":
+    def among(self, tokens: Sequence[int]) -> "NegativeConstraints":
         """The same for a vocabulary of these tokens alone, which go by their places."""
         part = copy(self)
         part.flags_QV = self.flags_QV[:, tokens]
@@ -69,40 +69,40 @@ def _doomed(
         doomed_Q = stuck_Q
 
 
-class BanState:
+class NegativeState:
     """Where the hypotheses of a block stand in the bans of their sentences."""
 
     def __init__(self, slots: int, width: int, device: torch.device) -> None:
         self.device = device
-        self.bans: list[Ban | None] = [None] * slots
-        self.at: dict[Ban, int] = {}
+        self.negative: list[NegativeConstraints | None] = [None] * slots
+        self.at: dict[NegativeConstraints, int] = {}
         self.flags_QV = torch.zeros(0, 0, dtype=torch.uint8)
         self.next_QV = torch.zeros(0, 0, dtype=torch.int32)
         self.first_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.state_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
 
-    def put(self, slots: NDArray[np.int64], bans: Sequence[Ban]) -> None:
+    def put(self, slots: NDArray[np.int64], negative: Sequence[NegativeConstraints]) -> None:
         """Sentences with these bans enter the given slots [R]."""
-        for slot, ban in zip(slots.tolist(), bans, strict=True):
-            self.bans[slot] = ban
-        if any(ban not in self.at for ban in bans):
+        for slot, ban in zip(slots.tolist(), negative, strict=True):
+            self.negative[slot] = ban
+        if any(ban not in self.at for ban in negative):
             self._stack()
-        firsts = [0 if ban is None else self.at[ban] for ban in self.bans]
-        self.first_B = send(torch.tensor(firsts), self.device)
+        firsts = [0 if ban is None else self.at[ban] for ban in self.negative]
+        self.first_B = to_device(torch.tensor(firsts), self.device)
         # Who never sat in a slot reads along in the first table, which may be another now.
-        empty = [slot for slot, ban in enumerate(self.bans) if ban is None]
-        begun = send(torch.tensor([*empty, *slots.tolist()]), self.device)
+        empty = [slot for slot, ban in enumerate(self.negative) if ban is None]
+        begun = to_device(torch.tensor([*empty, *slots.tolist()]), self.device)
         self.state_BK.index_fill_(0, begun, 0)
 
     def _stack(self) -> None:
         """The tables of all that sit in the block, one below the other."""
-        needed = list(dict.fromkeys(ban for ban in self.bans if ban is not None))
+        needed = list(dict.fromkeys(ban for ban in self.negative if ban is not None))
         heights = [len(ban.next_QV) for ban in needed]
         self.at = dict(zip(needed, np.cumsum([0, *heights[:-1]]).tolist(), strict=True))
         flags_QV = np.concatenate([ban.flags_QV for ban in needed])
         next_QV = np.concatenate([ban.next_QV for ban in needed])
-        self.flags_QV = send(torch.from_numpy(flags_QV), self.device)
-        self.next_QV = send(torch.from_numpy(next_QV), self.device)
+        self.flags_QV = to_device(torch.from_numpy(flags_QV), self.device)
+        self.next_QV = to_device(torch.from_numpy(next_QV), self.device)
 
     def banned(self, is_last_B: Tensor) -> Tensor:
         """bool [B, K, V], what must not come next; `is_last_B` says who is cut behind it."""

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.nn.device import send
+from s2s.nn.device import to_device
 from s2s.search.constraints.automaton import LETTER, Automaton, Spelling, Tables
 from s2s.text.word_boundaries import joins
 
@@ -37,7 +37,7 @@ class Term(NamedTuple):
     tokens: tuple[int, ...]
 
 
-class Goal:
+class PositiveConstraints:
     """Terms that must appear, each as often as it is given, compiled for a vocabulary."""
 
     def __init__(self, terms: Sequence[Term], spelling: Spelling) -> None:
@@ -78,7 +78,7 @@ class Goal:
         found: list[int] = np.unique(self.advance_QA[self.advance_QA != NO_TOKEN]).tolist()
         return found
 
-    def among(self, tokens: Sequence[int]) -> "Goal":
+    def among(self, tokens: Sequence[int]) -> "PositiveConstraints":
         """The same for a vocabulary of these tokens alone, which go by their places."""
         place = {token: place for place, token in enumerate(tokens)} | {NO_TOKEN: NO_TOKEN}
         part = copy(self)
@@ -170,11 +170,11 @@ class Stack:
     advance_QA: Tensor
 
     @classmethod
-    def of(cls, goals: Sequence[Goal], device: torch.device) -> "Stack":
+    def of(cls, positive: Sequence[PositiveConstraints], device: torch.device) -> "Stack":
         """The goals' tables."""
-        first_e = np.cumsum([0, *(len(goal.hits_En) for goal in goals)])
-        terms = max(1, *(len(goal.terms) for goal in goals))
-        tokens = max(goal.advance_QA.shape[1] for goal in goals)
+        first_e = np.cumsum([0, *(len(goal.hits_En) for goal in positive)])
+        terms = max(1, *(len(goal.terms) for goal in positive))
+        tokens = max(goal.advance_QA.shape[1] for goal in positive)
         parts = [
             (
                 goal.next_QV,
@@ -184,11 +184,11 @@ class Stack:
                 _wide(goal.partial_Qn, terms, 0),
                 _wide(goal.advance_QA, tokens, NO_TOKEN),
             )
-            for goal, first in zip(goals, first_e.tolist(), strict=False)
+            for goal, first in zip(positive, first_e.tolist(), strict=False)
         ]
         columns = zip(*parts, strict=True)
         tables = (torch.from_numpy(np.concatenate(column)) for column in columns)
-        return cls(*(send(table, device) for table in tables))
+        return cls(*(to_device(table, device) for table in tables))
 
 
 def _wide(table: NDArray[np.int64], width: int, fill: int) -> NDArray[np.int64]:
@@ -205,14 +205,14 @@ class Standing:
     """int64 [B, J, n], how often each term has appeared."""
 
 
-class GoalState:
+class PositiveState:
     """Where the hypotheses of a block stand with the terms of their sentences."""
 
     def __init__(self, slots: int, width: int, device: torch.device) -> None:
         self.device = device
         self.width = width
-        self.goals: list[Goal | None] = [None] * slots
-        self.first_of: dict[Goal, int] = {}
+        self.positive: list[PositiveConstraints | None] = [None] * slots
+        self.first_of: dict[PositiveConstraints, int] = {}
         self.stack: Stack | None = None
         self.first_B1 = torch.zeros(slots, 1, dtype=torch.int64, device=device)
         self.need_B1n = torch.zeros(slots, 1, 0, dtype=torch.int64, device=device)
@@ -224,19 +224,19 @@ class GoalState:
         empty_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
         self.standing = Standing(empty_BK, empty_BK.unsqueeze(-1)[..., :0])
 
-    def put(self, slots: NDArray[np.int64], goals: Sequence[Goal]) -> None:
+    def put(self, slots: NDArray[np.int64], positive: Sequence[PositiveConstraints]) -> None:
         """Sentences with these goals enter the given slots."""
-        for slot, goal in zip(slots.tolist(), goals, strict=True):
-            self.goals[slot] = goal
-        if any(goal not in self.first_of for goal in goals):
-            seated = list(dict.fromkeys(goal for goal in self.goals if goal is not None))
+        for slot, goal in zip(slots.tolist(), positive, strict=True):
+            self.positive[slot] = goal
+        if any(goal not in self.first_of for goal in positive):
+            seated = list(dict.fromkeys(goal for goal in self.positive if goal is not None))
             heights = [len(goal.next_QV) for goal in seated]
             self.first_of = dict(zip(seated, np.cumsum([0, *heights]).tolist(), strict=False))
             self.stack = Stack.of(seated, self.device)
         assert self.stack is not None
         terms = self.stack.hits_En.shape[1]
         first, need, size, total = [], [], [], []
-        for one in self.goals:
+        for one in self.positive:
             spare = [0] * (terms - (0 if one is None else len(one.terms)))
             first.append(0 if one is None else self.first_of[one])
             need.append(spare if one is None else [*one.need_n.tolist(), *spare])
@@ -244,7 +244,7 @@ class GoalState:
             total.append(0 if one is None else one.total)
         self.most = max(total)
         self.first_B1, self.need_B1n, self.size_B1n, self.total_B1 = (
-            send(torch.tensor(column), self.device).unsqueeze(1)
+            to_device(torch.tensor(column), self.device).unsqueeze(1)
             for column in (first, need, size, total)
         )
         state_BK, counts_BKn = self.standing.state.clone(), self.standing.counts
@@ -252,8 +252,8 @@ class GoalState:
         kept = min(terms, counts_BKn.shape[2])  # those of who still sits fit
         widened_BKn[..., :kept] = counts_BKn[..., :kept]
         # Who never sat in a slot reads along in the first table, which may be another now.
-        empty = [slot for slot, goal in enumerate(self.goals) if goal is None]
-        begun = send(torch.tensor([*empty, *slots.tolist()]), self.device)
+        empty = [slot for slot, goal in enumerate(self.positive) if goal is None]
+        begun = to_device(torch.tensor([*empty, *slots.tolist()]), self.device)
         state_BK.index_fill_(0, begun, 0)
         widened_BKn.index_fill_(0, begun, 0)
         self.standing = Standing(state_BK, widened_BKn)

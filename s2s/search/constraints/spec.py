@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from s2s.search.constraints.negative import Ban
-from s2s.search.constraints.positive import Goal
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demand:
+class ConstraintSpec:
     """Demands of one line; the default demands nothing."""
 
     prefix: tuple[int, ...] = ()
     """Tokens the output begins with."""
-    avoid: Ban | None = None
+    avoid: NegativeConstraints | None = None
     """Terms that must not appear."""
-    must: Goal | None = None
+    must: PositiveConstraints | None = None
     """Terms that must appear; beam search alone looks for them."""
 
     @property
@@ -24,7 +24,7 @@ class Demand:
         """The tokens it takes to meet it: a shortlist has to hold them."""
         return self.prefix if self.must is None else (*self.prefix, *self.must.tokens)
 
-    def among(self, tokens: Sequence[int]) -> "Demand":
+    def among(self, tokens: Sequence[int]) -> "ConstraintSpec":
         """The same where tokens go by their place in `tokens`, which holds all of `self.tokens`."""
         place = {token: place for place, token in enumerate(tokens)}
         prefix = tuple(place[token] for token in self.prefix)
@@ -32,12 +32,12 @@ class Demand:
         must = None if self.must is None else self.must.among(tokens)
         return replace(self, prefix=prefix, avoid=avoid, must=must)
 
-    def of_piece(self, number: int) -> "Demand":
+    def of_piece(self, number: int) -> "ConstraintSpec":
         """What piece `number` (from 0) of a source in several pieces has to meet."""
         return self if number == 0 else replace(self, prefix=(), must=None)
 
 
-class Bond(IntEnum):
+class ConstraintKind(IntEnum):
     """How much a demand binds; sentences of different bonds are decoded in different blocks."""
 
     FREE = 0
@@ -48,11 +48,15 @@ class Bond(IntEnum):
     """There are tokens to be reached."""
 
 
-FREE = Demand()
+FREE = ConstraintSpec()
 
 
-def bond_of(demand: Demand) -> Bond:
+def kind_of(constraint: ConstraintSpec) -> ConstraintKind:
     """What kind of block a sentence belongs into."""
-    if demand.must is not None:
-        return Bond.DRIVEN
-    return Bond.BOUND if demand.prefix or demand.avoid is not None else Bond.FREE
+    if constraint.must is not None:
+        return ConstraintKind.DRIVEN
+    return (
+        ConstraintKind.BOUND
+        if constraint.prefix or constraint.avoid is not None
+        else ConstraintKind.FREE
+    )

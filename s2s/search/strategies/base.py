@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.search.constraints.positive import GoalState
+from s2s.search.constraints.positive import PositiveState
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
     """float64 [B, K], log-probability of hypothesis k with EOS where it ends here, else -inf."""
 
 
-class Moment(NamedTuple):
+class StepContext(NamedTuple):
     """Who is being decided about, for strategies that have to know."""
 
     place_B: Tensor
@@ -39,7 +39,7 @@ class Moment(NamedTuple):
     """int64 [B], predictions its live hypotheses have made so far."""
     ended_BK: Tensor
     """int64 [B, K], how many hypotheses have ended in each row so far."""
-    goals: GoalState | None = None
+    positive: PositiveState | None = None
     """Where they stand with terms that must appear, if any must."""
     maxima_BKC: Tensor | None = None
     """The largest logit of every chunk of tokens but the first (`top.digest`), where logits are as
@@ -65,11 +65,11 @@ class Strategy(Protocol):
         ...
 
     @property
-    def is_drawn(self) -> bool:
+    def is_sampling(self) -> bool:
         """Whether row k is draw k: it continues itself alone, and comes back k-th, not ranked."""
         ...
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """Decide a step: the total of continuing row k by token v is logits[k, v] + offsets[k].
 
         The offset is the row's total less the logarithm of its normalizer. PAD and BOS are -inf

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.search.strategies.base import Choice, Floats, Moment
+from s2s.search.strategies.base import Choice, Floats, StepContext
 from s2s.search.topk import best_tokens
 from s2s.special import EOS
 
@@ -34,13 +34,13 @@ class Beam:
     keep: int = 1
     is_gnmt: bool = False
     coverage_penalty: float = 0.0
-    is_drawn: bool = False
+    is_sampling: bool = False
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """See `Strategy`."""
         ends_BK = offsets_BK + logits_BKV[..., EOS].double()
         logits_BKV[..., EOS] = -torch.inf
-        best = best_tokens(logits_BKV, offsets_BK, self.width, moment.maxima_BKC)
+        best = best_tokens(logits_BKV, offsets_BK, self.width, context.maxima_BKC)
         is_taken_BK = ranks_of_ends(ends_BK, best.values) < self.width
         return Choice(
             rows=best.rows,
@@ -71,7 +71,7 @@ class Beam:
 
 
 @dataclass(frozen=True)
-class AroundBeam:
+class BeamVariant:
     """What a strategy takes over from the beam it is built around."""
 
     beam: Beam
@@ -92,7 +92,7 @@ class AroundBeam:
         return self.beam.coverage_penalty
 
     @property
-    def is_drawn(self) -> bool:
+    def is_sampling(self) -> bool:
         """Hypotheses compete."""
         return False
 

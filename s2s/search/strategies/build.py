@@ -7,7 +7,7 @@ from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, Sample
 from s2s.search.strategies.base import Strategy
 from s2s.search.strategies.beam import Beam
 from s2s.search.strategies.diverse_beam import DiverseBeam
-from s2s.search.strategies.dynamic_beam_allocation import AllocatedBeam
+from s2s.search.strategies.dynamic_beam_allocation import DynamicBeamAllocation
 from s2s.search.strategies.greedy import Greedy
 from s2s.search.strategies.sampling import Sample
 
@@ -75,7 +75,7 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
             assert_never(search)
 
 
-def build_driven(search: Search, keep: int = 1) -> Strategy:
+def build_constrained_strategy(search: Search, keep: int = 1) -> Strategy:
     """The strategy for sentences in which terms must appear.
 
     Raises UsageError for any search but a beam, and as `build_strategy` does.
@@ -88,4 +88,4 @@ def build_driven(search: Search, keep: int = 1) -> Strategy:
             f"terms that must appear need beam search, found {search.kind} search; "
             "--search beam chooses it"
         )
-    return AllocatedBeam(strategy)
+    return DynamicBeamAllocation(strategy)

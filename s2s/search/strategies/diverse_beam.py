@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.search.strategies.base import Choice, Floats, Moment
-from s2s.search.strategies.beam import AroundBeam, ranks_of_ends
+from s2s.search.strategies.base import Choice, Floats, StepContext
+from s2s.search.strategies.beam import BeamVariant, ranks_of_ends
 from s2s.search.topk import best_tokens
 from s2s.special import EOS
 
@@ -30,7 +30,7 @@ class Own(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DiverseBeam(AroundBeam):
+class DiverseBeam(BeamVariant):
     """G beams of K / G hypotheses, one after another at every step, each until as many have ended.
 
     A token that n hypotheses of earlier groups have chosen in the same step is chosen as if its
@@ -41,14 +41,14 @@ class DiverseBeam(AroundBeam):
     groups: int
     diversity: float
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """See `Strategy`."""
         size = self.width // self.groups
         # Before the first token row 0 alone lives, and every group begins with it.
-        is_first_B1 = (moment.length_B == 0).unsqueeze(1)
+        is_first_B1 = (context.length_B == 0).unsqueeze(1)
         offsets_BK = offsets_BK.clone()
         offsets_BK[:, ::size] = torch.where(is_first_B1, offsets_BK[:, :1], offsets_BK[:, ::size])
-        ended_BG1 = moment.ended_BK.view(-1, self.groups, size).sum(-1, keepdim=True)
+        ended_BG1 = context.ended_BK.view(-1, self.groups, size).sum(-1, keepdim=True)
         is_over_BK = (ended_BG1 >= size).expand(-1, -1, size).flatten(1)
         offsets_BK = offsets_BK.masked_fill(is_over_BK, -torch.inf)
         ends_BK = offsets_BK + logits_BKV[..., EOS].double()

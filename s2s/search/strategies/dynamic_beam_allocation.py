@@ -20,9 +20,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from s2s.search.constraints.positive import GoalState
-from s2s.search.strategies.base import Choice, Moment
-from s2s.search.strategies.beam import AroundBeam, ranks_of_ends
+from s2s.search.constraints.positive import PositiveState
+from s2s.search.strategies.base import Choice, StepContext
+from s2s.search.strategies.beam import BeamVariant, ranks_of_ends
 from s2s.search.topk import best_tokens
 from s2s.special import EOS
 
@@ -41,33 +41,33 @@ class Candidates(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AllocatedBeam(AroundBeam):
+class DynamicBeamAllocation(BeamVariant):
     """A beam whose places are divided among hypotheses by their progress with the terms.
 
     Of sentences without terms it is the beam itself.
     """
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """See `Strategy`. The end is -inf already where terms are missing."""
-        goals = moment.goals
-        assert goals is not None
+        positive = context.positive
+        assert positive is not None
         ends_BK = offsets_BK + logits_BKV[..., EOS].double()
         logits_BKV[..., EOS] = -torch.inf
-        is_done_BK = goals.progress(goals.standing) >= goals.total_B1
+        is_done_BK = positive.progress(positive.standing) >= positive.total_B1
         done = best_tokens(logits_BKV, offsets_BK.masked_fill(~is_done_BK, -torch.inf), self.width)
         is_taken_BK = ranks_of_ends(ends_BK, done.values) < self.width
         candidates = self._candidates(
-            logits_BKV, offsets_BK, goals, Candidates(done.rows, done.tokens, done.values)
+            logits_BKV, offsets_BK, positive, Candidates(done.rows, done.tokens, done.values)
         )
-        progress_BJ = goals.progress(goals.after(candidates.rows_BJ, candidates.tokens_BJ))
-        banks = (goals.total_B1, goals.most + 1)
+        progress_BJ = positive.progress(positive.after(candidates.rows_BJ, candidates.tokens_BJ))
+        banks = (positive.total_B1, positive.most + 1)
         chosen_BK = allocated(candidates.values_BJ, progress_BJ, banks, self.width)
         chosen = candidates.at(chosen_BK)
         # Of outputs that are cut, those with the most tokens of the terms.
         progress_BK = progress_BJ.gather(1, chosen_BK)
         progress_BK = progress_BK.masked_fill(chosen.values_BJ == -torch.inf, -1)
         is_behind_BK = progress_BK < progress_BK.amax(-1, keepdim=True)
-        totals_BK = chosen.values_BJ.masked_fill(goals.is_last_B1 & is_behind_BK, -torch.inf)
+        totals_BK = chosen.values_BJ.masked_fill(positive.is_last_B1 & is_behind_BK, -torch.inf)
         return Choice(
             rows=chosen.rows_BJ,
             tokens=chosen.tokens_BJ,
@@ -76,15 +76,15 @@ class AllocatedBeam(AroundBeam):
         )
 
     def _candidates(
-        self, logits_BKV: Tensor, offsets_BK: Tensor, goals: GoalState, done: Candidates
+        self, logits_BKV: Tensor, offsets_BK: Tensor, positive: PositiveState, done: Candidates
     ) -> Candidates:
         """The best of all, each hypothesis's best, its best that completes a term and all that
         advance one; and the best of those that have met all terms."""
         best = best_tokens(logits_BKV, offsets_BK, self.width)
         row_BK = torch.arange(self.width, device=logits_BKV.device).expand_as(offsets_BK)
         own = logits_BKV.max(-1)
-        whole = logits_BKV.masked_fill(~goals.completing(), -torch.inf).max(-1)
-        advance_BKA = goals.advancing()
+        whole = logits_BKV.masked_fill(~positive.completing(), -torch.inf).max(-1)
+        advance_BKA = positive.advancing()
         logits_BKA = logits_BKV.gather(-1, advance_BKA.clamp(min=0))
         logits_BKA = logits_BKA.masked_fill(advance_BKA < 0, -torch.inf)
         row_BKA = row_BK.unsqueeze(-1).expand_as(advance_BKA)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.search.strategies.base import Choice, Floats, Moment
+from s2s.search.strategies.base import Choice, Floats, StepContext
 from s2s.search.topk import first_largest
 from s2s.special import EOS
 
@@ -19,13 +19,13 @@ class Greedy:
     width: int = 1
     keep: int = 1
     coverage_penalty: float = 0.0
-    is_drawn: bool = False
+    is_sampling: bool = False
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """See `Strategy`."""
         end_BK = logits_BKV[..., EOS].clone()
         logits_BKV[..., EOS] = -torch.inf
-        best_BK, tokens_BK = first_largest(logits_BKV, moment.maxima_BKC)
+        best_BK, tokens_BK = first_largest(logits_BKV, context.maxima_BKC)
         is_end_BK = end_BK >= best_BK
         totals_BK = offsets_BK + best_BK.double()
         ends_BK = offsets_BK + end_BK.double()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from s2s.recipe.search import SampleSearch
 from s2s.search.randomness import uniforms
-from s2s.search.strategies.base import Choice, Floats, Moment
+from s2s.search.strategies.base import Choice, Floats, StepContext
 from s2s.search.strategies.greedy import Greedy
 from s2s.special import EOS
 
@@ -47,17 +47,17 @@ class Sample:
         return 0.0
 
     @property
-    def is_drawn(self) -> bool:
+    def is_sampling(self) -> bool:
         """Samples are independent."""
         return True
 
-    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, moment: Moment) -> Choice:
+    def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """See `Strategy`."""
         rows_BK = torch.arange(self.width, device=logits_BKV.device).expand_as(offsets_BK)
         if self.settings.temperature == 0.0:
-            choice = Greedy().choose(logits_BKV, offsets_BK, moment)
+            choice = Greedy().choose(logits_BKV, offsets_BK, context)
             return choice._replace(rows=rows_BK)
-        place_B1, length_B1 = moment.place_B.unsqueeze(1), moment.length_B.unsqueeze(1)
+        place_B1, length_B1 = context.place_B.unsqueeze(1), context.length_B.unsqueeze(1)
         uniform_BK = uniforms(self.settings.seed, place_B1, rows_BK, length_B1)
         tokens_BK = self._draw(logits_BKV, uniform_BK)
         chosen_BK = logits_BKV.gather(-1, tokens_BK.unsqueeze(-1)).squeeze(-1)

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 from s2s.errors import UsageError
 
 if TYPE_CHECKING:
-    from s2s.train.distributed.process_group import Team
+    from s2s.train.distributed.process_group import ProcessGroup
     from s2s.train.state import Position
 
 
 @contextmanager
-def launched(device: str) -> Iterator[tuple[Team, str]]:
+def launched(device: str) -> Iterator[tuple[ProcessGroup, str]]:
     """The processes that torchrun started, or this one alone, and the device for it.
 
     Raises UsageError where they do not find each other, or `device` is not for each of them.
     """
-    from s2s.train.distributed.process_group import ALONE
+    from s2s.train.distributed.process_group import SINGLE_PROCESS
 
     if not is_launched():
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     from s2s.nn.device import choose_device
-    from s2s.train.distributed.torchrun import distributed_team, local_device
+    from s2s.train.distributed.torchrun import local_device, torchrun_group
 
     own = local_device(device)
-    with distributed_team(choose_device(own)) as team:
-        yield team, own
+    with torchrun_group(choose_device(own)) as group:
+        yield group, own
 
 
 def is_launched() -> bool:
@@ -41,16 +41,18 @@ def is_launched() -> bool:
 
 
 @contextmanager
-def with_workers(team: Team, count: int, work: partial[Position], device: str) -> Iterator[Team]:
+def with_workers(
+    group: ProcessGroup, count: int, work: partial[Position], device: str
+) -> Iterator[ProcessGroup]:
     """`count` processes on this machine's CPU in place of one; the team as it is where that is 1.
 
     Raises UsageError where there are several already, or it is a GPU that trains.
     """
     if count == 1:
-        yield team
+        yield group
         return
-    if team.is_launched:
-        what = f"--workers {count}: torchrun has started {team.size} processes already"
+    if group.is_launched:
+        what = f"--workers {count}: torchrun has started {group.size} processes already"
         raise UsageError(f"{what}; leave it out")
     from s2s.nn.device import choose_device
     from s2s.train.distributed.shared_memory import workers

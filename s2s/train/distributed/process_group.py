@@ -3,7 +3,7 @@
 All of them run the same loop over the same plan. Of every batch each takes its share of the
 sentences; gradients are summed over the processes, so that an update is the one that a single
 process would have made, up to rounding. What the loop decides by a clock, a signal or a score it
-decides by what `Team.gather` brought, which is the same for all. The first process alone writes.
+decides by what `ProcessGroup.all_gather` returned, which is the same for all. Rank 0 alone writes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ from s2s.train.state import TrainingState
 T = TypeVar("T")
 
 
-class PartnerLost(TrainingError):
+class WorkerLost(TrainingError):
     """Another process of the team has ended before its work was done."""
 
 
-class ToldElsewhere(TrainingError):
+class ReportedByRankZero(TrainingError):
     """What has come to all processes of the team, and the first one tells."""
 
 
-class Team(Protocol):
+class ProcessGroup(Protocol):
     """One process's view of the processes that train together."""
 
     @property
@@ -40,7 +40,7 @@ class Team(Protocol):
         """How many they are."""
 
     @property
-    def neighbours(self) -> int:
+    def local_world_size(self) -> int:
         """How many of them share this machine's cores, this one included."""
 
     @property
@@ -48,13 +48,13 @@ class Team(Protocol):
         """Whether a launcher started them. It passes on the signals it gets, which they may have
         got themselves, and ends those who take too long."""
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Everybody's value, in the order of ranks; returns when all have come here.
 
         Raises PartnerLost where another process is gone.
         """
 
-    def join(self, state: TrainingState) -> None:
+    def broadcast(self, state: TrainingState) -> None:
         """Train this state, which becomes that of the first process."""
 
     def sum_gradients(self, parameters: Mapping[str, Parameter], sums: Tensor) -> Tensor:
@@ -72,37 +72,37 @@ class Team(Protocol):
 
 
 @final
-class Alone:
+class SingleProcess:
     """A process that trains by itself."""
 
     rank = 0
     size = 1
-    neighbours = 1
+    local_world_size = 1
     is_launched = False
 
-    def gather(self, value: T) -> list[T]:
-        """See `Team`."""
+    def all_gather(self, value: T) -> list[T]:
+        """See `ProcessGroup`."""
         return [value]
 
-    def join(self, state: TrainingState) -> None:
-        """See `Team`."""
+    def broadcast(self, state: TrainingState) -> None:
+        """See `ProcessGroup`."""
 
     def sum_gradients(self, parameters: Mapping[str, Parameter], sums: Tensor) -> Tensor:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         return sums
 
     def whole_norms(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         return dict(norms)
 
     def check_same(self, state: TrainingState) -> None:
-        """See `Team`."""
+        """See `ProcessGroup`."""
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-class Wish(NamedTuple):
+class PendingActions(NamedTuple):
     """What a process would do after an update, were it alone."""
 
     signal_number: int | None
@@ -111,16 +111,18 @@ class Wish(NamedTuple):
     """Save, because the last time is long ago."""
 
 
-def agreed(wishes: Sequence[Wish]) -> Wish:
+def agreed(all_pending: Sequence[PendingActions]) -> PendingActions:
     """Stop if anybody has had a signal; save by the clock of the first."""
-    signals = [wish.signal_number for wish in wishes if wish.signal_number is not None]
-    return Wish(signals[0] if signals else None, wishes[0].is_save_due)
+    signals = [
+        pending.signal_number for pending in all_pending if pending.signal_number is not None
+    ]
+    return PendingActions(signals[0] if signals else None, all_pending[0].is_save_due)
 
 
-def share(pairs: NDArray[np.int64], team: Team) -> NDArray[np.int64]:
+def share(pairs: NDArray[np.int64], group: ProcessGroup) -> NDArray[np.int64]:
     """The pairs of a batch that are this process's: every one of so many, since neighbours are of
     similar length."""
-    return pairs[team.rank :: team.size]
+    return pairs[group.rank :: group.size]
 
 
 def divided(sizes: Mapping[str, int], count: int) -> list[list[str]]:

@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from s2s.errors import Interrupted, S2sError, UsageError
-from s2s.train.distributed.process_group import PartnerLost, ToldElsewhere, divided
+from s2s.train.distributed.process_group import ReportedByRankZero, WorkerLost, divided
 from s2s.train.state import TrainingState
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Exchange(Protocol):
     """How values travel."""
 
     def __call__(self, value: T) -> list[T]:
-        """See `Team.gather`."""
+        """See `ProcessGroup.gather`."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _received(duplicate: Any) -> SharedFile:
 
 
 @final
-class LocalTeam:
+class SharedMemoryGroup:
     """A process that shares the state's memory with the others."""
 
     is_launched = False
@@ -92,19 +92,19 @@ class LocalTeam:
     def __init__(self, rank: int, size: int, exchange: Exchange, memory: SharedFile) -> None:
         """`memory` is empty as yet; `join` maps it."""
         self.rank = rank
-        self.size = self.neighbours = size
+        self.size = self.local_world_size = size
         self.exchange = exchange
         self.memory = memory
         self.groups: list[list[str]] = []
         self.handed: list[dict[str, Tensor]] = []
         """For each rank, the gradients it hands over."""
 
-    def gather(self, value: T) -> list[T]:
-        """See `Team`."""
+    def all_gather(self, value: T) -> list[T]:
+        """See `ProcessGroup`."""
         return self.exchange(value)
 
-    def join(self, state: TrainingState) -> None:
-        """See `Team`."""
+    def broadcast(self, state: TrainingState) -> None:
+        """See `ProcessGroup`."""
         sizes = {name: parameter.numel() for name, parameter in state.parameters.items()}
         self.groups = divided(sizes, self.size)
         state.stepped = self.groups[self.rank]
@@ -113,7 +113,7 @@ class LocalTeam:
         num_bytes = 4 * length * (len(tensors) + self.size)
         if self.rank == 0:
             os.ftruncate(self.memory.descriptor, num_bytes)
-        self.gather(None)
+        self.all_gather(None)
         memory = torch.frombuffer(self.memory.map(num_bytes), dtype=torch.float32)
         sections = memory.view(-1, length)
         places = [_views(section, state.parameters) for section in sections]
@@ -123,10 +123,10 @@ class LocalTeam:
                     shared[name].copy_(tensor.detach())
                 tensor.data = shared[name]
         self.handed = places[len(tensors) :]
-        self.gather(None)
+        self.all_gather(None)
 
     def sum_gradients(self, parameters: Mapping[str, Parameter], sums: Tensor) -> Tensor:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         handed = self.handed[self.rank]
         for rank, group in enumerate(self.groups):
             for name in group if rank != self.rank else ():
@@ -135,7 +135,7 @@ class LocalTeam:
                     handed[name].zero_()
                 else:
                     handed[name].copy_(gradient)
-        all_sums = self.gather(sums.tolist())
+        all_sums = self.all_gather(sums.tolist())
         others = [place for rank, place in enumerate(self.handed) if rank != self.rank]
         for name in self.groups[self.rank]:
             parameter = parameters[name]
@@ -146,15 +146,15 @@ class LocalTeam:
         return torch.tensor([sum(column) for column in zip(*all_sums, strict=True)])
 
     def whole_norms(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         squares: dict[str, float] = {}
-        for part in self.gather({name: float(norm) ** 2 for name, norm in norms.items()}):
+        for part in self.all_gather({name: float(norm) ** 2 for name, norm in norms.items()}):
             for name, square in part.items():
                 squares[name] = squares.get(name, 0.0) + square
         return {name: torch.tensor(math.sqrt(square)) for name, square in squares.items()}
 
     def check_same(self, state: TrainingState) -> None:
-        """See `Team`; there is only one copy of them."""
+        """See `ProcessGroup`; there is only one copy of them."""
 
 
 def _room(size: int) -> int:
@@ -187,7 +187,7 @@ def _tensors(state: TrainingState) -> list[dict[str, Tensor]]:
 class Work(Protocol):
     """What a worker does; sent to another process, so a partial of a function."""
 
-    def __call__(self, *, team: LocalTeam) -> object:
+    def __call__(self, *, group: SharedMemoryGroup) -> object:
         """Train as a member of the team."""
 
 
@@ -199,7 +199,7 @@ class Failure(NamedTuple):
 
 
 @contextmanager
-def workers(count: int, work: Work) -> Iterator[LocalTeam]:
+def workers(count: int, work: Work) -> Iterator[SharedMemoryGroup]:
     """`count` processes that train together, this one included; the others do `work`.
 
     They end with the block, whatever they are at. Raises UsageError on Windows.
@@ -219,7 +219,7 @@ def workers(count: int, work: Work) -> Iterator[LocalTeam]:
             process.start()
             there.close()
             processes.append(process)
-        yield LocalTeam(0, count, _Hub(pipes, processes), memory)
+        yield SharedMemoryGroup(0, count, _Hub(pipes, processes), memory)
     finally:
         for process in processes:
             process.kill()  # they have nothing to save, and ignore requests to stop
@@ -239,12 +239,12 @@ def _work(pipe: Connection, place: tuple[int, int], memory: SharedFile, work: Wo
             pipe.send(value)
             answer: list[T] = pipe.recv()
         except (EOFError, OSError):
-            raise PartnerLost("the first process is gone") from None
+            raise WorkerLost("the first process is gone") from None
         return answer
 
     try:
-        work(team=LocalTeam(*place, exchange, memory))
-    except (Interrupted, ToldElsewhere, PartnerLost):
+        work(group=SharedMemoryGroup(*place, exchange, memory))
+    except (Interrupted, ReportedByRankZero, WorkerLost):
         pass  # the first process knows
     except Exception as error:
         reason = str(error) if isinstance(error, S2sError) else f"{type(error).__name__}: {error}"
@@ -276,19 +276,19 @@ class _Hub:
         except (EOFError, OSError):
             raise self._lost(place) from None
         if isinstance(value, Failure):
-            error = PartnerLost(f"worker process {self.processes[place].pid}: {value.reason}")
+            error = WorkerLost(f"worker process {self.processes[place].pid}: {value.reason}")
             error.add_note(value.trace)
             raise error
         return value
 
-    def _lost(self, place: int) -> PartnerLost:
+    def _lost(self, place: int) -> WorkerLost:
         process = self.processes[place]
         process.join(10)
         code = process.exitcode
         how = f"exit status {code}"
         if code is not None and code < 0:
             how = signal.Signals(-code).name + (", was memory short?" if code == -9 else "")
-        return PartnerLost(
+        return WorkerLost(
             f"worker process {process.pid} ended before its work was done ({how}); "
             "the same command goes on from the last checkpoint"
         )

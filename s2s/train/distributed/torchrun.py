@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from s2s.errors import Interrupted, TrainingError, UsageError
-from s2s.train.distributed.process_group import PartnerLost
+from s2s.train.distributed.process_group import WorkerLost
 from s2s.train.state import TrainingState
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def local_device(wanted: str) -> str:
 
 
 @contextmanager
-def distributed_team(device: torch.device) -> Iterator["DistributedTeam"]:
+def torchrun_group(device: torch.device) -> Iterator["TorchrunGroup"]:
     """The processes whose number, and whose meeting point, the environment tells.
 
     Raises UsageError where they do not find each other.
@@ -55,7 +55,7 @@ def distributed_team(device: torch.device) -> Iterator["DistributedTeam"]:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"the processes do not find each other: {reason}") from error
     try:
-        yield DistributedTeam(host)
+        yield TorchrunGroup(host)
     except Interrupted:
         dist.destroy_process_group()
         raise
@@ -63,7 +63,7 @@ def distributed_team(device: torch.device) -> Iterator["DistributedTeam"]:
 
 
 @final
-class DistributedTeam:
+class TorchrunGroup:
     """A process with a state of its own, which is the same as the others'."""
 
     is_launched = True
@@ -72,10 +72,10 @@ class DistributedTeam:
         self.host = host
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
-        self.neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self.local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
-    def gather(self, value: T) -> list[T]:
-        """See `Team`."""
+    def all_gather(self, value: T) -> list[T]:
+        """See `ProcessGroup`."""
         found: list[Any] = [None] * self.size
         try:
             dist.all_gather_object(found, value, group=self.host)
@@ -83,8 +83,8 @@ class DistributedTeam:
             raise _lost(error) from error
         return found
 
-    def join(self, state: TrainingState) -> None:
-        """See `Team`."""
+    def broadcast(self, state: TrainingState) -> None:
+        """See `ProcessGroup`."""
         average = () if state.average is None else state.average.values()
         try:
             for tensor in (*state.parameters.values(), *average):
@@ -93,7 +93,7 @@ class DistributedTeam:
             raise _lost(error) from error
 
     def sum_gradients(self, parameters: Mapping[str, Parameter], sums: Tensor) -> Tensor:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         pieces = [sums]
         for parameter in parameters.values():
             if parameter.grad is None:  # no sentence of a small batch is ours
@@ -112,14 +112,14 @@ class DistributedTeam:
         return flat[: len(sums)]
 
     def whole_norms(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Team`; each process has all gradients."""
+        """See `ProcessGroup`; each process has all gradients."""
         return dict(norms)
 
     def check_same(self, state: TrainingState) -> None:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         weights = [parameter.detach() for parameter in state.parameters.values()]
         own = torch.stack([weight.double().sum() for weight in weights]).tolist()
-        for rank, found in enumerate(self.gather(own)):
+        for rank, found in enumerate(self.all_gather(own)):
             if found != own:
                 raise TrainingError(
                     f"the weights of processes {self.rank} and {rank} differ, which they never "
@@ -127,9 +127,9 @@ class DistributedTeam:
                 )
 
 
-def _lost(error: RuntimeError) -> PartnerLost:
+def _lost(error: RuntimeError) -> WorkerLost:
     reason = str(error).partition("\n")[0]
-    return PartnerLost(
+    return WorkerLost(
         f"another process of this training is gone ({reason}); "
         "the same command goes on from the last checkpoint"
     )

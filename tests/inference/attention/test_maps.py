@@ -32,7 +32,7 @@ from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.special import BOS, EOS, PAD
 from s2s.text.subword import Subwords, SubwordTrainer
 from s2s.text.vocabulary import Characters, Words
-from s2s.text.word_ids import source_owners, target_owners
+from s2s.text.word_ids import source_word_ids, target_word_ids
 from s2s_cli import attention as command
 from s2s_cli.main import run
 
@@ -154,7 +154,7 @@ def test_word_weights_keep_the_sum_of_their_rows() -> None:
 def test_every_source_token_has_the_word_it_is_a_part_of(subwords: Subwords, line: str) -> None:
     """The pieces of a word spell it, whatever stands around it."""
     (ids,) = subwords.encode([line])
-    owners = source_owners(subwords, line, ids)
+    owners = source_word_ids(subwords, line, ids)
     assert owners == sorted(owners)
     for place, word in enumerate(line.split()):
         own = [token for token, owner in zip(ids, owners, strict=True) if owner == place]
@@ -165,21 +165,21 @@ def test_owners_of_characters_and_words() -> None:
     line = " ab  c"
     (ids,) = LETTERS.encode([line])
     # A space goes with the word behind it.
-    assert source_owners(LETTERS, line, ids) == [0, 0, 0, 1, 1, 1]
-    assert target_owners(LETTERS, ids) == [0, 0, 0, 1, 1, 1]
-    assert target_owners(LETTERS, LETTERS.encode(["a "])[0]) == [0, 0]
+    assert source_word_ids(LETTERS, line, ids) == [0, 0, 0, 1, 1, 1]
+    assert target_word_ids(LETTERS, ids) == [0, 0, 0, 1, 1, 1]
+    assert target_word_ids(LETTERS, LETTERS.encode(["a "])[0]) == [0, 0]
     tokens = Words(["ab", "c"])
-    assert source_owners(tokens, "ab xyz c", tokens.encode(["ab xyz c"])[0]) == [0, 1, 2]
+    assert source_word_ids(tokens, "ab xyz c", tokens.encode(["ab xyz c"])[0]) == [0, 1, 2]
     # A no-break space ends a word of the line but not a token.
-    assert source_owners(tokens, "ab\u00a0c c", tokens.encode(["ab\u00a0c c"])[0]) == [0, 2]
-    assert target_owners(tokens, tokens.encode(["c ab"])[0]) == [0, 1]
-    assert target_owners(tokens, []) == []
+    assert source_word_ids(tokens, "ab\u00a0c c", tokens.encode(["ab\u00a0c c"])[0]) == [0, 2]
+    assert target_word_ids(tokens, tokens.encode(["c ab"])[0]) == [0, 1]
+    assert target_word_ids(tokens, []) == []
 
 
 def test_target_owners_follow_the_printed_words(subwords: Subwords) -> None:
     for line in ("die katze schläft", "der baumhund", "die ☃ wiese"):
         (ids,) = subwords.encode([line])
-        owners = target_owners(subwords, ids)
+        owners = target_word_ids(subwords, ids)
         assert owners == sorted(owners)
         assert set(owners) == set(range(len(subwords.decode([ids])[0].split())))
 
@@ -247,7 +247,7 @@ def test_a_line_in_pieces_keeps_its_words(line: str) -> None:
     np.testing.assert_array_equal(found.weights, np.eye(len(found.source)))
     text = "".join(line.split())
     spelled = [""] * len(line.split())
-    for token, owner in zip(found.source, found.source_owners, strict=True):
+    for token, owner in zip(found.source, found.source_word_ids, strict=True):
         if owner >= 0:
             spelled[owner] += token.replace("▁", "")
     assert spelled == line.split()
@@ -265,7 +265,7 @@ def test_a_model_without_attention_has_no_map() -> None:
 
 
 @pytest.fixture
-def copying(monkeypatch, tmp_path: Path) -> Path:
+def extended_vocabulary(monkeypatch, tmp_path: Path) -> Path:
     """The command with a model that copies; the folder it runs in."""
     chosen = SimpleNamespace(folder=tmp_path / "copy")
     monkeypatch.setattr(command, "choose_runs", lambda names, runs: [chosen])
@@ -277,12 +277,12 @@ def copying(monkeypatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_command_prints_alignments_a_line_for_a_line(copying: Path, capfd) -> None:
+def test_the_command_prints_alignments_a_line_for_a_line(extended_vocabulary: Path, capfd) -> None:
     assert run(["attention", "--input", "in.txt", "--alignments", "--batch-size", "2"]) == 0
     assert capfd.readouterr() == ("0-0 1-1\n\n0-0\n", "")
 
 
-def test_the_command_draws_on_stdout(copying: Path, capfd) -> None:
+def test_the_command_draws_on_stdout(extended_vocabulary: Path, capfd) -> None:
     assert run(["attention", "--input", "in.txt"]) == 0
     out = capfd.readouterr().out
     assert "1: ab c → ab c" in out and "3: d → d" in out
@@ -291,16 +291,19 @@ def test_the_command_draws_on_stdout(copying: Path, capfd) -> None:
     assert max(map(cell_len, out.split("\n"))) < 130
 
 
-def test_the_command_writes_files(copying: Path, capfd) -> None:
+def test_the_command_writes_files(extended_vocabulary: Path, capfd) -> None:
     pytest.importorskip("PIL", reason="pictures need Pillow: s2s[plots]")
     files = ["--html", "a.html", "--npz", "a.npz", "--png", "p"]
     assert run(["attention", "--input", "in.txt", *files]) == 0
     assert capfd.readouterr().out == ""
-    assert "Attention of copy" in (copying / "a.html").read_text()
-    assert sorted(path.name for path in (copying / "p").iterdir()) == ["line-1.png", "line-3.png"]
+    assert "Attention of copy" in (extended_vocabulary / "a.html").read_text()
+    assert sorted(path.name for path in (extended_vocabulary / "p").iterdir()) == [
+        "line-1.png",
+        "line-3.png",
+    ]
 
 
-def test_input_that_is_no_text_is_a_line_on_stderr(copying: Path, capfd) -> None:
-    (copying / "bad.txt").write_bytes(b"ok\n\xff\n")
+def test_input_that_is_no_text_is_a_line_on_stderr(extended_vocabulary: Path, capfd) -> None:
+    (extended_vocabulary / "bad.txt").write_bytes(b"ok\n\xff\n")
     assert run(["attention", "--input", "bad.txt", "--alignments"]) == 2
     assert "bad.txt:2: not valid UTF-8" in capfd.readouterr().err

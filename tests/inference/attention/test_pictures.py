@@ -37,8 +37,8 @@ def map_of(
         source=tuple(source),
         target=tuple(target),
         weights=weights,
-        source_owners=(*range(len(source) - 1), -1) if source else (),
-        target_owners=(*range(len(target) - 1), -1) if target else (),
+        source_word_ids=(*range(len(source) - 1), -1) if source else (),
+        target_word_ids=(*range(len(target) - 1), -1) if target else (),
     )
 
 

@@ -32,8 +32,8 @@ def map_of(
         source=(*tokens, *(f"[{place}]" for place in range(1, count + 1))),
         target=target,
         weights=weights,
-        source_owners=(-1,) * (len(tokens) + count),
-        target_owners=(*range(len(target) - 1), -1),
+        source_word_ids=(-1,) * (len(tokens) + count),
+        target_word_ids=(*range(len(target) - 1), -1),
         pictures=(Picture(id_, len(tokens), count),),
     )
 

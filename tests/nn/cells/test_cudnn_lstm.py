@@ -18,7 +18,7 @@ from s2s.nn.cells.cudnn_lstm import (
 )
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.encoders.recurrent import RecurrentEncoder
-from s2s.nn.quantized import PackedEncoder
+from s2s.nn.quantized import BF16Encoder
 from s2s.recipe.model import Encoder
 from tests.fake_cudnn import FAKE
 
@@ -233,10 +233,10 @@ def test_an_encoder_for_search_lays_its_weights_out_once(
     monkeypatch.setitem(KERNELS, "cpu", Kernels(forward, FAKE.backward, flatten))
     with torch.no_grad():
         if is_good:
-            ready = PackedEncoder(encoder)
+            ready = BF16Encoder(encoder)
         else:
             with pytest.warns(RuntimeWarning):
-                ready = PackedEncoder(encoder)
+                ready = BF16Encoder(encoder)
         flattened.clear()
         found = [ready(x, lengths) for _ in range(2)]
     assert not flattened

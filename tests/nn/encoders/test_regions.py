@@ -14,7 +14,7 @@ from s2s.nn.attention import attend_rows
 from s2s.nn.batch import Regions
 from s2s.nn.encoders.regions import FeatureShape, RegionEncoder
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import packed
+from s2s.nn.quantized import inference_model
 from s2s.nn.state_dict import feature_shapes
 from s2s.recipe.features import FeatureEncoder
 from s2s.recipe.model import (
@@ -192,7 +192,7 @@ def test_packed_for_search_the_step_is_near(recipe: Model, precision: SearchPrec
         assert model.marks is not None
         model.marks[0] = 3.0  # the states of the text are far beyond 1 then
     source, lengths, features, target = samples(has_text=True)
-    ready = packed(model, precision)
+    ready = inference_model(model, precision)
     found = []
     with torch.no_grad():
         for scorer in (model, ready):

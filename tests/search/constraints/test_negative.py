@@ -7,8 +7,8 @@ import pytest
 
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.search.constraints.automaton import Automaton, Spelling, Tables
-from s2s.search.constraints.negative import Ban
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.text.word_boundaries import joins, occurrences
@@ -90,7 +90,7 @@ def test_the_automaton_meets_what_stands_in_the_text(seed: int) -> None:
 
 def test_bytes_spell_terms_too() -> None:
     surfaces = [*SPECIAL, " né", " n", "é", b"\xc3", b"\xa9", "e", " e"]
-    ban = Ban(["né"], Spelling(surfaces))
+    ban = NegativeConstraints(["né"], Spelling(surfaces))
     spelled = [(4,), (5, 6), (5, 7, 8)]
     for tokens in spelled:
         assert ban.banned_after(tokens)[3]
@@ -101,7 +101,9 @@ def test_bytes_spell_terms_too() -> None:
 
 
 def test_words_that_cannot_go_on_are_banned_at_once() -> None:
-    ban = Ban(["dog", "big cat"], Spelling([*SPECIAL, " dog", " big", " cat", " ."]))
+    ban = NegativeConstraints(
+        ["dog", "big cat"], Spelling([*SPECIAL, " dog", " big", " cat", " ."])
+    )
     assert ban.banned_after(()).tolist()[4:] == [True, False, False, False]
     assert ban.banned_after((5,)).tolist()[4:] == [True, False, True, False]
 
@@ -111,10 +113,10 @@ def sentences(count: int, seed: int, longest: int = 9) -> list[list[int]]:
     return [[draw.randrange(4, 60) for _ in range(draw.randint(1, longest))] for _ in range(count)]
 
 
-def demands(count: int, seed: int) -> list[Demand]:
+def constraints(count: int, seed: int) -> list[ConstraintSpec]:
     draw = random.Random(seed)
-    several = [Ban(draw.sample(TERMS, k), SPELLING) for k in (1, 1, 2, 3)]
-    return [Demand(avoid=draw.choice([None, *several])) for _ in range(count)]
+    several = [NegativeConstraints(draw.sample(TERMS, k), SPELLING) for k in (1, 1, 2, 3)]
+    return [ConstraintSpec(avoid=draw.choice([None, *several])) for _ in range(count)]
 
 
 def facts(found: list[list[Hypothesis]]) -> list[list[tuple[tuple[int, ...], float, float, bool]]]:
@@ -124,24 +126,24 @@ def facts(found: list[list[Hypothesis]]) -> list[list[tuple[tuple[int, ...], flo
 @every_strategy
 def test_no_output_holds_what_it_must_not(strategy: Search) -> None:
     scorer, sources = RecurrentToy(len(SURFACES), 1), sentences(30, 1)
-    asked = demands(30, 2)
+    asked = constraints(30, 2)
     free = search(scorer, sources, strategy, "cpu")
-    found = search(scorer, sources, strategy, "cpu", demands=asked)
+    found = search(scorer, sources, strategy, "cpu", constraints=asked)
     hit = 0
-    for source, demand, one, before in zip(sources, asked, found, free, strict=True):
+    for source, constraint, one, before in zip(sources, asked, found, free, strict=True):
         for h in one:
-            for term in demand.avoid.terms if demand.avoid else ():
+            for term in constraint.avoid.terms if constraint.avoid else ():
                 assert occurrences(text_of(h.tokens), term) == 0
                 hit += occurrences(text_of(before[0].tokens), term) > 0
             expected = rescored(scorer, source, h.tokens, h.finished)
             assert h.log_prob == pytest.approx(expected, abs=1e-4)
     assert hit > 0
     again = search(
-        scorer, sources[::-2], strategy, "cpu", demands=asked[::-2], places=range(30)[::-2]
+        scorer, sources[::-2], strategy, "cpu", constraints=asked[::-2], places=range(30)[::-2]
     )
     assert facts(again) == facts(found)[::-2]
-    for one, before, demand in zip(found, free, asked, strict=True):
-        if demand.avoid is None:
+    for one, before, constraint in zip(found, free, asked, strict=True):
+        if constraint.avoid is None:
             assert facts([one]) == facts([before])
 
 
@@ -153,22 +155,22 @@ def test_a_wide_beam_finds_the_best_of_what_is_left(seed: int) -> None:
     spelling = Spelling(SURFACES[:vocabulary])
     scorer = RecurrentToy(vocabulary, seed, sharpness=3.0)
     terms = random.Random(seed).sample(TERMS[:5], 2)
-    demand = Demand(avoid=Ban(terms, spelling))
+    constraint = ConstraintSpec(avoid=NegativeConstraints(terms, spelling))
     best = next(
         f
         for f in brute_force(scorer, [7], settings)
         if not any(occurrences(text_of(f[1]), term) for term in terms)
     )
-    (found,) = search(scorer, [[7]], settings, "cpu", demands=[demand])[0]
+    (found,) = search(scorer, [[7]], settings, "cpu", constraints=[constraint])[0]
     assert (found.tokens, found.finished) == (best[1], best[3])
     proven = ExhaustiveSearch(kind="exhaustive", width=2, max_ratio=1e-9, max_offset=3)
-    (found,) = search(scorer, [[7]], proven, "cpu", demands=[demand])[0]
+    (found,) = search(scorer, [[7]], proven, "cpu", constraints=[constraint])[0]
     assert (found.tokens, found.proven) == (best[1], True)
 
 
 def test_where_nothing_else_is_left_the_output_ends() -> None:
     spelling = Spelling([*SPECIAL, " a", " b"])
-    demand = Demand(avoid=Ban(["a", "b", "⁇"], spelling))
+    constraint = ConstraintSpec(avoid=NegativeConstraints(["a", "b", "⁇"], spelling))
     for strategy in STRATEGIES[:2]:
-        (found,) = search(RecurrentToy(6, 1), [[5]], strategy, "cpu", demands=[demand])[0]
+        (found,) = search(RecurrentToy(6, 1), [[5]], strategy, "cpu", constraints=[constraint])[0]
         assert (found.tokens, found.finished) == ((), True)

@@ -9,9 +9,9 @@ import torch
 from s2s.errors import UsageError
 from s2s.recipe.search import BeamSearch, GreedySearch
 from s2s.search.constraints.automaton import Spelling
-from s2s.search.constraints.negative import Ban
-from s2s.search.constraints.positive import Goal, Term
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints, Term
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.strategies.dynamic_beam_allocation import allocated
@@ -50,9 +50,11 @@ def is_met(tokens: tuple[int, ...], terms: list[str]) -> bool:
     return all(occurrences(text_of(tokens), term) >= terms.count(term) for term in terms)
 
 
-def goal(terms: list[str], vocabulary: int = len(SURFACES)) -> Demand:
+def goal(terms: list[str], vocabulary: int = len(SURFACES)) -> ConstraintSpec:
     spelling = Spelling(SURFACES[:vocabulary])
-    return Demand(must=Goal([spelled(term, vocabulary) for term in terms], spelling))
+    return ConstraintSpec(
+        must=PositiveConstraints([spelled(term, vocabulary) for term in terms], spelling)
+    )
 
 
 def facts(found: list[list[Hypothesis]]) -> list[list[tuple[tuple[int, ...], float, float, bool]]]:
@@ -89,7 +91,7 @@ def test_a_wide_beam_finds_the_best_output_with_its_terms(seed: int) -> None:
         for total, tokens in outputs(scorer, [7], 3)
         if is_met(tokens, terms)
     ]
-    (found,) = search(scorer, [[7]], settings, "cpu", demands=[goal(terms, vocabulary)])[0]
+    (found,) = search(scorer, [[7]], settings, "cpu", constraints=[goal(terms, vocabulary)])[0]
     assert found.finished == bool(fitting)
     if fitting:
         score, tokens = max(fitting)
@@ -107,8 +109,8 @@ def test_finished_outputs_have_their_terms_in_any_company(width: int) -> None:
     draw = random.Random(width)
     scorer, sources = RecurrentToy(len(SURFACES), 1), sentences(40, 1)
     asked = [draw.choices(TERMS, k=draw.randint(0, 3)) for _ in sources]
-    demands = [goal(terms) if terms else Demand() for terms in asked]
-    found = search(scorer, sources, settings, "cpu", keep=width, demands=demands)
+    constraints = [goal(terms) if terms else ConstraintSpec() for terms in asked]
+    found = search(scorer, sources, settings, "cpu", keep=width, constraints=constraints)
     ended = 0
     for source, terms, one in zip(sources, asked, found, strict=True):
         for h in one:
@@ -125,7 +127,7 @@ def test_finished_outputs_have_their_terms_in_any_company(width: int) -> None:
         settings,
         "cpu",
         keep=width,
-        demands=[demands[i] for i in order],
+        constraints=[constraints[i] for i in order],
     )
     assert facts(mixed) == [facts(found)[i] for i in order]
     free = facts(search(scorer, sources, settings, "cpu", keep=width))
@@ -136,10 +138,14 @@ def test_finished_outputs_have_their_terms_in_any_company(width: int) -> None:
 
 def test_where_tokens_are_letters_a_term_is_spaced_from_the_word_before() -> None:
     surfaces: list[str | bytes] = ["", " ⁇ ", "", "", "a", "b", "c", " ", "-"]
-    must = Goal([Term("ab", (4, 5)), Term("c a", (6, 7, 4))], Spelling(surfaces))
+    must = PositiveConstraints([Term("ab", (4, 5)), Term("c a", (6, 7, 4))], Spelling(surfaces))
     settings = BeamSearch(kind="beam", width=9, **LENGTHS)
     found = search(
-        RecurrentToy(9, 2), sentences(20, 2), settings, "cpu", demands=[Demand(must=must)] * 20
+        RecurrentToy(9, 2),
+        sentences(20, 2),
+        settings,
+        "cpu",
+        constraints=[ConstraintSpec(must=must)] * 20,
     )
     for (h,) in found:
         text = "".join(str(surfaces[token]) for token in h.tokens)
@@ -149,18 +155,20 @@ def test_where_tokens_are_letters_a_term_is_spaced_from_the_word_before() -> Non
 def test_without_terms_it_is_the_beam() -> None:
     settings = BeamSearch(kind="beam", width=6, **LENGTHS)
     scorer, sources = RecurrentToy(len(SURFACES), 3), sentences(30, 3)
-    nothing = Demand(must=Goal([], Spelling(SURFACES)))
-    found = search(scorer, sources, settings, "cpu", keep=6, demands=[nothing] * 30)
+    nothing = ConstraintSpec(must=PositiveConstraints([], Spelling(SURFACES)))
+    found = search(scorer, sources, settings, "cpu", keep=6, constraints=[nothing] * 30)
     assert facts(found) == facts(search(scorer, sources, settings, "cpu", keep=6))
 
 
 def test_terms_go_together_with_a_prefix_and_with_bans() -> None:
     settings = BeamSearch(kind="beam", width=5, no_repeat_ngram=4, **LENGTHS)
     scorer, sources = RecurrentToy(len(SURFACES), 4), sentences(20, 4)
-    demand = Demand(
-        prefix=(8, 9), must=goal(["b a", "猫"]).must, avoid=Ban(["a b", "ab"], Spelling(SURFACES))
+    constraint = ConstraintSpec(
+        prefix=(8, 9),
+        must=goal(["b a", "猫"]).must,
+        avoid=NegativeConstraints(["a b", "ab"], Spelling(SURFACES)),
     )
-    for (h,) in search(scorer, sources, settings, "cpu", demands=[demand] * 20):
+    for (h,) in search(scorer, sources, settings, "cpu", constraints=[constraint] * 20):
         assert h.tokens[:2] == (8, 9)
         text = text_of(h.tokens)
         assert not h.finished or is_met(h.tokens, ["b a", "猫"])
@@ -170,7 +178,11 @@ def test_terms_go_together_with_a_prefix_and_with_bans() -> None:
 def test_only_beam_search_looks_for_terms() -> None:
     with pytest.raises(UsageError, match="terms that must appear need beam search, found greedy"):
         search(
-            RecurrentToy(14, 1), [[5]], GreedySearch(kind="greedy"), "cpu", demands=[goal(["a"])]
+            RecurrentToy(14, 1),
+            [[5]],
+            GreedySearch(kind="greedy"),
+            "cpu",
+            constraints=[goal(["a"])],
         )
 
 

@@ -9,9 +9,9 @@ from s2s.errors import UsageError
 from s2s.recipe.search import BeamSearch, Search
 from s2s.recipe.search_overrides import Choices, override
 from s2s.search.constraints.automaton import Spelling
-from s2s.search.constraints.negative import Ban
-from s2s.search.constraints.positive import Goal
-from s2s.search.constraints.spec import Demand
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from tests.search.toys import RecurrentToy, log_probs, rescored
@@ -89,8 +89,10 @@ def test_groups_of_one_are_greedy_searches_that_avoid_each_other(diversity: floa
 )
 def test_n_best_lists_are_distinct_and_company_changes_nothing(settings: Search) -> None:
     scorer, sources = RecurrentToy(14, 4), sentences(40, 4)
-    demands = [Demand(prefix=(5, 9)) if len(source) % 2 else Demand() for source in sources]
-    found = search(scorer, sources, settings, "cpu", keep=6, demands=demands)
+    constraints = [
+        ConstraintSpec(prefix=(5, 9)) if len(source) % 2 else ConstraintSpec() for source in sources
+    ]
+    found = search(scorer, sources, settings, "cpu", keep=6, constraints=constraints)
     for one in found:
         assert len({(h.tokens, h.finished) for h in one}) == len(one) > 1
         assert [(h.finished, h.score) for h in one] == sorted(
@@ -103,12 +105,12 @@ def test_n_best_lists_are_distinct_and_company_changes_nothing(settings: Search)
         settings,
         "cpu",
         keep=6,
-        demands=[demands[i] for i in order],
+        constraints=[constraints[i] for i in order],
     )
     assert facts(mixed) == [facts(found)[i] for i in order]
     surfaces = ["", "", "", "", *(f" w{i}" for i in range(10))]
-    ban = Demand(avoid=Ban(["w1", "w2"], Spelling(surfaces)))
-    for one in search(scorer, sources[:9], settings, "cpu", keep=6, demands=[ban] * 9):
+    ban = ConstraintSpec(avoid=NegativeConstraints(["w1", "w2"], Spelling(surfaces)))
+    for one in search(scorer, sources[:9], settings, "cpu", keep=6, constraints=[ban] * 9):
         assert not {5, 6} & {token for h in one for token in h.tokens}
 
 
@@ -119,6 +121,6 @@ def test_what_groups_do_not_go_with_is_refused() -> None:
     )
     with pytest.raises(UsageError, match="expected a divisor of the beam's width 6, found 4"):
         override(beam, Choices(groups=4))
-    goal = Demand(must=Goal([], Spelling(["", "", "", "", " a"])))
+    goal = ConstraintSpec(must=PositiveConstraints([], Spelling(["", "", "", "", " a"])))
     with pytest.raises(UsageError, match="need a beam of one group"):
-        search(RecurrentToy(5, 1), [[4]], grouped(4, 2, 0.5), "cpu", demands=[goal])
+        search(RecurrentToy(5, 1), [[4]], grouped(4, 2, 0.5), "cpu", constraints=[goal])

@@ -14,7 +14,7 @@ from s2s.recipe.search import GreedySearch, SampleSearch
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.randomness import uniforms
-from s2s.search.strategies.base import Moment
+from s2s.search.strategies.base import StepContext
 from s2s.search.strategies.sampling import Sample
 from s2s.special import BOS, EOS, PAD
 from tests.search.toys import RecurrentToy, TiedToy, log_probs, rescored
@@ -108,9 +108,9 @@ def test_truncated_distributions_are_as_defined(choices: dict[str, Any]) -> None
     logits_V[[PAD, BOS]] = -torch.inf
     logits_V[9] = logits_V[4]  # a tie
     logits_BKV = logits_V.repeat(40, 500, 1)
-    moment = Moment(torch.arange(40), torch.full((40,), 3), torch.zeros(40, 1))
+    context = StepContext(torch.arange(40), torch.full((40,), 3), torch.zeros(40, 1))
     settings = sampling(samples=500, **choices)
-    choice = Sample(settings).choose(logits_BKV, torch.zeros(40, 500, dtype=torch.float64), moment)
+    choice = Sample(settings).choose(logits_BKV, torch.zeros(40, 500, dtype=torch.float64), context)
     exact = truncated(logits_V.double().tolist(), settings)
     counts = Counter(choice.tokens.flatten().tolist())
     assert variation(counts, exact) < most_variation(13, 40 * 500)

@@ -28,7 +28,13 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.train import Optimizer
 from s2s.run.directory import Run
 from s2s.train.distributed.launch import is_launched, with_workers
-from s2s.train.distributed.process_group import ALONE, Wish, agreed, divided, share
+from s2s.train.distributed.process_group import (
+    SINGLE_PROCESS,
+    PendingActions,
+    agreed,
+    divided,
+    share,
+)
 from s2s.train.distributed.shared_memory import workers
 from s2s.train.state import Position
 from s2s.train.update import Update, Updater, update_seed
@@ -95,8 +101,12 @@ def test_parameters_are_divided_by_size() -> None:
 
 
 def test_one_signal_stops_all_and_one_clock_saves() -> None:
-    assert agreed([Wish(None, False), Wish(None, True)]) == Wish(None, False)
-    assert agreed([Wish(None, True), Wish(15, False)]) == Wish(15, True)
+    assert agreed([PendingActions(None, False), PendingActions(None, True)]) == PendingActions(
+        None, False
+    )
+    assert agreed([PendingActions(None, True), PendingActions(15, False)]) == PendingActions(
+        15, True
+    )
 
 
 def test_no_two_processes_draw_alike() -> None:
@@ -111,8 +121,8 @@ def test_no_two_processes_draw_alike() -> None:
 
 
 def test_a_process_alone_is_a_team() -> None:
-    assert ALONE.gather("x") == ["x"]
-    assert ALONE.whole_norms({"a": torch.tensor(2.0)}) == {"a": torch.tensor(2.0)}
+    assert SINGLE_PROCESS.all_gather("x") == ["x"]
+    assert SINGLE_PROCESS.whole_norms({"a": torch.tensor(2.0)}) == {"a": torch.tensor(2.0)}
 
 
 # ------------------------------------------------------------------------------------- --workers
@@ -205,9 +215,9 @@ def test_what_stops_a_worker_is_told_here(plain: Recipe, tmp_path: Path) -> None
     work = partial(train_run, Run(tmp_path / "nowhere"), plain, "cpu", None)
     with (
         pytest.raises(TrainingError, match=rf"^worker process \d+: {tmp_path}/nowhere/"),
-        workers(2, work) as team,
+        workers(2, work) as group,
     ):
-        team.gather(None)
+        group.all_gather(None)
 
 
 def test_workers_are_for_a_cpu_and_not_for_torchrun(
@@ -233,13 +243,13 @@ def test_workers_are_for_a_cpu_and_not_for_torchrun(
     assert not is_launched()
 
     monkeypatch.setattr("s2s.nn.device.choose_device", lambda wanted: torch.device("cuda:1"))
-    for team, message in (
-        (ALONE, "--workers 2: they share the cores of a CPU, found --device cuda:1; "),
+    for group, message in (
+        (SINGLE_PROCESS, "--workers 2: they share the cores of a CPU, found --device cuda:1; "),
         (Place(0, 4), "--workers 2: torchrun has started 4 processes already; leave it out"),
     ):
         with (
             pytest.raises(UsageError, match=f"^{message}"),
-            with_workers(team, 2, partial(fail), "auto"),  # type: ignore[arg-type]
+            with_workers(group, 2, partial(fail), "auto"),  # type: ignore[arg-type]
         ):
             raise AssertionError
 
