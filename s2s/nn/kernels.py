@@ -28,7 +28,7 @@ from s2s.nn.matmul import (
     onednn_product,
     runs_onednn,
 )
-from s2s.recipe.search import SearchPrecision, SearchPrecisionChoice
+from s2s.recipe.choices import SearchPrecision, SearchPrecisionChoice
 
 Kernel = Literal["fp32", "bf16", "rounded", "int8"]
 """How a CPU multiplies: natively in a precision, or in bf16 by a product in fp32."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import UsageError
 from s2s.inference.load import load_translator
 from s2s.metrics.corpus import score
 from s2s.pipeline.progress import progress
-from s2s.recipe.metrics import LOWER_IS_BETTER, VALUES, TextMetric, shown
+from s2s.recipe.metrics import LOWER_IS_BETTER, TEXT_METRICS, VALUES, MetricName, format_value
 from s2s.recipe.search import BeamSearch
 from s2s.recipe.search_overrides import Choices, override
 
@@ -73,7 +73,9 @@ class Tuned:
         for search, value in self.tried:
             penalty = "any" if search.width == 1 else f"{search.length_penalty:g}"
             mark = "  *" if search == self.best else ""
-            lines.append(f"{search.width:>4}  {penalty:>14}  {shown(self.metric, value):>9}{mark}")
+            lines.append(
+                f"{search.width:>4}  {penalty:>14}  {format_value(self.metric, value):>9}{mark}"
+            )
         return lines
 
 
@@ -122,9 +124,9 @@ def tune_search(
     return Tuned(metric=name, tried=tried, best=best)
 
 
-def _figure(recipe: Recipe, asked: str | None) -> tuple[TextMetric, str]:
+def _figure(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:
     """The metric and its figure that choose. Raises UsageError for none that text alone has."""
-    known = {figure: metric for metric in get_args(TextMetric) for figure in VALUES[metric]}
+    known = {figure: metric for metric in TEXT_METRICS for figure in VALUES[metric]}
     own = [figure for metric in recipe.metrics for figure in VALUES[metric]]
     chosen = asked or next((f for f in (recipe.train.best, *own) if f in known), "bleu")
     if chosen not in known:

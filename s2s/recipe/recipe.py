@@ -21,11 +21,12 @@ from s2s.recipe.data import (
     corpora_of,
     features_of,
 )
-from s2s.recipe.metrics import VALUES, MetricName, Scoring
+from s2s.recipe.metrics import VALUES, MetricName
 from s2s.recipe.model import (
     Model,
 )
 from s2s.recipe.rules import source_faults
+from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import (
     BeamSearch,
     Search,
@@ -74,11 +75,11 @@ class Recipe(Section):
     def __post_init__(self) -> None:
         if self.model.tied == "all" and self.tokenizer.kind == "separate":
             raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
-        figures = [figure for metric in self.metrics for figure in VALUES[metric]]
-        if self.train.best != "loss" and self.train.best not in figures:
+        values = [value for metric in self.metrics for value in VALUES[metric]]
+        if self.train.best != "loss" and self.train.best not in values:
             raise ValueError(
                 f"train.best '{self.train.best}' is not among the metrics, which give "
-                f"{', '.join(figures)}; 'loss' is always there"
+                f"{', '.join(values)}; 'loss' is always there"
             )
         if "copied" in self.metrics and self.model.copy != "none":
             raise ValueError(COPIED_BY_COPYING)

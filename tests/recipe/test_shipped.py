@@ -76,7 +76,7 @@ def test_a_recipe_runs_on_its_data(
     run = Run.open(Path("runs") / str(recipe.name))
     found = pipeline.evaluate(run=run, search=GreedySearch(kind="greedy", max_offset=2))
     asked = [figure for metric in recipe.metrics for figure in VALUES[metric]]
-    assert [score.name for score in found.scores.figures] == asked
+    assert [score.name for score in found.scores.values] == asked
     assert found.saved is not None and len(found.saved.read_text().splitlines()) >= 10
 
 
