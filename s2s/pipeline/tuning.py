@@ -14,7 +14,7 @@ from s2s.metrics.corpus import score
 from s2s.pipeline.progress import progress
 from s2s.recipe.metrics import LOWER_IS_BETTER, TEXT_METRICS, VALUES, MetricName, format_value
 from s2s.recipe.search import BeamSearch
-from s2s.recipe.search_overrides import Choices, override
+from s2s.recipe.search_overrides import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class Grid:
         """
         found = []
         for width, penalty in product(sorted(set(self.widths)), sorted(set(self.penalties))):
-            choices = Choices(kind="beam", width=width, length_penalty=penalty)
+            choices = {"kind": "beam", "width": width, "length_penalty": penalty}
             one = override(search, choices)
             assert isinstance(one, BeamSearch), "of this kind"
             if width > 1 or penalty == min(self.penalties):  # one hypothesis needs no ranking

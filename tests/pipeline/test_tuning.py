@@ -131,10 +131,10 @@ def test_a_grid_is_every_width_with_every_penalty() -> None:
     ("options", "message"),
     [
         (["--beams", "0"], "--beam: expected at least 1, found 0"),
-        (["--beams", "1,b"], "--beams: expected whole numbers with commas between, found 1,b"),
+        (["--beams", "1,b"], "--beams: expected whole numbers separated by commas, found 1,b"),
         (["--length-penalties", "-1"], "--length-penalty: expected at least 0, found -1.0"),
-        (["--length-penalties", "nan"], "--length-penalties: expected numbers with commas"),
-        (["--length-penalties", ""], "--length-penalties: expected numbers with commas"),
+        (["--length-penalties", "nan"], "--length-penalties: expected numbers separated by commas"),
+        (["--length-penalties", ""], "--length-penalties: expected numbers separated by commas"),
         (["--metric", "bleurt"], "--metric: expected one of bleu, bleu1, "),
         (["--metric", "perplexity"], "--metric: expected one of bleu, bleu1, "),
         (["--checkpoint", "average"], "no checkpoint average; there: "),
