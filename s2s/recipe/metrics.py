@@ -1,16 +1,15 @@
 """The table of metrics. A new metric is one line here and one file in `s2s/metrics`.
 
 The names that recipes, options, logs and the JSON Schema accept all come from this table. This
-module imports no other module of s2s and nothing slow: `--help` lists the names.
+module imports no other module of s2s and nothing slow, because `--help` lists the names; it has
+NamedTuples because a dataclass takes longer to define.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A number that a metric gives."""
 
     name: str
@@ -23,8 +22,7 @@ class Value:
     """Whether it is a whole number."""
 
 
-@dataclass(frozen=True)
-class MetricEntry:
+class MetricEntry(NamedTuple):
     """A line of the table."""
 
     builder: str | None
