@@ -20,7 +20,8 @@ from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.kernels import runs_bf16_lstm
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.choices import SearchPrecision
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
     Attention,
@@ -40,7 +41,6 @@ from s2s.recipe.search import (
     GreedySearch,
     SampleSearch,
     Search,
-    SearchPrecision,
 )
 from s2s.recipe.train import Train
 from s2s.search.constraints.automaton import Spelling
@@ -70,7 +70,7 @@ MODELS: dict[str, tuple[Decoder, Attention, dict[str, Any]]] = {
     "bahdanau": (BahdanauDecoder(kind="bahdanau", width=14), ADDITIVE, {}),
     "stacked": (StackedDecoder(kind="stacked", width=14), GENERAL, {}),
     "extended_vocabulary": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
-    "features": (LUONG, GENERAL, {"features": (FeatureEncoder(width=10, layers=1),)}),
+    "features": (LUONG, GENERAL, {"image_features": (ImageFeatureEncoder(width=10, layers=1),)}),
 }
 TRAININGS: dict[str, Train] = {
     "plain": Train(clip_norm=0.1, average=0.9),
@@ -108,7 +108,7 @@ def network(name: str, seed: int = 5) -> Seq2Seq:
         table = torch.arange(WORDS)
         table[15:20] = -1
         table[[PAD, BOS, EOS]] = -1
-    shapes = (SHAPE,) if recipe.features else ()
+    shapes = (SHAPE,) if recipe.image_features else ()
     model = Seq2Seq(recipe, WORDS, WORDS, None, table, features=shapes)
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():

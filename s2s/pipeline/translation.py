@@ -29,7 +29,7 @@ from s2s.inference.stream import Course, list_stream, translate_stream
 from s2s.inference.translator import LineTranslator
 from s2s.inference.translator_factory import TranslatorFactory, _speeds
 from s2s.inference.workers import _elsewhere
-from s2s.recipe.data import features_of, has_source_text
+from s2s.recipe.data import has_source_text, image_features_of
 from s2s.run.directory import Run
 from s2s.search.strategies.build import build_constrained_strategy
 
@@ -264,7 +264,7 @@ def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatur
     from s2s.nn.state_dict import feature_shapes
 
     for run in runs:
-        if files is None and not features_of(run.recipe.data):
+        if files is None and not image_features_of(run.recipe.data):
             continue
         lines = open_features(run.recipe.data, files, run.features_folder)
         assert lines is not None, "there are files"

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from s2s.errors import RecipeError, UsageError
 from s2s.recipe.faults import faults_of, in_words
 from s2s.recipe.recipe import Recipe
+from s2s.recipe.renamed import rename_keys, rename_path
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
@@ -51,8 +52,10 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     path = path or DEFAULT_RECIPE
     document = read_document(str(path), _content(path))
     if not document.is_refused(()):
+        rename_keys(document)  # before overrides, which may replace an old key under its new name
         for rank, override in enumerate(overrides):
             _override(document, override, rank)
+        rename_keys(document)
     try:
         recipe = _adapter().validate_json(json.dumps(document.data))
     except ValidationError as error:
@@ -150,6 +153,7 @@ def _override(document: Document, override: str, rank: int) -> None:
     if not equals or not all(keys):
         document.faults.append(Fault(place, "", "expected PATH=VALUE, such as seed=2"))
         return
+    keys = rename_path(keys, place)
     section = document.data
     for depth, key in enumerate(keys[:-1], start=1):
         section = section.setdefault(key, _new_section(keys[:depth]))

@@ -22,8 +22,8 @@ from s2s.nn.matmul import Product, RowIndependent, RowwiseProduct, Weights
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import UnrolledLSTMLayer, inference_model, shows_independent_sentences
 from s2s.nn.weighted_sum import weighted_sum
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
-from s2s.recipe.search import SearchPrecision
 from tests.nn.test_model import RECIPES, build, name
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name)

@@ -218,23 +218,23 @@ SEPARATE = "tokenizer={kind: separate, source: {kind: word}, target: {kind: word
 
 
 def test_features_need_a_tokenizer_and_a_column() -> None:
-    both = (SEPARATE, "tokenizer.features={kind: word}", "data.columns.features=f")
-    assert load(FILES, *both).data.columns.features == "f"
+    both = (SEPARATE, "tokenizer.source_features={kind: word}", "data.columns.source_features=f")
+    assert load(FILES, *both).data.columns.source_features == "f"
     assert faults(FILES, both[0], both[2]) == [
-        "--set data.columns.features: data.columns.features needs tokenizer.features "
-        "(of a 'separate' tokenizer)"
+        "--set data.columns.source_features: data.columns.source_features needs "
+        "tokenizer.source_features, which a 'separate' tokenizer has"
     ]
     assert faults(DATASET, *both[:2]) == [
-        "--set tokenizer.features: tokenizer.features needs data.columns.features, the column to "
-        "read them from"
+        "--set tokenizer.source_features: tokenizer.source_features needs "
+        "data.columns.source_features, the column to read them from"
     ]
     assert faults(FILES, *both[:2]) != []
     assert faults(FILES, *both, "data.truncate.source=9") == [
-        "--set data.truncate.source: data.truncate.source would cut off the features behind the "
-        "sources"
+        "--set data.truncate.source: data.truncate.source would cut off the source features "
+        "at the end of a source"
     ]
     text = "data.train={source: a, target: b}"  # lines may be source, tab, features
-    assert load(FILES, *both[:2], text).data.columns.features is None
+    assert load(FILES, *both[:2], text).data.columns.source_features is None
 
 
 def test_r_drop_needs_something_to_drop() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from s2s.recipe.renamed import FORMER_NAMES
 from s2s.recipe.section import Section
 
 LATER: dict[str, Any] = {
@@ -27,8 +28,9 @@ def identity_of(section: Section) -> dict[str, Any]:
 def _settled(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
+    named = {FORMER_NAMES.get(key, key): value for key, value in values.items()}
     return {
         key: _settled(value)
-        for key, value in values.items()
+        for key, value in named.items()
         if key not in OF_TRAINING and not (key in LATER and value == LATER[key])
     }

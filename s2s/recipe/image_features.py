@@ -7,7 +7,7 @@ from s2s.recipe.section import Count, Fraction, NonEmpty, PositiveInt, Probabili
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureFile(Section):
+class ImageFeatureFile(Section):
     """Features that were computed before: for every id a vector, or a grid of regions with a vector
     each. Paths are relative to the folder the command runs in."""
 
@@ -27,7 +27,7 @@ class FeatureFile(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureEncoder(Section):
+class ImageFeatureEncoder(Section):
     """A state for every region, s = tanh(W x + b): soft attention then looks at regions, and their
     mean is where the decoder begins (Xu et al. 2015, sections 3.1.1 and 3.1.2)."""
 
