@@ -93,7 +93,7 @@ def bench(
     measured: Measured,
     shown: Shown,
 ) -> None:
-    """Measure how fast this machine prepares, trains and translates.
+    """Measure the speed of s2s on this machine.
 
     A recipe is measured with random weights and random sentences of realistic lengths, without
     data; a run with its own weights and data. Every measurement is repeated, in turns: results are

@@ -22,7 +22,7 @@ def bleu(
     scored: Scored,
     search: SearchOptions,
 ) -> None:
-    """Score a run's test set, or any translation, with BLEU, chrF and exact match.
+    """Score a run or a translation with BLEU, chrF and exact match.
 
     Without files, the model translates the test set first. With files, these are the references and
     the translations are read from stdin. sacrebleu computes BLEU and chrF; its signatures make them

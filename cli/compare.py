@@ -106,7 +106,9 @@ def compare(
     batch_size: BatchSize = 1024,
     search: SearchOptions,
 ) -> None:
-    """Compare outputs: scores, p-values, wins and losses by line, the lines that differ most.
+    """Compare outputs by scores, paired tests and single lines.
+
+    Prints p-values, the numbers of better and worse lines, and the lines that differ most.
 
     An output is a file, a run, which translates its test set, or several runs joined by +, whose
     models are averaged. The first output is the baseline of the others. The default metrics are

@@ -21,11 +21,12 @@ def doctor(
         int | None, typer.Option(min=1, metavar="N", help="Threads of PyTorch; by default 1.")
     ] = None,
 ) -> None:
-    """Check on this machine that outputs do not depend on the batch, in every precision.
+    """Check this machine: outputs must not depend on the batch.
 
     Random models translate random sentences together, in another order and alone; tokens and scores
-    must be equal bit for bit. Speeds of matrix products and the choices of precision auto are
-    printed too. Takes less than half a minute; the exit status is 1 if a check fails.
+    must be equal bit for bit, in every precision. Speeds of matrix products and the choices of
+    precision auto are printed too. Takes less than half a minute; the exit status is 1 if a check
+    fails.
     """
     import torch
 

@@ -36,7 +36,7 @@ def evaluate(
     scored: Scored,
     search: SearchOptions,
 ) -> None:
-    """Score a run's test set, or any output, with the recipe's metrics or those named here.
+    """Score a run or an output with the recipe's or other metrics.
 
     Without files, the model translates the test set first. With files, these are the references and
     the output is read from stdin. docs/metrics.md describes the metrics. With several --run, the

@@ -57,8 +57,9 @@ def features(
     ] = 2,
     device: Device = "auto",
 ) -> None:
-    """Compute features of images with a pretrained network: pip install 's2s[vision]'.
+    """Compute image features with a pretrained network.
 
+    Needs pip install 's2s[vision]'.
     A .npy file is one array, with the ids of its rows in an .ids file beside it; a .safetensors
     file has a tensor for every id. Weights come from --weights or from the library's cache; nothing
     is downloaded.

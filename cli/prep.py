@@ -20,9 +20,10 @@ def prep(
         bool, typer.Option("--force", help="Prepare everything again, even if it is up to date.")
     ] = False,
 ) -> None:
-    """Prepare the data: train the tokenizer, filter, encode, report.
+    """Prepare the data and the tokenizer of a recipe.
 
-    Steps that are up to date are skipped.
+    Trains the tokenizer, filters and encodes the data, and reports their sizes. Steps that are up
+    to date are skipped.
     """
     from s2s.recipe.load import load_recipe
 

@@ -22,7 +22,7 @@ def rouge(
     scored: Scored,
     search: SearchOptions,
 ) -> None:
-    """Score a run's test set, or any summaries, with ROUGE-1, ROUGE-2 and ROUGE-L (F1).
+    """Score a run or summaries with ROUGE-1, ROUGE-2, ROUGE-L (F1).
 
     Without files, the model summarizes the test set first. With files, these are the references and
     the summaries are read from stdin. The package rouge-score computes the scores. With several

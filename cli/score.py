@@ -39,7 +39,9 @@ def score(
     batch_size: BatchSize = 1024,
     device: Device = "auto",
 ) -> None:
-    """Score given translations: line, log-probability and length of each, as TSV.
+    """Score given translations with a model.
+
+    Prints line, log-probability and length of each translation, as TSV.
 
     The log-probability is the sum over the tokens of the translation and the end of sentence, as in
     search, and the length is their number. With several --run, the models' probabilities are

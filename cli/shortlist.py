@@ -27,7 +27,7 @@ def shortlist(
         ),
     ] = None,
 ) -> None:
-    """Learn which target tokens are likely for a source token, for `s2s translate --shortlist`.
+    """Learn likely target tokens for `s2s translate --shortlist`.
 
     The shortlist is learned from the run's training data (IBM Model 1) and saved in the run. FILE
     may be a lexicon of Moses or Marian, in words or in tokens of the tokenizer, compressed or not.

@@ -29,9 +29,10 @@ def train(
         bool, typer.Option("--restart", help="Delete the checkpoints and start again.")
     ] = False,
 ) -> None:
-    """Train the model; prepare the data first if they are not up to date.
+    """Train the model of a recipe, or resume its training.
 
-    Ctrl-C saves a checkpoint and stops; the same command resumes the training.
+    Data that are not up to date are prepared first. Ctrl-C saves a checkpoint and stops; the same
+    command resumes the training.
     """
     from s2s.recipe.load import load_recipe
 

@@ -100,7 +100,7 @@ def translate(
     workers: Workers = 1,
     batch_size: BatchSize = 8192,
 ) -> None:
-    """Translate stdin to stdout: one line of output for each line of input.
+    """Translate stdin to stdout, line by line.
 
     Options replace fields of the recipe's search section. With several --run, the models'
     probabilities are averaged. A model of images reads the id of an image, or a text, a tab and the
