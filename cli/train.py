@@ -26,7 +26,7 @@ def train(
         typer.Option(min=1, metavar="N", help="Train with N processes, each on a core (CPU)."),
     ] = 1,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Delete the checkpoints and start again.")
+        bool, typer.Option("--restart", help="Discard the training so far and start again.")
     ] = False,
 ) -> None:
     """Train the model of a recipe, or resume its training.

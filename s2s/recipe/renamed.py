@@ -1,6 +1,6 @@
-"""Keys of recipes that have new names: the old names are still read, with a line on stderr.
+"""Old keys of recipes, which are still read, with a line on stderr for each.
 
-A recipe may stand in a file, in `--set`, or in the folder of a run made before the change.
+They occur in recipe files, in `--set`, and in the folders of runs made before the change.
 """
 
 import os
@@ -30,7 +30,7 @@ FORMER_NAMES = {new: old[-1] for old, new in RENAMED.items()}
 
 
 def rename_keys(document: Document) -> None:
-    """Give every old key of the document its new name; a fault where both names stand."""
+    """Give every old key of the document its new name; both names in one section are a fault."""
     for old, new in RENAMED.items():
         for section, keys in list(_sections(document.data, old[:-1], ())):
             if old[-1] in section:
@@ -65,7 +65,7 @@ def _rename(document: Document, section: dict[str, Any], keys: Keys, new: str) -
     renamed, place = (*keys[:-1], new), document.place(keys)
     if new in section:
         also = document.place(renamed).label
-        what = f"is the old name of '{dotted(renamed)}', which stands at {also}; leave one out"
+        what = f"is the old name of '{dotted(renamed)}', which {also} has too; leave one out"
         document.refuse(place, keys, what)
         del section[str(keys[-1])]
         return
@@ -73,13 +73,13 @@ def _rename(document: Document, section: dict[str, Any], keys: Keys, new: str) -
     section.clear()
     section.update(values)
     document.move(keys, renamed)
-    if section[new]:  # null and [] choose nothing; runs of old versions have them written out
+    if section[new]:  # null and [] choose nothing, and recipes in runs have all defaults
         line = f"{place.label}: {dotted(keys)} -> {dotted(renamed)}"
         report_once(f"{line}; the old key is still read")
 
 
 @cache
 def report_once(line: str) -> None:
-    """Write a note on stderr: once for a command, whatever its number of processes."""
+    """Write a line on stderr, once for a command with all its processes."""
     if parent_process() is None and os.environ.get("RANK", "0") == "0":
         sys.stderr.write(f"s2s: {line}\n")

@@ -85,7 +85,7 @@ class Document:
         self.refused.add(keys)
 
     def move(self, old: Keys, new: Keys) -> None:
-        """Record that the value at `old` now stands at `new`."""
+        """Move the records of the value at `old` to `new`."""
         depth = len(old)
         for keys in [known for known in self.places if known[:depth] == old]:
             self.places[*new, *keys[depth:]] = self.places.pop(keys)

@@ -121,8 +121,8 @@ def test_a_key_without_a_choice_is_renamed_silently(capfd: Any) -> None:
 def test_both_names_are_one_fault() -> None:
     both = NEW + "  features: [{dropout: 0.1}]\n"
     assert faults(both) == [
-        "r.yaml:15: model.features: is the old name of 'model.image_features', which stands at "
-        "r.yaml:14; leave one out"
+        "r.yaml:15: model.features: is the old name of 'model.image_features', which r.yaml:14 "
+        "has too; leave one out"
     ]
 
 
