@@ -80,7 +80,7 @@ class TranslatorFactory:
         return {"kernels": choices()}
 
 
-def _speeds(search: Search, device: str) -> Mapping[Kernel, float]:
+def kernel_speeds(search: Search, device: str) -> Mapping[Kernel, float]:
     """What this machine's kernels do, where it decides about the search."""
     if search.precision == "fp32":
         return {}

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _elsewhere(load: Callable[[], LineTranslator], workers: int) -> Iterator[LineTranslator]:
+def translator_with_workers(
+    load: Callable[[], LineTranslator], workers: int
+) -> Iterator[LineTranslator]:
     """The translator, several processes doing its work where that is asked for."""
     loaded = load()
     if workers == 1:

@@ -122,7 +122,7 @@ def test_from_every_byte_on_it_becomes_the_same_file(
 
         return respond_stream(source, target, respond, 2, False, course=course)
 
-    monkeypatch.setattr("s2s.pipeline.translation.stream", stream)
+    monkeypatch.setattr("s2s.inference.translate_stream.stream", stream)
     monkeypatch.setattr("s2s.inference.load.load_ensemble", lambda *_, **__: None)
     monkeypatch.setattr("s2s.inference.translator_factory._fingerprint", lambda *_: "one")
     monkeypatch.setattr(pipeline_filter, "_check_features", lambda *_: None)  # there is no run
@@ -176,7 +176,7 @@ def test_without_a_file_it_begins_and_with_a_complete_one_nothing_is_left(
     whole = Path("out").read_bytes()
     assert whole.count(b"\n") == len(LINES)
     assert call(*FILES, "--resume")[2] == (
-        "s2s: out: 11 lines are there; nothing says with which model and options\n"
+        "s2s: out: 11 lines exist; nothing says with which model and options\n"
     )
     assert Path("out").read_bytes() == whole
 
@@ -184,7 +184,7 @@ def test_without_a_file_it_begins_and_with_a_complete_one_nothing_is_left(
 def test_what_cannot_be_gone_on_with_is_one_line(here: Path, call: Call) -> None:
     assert call.fault("translate", "--run", "toy", "--resume", stdin=b"a\n") == (
         2,
-        "--resume goes on with a file; name it with --output",
+        "--resume completes a file; name it with --output",
     )
     Path("out").write_text("x\n" * 12)
     status, _, err = call(*FILES, "--resume")
@@ -248,7 +248,7 @@ def stop_after(windows: int, call: Call) -> str:
 def test_a_full_disk_is_one_line_and_leaves_whole_lines(here: Path, call: Call) -> None:
     assert stop_after(1, call) == (
         "cannot write the output: No space left on device; 4 lines are done; "
-        "the same command with --resume goes on with out"
+        "the same command with --resume completes out"
     )
     assert Path("out").read_bytes().count(b"\n") == 4
     status, _, err = call("translate", "--run", "toy", "--input", "in", "--output", "/dev/full")
@@ -369,7 +369,7 @@ def test_the_process_stops_and_another_one_ends_the_file(here: Path, call: Call)
         _, err = process.communicate(timeout=HANGS)
     assert process.returncode == 143
     assert err.decode().splitlines()[-1] == (
-        "s2s: interrupted: 10 lines are done; the same command with --resume goes on with out"
+        "s2s: interrupted: 10 lines are done; the same command with --resume completes out"
     )
     part = Path("out").read_bytes()
     assert part.count(b"\n") == 10

@@ -16,9 +16,9 @@ import pytest
 from s2s.errors import S2sError, UsageError
 from s2s.inference.line_constraints import LineConstraints, LineConstraintsReader
 from s2s.inference.nbest import Listing
+from s2s.inference.translate_stream import stream
 from s2s.inference.translator import LineTranslator
 from s2s.inference.workers import Task, Workers, divided
-from s2s.pipeline.translation import stream
 from s2s.recipe.search import BeamSearch, SampleSearch, Search
 from s2s.search.constraints.spec import ConstraintSpec
 from tests.inference.test_translator import random_translator
@@ -132,13 +132,13 @@ def test_what_goes_wrong_in_a_worker_is_raised_here(
 
 
 def test_workers_are_for_a_cpu(tmp_path: Path) -> None:
-    from s2s.inference.workers import _elsewhere
+    from s2s.inference.workers import translator_with_workers
 
     there = replace(random_translator(SAMPLES), device="cuda")
     with (
         pytest.raises(
             UsageError, match=r"^--workers share the cores of a CPU, found --device cuda"
         ),
-        _elsewhere(lambda: there, 2),
+        translator_with_workers(lambda: there, 2),
     ):
         pass

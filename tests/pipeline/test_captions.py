@@ -134,7 +134,7 @@ def test_a_file_is_gone_on_with(call: Call) -> None:
     Path("output.txt").write_text("".join(whole.splitlines(keepends=True)[:7]))
     status, _, err = call(*arguments, "--resume")
     assert (status, Path("output.txt").read_text()) == (0, whole)
-    assert "7 lines are there" in err
+    assert "7 lines exist" in err
 
 
 def test_other_features_are_read_where_they_are_named(call: Call) -> None:
