@@ -52,6 +52,7 @@ from s2s.recipe.model import Decoder, Dropout, Encoder, GeneralAttention, Model
 from s2s.recipe.model import LuongDecoder as Luong
 from s2s.recipe.model import StackedDecoder as Stacked
 from s2s.recipe.train import Train
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.loss import cross_entropy as loss_module
 from s2s.train.state import TrainingState
 from s2s.train.trainer import TIME_MULTIPLE
@@ -148,7 +149,7 @@ class Training:
         by_rows = sorted(plan, key=len)
         places = (np.arange(updates) + 0.5) / updates * len(by_rows)
         batches = [collate(corpus, by_rows[int(place)], TIME_MULTIPLE) for place in places]
-        return cls(Updater(state, seed, precision, 10_000), batches)
+        return cls(Updater(state, Seq2SeqObjective(state.recipe), seed, precision, 10_000), batches)
 
     def rate(self) -> float:
         """Target tokens per second of a round: an update with each batch."""

@@ -53,6 +53,7 @@ from s2s.search.forced_decoding import forced
 from s2s.search.loop import search
 from s2s.search.shortlist import shortlisted
 from s2s.special import BOS, EOS, PAD
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 from tests.fake_cudnn import FAKE
@@ -197,7 +198,7 @@ def test_training(name: str, how: str, precision: Precision) -> None:
 
     def trained(model: Seq2Seq) -> tuple[TrainingState, list[torch.Tensor]]:
         state = TrainingState(model.train(), recipe)
-        update = Updater(state, 1, precision, 100)
+        update = Updater(state, Seq2SeqObjective(state.recipe), 1, precision, 100)
         seen = [update([batch(name)] * 2, watch=True) for _ in range(2)]
         return state, [torch.stack((one.nll, one.gradient_norm)).cpu() for one in seen]
 
@@ -220,7 +221,7 @@ def test_training(name: str, how: str, precision: Precision) -> None:
 def test_an_update_waits_for_nothing(name: str, how: str, precision: Precision) -> None:
     with elsewhere():
         state = TrainingState(there(network(name)).train(), TRAININGS[how])
-        update = Updater(state, 1, precision, 100)
+        update = Updater(state, Seq2SeqObjective(state.recipe), 1, precision, 100)
         update([batch(name)])  # the first one tries the layers in bf16
         with waits() as found:
             seen = update([batch(name)] * 2, watch=True)
@@ -232,7 +233,7 @@ def test_an_update_waits_for_nothing(name: str, how: str, precision: Precision) 
 def test_a_gradient_that_is_not_finite_is_not_stepped() -> None:
     with elsewhere():
         state = TrainingState(there(network("luong")).train(), Train(average=0.9))
-        update = Updater(state, 1, "fp32", 100)
+        update = Updater(state, Seq2SeqObjective(state.recipe), 1, "fp32", 100)
         update([batch("luong")])
         before = [{**state.weights(), **state.training_tensors()}]
         hook = state.model.output.bias.register_hook(lambda gradient: gradient * torch.nan)

@@ -18,6 +18,7 @@ from s2s.data.batches import batch_plan, collate, num_target_tokens
 from s2s.nn.device import choose_precision, keep_freed_memory
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup, share
 from s2s.train.distributed.shared_memory import SharedMemoryGroup, workers
 from s2s.train.memory_usage import PeakMemory
@@ -71,7 +72,10 @@ class Training:
         state = TrainingState(model, recipe.train)
         self.group.broadcast(state)
         laps, group = self.clock.lap, self.group
-        return Updater(state, recipe.seed, precision, SCHEDULE, on_stage=laps, group=group)
+        objective = Seq2SeqObjective(recipe.train)
+        return Updater(
+            state, objective, recipe.seed, precision, SCHEDULE, on_stage=laps, group=group
+        )
 
     def _updates(self, updater: Updater) -> tuple[float, ...]:
         clock, corpus = self.clock, self.workload.corpus

@@ -30,11 +30,13 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.run.directory import Run
 from s2s.special import EOS, SPECIAL_PIECES
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
+from s2s.tasks.seq2seq.task import unigram
 from s2s.text.extended_vocabulary import NO_TARGET
 from s2s.text.source_features import SEPARATOR
 from s2s.train.batch_size_finder import find_batch_size, with_batch_tokens
 from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE, unigram
+from s2s.train.trainer import TIME_MULTIPLE
 
 PAIRS = 20_000
 """Sentence pairs drawn: enough for batches to be of one length, as in training."""
@@ -209,7 +211,8 @@ def _with_tokens(recipe: Recipe, model: Seq2Seq, corpus: Corpus) -> Recipe:
         return recipe
     state = TrainingState(model.train(), recipe.train)
     precision = choose_precision(recipe.train.precision, model.output.bias.device)
-    found = find_batch_size(state, recipe, corpus, precision, multiple=TIME_MULTIPLE)
+    objective = Seq2SeqObjective(recipe.train)
+    found = find_batch_size(state, objective, recipe, corpus, precision, multiple=TIME_MULTIPLE)
     return with_batch_tokens(recipe, found.batch_tokens)
 
 

@@ -157,11 +157,11 @@ def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) ->
     """What training's validation says of weights; None without validation data."""
     from s2s.data.features.lookup import open_features
     from s2s.data.preparation.prepare import open_corpus
-    from s2s.data.training_targets import TrainingTargets
     from s2s.nn.device import choose_device, limit_threads
     from s2s.nn.state_dict import feature_shapes, load_weights
+    from s2s.tasks.build import build_task
     from s2s.text.tokenizer_pair import load_tokenizers
-    from s2s.train.validation import validate
+    from s2s.train.distributed.process_group import SINGLE_PROCESS
 
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
@@ -172,12 +172,9 @@ def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) ->
     if not (run.data_folder / "validation.arrow").exists():
         return None
     corpus = open_corpus(run.folder, "validation", features)
-    trained = TrainingTargets(
-        lambda: open_corpus(run.folder, "train"),
-        tokenizers.target,
-        lowercase=recipe.scoring.lowercase,
-    )
+    train = open_corpus(run.folder, "train")
+    validate = build_task(recipe, tokenizers).validation(corpus, train)
     with progress() as callback:
         callback("validating the average", 0, None)
-        found = validate(model.to(chosen).eval(), corpus, tokenizers, recipe, trained)
+        found = validate(model.to(chosen).eval(), SINGLE_PROCESS)
     return Figures(nll=found.nll, scores={s.name: s.value for s in found.scores.figures})

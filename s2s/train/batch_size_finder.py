@@ -18,6 +18,7 @@ from s2s.nn.device import Precision
 from s2s.recipe.recipe import Recipe
 from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup, share
 from s2s.train.memory_usage import PeakMemory, held_memory, whole_memory
+from s2s.train.objective import Objective
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 
@@ -72,6 +73,7 @@ class FoundBatchSize:
 
 def find_batch_size(
     state: TrainingState,
+    objective: Objective,
     recipe: Recipe,
     corpus: Corpus,
     precision: Precision,
@@ -84,19 +86,19 @@ def find_batch_size(
     Padded lengths are multiples of `multiple`. `auto` means what an earlier part of the training
     found, if there was one.
     """
-    updater = Updater(state, recipe.seed, precision, 1, group=group)
-    rehearsal = _BatchSizeFinder(updater, corpus, multiple)
+    updater = Updater(state, objective, recipe.seed, precision, 1, group=group)
+    finder = _BatchSizeFinder(updater, corpus, multiple)
     wanted = _decided(state, recipe)
     largest = wanted or _most_tokens(corpus, recipe.train.accumulate)
-    fitting = min(group.all_gather(rehearsal.run_layers(largest)))
+    fitting = min(group.all_gather(finder.grow(largest)))
     if not wanted:
         wanted = max(GRAIN, fitting // GRAIN * GRAIN)
         state.position.batch_tokens = wanted
     return FoundBatchSize(
         batch_tokens=wanted,
         pass_tokens=None if fitting >= wanted else max(1, fitting),
-        peak=max(group.all_gather(rehearsal.peak)),
-        limit=rehearsal.limit,
+        peak=max(group.all_gather(finder.peak)),
+        limit=finder.limit,
     )
 
 
@@ -135,7 +137,7 @@ class _BatchSizeFinder:
         self.growth = 0.0
         """Bytes a token, between the last two that fitted."""
 
-    def run_layers(self, largest: int) -> int:
+    def grow(self, largest: int) -> int:
         """Tokens of the largest batch that fits, at most `largest`; 0 where none was found."""
         size, failed = min(START, largest), None
         before = held_memory(self.device)

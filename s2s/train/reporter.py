@@ -9,8 +9,8 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from s2s.train.objective import Validation
 from s2s.train.state import Position
-from s2s.train.validation import Validation
 
 PLAIN_SECONDS = 15.0
 """Least time between two plain lines about updates."""

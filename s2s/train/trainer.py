@@ -19,20 +19,17 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import s2s
 from s2s.data.batches import collate, num_target_tokens
 from s2s.data.epochs import Epochs
 from s2s.data.store import Corpus
 from s2s.data.subword_sampling import open_resampler
-from s2s.data.training_targets import TrainingTargets
 from s2s.errors import Interrupted, TrainingError
 from s2s.nn.batch import Batch
 from s2s.nn.device import Precision
@@ -50,12 +47,12 @@ from s2s.train.distributed.process_group import (
     agreed,
     share,
 )
+from s2s.train.objective import Objective, Validate
 from s2s.train.reporter import Reporter
 from s2s.train.running_averages import RunningAverages
 from s2s.train.signals import StopRequest, stop_request
 from s2s.train.state import Position, TrainingState
 from s2s.train.update import Updater
-from s2s.train.validation import validate
 
 LOG_EVERY = 50
 """Updates between two readings of the device: losses are summed there in between."""
@@ -73,7 +70,9 @@ class TrainingContext:
     recipe: Recipe
     run: Run
     train: Corpus
-    validation: Corpus | None
+    objective: Objective
+    validate: Validate | None
+    """None without validation data."""
     tokenizers: TokenizerPair
     precision: Precision
     batch_size: FoundBatchSize
@@ -97,11 +96,6 @@ class Trainer:
         self.updater = self._updater()
         self.window = RunningAverages(self.device)
         self.has_split = context.batch_size.pass_tokens is not None  # which the user has heard
-        self.trained = TrainingTargets(
-            lambda: context.train,
-            context.tokenizers.target,
-            lowercase=context.recipe.scoring.lowercase,
-        )
         state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
         self.saved_at = self.clock = time.monotonic()
@@ -129,6 +123,7 @@ class Trainer:
         context, most = self.context, self.context.batch_size.pass_tokens
         return Updater(
             self.state,
+            context.objective,
             context.recipe.seed,
             context.precision,
             self.total_updates,
@@ -204,14 +199,12 @@ class Trainer:
     def _validate(self) -> None:
         """Validate, remember the best, decide about stopping early, and save."""
         self._log()
-        position, context, corpus = self.state.position, self.context, self.context.validation
-        if corpus is None:
+        position, validate = self.state.position, self.context.validate
+        if validate is None:
             self._save(is_best=True, keep=self.recipe.keep)
             return
         with self.state.averaged() as model:
-            found = validate(
-                model, corpus, context.tokenizers, context.recipe, self.trained, group=self.group
-            )
+            found = validate(model, self.group)
         figure = found.figure(self.recipe.best)
         is_best = position.best_score is None or figure > position.best_score
         if is_best:
@@ -259,13 +252,7 @@ class Trainer:
         if not self.window.updates:
             return
         window = self.window.read()
-        vocabulary = self.state.model.target_vocabulary
-        # Guessing blindly costs log V a token, the coverage loss is at most its weight, and passes
-        # that guess hardly diverge; worse than that for a while is no training. The doubly
-        # stochastic loss may be anything.
-        added = self.recipe.coverage_loss + self.recipe.r_drop
-        loss = window.nll if self.recipe.doubly_stochastic else window.smoothed
-        if not loss < 1.5 * math.log(vocabulary) + 1.0 + added:
+        if self.context.objective.has_diverged(window.smoothed, window.nll):
             raise self._diverged(window.smoothed)
         self._event("update", **asdict(window))
         self.reporter.update(self.state.position, window)
@@ -354,19 +341,3 @@ def end_reason(position: Position, recipe: Train) -> str | None:
     if recipe.patience is not None and position.stale >= recipe.patience:
         return f"no improvement in {position.stale} validations"
     return None
-
-
-def unigram(corpus: Corpus, vocabulary: int, end: int) -> Tensor:
-    """Relative frequencies float32 [V] of target tokens, each counted once more than it occurs so
-    that none is zero; every target counts one `end` of sentence, and ids beyond the vocabulary,
-    which can only be copied, count for nothing."""
-    counts = torch.ones(vocabulary, dtype=torch.float64)
-    for chunk in _chunks(corpus.target_values):
-        counts += torch.bincount(chunk[chunk < vocabulary], minlength=vocabulary)
-    counts[end] += len(corpus)
-    return (counts / counts.sum()).float()
-
-
-def _chunks(values: Any, size: int = 1 << 22) -> Iterable[Tensor]:
-    for start in range(0, len(values), size):
-        yield torch.from_numpy(values[start : start + size].astype("int64"))

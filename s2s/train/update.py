@@ -1,7 +1,4 @@
-"""One update of the parameters: forward, backward, clip, step.
-
-Dimension letters: B sentences, S source time, T target time, N target tokens, E readout width.
-"""
+"""One update of the parameters: forward, backward, clip, step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +9,12 @@ from torch.nn import Parameter
 
 from s2s.errors import TrainingError
 from s2s.nn.batch import Batch
-from s2s.nn.decoders.base import DecoderOutput
-from s2s.nn.device import Precision, autocast, fp32_of, to_device
-from s2s.nn.memory import Memory
-from s2s.nn.model import Seq2Seq
-from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
+from s2s.nn.device import Precision, autocast, fp32_of
 from s2s.recipe.train import Train
-from s2s.special import PAD
 from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from s2s.train.loss.attention import coverage_losses, spread_losses
-from s2s.train.loss.cross_entropy import Loss, Pointed, linear_cross_entropy
 from s2s.train.lr_schedule import learning_rate_factor
 from s2s.train.masked_step import masked_step
+from s2s.train.objective import Objective
 from s2s.train.state import TrainingState
 
 WHOLE = ""
@@ -50,92 +41,6 @@ class Update:
     """Gradient norm of each part of the model, where it was asked for."""
     parts: int
     """Passes that this process took: more than it had batches where memory did not suffice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """What the loss is made of beside cross-entropy."""
-
-    smoothing: float = 0.0
-    """Of labels."""
-    coverage: float = 0.0
-    """Of the coverage loss of attention (See et al. 2017)."""
-    doubly_stochastic: float = 0.0
-    """Of the squared distance of each position's attention from 1 (Xu et al. 2015)."""
-    r_drop: float = 0.0
-    """Of the divergence between two passes under different dropout masks (Liang et al. 2021)."""
-
-
-def batch_loss(
-    model: Seq2Seq, batch: Batch, weights: LossWeights = LossWeights()
-) -> tuple[Loss, Tensor]:
-    """Loss summed over the batch's target tokens, and their readouts [N, E].
-
-    `batch` is on the host; what follows happens where the model is. The two passes of R-Drop are
-    one pass here over a batch twice as large. The losses then are means of the two passes, and
-    there are twice as many readouts.
-
-    Positions of padding are left out before the output layer, which is where most time goes.
-    """
-    device = model.output.bias.device
-    if weights.r_drop:
-        batch = batch.repeated(2)
-    flat = batch.target_output.t().reshape(-1)
-    inside_N = flat.ne(PAD).nonzero().squeeze(1)
-    targets_N = to_device(flat[inside_N], device)
-    there = batch.to(str(device))
-    memory = model.encode(there.source, there.source_lengths, there.features)
-    decoded = model.decoded(memory, there.target_input)
-    inside_N = to_device(inside_N, device)
-    readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
-    pointed = None
-    if model.is_pointing:
-        pointed = _pointed(model.target_vocabulary, memory, decoded, targets_N, inside_N)
-        targets_N = known_ids(targets_N, model.target_vocabulary)
-    output = (model.output.weight, model.output.bias)
-    loss = linear_cross_entropy(
-        *(readout_NE, *output, targets_N, weights.smoothing), pointed=pointed, r_drop=weights.r_drop
-    )
-    if weights.coverage or weights.doubly_stochastic:
-        added = _attention_loss(memory, decoded, there.target_output, weights)
-        loss = loss._replace(smoothed=loss.smoothed + added)
-    if weights.r_drop:
-        loss = Loss(loss.smoothed / 2, loss.nll / 2)
-    return loss, readout_NE
-
-
-def _attention_loss(
-    memory: Memory, decoded: DecoderOutput, target_BT: Tensor, weights: LossWeights
-) -> Tensor:
-    """The losses of attention, weighed and summed over steps that are no padding."""
-    assert decoded.weights is not None and memory.words_BS is not None
-    inside_BT = target_BT != PAD
-    total = torch.zeros((), device=target_BT.device)
-    if weights.coverage:
-        costs_BT = coverage_losses(decoded.weights, memory.words_BS)
-        total = total + weights.coverage * (costs_BT * inside_BT).sum()
-    if weights.doubly_stochastic:
-        spread_B = spread_losses(decoded.weights, inside_BT, memory.words_BS)
-        total = total + weights.doubly_stochastic * spread_B.sum()
-    return total
-
-
-def _pointed(
-    vocabulary: int, memory: Memory, decoded: DecoderOutput, targets_N: Tensor, inside_N: Tensor
-) -> Pointed:
-    """What pointing says of the N target tokens at places `inside_N` of [T, B], flattened."""
-    assert decoded.gate is not None and decoded.scores is not None
-    assert memory.copies_BS is not None
-    scores_NS = decoded.scores.transpose(0, 1).flatten(0, 1).index_select(0, inside_N)
-    sentence_N = inside_N % decoded.scores.shape[0]
-    copies_NS = memory.copies_BS.index_select(0, sentence_N)
-    words_NS, is_target_NS = copies_NS != PAD, copies_NS == targets_N.unsqueeze(1)
-    gate_N = decoded.gate.flatten().index_select(0, inside_N)
-    return Pointed(
-        gate_N.masked_fill(~words_NS.any(-1), CERTAIN),
-        copied_log_probs(scores_NS, words_NS, is_target_NS),
-        targets_N < vocabulary,
-    )
 
 
 def update_seed(seed: int, update: int, rank: int = 0) -> int:
@@ -174,6 +79,7 @@ class Updater:
     def __init__(
         self,
         state: TrainingState,
+        objective: Objective,
         seed: int,
         precision: Precision,
         total_updates: int,
@@ -183,6 +89,7 @@ class Updater:
         pass_tokens: int | None = None,
     ) -> None:
         self.state = state
+        self.objective = objective
         self.group = group
         self.recipe: Train = state.recipe
         self.seed = seed
@@ -263,13 +170,12 @@ class Updater:
     def _pass(self, batch: Batch, tokens: int) -> Tensor:
         with fp32_of(self.precision, self.device):
             with autocast(self.precision, self.device):
-                loss, readout_NE = batch_loss(self.state.model, batch, self._weights())
+                found = self.objective.loss(self.state.model, batch, self.state.position.update)
             self.on_stage("forward")
-            (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
+            (found.loss / tokens).backward()  # type: ignore[no-untyped-call]
             self.on_stage("backward")
-        deviation = readout_NE.detach().float().std()
-        one = torch.ones_like(deviation)
-        return torch.stack((loss.smoothed.detach(), loss.nll.detach(), deviation, one))
+        one = torch.ones_like(found.diagnostic)
+        return torch.stack((found.loss.detach(), found.nll.detach(), found.diagnostic, one))
 
     def _halved(self, batches: Sequence[Batch]) -> list[Batch]:
         """The batches for another try, once memory ran out somewhere on the way."""
@@ -287,20 +193,6 @@ class Updater:
         self.state.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _weights(self) -> LossWeights:
-        """In the update that was last begun."""
-        return LossWeights(
-            smoothing=self.recipe.label_smoothing,
-            coverage=self.coverage(),
-            doubly_stochastic=self.recipe.doubly_stochastic,
-            r_drop=self.recipe.r_drop,
-        )
-
-    def coverage(self) -> float:
-        """Weight of the coverage loss in the update that was last begun."""
-        is_on = self.state.position.update > self.recipe.coverage_start
-        return self.recipe.coverage_loss if is_on else 0.0
 
     def learning_rate(self) -> float:
         """Of the update that was last begun."""

@@ -14,7 +14,7 @@ from s2s.inference.translator_factory import TranslatorFactory
 from s2s.nn.device import choose_precision
 from s2s.nn.kernels import adopt, choices, measured, runs_bf16_lstm
 from s2s.nn.weighted_sum import weighted_sum
-from s2s.pipeline.training import resolved_precision
+from s2s.pipeline.training_process import resolved_precision
 from s2s.recipe.load import load_recipe
 from s2s.run.directory import Run
 from s2s.train.distributed.process_group import SINGLE_PROCESS

@@ -106,7 +106,7 @@ def test_stopped_by_a_request(
             f"{tmp_path}/stopped/toy: saved at update {stop}; the same command goes on from there"
         )
     run, listener = train(recipe, tmp_path / "stopped")
-    assert f"training goes on at update {STOPS[variant][-1]}: " in listener.notes[0]
+    assert f"training resumes at update {STOPS[variant][-1]}: " in listener.notes[0]
 
     assert position(run) == position(straight)
     assert position(run)["update"] > STOPS[variant][-1] + 2
@@ -226,7 +226,7 @@ def test_the_command_survives_signals_and_power_cuts(
         stop_after([stopped + 3], patch)
         assert command_line(["train", "toy.yaml"]) == 143
     said = capfd.readouterr().err
-    assert f"training goes on at update {stopped}: " in said
+    assert f"training resumes at update {stopped}: " in said
     assert last_update(first.run) == stopped + 3
 
     stopped = last_update(first.run)
@@ -239,7 +239,7 @@ def test_the_command_survives_signals_and_power_cuts(
     end = ("--set", f"train.max_updates={stopped + 25}")
     assert command_line(["train", "toy.yaml", *end]) == 0
     said = capfd.readouterr().err
-    assert f"training goes on at update {stopped}: " in said
+    assert f"training resumes at update {stopped}: " in said
     assert "training is over" in said.splitlines()[-1]
     assert last_update(second.run) == position(second.run)["update"] == stopped + 25
     # What was lost with the power is in the log twice, the same both times.

@@ -21,7 +21,7 @@ from s2s.data.batches import collate, num_target_tokens
 from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import TrainingError, UsageError
 from s2s.nn.batch import Batch
-from s2s.pipeline.training import train_run
+from s2s.pipeline.training_process import train_run
 from s2s.recipe.load import dump_recipe
 from s2s.recipe.model import Dropout
 from s2s.recipe.recipe import Recipe
@@ -187,7 +187,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     straight, _ = train(recipe, tmp_path / "straight", 2)
     train(with_train(recipe, max_updates=9), tmp_path / "stopped", 2)
     run, listener = train(recipe, tmp_path / "stopped", 2)
-    assert "training goes on at update 9: " in listener.notes[0]
+    assert "training resumes at update 9: " in listener.notes[0]
     assert len(listener.notes) == 2
     assert position(run)["update"] == 23
     assert differing(weights(run), weights(straight)) == []
@@ -334,7 +334,7 @@ def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(
     assert status == 130
     stopped = command.run.checkpoints().last
     assert stopped is not None and stopped > saved
-    assert f"training goes on at update {saved}: " in said
+    assert f"training resumes at update {saved}: " in said
     assert said.splitlines()[-1] == (
         f"s2s: runs/toy: saved at update {stopped}; the same command goes on from there"
     )

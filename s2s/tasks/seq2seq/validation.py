@@ -1,9 +1,7 @@
-"""Validation: the loss under teacher forcing, and scores of what search really writes."""
+"""Validation: the loss under teacher forcing, and the scores of what search writes."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -13,54 +11,29 @@ from s2s.data.training_targets import TrainingTargets
 from s2s.inference.scoring import score_run
 from s2s.inference.translator import LineTranslator
 from s2s.metrics.corpus import Request
-from s2s.metrics.scores import Scores
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
-from s2s.recipe.metrics import LOWER_IS_BETTER
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
+from s2s.tasks.seq2seq.loss import batch_loss
 from s2s.text.extended_vocabulary import extended_vocabulary_of
 from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from s2s.train.update import batch_loss
+from s2s.train.objective import Validation
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Figures of one validation."""
-
-    nll: float
-    """Negative log-likelihood per target token, in nats, end of sentence included."""
-    scores: Scores
-    """Of greedy search, as `s2s evaluate --search greedy` computes them."""
-
-    @property
-    def perplexity(self) -> float:
-        """exp(nll), infinite where that overflows."""
-        return math.exp(self.nll) if self.nll < 700 else math.inf
-
-    def figure(self, name: str) -> float:
-        """What `train.best` names, negated where lower is better."""
-        value = self.nll if name == "loss" else self.scores.value(name)
-        return -value if name in LOWER_IS_BETTER else value
-
-    def as_json(self) -> dict[str, Any]:
-        """For the log."""
-        return {"nll": self.nll, "perplexity": self.perplexity, "scores": self.scores.as_json()}
-
-
 BATCH_TOKENS = 1024
-"""Of the batches of the loss: no more than the first that training tries for its memory. A process
-of a team has them whole, where of training's it has a share."""
+"""Tokens of the batches of the loss: no more than those of the first batch that the batch-size
+finder tries. A process has whole batches here, where in training it has a share of each."""
 
 
 @torch.inference_mode()
 def validation_loss(model: Seq2Seq, corpus: Corpus, group: ProcessGroup) -> float:
     """Negative log-likelihood per target token of a corpus, without label smoothing.
 
-    Pairs and batches are always in the same order, so equal weights give equal figures, however
+    Pairs and batches are always in the same order, so equal weights give equal losses, however
     many processes compute them.
     """
     plan = batch_plan((corpus.memory_lengths, corpus.target_lengths), BATCH_TOKENS, seed=0, epoch=0)
@@ -73,19 +46,18 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, group: ProcessGroup) -> floa
     return float(total) / num_target_tokens(corpus, plan.order)
 
 
-def validate(
-    model: Seq2Seq,
+def validate(  # noqa: PLR0917 (the first four are bound once, for all validations of a training)
     corpus: Corpus,
     tokenizers: TokenizerPair,
     recipe: Recipe,
     trained: TrainingTargets,
-    *,
+    model: Seq2Seq,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Validation:
     """Loss and scores of `model`, which is in evaluation mode.
 
-    Search is greedy: several times faster than a beam, and checkpoints rank alike. A team divides
-    the lines; its first process scores them.
+    Search is greedy: several times faster than a beam, and checkpoints rank alike. The processes of
+    a group share the lines; rank 0 scores them.
     """
     nll = validation_loss(model, corpus, group)
     sources, references = corpus.source_texts, corpus.references
@@ -110,11 +82,11 @@ def validate(
         request = Request(metrics=recipe.metrics, scoring=recipe.scoring)
         scores = score_run(translator, (sources, outputs, references), request, trained)
     scores = group.all_gather(scores)[0]
-    assert scores is not None, "the first process has them"
+    assert scores is not None, "rank 0 has them"
     return Validation(nll, scores)
 
 
 def _in_turn(parts: Sequence[Sequence[T]]) -> list[T]:
-    """What a team has divided, each process taking one of so many, in its order."""
+    """The items that processes have shared, rank r taking every r-th, in their first order."""
     total = sum(map(len, parts))
     return [parts[place % len(parts)][place // len(parts)] for place in range(total)]

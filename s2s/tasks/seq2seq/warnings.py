@@ -1,4 +1,4 @@
-"""What a recipe asks for in vain, told before training begins."""
+"""Settings of a recipe that its data leave without effect, reported before training begins."""
 
 from collections.abc import Iterator
 
@@ -8,19 +8,19 @@ from s2s.data.store import Corpus
 from s2s.recipe.recipe import Recipe
 from s2s.search.bucketing import longest_output
 
-TOLD_SHARE = 0.001
-"""Fewer are not worth a word: every corpus has some pairs that do not belong together."""
+REPORTED_SHARE = 0.001
+"""Fewer pairs are not reported: every corpus has some that do not belong together."""
 
 
-def advice(recipe: Recipe, train: Corpus, *, has_validation: bool) -> Iterator[str]:
-    """A line for every setting that the data leave without effect, or without a chance."""
+def recipe_warnings(recipe: Recipe, train: Corpus, *, has_validation: bool) -> Iterator[str]:
+    """A line for every setting that the data leave without effect."""
     if not has_validation:
         yield (
-            "no validation pairs: training goes to its end whatever train.patience says, and the "
+            "no validation pairs: training ignores train.patience and runs to its end, and the "
             "last checkpoint counts as the best"
         )
     cut = num_out_of_reach(recipe, train)
-    if cut > TOLD_SHARE * len(train):
+    if cut > REPORTED_SHARE * len(train):
         yield (
             f"{cut:,} of {len(train):,} training targets are longer than an output may be: raise "
             "search.max_ratio or search.max_offset"
@@ -28,7 +28,7 @@ def advice(recipe: Recipe, train: Corpus, *, has_validation: bool) -> Iterator[s
 
 
 def num_out_of_reach(recipe: Recipe, train: Corpus) -> int:
-    """Pairs whose target, with its end, is longer than search lets an output to the source be."""
+    """Number of pairs whose target, with its end, is longer than the longest output of search."""
     lengths, places = np.unique(train.source_lengths, return_inverse=True)
     most = np.array([longest_output(int(length), recipe.search) for length in lengths])
     return int(np.count_nonzero(train.target_lengths + 1 > most[places]))
