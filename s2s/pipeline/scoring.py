@@ -1,4 +1,4 @@
-"""Forced decoding of files: what models give to translations that are there already."""
+"""Forced decoding of files: the log-probabilities of existing translations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def score_pairs(
     from s2s.search.ensemble import forcible
     from s2s.search.forced_decoding import forced
 
-    # Any translation may be asked for, so all tokens have to be there.
+    # A shortlist might lack tokens of the given translations.
     translator = load_ensemble(
         (run, *others), device=device, checkpoint=checkpoint, shortlists=False
     )
@@ -64,7 +64,7 @@ def score_pairs(
 
 
 def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:
-    """Lines of both files, side by side."""
+    """The lines of both files in pairs."""
     sources, targets = read_lines(source), read_lines(target)
     for number, line in enumerate(sources, start=1):
         other = next(targets, None)

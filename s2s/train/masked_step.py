@@ -1,11 +1,11 @@
-"""A step of the optimizer that a GPU takes or leaves out by itself, while the host goes on."""
+"""An optimizer step that a GPU skips by itself, without a wait of the host."""
 
 import torch
 from torch import Tensor
 
 
 def masked_step(optimizer: torch.optim.Optimizer, norm: Tensor, clip_norm: float | None) -> Tensor:
-    """Clip to `clip_norm` and step, but where `norm` [], the gradients', is not finite.
+    """Clip the gradients to `clip_norm` and step, unless their `norm` [] is not finite.
 
     Then weights, moments and the count of steps stay as they are: one such gradient would destroy
     them. float32 [], 1 where the step was left out and 0 where it was taken. The optimizer is a

@@ -49,20 +49,20 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Validation:
-    """Figures of one validation."""
+    """The results of a validation."""
 
     nll: float
     """Negative log-likelihood per target token, in nats, end of sentence included."""
     scores: Scores
-    """Of greedy search, as `s2s evaluate --search greedy` computes them."""
+    """Scores of greedy search, as `s2s evaluate --search greedy` computes them."""
 
     @property
     def perplexity(self) -> float:
         """exp(nll), infinite where that overflows."""
         return math.exp(self.nll) if self.nll < 700 else math.inf
 
-    def figure(self, name: str) -> float:
-        """What `train.best` names, negated where lower is better."""
+    def score(self, name: str) -> float:
+        """The score that `train.best` names, negated where lower is better."""
         value = self.nll if name == "loss" else self.scores.value(name)
         return -value if name in LOWER_IS_BETTER else value
 

@@ -23,7 +23,7 @@ WHOLE = ""
 
 @dataclass(frozen=True)
 class Update:
-    """What one update saw. Tensors stay on the device: reading them would wait for it."""
+    """Numbers of one update. Tensors stay on the device: reading them would wait for it."""
 
     smoothed: Tensor
     """Minimized loss, summed over tokens."""
@@ -34,19 +34,19 @@ class Update:
     gradient_norm: Tensor
     """Before clipping, of the loss averaged over tokens."""
     readout_deviation: Tensor
-    """Standard deviation of the readout; near 1 means a saturated tanh, through which nothing is
-    learned."""
+    """The objective's diagnostic: the standard deviation of the readout, which near 1 means a
+    saturated tanh without gradient."""
     learning_rate: float
     part_norms: dict[str, Tensor] | None
-    """Gradient norm of each part of the model, where it was asked for."""
+    """Gradient norm of each part of the model, where requested."""
     parts: int
-    """Passes that this process took: more than it had batches where memory did not suffice."""
+    """Passes of this process: more than its batches where memory was too small for these."""
 
 
 def update_seed(seed: int, update: int, rank: int = 0) -> int:
-    """Seed of what is random in an update, another one for every (seed, update, rank) in practice.
+    """Seed of the randomness in an update, in practice different for every (seed, update, rank).
 
-    Generators on a CPU look at the lowest 32 bits alone, so all numbers have to reach these. A
+    Generators on a CPU read the lowest 32 bits only, so all three numbers must change them. A
     multiple of 2^32 over the golden ratio lies far from its neighbours (Knuth, TAOCP 3, 6.4), and
     one of 2^32 over the square root of 2 from both.
     """
@@ -59,14 +59,14 @@ NO_MEMORY = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
 )
-"""In the text of errors that have no type of their own: the system gave a CPU's tensors none, or a
-GPU's libraries found none for themselves."""
+"""Texts of out-of-memory errors without a type of their own: of a CPU's allocator, and of the
+libraries of a GPU."""
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had no memory left, or the system gave none."""
-    is_told = any(words in str(error) for words in NO_MEMORY)
-    return isinstance(error, torch.OutOfMemoryError) or is_told
+    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    is_named = any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or is_named
 
 
 class Updater:
@@ -104,13 +104,13 @@ class Updater:
     ) -> Update:
         """Accumulate the gradients of `batches` and step.
 
-        The loss is averaged over all their tokens, not over batches; where they are only this
-        process's share of the update, `tokens` says how many there are in all. `watch` asks for the
-        gradient norms of the model's parts.
+        The loss is averaged over all their tokens, not over batches. Where they are only this
+        process's share of the update, `tokens` is the number of tokens of all processes. `watch`
+        requests the gradient norms of the model's parts.
 
-        Where memory does not suffice, the update is made of half batches, of quarters and so on:
-        the gradient is the same but for rounding and what dropout draws. Raises TrainingError
-        where it does not suffice for single pairs.
+        Where memory runs out, the update uses half batches, quarters and so on: the gradient is
+        the same up to rounding and the draws of dropout. Raises TrainingError where memory is too
+        small for single pairs.
         """
         state, position = self.state, self.state.position
         position.update += 1
@@ -139,13 +139,13 @@ class Updater:
         )
 
     def fits(self, batch: Batch) -> bool:
-        """Whether memory suffices for a pass over a batch; its gradients are thrown away."""
+        """Whether memory suffices for a pass over a batch; discards its gradients."""
         is_done = self._gradients([batch], int(batch.target_lengths.sum())) is not None
         self._forget_gradients()
         return is_done
 
     def _fitting(self, batch: Batch) -> list[Batch]:
-        """The batch in parts of no more than `pass_tokens`."""
+        """The batch in parts of at most `pass_tokens`."""
         halves = batch.halves()
         if self.pass_tokens is None or batch.tokens <= self.pass_tokens or len(halves) == 1:
             return [batch]
@@ -178,12 +178,12 @@ class Updater:
         return torch.stack((found.loss.detach(), found.nll.detach(), found.diagnostic, one))
 
     def _halved(self, batches: Sequence[Batch]) -> list[Batch]:
-        """The batches for another try, once memory ran out somewhere on the way."""
-        self._forget_gradients()  # part of them may have been computed
+        """The batches in halves, after memory ran out."""
+        self._forget_gradients()  # some may have been computed
         halves = [half for batch in batches for half in batch.halves()]
         if len(halves) == len(batches):
             raise TrainingError(
-                f"update {self.state.position.update}: memory does not suffice for a single pair "
+                f"update {self.state.position.update}: memory is too small for a single pair "
                 f"of {batches[0].source.shape[1]} source and {batches[0].target_output.shape[1]} "
                 "target tokens; a smaller data.filters.max_length or data.truncate cuts such pairs"
             )
@@ -195,7 +195,7 @@ class Updater:
             torch.cuda.empty_cache()
 
     def learning_rate(self) -> float:
-        """Of the update that was last begun."""
+        """Learning rate of the current update."""
         position = self.state.position
         factor = learning_rate_factor(
             self.recipe.schedule, position.update, self.total_updates, position.plateaus
@@ -203,15 +203,17 @@ class Updater:
         return self.recipe.optimizer.learning_rate * factor
 
     def _norms(self, watch: bool) -> dict[str, Tensor]:
-        """Gradient norm of the whole model, and of its parts where they are watched."""
+        """Gradient norm of the whole model, and with `watch` of its parts."""
         parameters = self.state.parameters
         gradients = [p.grad for p in parameters.values() if p.grad is not None]
         norms = {WHOLE: torch.nn.utils.get_total_norm(gradients)}
         return self.group.whole_norms({**norms, **(_part_norms(parameters) if watch else {})})
 
     def _step(self, norm: Tensor) -> bool | Tensor:
-        """Clip and step; whether that was left out, as where a gradient is not finite, which would
-        destroy the weights. Looking at it is free on a CPU; on a GPU it would wait for the device.
+        """Clip and step, unless a gradient is not finite: it would destroy the weights.
+
+        Returns whether the step was left out. A CPU reads the norm at no cost; on a GPU the host
+        would wait for it, so the device decides.
         """
         optimizer, clip_norm = self.state.optimizer, self.recipe.clip_norm
         for group in optimizer.param_groups:
@@ -231,7 +233,7 @@ class Updater:
 
 
 def _part_norms(parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:
-    """Gradient norm of each layer or module: a part that gets none is not learning."""
+    """Gradient norm of each layer or module: a part without gradient does not learn."""
     parts: dict[str, list[Tensor]] = {}
     for name, parameter in parameters.items():
         if parameter.grad is not None:

@@ -18,7 +18,7 @@ from s2s import pipeline
 from s2s.errors import RunError
 from s2s.nn.quantized import InferenceModel
 from s2s.nn.state_dict import load_weights, mean_weights
-from s2s.pipeline.averaging import Figures
+from s2s.pipeline.averaging import ValidationScores
 from s2s.recipe.load import load_recipe
 from s2s.recipe.recipe import Recipe
 from s2s.run.checkpoints import TrainingState
@@ -137,7 +137,7 @@ def test_an_index_without_kept_ones_is_read(tmp_path: Path) -> None:
     ("name", "expected"), [("loss", -2.0), ("bleu", 5.0), ("wer", -7.0), ("chrf", -math.inf)]
 )
 def test_checkpoints_rank_by_what_chooses_the_best(name: str, expected: float) -> None:
-    assert Figures(nll=2.0, scores={"bleu": 5.0, "wer": 7.0}).figure(name) == expected
+    assert ValidationScores(nll=2.0, scores={"bleu": 5.0, "wer": 7.0}).score(name) == expected
 
 
 # ------------------------------------------------------------------------------------ the command

@@ -71,7 +71,7 @@ class Machine:
                 machine.tried.append(tokens)
                 return iter(())
 
-            def _still_to_come(self) -> int:
+            def _future_moments(self) -> int:
                 return 0
 
         return Counted
@@ -337,9 +337,9 @@ def test_a_batch_that_does_not_fit_is_split_and_said_once(
     monkeypatch.setattr(rehearsal._BatchSizeFinder, "grow", lambda self, largest: 90)
     monkeypatch.setattr(Updater, "_pass", watched)
     run, listener = train(recipe, tmp_path / "runs")
-    told = [note for note in listener.notes if "suffice" in note]
+    told = [note for note in listener.notes if "too small" in note]
     assert len(told) == 1
-    assert "memory does not suffice for batches of 300 tokens" in told[0]
+    assert "memory is too small for batches of 300 tokens" in told[0]
     assert 45 < max(tokens) <= 90
     assert started(run)[0]["pass_tokens"] == 90
 

@@ -83,7 +83,7 @@ def test_a_single_pair_that_does_not_fit_is_told(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shrink(0, monkeypatch)
-    with pytest.raises(TrainingError, match="update 1: memory does not suffice for a single pair"):
+    with pytest.raises(TrainingError, match="update 1: memory is too small for a single pair"):
         updated(corpus)
 
 
@@ -115,7 +115,7 @@ def test_training_says_it_once_and_sees_every_pair(
     shrink(6, monkeypatch)
     pipeline.train(recipe, runs=tmp_path / "one", device="cpu", reporter=listener)
     pipeline.train(recipe, runs=tmp_path / "two", device="cpu", reporter=other)
-    told = [note for note in listener.notes if "memory did not suffice" in note]
+    told = [note for note in listener.notes if "memory was too small" in note]
     assert len(told) == 1
     run, again = Run.open(tmp_path / "one" / "toy"), Run.open(tmp_path / "two" / "toy")
     assert differing(weights(run), weights(again)) == []

@@ -103,7 +103,7 @@ def test_stopped_by_a_request(
             train(recipe, tmp_path / "stopped")
         assert caught.value.exit_status == 128 + signal.SIGTERM
         assert str(caught.value) == (
-            f"{tmp_path}/stopped/toy: saved at update {stop}; the same command goes on from there"
+            f"{tmp_path}/stopped/toy: saved at update {stop}; the same command resumes there"
         )
     run, listener = train(recipe, tmp_path / "stopped")
     assert f"training resumes at update {STOPS[variant][-1]}: " in listener.notes[0]
@@ -218,7 +218,7 @@ def test_the_command_survives_signals_and_power_cuts(
     stopped = last_update(first.run)
     assert status == 130
     assert said.splitlines()[-1] == (
-        f"s2s: runs/toy: saved at update {stopped}; the same command goes on from there"
+        f"s2s: runs/toy: saved at update {stopped}; the same command resumes there"
     )
     assert "Traceback" not in said
 

@@ -317,7 +317,7 @@ def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(
     said = capfd.readouterr().err
     assert said.splitlines()[-1] == (
         f"s2s: error: worker process {killed[0]} ended before its work was done (SIGKILL, was "
-        "memory short?); the same command goes on from the last checkpoint"
+        "memory short?); the same command resumes from the last checkpoint"
     )
     assert "Traceback" not in said
     assert len(killed) == 1 and not active_children()
@@ -336,7 +336,7 @@ def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(
     assert stopped is not None and stopped > saved
     assert f"training resumes at update {saved}: " in said
     assert said.splitlines()[-1] == (
-        f"s2s: runs/toy: saved at update {stopped}; the same command goes on from there"
+        f"s2s: runs/toy: saved at update {stopped}; the same command resumes there"
     )
     assert not any(Path(f"/proc/{process}").exists() for process in others)
 
