@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from s2s.recipe.load import load_recipe
-from tests.house import ROOT, modules
+from tests.house import ROOT, entries, level_of, modules
 
 PAGES = [
     ROOT / "README.md",
@@ -185,6 +185,19 @@ def test_complete_recipes_load(page: Path, tmp_path: Path) -> None:
             recipe = tmp_path / "recipe.yaml"
             recipe.write_text(block, encoding="utf-8")
             load_recipe(recipe)
+
+
+def test_the_architecture_has_every_entry_with_its_level() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", page, re.M)
+    levels = {
+        place: int(level)
+        for level, places in rows
+        for place in re.findall(r"`(s2s/\w+(?:\.py|/))`", places)
+    }
+    for entry in entries():
+        place = f"s2s/{entry}" if entry.endswith(".py") else f"s2s/{entry}/"
+        assert levels.get(place) == level_of(f"s2s.{entry.removesuffix('.py')}") + 1, place
 
 
 def test_the_checks_find_what_is_wrong(tmp_path: Path) -> None:
