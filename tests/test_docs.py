@@ -60,7 +60,8 @@ def _names(node: ast.stmt) -> Iterator[str]:
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         yield node.target.id
     elif isinstance(node, ast.Assign):
-        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        for target in node.targets:
+            yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
     elif isinstance(node, ast.ImportFrom | ast.Import | ast.If):
         for inner in ast.walk(node):
             if isinstance(inner, ast.alias):
@@ -185,6 +186,16 @@ def test_complete_recipes_load(page: Path, tmp_path: Path) -> None:
             recipe = tmp_path / "recipe.yaml"
             recipe.write_text(block, encoding="utf-8")
             load_recipe(recipe)
+
+
+def test_benchmarks_import_names_that_exist() -> None:
+    missing = []
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("s2s."):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                missing += [name for name in names if not is_defined(name)]
+    assert missing == []
 
 
 def test_the_architecture_has_every_entry_with_its_level() -> None:
