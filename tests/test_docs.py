@@ -36,9 +36,10 @@ def name_of(page: Path) -> str:
 
 def code(text: str) -> list[str]:
     """Every span of code of a page, and every line of a code block."""
-    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.M | re.S)
-    blocks += re.findall(r"(?:^    .*\n)+", text, re.M)
-    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    fence, indented = r"^```.*?\n(.*?)^```", r"(?:^    .*\n)+"
+    blocks = [*re.findall(fence, text, re.M | re.S), *re.findall(indented, text, re.M)]
+    prose = re.sub(indented, "", re.sub(fence, "", text, flags=re.M | re.S), flags=re.M)
+    spans = [" ".join(span.split()) for span in re.findall(r"`((?:[^`\n]|\n(?!\n))+)`", prose)]
     return [*spans, *(line for block in blocks for line in block.splitlines())]
 
 
