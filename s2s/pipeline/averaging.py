@@ -83,17 +83,17 @@ class Averaged:
             rows.append((f"best single, update {self.best}", self.known.get(self.best)))
         rows.append((f"{self.name} of {len(self.members)}", self.found))
         width = max(len(name) for name, _ in rows)
-        return [f"{name:{width}}  {figures or 'not validated'}" for name, figures in rows]
+        return [f"{name:{width}}  {values or 'not validated'}" for name, values in rows]
 
 
 def average(
     *, run: Run, members: Members | None = None, name: str = AVERAGE, device: str = "auto"
 ) -> Averaged:
-    """Average weights of checkpoints, and save them in the run as the checkpoint `name`.
+    """Average the weights of checkpoints, and save them in the run as the checkpoint `name`.
 
-    Validated as training validates, where there are data for it. Training goes on as if nothing
-    had happened. Raises UsageError for a name that cannot be one or fewer than two checkpoints,
-    RunError for a checkpoint that is not there or of another model.
+    The average is validated as in training, where the run has validation data. Later training is
+    not affected. Raises UsageError for an invalid name or fewer than two checkpoints, RunError for
+    a checkpoint that is missing or of another model.
     """
     from s2s.nn.state_dict import mean_weights
 
@@ -111,8 +111,8 @@ def average(
         )
         found = _validate(run, recipe, weights, device)
         run.write_named(name, weights, {"updates": ",".join(map(str, chosen))})
-    figures = {} if found is None else {"nll": found.nll, "scores": found.scores}
-    run.append_event({"event": "average", "name": name, "updates": chosen, **figures})
+    values = {} if found is None else {"nll": found.nll, "scores": found.scores}
+    run.append_event({"event": "average", "name": name, "updates": chosen, **values})
     best = max(known, key=lambda step: (known[step].score(recipe.train.best), -step), default=None)
     return Averaged(name=name, members=tuple(chosen), known=known, best=best, found=found)
 

@@ -117,8 +117,11 @@ def _opening(context: TrainingContext, state: TrainingState, device: torch.devic
 def resolved_precision(
     run: Run, recipe: Recipe, device: torch.device, group: ProcessGroup
 ) -> Precision:
-    """The recipe's. What `auto` chose when the run began stays: the speed of this machine, measured
-    anew, must not change the weights that a resumed run comes to, nor differ between processes."""
+    """The precision of a run: the recipe's, or what `auto` chose when the run began.
+
+    A second measurement of this machine's speed must not change the weights of a resumed run, and
+    all processes compute in the precision of rank 0.
+    """
     wanted: str = recipe.train.precision
     if wanted == "auto" and run.checkpoints().last is not None:
         begun = [event["precision"] for event in run.read_events() if event["event"] == "start"]
@@ -127,7 +130,7 @@ def resolved_precision(
 
 
 def _other_size(run: Run, size: int) -> str | None:
-    """A line where other processes, in number, trained before."""
+    """A line for the user where the number of processes has changed."""
     before = size
     for event in run.read_events():
         if event["event"] == "start":
@@ -136,7 +139,7 @@ def _other_size(run: Run, size: int) -> str | None:
         return None
     return (
         f"number of processes: {before} before, {size} from here on; the sums are the same up to "
-        "rounding, dropout is drawn anew"
+        "rounding, dropout differs"
     )
 
 
@@ -147,6 +150,6 @@ def _closing(run: Run, position: Position) -> str:
             f"; best validation {abs(position.best_score):.2f} at update {position.best_update:,}"
         )
     return (
-        f"{run.folder}: training is over after {position.update:,} updates and "
+        f"{run.folder}: training ended after {position.update:,} updates and "
         f"{position.seconds / 60:.1f} min ({position.ended}){best}"
     )

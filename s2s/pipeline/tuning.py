@@ -125,8 +125,8 @@ def tune_search(
 def _figure(recipe: Recipe, asked: str | None) -> tuple[TextMetric, str]:
     """The metric and the name of its value that decide. Raises UsageError for one that needs more
     than text."""
-    known = {figure: metric for metric in get_args(TextMetric) for figure in VALUES[metric]}
-    own = [figure for metric in recipe.metrics for figure in VALUES[metric]]
+    known = {value: metric for metric in get_args(TextMetric) for value in VALUES[metric]}
+    own = [value for metric in recipe.metrics for value in VALUES[metric]]
     chosen = asked or next((f for f in (recipe.train.best, *own) if f in known), "bleu")
     if chosen not in known:
         raise UsageError(f"--metric: expected one of {', '.join(known)}, found '{chosen}'")

@@ -13,14 +13,14 @@ def masked_step(optimizer: torch.optim.Optimizer, norm: Tensor, clip_norm: float
     `torch.amp.GradScaler` has it.
     """
     left_out = torch.isfinite(norm).logical_not().to(torch.float32)
-    told = {"found_inf": left_out}
+    scaler = {"found_inf": left_out}
     if clip_norm is not None:  # as `torch.nn.utils.clip_grads_with_norm_`
-        told["grad_scale"] = ((norm + 1e-6) / clip_norm).clamp(min=1.0)
-    for name, tensor in told.items():
+        scaler["grad_scale"] = ((norm + 1e-6) / clip_norm).clamp(min=1.0)
+    for name, tensor in scaler.items():
         setattr(optimizer, name, tensor)
     try:
         optimizer.step()
     finally:
-        for name in told:
+        for name in scaler:
             delattr(optimizer, name)
     return left_out

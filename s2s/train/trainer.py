@@ -12,7 +12,7 @@ Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and
     diverged      the loss is not finite, or worse than guessing; not saved
     end           why training ended
 
-A `start` with `is_resumed` resumes at its update: later events of before are void.
+A `start` with `is_resumed` resumes at its update: earlier events of later updates are void.
 """
 
 import math
@@ -77,7 +77,7 @@ class TrainingContext:
     precision: Precision
     batch_size: FoundBatchSize
     group: ProcessGroup = SINGLE_PROCESS
-    """Those who train together; all of them have the same setting but for this."""
+    """The processes that train together; in all else their contexts are equal."""
 
 
 class Trainer:

@@ -89,7 +89,7 @@ def test_the_user_hears_how_it_begins_and_ends(recipe: Recipe, tmp_path: Path) -
     what, memory = first.split("; ")
     assert what == f"{run.folder}: training begins: {size:,} parameters, fp32 on cpu"
     assert re.fullmatch(r"batches of 64 tokens take up to [\d.]+ GiB of [\d.]+ GiB", memory)
-    assert last.startswith(f"{run.folder}: training is over after {position.update} updates and ")
+    assert last.startswith(f"{run.folder}: training ended after {position.update} updates and ")
     assert last.endswith(
         f" (all epochs are done); best validation {-(position.best_score or 0):.2f} "
         f"at update {position.best_update}"
@@ -119,7 +119,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(recipe: Recipe, tmp_path: Pat
     again, same, listener = train(with_train(recipe, epochs=1), tmp_path)
     assert same == position
     assert len(listener.notes) == 1
-    assert listener.notes[0].startswith(f"{run.folder}: training is over after ")
+    assert listener.notes[0].startswith(f"{run.folder}: training ended after ")
     assert differing(weights(again), before[0]) == []
     assert (events(again), again.checkpoints()) == before[1:]
 

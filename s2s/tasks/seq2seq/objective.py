@@ -15,7 +15,7 @@ class Seq2SeqObjective:
 
     def __init__(self, recipe: Train, vocabulary: int | None = None) -> None:
         """`vocabulary` is the size V of the target vocabulary, which bounds the loss of a model
-        that guesses; None where nobody asks for divergence."""
+        that guesses; None where divergence is not checked."""
         self.recipe = recipe
         self.vocabulary = vocabulary
 

@@ -164,7 +164,7 @@ def test_workers_train_what_one_process_does(plain: Recipe, alone: Run, tmp_path
     run, listener = train(plain, tmp_path, 2)
     assert_same_course(run, alone)
     assert [event["processes"] for event in events(run, "start")] == [2]
-    assert "training is over after 14 updates" in listener.notes[-1]
+    assert "training ended after 14 updates" in listener.notes[-1]
     assert not (run.folder / "sampling").exists()
 
 
@@ -198,7 +198,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     run, listener = train(with_train(recipe, max_updates=25), tmp_path / "stopped", 1)
     assert listener.notes[1] == (
         f"{run.folder}: number of processes: 2 before, 1 from here on; the sums are the same up to "
-        "rounding, dropout is drawn anew"
+        "rounding, dropout differs"
     )
 
 
@@ -365,7 +365,7 @@ def test_torchrun_trains_what_one_process_does(plain: Recipe, alone: Run, tmp_pa
     assert status == 0, said
     assert_same_course(command.run, alone)
     assert [event["processes"] for event in events(command.run, "start")] == [2]
-    assert said.count("training is over after 14 updates") == 1
+    assert said.count("training ended after 14 updates") == 1
 
 
 def test_torchrun_passes_a_signal_on(long: Recipe, tmp_path: Path) -> None:
