@@ -24,13 +24,13 @@ data:
   validation: {table: validation.jsonl}
   test: {table: test.jsonl}
   columns: {source: null, target: captions}
-  features: [{path: grid.npy, ids: ids.txt}]
+  image_features: [{path: grid.npy, ids: ids.txt}]
 tokenizer: {kind: word}
 model:
   embeddings: 20
   attention: {kind: additive}
   decoder: {kind: bahdanau, width: 28}
-  features: [{width: 24, dropout: 0}]
+  image_features: [{width: 24, dropout: 0}]
   dropout: {embedding: 0, encoder: 0, decoder: 0, readout: 0}
 train:
   epochs: 10

@@ -20,7 +20,7 @@ from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.kernels import runs_bf16_lstm
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
     Attention,
@@ -71,7 +71,7 @@ MODELS: dict[str, tuple[Decoder, Attention, dict[str, Any]]] = {
     "bahdanau": (BahdanauDecoder(kind="bahdanau", width=14), ADDITIVE, {}),
     "stacked": (StackedDecoder(kind="stacked", width=14), GENERAL, {}),
     "extended_vocabulary": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
-    "features": (LUONG, GENERAL, {"features": (FeatureEncoder(width=10, layers=1),)}),
+    "features": (LUONG, GENERAL, {"features": (ImageFeatureEncoder(width=10, layers=1),)}),
 }
 TRAININGS: dict[str, Train] = {
     "plain": Train(clip_norm=0.1, average=0.9),

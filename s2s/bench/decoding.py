@@ -78,7 +78,7 @@ class Searches:
     def __init__(self, workload: Workload, sentences: int) -> None:
         self.workload = workload
         self.sources = workload.sources(sentences)
-        self.features = workload.features_of(len(self.sources))
+        self.features = workload.image_features_of(len(self.sources))
         self.device = workload.model.output.bias.device
         self.scorers: dict[SearchPrecision, InferenceModel] = {}
 

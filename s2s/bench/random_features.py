@@ -9,8 +9,8 @@ from s2s.data.features.lookup import FeatureLines, check_grids, columns_of
 from s2s.data.features.open import open_store
 from s2s.data.features.store import FeatureStore, one_piece
 from s2s.nn.encoders.regions import FeatureShape
-from s2s.recipe.data import features_of, has_source_text
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.data import has_source_text, image_features_of
+from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.recipe import Recipe
 
 ASSUMED_GRID = FeatureShape(width=512, regions=49)
@@ -29,7 +29,7 @@ def drawn_features(recipe: Recipe) -> FeatureLines | None:
     Raises DataError for files that are there but are none of features, or of other grids than the
     model reads.
     """
-    files = features_of(recipe.data)
+    files = image_features_of(recipe.data)
     if not files:
         return None
     random = np.random.default_rng(recipe.seed)
@@ -44,14 +44,14 @@ def drawn_features(recipe: Recipe) -> FeatureLines | None:
     return lines
 
 
-def _shape(file: FeatureFile, recipe: Recipe, place: int) -> FeatureShape:
+def _shape(file: ImageFeatureFile, recipe: Recipe, place: int) -> FeatureShape:
     """As the file has it where it is there, its grids' mean size; else as the recipe implies."""
     path, ids = Path(file.path), None if file.ids is None else Path(file.ids)
     if path.exists() and (ids is None or ids.exists()):
         store = open_store(path, ids)
         regions = store.regions(np.arange(len(store))).mean()
         return FeatureShape(store.width, round(float(regions)))
-    rows = recipe.model.features_encoder(place).rows
+    rows = recipe.model.image_feature_encoder(place).rows
     if rows is not None:  # as many columns
         return ASSUMED_GRID._replace(regions=rows * rows)
     return ASSUMED_VECTOR if recipe.model.attention.kind == "none" else ASSUMED_GRID

@@ -111,7 +111,7 @@ class Sizes:
     target_length: float
     """Mean tokens of a training target, without end of sentence."""
     features: list[FeatureSizes] = field(default_factory=list)
-    """Of each of data.features."""
+    """Of each of data.image_features."""
 
 
 @dataclass(frozen=True, kw_only=True)

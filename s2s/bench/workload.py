@@ -113,7 +113,7 @@ class Workload:
         places = range(max(1, int(np.searchsorted(ends, count * TOKENS, side="right"))))
         return [values[offsets[i] : offsets[i + 1]].tolist() for i in places]
 
-    def features_of(self, count: int) -> FeatureRows | None:
+    def image_features_of(self, count: int) -> FeatureRows | None:
         """The features of the first `count` of them, where the model reads some."""
         lines, rows_NF = self.held_out.features, self.held_out.rows_NF
         return None if lines is None or rows_NF is None else FeatureRows(lines, rows_NF[:count])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from s2s.errors import UsageError
 from s2s.inference.progress import report_on_stderr
-from s2s.recipe.data import features_of, has_source_text
+from s2s.recipe.data import has_source_text, image_features_of
 from s2s.run.directory import Run
 from s2s.run.shortlist import read_lexicon
 
@@ -182,14 +182,17 @@ def load_ensemble(
 def _check_features(runs: Sequence[Run]) -> None:
     """Raises UsageError unless all read the same features, with text or without."""
     first, *others = (
-        (has_source_text(run.recipe.data), [(f.path, f.ids) for f in features_of(run.recipe.data)])
+        (
+            has_source_text(run.recipe.data),
+            [(f.path, f.ids) for f in image_features_of(run.recipe.data)],
+        )
         for run in runs
     )
     for run, other in zip(runs[1:], others, strict=True):
         if other != first:
             raise UsageError(
                 f"{runs[0].folder} and {run.folder}: expected runs that read the same features, "
-                "with source text or without, found runs that differ (data.features)"
+                "with source text or without, found runs that differ (data.image_features)"
             )
 
 

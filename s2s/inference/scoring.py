@@ -97,7 +97,7 @@ def _perplexity(
     read = [reading.cut(translator.truncate) for reading in read]
     source_ids = [reading.ids for reading in read]
     target_ids = translator.read_targets([target.strip() and target for _, target in pairs], read)
-    features = translator.features_of(read)
+    features = translator.image_features_of(read)
     pairs_of_ids = list(zip(source_ids, target_ids, strict=True))
     log_probs = forced(model, pairs_of_ids, translator.device, features)
     # A blank source has a blank output for certain: no token of it is predicted.

@@ -112,7 +112,7 @@ class LineTranslator:
             keep=keep,
             places=cut.places,
             constraints=cut.constraints,
-            features=self.features_of(cut.pieces),
+            features=self.image_features_of(cut.pieces),
             progress=self._follow(len(cut.pieces)),
             want_attention=self.replacer is not None,
             reduce=None if self.replacer is None else self.replacer.reduce,
@@ -205,7 +205,7 @@ class LineTranslator:
             return is_blank(self.source, reading.text)
         return MISSING in reading.rows
 
-    def features_of(self, readings: Sequence[Reading]) -> FeatureRows | None:
+    def image_features_of(self, readings: Sequence[Reading]) -> FeatureRows | None:
         """The features of sources that are not blank, where the model reads some."""
         if self.features is None:
             return None

@@ -67,7 +67,7 @@ class Seq2Seq(nn.Module):
         state_width = recipe.state_width(has_text=source_vocabulary is not None)
         self.features = nn.ModuleList(
             RegionEncoder(
-                recipe.features_encoder(place), shape, state_width, recipe.dropout.encoder
+                recipe.image_feature_encoder(place), shape, state_width, recipe.dropout.encoder
             )
             for place, shape in enumerate(features)
         )

@@ -53,7 +53,7 @@ def score_pairs(
         lines = [line for line, _ in window]
         refuse_missing(translator.features, (lines, read), str(source), done)
         pairs_of_ids = list(zip(sources, targets, strict=True))
-        found = forced(model, pairs_of_ids, translator.device, translator.features_of(read))
+        found = forced(model, pairs_of_ids, translator.device, translator.image_features_of(read))
         for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
             done += 1
             is_asked = len(ids) or len(tokens) or translator.features is not None

@@ -23,7 +23,7 @@ from s2s.inference.resume import (
 )
 from s2s.inference.signals import Stop, stop_on_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
-from s2s.recipe.data import features_of, has_source_text
+from s2s.recipe.data import has_source_text, image_features_of
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
@@ -276,7 +276,7 @@ def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatur
     from s2s.nn.state_dict import feature_shapes
 
     for run in runs:
-        if files is None and not features_of(run.recipe.data):
+        if files is None and not image_features_of(run.recipe.data):
             continue
         lines = open_features(run.recipe.data, files, run.features_folder)
         assert lines is not None, "there are files"

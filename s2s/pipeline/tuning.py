@@ -159,7 +159,7 @@ def _translations(
             cut.ids,
             settings,
             translator.device,
-            features=translator.features_of(cut.pieces),
+            features=translator.image_features_of(cut.pieces),
             progress=report,
         )
         for texts, hypotheses in zip(found, best, strict=True):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.filters import Filters, HoldOut, Tag, TargetText, Truncate
 from s2s.recipe.section import Count, NonEmpty, Section
 
@@ -15,14 +15,16 @@ class Columns(Section):
     """Which columns (or JSON keys) hold the text; `a.b` reaches into a nested column."""
 
     source: NonEmpty | None = "source"
-    """Column of the source text; null where there is none and `data.features` are all there is."""
+    """Column of the source text; null where there is none and `data.image_features` are the only
+    source."""
     target: NonEmpty = "target"
     """Column of the target text, or of a list of texts (JSONL, Parquet or data sets), such as all
     captions of an image: each makes a training pair; of validation and test pairs all are
     references, and the loss is computed on the first."""
-    features: NonEmpty | None = None
-    """Column of features of the whole pair, such as `V;PST`, read after the source; a source line
-    of `s2s translate` is then source, tab, features. `tokenizer.features` splits them."""
+    source_features: NonEmpty | None = None
+    """Column of source features, such as the morphological tags `V;PST`, read after the source; a
+    source line of `s2s translate` is then source, tab, features. `tokenizer.source_features` splits
+    them."""
     references: NonEmpty | None = None
     """Column of validation and test with all references of a pair, a list of texts of any length
     (JSONL, Parquet or data sets). Metrics then read these instead of the target, which remains
@@ -98,8 +100,8 @@ class DatasetData(Corpus):
     """Hub revision (commit, tag) to pin."""
     columns: Columns = field(default_factory=Columns)
     """Columns that hold source and target."""
-    features: tuple[FeatureFile, ...] = ()
-    """Features of what the pairs are about, such as images."""
+    image_features: tuple[ImageFeatureFile, ...] = ()
+    """Files of image features: a vector or a grid of regions for each pair."""
     splits: Splits = field(default_factory=Splits)
     """Names of the splits."""
     hold_out: HoldOut | None = None
@@ -150,8 +152,8 @@ class FilesData(Corpus):
     """Pairs that `s2s bleu` scores; never looked at before."""
     columns: Columns = field(default_factory=Columns)
     """Columns of tables: names of the header line or JSON keys; `0`, `1` for a table without."""
-    features: tuple[FeatureFile, ...] = ()
-    """Features of what the pairs are about, such as images."""
+    image_features: tuple[ImageFeatureFile, ...] = ()
+    """Files of image features: a vector or a grid of regions for each pair."""
     header: bool = True
     """Whether TSV and CSV tables open with a line of column names."""
     hold_out: HoldOut | None = None
@@ -264,10 +266,10 @@ def evaluated_of(data: Data) -> AnyCorpus:
     return data.evaluated if isinstance(data, SeveralData) else data
 
 
-def features_of(data: Data) -> tuple[FeatureFile, ...]:
-    """The features of every pair; of several corpora the same."""
+def image_features_of(data: Data) -> tuple[ImageFeatureFile, ...]:
+    """The files of image features; all corpora have the same."""
     part = evaluated_of(data)
-    return () if isinstance(part, GeneratedData) else part.features
+    return () if isinstance(part, GeneratedData) else part.image_features
 
 
 def has_source_text(data: Data) -> bool:

@@ -1,4 +1,4 @@
-"""The recipe's features: what is known of a pair beside text, and how it is read."""
+"""Recipe sections of image features: the files, and their encoders."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,9 +7,9 @@ from s2s.recipe.section import Count, Fraction, NonEmpty, PositiveInt, Probabili
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureFile(Section):
-    """Features that were computed before: for every id a vector, or a grid of regions with a vector
-    each. Paths are relative to the folder the command runs in."""
+class ImageFeatureFile(Section):
+    """A file of image features: for every id a vector, or a grid of regions with a vector each.
+    Paths are relative to the folder that the command runs in."""
 
     path: NonEmpty
     """File of the features (docs/features.md lists the formats)."""
@@ -27,7 +27,7 @@ class FeatureFile(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureEncoder(Section):
+class ImageFeatureEncoder(Section):
     """A state for every region, s = tanh(W x + b): soft attention then looks at regions, and their
     mean is where the decoder begins (Xu et al. 2015, sections 3.1.1 and 3.1.2)."""
 

@@ -13,7 +13,7 @@ class HoldOut(Section):
     """Validation pairs taken out of the training split, where the data bring none along.
 
     A hash of seed and source text decides, pair by pair: pairs of the same source stay together.
-    With data.features the hash is of their ids: all pairs about an image stay together.
+    With data.image_features the hash is of their ids: all pairs about an image stay together.
     """
 
     share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1

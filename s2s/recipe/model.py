@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.features import ImageFeatureEncoder
 from s2s.recipe.section import PositiveInt, Probability, Section
 
 
@@ -128,9 +128,9 @@ class Model(Section):
     too, which needs a shared tokenizer."""
     encoder: Encoder = field(default_factory=Encoder)
     """How the source's text is read."""
-    features: tuple[FeatureEncoder, ...] = ()
-    """How the features are read: a section for each of data.features, or one for all of them; as by
-    default if none is given."""
+    image_features: tuple[ImageFeatureEncoder, ...] = ()
+    """Encoders of image features: a section for each of data.image_features, or one for all of
+    them; as by default if none is given."""
     attention: Attention = field(default_factory=lambda: GeneralAttention(kind="general"))
     """How a decoder state looks at the source."""
     decoder: Decoder = field(default_factory=lambda: StackedDecoder(kind="stacked"))
@@ -158,14 +158,14 @@ class Model(Section):
                 "decoder 'stacked' attends between its layers; with attention 'none' use 'luong'"
             )
 
-    def features_encoder(self, place: int) -> FeatureEncoder:
-        """How the features of a place among data.features are read."""
-        if not self.features:
-            return FeatureEncoder()
-        return self.features[place if len(self.features) > 1 else 0]
+    def image_feature_encoder(self, place: int) -> ImageFeatureEncoder:
+        """How the features of a place among data.image_features are read."""
+        if not self.image_features:
+            return ImageFeatureEncoder()
+        return self.image_features[place if len(self.image_features) > 1 else 0]
 
     def state_width(self, has_text: bool) -> int:
         """Width of what the decoder attends to."""
         own = self.encoder.width * (2 if self.encoder.bidirectional else 1)
-        widths = () if has_text else tuple(one.width for one in self.features if one.width)
+        widths = () if has_text else tuple(one.width for one in self.image_features if one.width)
         return widths[0] if widths else own

@@ -19,7 +19,7 @@ from s2s.recipe.data import (
     FilesData,
     GeneratedData,
     corpora_of,
-    features_of,
+    image_features_of,
 )
 from s2s.recipe.metrics import VALUES, MetricName, Scoring
 from s2s.recipe.model import (
@@ -103,25 +103,31 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
     for part in corpora_of(recipe.data):
         if fault := _features_fault(part, recipe.tokenizer):
             yield fault
-    if recipe.task == "captioning" and not features_of(recipe.data):
-        yield "task 'captioning' needs data.features, such as those of images"
+    if recipe.task == "captioning" and not image_features_of(recipe.data):
+        yield "task 'captioning' needs data.image_features, such as those of images"
     yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)
 
 
 def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
     """What is wrong where a source's features and their tokenizer do not come together, or None."""
-    column = None if isinstance(data, GeneratedData) else data.columns.features
-    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.features is not None
+    column = None if isinstance(data, GeneratedData) else data.columns.source_features
+    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     if column is not None and not is_split:
-        return "data.columns.features needs tokenizer.features (of a 'separate' tokenizer)"
+        return (
+            "data.columns.source_features needs tokenizer.source_features (of a 'separate' "
+            "tokenizer)"
+        )
     # Lines of plain text may hold source, tab, features themselves.
     is_text = isinstance(data, FilesData) and data.train.table is None
     if is_split and column is None and not is_text:
-        return "tokenizer.features needs data.columns.features, the column to read them from"
+        return (
+            "tokenizer.source_features needs data.columns.source_features, the column to read "
+            "them from"
+        )
     return None
 
 
 def _cuts_features(data: Data, tokenizer: Tokenizers) -> bool:
     """Whether features, which follow the source, would be what truncation cuts off first."""
-    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.features is not None
+    is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     return is_split and data.truncate.source is not None

@@ -8,10 +8,10 @@ from s2s.recipe.data import (
     GeneratedData,
     SeveralData,
     corpora_of,
-    features_of,
     has_source_text,
+    image_features_of,
 )
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.model import Model
 from s2s.recipe.search import Search
 from s2s.recipe.tokenizer import Tokenizers, sampling_alphas
@@ -21,16 +21,19 @@ def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Searc
     """What asks for sources that are not there, in the words of a fault; most basic first."""
     for part in corpora_of(data):
         if not _features(part) and not _has_text(part):
-            yield "data.columns.source: null leaves no source; name its column, or data.features"
+            yield (
+                "data.columns.source: null leaves no source; name its column, or "
+                "data.image_features"
+            )
     if isinstance(data, SeveralData):
         yield from _unlike(data)
     if not has_source_text(data):
         yield from _textless_faults(data, tokenizer, model, search)
-    yield from _encoder_faults(model, len(features_of(data)), has_source_text(data))
+    yield from _encoder_faults(model, len(image_features_of(data)), has_source_text(data))
 
 
-def _features(part: AnyCorpus) -> tuple[FeatureFile, ...]:
-    return () if isinstance(part, GeneratedData) else part.features
+def _features(part: AnyCorpus) -> tuple[ImageFeatureFile, ...]:
+    return () if isinstance(part, GeneratedData) else part.image_features
 
 
 def _has_text(part: AnyCorpus) -> bool:
@@ -43,7 +46,7 @@ def _unlike(data: SeveralData) -> Iterator[str]:
     files = [(one.path, one.ids) for one in _features(first)]
     for number, part in enumerate(data.corpora[1:], start=1):
         if [(one.path, one.ids) for one in _features(part)] != files:
-            yield f"data.corpora[{number}].features: expected the files of corpora[0]"
+            yield f"data.corpora[{number}].image_features: expected the files of corpora[0]"
         if _has_text(part) != _has_text(first):
             yield (
                 f"data.corpora[{number}].columns.source: expected source text in all corpora, or "
@@ -75,27 +78,35 @@ def _textless_faults(
     for part in corpora_of(data):
         if part.tag is not None:
             yield f"data.tag has nothing to stand in front of {why}"
-        if not isinstance(part, GeneratedData) and part.columns.features is not None:
-            yield f"data.columns.features has no source to follow {why}; images are data.features"
+        if not isinstance(part, GeneratedData) and part.columns.source_features is not None:
+            yield (
+                f"data.columns.source_features has no source to follow {why}; images are "
+                "data.image_features"
+            )
 
 
 def _encoder_faults(model: Model, files: int, has_text: bool) -> Iterator[str]:
-    count = len(model.features)
+    count = len(model.image_features)
     if count and not files:
-        yield "model.features has nothing to read: data.features names no files"
+        yield "model.image_features has nothing to read: data.image_features names no files"
     elif count > 1 and count != files:
         yield (
-            f"model.features: expected 1 or {files} sections, one for each of data.features, "
+            f"model.image_features: expected 1 or {files} sections, one for each of "
+            "data.image_features, "
             f"found {count}"
         )
     width = model.state_width(has_text)
     for place in range(files):
-        encoder = model.features_encoder(place)
+        encoder = model.image_feature_encoder(place)
         if encoder.width not in (None, width):
             other = "a text's states" if has_text else "the first"
             yield (
-                f"model.features: a width of {encoder.width} beside {other} of {width}; all that "
+                f"model.image_features: a width of {encoder.width} beside {other} of {width}; all "
+                "that "
                 "is attended to together is equally wide"
             )
         if encoder.layers and width % 2:
-            yield f"model.features: both directions of an LSTM share an even width, found {width}"
+            yield (
+                "model.image_features: both directions of an LSTM share an even width, found "
+                f"{width}"
+            )

@@ -84,9 +84,9 @@ class SeparateTokenizers(Section):
     """Tokenizer of the source."""
     target: SideTokenizer
     """Tokenizer of the target."""
-    features: SideTokenizer | None = None
-    """Tokenizer of the features behind a source and a tab, as `data.columns.features` puts them;
-    they have a vocabulary of their own."""
+    source_features: SideTokenizer | None = None
+    """Tokenizer of the source features after a source and a tab, as `data.columns.source_features`
+    puts them; they have a vocabulary of their own."""
 
     def __post_init__(self) -> None:
         for name, side in (("source", self.source), ("target", self.target)):
@@ -96,8 +96,8 @@ class SeparateTokenizers(Section):
                     f"{name}.sampling.sides is for a tokenizer that both sides share; here each "
                     "side has its own 'sampling'"
                 )
-        if self.features is not None and _sampling(self.features) is not None:
-            raise ValueError("features.sampling: features are never sampled")
+        if self.source_features is not None and _sampling(self.source_features) is not None:
+            raise ValueError("source_features.sampling: source features are never sampled")
 
 
 def _sampling(side: SideTokenizer) -> Sampling | None:

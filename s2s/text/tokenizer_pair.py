@@ -122,8 +122,8 @@ def train_tokenizers(
     source: Trainer
     if isinstance(recipe, SeparateTokenizers):
         source, target = _trainer(recipe.source, seed), _trainer(recipe.target, seed)
-        if recipe.features is not None:
-            source = _SourceFeatureTrainer(source, _trainer(recipe.features, seed))
+        if recipe.source_features is not None:
+            source = _SourceFeatureTrainer(source, _trainer(recipe.source_features, seed))
     else:
         source = target = _trainer(recipe, seed)
     for source_lines, target_lines in chunks:

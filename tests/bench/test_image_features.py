@@ -24,7 +24,7 @@ from s2s.nn.batch import Regions
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.model import Seq2Seq
 from s2s.pipeline.evaluation import open_texts
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.features import ImageFeatureEncoder
 from s2s.recipe.load import load_recipe, shipped_recipes
 from s2s.recipe.model import (
     AdditiveAttention,
@@ -67,17 +67,17 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 GRIDS = {
     "grid": Model(
-        features=(FeatureEncoder(width=12),),
+        image_features=(ImageFeatureEncoder(width=12),),
         attention=AdditiveAttention(kind="additive", width=6),
         decoder=BahdanauDecoder(kind="bahdanau", width=11),
     ),
     "vector": Model(
-        features=(FeatureEncoder(width=12),),
+        image_features=(ImageFeatureEncoder(width=12),),
         attention=NoAttention(kind="none"),
         decoder=LuongDecoder(kind="luong", width=11),
     ),
     "LSTM along rows and columns": Model(
-        features=(FeatureEncoder(width=12, layers=2, rows=3),),
+        image_features=(ImageFeatureEncoder(width=12, layers=2, rows=3),),
         attention=GeneralAttention(kind="general"),
         decoder=StackedDecoder(kind="stacked", width=11),
         context_gate=True,
@@ -138,7 +138,7 @@ def test_files_that_are_there_have_the_shape(recipe: Recipe) -> None:
 
 
 def test_grids_of_other_rows_are_told(recipe: Recipe) -> None:
-    model = replace(recipe.model, features=(FeatureEncoder(width=24, layers=1, rows=3),))
+    model = replace(recipe.model, image_features=(ImageFeatureEncoder(width=24, layers=1, rows=3),))
     with pytest.raises(DataError, match=r"^grid.npy: expected grids of 3 rows .* found 5$"):
         drawn_workload(replace(recipe, model=model), CPU)
 

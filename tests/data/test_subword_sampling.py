@@ -368,8 +368,8 @@ FAULTS = [
     ),
     (
         "  kind: separate\n  target: {kind: word}\n  source: {kind: word}\n"
-        "  features: {kind: bpe, sampling: {alpha: 0.1}}\n",
-        "7: tokenizer: features.sampling: features are never sampled",
+        "  source_features: {kind: bpe, sampling: {alpha: 0.1}}\n",
+        "7: tokenizer: source_features.sampling: source features are never sampled",
     ),
 ]
 

@@ -14,7 +14,7 @@ from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
     BahdanauDecoder,
@@ -30,9 +30,9 @@ SHAPES = (FeatureShape(7, 6), FeatureShape(3, 4))
 TEXTS = torch.tensor([5, 2, 3])
 REGIONS = (torch.tensor([4, 6, 2]), torch.tensor([3, 1, 4]))
 READERS = {
-    "a set": FeatureEncoder(),
-    "places": FeatureEncoder(normalization="none", positions=True),
-    "an LSTM": FeatureEncoder(layers=2),
+    "a set": ImageFeatureEncoder(),
+    "places": ImageFeatureEncoder(normalization="none", positions=True),
+    "an LSTM": ImageFeatureEncoder(layers=2),
 }
 DECODERS: list[Decoder] = [
     LuongDecoder(kind="luong", width=14),
@@ -42,12 +42,14 @@ DECODERS: list[Decoder] = [
 
 
 def recipe_of(
-    reader: FeatureEncoder = READERS["a set"], decoder: Decoder = DECODERS[0], copy: bool = False
+    reader: ImageFeatureEncoder = READERS["a set"],
+    decoder: Decoder = DECODERS[0],
+    copy: bool = False,
 ) -> Model:
     return Model(
         embeddings=6,
         encoder=Encoder(layers=1, width=5),
-        features=(replace(reader, width=10),),
+        image_features=(replace(reader, width=10),),
         attention=AdditiveAttention(kind="additive", width=8),
         decoder=decoder,
         copy="pointer" if copy else "none",
@@ -236,7 +238,7 @@ def test_words_are_copied_and_regions_never() -> None:
 
 def test_a_grid_is_read_along_rows_then_along_columns() -> None:
     """Two rows and three columns, by hand with the two LSTMs."""
-    recipe = recipe_of(FeatureEncoder(layers=2, rows=2, normalization="none"))
+    recipe = recipe_of(ImageFeatureEncoder(layers=2, rows=2, normalization="none"))
     model = build(recipe, has_text=False, files=1)
     torch.manual_seed(7)
     grid = torch.randn(3, 6, SHAPES[0].width)

@@ -19,7 +19,8 @@ QUESTIONS = (
     .replace("name: shapes", "name: questions")
     .replace("{source: null, target: captions}", "{source: question, target: answer}")
     .replace(
-        "features: [{width: 24, dropout: 0}]", "encoder: {width: 12}\n  features: [{dropout: 0}]"
+        "image_features: [{width: 24, dropout: 0}]",
+        "encoder: {width: 12}\n  image_features: [{dropout: 0}]",
     )
     .replace("epochs: 10", "epochs: 20")
     .replace("batch_tokens: 200", "batch_tokens: 100")

@@ -14,7 +14,7 @@ import pytest
 
 from s2s.data.sources.hold_out import SharedSplit
 from s2s.data.sources.open import open_split
-from s2s.recipe.data import features_of, has_source_text
+from s2s.recipe.data import has_source_text, image_features_of
 from s2s.recipe.load import load_recipe
 from s2s_cli.main import run as command_line
 from tests.captions import COLOURS, SHAPES, images
@@ -33,7 +33,7 @@ data:
   train: {table: train.jsonl}
   validation: {table: validation.jsonl}
   columns: {source: question, target: answer}
-  features:
+  image_features:
     - {path: grid.npy, column: picture}
     - {path: sizes.npz, column: scale}
 tokenizer: {kind: separate, source: {kind: word}, target: {kind: word}}
@@ -41,7 +41,7 @@ model:
   embeddings: 20
   encoder: {width: 14}
   decoder: {kind: stacked, width: 28}
-  features: [{dropout: 0}, {normalization: none, dropout: 0}]
+  image_features: [{dropout: 0}, {normalization: none, dropout: 0}]
   dropout: {embedding: 0, encoder: 0, decoder: 0, readout: 0}
 train:
   epochs: 12
@@ -162,7 +162,7 @@ def test_training_data_that_lack_a_source_are_refused_with_the_id(
     assert err.splitlines()[-1].startswith(
         "s2s: error: train: sizes.npz: no features for 's 7' (did you"
     )
-    assert "1 of 480 pairs have none, more than data.features[1].max_missing 0 allows" in err
+    assert "1 of 480 pairs have none, more than data.image_features[1].max_missing 0 allows" in err
     allowed = RECIPE.replace("column: scale", "column: scale, max_missing: 0.01")
     Path("recipe.yaml").write_text(allowed)
     assert call("prep", "recipe.yaml")[0] == 0
@@ -194,14 +194,15 @@ def test_a_grid_that_has_not_the_rows_is_refused(
     monkeypatch.chdir(tmp_path)
     write_questions(tmp_path)
     status, _, err = call(
-        "train", "recipe.yaml", "--set", "model.features=[{layers: 1, rows: 2}, {}]"
+        "train", "recipe.yaml", "--set", "model.image_features=[{layers: 1, rows: 2}, {}]"
     )
     assert status == 2
     assert err.splitlines()[-1] == (
-        "s2s: error: grid.npy: expected grids of 2 rows (model.features), all of as many regions, "
+        "s2s: error: grid.npy: expected grids of 2 rows (model.image_features), all of as many "
+        "regions, "
         "found 5"
     )
-    status, _, err = call("check", "recipe.yaml", "--set", "model.features=[{}, {rows: 2}]")
+    status, _, err = call("check", "recipe.yaml", "--set", "model.image_features=[{}, {rows: 2}]")
     assert status == 2 and "rows is what layers of an LSTM read along; give layers" in err
 
 
@@ -215,6 +216,6 @@ def test_the_recipe_of_the_documentation_is_complete(call: Call, tmp_path: Path)
     assert call("check", str(path))[0] == 0
     recipe = load_recipe(path)
     assert has_source_text(recipe.data)
-    assert [file.column for file in features_of(recipe.data)] == ["image"]
-    whole = load_recipe(path, ["data.features=[]", "model.features=[]"])
-    assert features_of(whole.data) == ()
+    assert [file.column for file in image_features_of(recipe.data)] == ["image"]
+    whole = load_recipe(path, ["data.image_features=[]", "model.image_features=[]"])
+    assert image_features_of(whole.data) == ()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from s2s.errors import RecipeError
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.features import ImageFeatureEncoder
 from s2s.recipe.load import dump_recipe, load_recipe
 from s2s.recipe.model import Model
 from s2s.recipe.recipe import Recipe
@@ -20,7 +20,7 @@ def load(folder: Path, *overrides: str, text: str = RECIPE) -> Recipe:
 
 
 WITH_TEXT = RECIPE.replace("source: null", "source: question").replace(
-    "features: [{width: 24, dropout: 0}]", "encoder: {width: 12}"
+    "image_features: [{width: 24, dropout: 0}]", "encoder: {width: 12}"
 )
 
 
@@ -28,12 +28,12 @@ WITH_TEXT = RECIPE.replace("source: null", "source: question").replace(
     ("overrides", "what"),
     [
         (
-            ["data.features=[]", "task=translation"],
+            ["data.image_features=[]", "task=translation"],
             "data.columns.source: null leaves no source; name its column",
         ),
         (
-            ["data.features=[]", "data.columns.source=question"],
-            "task 'captioning' needs data.features",
+            ["data.image_features=[]", "data.columns.source=question"],
+            "task 'captioning' needs data.image_features",
         ),
         (
             ["tokenizer={kind: separate, source: {kind: word}, target: {kind: word}}"],
@@ -45,24 +45,32 @@ WITH_TEXT = RECIPE.replace("source: null", "source: question").replace(
         (["search.shortlist=4"], "search.shortlist has no source tokens to choose by"),
         (["data.tag=<2en>"], "data.tag has nothing to stand in front of"),
         (
-            ["data.features=[{path: a.npy}, {path: b.npy}]", "model.features=[{}, {}, {}]"],
-            "model.features: expected 1 or 2 sections, one for each of data.features, found 3",
+            [
+                "data.image_features=[{path: a.npy}, {path: b.npy}]",
+                "model.image_features=[{}, {}, {}]",
+            ],
+            "model.image_features: expected 1 or 2 sections, one for each of data.image_features, "
+            "found 3",
         ),
         (
             [
-                "data.features=[{path: a.npy}, {path: b.npy}]",
-                "model.features=[{width: 8}, {width: 9}]",
+                "data.image_features=[{path: a.npy}, {path: b.npy}]",
+                "model.image_features=[{width: 8}, {width: 9}]",
             ],
-            "model.features: a width of 9 beside the first of 8; all that is attended to together",
+            "model.image_features: a width of 9 beside the first of 8; all that is attended to "
+            "together",
         ),
-        (["model.features=[{width: 7, layers: 1}]"], "both directions of an LSTM share an even"),
+        (
+            ["model.image_features=[{width: 7, layers: 1}]"],
+            "both directions of an LSTM share an even",
+        ),
         (["model.attention={kind: none}", "model.context_gate=true"], "context_gate needs"),
         (
             ["model.attention={kind: none}", "train.doubly_stochastic=1"],
             "train.doubly_stochastic needs a model with attention",
         ),
-        (["data.features=[{path: grid.npy, max_missing: 2}]"], "expected at most 1, found 2"),
-        (["data.features=[{file: grid.npy}]"], "missing key"),
+        (["data.image_features=[{path: grid.npy, max_missing: 2}]"], "expected at most 1, found 2"),
+        (["data.image_features=[{file: grid.npy}]"], "missing key"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, overrides: list[str], what: str) -> None:
@@ -74,10 +82,10 @@ def test_what_cannot_be_is_refused(tmp_path: Path, overrides: list[str], what: s
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
-        (["model.features=[{width: 8}]"], "a width of 8 beside a text's states of 24"),
+        (["model.image_features=[{width: 8}]"], "a width of 8 beside a text's states of 24"),
         (
-            ["data.features=[]", "task=translation", "model.features=[{}]"],
-            "model.features has nothing to read: data.features names no files",
+            ["data.image_features=[]", "task=translation", "model.image_features=[{}]"],
+            "model.image_features has nothing to read: data.image_features names no files",
         ),
     ],
 )
@@ -87,7 +95,11 @@ def test_what_cannot_be_beside_text(tmp_path: Path, overrides: list[str], what: 
 
 
 def test_corpora_that_are_mixed_have_the_same_sources(tmp_path: Path) -> None:
-    part = "{kind: files, train: {table: a.jsonl}, columns: {source: %s}, features: [{path: %s}]}"
+    part = (
+        ""
+        "{kind: files, train: {table: a.jsonl}, columns: {source: %s}, "
+        "image_features: [{path: %s}]}"
+    )
     start = "tokenizer: {kind: word}\ntask: captioning\ndata: {kind: several, corpora: [%s, %s]}\n"
 
     def two(*second: str) -> str:
@@ -95,7 +107,10 @@ def test_corpora_that_are_mixed_have_the_same_sources(tmp_path: Path) -> None:
 
     assert load(tmp_path, text=two("null", "a.npy")).data.has_validation is False
     for second, what in (
-        (("null", "b.npy"), r"data.corpora\[1\].features: expected the files of corpora\[0\]"),
+        (
+            ("null", "b.npy"),
+            r"data.corpora\[1\].image_features: expected the files of corpora\[0\]",
+        ),
         (("text", "a.npy"), r"data.corpora\[1\].columns.source: expected source text in all"),
     ):
         with pytest.raises(RecipeError, match=what):
@@ -113,8 +128,10 @@ def test_states_are_as_wide_as_a_texts_unless_told() -> None:
         return Model(**fields).state_width(has_text)
 
     assert width(True) == width(False) == 512
-    assert width(False, features=(FeatureEncoder(width=8),)) == 8
-    assert width(True, features=(FeatureEncoder(width=8),)) == 512  # refused by the recipe
-    several = Model(features=(FeatureEncoder(), FeatureEncoder(dropout=0.5)))
-    assert several.features_encoder(1).dropout == 0.5
-    assert Model(features=several.features[1:]).features_encoder(3).dropout == 0.5
+    assert width(False, image_features=(ImageFeatureEncoder(width=8),)) == 8
+    assert (
+        width(True, image_features=(ImageFeatureEncoder(width=8),)) == 512
+    )  # refused by the recipe
+    several = Model(image_features=(ImageFeatureEncoder(), ImageFeatureEncoder(dropout=0.5)))
+    assert several.image_feature_encoder(1).dropout == 0.5
+    assert Model(image_features=several.image_features[1:]).image_feature_encoder(3).dropout == 0.5

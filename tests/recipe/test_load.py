@@ -219,14 +219,16 @@ SEPARATE = "tokenizer={kind: separate, source: {kind: word}, target: {kind: word
 
 
 def test_features_need_a_tokenizer_and_a_column() -> None:
-    both = (SEPARATE, "tokenizer.features={kind: word}", "data.columns.features=f")
-    assert load(FILES, *both).data.columns.features == "f"
+    both = (SEPARATE, "tokenizer.source_features={kind: word}", "data.columns.source_features=f")
+    assert load(FILES, *both).data.columns.source_features == "f"
     assert faults(FILES, both[0], both[2]) == [
-        "--set data.columns.features: data.columns.features needs tokenizer.features "
+        "--set data.columns.source_features: data.columns.source_features needs "
+        "tokenizer.source_features "
         "(of a 'separate' tokenizer)"
     ]
     assert faults(DATASET, *both[:2]) == [
-        "--set tokenizer.features: tokenizer.features needs data.columns.features, the column to "
+        "--set tokenizer.source_features: tokenizer.source_features needs "
+        "data.columns.source_features, the column to "
         "read them from"
     ]
     assert faults(FILES, *both[:2]) != []
@@ -235,7 +237,7 @@ def test_features_need_a_tokenizer_and_a_column() -> None:
         "sources"
     ]
     text = "data.train={source: a, target: b}"  # lines may be source, tab, features
-    assert load(FILES, *both[:2], text).data.columns.features is None
+    assert load(FILES, *both[:2], text).data.columns.source_features is None
 
 
 def test_r_drop_needs_something_to_drop() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from s2s import pipeline
 from s2s.recipe.data import DatasetData
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.load import ShippedRecipe, load_recipe, shipped_recipes
 from s2s.recipe.metrics import VALUES
 from s2s.recipe.recipe import Recipe
@@ -80,7 +80,7 @@ def test_a_recipe_runs_on_its_data(
     assert found.saved is not None and len(found.saved.read_text().splitlines()) >= 10
 
 
-def drawn_features(files: tuple[FeatureFile, ...], data: Path) -> str:
+def drawn_features(files: tuple[ImageFeatureFile, ...], data: Path) -> str:
     """An override that puts small files of random features in place of a recipe's."""
     found = []
     for number, file in enumerate(files):
@@ -89,7 +89,7 @@ def drawn_features(files: tuple[FeatureFile, ...], data: Path) -> str:
         features = np.random.default_rng(number).normal(size=(rows, 3, 8)).astype(np.float16)
         np.save(f"features{number}.npy", features)
         found.append(f"{{path: features{number}.npy, ids: {ids}, column: {file.column}}}")
-    return f"data.features=[{', '.join(found)}]"
+    return f"data.image_features=[{', '.join(found)}]"
 
 
 def made_by_head(shipped: ShippedRecipe, folder: Path) -> bool:
@@ -128,8 +128,8 @@ def small(shipped: ShippedRecipe) -> Recipe:
         if splits.validation is not None:
             overrides.append(f"data.splits.validation={splits.validation}[:12]")
         overrides.append(f"data.splits.test={splits.test}[:10]")
-        if recipe.data.features and not is_made:
-            overrides.append(drawn_features(recipe.data.features, data))
+        if recipe.data.image_features and not is_made:
+            overrides.append(drawn_features(recipe.data.image_features, data))
     else:
         overrides += ["data.pairs=250", "data.held_out=12"]
     tokenizer = recipe.tokenizer

@@ -134,7 +134,7 @@ def test_features_are_not_copied() -> None:
         kind="separate",
         source=CHARACTERS,
         target=CHARACTERS,
-        features=WordTokenizer(kind="word", separators=";", min_count=2),
+        source_features=WordTokenizer(kind="word", separators=";", min_count=2),
     )
     pair = extended_vocabulary(recipe, [f"{line}\tV;a" for line in TEXT], TEXT)
     (reading,) = pair.read(["the ö\tV;N"])

@@ -36,7 +36,7 @@ SYMBOLS = WordTokenizer(kind="word", separators=";(),")
 
 def trained(lines: list[str], recipe: SeparateTokenizers | None = None) -> TokenizerPair:
     recipe = recipe or SeparateTokenizers(
-        kind="separate", source=CHARACTERS, target=CHARACTERS, features=SYMBOLS
+        kind="separate", source=CHARACTERS, target=CHARACTERS, source_features=SYMBOLS
     )
     return train_tokenizers(recipe, [(lines, lines)], seed=1)
 
@@ -82,7 +82,7 @@ def test_subwords_can_have_features() -> None:
         kind="separate",
         source=SubwordTokenizer(kind="bpe", vocabulary=12),
         target=CHARACTERS,
-        features=SYMBOLS,
+        source_features=SYMBOLS,
     )
     tokenizer = trained(lines, recipe).source
     assert tokenizer.decode(tokenizer.encode(lines)) == lines
@@ -100,7 +100,7 @@ def test_tables_give_source_tab_features(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(objects), tmp_path / "t.parquet")
     expected = [(line, "x") for line in LINES]
     expected[0] = (f"{LINES[0]} x", "x")  # a tab in features would move the border
-    columns = Columns(source="lemma", target="form", features="features")
+    columns = Columns(source="lemma", target="form", source_features="features")
     for name in ("t.csv", "t.jsonl", "t.parquet"):
         data = FilesData(kind="files", train=FileSet(table=str(tmp_path / name)), columns=columns)
         split = open_split(data, "train")
@@ -121,12 +121,12 @@ name: inflect
 data:
   kind: files
   train: {table: train.tsv}
-  columns: {source: lemma, target: form, features: features}
+  columns: {source: lemma, target: form, source_features: features}
 tokenizer:
   kind: separate
   source: {kind: character}
   target: {kind: character}
-  features: {kind: word, separators: ;}
+  source_features: {kind: word, separators: ;}
 model:
   embeddings: 20
   encoder: {width: 12}

@@ -17,8 +17,8 @@ from s2s.data.features.check import check_finite, check_width
 from s2s.data.features.open import open_store
 from s2s.data.sources.columns import id_columns
 from s2s.errors import DataError, UsageError
-from s2s.recipe.data import Data, features_of, has_source_text
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.data import Data, has_source_text, image_features_of
+from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.model import Model
 from s2s.text.source_features import SEPARATOR
 
@@ -157,7 +157,7 @@ def open_features(
 
     Raises DataError where a file is not as it should be, UsageError for another number of files.
     """
-    wanted = features_of(data)
+    wanted = image_features_of(data)
     if files is not None and len(files) != len(wanted):
         expected = f"{len(wanted)} files of features" if wanted else "no features"
         raise UsageError(
@@ -173,7 +173,7 @@ def open_features(
     return FeatureLines(stores, columns_of(wanted), has_source_text(data))
 
 
-def columns_of(files: Sequence[FeatureFile]) -> tuple[int, ...]:
+def columns_of(files: Sequence[ImageFeatureFile]) -> tuple[int, ...]:
     """For each file, which of a line's ids is meant."""
     names = id_columns(files)
     return tuple(names.index(file.column) for file in files)
@@ -182,11 +182,12 @@ def columns_of(files: Sequence[FeatureFile]) -> tuple[int, ...]:
 def check_grids(lines: FeatureLines, model: Model) -> None:
     """Raises DataError for a file whose grids have not the rows that they are to be read along."""
     for place, (store, regions) in enumerate(zip(lines.stores, lines.uniform, strict=True)):
-        rows = model.features_encoder(place).rows
+        rows = model.image_feature_encoder(place).rows
         if rows and (regions is None or regions % rows):
             found = f"{store.max_regions} at most" if regions is None else f"{regions}"
             raise DataError(
-                f"{store.name}: expected grids of {rows} rows (model.features), all of as many "
+                f"{store.name}: expected grids of {rows} rows (model.image_features), all of as "
+                "many "
                 f"regions, found {found}"
             )
 

@@ -10,7 +10,7 @@ from s2s.data.features.check import FeatureCheck, Progress
 from s2s.data.features.lookup import MISSING, FeatureLines, Named
 from s2s.data.preparation.report import FeatureReport
 from s2s.errors import DataError
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.features import ImageFeatureFile
 
 LACKING = "no features"
 """Why a pair is left out."""
@@ -43,7 +43,8 @@ class Lacking:
             if count > allowed * num_read or self.num_pairs == num_read:
                 raise DataError(
                     f"{place}: {features.lines.fault(self.first[number])}; {count:,} of "
-                    f"{num_read:,} pairs have none, more than data.features[{number}].max_missing "
+                    f"{num_read:,} pairs have none, more than "
+                    f"data.image_features[{number}].max_missing "
                     f"{allowed:g} allows"
                 )
 
@@ -51,7 +52,7 @@ class Lacking:
 class FeatureFiles:
     """The feature files of a preparation, and which of their rows pairs have."""
 
-    def __init__(self, lines: FeatureLines, recipe: Sequence[FeatureFile]) -> None:
+    def __init__(self, lines: FeatureLines, recipe: Sequence[ImageFeatureFile]) -> None:
         self.lines = lines
         self.recipe = recipe
         self._checks = [FeatureCheck(store) for store in lines.stores]

@@ -29,7 +29,7 @@ from s2s.data.sources.split import SPLITS, Split, SplitName
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
-from s2s.recipe.data import corpora_of, evaluated_of, features_of, has_source_text
+from s2s.recipe.data import corpora_of, evaluated_of, has_source_text, image_features_of
 from s2s.recipe.filters import Truncate
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import sampling_alphas
@@ -133,7 +133,7 @@ class _Work:
             data = self.recipe.data
             filters = tuple(part.filters for part in corpora_of(data))
             lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
-            features = None if lines is None else FeatureFiles(lines, features_of(data))
+            features = None if lines is None else FeatureFiles(lines, image_features_of(data))
             encoder = Encoder(
                 pair,
                 filters,
@@ -162,7 +162,10 @@ class _Work:
 
     def _training_text(self) -> Iterator[tuple[list[str], list[str]]]:
         num_pairs = 0
-        has_text, has_features = has_source_text(self.recipe.data), features_of(self.recipe.data)
+        has_text, has_features = (
+            has_source_text(self.recipe.data),
+            image_features_of(self.recipe.data),
+        )
         num_ids = len(id_columns(has_features))
         for chunk in self.splits["train"].chunks():
             num_pairs += len(chunk.source)
@@ -215,7 +218,7 @@ def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
 
 def _features_identity(recipe: Recipe) -> dict[str, Any]:
     """What encoded data depend on beside pairs. Raises DataError where a file is missing."""
-    files = features_of(recipe.data)
+    files = image_features_of(recipe.data)
     if not files:
         return {}
     found = [

@@ -1,8 +1,8 @@
 """Which columns of a table make a pair, and how a line of source is made of them.
 
 A source line is text, the tags and features of words behind it, and the ids of the features that
-`data.features` names, tabs between; without source text it is the ids alone. So it stays one line,
-whatever is known of it, from preparation to `s2s translate`.
+`data.image_features` names, tabs between; without source text it is the ids alone. So it stays one
+line, whatever is known of it, from preparation to `s2s translate`.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from typing import Any
 from s2s.data.sources.chunks import Chunk, clean
 from s2s.data.sources.fingerprint import identity_of
 from s2s.recipe.data import Columns
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.features import ImageFeatureFile
 from s2s.text.source_features import with_features
 
 
-def id_columns(files: Sequence[FeatureFile]) -> tuple[str, ...]:
+def id_columns(files: Sequence[ImageFeatureFile]) -> tuple[str, ...]:
     """The columns that hold ids, each once, in the order a line has them."""
     return tuple(dict.fromkeys(file.column for file in files))
 
@@ -36,7 +36,7 @@ class Layout:
     @property
     def parts(self) -> tuple[str, ...]:
         """Columns of text that a source line is made of, before its ids."""
-        named = (self.columns.source, self.columns.features)
+        named = (self.columns.source, self.columns.source_features)
         return tuple(name for name in named if name is not None)
 
     @property

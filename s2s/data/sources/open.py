@@ -125,7 +125,7 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
     else:
         divided = _open(data, "train", is_train=split == "train")
         assert divided is not None, "every recipe names training pairs"
-        is_held_out, num_ids = split == "validation", len(id_columns(data.features))
+        is_held_out, num_ids = split == "validation", len(id_columns(data.image_features))
         opened = SharedSplit(divided, data.hold_out, is_held_out, num_ids)
     if opened is None or data.target_text == TargetText():
         return opened
@@ -151,7 +151,7 @@ def _layout(data: DatasetData | FilesData, split: SplitName, is_train: bool) -> 
     columns = data.columns
     if split == "train":
         columns = replace(columns, references=None)
-    return Layout(columns, id_columns(data.features), is_train)
+    return Layout(columns, id_columns(data.image_features), is_train)
 
 
 def _open_files(data: FilesData, split: SplitName, layout: Layout) -> Split | None:

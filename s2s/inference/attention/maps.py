@@ -122,7 +122,7 @@ def attention_maps(
         translator.search,
         translator.device,
         places=[((first + piece.line) << PIECE_BITS) + piece.part for piece in pieces],
-        features=translator.features_of([piece.reading for piece in pieces]),
+        features=translator.image_features_of([piece.reading for piece in pieces]),
         want_attention=True,
     )
     parts: list[list[AttentionMap]] = [[] for _ in lines]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from s2s.nn.batch import Regions
 from s2s.nn.dropout import drop_channels
 from s2s.nn.encoders.recurrent import RecurrentEncoder
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.features import ImageFeatureEncoder
 from s2s.recipe.model import Encoder
 
 
@@ -49,7 +49,7 @@ class RegionEncoder(nn.Module):
     """
 
     def __init__(
-        self, recipe: FeatureEncoder, shape: FeatureShape, width: int, dropout: float
+        self, recipe: ImageFeatureEncoder, shape: FeatureShape, width: int, dropout: float
     ) -> None:
         super().__init__()
         self.dropouts = (recipe.dropout, dropout)

@@ -15,7 +15,7 @@ from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.preparation.report import PrepareReport
 from s2s.data.subword_sampling import open_resampler
 from s2s.errors import DataError
-from s2s.recipe.features import FeatureFile
+from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.filters import TargetText
 from s2s.recipe.load import load_recipe
 from s2s.recipe.recipe import Recipe
@@ -40,8 +40,8 @@ def rewrite(split: str, rows: list[dict[str, Any]]) -> None:
 
 
 def with_file(recipe: Recipe, **fields: Any) -> Recipe:
-    (file,) = recipe.data.features  # type: ignore[union-attr]
-    data = replace(recipe.data, features=(replace(file, **fields),))  # type: ignore[type-var]
+    (file,) = recipe.data.image_features  # type: ignore[union-attr]
+    data = replace(recipe.data, image_features=(replace(file, **fields),))  # type: ignore[type-var]
     return replace(recipe, data=data)  # type: ignore[arg-type]
 
 
@@ -91,7 +91,7 @@ def test_ids_without_features_are_refused_or_left_out(recipe: Recipe) -> None:
     with pytest.raises(DataError) as found:
         prepare(recipe, Path("run"))
     assert str(found.value).startswith("train: grid.npy: no features for 'img 1O2.jpg' (did you me")
-    assert "2 of 440 pairs have none, more than data.features[0].max_missing 0 allows" in str(
+    assert "2 of 440 pairs have none, more than data.image_features[0].max_missing 0 allows" in str(
         found.value
     )
     report = prepare(with_file(recipe, max_missing=0.01), Path("run"))
@@ -138,8 +138,8 @@ def test_whole_numbers_may_be_ids_and_plain_lines_may_hold_them(recipe: Recipe) 
     Path("numbers.ids").write_text("0\n1\n2\n3\n")
     rewrite("train", [{"row": n % 4, "captions": ["a b", "c"]} for n in range(6)])
     table = recipe.data.train  # type: ignore[union-attr]
-    files = (FeatureFile(path="numbers.npy", column="row"),)
-    data = replace(recipe.data, train=table, validation=None, test=None, features=files)  # type: ignore[type-var, call-arg]
+    files = (ImageFeatureFile(path="numbers.npy", column="row"),)
+    data = replace(recipe.data, train=table, validation=None, test=None, image_features=files)  # type: ignore[type-var, call-arg]
     prepare(replace(recipe, data=data), Path("run"))  # type: ignore[arg-type]
     train = open_corpus(Path("run"), "train")
     assert train.rows_NF is not None
@@ -150,7 +150,7 @@ def test_whole_numbers_may_be_ids_and_plain_lines_may_hold_them(recipe: Recipe) 
     for name in ("validation", "test"):
         text = text.replace(f"  {name}: {{table: {name}.jsonl}}\n", "")
     text = text.replace("{source: null, target: captions}", "{source: any}")
-    text = text.replace("features: [{width: 24, dropout: 0}]", "encoder: {width: 12}")
+    text = text.replace("image_features: [{width: 24, dropout: 0}]", "encoder: {width: 12}")
     text = text.replace("{path: grid.npy, ids: ids.txt}", "{path: numbers.npy}")
     Path("recipe.yaml").write_text(text)
     prepare(load_recipe(Path("recipe.yaml")), Path("lines"))

@@ -16,7 +16,7 @@ from s2s.nn.encoders.regions import FeatureShape, RegionEncoder
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
 from s2s.nn.state_dict import feature_shapes
-from s2s.recipe.features import FeatureEncoder
+from s2s.recipe.features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
     BahdanauDecoder,
@@ -36,7 +36,9 @@ LENGTHS = torch.tensor([9, 4, 1])
 SHAPES = (FeatureShape(7, 6), FeatureShape(3, 1))
 COUNTS = (torch.tensor([4, 6, 2]), torch.tensor([1, 1, 1]))
 
-BASE = Model(embeddings=6, encoder=Encoder(width=5), features=(FeatureEncoder(dropout=0.3),))
+BASE = Model(
+    embeddings=6, encoder=Encoder(width=5), image_features=(ImageFeatureEncoder(dropout=0.3),)
+)
 RECIPES = [
     replace(BASE, attention=attention, decoder=decoder, context_gate=gated, coverage=covers)
     for attention, decoder, gated, covers in (
@@ -147,17 +149,19 @@ def test_the_order_of_regions_changes_nothing(recipe: Model, has_text: bool) -> 
     torch.testing.assert_close(other, whole, atol=1e-5, rtol=1e-5)
     # ... but which features they are does.
     less = [Regions(values * 0.5, counts) for values, counts in features]
-    bare = replace(recipe, features=(FeatureEncoder(normalization="none"),))
+    bare = replace(recipe, image_features=(ImageFeatureEncoder(normalization="none"),))
     model = build(bare, has_text)
     changed = model(source, lengths, target, less) - model(source, lengths, target, features)
     assert changed.abs().amax() > 1e-3
 
 
 @pytest.mark.parametrize(
-    "encoder", [FeatureEncoder(positions=True), FeatureEncoder(layers=2)], ids=["positions", "lstm"]
+    "encoder",
+    [ImageFeatureEncoder(positions=True), ImageFeatureEncoder(layers=2)],
+    ids=["positions", "lstm"],
 )
-def test_with_positions_or_a_recurrence_the_order_counts(encoder: FeatureEncoder) -> None:
-    model = build(replace(RECIPES[0], features=(encoder,)), has_text=False)
+def test_with_positions_or_a_recurrence_the_order_counts(encoder: ImageFeatureEncoder) -> None:
+    model = build(replace(RECIPES[0], image_features=(encoder,)), has_text=False)
     source, lengths, features, target = samples(has_text=False)
     whole = model(source, lengths, target, features)
     other = model(source, lengths, target, [permuted(one) for one in features])
@@ -240,7 +244,7 @@ def test_the_gate_scales_what_attention_found() -> None:
 
 def test_a_state_is_the_tanh_of_a_projection_and_the_whole_their_mean() -> None:
     torch.manual_seed(5)
-    encoder = RegionEncoder(FeatureEncoder(), FeatureShape(7, 6), 8, 0.0).eval()
+    encoder = RegionEncoder(ImageFeatureEncoder(), FeatureShape(7, 6), 8, 0.0).eval()
     regions = samples(has_text=False)[2][0]
     states, mask, words, final = encoder(regions, None)
     assert torch.equal(mask, words) and mask.sum(1).tolist() == COUNTS[0].tolist()
@@ -265,7 +269,9 @@ def test_the_doubly_stochastic_loss_is_that_of_the_paper() -> None:
 
 
 def test_weights_tell_what_features_they_are_for() -> None:
-    positioned = replace(BASE, features=(FeatureEncoder(positions=True), FeatureEncoder()))
+    positioned = replace(
+        BASE, image_features=(ImageFeatureEncoder(positions=True), ImageFeatureEncoder())
+    )
     model = build(positioned, has_text=True)
     assert feature_shapes(dict(model.named_parameters())) == ((7, 6), (3, 0))
     assert feature_shapes({"output.bias": torch.zeros(2)}) == ()

@@ -1,0 +1,64 @@
+"""Keys of recipes that have a new name: the old one is still read, and a line names the new one."""
+
+from collections.abc import Callable
+
+from s2s.recipe.yaml import Document, Keys, dotted
+
+RENAMED: dict[tuple[str, ...], dict[str, str]] = {
+    ("data",): {"features": "image_features"},
+    ("data", "corpora"): {"features": "image_features"},
+    ("data", "columns"): {"features": "source_features"},
+    ("data", "corpora", "columns"): {"features": "source_features"},
+    ("model",): {"features": "image_features"},
+    ("tokenizer",): {"features": "source_features"},
+}
+"""By section, whatever its place in a list: old key to new key."""
+
+
+def current_keys(keys: Keys) -> Keys:
+    """A path of keys with the new names in place of old ones."""
+    found: Keys = ()
+    for key in keys:
+        section = tuple(str(part) for part in found if not isinstance(part, int))
+        names = RENAMED.get(section, {})
+        found = (*found, names.get(key, key) if isinstance(key, str) else key)
+    return found
+
+
+def rename_old_keys(document: Document, report: Callable[[str], None]) -> None:
+    """Give old keys of a document their new names, in place; `report` gets a line for each.
+
+    A section with both names has a fault.
+    """
+    _rename(document, document.data, (), report)
+
+
+def _rename(document: Document, value: object, keys: Keys, report: Callable[[str], None]) -> None:
+    if isinstance(value, list):
+        for place, item in enumerate(value):
+            _rename(document, item, (*keys, place), report)
+    if not isinstance(value, dict):
+        return
+    section = tuple(str(key) for key in keys if not isinstance(key, int))
+    for old, new in RENAMED.get(section, {}).items():
+        if old not in value:
+            continue
+        before, after = (*keys, old), (*keys, new)
+        written = document.place(before)
+        if new in value:
+            document.refuse(written, before, f"the old name of '{new}', which stands here too")
+            del value[old]
+            continue
+        report(f"{written.label}: {dotted(before)} is now called {dotted(after)}")
+        # In its old place: the order of keys is that of the file.
+        items = [(new if key == old else key, item) for key, item in value.items()]
+        value.clear()
+        value.update(items)
+        for known in [known for known in document.places if known[: len(before)] == before]:
+            document.places[(*after, *known[len(before) :])] = document.places.pop(known)
+        document.refused = {
+            (*after, *known[len(before) :]) if known[: len(before)] == before else known
+            for known in document.refused
+        }
+    for key, item in value.items():
+        _rename(document, item, (*keys, key), report)
