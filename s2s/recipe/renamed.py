@@ -49,7 +49,8 @@ def _rename(document: Document, value: object, keys: Keys, report: Callable[[str
             document.refuse(written, before, f"the old name of '{new}', which stands here too")
             del value[old]
             continue
-        report(f"{written.label}: {dotted(before)} is now called {dotted(after)}")
+        if value[old] not in (None, []):  # as a run's complete recipe has it
+            report(f"{written.label}: {dotted(before)} is now called {dotted(after)}")
         # In its old place: the order of keys is that of the file.
         items = [(new if key == old else key, item) for key, item in value.items()]
         value.clear()
