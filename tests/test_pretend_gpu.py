@@ -58,6 +58,7 @@ from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 from tests.fake_cudnn import FAKE
 from tests.pretend_gpu import DEVICE, TO_HOST, Elsewhere, elsewhere, move, waits
+from tests.search.toys import spec_of
 
 WORDS = 23
 SHAPE = FeatureShape(7, 6)
@@ -70,8 +71,8 @@ MODELS: dict[str, tuple[Decoder, Attention, dict[str, Any]]] = {
     "fed": (replace(LUONG, input_feeding=True), ADDITIVE, {"coverage": True}),
     "bahdanau": (BahdanauDecoder(kind="bahdanau", width=14), ADDITIVE, {}),
     "stacked": (StackedDecoder(kind="stacked", width=14), GENERAL, {}),
-    "extended_vocabulary": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
-    "features": (LUONG, GENERAL, {"features": (ImageFeatureEncoder(width=10, layers=1),)}),
+    "copying": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
+    "features": (LUONG, GENERAL, {"image_features": (ImageFeatureEncoder(width=10, layers=1),)}),
 }
 TRAININGS: dict[str, Train] = {
     "plain": Train(clip_norm=0.1, average=0.9),
@@ -109,7 +110,7 @@ def network(name: str, seed: int = 5) -> Seq2Seq:
         table = torch.arange(WORDS)
         table[15:20] = -1
         table[[PAD, BOS, EOS]] = -1
-    shapes = (SHAPE,) if recipe.features else ()
+    shapes = (SHAPE,) if recipe.image_features else ()
     model = Seq2Seq(recipe, WORDS, WORDS, None, table, features=shapes)
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
@@ -179,8 +180,8 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WAYS = [
     *((name, "plain") for name in MODELS),
-    ("extended_vocabulary", "r-drop"),
-    ("extended_vocabulary", "coverage"),
+    ("copying", "r-drop"),
+    ("copying", "coverage"),
 ]
 CLOSE: dict[Precision, dict[str, float]] = {
     "fp32": {},
@@ -253,14 +254,14 @@ SOURCES = [[5, 9, 4], [7], [8, 8, 20, 15, 16, 6], [10, 22], [], [4, 5, 6, 7, 8, 
 SURFACES = ["", "", "", "", *(f" {chr(ord('a') + place)}" for place in range(WORDS - 4))]
 SPELLING = Spelling(list(SURFACES))
 DEMANDS = {
-    "prefix": [ConstraintSpec(prefix=(7, 9)), ConstraintSpec()],
+    "prefix": [spec_of(prefix=(7, 9)), ConstraintSpec()],
     "avoid": [
-        ConstraintSpec(avoid=NegativeConstraints(["a b", "c", "f"], SPELLING)),
+        spec_of(avoid=NegativeConstraints(["a b", "c", "f"], SPELLING)),
         ConstraintSpec(),
     ],
     "must": [
-        ConstraintSpec(must=PositiveConstraints([Term("b c", (5, 6))], SPELLING)),
-        ConstraintSpec(must=PositiveConstraints([Term("d", (7,)), Term("e", (8,))], SPELLING)),
+        spec_of(must=PositiveConstraints([Term("b c", (5, 6))], SPELLING)),
+        spec_of(must=PositiveConstraints([Term("d", (7,)), Term("e", (8,))], SPELLING)),
     ],
 }
 LEXICON = Lexicon(
@@ -287,8 +288,8 @@ def check_search(here: Any, on_device: Any, settings: Search, **more: Any) -> No
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        *((name, "beam") for name in MODELS if name not in {"extended_vocabulary", "features"}),
-        *(("extended_vocabulary", how) for how in SEARCHES),
+        *((name, "beam") for name in MODELS if name not in {"copying", "features"}),
+        *(("copying", how) for how in SEARCHES),
     ],
 )
 def test_search(name: str, how: str) -> None:
@@ -357,8 +358,8 @@ def test_a_step_of_exhaustive_search_waits_three_times(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Expander, "expand", expand)
     demands = [
-        ConstraintSpec(prefix=(7,)),
-        ConstraintSpec(avoid=NegativeConstraints(["a b"], SPELLING)),
+        spec_of(prefix=(7,)),
+        spec_of(avoid=NegativeConstraints(["a b"], SPELLING)),
     ] * 3
     with elsewhere() as device:
         model = there(network("luong"))
@@ -386,7 +387,7 @@ def test_packed_models_with_shortlists(precision: SearchPrecision) -> None:
 
 
 def test_given_outputs_are_scored() -> None:
-    model = network("extended_vocabulary")
+    model = network("copying")
     pairs = [(source, [5, 6, 7][: len(source)]) for source in SOURCES if source]
     expected = forced(model, pairs, "cpu")
     with elsewhere() as device:

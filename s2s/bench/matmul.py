@@ -23,7 +23,7 @@ SQUARE = 2048
 LEAST_CALLS, LEAST_SECONDS = 3, 0.05
 """Of a repeat: the best call counts, and there are as many as both ask for."""
 
-Kernel = Literal["torch", "inference_model"]
+Kernel = Literal["torch", "packed"]
 
 
 class Size(NamedTuple):
@@ -62,7 +62,7 @@ class Products:
             Ready(size, precision, _laid_out(size, precision, device))
             for size in sizes
             for precision in self.precisions
-            if size.kernel == "inference_model" or precision in by_torch
+            if size.kernel == "packed" or precision in by_torch
         ]
 
     @property
@@ -127,11 +127,11 @@ def sizes_of(workload: Workload, square: int = SQUARE) -> list[Size]:
     step = layer.input_weight.shape[1] + layer.width
     return [
         Size("square", "torch", square, square, square),
-        Size("square", "inference_model", square, square, square),
+        Size("square", "packed", square, square, square),
         Size("training: output layer", "torch", rows, embeddings, vocabulary),
         Size("training: a step of recurrence", "torch", sentences, layer.width, gates),
-        Size("search: output layer", "inference_model", block, embeddings, vocabulary),
-        Size("search: a step of recurrence", "inference_model", block, step, gates),
+        Size("search: output layer", "packed", block, embeddings, vocabulary),
+        Size("search: a step of recurrence", "packed", block, step, gates),
     ]
 
 
@@ -150,7 +150,7 @@ def _laid_out(size: Size, precision: SearchPrecision, device: torch.device) -> C
     draw = torch.Generator().manual_seed(1)
     x_ND = torch.rand(size.rows, size.inputs, generator=draw).to(device)
     weight_OD = torch.rand(size.outputs, size.inputs, generator=draw).to(device)
-    if size.kernel == "inference_model":
+    if size.kernel == "packed":
         ones_D, zeros_O = x_ND.new_ones(size.inputs), x_ND.new_zeros(size.outputs)
         return partial(product(Weights(weight_OD, zeros_O, ones_D), precision), x_ND)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -120,7 +120,7 @@ class ProductFigures:
 
     name: str
     """What the product is in the model."""
-    kernel: Literal["torch", "inference_model"]
+    kernel: Literal["torch", "packed"]
     """`torch`: what training calls; `packed`: what search calls, over weights in its own order."""
     precision: str
     """fp32, bf16 or int8."""

@@ -22,6 +22,7 @@ from s2s.inference.workers import Task, Workers, divided
 from s2s.recipe.search import BeamSearch, SampleSearch, Search
 from s2s.search.constraints.spec import ConstraintSpec
 from tests.inference.test_translator import random_translator
+from tests.search.toys import spec_of
 
 SAMPLES = SampleSearch(kind="sample", samples=2, max_offset=4)
 
@@ -48,7 +49,7 @@ def lines_of_letters(count: int) -> list[str]:
 @pytest.mark.parametrize("most", [1, 2, 3, 40])
 def test_lines_are_divided_into_equal_parts_in_their_order(most: int) -> None:
     lines = lines_of_letters(30)
-    constraints = [ConstraintSpec(prefix=(place,)) for place in range(30)]
+    constraints = [spec_of(prefix=(place,)) for place in range(30)]
     parts = divided(Task(lines, 100, 5, constraints), most)
     assert len(parts) <= most
     assert [line for part in parts for line in part.lines] == lines
@@ -70,7 +71,7 @@ def test_workers_do_what_one_process_does() -> None:
     """Samples depend on a line's place in the input, a demand on the line."""
     lines = lines_of_letters(23)
     constraints = [
-        ConstraintSpec(prefix=(4, 5)) if place % 3 == 0 else ConstraintSpec() for place in range(23)
+        spec_of(prefix=(4, 5)) if place % 3 == 0 else ConstraintSpec() for place in range(23)
     ]
     notes: list[str] = []
     alone = random_translator(SAMPLES, notes)
