@@ -170,7 +170,7 @@ def attend_rows(
     weights_BQS = masked_softmax(scores_BQS, memory.mask_BS)
     covered_BQS = None
     if coverage is not None:
-        covered_BQS = coverage[1].view_as(scores_BQS) + words_of(memory, weights_BQS)
+        covered_BQS = coverage[1].view_as(scores_BQS) + mask_to_words(memory, weights_BQS)
     context_BQD = _step_context(memory, weights_BQS, loop_memory)
     return _rows(AttentionOutput(context_BQD, weights_BQS, scores_BQS, covered_BQS))
 
@@ -194,12 +194,12 @@ def attend_times(
     for scores_BS in scores_BTS.unbind(1):
         covered.append(scores_BS + weight * covered_BS)
         weights.append(torch.softmax(covered[-1].masked_fill(outside_BS, -torch.inf), dim=-1))
-        covered_BS = covered_BS + words_of(memory, weights[-1])
+        covered_BS = covered_BS + mask_to_words(memory, weights[-1])
     found = _weigh(memory, torch.stack(covered, dim=1), torch.stack(weights, dim=1))
     return found._replace(context=found.context.transpose(0, 1))
 
 
-def words_of(memory: Memory, weights: Tensor) -> Tensor:
+def mask_to_words(memory: Memory, weights: Tensor) -> Tensor:
     """Weights [B, S] or [B, Q, S] on words; zero on the source's EOS and padding."""
     assert memory.words_BS is not None, "a memory for coverage"
     words_BS = memory.words_BS.to(weights.dtype)

@@ -61,12 +61,12 @@ PRECISIONS: tuple[SearchPrecision, ...] = ("fp32", "bf16", "int8")
 
 
 def product(
-    weights: Weights, precision: SearchPrecision, again: Callable[[], Weights] | None = None
+    weights: Weights, precision: SearchPrecision, rebuild: Callable[[], Weights] | None = None
 ) -> Product:
     """The product of a precision, for the device the weights are on.
 
-    On a CPU its rows are independent. Where `again` makes the same weights anew, they are not kept
-    for a product row by row, which is hardly ever needed. Raises UsageError as `check_precision`
+    On a CPU its rows are independent. `rebuild` makes the same weights again; with it, they are not
+    kept for a product row by row, which is rarely needed. Raises UsageError as `check_precision`
     does.
     """
     device = weights.weight_OD.device
@@ -75,7 +75,7 @@ def product(
     if device.type != "cpu":
         return PlainProduct(weights, dtype)
     kernel = _laid_out("rounded" if precision == "bf16" and _rounds() else precision, weights)
-    remake = again or partial(Weights, *weights)
+    remake = rebuild or partial(Weights, *weights)
     return RowIndependent(kernel, weights.bound_D, lambda: RowwiseProduct(remake(), dtype))
 
 

@@ -180,7 +180,7 @@ class RowIndependent:
         """See `Product`."""
         shape = len(x_ND), torch.get_num_threads()
         if shape not in self.chosen:
-            is_shown = shows_independent_rows(self.kernel, len(x_ND), self.bound_D)
+            is_shown = has_independent_rows(self.kernel, len(x_ND), self.bound_D)
             self.chosen[shape] = self.kernel if is_shown else self._other()
         return self.chosen[shape](x_ND)
 
@@ -190,7 +190,7 @@ class RowIndependent:
         return made[0] if made else self.rowwise()
 
 
-def shows_independent_rows(product: Product, rows: int, bound_D: Tensor) -> bool:
+def has_independent_rows(product: Product, rows: int, bound_D: Tensor) -> bool:
     """Whether a product gives the same rows, bit for bit, whatever the order of its input's."""
     if rows < 2:
         return True

@@ -15,7 +15,7 @@ from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.decoders.build import build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoders.recurrent import RecurrentEncoder
-from s2s.nn.encoders.regions import Encoded, FeatureShape, RegionEncoder
+from s2s.nn.encoders.regions import EncoderOutput, FeatureShape, RegionEncoder
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import extended_ids, first_positions, known_ids, mixed_logits
 from s2s.nn.step import Step
@@ -128,7 +128,7 @@ class Seq2Seq(nn.Module):
         first_BS = first_positions(copies_BS)
         return replace(memory, words_BS=whole.words_BS, copies_BS=copies_BS, first_BS=first_BS)
 
-    def _read(self, source: Tensor, lengths: Tensor, mark_D: Tensor | None) -> Encoded:
+    def _read(self, source: Tensor, lengths: Tensor, mark_D: Tensor | None) -> EncoderOutput:
         """The text of B sources."""
         assert self.encoder is not None and self.source_embedding is not None
         e_SBE = self._embed(self.source_embedding, source.t())
@@ -139,7 +139,7 @@ class Seq2Seq(nn.Module):
         if mark_D is not None:
             states_BSD = states_BSD + mark_D * mask_BS.unsqueeze(-1).to(states_BSD.dtype)
         # What is covered and copied are words: the source's EOS is none.
-        return Encoded(states_BSD, mask_BS, place_S < lengths.unsqueeze(1) - 1, final_BD)
+        return EncoderOutput(states_BSD, mask_BS, place_S < lengths.unsqueeze(1) - 1, final_BD)
 
     def state_bound(self) -> Tensor:
         """float32 [D]: what the absolute value of each channel of the memory does not exceed."""
@@ -205,12 +205,12 @@ class Seq2Seq(nn.Module):
         return embedded
 
 
-def _joined(parts: Sequence[Encoded], combination: nn.Module) -> Encoded:
+def _joined(parts: Sequence[EncoderOutput], combination: nn.Module) -> EncoderOutput:
     """Sources one after the other, their vectors made one."""
     states, masks, words, finals = zip(*parts, strict=True)
     states_BSD, mask_BS, words_BS = torch.cat(states, 1), torch.cat(masks, 1), torch.cat(words, 1)
     final_BD = torch.tanh(combination(torch.cat(finals, dim=-1)))
-    return Encoded(states_BSD, mask_BS, words_BS, final_BD)
+    return EncoderOutput(states_BSD, mask_BS, words_BS, final_BD)
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:

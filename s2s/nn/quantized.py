@@ -1,4 +1,4 @@
-"""A model made ready for search: weights laid out once for the products of its decoding step.
+"""A model made quantized for search: weights laid out once for the products of its decoding step.
 
 The step's matrix products run in one of the precisions of `s2s.nn.matmul`; everything between
 them, and the sums of the log-probabilities, stays in fp32. In int8 an input's scale comes from what
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from s2s.nn.attention import AdditiveScores, BilinearScores
 from s2s.nn.batch import Regions
-from s2s.nn.cells.cudnn_lstm import KERNELS, GatheredLSTM
-from s2s.nn.cells.lstm import LSTMLayer, gather_weights
+from s2s.nn.cells.cudnn_lstm import KERNELS, FlattenedLSTM
+from s2s.nn.cells.lstm import LSTMLayer, flatten_parameters
 from s2s.nn.decoders.base import Decoder, DecoderOutput
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import RegionEncoder
@@ -62,8 +62,8 @@ class QuantizedLSTMLayer(nn.Module):
         super().__init__()
         self.num_gates = 3 * layer.width
         bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
-        again = partial(_stacked_weights, layer, bound_D)
-        self.product = product(again(), precision, again)
+        rebuild = partial(_stacked_weights, layer, bound_D)
+        self.product = product(rebuild(), precision, rebuild)
 
     def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """One step from (h, c), each [N, H], to the next."""
@@ -114,7 +114,7 @@ class BF16Encoder(nn.Module):
         for layers in (encoder.forward_layers, encoder.backward_layers):
             for index, layer in enumerate(layers):
                 if kernels is not None and isinstance(layer, LSTMLayer):
-                    layers[index] = GatheredLSTM(layer.lstm, kernels)
+                    layers[index] = FlattenedLSTM(layer.lstm, kernels)
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """See `RecurrentEncoder`."""
@@ -127,12 +127,12 @@ def _with_independent_rows(encoder: RecurrentEncoder) -> RecurrentEncoder:
     for layers in (encoder.forward_layers, encoder.backward_layers):
         for index, layer in enumerate(layers):
             assert isinstance(layer, LSTMLayer)
-            if not shows_independent_sentences(layer):
+            if not has_independent_sentences(layer):
                 layers[index] = UnrolledLSTMLayer(layer)
     return encoder
 
 
-def shows_independent_sentences(layer: LSTMLayer) -> bool:
+def has_independent_sentences(layer: LSTMLayer) -> bool:
     """Whether a layer gives the same outputs, bit for bit, for sentences in two orders."""
     draw = torch.Generator().manual_seed(1)
     size = (*ENCODED, layer.input_weight.shape[1])
@@ -147,10 +147,10 @@ def shows_independent_sentences(layer: LSTMLayer) -> bool:
 class InferenceModel:
     """A model as a scorer for search, beside the one it was made from."""
 
-    def __init__(self, model: Seq2Seq, ready: Seq2Seq, precision: SearchPrecision) -> None:
+    def __init__(self, model: Seq2Seq, quantized: Seq2Seq, precision: SearchPrecision) -> None:
         self.model = model
         """As it was trained."""
-        self.ready = ready
+        self.quantized = quantized
         """With packed weights: it can encode, start and step."""
         self.precision = precision
         self.output = model.output
@@ -158,25 +158,25 @@ class InferenceModel:
     @property
     def vocabulary(self) -> int:
         """Size of the target vocabulary."""
-        return self.ready.vocabulary
+        return self.quantized.vocabulary
 
     def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Memory:
         """See `Seq2Seq.encode`."""
-        return self.ready.encode(source, lengths, features)
+        return self.quantized.encode(source, lengths, features)
 
     def start(self, memory: Memory) -> DecoderState:
         """See `Seq2Seq.start`."""
-        return self.ready.start(memory)
+        return self.quantized.start(memory)
 
     def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
         """See `Seq2Seq.step`."""
-        return self.ready.step(memory, state, tokens)
+        return self.quantized.step(memory, state, tokens)
 
     def step_readout(
         self, memory: Memory, state: DecoderState, tokens: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Seq2Seq.step_readout`."""
-        return self.ready.step_readout(memory, state, tokens)
+        return self.quantized.step_readout(memory, state, tokens)
 
     def output_of(self, tokens: Tensor) -> Product:
         """See `Seq2Seq.output_of`."""
@@ -198,15 +198,15 @@ def _state_readers(decoder: Decoder) -> list[nn.Linear]:
 
 @torch.no_grad()
 def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceModel:
-    """`model`, in evaluation mode, made ready to decode in a precision; it is left as it is.
+    """`model`, in evaluation mode, made quantized to decode in a precision; it is left as it is.
 
     Raises UsageError as `choose_search_precision` does.
     """
     precision = choose_search_precision(wanted, model.output.bias.device)
-    ready = copy.deepcopy(model).eval().requires_grad_(False)
-    decoder = ready.decoder
-    embedding_E = ready.target_embedding.weight.abs().amax(0)
-    state_D = ready.state_bound()
+    quantized = copy.deepcopy(model).eval().requires_grad_(False)
+    decoder = quantized.decoder
+    embedding_E = quantized.target_embedding.weight.abs().amax(0)
+    state_D = quantized.state_bound()
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
         # Of the model itself, which is there anyway: the copy's own layer then takes no memory.
         layer = model.decoder.layer(index)
@@ -216,27 +216,27 @@ def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceM
     bounds |= dict.fromkeys(_state_readers(decoder), state_D)
     # The additive score's last layer is a sum per row already.
     vector = decoder.scores.vector if isinstance(decoder.scores, AdditiveScores) else None
-    parents = [ready, decoder, decoder.readout, decoder.scores]
+    parents = [quantized, decoder, decoder.readout, decoder.scores]
     for parent in [parent for parent in parents if parent is not None]:
         for name, linear in list(parent.named_children()):
             if isinstance(linear, nn.Linear) and linear is not vector:
                 bound_D = bounds.get(linear, embedding_E.new_ones(linear.in_features))
                 parent.register_module(name, QuantizedLinear(linear, bound_D, precision))
-    _pack_encoders(ready, precision)
-    gather_weights(ready)
-    return InferenceModel(model, ready, precision)
+    _pack_encoders(quantized, precision)
+    flatten_parameters(quantized)
+    return InferenceModel(model, quantized, precision)
 
 
-def _pack_encoders(ready: Seq2Seq, precision: SearchPrecision) -> None:
-    """Make the encoders of texts and of features ready, in place; those of features in fp32."""
-    device = ready.output.bias.device
-    if precision != "fp32" and ready.encoder is not None and has_fast_bf16(device):
-        ready.register_module("encoder", BF16Encoder(ready.encoder))
-    for regions in ready.features:
+def _pack_encoders(quantized: Seq2Seq, precision: SearchPrecision) -> None:
+    """Make the encoders of texts and of features quantized, in place; those of features in fp32."""
+    device = quantized.output.bias.device
+    if precision != "fp32" and quantized.encoder is not None and has_fast_bf16(device):
+        quantized.register_module("encoder", BF16Encoder(quantized.encoder))
+    for regions in quantized.features:
         assert isinstance(regions, RegionEncoder)
         bound_W = regions.projection.weight.new_ones(regions.projection.in_features)
         regions.register_module("projection", QuantizedLinear(regions.projection, bound_W, "fp32"))
     if device.type == "cpu":
-        for part in list(ready.modules()):
+        for part in list(quantized.modules()):
             if isinstance(part, RecurrentEncoder):
                 _with_independent_rows(part)

@@ -20,7 +20,7 @@ from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.kernels import product
 from s2s.nn.matmul import Product, RowIndependent, RowwiseProduct, Weights
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import UnrolledLSTMLayer, inference_model, shows_independent_sentences
+from s2s.nn.quantized import UnrolledLSTMLayer, has_independent_sentences, inference_model
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
 from s2s.recipe.search import SearchPrecision
@@ -127,11 +127,11 @@ def search_steps(model: Seq2Seq | packed_module.InferenceModel) -> Tensor:
 def test_a_step_has_no_operator_that_may_see_other_rows(
     recipe: Model, precision: SearchPrecision
 ) -> None:
-    ready = inference_model(build(recipe).eval(), precision)
+    quantized = inference_model(build(recipe).eval(), precision)
     with torch.inference_mode():
-        search_steps(ready)  # kernels are shown to be independent, with any operator
+        search_steps(quantized)  # kernels are shown to be independent, with any operator
         with Watch() as watch:
-            search_steps(ready)
+            search_steps(quantized)
     assert "embedding_bag" in watch.names or recipe.attention.kind in ("none", "additive")
     assert not watch.found
 
@@ -149,11 +149,11 @@ ONE_WIDE = [
 
 @pytest.mark.parametrize("recipe", ONE_WIDE, ids=["readout", "score", "bridge"])
 def test_nor_has_a_layer_with_a_single_output(recipe: Model) -> None:
-    ready = inference_model(build(recipe).eval(), "fp32")
+    quantized = inference_model(build(recipe).eval(), "fp32")
     with torch.inference_mode():
-        search_steps(ready)
+        search_steps(quantized)
         with Watch() as watch:
-            search_steps(ready)
+            search_steps(quantized)
     assert not watch.found
 
 
@@ -168,11 +168,11 @@ def test_packing_keeps_no_second_copy_of_weights(monkeypatch: pytest.MonkeyPatch
 
     stacked_weights = packed_module._stacked_weights
     monkeypatch.setattr(packed_module, "_stacked_weights", noted)
-    ready = inference_model(build(RECIPES[0]).eval(), "int8")
+    quantized = inference_model(build(RECIPES[0]).eval(), "int8")
     gc.collect()
     assert laid_out
     assert all(one() is None for one in laid_out)
-    assert ready.ready is not None
+    assert quantized.quantized is not None
 
 
 def test_probes_do_not_mind_the_default_type() -> None:
@@ -184,11 +184,11 @@ def test_probes_do_not_mind_the_default_type() -> None:
     torch.set_default_dtype(torch.float64)
     try:
         for precision in ("fp32", "bf16", "int8"):
-            ready = inference_model(model, precision)
+            quantized = inference_model(model, precision)
         assert kernels.measured().keys() >= {"fp32", "rounded"}
     finally:
         torch.set_default_dtype(before)
-    assert ready.precision == "int8"
+    assert quantized.precision == "int8"
     assert torch.equal(search_steps(inference_model(model, "fp32")), expected)
 
 
@@ -281,12 +281,12 @@ def test_an_encoder_that_sees_other_sentences_goes_step_by_step(recipe: Model) -
     layers = model.encoder.forward_layers
     layers[0] = with_class(layers[0], SlidingLSTM)
     with torch.inference_mode():
-        assert not shows_independent_sentences(layers[0])
-        ready = inference_model(model, "fp32")
-        assert isinstance(ready.ready.encoder.forward_layers[0], UnrolledLSTMLayer)
-        found = search_steps(ready)
+        assert not has_independent_sentences(layers[0])
+        quantized = inference_model(model, "fp32")
+        assert isinstance(quantized.quantized.encoder.forward_layers[0], UnrolledLSTMLayer)
+        found = search_steps(quantized)
         layers[0] = with_class(layers[0], LSTMLayer)
-        assert shows_independent_sentences(layers[0])
+        assert has_independent_sentences(layers[0])
         torch.testing.assert_close(
             found, search_steps(inference_model(model, "fp32")), rtol=1e-5, atol=1e-5
         )

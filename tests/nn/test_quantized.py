@@ -175,11 +175,11 @@ def test_nor_do_they_in_a_recurrent_step(
     try:
         torch.manual_seed(3)
         layer = LSTMLayer(7, width).requires_grad_(False)
-        ready = QuantizedLSTMLayer(layer, torch.ones(7), precision)
+        quantized = QuantizedLSTMLayer(layer, torch.ones(7), precision)
         x_ND, h_NH, c_NH = (torch.rand(252, size) * 2 - 1 for size in (7, width, width))
-        expected = ready.step(x_ND, (h_NH, c_NH))
+        expected = quantized.step(x_ND, (h_NH, c_NH))
         order = torch.randperm(252)
-        found = ready.step(x_ND[order], (h_NH[order], c_NH[order]))
+        found = quantized.step(x_ND[order], (h_NH[order], c_NH[order]))
         assert all(
             torch.equal(one, other[order]) for one, other in zip(found, expected, strict=True)
         )

@@ -259,7 +259,7 @@ def test_packed_for_search_it_says_the_same(has_text: bool) -> None:
     model, target = build(recipe_of(decoder=DECODERS[2]), has_text), targets()
     whole = model(*texts(has_text), target, images())
     for precision, error in (("fp32", 1e-5), ("bf16", 0.2), ("int8", 0.2)):
-        ready = inference_model(model, precision)  # type: ignore[arg-type]
-        memory = ready.encode(*texts(has_text), images())
-        step = ready.step(memory, ready.start(memory), target[:, 0])
+        quantized = inference_model(model, precision)  # type: ignore[arg-type]
+        memory = quantized.encode(*texts(has_text), images())
+        step = quantized.step(memory, quantized.start(memory), target[:, 0])
         torch.testing.assert_close(step.logits, whole[:, 0], atol=error, rtol=0)

@@ -54,7 +54,7 @@ KERNELS = {
 """By type of device."""
 
 
-class LaidOut(NamedTuple):
+class FlatWeights(NamedTuple):
     """Weights of a layer as the library reads them."""
 
     flat: Tensor
@@ -63,7 +63,7 @@ class LaidOut(NamedTuple):
     """Each of `PARAMETERS`, a view of `flat`."""
 
     @classmethod
-    def of(cls, weights: Sequence[Tensor], kind: torch.dtype, kernels: Kernels) -> "LaidOut":
+    def of(cls, weights: Sequence[Tensor], kind: torch.dtype, kernels: Kernels) -> "FlatWeights":
         """A copy of the weights in the type `kind`."""
         parts = [weight.detach().to(kind, copy=True) for weight in weights]
         width, input_width = parts[1].shape[1], parts[0].shape[1]
@@ -87,10 +87,10 @@ class _Sequence(torch.autograd.Function):
         kernels: Kernels,
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        laid_out = LaidOut.of(weights, kind, kernels)
+        flat_weights = FlatWeights.of(weights, kind, kernels)
         given = [part.to(kind).contiguous() for part in (x_TBD, h_1BH, c_1BH)]
-        output, h, c, reserve = _run(given, laid_out, kernels, is_training=True)
-        ctx.save_for_backward(*given, output, reserve, laid_out.flat, *laid_out.parts)
+        output, h, c, reserve = _run(given, flat_weights, kernels, is_training=True)
+        ctx.save_for_backward(*given, output, reserve, flat_weights.flat, *flat_weights.parts)
         ctx.kinds = [part.dtype for part in (x_TBD, h_1BH, c_1BH, *weights)]
         ctx.kernels, ctx.is_over = kernels, False
         ctx.set_materialize_grads(False)
@@ -120,11 +120,11 @@ def _shape(h_1BH: Tensor, *, is_training: bool) -> tuple[Any, ...]:
 
 
 def _run(
-    given: Sequence[Tensor], laid_out: LaidOut, kernels: Kernels, *, is_training: bool
+    given: Sequence[Tensor], flat_weights: FlatWeights, kernels: Kernels, *, is_training: bool
 ) -> tuple[Tensor, ...]:
     """Output, last h, last c and what the gradient needs, of x, h and c in the weights' type."""
     x_TBD, h_1BH, c_1BH = given
-    flat, parts = laid_out
+    flat, parts = flat_weights
     with without_autocast(x_TBD.device.type):
         found = kernels.forward(
             *(x_TBD, list(parts), len(parts), flat, h_1BH, c_1BH),
@@ -144,8 +144,8 @@ def sequence(
         found: tuple[Tensor, Tensor, Tensor] = _Sequence.apply(*given, kind, kernels, *weights)  # type: ignore[no-untyped-call]
         return found
     given = [part.to(kind).contiguous() for part in given]
-    laid_out = LaidOut.of(weights, kind, kernels)
-    output, h, c, _ = _run(given, laid_out, kernels, is_training=False)
+    flat_weights = FlatWeights.of(weights, kind, kernels)
+    output, h, c, _ = _run(given, flat_weights, kernels, is_training=False)
     return output, h, c
 
 
@@ -167,7 +167,7 @@ def lstm_in_bf16(
     """Outputs [T, B, H] and the last (h, c), bf16, from the state (zeros if None)."""
     weights = [lstm.get_parameter(name) for name in PARAMETERS]
     given = (x_TBD, *_first(x_TBD, state, lstm.hidden_size))
-    if is_right(kernels, x_TBD.device, lstm.input_size, lstm.hidden_size):
+    if is_accurate(kernels, x_TBD.device, lstm.input_size, lstm.hidden_size):
         output, h_1BH, c_1BH = sequence(given, weights, torch.bfloat16, kernels)
     else:
         output, h_1BH, c_1BH = _in_fp32(given, weights)
@@ -192,7 +192,7 @@ def _in_fp32(given: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor
     return tuple(part.to(torch.bfloat16) for part in found)
 
 
-class GatheredLSTM(nn.Module):
+class FlattenedLSTM(nn.Module):
     """A layer without gradients in bf16, whose weights are laid out once."""
 
     def __init__(self, lstm: nn.LSTM, kernels: Kernels) -> None:
@@ -200,27 +200,27 @@ class GatheredLSTM(nn.Module):
         weights = [lstm.get_parameter(name) for name in PARAMETERS]
         self.kernels = kernels
         self.width = lstm.hidden_size
-        self.laid_out: LaidOut | None = None
+        self.flat_weights: FlatWeights | None = None
         self.lstm: nn.LSTM | None = None
-        if is_right(kernels, weights[0].device, lstm.input_size, lstm.hidden_size):
-            self.laid_out = LaidOut.of(weights, torch.bfloat16, kernels)
+        if is_accurate(kernels, weights[0].device, lstm.input_size, lstm.hidden_size):
+            self.flat_weights = FlatWeights.of(weights, torch.bfloat16, kernels)
         else:
             self.lstm = lstm.float()
 
     def forward(self, x_TBD: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """See `lstm_in_bf16`."""
         given: Sequence[Tensor] = (x_TBD, *_first(x_TBD, state, self.width))
-        if self.laid_out is None:
+        if self.flat_weights is None:
             assert self.lstm is not None
             found = _in_fp32(given, [self.lstm.get_parameter(name) for name in PARAMETERS])
         else:
             given = [part.to(torch.bfloat16).contiguous() for part in given]
-            found = _run(given, self.laid_out, self.kernels, is_training=False)
+            found = _run(given, self.flat_weights, self.kernels, is_training=False)
         return found[0], (found[1][0], found[2][0])
 
 
 @cache
-def is_right(kernels: Kernels, device: torch.device, input_width: int, width: int) -> bool:
+def is_accurate(kernels: Kernels, device: torch.device, input_width: int, width: int) -> bool:
     """Whether a layer of these widths in bf16 gives what it gives in fp32, its gradients too.
 
     A short sequence tells, once; where it does not, a RuntimeWarning says so. It draws nothing from
@@ -244,7 +244,7 @@ def _worst_difference(
     kernels: Kernels, device: torch.device, input_width: int, width: int
 ) -> float:
     """Of outputs and gradients in bf16 from those of the equations in fp32: see `TOLERANCE`."""
-    drawn, tiny_TBH = _drawn(input_width, width, device)
+    drawn, tiny_TBH = _random_inputs(input_width, width, device)
 
     def outcome(run: Callable[..., tuple[Tensor, ...]]) -> list[Tensor]:
         leaves = [tensor.clone().requires_grad_() for tensor in drawn]
@@ -259,7 +259,9 @@ def _worst_difference(
     return float(worst)  # NaN is no less than anything
 
 
-def _drawn(input_width: int, width: int, device: torch.device) -> tuple[list[Tensor], Tensor]:
+def _random_inputs(
+    input_width: int, width: int, device: torch.device
+) -> tuple[list[Tensor], Tensor]:
     """x, h, c and weights, fp32 but exact in bf16; gradients [T, B, H] that fp16 rounds to zero."""
     time, batch = 5, 16
     scale_of: list[tuple[tuple[int, ...], float]] = [

@@ -86,12 +86,12 @@ class LSTMLayer(nn.Module):
         """W x + b [..., 4H] of the first input channels; several steps at a time if wished.
 
         Splitting the input by channels lets the part that is known beforehand (the embeddings of
-        teacher forcing) be multiplied for all steps at once; `Recurrence` adds the others.
+        teacher forcing) be multiplied for all steps at once; `LoopLSTM` adds the others.
         """
         return F.linear(x, self.input_weight[:, : x.shape[-1]], self.bias)
 
 
-class Recurrence:
+class LoopLSTM:
     """A layer in a loop over time of training: `LSTMLayer.step` with weights laid out once.
 
     Input channels from `start` on are given at each step, those before it are projected already.
@@ -113,7 +113,7 @@ class Recurrence:
         return lstm_cell(self.product(torch.cat((x_ND, h_NH), dim=-1), gates_NG), c_NH)
 
 
-def gather_weights(model: nn.Module) -> None:
+def flatten_parameters(model: nn.Module) -> None:
     """Have every fused layer's weights lie side by side on a GPU, which copies of them do not.
 
     Otherwise cuDNN would bring them together at every call, and warn of it. Nothing on a CPU.

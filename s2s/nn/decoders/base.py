@@ -119,27 +119,27 @@ class Decoder(nn.Module):
         covered = None
         if self.coverage is not None and state.coverage is not None:
             covered = (self.coverage, state.coverage)
-        found = attend_rows(self.scores, memory, query_NH, covered, loop_memory)
+        attention = attend_rows(self.scores, memory, query_NH, covered, loop_memory)
         if self.context_gate is None:
-            return found
-        return _gated(found, self.context_gate.rows(query_NH))
+            return attention
+        return _gated(attention, self.context_gate.rows(query_NH))
 
     def attend_times(self, memory: Memory, query_TBH: Tensor) -> AttentionOutput:
         """What the queries of all steps find, as `attend_times`."""
-        found = attend_times(self.scores, memory, query_TBH, self.coverage)
+        attention = attend_times(self.scores, memory, query_TBH, self.coverage)
         if self.context_gate is None:
-            return found
-        return _gated(found, self.context_gate(query_TBH))
+            return attention
+        return _gated(attention, self.context_gate(query_TBH))
 
-    def decoded(
-        self, readout: Tensor, found: AttentionOutput, h: Tensor, e: Tensor
+    def decoder_output(
+        self, readout: Tensor, attention: AttentionOutput, h: Tensor, e: Tensor
     ) -> DecoderOutput:
         """What steps come to, whole sequences or rows; h is what the readout read."""
         gate = None
         if self.gate is not None:
-            parts = (found.context, h, e)
+            parts = (attention.context, h, e)
             gate = self.gate(*parts) if h.dim() == 3 else self.gate.rows(*parts)
-        return DecoderOutput(readout, found.weights, found.scores, gate)
+        return DecoderOutput(readout, attention.weights, attention.scores, gate)
 
     def layer(self, index: int) -> LSTMLayer:
         """Layer `index`, typed."""
@@ -208,9 +208,9 @@ class Decoder(nn.Module):
         raise AssertionError("abstract")
 
 
-def _gated(found: AttentionOutput, logits: Tensor) -> AttentionOutput:
-    """What was found, times sigmoid(logits [...])."""
+def _gated(attention: AttentionOutput, logits: Tensor) -> AttentionOutput:
+    """`attention`, its context times sigmoid(logits [...])."""
     # A sigmoid by way of tanh: the kernel of `torch.sigmoid` rounds a tensor's last elements in
     # another way, and which rows these are would show.
-    gate = (0.5 * torch.tanh(0.5 * logits) + 0.5).to(found.context.dtype).unsqueeze(-1)
-    return found._replace(context=found.context * gate)
+    gate = (0.5 * torch.tanh(0.5 * logits) + 0.5).to(attention.context.dtype).unsqueeze(-1)
+    return attention._replace(context=attention.context * gate)

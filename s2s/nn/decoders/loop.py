@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 
 from s2s.nn.attention import AttentionOutput
-from s2s.nn.cells.lstm import Recurrence
+from s2s.nn.cells.lstm import LoopLSTM
 from s2s.nn.decoders.base import Decoder
 from s2s.nn.dropout import channel_mask
 from s2s.nn.memory import DecoderState
 
 
-def _state(
-    layers: list[tuple[Tensor, Tensor]], found: AttentionOutput, fed: Tensor | None = None
+def next_state(
+    layers: list[tuple[Tensor, Tensor]], attention: AttentionOutput, fed: Tensor | None = None
 ) -> DecoderState:
+    """The state after a step, of the layers' new states and of what the step attended to."""
     hidden, cell = tuple(h for h, _ in layers), tuple(c for _, c in layers)
-    return DecoderState(hidden, cell, fed, found.coverage)
+    return DecoderState(hidden, cell, fed, attention.coverage)
 
 
-class _LoopedLayers:
+class LoopLayers:
     """`Decoder.step_layers` of all layers, for a loop over time of training.
 
     Of the first layer's input, channels from `start` on are given at each step.
@@ -29,7 +30,7 @@ class _LoopedLayers:
 
     def __init__(self, decoder: Decoder, start: int) -> None:
         first, *upper = (decoder.layer(index) for index in range(len(decoder.layers)))
-        self.layers = [Recurrence(first, start), *map(Recurrence, upper)]
+        self.layers = [LoopLSTM(first, start), *map(LoopLSTM, upper)]
 
     def __call__(
         self, x_ND: Tensor, state: DecoderState, gates_NG: Tensor
@@ -41,21 +42,22 @@ class _LoopedLayers:
         return new[-1][0], new
 
 
-def _step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:
+def step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:
     """A variational mask [B, D] for a loop over time; None when nothing is dropped."""
     return channel_mask(like_TBD, rate, None)[0] if training and rate > 0 else None
 
 
-def _times(x: Tensor, mask: Tensor | None) -> Tensor:
+def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """`x`, times the mask where there is one."""
     return x if mask is None else x * mask
 
 
-def _stack(looks: list[AttentionOutput]) -> AttentionOutput:
+def stack_steps(attentions: list[AttentionOutput]) -> AttentionOutput:
     """Contexts [T, B, D], weights and scores [B, T, S] of T steps."""
-    weights = [look.weights for look in looks if look.weights is not None]
-    scores = [look.scores for look in looks if look.scores is not None]
+    weights = [attention.weights for attention in attentions if attention.weights is not None]
+    scores = [attention.scores for attention in attentions if attention.scores is not None]
     return AttentionOutput(
-        torch.stack([look.context for look in looks]),
+        torch.stack([attention.context for attention in attentions]),
         torch.stack(weights, dim=1) if weights else None,
         torch.stack(scores, dim=1) if scores else None,
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from s2s.nn.attention import LoopMemory
 from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout
-from s2s.nn.decoders.loop import _LoopedLayers, _stack, _state, _step_mask, _times
+from s2s.nn.decoders.loop import LoopLayers, apply_mask, next_state, stack_steps, step_mask
 from s2s.nn.memory import DecoderState, Memory
 from s2s.recipe.model import LuongDecoder, Model
 
@@ -45,28 +45,30 @@ class Luong(Decoder):
         if self.input_feeding:
             return self._loop(memory, state, e_TBE)
         h_TBH = self.run_layers(e_TBE, state, first=0)
-        found = self.attend_times(memory, h_TBH)
+        attention = self.attend_times(memory, h_TBH)
         h_TBH = self.drop(h_TBH)
-        r_TBE = self.drop_readout(self.readout(h_TBH, found.context))
-        return self.decoded(r_TBE, found, h_TBH, e_TBE)
+        r_TBE = self.drop_readout(self.readout(h_TBH, attention.context))
+        return self.decoder_output(r_TBE, attention, h_TBH, e_TBE)
 
     def _loop(self, memory: Memory, state: DecoderState, e_TBE: Tensor) -> DecoderOutput:
         gates_TBG = self.layer(0).project(e_TBE)
-        run_layers, readout = _LoopedLayers(self, self.embeddings), self.readout.in_loop()
+        run_layers, readout = LoopLayers(self, self.embeddings), self.readout.in_loop()
         loop_memory = LoopMemory.of(self.scores, memory)
         # Of the type of readouts, not of embeddings.
         like_TBE = gates_TBG[..., : self.embeddings]
-        drop_BE = _step_mask(like_TBE, self.readout_dropout, self.training)
-        readouts, hs, looks = [], [], []
+        drop_BE = step_mask(like_TBE, self.readout_dropout, self.training)
+        readouts, hs, attentions = [], [], []
         for gates_BG in gates_TBG.unbind(0):
             assert state.fed is not None
             h_BH, new = run_layers(state.fed, state, gates_BG)
-            found = self.attend_rows(memory, h_BH, state, loop_memory)
-            readouts.append(_times(readout(h_BH, found.context), drop_BE))
+            attention = self.attend_rows(memory, h_BH, state, loop_memory)
+            readouts.append(apply_mask(readout(h_BH, attention.context), drop_BE))
             hs.append(h_BH)
-            looks.append(found)
-            state = _state(new, found, readouts[-1])
-        return self.decoded(torch.stack(readouts), _stack(looks), torch.stack(hs), e_TBE)
+            attentions.append(attention)
+            state = next_state(new, attention, readouts[-1])
+        return self.decoder_output(
+            torch.stack(readouts), stack_steps(attentions), torch.stack(hs), e_TBE
+        )
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
@@ -74,7 +76,7 @@ class Luong(Decoder):
         """See `Decoder`."""
         x_ND = e_NE if state.fed is None else torch.cat((e_NE, state.fed), dim=-1)
         h_NH, layers = self.step_layers(x_ND, state, first=0)
-        found = self.attend_rows(memory, h_NH, state)
-        r_NE = self.readout(h_NH, found.context)
+        attention = self.attend_rows(memory, h_NH, state)
+        r_NE = self.readout(h_NH, attention.context)
         fed = r_NE if self.input_feeding else None
-        return self.decoded(r_NE, found, h_NH, e_NE), _state(layers, found, fed)
+        return self.decoder_output(r_NE, attention, h_NH, e_NE), next_state(layers, attention, fed)

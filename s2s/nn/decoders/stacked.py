@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout
-from s2s.nn.decoders.loop import _state
+from s2s.nn.decoders.loop import next_state
 from s2s.nn.memory import DecoderState, Memory
 from s2s.recipe.model import Model, StackedDecoder
 
@@ -33,19 +33,21 @@ class Stacked(Decoder):
         """See `Decoder`; no loop over time."""
         state = self.start(memory)
         h_TBH, _ = self.layer(0)(e_TBE, state.layer(0))
-        found = self.attend_times(memory, h_TBH)
-        x_TBD = torch.cat((h_TBH, found.context), dim=-1)
+        attention = self.attend_times(memory, h_TBH)
+        x_TBD = torch.cat((h_TBH, attention.context), dim=-1)
         top_TBH = self.drop(self.run_layers(self.drop(x_TBD), state, first=1))
-        r_TBE = self.drop_readout(self.readout(top_TBH, found.context, e_TBE))
-        return self.decoded(r_TBE, found, top_TBH, e_TBE)
+        r_TBE = self.drop_readout(self.readout(top_TBH, attention.context, e_TBE))
+        return self.decoder_output(r_TBE, attention, top_TBH, e_TBE)
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
         first = self.stepper(0).step(e_NE, state.layer(0))
-        found = self.attend_rows(memory, first[0], state)
-        x_ND = torch.cat((first[0], found.context), dim=-1)
+        attention = self.attend_rows(memory, first[0], state)
+        x_ND = torch.cat((first[0], attention.context), dim=-1)
         h_NH, upper = self.step_layers(x_ND, state, first=1)
-        r_NE = self.readout(h_NH, found.context, e_NE)
-        return self.decoded(r_NE, found, h_NH, e_NE), _state([first, *upper], found)
+        r_NE = self.readout(h_NH, attention.context, e_NE)
+        return self.decoder_output(r_NE, attention, h_NH, e_NE), next_state(
+            [first, *upper], attention
+        )

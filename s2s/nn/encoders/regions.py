@@ -25,7 +25,7 @@ class FeatureShape(NamedTuple):
     """Of the largest grid that positions are learned for."""
 
 
-class Encoded(NamedTuple):
+class EncoderOutput(NamedTuple):
     """One source, encoded."""
 
     states_BSD: Tensor
@@ -69,7 +69,7 @@ class RegionEncoder(nn.Module):
             for _ in range(sweeps)
         )
 
-    def forward(self, regions: Regions, mark_D: Tensor | None) -> Encoded:
+    def forward(self, regions: Regions, mark_D: Tensor | None) -> EncoderOutput:
         """The regions' states."""
         values_BRW, lengths_B = regions
         place_R = torch.arange(values_BRW.shape[1], device=lengths_B.device)
@@ -93,7 +93,7 @@ class RegionEncoder(nn.Module):
             states_BRD = self._drop(states_BRD, self.dropouts[1])
         states_BRD = states_BRD * mask_BR.unsqueeze(-1).to(states_BRD.dtype)
         mean_BD = states_BRD.float().sum(1) / lengths_B.unsqueeze(1)
-        return Encoded(states_BRD, mask_BR, mask_BR, mean_BD.to(states_BRD.dtype))
+        return EncoderOutput(states_BRD, mask_BR, mask_BR, mean_BD.to(states_BRD.dtype))
 
     def _drop(self, x_BRC: Tensor, rate: float) -> Tensor:
         return drop_channels(x_BRC.transpose(0, 1), rate, self.training).transpose(0, 1)

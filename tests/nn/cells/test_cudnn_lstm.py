@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from s2s.nn.cells.cudnn_lstm import (
     KERNELS,
     PARAMETERS,
-    GatheredLSTM,
+    FlattenedLSTM,
     Kernels,
-    is_right,
+    is_accurate,
     sequence,
     wanted_kernels,
 )
@@ -30,9 +30,9 @@ CPU = torch.device("cpu")
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The stand-in for cuDNN is what a CPU has."""
     monkeypatch.setitem(KERNELS, "cpu", FAKE)
-    is_right.cache_clear()
+    is_accurate.cache_clear()
     yield
-    is_right.cache_clear()
+    is_accurate.cache_clear()
 
 
 def drawn(kind: torch.dtype) -> tuple[nn.LSTM, list[Tensor]]:
@@ -193,7 +193,7 @@ def test_kernels_that_are_wrong_are_not_used(
 def test_kernels_that_are_right_are_used(widths: tuple[int, int]) -> None:
     before = torch.get_rng_state()
     with torch.inference_mode():
-        assert is_right(FAKE, CPU, *widths)
+        assert is_accurate(FAKE, CPU, *widths)
     assert torch.equal(torch.get_rng_state(), before), "dropout draws what it drew before"
 
 
@@ -211,8 +211,8 @@ def test_a_lack_of_memory_says_nothing_of_kernels(error: RuntimeError) -> None:
 
     kernels = Kernels(forward, FAKE.backward, FAKE.flatten)
     with pytest.raises(RuntimeError):
-        is_right(kernels, CPU, INPUTS, WIDTH)
-    assert is_right(kernels, CPU, INPUTS, WIDTH)
+        is_accurate(kernels, CPU, INPUTS, WIDTH)
+    assert is_accurate(kernels, CPU, INPUTS, WIDTH)
 
 
 @pytest.mark.parametrize("is_good", [True, False])
@@ -233,14 +233,14 @@ def test_an_encoder_for_search_lays_its_weights_out_once(
     monkeypatch.setitem(KERNELS, "cpu", Kernels(forward, FAKE.backward, flatten))
     with torch.no_grad():
         if is_good:
-            ready = BF16Encoder(encoder)
+            quantized = BF16Encoder(encoder)
         else:
             with pytest.warns(RuntimeWarning):
-                ready = BF16Encoder(encoder)
+                quantized = BF16Encoder(encoder)
         flattened.clear()
-        found = [ready(x, lengths) for _ in range(2)]
+        found = [quantized(x, lengths) for _ in range(2)]
     assert not flattened
-    layers = [module for module in ready.modules() if isinstance(module, GatheredLSTM)]
+    layers = [module for module in quantized.modules() if isinstance(module, FlattenedLSTM)]
     assert len(layers) == 4
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
     for one, other in zip(found[0], expected, strict=True):

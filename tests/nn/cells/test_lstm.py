@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from s2s.nn.cells.lstm import LSTMLayer, Recurrence
+from s2s.nn.cells.lstm import LoopLSTM, LSTMLayer
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.reverse import reversal, reverse
 from s2s.recipe.model import Encoder
@@ -56,7 +56,7 @@ def test_input_may_be_projected_in_parts() -> None:
     made = layer(input_width=3 + 4)
     x, rest = torch.randn(2, 3), torch.randn(2, 4)
     state = torch.randn(2, 5), torch.randn(2, 5)
-    in_parts = Recurrence(made, start=3)(rest, state, made.project(x))
+    in_parts = LoopLSTM(made, start=3)(rest, state, made.project(x))
     torch.testing.assert_close(in_parts, made.step(torch.cat((x, rest), dim=-1), state))
 
 
@@ -64,7 +64,7 @@ def test_a_loop_of_steps_is_the_whole_sequence_in_gradients_too() -> None:
     made = layer()
     x, h, c = torch.randn(7, 4, 3), torch.randn(4, 5), torch.randn(4, 5)
     whole, _ = made(x, (h, c))
-    step, state, found = Recurrence(made), (h, c), []
+    step, state, found = LoopLSTM(made), (h, c), []
     for x_ND in x:
         state = step(x_ND, state)
         found.append(state[0])

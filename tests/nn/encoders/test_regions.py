@@ -192,10 +192,10 @@ def test_packed_for_search_the_step_is_near(recipe: Model, precision: SearchPrec
         assert model.marks is not None
         model.marks[0] = 3.0  # the states of the text are far beyond 1 then
     source, lengths, features, target = samples(has_text=True)
-    ready = inference_model(model, precision)
+    quantized = inference_model(model, precision)
     found = []
     with torch.no_grad():
-        for scorer in (model, ready):
+        for scorer in (model, quantized):
             memory = scorer.encode(source, lengths, features)
             step = scorer.step(memory, scorer.start(memory), target[:, 0])
             found.append(scorer.step(memory, step.state, target[:, 1]).logits)
