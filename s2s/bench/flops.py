@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s2s.nn.attention import AdditiveScores, BilinearScores
-from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.cells.base import Cell
 from s2s.nn.model import Seq2Seq
 
 Lengths = NDArray[np.int64]
@@ -78,11 +78,9 @@ class Operations:
 
 
 def _weights(module: nn.Module) -> int:
-    """Entries of all matrices in it: an LSTM layer's two, a linear layer's one."""
+    """Entries of all matrices in a module that each input multiplies once."""
     return sum(
-        part.input_weight.numel() + part.recurrent_weight.numel()
-        if isinstance(part, LSTMLayer)
-        else part.weight.numel()
+        part.multiplications if isinstance(part, Cell) else part.weight.numel()
         for part in module.modules()
-        if isinstance(part, LSTMLayer | nn.Linear)
+        if isinstance(part, Cell | nn.Linear)
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from s2s.nn.cells.base import CellState
 from s2s.nn.row_state import TensorRows
 
 
@@ -37,17 +38,11 @@ class Memory(TensorRows):
 
 @dataclass(frozen=True)
 class DecoderState(TensorRows):
-    """N rows of recurrent state, one tensor [N, H] a layer."""
+    """The state of N rows between two steps."""
 
-    hidden: tuple[Tensor, ...]
-    """h of each layer."""
-    cell: tuple[Tensor, ...]
-    """c of each layer."""
+    layers: tuple[CellState, ...]
+    """Of each layer."""
     fed: Tensor | None = None
     """Attentional state of the step before [N, E], where it is fed back."""
     coverage: Tensor | None = None
     """float32 [N, S], the attention that each word got so far, where it enters the score."""
-
-    def layer(self, index: int) -> tuple[Tensor, Tensor]:
-        """(h, c) of one layer."""
-        return self.hidden[index], self.cell[index]

@@ -6,6 +6,7 @@ D source state width, V target vocabulary.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -143,7 +144,10 @@ class Seq2Seq(nn.Module):
 
     def state_bound(self) -> Tensor:
         """float32 [D]: what the absolute value of each channel of the memory does not exceed."""
-        bound_D = torch.ones(self.decoder.source_width, device=self.output.bias.device)
+        encoders = [*self.features, *([] if self.encoder is None else [self.encoder])]
+        bound = max(cast(float, encoder.output_bound) for encoder in encoders)
+        width, device = self.decoder.source_width, self.output.bias.device
+        bound_D = torch.full((width,), bound, device=device)
         if self.marks is None or self.encoder is None:
             return bound_D
         return bound_D + self.marks[0].detach().abs()

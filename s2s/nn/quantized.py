@@ -10,15 +10,15 @@ Dimension letters: N rows, D input channels, O output channels, H hidden width.
 
 import copy
 from collections.abc import Sequence
-from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from s2s.nn.attention import AdditiveScores, BilinearScores
 from s2s.nn.batch import Regions
-from s2s.nn.cells.cudnn_lstm import KERNELS, FlattenedLSTM
-from s2s.nn.cells.lstm import LSTMLayer, flatten_parameters
+from s2s.nn.cells.base import Cell, CellState, StepCell
+from s2s.nn.cells.lstm import flatten_parameters
 from s2s.nn.decoders.base import Decoder, DecoderOutput
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import RegionEncoder
@@ -50,57 +50,24 @@ class QuantizedLinear(nn.Module):
         return self.product(x.flatten(0, -2)).view(*x.shape[:-1], -1)
 
 
-class QuantizedLSTMLayer(nn.Module):
-    """`LSTMLayer.step` in one product over [x; h], and tanh alone.
-
-    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
-    beforehand, which rounds nothing. The kernel of `torch.sigmoid` rounds the last elements of
-    what a thread gets in another way, so that a row's place would show; that of tanh does not.
-    """
-
-    def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
-        super().__init__()
-        self.num_gates = 3 * layer.width
-        bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
-        rebuild = partial(_stacked_weights, layer, bound_D)
-        self.product = product(rebuild(), precision, rebuild)
-
-    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """One step from (h, c), each [N, H], to the next."""
-        h_NH, c_NH = state
-        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1)).tanh_()
-        gates_NG[:, : self.num_gates].add_(1.0).mul_(0.5)
-        i, f, o, g = gates_NG.chunk(4, dim=-1)
-        # Only operations that round each number once, so that no kernel may fuse two of them.
-        c_NH = (f * c_NH).add_(i * g)
-        return c_NH.tanh().mul_(o), c_NH
-
-
-@torch.no_grad()
-def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
-    """Of the product over [x; h]: the gates i, f and o, halved, and the candidate g."""
-    weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
-    i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
-    both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
-    return Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
-
-
-class UnrolledLSTMLayer(nn.Module):
-    """`LSTMLayer` over whole sequences as a loop of steps, for a CPU whose fused kernel rounds a
+class UnrolledLayer(nn.Module):
+    """A `Cell` over whole sequences as a loop of steps, for a CPU whose fused kernel rounds a
     sentence by its place among others."""
 
-    def __init__(self, layer: LSTMLayer) -> None:
+    def __init__(self, layer: Cell) -> None:
         super().__init__()
-        bound_D = layer.input_weight.new_ones(layer.input_weight.shape[1]).float()
-        self.layer = QuantizedLSTMLayer(copy.deepcopy(layer).float(), bound_D, "fp32")
+        bound_D = torch.ones(layer.input_width, dtype=torch.float32)
+        self.width = layer.width
+        self.layer = copy.deepcopy(layer).float().quantized(bound_D, "fp32")
 
-    def forward(self, x_TBD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """See `LSTMLayer`; from a state of zeros."""
-        zeros_BH = torch.zeros(x_TBD.shape[1], self.layer.num_gates // 3)
-        state, hs = (zeros_BH, zeros_BH), []
+    def forward(self, x_TBD: Tensor) -> tuple[Tensor, CellState]:
+        """See `Cell`; from a state of zeros."""
+        layer = cast(StepCell, self.layer)
+        zeros_BH = torch.zeros(x_TBD.shape[1], self.width, dtype=torch.float32)
+        state, hs = layer.initial(zeros_BH), []
         for x_BD in x_TBD.float().unbind(0):
-            state = self.layer.step(x_BD, state)
-            hs.append(state[0])
+            state = layer.step(x_BD, state)
+            hs.append(layer.output(state))
         return torch.stack(hs).to(x_TBD.dtype), state
 
 
@@ -110,11 +77,10 @@ class BF16Encoder(nn.Module):
     def __init__(self, encoder: RecurrentEncoder) -> None:
         super().__init__()
         self.encoder = encoder.to(torch.bfloat16)
-        kernels = KERNELS.get(next(encoder.parameters()).device.type)
         for layers in (encoder.forward_layers, encoder.backward_layers):
             for index, layer in enumerate(layers):
-                if kernels is not None and isinstance(layer, LSTMLayer):
-                    layers[index] = FlattenedLSTM(layer.lstm, kernels)
+                assert isinstance(layer, Cell)
+                layers[index] = layer.for_encoder()
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """See `RecurrentEncoder`."""
@@ -126,18 +92,18 @@ def _with_independent_rows(encoder: RecurrentEncoder) -> RecurrentEncoder:
     """The encoder, in whose layers no sentence depends on others, bit for bit; changed in place."""
     for layers in (encoder.forward_layers, encoder.backward_layers):
         for index, layer in enumerate(layers):
-            assert isinstance(layer, LSTMLayer)
+            assert isinstance(layer, Cell)
             if not has_independent_sentences(layer):
-                layers[index] = UnrolledLSTMLayer(layer)
+                layers[index] = UnrolledLayer(layer)
     return encoder
 
 
-def has_independent_sentences(layer: LSTMLayer) -> bool:
+def has_independent_sentences(layer: Cell) -> bool:
     """Whether a layer gives the same outputs, bit for bit, for sentences in two orders."""
     draw = torch.Generator().manual_seed(1)
-    size = (*ENCODED, layer.input_weight.shape[1])
+    size = (*ENCODED, layer.input_width)
     x_TBD = 2.0 * torch.rand(size, generator=draw, dtype=torch.float32) - 1.0
-    x_TBD = x_TBD.to(layer.input_weight.dtype)
+    x_TBD = x_TBD.to(next(layer.parameters()).dtype)
     order_B = torch.randperm(x_TBD.shape[1], generator=draw)
     h_TBH, _ = layer(x_TBD)
     moved_TBH, _ = layer(x_TBD[:, order_B])
@@ -209,8 +175,7 @@ def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceM
     state_D = quantized.state_bound()
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
         # Of the model itself, which is there anyway: the copy's own layer then takes no memory.
-        layer = model.decoder.layer(index)
-        decoder.layers[index] = QuantizedLSTMLayer(layer, bound_D, precision)
+        decoder.layers[index] = model.decoder.layer(index).quantized(bound_D, precision)
     # All others read states of LSTMs or readouts, which are within 1.
     bounds = {decoder.readout.linear: decoder.readout_bound(embedding_E, state_D)}
     bounds |= dict.fromkeys(_state_readers(decoder), state_D)

@@ -15,12 +15,17 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from s2s.nn import kernels
-from s2s.nn import quantized as packed_module
+from s2s.nn.cells import lstm as lstm_module
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.kernels import product
 from s2s.nn.matmul import Product, RowIndependent, RowwiseProduct, Weights
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import UnrolledLSTMLayer, has_independent_sentences, inference_model
+from s2s.nn.quantized import (
+    InferenceModel,
+    UnrolledLayer,
+    has_independent_sentences,
+    inference_model,
+)
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
 from s2s.recipe.search import SearchPrecision
@@ -115,7 +120,7 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def search_steps(model: Seq2Seq | packed_module.InferenceModel) -> Tensor:
+def search_steps(model: Seq2Seq | InferenceModel) -> Tensor:
     source_BS = torch.tensor([[5, 7, 4, 9, 3], [6, 3, 0, 0, 0], [8, 4, 10, 3, 0]])
     memory = model.encode(source_BS, torch.tensor([5, 2, 4]))
     first = model.step(memory, model.start(memory), torch.tensor([2, 2, 2]))
@@ -166,8 +171,8 @@ def test_packing_keeps_no_second_copy_of_weights(monkeypatch: pytest.MonkeyPatch
         laid_out.append(weakref.ref(found.weight_OD))
         return found
 
-    stacked_weights = packed_module._stacked_weights
-    monkeypatch.setattr(packed_module, "_stacked_weights", noted)
+    stacked_weights = lstm_module._stacked_weights
+    monkeypatch.setattr(lstm_module, "_stacked_weights", noted)
     quantized = inference_model(build(RECIPES[0]).eval(), "int8")
     gc.collect()
     assert laid_out
@@ -283,7 +288,7 @@ def test_an_encoder_that_sees_other_sentences_goes_step_by_step(recipe: Model) -
     with torch.inference_mode():
         assert not has_independent_sentences(layers[0])
         quantized = inference_model(model, "fp32")
-        assert isinstance(quantized.quantized.encoder.forward_layers[0], UnrolledLSTMLayer)
+        assert isinstance(quantized.quantized.encoder.forward_layers[0], UnrolledLayer)
         found = search_steps(quantized)
         layers[0] = with_class(layers[0], LSTMLayer)
         assert has_independent_sentences(layers[0])
@@ -295,7 +300,7 @@ def test_an_encoder_that_sees_other_sentences_goes_step_by_step(recipe: Model) -
 def test_stepped_layers_are_those_of_torch() -> None:
     torch.manual_seed(3)
     layer = LSTMLayer(7, 12).requires_grad_(False)
-    stepped, x_TBD = UnrolledLSTMLayer(layer), torch.randn(9, 5, 7)
+    stepped, x_TBD = UnrolledLayer(layer), torch.randn(9, 5, 7)
     found, expected = stepped(x_TBD), layer(x_TBD)
     torch.testing.assert_close(found, expected)
     order_B = shuffled(5)

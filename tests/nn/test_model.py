@@ -140,13 +140,13 @@ def test_bahdanau_reads_the_context_of_the_state_before() -> None:
     memory = model.encode(source, LENGTHS)
     state = model.start(memory)
     embedded = model.target_embedding(target[:, 0])
-    context, weights, _, _ = attend_rows(decoder.scores, memory, state.hidden[0])  # h_{i-1}
-    h, c = decoder.layer(0).step(torch.cat((embedded, context), dim=-1), state.layer(0))
+    context, weights, _, _ = attend_rows(decoder.scores, memory, decoder.top(state))  # h_{i-1}
+    h, c = decoder.layer(0).step(torch.cat((embedded, context), dim=-1), state.layers[0])
     expected = model.output(decoder.readout(h, context, embedded))
     step = model.step(memory, state, target[:, 0])
     torch.testing.assert_close(step.logits, expected)
     torch.testing.assert_close(step.attention, weights)
-    torch.testing.assert_close((step.state.hidden[0], step.state.cell[0]), (h, c))
+    torch.testing.assert_close(step.state.layers[0], (h, c))
 
 
 def test_luong_attends_with_the_new_state_and_feeds_its_readout() -> None:
@@ -158,7 +158,7 @@ def test_luong_attends_with_the_new_state_and_feeds_its_readout() -> None:
     state = model.step(memory, model.start(memory), target[:, 0]).state
     embedded = model.target_embedding(target[:, 1])
     assert state.fed is not None
-    h, _ = decoder.layer(0).step(torch.cat((embedded, state.fed), dim=-1), state.layer(0))
+    h, _ = decoder.layer(0).step(torch.cat((embedded, state.fed), dim=-1), state.layers[0])
     context, *_ = attend_rows(decoder.scores, memory, h)
     readout = decoder.readout(h, context)
     step = model.step(memory, state, target[:, 1])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.errors import UsageError
-from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.cells.lstm import LSTMLayer, QuantizedLSTMLayer
 from s2s.nn.kernels import (
     SMALL,
     Kernel,
@@ -34,7 +34,7 @@ from s2s.nn.matmul import (
     weight_levels,
 )
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, QuantizedLSTMLayer, inference_model
+from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
 from s2s.recipe.model import Model
 from s2s.recipe.search import SearchPrecision
@@ -75,7 +75,7 @@ def test_in_fp32_the_step_is_that_of_training(recipe: Model) -> None:
             two_steps(model), two_steps(inference_model(model, "fp32")), strict=True
         ):
             torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(found.state.hidden, expected.state.hidden)
+            torch.testing.assert_close(found.state.layers, expected.state.layers)
 
 
 @every_recipe

@@ -18,10 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.cells.base import CellState
 from s2s.nn.device import to_device
-
-State = tuple[Tensor, Tensor]
-"""(h, c), each [B, H]."""
 
 PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 """Of an `nn.LSTM` of one layer, in cuDNN's order."""
@@ -162,8 +160,8 @@ def wanted_kernels(x: Tensor, weight: Tensor) -> Kernels | None:
 
 
 def lstm_in_bf16(
-    lstm: nn.LSTM, x_TBD: Tensor, state: State | None, kernels: Kernels
-) -> tuple[Tensor, State]:
+    lstm: nn.LSTM, x_TBD: Tensor, state: CellState | None, kernels: Kernels
+) -> tuple[Tensor, CellState]:
     """Outputs [T, B, H] and the last (h, c), bf16, from the state (zeros if None)."""
     weights = [lstm.get_parameter(name) for name in PARAMETERS]
     given = (x_TBD, *_first(x_TBD, state, lstm.hidden_size))
@@ -174,7 +172,7 @@ def lstm_in_bf16(
     return output, (h_1BH[0], c_1BH[0])
 
 
-def _first(x_TBD: Tensor, state: State | None, width: int) -> State:
+def _first(x_TBD: Tensor, state: CellState | None, width: int) -> tuple[Tensor, Tensor]:
     """The first h and c [1, B, H]."""
     if state is not None:
         return state[0].unsqueeze(0), state[1].unsqueeze(0)
@@ -207,7 +205,7 @@ class FlattenedLSTM(nn.Module):
         else:
             self.lstm = lstm.float()
 
-    def forward(self, x_TBD: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x_TBD: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
         """See `lstm_in_bf16`."""
         given: Sequence[Tensor] = (x_TBD, *_first(x_TBD, state, self.width))
         if self.flat_weights is None:

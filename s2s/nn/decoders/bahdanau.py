@@ -33,17 +33,17 @@ class Bahdanau(Decoder):
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; attention and recurrence are a loop, all else is done for all steps."""
         state = self.start(memory)
-        gates_TBG = self.layer(0).project(e_TBE)
+        projected_TBG = self.layer(0).project(e_TBE)
         drop_BD = step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
         run_layers, loop_memory = (
             LoopLayers(self, self.embeddings),
             LoopMemory.of(self.scores, memory),
         )
         hs, attentions = [], []
-        for gates_BG in gates_TBG.unbind(0):
-            attention = self.attend_rows(memory, state.hidden[-1], state, loop_memory)
+        for projected_BG in projected_TBG.unbind(0):
+            attention = self.attend_rows(memory, self.top(state), state, loop_memory)
             attention = attention._replace(context=apply_mask(attention.context, drop_BD))
-            h_BH, new = run_layers(attention.context, state, gates_BG)
+            h_BH, new = run_layers(attention.context, state, projected_BG)
             state = next_state(new, attention)
             hs.append(h_BH)
             attentions.append(attention)
@@ -55,7 +55,7 @@ class Bahdanau(Decoder):
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
-        attention = self.attend_rows(memory, state.hidden[-1], state)
+        attention = self.attend_rows(memory, self.top(state), state)
         h_NH, layers = self.step_layers(
             torch.cat((e_NE, attention.context), dim=-1), state, first=0
         )

@@ -8,13 +8,14 @@ H decoder width, S source time, L layers.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times, build_scores
-from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.cells.base import Cell, CellState, StepCell
+from s2s.nn.cells.build import build_cell
 from s2s.nn.dropout import drop_channels
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import DecoderState, Memory
@@ -33,14 +34,6 @@ class DecoderOutput(NamedTuple):
     """float32, whose softmax the weights are."""
     gate: Tensor | None = None
     """float32 [T, B] or [N], the logit of generating rather than copying, where a model copies."""
-
-
-class LSTMStep(Protocol):
-    """A recurrent layer as a decoding step uses it: one that trains, or one packed for search."""
-
-    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor], /) -> tuple[Tensor, Tensor]:
-        """One step from (h, c), each [N, H], to the next."""
-        ...
 
 
 class Readout(nn.Module):
@@ -83,7 +76,8 @@ class Decoder(nn.Module):
         self.source_width = source_width
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
-        self.layers = nn.ModuleList(LSTMLayer(w, width) for w in input_widths)
+        self.layers = nn.ModuleList(build_cell(w, width) for w in input_widths)
+        self.output_bound = self.layer(0).output_bound
         self.scores = build_scores(recipe.attention, source_width, width)
         self.bridge = nn.Linear(source_width, width * len(input_widths))
         nn.init.xavier_uniform_(self.bridge.weight)
@@ -99,14 +93,13 @@ class Decoder(nn.Module):
         return states_BSD if self.scores is None else self.scores.keys(states_BSD)
 
     def start(self, memory: Memory) -> DecoderState:
-        """c_0 = W [last states] + b and h_0 = tanh(c_0), for each layer."""
-        cells = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
+        """The first state, which each layer makes of its part of W [last states] + b."""
+        parts = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
         covered_BS = None
         if self.coverage is not None:
             covered_BS = torch.zeros_like(memory.mask_BS, dtype=torch.float32)
-        return DecoderState(
-            hidden=tuple(torch.tanh(c) for c in cells), cell=cells, coverage=covered_BS
-        )
+        layers = (self.stepper(index).initial(part) for index, part in enumerate(parts))
+        return DecoderState(tuple(layers), coverage=covered_BS)
 
     def attend_rows(
         self,
@@ -141,23 +134,32 @@ class Decoder(nn.Module):
             gate = self.gate(*parts) if h.dim() == 3 else self.gate.rows(*parts)
         return DecoderOutput(readout, attention.weights, attention.scores, gate)
 
-    def layer(self, index: int) -> LSTMLayer:
-        """Layer `index`, typed."""
+    def layer(self, index: int) -> Cell:
+        """Layer `index` of a model in training."""
         layer = self.layers[index]
-        assert isinstance(layer, LSTMLayer)
+        assert isinstance(layer, Cell)
         return layer
 
-    def stepper(self, index: int) -> LSTMStep:
-        """Layer `index` as a decoding step uses it."""
-        return cast(LSTMStep, self.layers[index])
+    def stepper(self, index: int) -> StepCell:
+        """Layer `index` of a model in training or in search."""
+        return cast(StepCell, self.layers[index])
+
+    def top(self, state: DecoderState) -> Tensor:
+        """h [N, H] of the top layer."""
+        return self.stepper(len(self.layers) - 1).output(state.layers[-1])
 
     def layer_bounds(self, embedding_E: Tensor, state_D: Tensor) -> list[Tensor]:
         """What the absolute value of each input channel of each layer does not exceed.
 
         Embeddings are within `embedding_E`, encoder states and therefore contexts, being means of
-        them, within `state_D`; everything else is a state of an LSTM or a tanh, and within 1.
+        them, within `state_D`, a readout is within 1, and outputs of layers within
+        `output_bound`.
         """
-        bounds = [embedding_E.new_ones(width) for width in self.input_widths]
+        first, *upper = self.input_widths
+        bounds = [
+            embedding_E.new_ones(first),
+            *(embedding_E.new_full((width,), self.output_bound) for width in upper),
+        ]
         bounds[0][: len(embedding_E)] = embedding_E
         if self.context_layer is not None:
             bounds[self.context_layer][-len(state_D) :] = state_D
@@ -165,7 +167,7 @@ class Decoder(nn.Module):
 
     def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
         """The same of the readout's input channels."""
-        bound_D = embedding_E.new_ones(self.readout.width)
+        bound_D = embedding_E.new_full((self.readout.width,), self.output_bound)
         bound_D[self.width : self.width + len(state_D)] = state_D
         if self.reads_embedding:
             bound_D[-len(embedding_E) :] = embedding_E
@@ -184,17 +186,18 @@ class Decoder(nn.Module):
         for index in range(first, len(self.layers)):
             if index > first:
                 x_TBD = self.drop(x_TBD)
-            x_TBD, _ = self.layer(index)(x_TBD, start.layer(index))
+            x_TBD, _ = self.layer(index)(x_TBD, start.layers[index])
         return x_TBD
 
     def step_layers(
         self, x_ND: Tensor, state: DecoderState, first: int
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """One step of layers `first` and above: top output [N, H] and their new (h, c)."""
+    ) -> tuple[Tensor, list[CellState]]:
+        """One step of layers `first` and above: top output [N, H] and their new states."""
         new = []
         for index in range(first, len(self.layers)):
-            new.append(self.stepper(index).step(x_ND, state.layer(index)))
-            x_ND = new[-1][0]
+            layer = self.stepper(index)
+            new.append(layer.step(x_ND, state.layers[index]))
+            x_ND = layer.output(new[-1])
         return x_ND, new
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:

@@ -4,22 +4,23 @@ Dimension letters: T target time, B sentences, N rows, D source state width, S s
 G gates of a layer (4 H).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from s2s.nn.attention import AttentionOutput
-from s2s.nn.cells.lstm import LoopLSTM
+from s2s.nn.cells.base import CellState
 from s2s.nn.decoders.base import Decoder
 from s2s.nn.dropout import channel_mask
 from s2s.nn.memory import DecoderState
 
 
 def next_state(
-    layers: list[tuple[Tensor, Tensor]], attention: AttentionOutput, fed: Tensor | None = None
+    layers: Sequence[CellState], attention: AttentionOutput, fed: Tensor | None = None
 ) -> DecoderState:
     """The state after a step, of the layers' new states and of what the step attended to."""
-    hidden, cell = tuple(h for h, _ in layers), tuple(c for _, c in layers)
-    return DecoderState(hidden, cell, fed, attention.coverage)
+    return DecoderState(tuple(layers), fed, attention.coverage)
 
 
 class LoopLayers:
@@ -30,16 +31,19 @@ class LoopLayers:
 
     def __init__(self, decoder: Decoder, start: int) -> None:
         first, *upper = (decoder.layer(index) for index in range(len(decoder.layers)))
-        self.layers = [LoopLSTM(first, start), *map(LoopLSTM, upper)]
+        self.outputs = [layer.output for layer in (first, *upper)]
+        self.layers = [first.in_loop(start), *(layer.in_loop() for layer in upper)]
 
     def __call__(
-        self, x_ND: Tensor, state: DecoderState, gates_NG: Tensor
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """`gates` are what the first layer makes of the other channels."""
-        new = [self.layers[0](x_ND, state.layer(0), gates_NG)]
+        self, x_ND: Tensor, state: DecoderState, projected_NG: Tensor
+    ) -> tuple[Tensor, list[CellState]]:
+        """`projected` is `Cell.project` of the first layer's other channels."""
+        new = [self.layers[0](x_ND, state.layers[0], projected_NG)]
+        h_NH = self.outputs[0](new[0])
         for index, layer in enumerate(self.layers[1:], start=1):
-            new.append(layer(new[-1][0], state.layer(index)))
-        return new[-1][0], new
+            new.append(layer(h_NH, state.layers[index]))
+            h_NH = self.outputs[index](new[index])
+        return h_NH, new
 
 
 def step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:

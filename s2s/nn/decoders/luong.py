@@ -4,6 +4,8 @@ Dimension letters: T target time, B sentences, N rows, E embedding width, D inpu
 H decoder width, G gates of a layer (4 H).
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -36,8 +38,8 @@ class Luong(Decoder):
         state = super().start(memory)
         if not self.input_feeding:
             return state
-        zeros = state.hidden[0].new_zeros(state.hidden[0].shape[0], self.embeddings)
-        return DecoderState(state.hidden, state.cell, zeros, state.coverage)
+        h_BH = self.top(state)
+        return replace(state, fed=h_BH.new_zeros(len(h_BH), self.embeddings))
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; a loop only with input feeding."""
@@ -51,16 +53,16 @@ class Luong(Decoder):
         return self.decoder_output(r_TBE, attention, h_TBH, e_TBE)
 
     def _loop(self, memory: Memory, state: DecoderState, e_TBE: Tensor) -> DecoderOutput:
-        gates_TBG = self.layer(0).project(e_TBE)
+        projected_TBG = self.layer(0).project(e_TBE)
         run_layers, readout = LoopLayers(self, self.embeddings), self.readout.in_loop()
         loop_memory = LoopMemory.of(self.scores, memory)
         # Of the type of readouts, not of embeddings.
-        like_TBE = gates_TBG[..., : self.embeddings]
+        like_TBE = projected_TBG[..., : self.embeddings]
         drop_BE = step_mask(like_TBE, self.readout_dropout, self.training)
         readouts, hs, attentions = [], [], []
-        for gates_BG in gates_TBG.unbind(0):
+        for projected_BG in projected_TBG.unbind(0):
             assert state.fed is not None
-            h_BH, new = run_layers(state.fed, state, gates_BG)
+            h_BH, new = run_layers(state.fed, state, projected_BG)
             attention = self.attend_rows(memory, h_BH, state, loop_memory)
             readouts.append(apply_mask(readout(h_BH, attention.context), drop_BE))
             hs.append(h_BH)

@@ -32,7 +32,7 @@ class Stacked(Decoder):
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; no loop over time."""
         state = self.start(memory)
-        h_TBH, _ = self.layer(0)(e_TBE, state.layer(0))
+        h_TBH, _ = self.layer(0)(e_TBE, state.layers[0])
         attention = self.attend_times(memory, h_TBH)
         x_TBD = torch.cat((h_TBH, attention.context), dim=-1)
         top_TBH = self.drop(self.run_layers(self.drop(x_TBD), state, first=1))
@@ -43,9 +43,11 @@ class Stacked(Decoder):
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
-        first = self.stepper(0).step(e_NE, state.layer(0))
-        attention = self.attend_rows(memory, first[0], state)
-        x_ND = torch.cat((first[0], attention.context), dim=-1)
+        lower = self.stepper(0)
+        first = lower.step(e_NE, state.layers[0])
+        query_NH = lower.output(first)
+        attention = self.attend_rows(memory, query_NH, state)
+        x_ND = torch.cat((query_NH, attention.context), dim=-1)
         h_NH, upper = self.step_layers(x_ND, state, first=1)
         r_NE = self.readout(h_NH, attention.context, e_NE)
         return self.decoder_output(r_NE, attention, h_NH, e_NE), next_state(

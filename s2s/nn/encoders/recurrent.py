@@ -7,7 +7,7 @@ a direction.
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.cells.build import build_cell
 from s2s.nn.dropout import drop_channels
 from s2s.nn.reverse import reversal, reverse
 from s2s.recipe.model import Encoder
@@ -27,9 +27,11 @@ class RecurrentEncoder(nn.Module):
         self.directions = 2 if recipe.bidirectional else 1
         self.width = recipe.width * self.directions
         widths = [embeddings] + [self.width] * (recipe.layers - 1)
-        self.forward_layers = nn.ModuleList(LSTMLayer(w, recipe.width) for w in widths)
+        layers = [build_cell(w, recipe.width) for w in widths]
+        self.output_bound = layers[0].output_bound
+        self.forward_layers = nn.ModuleList(layers)
         self.backward_layers = nn.ModuleList(
-            LSTMLayer(w, recipe.width) for w in (widths if recipe.bidirectional else [])
+            build_cell(w, recipe.width) for w in (widths if recipe.bidirectional else [])
         )
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:

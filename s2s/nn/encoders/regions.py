@@ -64,10 +64,12 @@ class RegionEncoder(nn.Module):
         sweeps, layers = (
             (recipe.layers, 1) if recipe.rows else (min(recipe.layers, 1), recipe.layers)
         )
-        self.sweeps = nn.ModuleList(
+        encoders = [
             RecurrentEncoder(Encoder(layers=layers, width=width // 2), width, dropout)
             for _ in range(sweeps)
-        )
+        ]
+        self.output_bound = encoders[-1].output_bound if encoders else 1.0  # of the tanh
+        self.sweeps = nn.ModuleList(encoders)
 
     def forward(self, regions: Regions, mark_D: Tensor | None) -> EncoderOutput:
         """The regions' states."""

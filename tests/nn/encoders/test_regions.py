@@ -230,10 +230,11 @@ def test_the_gate_scales_what_attention_found() -> None:
     memory = model.encode(source, lengths, features)
     state, decoder = model.start(memory), model.decoder
     assert decoder.context_gate is not None
+    query = decoder.top(state)
     linear = decoder.context_gate.linear
-    found = decoder.attend_rows(memory, state.hidden[0], state)
-    beta = torch.sigmoid(state.hidden[0] @ linear.weight[0] + linear.bias)
-    plain = attend_rows(decoder.scores, memory, state.hidden[0])
+    found = decoder.attend_rows(memory, query, state)
+    beta = torch.sigmoid(query @ linear.weight[0] + linear.bias)
+    plain = attend_rows(decoder.scores, memory, query)
     torch.testing.assert_close(found.context, beta.unsqueeze(1) * plain.context)
     torch.testing.assert_close(found.weights, plain.weights)
 
