@@ -142,10 +142,14 @@ class Seq2Seq(nn.Module):
         # What is covered and copied are words: the source's EOS is none.
         return EncoderOutput(states_BSD, mask_BS, place_S < lengths.unsqueeze(1) - 1, final_BD)
 
-    def state_bound(self) -> Tensor:
-        """float32 [D]: what the absolute value of each channel of the memory does not exceed."""
+    def encoder_bound(self) -> float:
+        """The largest absolute value of an encoder's output."""
         encoders = [*self.features, *([] if self.encoder is None else [self.encoder])]
-        bound = max(cast(float, encoder.output_bound) for encoder in encoders)
+        return max(cast(float, encoder.output_bound) for encoder in encoders)
+
+    def state_bound(self) -> Tensor:
+        """float32 [D]: the largest absolute value of each channel of the memory."""
+        bound = self.encoder_bound()
         width, device = self.decoder.source_width, self.output.bias.device
         bound_D = torch.full((width,), bound, device=device)
         if self.marks is None or self.encoder is None:

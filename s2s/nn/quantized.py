@@ -9,17 +9,16 @@ Dimension letters: N rows, D input channels, O output channels, H hidden width.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.attention import AdditiveScores, BilinearScores
 from s2s.nn.batch import Regions
 from s2s.nn.cells.base import Cell, CellState, StepCell
 from s2s.nn.cells.lstm import flatten_parameters
-from s2s.nn.decoders.base import Decoder, DecoderOutput
+from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import RegionEncoder
 from s2s.nn.kernels import choose_search_precision, has_fast_bf16, product
@@ -151,17 +150,6 @@ class InferenceModel:
         return product(Weights(weight_FE, bias_F, bound_E), self.precision)
 
 
-def _state_readers(decoder: Decoder) -> list[nn.Linear]:
-    """The products that read encoder states themselves, or vectors made of them."""
-    match decoder.scores:
-        case BilinearScores(projection=nn.Linear() as projection):
-            return [decoder.bridge, projection]
-        case AdditiveScores(source=source):
-            return [decoder.bridge, source]
-        case _:
-            return [decoder.bridge]
-
-
 @torch.no_grad()
 def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceModel:
     """`model`, in evaluation mode, made quantized to decode in a precision; it is left as it is.
@@ -176,20 +164,33 @@ def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceM
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
         # Of the model itself, which is there anyway: the copy's own layer then takes no memory.
         decoder.layers[index] = model.decoder.layer(index).quantized(bound_D, precision)
-    # All others read states of LSTMs or readouts, which are within 1.
-    bounds = {decoder.readout.linear: decoder.readout_bound(embedding_E, state_D)}
-    bounds |= dict.fromkeys(_state_readers(decoder), state_D)
-    # The additive score's last layer is a sum per row already.
-    vector = decoder.scores.vector if isinstance(decoder.scores, AdditiveScores) else None
-    parents = [quantized, decoder, decoder.readout, decoder.scores]
-    for parent in [parent for parent in parents if parent is not None]:
-        for name, linear in list(parent.named_children()):
-            if isinstance(linear, nn.Linear) and linear is not vector:
-                bound_D = bounds.get(linear, embedding_E.new_ones(linear.in_features))
-                parent.register_module(name, QuantizedLinear(linear, bound_D, precision))
+    for parent, name, bound_D in _linear_layers(quantized, embedding_E, state_D):
+        linear = parent.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        parent.register_module(name, QuantizedLinear(linear, bound_D, precision))
     _pack_encoders(quantized, precision)
     flatten_parameters(quantized)
     return InferenceModel(model, quantized, precision)
+
+
+def _linear_layers(
+    model: Seq2Seq, embedding_E: Tensor, state_D: Tensor
+) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    """The layers to replace: parent, name and bounds of the input, see `Decoder.layer_bounds`."""
+    decoder = model.decoder
+    yield model, "output", torch.ones_like(embedding_E)  # of a readout, which is a tanh
+    if model.combination is not None:
+        yield (
+            model,
+            "combination",
+            torch.full_like(model.combination.weight[0], model.encoder_bound()),
+        )
+    yield decoder, "bridge", state_D
+    yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
+    if decoder.scores is not None:
+        query_H = state_D.new_full((decoder.width,), decoder.output_bound)
+        for name, bound_D in decoder.scores.input_bounds(state_D, query_H).items():
+            yield decoder.scores, name, bound_D
 
 
 def _pack_encoders(quantized: Seq2Seq, precision: SearchPrecision) -> None:

@@ -13,7 +13,8 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times, build_scores
+from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times
+from s2s.nn.attention_scores import build_scores
 from s2s.nn.cells.base import Cell, CellState, StepCell
 from s2s.nn.cells.build import build_cell
 from s2s.nn.dropout import drop_channels
