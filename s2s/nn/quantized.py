@@ -1,9 +1,9 @@
-"""A model made quantized for search: weights laid out once for the products of its decoding step.
+"""A model for search, with weights packed once for the products of its decoding step.
 
-The step's matrix products run in one of the precisions of `s2s.nn.matmul`; everything between
-them, and the sums of the log-probabilities, stays in fp32. In int8 an input's scale comes from what
-bounds it: states, contexts and readouts lie within -1 and 1 by construction, and embeddings within
-what the table holds.
+The step's matrix products run in one of the precisions of `s2s.nn.matmul`. Other operations and the
+sums of log-probabilities stay in fp32. In int8 an input's scale comes from its bound: outputs of
+cells within `Cell.output_bound`, contexts within the bounds of encoder states, readouts within 1,
+embeddings within the largest values of their table.
 
 Dimension letters: N rows, D input channels, O output channels, H hidden width.
 """
@@ -28,8 +28,8 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
 from s2s.recipe.search import SearchPrecision, SearchPrecisionChoice
 
-ENCODED = (16, 16)
-"""Time and sentences of the batch that shows whether an encoder's sentences are independent."""
+PROBE = (16, 16)
+"""Time and sentences of the batch that tests whether an encoder's sentences are independent."""
 
 
 class QuantizedLinear(nn.Module):
@@ -71,7 +71,7 @@ class UnrolledLayer(nn.Module):
 
 
 class BF16Encoder(nn.Module):
-    """An encoder that computes in bf16 and answers in fp32."""
+    """An encoder that computes in bf16 and returns fp32."""
 
     def __init__(self, encoder: RecurrentEncoder) -> None:
         super().__init__()
@@ -87,36 +87,35 @@ class BF16Encoder(nn.Module):
         return states_SBD.float(), final_BD.float()
 
 
-def _with_independent_rows(encoder: RecurrentEncoder) -> RecurrentEncoder:
-    """The encoder, in whose layers no sentence depends on others, bit for bit; changed in place."""
+def _unroll_dependent_layers(encoder: RecurrentEncoder) -> None:
+    """Replace the layers in which a sentence depends on others, bit for bit, in place."""
     for layers in (encoder.forward_layers, encoder.backward_layers):
         for index, layer in enumerate(layers):
             assert isinstance(layer, Cell)
             if not has_independent_sentences(layer):
                 layers[index] = UnrolledLayer(layer)
-    return encoder
 
 
 def has_independent_sentences(layer: Cell) -> bool:
     """Whether a layer gives the same outputs, bit for bit, for sentences in two orders."""
-    draw = torch.Generator().manual_seed(1)
-    size = (*ENCODED, layer.input_width)
-    x_TBD = 2.0 * torch.rand(size, generator=draw, dtype=torch.float32) - 1.0
+    generator = torch.Generator().manual_seed(1)
+    size = (*PROBE, layer.input_width)
+    x_TBD = 2.0 * torch.rand(size, generator=generator, dtype=torch.float32) - 1.0
     x_TBD = x_TBD.to(next(layer.parameters()).dtype)
-    order_B = torch.randperm(x_TBD.shape[1], generator=draw)
+    order_B = torch.randperm(x_TBD.shape[1], generator=generator)
     h_TBH, _ = layer(x_TBD)
-    moved_TBH, _ = layer(x_TBD[:, order_B])
-    return torch.equal(moved_TBH, h_TBH[:, order_B])
+    permuted_TBH, _ = layer(x_TBD[:, order_B])
+    return torch.equal(permuted_TBH, h_TBH[:, order_B])
 
 
 class InferenceModel:
-    """A model as a scorer for search, beside the one it was made from."""
+    """A model as a scorer for search, with the trained one it was made from."""
 
     def __init__(self, model: Seq2Seq, quantized: Seq2Seq, precision: SearchPrecision) -> None:
         self.model = model
-        """As it was trained."""
+        """The trained model."""
         self.quantized = quantized
-        """With packed weights: it can encode, start and step."""
+        """The same with packed weights; only `encode`, `start` and `step` work."""
         self.precision = precision
         self.output = model.output
 
@@ -146,23 +145,23 @@ class InferenceModel:
     def output_of(self, tokens: Tensor) -> Product:
         """See `Seq2Seq.output_of`."""
         weight_FE, bias_F = self.output.weight.detach()[tokens], self.output.bias.detach()[tokens]
-        bound_E = weight_FE.new_ones(weight_FE.shape[1])  # of a readout, which is a tanh
+        bound_E = weight_FE.new_ones(weight_FE.shape[1])  # the readout is a tanh
         return product(Weights(weight_FE, bias_F, bound_E), self.precision)
 
 
 @torch.no_grad()
-def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceModel:
-    """`model`, in evaluation mode, made quantized to decode in a precision; it is left as it is.
+def inference_model(model: Seq2Seq, choice: SearchPrecisionChoice) -> InferenceModel:
+    """`model` in evaluation mode, packed for decoding in a precision; `model` does not change.
 
     Raises UsageError as `choose_search_precision` does.
     """
-    precision = choose_search_precision(wanted, model.output.bias.device)
+    precision = choose_search_precision(choice, model.output.bias.device)
     quantized = copy.deepcopy(model).eval().requires_grad_(False)
     decoder = quantized.decoder
     embedding_E = quantized.target_embedding.weight.abs().amax(0)
     state_D = quantized.state_bound()
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
-        # Of the model itself, which is there anyway: the copy's own layer then takes no memory.
+        # Of the trained model, which stays: the layer of the copy is freed.
         decoder.layers[index] = model.decoder.layer(index).quantized(bound_D, precision)
     for parent, name, bound_D in _linear_layers(quantized, embedding_E, state_D):
         linear = parent.get_submodule(name)
@@ -178,7 +177,7 @@ def _linear_layers(
 ) -> Iterator[tuple[nn.Module, str, Tensor]]:
     """The layers to replace: parent, name and bounds of the input, see `Decoder.layer_bounds`."""
     decoder = model.decoder
-    yield model, "output", torch.ones_like(embedding_E)  # of a readout, which is a tanh
+    yield model, "output", torch.ones_like(embedding_E)  # the readout is a tanh
     if model.combination is not None:
         yield (
             model,
@@ -194,7 +193,7 @@ def _linear_layers(
 
 
 def _pack_encoders(quantized: Seq2Seq, precision: SearchPrecision) -> None:
-    """Make the encoders of texts and of features quantized, in place; those of features in fp32."""
+    """Pack the encoders of texts and of features, in place; those of features in fp32."""
     device = quantized.output.bias.device
     if precision != "fp32" and quantized.encoder is not None and has_fast_bf16(device):
         quantized.register_module("encoder", BF16Encoder(quantized.encoder))
@@ -205,4 +204,4 @@ def _pack_encoders(quantized: Seq2Seq, precision: SearchPrecision) -> None:
     if device.type == "cpu":
         for part in list(quantized.modules()):
             if isinstance(part, RecurrentEncoder):
-                _with_independent_rows(part)
+                _unroll_dependent_layers(part)

@@ -126,12 +126,12 @@ def test_too_many_threads_are_told_once(folder: Path, command: tuple[str, ...]) 
     many = cores + 1
     assert told(folder, str(many), *command) == [
         f"s2s: OMP_NUM_THREADS={many}, this machine has {there}: expect it to be slow; "
-        f"OMP_NUM_THREADS={cores} is the most that pays"
+        f"use OMP_NUM_THREADS={cores} or less"
     ]
 
 
 def test_no_number_of_threads_is_told_once(folder: Path) -> None:
     assert told(folder, "many", *TRANSLATE) == [
-        "s2s: OMP_NUM_THREADS=many: expected a number of threads, 1 or more; goes on as if it "
-        "were not set"
+        "s2s: OMP_NUM_THREADS=many: expected a number of threads, 1 or more; the variable is "
+        "ignored"
     ]

@@ -1,10 +1,10 @@
-"""Recurrent layers: whole sequences in one fused kernel, or one step at a time.
+"""LSTM layers: whole sequences in one fused kernel, or one step at a time.
 
     i, f, o = sigmoid(W x + U h + b)      g = tanh(W x + U h + b)
     c = f * c + i * g                     h = o * tanh(c)
 
 (Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; the gate order i, f, g, o
-is PyTorch's.) A layer is an `nn.LSTM` of one layer, so that both ways of running share parameters.
+is PyTorch's.) A layer holds an `nn.LSTM` of one layer, whose parameters both ways share.
 
 Dimension letters: T time, B sentences, N rows, D input width, H hidden width.
 """
@@ -62,7 +62,7 @@ class LSTMLayer(Cell):
 
     @property
     def bias(self) -> Tensor:
-        """b [4H]; the kernel keeps it as a sum of two."""
+        """b [4H]; `nn.LSTM` has it as the sum of two."""
         first, second = self.lstm.bias_ih_l0, self.lstm.bias_hh_l0
         assert isinstance(first, Tensor)
         assert isinstance(second, Tensor)
@@ -79,7 +79,7 @@ class LSTMLayer(Cell):
         if kernels is not None:
             return lstm_in_bf16(self.lstm, x_TBD, state, kernels)
         initial = None
-        if state is not None:  # cuDNN refuses a part of a wider tensor
+        if state is not None:  # cuDNN refuses views of a wider tensor
             h_BH, c_BH = state
             initial = (h_BH.contiguous().unsqueeze(0), c_BH.contiguous().unsqueeze(0))
         h_TBH, (h_1BH, c_1BH) = self.lstm(x_TBD, initial)
@@ -140,8 +140,8 @@ class QuantizedLSTMLayer(nn.Module):
     """`LSTMLayer.step` in one product over [x; h], and tanh alone.
 
     sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
-    beforehand, which rounds nothing. The kernel of `torch.sigmoid` rounds the last elements of
-    what a thread gets in another way, so that a row's place would show; that of tanh does not.
+    beforehand, which is exact. The kernel of `torch.sigmoid` rounds the last elements of a thread's
+    part differently, so that a row's result would depend on its place; that of tanh does not.
     """
 
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
@@ -165,14 +165,14 @@ class QuantizedLSTMLayer(nn.Module):
         gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1)).tanh_()
         gates_NG[:, : self.num_gates].add_(1.0).mul_(0.5)
         i, f, o, g = gates_NG.chunk(4, dim=-1)
-        # Only operations that round each number once, so that no kernel may fuse two of them.
+        # Each operation rounds once, so that no kernel can fuse two of them.
         c_NH = (f * c_NH).add_(i * g)
         return c_NH.tanh().mul_(o), c_NH
 
 
 @torch.no_grad()
 def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
-    """Of the product over [x; h]: the gates i, f and o, halved, and the candidate g."""
+    """Weights of the product over [x; h]: the gates i, f and o, halved, and the candidate g."""
     weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
     i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
     both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
@@ -180,9 +180,9 @@ def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
 
 
 def flatten_parameters(model: nn.Module) -> None:
-    """Have every fused layer's weights lie side by side on a GPU, which copies of them do not.
+    """Flatten the weights of every fused layer, as cuDNN reads them; no effect on a CPU.
 
-    Otherwise cuDNN would bring them together at every call, and warn of it. Nothing on a CPU.
+    Those of copies are not flat, and cuDNN would flatten them at every call and warn of it.
     """
     for module in model.modules():
         if isinstance(module, nn.RNNBase):
@@ -190,7 +190,7 @@ def flatten_parameters(model: nn.Module) -> None:
 
 
 def lstm_cell(gates_NG: Tensor, c_NH: Tensor) -> tuple[Tensor, Tensor]:
-    """(h, c), each [N, H], of the gates before their nonlinearities [N, 4H] and the cell before."""
+    """(h, c), each [N, H], from the gates before their nonlinearities [N, 4H] and the last c."""
     i, f, g, o = gates_NG.chunk(4, dim=-1)
     c_NH = torch.sigmoid(f) * c_NH + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c_NH), c_NH

@@ -1,7 +1,7 @@
-"""The decoder of Bahdanau et al. 2015: attend with the previous state.
+"""The decoder of Bahdanau et al. 2015, which attends with the previous state.
 
-Dimension letters: T target time, B sentences, N rows, E embedding width, D source state width,
-H decoder width, G gates of a layer (4 H).
+Dimension letters: T target time, B sentences, N rows, E embedding width, D encoder state width,
+H decoder width, G width of a projected input.
 """
 
 import torch
@@ -23,15 +23,15 @@ class Bahdanau(Decoder):
 
     context_layer = 0
 
-    def __init__(self, recipe: Model, wiring: BahdanauDecoder, source_width: int) -> None:
-        upper = [wiring.width] * (wiring.layers - 1)
+    def __init__(self, recipe: Model, section: BahdanauDecoder, source_width: int) -> None:
+        upper = [section.width] * (section.layers - 1)
         super().__init__(recipe, source_width, [recipe.embeddings + source_width, *upper])
         self.embeddings = recipe.embeddings
-        widths = (wiring.width, source_width, recipe.embeddings)
+        widths = (section.width, source_width, recipe.embeddings)
         self.readout = Readout(widths, recipe.embeddings)
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
-        """See `Decoder`; attention and recurrence are a loop, all else is done for all steps."""
+        """See `Decoder`; only attention and recurrence are a loop over time."""
         state = self.start(memory)
         projected_TBG = self.layer(0).project(e_TBE)
         drop_BD = step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)

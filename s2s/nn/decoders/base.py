@@ -1,9 +1,9 @@
-"""What all decoders share; `s2s.nn.decoders.build` has the decoders themselves.
+"""The base of all decoders; `s2s.nn.decoders.build` has the table of them.
 
-Every decoder runs in two ways that share parameters and agree to rounding: a whole target at once
-(teacher forcing) and step by step (search).
+Every decoder runs in two ways, which share parameters and agree to rounding: over a whole target
+(teacher forcing) and one step at a time (search).
 
-Dimension letters: T target time, B sentences, N rows, E embedding width, D source state width,
+Dimension letters: T target time, B sentences, N rows, E embedding width, D encoder state width,
 H decoder width, S source time, L layers.
 """
 
@@ -25,22 +25,22 @@ from s2s.recipe.model import Model
 
 
 class DecoderOutput(NamedTuple):
-    """What is below the output layer, [T, B, ...] and [B, T, S] or [N, ...] and [N, S]."""
+    """The input of the output layer: [T, B, ...] and [B, T, S], or [N, ...] and [N, S]."""
 
     readout: Tensor
     """[..., E]."""
     weights: Tensor | None
-    """float32, the attention; None for the bottleneck."""
+    """float32, of attention; None without attention."""
     scores: Tensor | None = None
-    """float32, whose softmax the weights are."""
+    """float32; the weights are their softmax."""
     gate: Tensor | None = None
-    """float32 [T, B] or [N], the logit of generating rather than copying, where a model copies."""
+    """float32 [T, B] or [N], the logit of generating instead of copying, if the model copies."""
 
 
 class Readout(nn.Module):
     """r = tanh(W [h; c; e] + b), as wide as the embeddings, so that the output matrix can be tied.
 
-    Without e, the word before, it is Luong's attentional state; with it, Bahdanau's deep output.
+    Without e, the previous word, it is Luong's attentional vector; with e, Bahdanau's deep output.
     """
 
     def __init__(self, widths: tuple[int, ...], embeddings: int) -> None:
@@ -51,7 +51,7 @@ class Readout(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """r [..., E] of parts that are concatenated along channels."""
+        """r [..., E] of parts, concatenated along channels."""
         return torch.tanh(self.linear(torch.cat(parts, dim=-1)))
 
     def in_loop(self) -> Callable[..., Tensor]:
@@ -61,13 +61,13 @@ class Readout(nn.Module):
 
 
 class Decoder(nn.Module):
-    """What all wirings share: layers, the score function, the bridge to the first state."""
+    """Recurrent layers, a score function and the bridge to the first state. Abstract."""
 
     readout: Readout
     reads_embedding = True
-    """Whether the readout reads the word before, behind all else."""
+    """Whether the readout reads the previous word, after its other inputs."""
     context_layer: int | None = None
-    """The layer that reads the context, behind all else; none in some."""
+    """The layer that reads the context, after its other inputs; None if no layer does."""
 
     def __init__(self, recipe: Model, source_width: int, input_widths: list[int]) -> None:
         super().__init__()
@@ -83,14 +83,14 @@ class Decoder(nn.Module):
         self.bridge = nn.Linear(source_width, width * len(input_widths))
         nn.init.xavier_uniform_(self.bridge.weight)
         nn.init.zeros_(self.bridge.bias)
-        # At first coverage adds nothing, and nothing has to be unlearned.
+        # From 0 coverage first adds nothing to the scores.
         self.coverage = nn.Parameter(torch.zeros(1)) if recipe.coverage else None
         copies = recipe.copy == "pointer"
         self.gate = Gate(source_width + width + recipe.embeddings) if copies else None
         self.context_gate = Gate(width) if recipe.context_gate else None
 
     def keys(self, states_BSD: Tensor) -> Tensor:
-        """The source's share of the attention score, computed once per sentence."""
+        """`AttentionScore.keys` of encoder states; the states themselves without attention."""
         return states_BSD if self.scores is None else self.scores.keys(states_BSD)
 
     def start(self, memory: Memory) -> DecoderState:
@@ -109,7 +109,7 @@ class Decoder(nn.Module):
         state: DecoderState,
         loop_memory: LoopMemory | None = None,
     ) -> AttentionOutput:
-        """What one step's queries find, as `attend_rows`."""
+        """`attend_rows` of one step's queries, with coverage and the context gate."""
         covered = None
         if self.coverage is not None and state.coverage is not None:
             covered = (self.coverage, state.coverage)
@@ -119,7 +119,7 @@ class Decoder(nn.Module):
         return _gated(attention, self.context_gate.rows(query_NH))
 
     def attend_times(self, memory: Memory, query_TBH: Tensor) -> AttentionOutput:
-        """What the queries of all steps find, as `attend_times`."""
+        """`attend_times` of the queries of all steps, with coverage and the context gate."""
         attention = attend_times(self.scores, memory, query_TBH, self.coverage)
         if self.context_gate is None:
             return attention
@@ -128,7 +128,7 @@ class Decoder(nn.Module):
     def decoder_output(
         self, readout: Tensor, attention: AttentionOutput, h: Tensor, e: Tensor
     ) -> DecoderOutput:
-        """What steps come to, whole sequences or rows; h is what the readout read."""
+        """The output of whole sequences or of rows; h and e as the readout reads them."""
         gate = None
         if self.gate is not None:
             parts = (attention.context, h, e)
@@ -150,10 +150,10 @@ class Decoder(nn.Module):
         return self.stepper(len(self.layers) - 1).output(state.layers[-1])
 
     def layer_bounds(self, embedding_E: Tensor, state_D: Tensor) -> list[Tensor]:
-        """What the absolute value of each input channel of each layer does not exceed.
+        """The largest absolute value of each input channel of each layer.
 
-        Embeddings are within `embedding_E`, encoder states and therefore contexts, being means of
-        them, within `state_D`, a readout is within 1, and outputs of layers within
+        Embeddings are within `embedding_E`. Encoder states are within `state_D`, and so are
+        contexts, which are means of them. Readouts are within 1 and outputs of layers within
         `output_bound`.
         """
         first, *upper = self.input_widths
@@ -214,7 +214,7 @@ class Decoder(nn.Module):
 
 def _gated(attention: AttentionOutput, logits: Tensor) -> AttentionOutput:
     """`attention`, its context times sigmoid(logits [...])."""
-    # A sigmoid by way of tanh: the kernel of `torch.sigmoid` rounds a tensor's last elements in
-    # another way, and which rows these are would show.
+    # sigmoid(z) = (tanh(z / 2) + 1) / 2: the kernel of `torch.sigmoid` rounds a tensor's last
+    # elements differently, so that a row's result would depend on its place.
     gate = (0.5 * torch.tanh(0.5 * logits) + 0.5).to(attention.context.dtype).unsqueeze(-1)
     return attention._replace(context=attention.context * gate)

@@ -1,7 +1,7 @@
-"""What decoders share that loop over time in training.
+"""Parts of the decoders whose training is a loop over time.
 
-Dimension letters: T target time, B sentences, N rows, D source state width, S source time,
-G gates of a layer (4 H).
+Dimension letters: T target time, B sentences, N rows, D encoder state width, S source time,
+G width of a projected input.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from s2s.nn.memory import DecoderState
 def next_state(
     layers: Sequence[CellState], attention: AttentionOutput, fed: Tensor | None = None
 ) -> DecoderState:
-    """The state after a step, of the layers' new states and of what the step attended to."""
+    """The state after a step, from the layers' new states and the step's attention."""
     return DecoderState(tuple(layers), fed, attention.coverage)
 
 
 class LoopLayers:
     """`Decoder.step_layers` of all layers, for a loop over time of training.
 
-    Of the first layer's input, channels from `start` on are given at each step.
+    Each step gives the first layer's input channels from `start` on.
     """
 
     def __init__(self, decoder: Decoder, start: int) -> None:
@@ -47,12 +47,12 @@ class LoopLayers:
 
 
 def step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:
-    """A variational mask [B, D] for a loop over time; None when nothing is dropped."""
+    """A variational mask [B, D] for a loop over time; None without dropout."""
     return channel_mask(like_TBD, rate, None)[0] if training and rate > 0 else None
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
-    """`x`, times the mask where there is one."""
+    """`x` times the mask, if there is one."""
     return x if mask is None else x * mask
 
 

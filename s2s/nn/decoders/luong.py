@@ -1,7 +1,7 @@
-"""The decoder of Luong et al. 2015: attend with the new state.
+"""The decoder of Luong et al. 2015, which attends with the new state.
 
 Dimension letters: T target time, B sentences, N rows, E embedding width, D input width,
-H decoder width, G gates of a layer (4 H).
+H decoder width, G width of a projected input.
 """
 
 from dataclasses import replace
@@ -19,22 +19,22 @@ from s2s.recipe.model import LuongDecoder, Model
 class Luong(Decoder):
     """h_i = LSTM(e_i, h_{i-1}); c_i attends with h_i; r_i = tanh(W [h_i; c_i]).
 
-    Luong et al. 2015, section 3. In their input feeding (section 3.3) the first layer reads
+    Luong et al. 2015, section 3. With input feeding (section 3.3) the first layer reads
     [e_i; r_{i-1}].
     """
 
     reads_embedding = False
 
-    def __init__(self, recipe: Model, wiring: LuongDecoder, source_width: int) -> None:
-        fed = recipe.embeddings if wiring.input_feeding else 0
-        upper = [wiring.width] * (wiring.layers - 1)
+    def __init__(self, recipe: Model, section: LuongDecoder, source_width: int) -> None:
+        fed = recipe.embeddings if section.input_feeding else 0
+        upper = [section.width] * (section.layers - 1)
         super().__init__(recipe, source_width, [recipe.embeddings + fed, *upper])
-        self.input_feeding = wiring.input_feeding
+        self.input_feeding = section.input_feeding
         self.embeddings = recipe.embeddings
-        self.readout = Readout((wiring.width, source_width), recipe.embeddings)
+        self.readout = Readout((section.width, source_width), recipe.embeddings)
 
     def start(self, memory: Memory) -> DecoderState:
-        """As every decoder, with r_0 = 0 where it is fed."""
+        """See `Decoder`; with input feeding r_0 = 0."""
         state = super().start(memory)
         if not self.input_feeding:
             return state
@@ -56,7 +56,7 @@ class Luong(Decoder):
         projected_TBG = self.layer(0).project(e_TBE)
         run_layers, readout = LoopLayers(self, self.embeddings), self.readout.in_loop()
         loop_memory = LoopMemory.of(self.scores, memory)
-        # Of the type of readouts, not of embeddings.
+        # The mask has the type of readouts, not that of embeddings.
         like_TBE = projected_TBG[..., : self.embeddings]
         drop_BE = step_mask(like_TBE, self.readout_dropout, self.training)
         readouts, hs, attentions = [], [], []

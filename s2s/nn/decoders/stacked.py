@@ -16,17 +16,17 @@ from s2s.recipe.model import Model, StackedDecoder
 class Stacked(Decoder):
     """h1_i = LSTM(e_i); c_i attends with it; h2_i = LSTM([h1_i; c_i]); r_i reads h2_i, c_i, e_i.
 
-    The conditional recurrence of dl4mt (Firat & Cho 2016; Sennrich et al. 2017, section 4.1) less
-    its feedback of h2 into layer 1, and therefore without a loop over time in training.
+    The conditional recurrence of dl4mt (Firat & Cho 2016; Sennrich et al. 2017, section 4.1)
+    without its feedback of h2 into layer 1, so that training needs no loop over time.
     """
 
     context_layer = 1
 
-    def __init__(self, recipe: Model, wiring: StackedDecoder, source_width: int) -> None:
-        upper = [wiring.width] * (wiring.layers - 2)
-        second = wiring.width + source_width
+    def __init__(self, recipe: Model, section: StackedDecoder, source_width: int) -> None:
+        upper = [section.width] * (section.layers - 2)
+        second = section.width + source_width
         super().__init__(recipe, source_width, [recipe.embeddings, second, *upper])
-        widths = (wiring.width, source_width, recipe.embeddings)
+        widths = (section.width, source_width, recipe.embeddings)
         self.readout = Readout(widths, recipe.embeddings)
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:

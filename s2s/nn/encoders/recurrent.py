@@ -1,4 +1,4 @@
-"""Encoders: from source ids to the states that attention looks at.
+"""The encoder of texts: from embeddings to encoder states.
 
 Dimension letters: S source time, B sentences, E embedding width, D state width, H units of
 a direction.
@@ -16,9 +16,9 @@ from s2s.recipe.model import Encoder
 class RecurrentEncoder(nn.Module):
     """Stacked bidirectional LSTM, h_t = [forward; backward] (Schuster & Paliwal 1997).
 
-    A dense batch with the backward direction run forward over per-sentence reversed input: padding
-    then follows the words in both directions and cannot reach them, and the fused kernels apply,
-    which they do not for packed sequences on a CPU.
+    The backward direction runs forward over each sentence reversed. So padding follows the words in
+    both directions and does not reach them, and a dense batch runs in fused kernels, which a CPU
+    does not have for packed sequences.
     """
 
     def __init__(self, recipe: Encoder, embeddings: int, dropout: float) -> None:
