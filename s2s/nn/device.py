@@ -11,7 +11,7 @@ from torch import Tensor
 from s2s.errors import UsageError
 from s2s.nn import cuda
 from s2s.nn.kernels import has_fast_bf16, runs_bf16_lstm
-from s2s.nn.threads import wanted_threads, warn_of_threads
+from s2s.nn.threads import requested_threads, warn_of_threads
 from s2s.recipe.model import Model
 
 
@@ -35,47 +35,47 @@ made training 1.1 times as fast at width 256 and 1.6 times at 512, and on busy o
 slower at 256."""
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """The device of a name: `auto` is the first GPU if there is one, else the CPU.
 
     A GPU is set up by `cuda.prepare`. Raises UsageError if there is no such device.
     """
-    device = _device_of(wanted)
+    device = _device_of(name)
     if device.type == "cuda":
         cuda.prepare(device)
     return device
 
 
-def _device_of(wanted: str) -> torch.device:
-    if wanted == "auto":
+def _device_of(name: str) -> torch.device:
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
+        device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N") from None
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N")
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise UsageError(f"--device {wanted}: found {found} CUDA devices; use --device cpu")
+        raise UsageError(f"--device {name}: found {found} CUDA devices; use --device cpu")
     return device
 
 
-def choose_precision(wanted: str, device: torch.device) -> Precision:
+def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision of a name: `auto` is bf16 where that is faster than fp32, else fp32.
 
     Raises UsageError for tf32 on hardware without it, and for bf16 on a CPU without LSTMs in bf16.
     """
-    if wanted == "tf32":
+    if name == "tf32":
         cuda.check_tf32(device)
         return "tf32"
-    if wanted == "bf16" and device.type == "cpu" and not runs_bf16_lstm():
+    if name == "bf16" and device.type == "cpu" and not runs_bf16_lstm():
         raise UsageError(
             "train.precision: bf16: on this CPU, PyTorch has no recurrent layers in bf16; use auto "
             "or fp32"
         )
-    if wanted in {"fp32", "bf16"}:
-        return "bf16" if wanted == "bf16" else "fp32"
+    if name in {"fp32", "bf16"}:
+        return "bf16" if name == "bf16" else "fp32"
     return "bf16" if has_fast_bf16(device) else "fp32"
 
 
@@ -92,7 +92,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def fp32_of(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Context, forward and backward, that sets how a GPU computes what `autocast` leaves in fp32.
 
-    In bf16 that are recurrences which cuDNN does not have in bf16; TF32 is precise enough there.
+    With bf16 these are recurrences that cuDNN lacks in bf16; TF32 is more precise than bf16.
     """
     if device.type == "cpu" or precision == "fp32":
         return nullcontext()
@@ -109,7 +109,7 @@ def limit_threads(recipe: Model, device: torch.device, processes: int = 1) -> No
     if device.type != "cpu":
         return
     warn_of_threads()
-    if wanted_threads() is not None:
+    if requested_threads() is not None:
         return
     if recipe.decoder.width < THREADED_WIDTH:
         torch.set_num_threads(1)

@@ -234,14 +234,14 @@ def runs_bf16_lstm() -> bool:
     return True
 
 
-def choose_search_precision(wanted: SearchPrecisionChoice, device: torch.device) -> SearchPrecision:
+def choose_search_precision(choice: SearchPrecisionChoice, device: torch.device) -> SearchPrecision:
     """The precision of a name: `auto` is the fastest one, and fp32 unless that is clearly faster.
 
     Raises UsageError as `check_precision` does.
     """
-    if wanted != "auto":
-        check_precision(wanted, device)
-        return wanted
+    if choice != "auto":
+        check_precision(choice, device)
+        return choice
     if device.type != "cpu":
         return "bf16" if has_fast_bf16(device) else "fp32"
     found = speeds()

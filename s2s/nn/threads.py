@@ -13,7 +13,7 @@ CGROUP = Path("/sys/fs/cgroup")
 """Folder of Linux's limits of a container."""
 
 
-def wanted_threads() -> int | None:
+def requested_threads() -> int | None:
     """The number in OMP_NUM_THREADS; None where it is not set or not a positive number.
 
     OpenMP also takes a list, for nested parallel regions; the first number is used.
@@ -38,17 +38,17 @@ def thread_fault() -> str | None:
     text = os.environ.get(VARIABLE)
     if text is None:
         return None
-    wanted = wanted_threads()
-    if wanted is None:
+    requested = requested_threads()
+    if requested is None:
         return (
             f"{VARIABLE}={text}: expected a number of threads, 1 or more; the variable is ignored"
         )
     cores = usable_cores()
-    if wanted <= cores:
+    if requested <= cores:
         return None
     found = "1 core" if cores == 1 else f"{cores} cores"
     return (
-        f"{VARIABLE}={wanted}, this machine has {found}: expect it to be slow; use "
+        f"{VARIABLE}={requested}, this machine has {found}: expect it to be slow; use "
         f"{VARIABLE}={cores} or less"
     )
 

@@ -1,4 +1,4 @@
-"""A score function of another kind in every decoder, and what score functions say of themselves."""
+"""Another score function in every decoder, and the bounds that score functions give."""
 
 from collections.abc import Mapping
 
@@ -59,7 +59,7 @@ with_cosine = pytest.mark.parametrize("recipe", WITH_GENERAL, ids=name)
 
 @pytest.fixture
 def cosine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models have the cosine in the place of every score."""
+    """Models whose score function is the cosine, for every recipe."""
     monkeypatch.setattr(
         "s2s.nn.decoders.base.build_scores", lambda _, source, query: CosineScores(source, query)
     )

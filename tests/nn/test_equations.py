@@ -36,7 +36,7 @@ def encoded(model: Seq2Seq, source: list[int]) -> Pair:
 
 
 def log_probs(model: Seq2Seq, source: list[int], target: list[int]) -> Tensor:
-    """Lines 4 to 10, of what follows each of the target's tokens [T, V]."""
+    """Lines 4 to 10: log-probabilities [T, V] of the token after each of the target's."""
     s, whole = encoded(model, source)
     decoder = model.decoder
     first, second = decoder.layer(0), decoder.layer(1)

@@ -148,7 +148,7 @@ def sequence(
     return output, h, c
 
 
-def wanted_kernels(x: Tensor, weight: Tensor) -> Kernels | None:
+def kernels_for(x: Tensor, weight: Tensor) -> Kernels | None:
     """The operators to use for input `x`; None where `torch.lstm` computes in the right type."""
     kernels = KERNELS.get(x.device.type)
     if kernels is None or weight.dtype == torch.bfloat16:

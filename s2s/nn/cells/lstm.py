@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.nn.cells.base import Cell, CellState, LoopCell
-from s2s.nn.cells.cudnn_lstm import KERNELS, FlattenedLSTM, lstm_in_bf16, wanted_kernels
+from s2s.nn.cells.cudnn_lstm import KERNELS, FlattenedLSTM, kernels_for, lstm_in_bf16
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.matmul import Weights
@@ -75,7 +75,7 @@ class LSTMLayer(Cell):
 
     def forward(self, x_TBD: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
         """See `Cell`."""
-        kernels = wanted_kernels(x_TBD, self.input_weight)
+        kernels = kernels_for(x_TBD, self.input_weight)
         if kernels is not None:
             return lstm_in_bf16(self.lstm, x_TBD, state, kernels)
         initial = None

@@ -1,4 +1,4 @@
-"""A cell of another kind, in the place of the LSTM, in every decoder."""
+"""Another cell in the place of the LSTM, in every decoder."""
 
 import pytest
 import torch
