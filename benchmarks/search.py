@@ -145,7 +145,7 @@ def load(run: Path | None, count: int) -> tuple[Seq2Seq, Sources, list[str] | No
 
 def product_seconds(model: Seq2Seq, precision: SearchPrecision) -> float:
     """Seconds per row of the step's products alone, the best of 20 decoding batches."""
-    ready = inference_model(model, precision).ready
+    ready = inference_model(model, precision).quantized
     modules = [ready.output, ready.decoder.readout.linear, *ready.decoder.layers]
     widths = [model.recipe.embeddings, model.decoder.readout.width]
     widths += [width + model.decoder.width for width in model.decoder.input_widths]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.data.store import Corpus
-from s2s.nn.cells.cudnn_lstm import KERNELS, is_right
+from s2s.nn.cells.cudnn_lstm import KERNELS, is_accurate
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.device import Precision, autocast, fp32_of
 from s2s.nn.model import Seq2Seq
@@ -76,7 +76,7 @@ def lstm(check: Check) -> None:
     for width in widths:
         if kernels is not None:
             for inputs in (width // 2, width):
-                good = is_right(kernels, device, inputs, width)
+                good = is_accurate(kernels, device, inputs, width)
                 check.expect(f"cuDNN in bf16, {inputs} inputs, {width} units", good)
         _roundings(check, device, width)
 

@@ -411,5 +411,5 @@ def test_weights_that_are_used_are_gathered(decay: float, monkeypatch: pytest.Mo
     gathered.clear()
     with state.averaged() as model:
         assert {id(p) for p in model.encoder.parameters()} <= {id(p) for p in gathered}
-        ready = inference_model(model, "fp32").ready
+        ready = inference_model(model, "fp32").quantized
     assert {id(p) for p in ready.encoder.parameters()} <= {id(p) for p in gathered}

@@ -124,7 +124,7 @@ def sizes_of(workload: Workload, square: int = SQUARE) -> list[Size]:
     gates = 4 * layer.width
     block = ROWS[workload.model.output.bias.device.type]
     embeddings = recipe.model.embeddings
-    step = layer.input_weight.shape[1] + layer.width
+    step = layer.input_width + layer.width
     return [
         Size("square", "torch", square, square, square),
         Size("square", "packed", square, square, square),

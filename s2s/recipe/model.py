@@ -38,7 +38,8 @@ class GeneralAttention(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AdditiveAttention(Section):
-    """score(h, s) = v . tanh(W h + U s) (Bahdanau et al. 2015, appendix A.1.2)."""
+    """score(h, s) = v . tanh(W h + U s + b), h the decoder's state and s the encoder's (Bahdanau et
+    al. 2015, appendix A.1.2, who write s for h, h for s, and no b)."""
 
     kind: Literal["additive"]
     width: PositiveInt | None = None

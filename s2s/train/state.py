@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import RunError
-from s2s.nn.cells.lstm import gather_weights
+from s2s.nn.cells.lstm import flatten_parameters
 from s2s.nn.model import Seq2Seq
 from s2s.nn.state_dict import load_weights
 from s2s.recipe.train import Train
@@ -102,7 +102,7 @@ class TrainingState:
     def averaged(self) -> Iterator[Seq2Seq]:
         """The model in evaluation mode, with the average of its weights where there is one."""
         self._swap()
-        gather_weights(self.model)
+        flatten_parameters(self.model)
         self.model.eval()
         try:
             yield self.model
