@@ -34,9 +34,10 @@ from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Encoder, Model
 from s2s.recipe.model import StackedDecoder as Stacked
-from s2s.recipe.search import BeamSearch, GreedySearch, Search, SearchPrecision
+from s2s.recipe.search import BeamSearch, GreedySearch, Search
 from s2s.search.bucketing import longest_output
 from s2s.search.loop import search
 from s2s.special import BOS, EOS, PAD

@@ -33,7 +33,7 @@ def bleu(
     asked = Asked(
         references=references,
         metrics=("bleu", "chrf", "exact"),
-        reading={"tokenize": tokenize and tokenize.value},
+        reading={"tokenize": tokenize},
         scored=scored,
         search=search,
     )

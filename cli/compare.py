@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s2s.recipe.metrics import MetricName, only_of_runs, text_metrics
+
 from .options.common import (
     RUNS,
     BatchSize,
@@ -36,7 +38,6 @@ from .options.search import SearchOptions
 if TYPE_CHECKING:
     from s2s.metrics.comparison import Contest
     from s2s.pipeline.comparison import RunSystem
-    from s2s.recipe.metrics import MetricName
     from s2s.recipe.recipe import Recipe
 
 
@@ -116,11 +117,11 @@ def compare(
     systems = [_system(name, runs, search) for name in outputs]
     recipe = next((one.run.recipe for one in systems if isinstance(one, RunSystem)), None)
     reading = {
-        "tokenize": tokenize and tokenize.value,
+        "tokenize": tokenize,
         "lowercase": lowercase or None,
         "stem": stem,
         "synonyms": synonyms,
-        "rouge_tokens": rouge_tokens and rouge_tokens.value,
+        "rouge_tokens": rouge_tokens,
     }
     found, text = compare_systems(
         systems=systems,
@@ -163,7 +164,7 @@ def _contest(
     from s2s.errors import UsageError
     from s2s.metrics.comparison import Contest
     from s2s.metrics.resampling import RESAMPLES, SHUFFLES, Paired
-    from s2s.recipe.metrics import Scoring, only_of_runs, text_metrics
+    from s2s.recipe.scoring import Scoring
 
     test, samples, by, lines = how
     named: tuple[MetricName, ...] = tuple(metric.value for metric in metrics or ())

@@ -46,10 +46,10 @@ def evaluate(
         references=references,
         metrics=tuple(metric.value for metric in metrics or ()),
         reading={
-            "tokenize": tokenize and tokenize.value,
+            "tokenize": tokenize,
             "stem": stem,
             "synonyms": synonyms,
-            "rouge_tokens": rouge_tokens and rouge_tokens.value,
+            "rouge_tokens": rouge_tokens,
         },
         scored=scored,
         search=search,

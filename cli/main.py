@@ -31,6 +31,7 @@ from .evaluate import evaluate
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
 from .options.common import examples, note
+from .options.panels import SectionedCommand
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .recipes import recipes
@@ -73,12 +74,12 @@ app = typer.Typer(
 )
 app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
-app.command(epilog=TRANSLATE_EPILOG)(translate)
-app.command(epilog=BLEU_EPILOG)(bleu)
-app.command(epilog=ROUGE_EPILOG)(rouge)
-app.command(epilog=EVALUATE_EPILOG)(evaluate)
-app.command(epilog=COMPARE_EPILOG)(compare)
-app.command(epilog=ATTENTION_EPILOG)(attention)
+app.command(cls=SectionedCommand, epilog=TRANSLATE_EPILOG)(translate)
+app.command(cls=SectionedCommand, epilog=BLEU_EPILOG)(bleu)
+app.command(cls=SectionedCommand, epilog=ROUGE_EPILOG)(rouge)
+app.command(cls=SectionedCommand, epilog=EVALUATE_EPILOG)(evaluate)
+app.command(cls=SectionedCommand, epilog=COMPARE_EPILOG)(compare)
+app.command(cls=SectionedCommand, epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=TUNE_EPILOG)(tune_search)

@@ -31,7 +31,7 @@ def rouge(
     asked = Asked(
         references=references,
         metrics=("rouge",),
-        reading={"stem": stem, "rouge_tokens": rouge_tokens and rouge_tokens.value},
+        reading={"stem": stem, "rouge_tokens": rouge_tokens},
         scored=scored,
         search=search,
     )

@@ -21,9 +21,7 @@ from .options.common import (
     examples,
 )
 from .options.grouped import grouped
-from .options.search import (
-    SEARCHES,
-    AllSearchOptions,
+from .options.outputs import (
     Avoid,
     Columns,
     Dictionary,
@@ -34,8 +32,10 @@ from .options.search import (
     PrefixFile,
     ReplaceUnknown,
     Scores,
+    Tag,
     Workers,
 )
+from .options.search import SEARCHES, AllSearchOptions
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
@@ -63,50 +63,48 @@ EPILOG = f"{SEARCHES}\n" + examples(
 )
 
 
+Input = Annotated[
+    Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write FILE instead of stdout.")
+]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with the --output of a command that was stopped.")
+    bool, typer.Option("--resume", help="Resume a stopped command: complete its --output.")
 ]
 
 
 @grouped
 def translate(
     *,
+    source: Input = None,
+    target: Output = None,
     run: RunNames = None,
-    runs: Runs = RUNS,
-    source: Annotated[
-        Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
-    ] = None,
-    target: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write FILE instead of stdout.")
-    ] = None,
-    features: Features = None,
-    feature_ids: FeatureIds = None,
-    tag: Annotated[
-        str | None,
-        typer.Option(metavar="TAG", help="Put TAG in front of lines that have no tag."),
-    ] = None,
-    resume: Resume = False,
-    checkpoint: Checkpoint = "best",
     search: AllSearchOptions,
+    nbest: NBest = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    scores: Scores = False,
+    form: Format = None,
+    tag: Tag = None,
     prefix_file: PrefixFile = None,
     columns: Columns = None,
     must: Must = None,
     avoid: Avoid = None,
     replace_unknown: ReplaceUnknown = False,
     dictionary: Dictionary = None,
-    nbest: NBest = None,
-    scores: Scores = False,
-    form: Format = None,
+    runs: Runs = RUNS,
+    checkpoint: Checkpoint = "best",
+    features: Features = None,
+    feature_ids: FeatureIds = None,
     workers: Workers = 1,
     batch_size: BatchSize = 8192,
-    device: Device = "auto",
 ) -> None:
-    """Translate stdin to stdout, a line for a line.
+    """Translate stdin to stdout: one line of output for each line of input.
 
-    The search is the recipe's with what the options change. With --nbest, --samples,
-    --scores or --format there is a row for each output instead of a line for a line. With --run
-    given several times, the models' probabilities are averaged and the first run's recipe counts.
-    Of a model of images, a line is the id of one, or a text, a tab and the id.
+    Options replace fields of the recipe's search section. With several --run, the models'
+    probabilities are averaged. A model of images reads the id of an image, or a text, a tab and the
+    id. --nbest, --samples, --scores and --format list outputs instead, a row each.
     """
     several = choose_runs(run, runs)
     settings = choose_search(several[0], search)
@@ -136,12 +134,12 @@ def translate(
 
 
 def _unknown(is_asked: bool, path: Path | None) -> "dict[str, str] | None":
-    """What to write for source words where the output is unknown, if that is to be replaced."""
+    """Translations of source words for unknown tokens; None unless these are to be replaced."""
     from s2s.errors import UsageError
     from s2s.inference.replace_unknown import read_dictionary
 
     if path is not None and not is_asked:
-        raise UsageError("--dictionary: nothing is looked up without --replace-unknown")
+        raise UsageError("--dictionary: has no effect without --replace-unknown")
     if not is_asked:
         return None
     return {} if path is None else read_dictionary(path)
@@ -153,7 +151,7 @@ def _line_constraints(
     must: list[str] | None,
     avoid: list[str] | None,
 ) -> "LineConstraintsReader | None":
-    """How lines say what they demand of their outputs, if they do."""
+    """The reader of each line's constraints, if there are any."""
     if columns is None and prefix_file is None and not must and not avoid:
         return None
     from s2s.inference.line_constraints import LineConstraints, LineConstraintsReader, parse_columns
@@ -164,9 +162,9 @@ def _line_constraints(
 
 
 def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":
-    """How outputs are to be listed, if they are."""
+    """The format of listed outputs; None for plain lines."""
     from s2s.inference.nbest import Listing
 
     if nbest is None and form is None and not asked:
         return None
-    return Listing(nbest or 1, "tsv" if form is None else form.value)
+    return Listing(nbest or 1, form or "tsv")

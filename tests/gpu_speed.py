@@ -237,7 +237,7 @@ def quickstart(check: Check) -> None:
         check.expect("a training that is over stays so", again.update == position.update)
         assert recipe.name is not None
         found = pipeline.evaluate(run=Run.open(pipeline.RUNS / recipe.name), device=check.device)
-    bleu = next(one.value for one in found.scores.figures if one.name == "bleu")
+    bleu = next(one.value for one in found.scores.values if one.name == "bleu")
     check.record("BLEU after an epoch (19.24 on a CPU)", bleu)
     if check.is_gpu:
         check.expect("as on a CPU, to what rounding makes of it", bleu > 15.0)

@@ -20,7 +20,8 @@ from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.kernels import runs_bf16_lstm
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
-from s2s.recipe.features import ImageFeatureEncoder
+from s2s.recipe.choices import SearchPrecision
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
     Attention,
@@ -40,7 +41,6 @@ from s2s.recipe.search import (
     GreedySearch,
     SampleSearch,
     Search,
-    SearchPrecision,
 )
 from s2s.recipe.train import Train
 from s2s.search.constraints.automaton import Spelling

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options of several commands."""
 
 import math
 from contextlib import suppress
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .panels import PLACES, SPEED
 
 if TYPE_CHECKING:
     from s2s.recipe.search import Search
@@ -21,45 +23,60 @@ RecipePath = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Override a field of the recipe; repeatable."),
+    typer.Option("--set", metavar="A.B=C", help="Set a field of the recipe; repeatable."),
 ]
-Runs = Annotated[Path, typer.Option(metavar="DIR", help="The folder that holds the runs.")]
+Runs = Annotated[
+    Path, typer.Option(metavar="DIR", help="Folder of the runs.", rich_help_panel=PLACES)
+]
 RunName = Annotated[
     str | None,
-    typer.Option("--run", metavar="DIR|NAME", help="The run; the newest if not given."),
+    typer.Option("--run", metavar="DIR|NAME", help="The run; by default the newest."),
 ]
 RunTarget = Annotated[
     str | None,
-    typer.Argument(metavar="RUN", help="The run, by folder or name; the newest if not given."),
+    typer.Argument(metavar="RUN", help="Folder or name of the run; by default the newest."),
 ]
 RunNames = Annotated[
     list[str] | None,
-    typer.Option("--run", metavar="DIR|NAME", help="The run, the newest if not given; repeatable."),
+    typer.Option(
+        "--run",
+        metavar="DIR|NAME",
+        help="The run, by default the newest. Repeat it to average several models.",
+    ),
 ]
 Checkpoint = Annotated[
     str,
     typer.Option(
-        metavar="best|last|STEP|NAME", help="Which checkpoint of the run, or which average."
+        metavar="best|last|STEP|NAME",
+        help="Checkpoint of the run: the best on validation, the last, that of an update, or one "
+        "with a name, such as an average.",
+        rich_help_panel=PLACES,
     ),
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Device to compute on.")]
 BatchSize = Annotated[
     int,
     typer.Option(
-        min=1, metavar="N", help="Lines read and searched together; the output is the same."
+        min=1,
+        metavar="N",
+        help="Lines read at a time. Outputs do not depend on it.",
+        rich_help_panel=SPEED,
     ),
 ]
 Features = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="FILE",
-        help="Features of the ids in the input, the run's own if not given; repeatable.",
+        help="Image features of the ids in the input; by default the run's own; repeatable.",
+        rich_help_panel=PLACES,
     ),
 ]
 FeatureIds = Annotated[
     list[Path] | None,
     typer.Option(
-        metavar="FILE", help="Line i is the id of row i of --features; for each, in order."
+        metavar="FILE",
+        help="Ids of the rows of --features, a line each; one file for each of them, in order.",
+        rich_help_panel=PLACES,
     ),
 ]
 
@@ -73,12 +90,12 @@ def examples(*lines: str) -> str:
 
 
 def note(text: str) -> None:
-    """Say something about the work on stderr; stdout carries the output only."""
+    """Print a line on stderr; stdout is for output alone."""
     typer.echo(f"s2s: {text}", err=True)
 
 
 def choose_run(name: str | None, runs: Path) -> "Run":
-    """The run that was asked for, else the newest, which is then named on stderr."""
+    """The named run, else the newest, whose folder is then printed on stderr."""
     from s2s.run.directory import find_run, newest_run
 
     if name is not None:
@@ -89,7 +106,7 @@ def choose_run(name: str | None, runs: Path) -> "Run":
 
 
 def choose_runs(names: list[str] | None, runs: Path) -> list["Run"]:
-    """The runs that were asked for, else the newest alone, as `choose_run` does."""
+    """The named runs, else the newest alone, as in `choose_run`."""
     from s2s.run.directory import find_run
 
     return [find_run(name, runs) for name in names] if names else [choose_run(None, runs)]
@@ -112,12 +129,12 @@ def choose_checkpoint(text: str) -> "Which":
 def choose_features(
     files: list[Path] | None, ids: list[Path] | None
 ) -> "list[tuple[Path, Path | None]] | None":
-    """Files of features with those of their ids; raises `UsageError` for unequal numbers."""
+    """Files of image features, each with its ids; raises `UsageError` for unequal numbers."""
     from s2s.errors import UsageError
 
     if not files:
         if ids:
-            raise UsageError("--feature-ids: expected --features beside it, found none")
+            raise UsageError("--feature-ids: needs --features")
         return None
     if ids and len(ids) != len(files):
         raise UsageError(
@@ -128,30 +145,30 @@ def choose_features(
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    """Numbers with commas between; raises `UsageError`."""
+    """Whole numbers separated by commas; raises `UsageError` for other text."""
     from s2s.errors import UsageError
 
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        what = f"{option}: expected whole numbers with commas between, found {text}"
+        what = f"{option}: expected whole numbers separated by commas, found {text}"
         raise UsageError(what) from None
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:
-    """The same of any numbers."""
+    """Finite numbers separated by commas; raises `UsageError` for other text."""
     from s2s.errors import UsageError
 
     found: tuple[float, ...] = (math.nan,)
     with suppress(ValueError):
         found = tuple(float(part) for part in text.split(","))
     if not all(map(math.isfinite, found)):
-        raise UsageError(f"{option}: expected numbers with commas between, found {text}")
+        raise UsageError(f"{option}: expected numbers separated by commas, found {text}")
     return found
 
 
 def choose_search(run: "Run", options: "SearchOptions") -> "Search":
-    """The search of the run's recipe with what the command line changes."""
+    """The search section of the run's recipe with the values of the command line."""
     from s2s.recipe.search_overrides import override
 
     return override(run.recipe.search, options.choices())

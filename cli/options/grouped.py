@@ -1,17 +1,17 @@
-"""Options that several commands share, declared once as the fields of a dataclass."""
+"""Options that several commands share: the fields of a dataclass."""
 
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, get_args
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` as typer is to see it: a parameter that is a dataclass stands for its fields.
+    """`command` for typer: a parameter that is a dataclass becomes an option for each field.
 
-    Each field is an option of its own, annotated and with a default as a parameter would be; the
-    command is called with the dataclass made of them.
+    A field has the annotation and the default that the option would have as a parameter. The
+    command receives the dataclass.
     """
     flat: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
@@ -49,9 +49,21 @@ def _options(kind: Any) -> list[inspect.Parameter]:
 
 
 def changed(group: Any, names: Iterable[str] | None = None) -> list[str]:
-    """The options of a group, or the `names` of them, that are not as by default: `--beam`, ..."""
+    """The options of a group, or the `names` of them, that differ from their defaults."""
     return [
-        f"--{field.name.replace('_', '-')}"
+        option_name(field.name, field.type)
         for field in fields(group)
         if (names is None or field.name in names) and getattr(group, field.name) != field.default
     ]
+
+
+def option_name(name: str, annotation: Any) -> str:
+    """`--beam`: the name that the annotation declares, else the field's."""
+    # In an annotation, the first name that `typer.Option` is given lies in its `default`.
+    declared = [
+        one
+        for option in get_args(annotation)[1:]
+        for one in (option.default, *(option.param_decls or ()))
+        if isinstance(one, str) and one.startswith("--")
+    ]
+    return declared[0].partition("/")[0] if declared else f"--{name.replace('_', '-')}"

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s2s.recipe.choices import RougeTokens, Tokenization
+from s2s.recipe.metrics import METRICS, MetricName, only_of_runs, text_metrics
+
 from .common import (
     RUNS,
     BatchSize,
@@ -27,7 +30,7 @@ from .search import SearchOptions
 if TYPE_CHECKING:
     from s2s.metrics.corpus import Request
     from s2s.pipeline.evaluation import Evaluation
-    from s2s.recipe.metrics import MetricName, Scoring
+    from s2s.recipe.scoring import Scoring
     from s2s.run.directory import Run
 
 
@@ -38,47 +41,13 @@ class Split(StrEnum):
     VALIDATION = "validation"
 
 
-class MetricChoice(StrEnum):
-    """Metrics, as recipes name them."""
+if TYPE_CHECKING:
 
-    BLEU = "bleu"
-    BLEU_N = "bleu_n"
-    CHRF = "chrf"
-    ROUGE = "rouge"
-    METEOR = "meteor"
-    CIDER = "cider"
-    EXACT = "exact"
-    WER = "wer"
-    CER = "cer"
-    PER = "per"
-    G2P_WER = "g2p_wer"
-    DISTINCT = "distinct"
-    VARIETY = "variety"
-    COPIED = "copied"
-    PERPLEXITY = "perplexity"
+    class MetricChoice(StrEnum):
+        """Metrics, as recipes name them."""
 
-
-class Tokenization(StrEnum):
-    """Tokenizations of sacrebleu, some of which need an extra package that it names; and `ptb`."""
-
-    T13A = "13a"
-    INTL = "intl"
-    ZH = "zh"
-    JA_MECAB = "ja-mecab"
-    KO_MECAB = "ko-mecab"
-    CHAR = "char"
-    NONE = "none"
-    SPM = "spm"
-    FLORES101 = "flores101"
-    FLORES200 = "flores200"
-    PTB = "ptb"
-
-
-class RougeTokens(StrEnum):
-    """What ROUGE compares."""
-
-    ROUGE = "rouge"
-    SPACE = "space"
+else:  # typer has no lists of Literal
+    MetricChoice = StrEnum("MetricChoice", {name: name for name in METRICS})
 
 
 ReferenceFiles = Annotated[
@@ -140,7 +109,7 @@ class Asked:
 
     references: list[Path] | None
     """Files, for an output on stdin; none for a run."""
-    metrics: "tuple[MetricName, ...]" = ()
+    metrics: tuple[MetricName, ...] = ()
     """None for the recipe's."""
     reading: dict[str, Any]
     """Fields of `Scoring` that it sets, case apart; None for the recipe's."""
@@ -206,8 +175,6 @@ def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
 
 def _of_text(request: "Request") -> "Request":
     """The request without what only a run has; says so."""
-    from s2s.recipe.metrics import only_of_runs, text_metrics
-
     for name in request.metrics:
         if reason := only_of_runs(name):
             note(f"{name} left out: {reason}")
@@ -216,7 +183,7 @@ def _of_text(request: "Request") -> "Request":
 
 def _request(asked: Asked, run: "Run | None") -> "Request":
     from s2s.metrics.corpus import Request
-    from s2s.recipe.metrics import Scoring
+    from s2s.recipe.scoring import Scoring
 
     recipe = run.recipe if run is not None else None
     reading = {"lowercase": asked.scored.lowercase or None} | asked.reading

@@ -1,222 +1,202 @@
-"""Options of `s2s translate`: how to search, what an output may hold, how outputs are listed."""
+"""Options that choose a search algorithm and change its parameters.
+
+A field below is a field of the recipe's search section under the same name. Its option, type and
+help text are written here and nowhere else.
+"""
 
 from dataclasses import dataclass, fields
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from s2s.recipe.search_overrides import Choices
+from s2s.recipe.choices import LengthNormalization, SearchKind, SearchPrecisionChoice
+
+from .panels import SAMPLING, SEARCH, SPEED
 
 SEARCHES = """\b
-Ways of looking for an output:
-  greedy  The most probable token at every step.
-            s2s translate --search greedy
-  beam    The N best beginnings at every step.
-            s2s translate --search beam --beam 8 --length-penalty 1
-  sample  Tokens at random, each with its probability.
-            s2s translate --search sample --temperature 0.8 --seed 2
-  exhaustive  The most probable of all outputs; slow, and says where it is not proven.
-            s2s translate --search exhaustive --nodes 10000 --scores
+Search algorithms:
+  greedy      The most probable token at every step.
+                s2s translate --search greedy
+  beam        The N best prefixes at every step.
+                s2s translate --search beam --beam 8 --length-penalty 1
+  sample      Tokens drawn at random, each with its probability.
+                s2s translate --search sample --temperature 0.8 --seed 2
+  exhaustive  The most probable of all outputs; slow, and reports where it is not proven.
+                s2s translate --search exhaustive --nodes 10000 --scores
 """
-
-
-class SearchKind(StrEnum):
-    """Ways of looking for an output."""
-
-    GREEDY = "greedy"
-    BEAM = "beam"
-    SAMPLE = "sample"
-    EXHAUSTIVE = "exhaustive"
-
-
-class ListFormat(StrEnum):
-    """How outputs are listed."""
-
-    TSV = "tsv"
-    JSONL = "jsonl"
-
-
-class Normalization(StrEnum):
-    """What the length penalty raises to its power."""
-
-    LENGTH = "length"
-    GNMT = "gnmt"
-
-
-class Precision(StrEnum):
-    """How a decoding step multiplies."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    INT8 = "int8"
-
-
-SearchChoice = Annotated[
-    SearchKind | None, typer.Option("--search", help="How to search; as in the recipe by default.")
-]
-Beam = Annotated[int | None, typer.Option(metavar="N", help="Width of the beam.")]
-ShortlistSize = Annotated[
-    int | None,
-    typer.Option(
-        "--shortlist",
-        metavar="N",
-        help="Choose among N likely tokens for each source token and the most frequent ones, as "
-        "`s2s shortlist` learned them; quicker. 0: among all.",
-    ),
-]
-LengthPenalty = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Rank by log-probability / length^X."),
-]
-LengthNormalization = Annotated[
-    Normalization | None, typer.Option(help="Beam: penalize length, or (5 + length) / 6.")
-]
-Coverage = Annotated[
-    float | None,
-    typer.Option("--coverage-penalty", metavar="X", help="Beam: penalize words left out."),
-]
-Groups = Annotated[
-    int | None, typer.Option(metavar="N", help="Beam: N groups that avoid each other's tokens.")
-]
-Diversity = Annotated[
-    float | None, typer.Option(metavar="X", help="Groups: log-probability taken off each time.")
-]
-Temperature = Annotated[
-    float | None, typer.Option(metavar="X", help="Sample from logits / X; 0 is greedy search.")
-]
-TopK = Annotated[
-    int | None, typer.Option("--top-k", metavar="N", help="Sample among the N best tokens.")
-]
-TopP = Annotated[
-    float | None,
-    typer.Option("--top-p", metavar="P", help="Sample among the fewest tokens that hold P."),
-]
-MinP = Annotated[
-    float | None,
-    typer.Option("--min-p", metavar="P", help="Sample among tokens at P times the best or more."),
-]
-Samples = Annotated[
-    int | None, typer.Option(metavar="N", help="Draw N outputs of each line, and list them.")
-]
-Nodes = Annotated[
-    int | None, typer.Option(metavar="N", help="Give a line up after N prefixes (exhaustive).")
-]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Draw other samples.")]
-MaxRatio = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Cut an output at X times its source's tokens ..."),
-]
-MaxOffset = Annotated[int | None, typer.Option(metavar="N", help="... plus N.")]
-MinRatio = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="No output shorter than X times its source's tokens ..."),
-]
-MinOffset = Annotated[int | None, typer.Option(metavar="N", help="... plus N.")]
-NoRepeat = Annotated[
-    int | None,
-    typer.Option("--no-repeat-ngram", metavar="N", help="No N tokens twice in an output."),
-]
-ShortlistFrequent = Annotated[
-    int | None,
-    typer.Option("--shortlist-frequent", metavar="N", help="With --shortlist: how many of these."),
-]
-RepetitionPenalty = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Choose tokens again by log-probability times X."),
-]
-PrefixFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Output i begins with line i of FILE."),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES", help="The input is TSV of: source, features, prefix, must, avoid."
-    ),
-]
-Must = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TERM", help="Every output holds TERM (beam search); repeatable."),
-]
-Avoid = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TERM", help="No output holds TERM as whole words; repeatable."),
-]
-ReplaceUnknown = Annotated[
-    bool,
-    typer.Option("--replace-unknown", help="Copy attended source words for unknown tokens ..."),
-]
-Dictionary = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="... or write what FILE has for them: source, tab, target."),
-]
-PrecisionChoice = Annotated[
-    Precision | None,
-    typer.Option(
-        "--precision",
-        help="Compute exactly, or faster: int8 on a CPU, bf16 on a GPU; auto chooses.",
-    ),
-]
-Workers = Annotated[
-    int,
-    typer.Option(
-        min=1, metavar="N", help="N processes translate side by side, each on a core (CPU)."
-    ),
-]
-NBest = Annotated[
-    int | None, typer.Option("--nbest", metavar="N", min=1, help="List the N best outputs.")
-]
-Scores = Annotated[bool, typer.Option("--scores", help="List the output with its scores.")]
-Format = Annotated[
-    ListFormat | None,
-    typer.Option(
-        "--format",
-        help="How to list: line, rank, log_prob, score, length, status, text (tsv by default).",
-    ),
-]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """What every command that searches may be told."""
+    """Options of every command that searches; None leaves the recipe's value."""
 
-    search: SearchChoice = None
-    beam: Beam = None
-    length_penalty: LengthPenalty = None
-    shortlist: ShortlistSize = None
-    precision: PrecisionChoice = None
+    kind: Annotated[
+        SearchKind | None,
+        typer.Option(
+            "--search", help="Search algorithm; the recipe's by default.", rich_help_panel=SEARCH
+        ),
+    ] = None
+    width: Annotated[
+        int | None, typer.Option("--beam", metavar="N", help="Beam width; searches with a beam.")
+    ] = None
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Beam: rank by log-probability / length^X.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    shortlist: Annotated[
+        int | None,
+        typer.Option(
+            "--shortlist",
+            metavar="N",
+            help="Choose only among the most frequent tokens and N likely ones for each source "
+            "token, as `s2s shortlist` learned them; faster. 0: among all tokens.",
+            rich_help_panel=SPEED,
+        ),
+    ] = None
+    precision: Annotated[
+        SearchPrecisionChoice | None,
+        typer.Option(
+            help="Precision of matrix products: fp32, or faster and less exact: int8 on a CPU, "
+            "bf16 on a GPU. auto: the fastest one here.",
+            rich_help_panel=SPEED,
+        ),
+    ] = None
 
-    def choices(self) -> "Choices":
-        """Under the names of the recipe's fields."""
-        from s2s.recipe.search_overrides import Choices
-
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Choices(kind=said.pop("search"), width=said.pop("beam"), **said)
+    def choices(self) -> dict[str, Any]:
+        """Values under the names of the recipe's fields; None where an option is not given."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllSearchOptions(SearchOptions):
-    """What `s2s translate` may be told: every field of the recipe's section."""
+    """Options of `s2s translate`."""
 
-    length_normalization: LengthNormalization = None
-    coverage_penalty: Coverage = None
-    groups: Groups = None
-    diversity: Diversity = None
-    samples: Samples = None
-    temperature: Temperature = None
-    top_k: TopK = None
-    top_p: TopP = None
-    min_p: MinP = None
-    seed: Seed = None
-    nodes: Nodes = None
-    max_ratio: MaxRatio = None
-    max_offset: MaxOffset = None
-    min_ratio: MinRatio = None
-    min_offset: MinOffset = None
-    no_repeat_ngram: NoRepeat = None
-    repetition_penalty: RepetitionPenalty = None
-    shortlist_frequent: ShortlistFrequent = None
+    length_normalization: Annotated[
+        LengthNormalization | None,
+        typer.Option(
+            help="Beam: base of the length penalty, the length or (5 + length) / 6.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    coverage_penalty: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Beam: weight of the penalty for source tokens with little attention.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    groups: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Diverse beam: N groups that avoid each other's tokens.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Diverse beam: log-probability that a token loses for each use in another group.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Exhaustive: give a line up after N prefixes.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    max_ratio: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Longest output: X times the tokens of its source ...",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    max_offset: Annotated[
+        int | None, typer.Option(metavar="N", help="... plus N.", rich_help_panel=SEARCH)
+    ] = None
+    min_ratio: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Shortest output: X times the tokens of its source ...",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    min_offset: Annotated[
+        int | None, typer.Option(metavar="N", help="... plus N.", rich_help_panel=SEARCH)
+    ] = None
+    no_repeat_ngram: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="No N-gram of tokens twice in an output.", rich_help_panel=SEARCH
+        ),
+    ] = None
+    repetition_penalty: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Multiply the log-probability of tokens that the output has already by X.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Draw N outputs for each line and list them.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Divide logits by X; 0 is greedy search.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Sample from the N most probable tokens.", rich_help_panel=SAMPLING
+        ),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Sample from the fewest tokens with a total probability of P.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Sample from tokens with at least P times the highest probability.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Seed of the samples.", rich_help_panel=SAMPLING),
+    ] = None
+    shortlist_frequent: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --shortlist: the number of most frequent tokens.",
+            rich_help_panel=SPEED,
+        ),
+    ] = None

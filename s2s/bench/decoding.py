@@ -18,8 +18,9 @@ from s2s.inference.process_pool import Pool, equal_shares
 from s2s.nn.device import keep_freed_memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import InferenceModel, inference_model
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.search import BeamSearch, GreedySearch, SearchPrecision
+from s2s.recipe.search import BeamSearch, GreedySearch
 from s2s.run.directory import Run
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search

@@ -16,6 +16,7 @@ from s2s.nn.device import choose_precision
 from s2s.nn.kernels import PRECISIONS, choose_search_precision, speeds
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import InferenceModel, inference_model
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import (
     AdditiveAttention,
     BahdanauDecoder,
@@ -26,7 +27,7 @@ from s2s.recipe.model import (
     Model,
     StackedDecoder,
 )
-from s2s.recipe.search import BeamSearch, GreedySearch, Search, SearchPrecision
+from s2s.recipe.search import BeamSearch, GreedySearch, Search
 from s2s.search.loop import search
 
 LIMITS = (

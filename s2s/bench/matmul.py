@@ -14,7 +14,7 @@ from s2s.bench.workload import Workload
 from s2s.errors import UsageError
 from s2s.nn.kernels import PRECISIONS, check_precision, has_fast_bf16, product
 from s2s.nn.matmul import Weights
-from s2s.recipe.search import SearchPrecision
+from s2s.recipe.choices import SearchPrecision
 from s2s.search.bucketing import ROWS
 
 SQUARE = 2048

@@ -10,7 +10,7 @@ from s2s.data.features.open import open_store
 from s2s.data.features.store import FeatureStore, one_piece
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.recipe.data import has_source_text, image_features_of
-from s2s.recipe.features import ImageFeatureFile
+from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.recipe import Recipe
 
 ASSUMED_GRID = FeatureShape(width=512, regions=49)

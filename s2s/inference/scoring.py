@@ -13,7 +13,6 @@ from s2s.data.training_targets import TrainingTargets
 from s2s.inference.translator import LineTranslator
 from s2s.metrics.base import (
     Additive,
-    Figure,
     References,
     Resampling,
     case_of,
@@ -22,7 +21,7 @@ from s2s.metrics.base import (
 )
 from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
 from s2s.metrics.scores import Score, Scores
-from s2s.recipe.metrics import VALUES, text_metrics
+from s2s.recipe.metrics import METRICS, VALUES, text_metrics
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
 from s2s.search.shortlist import whole
@@ -47,18 +46,18 @@ def score_run(
         scoring=request.scoring,
         confidence=request.confidence,
     )
-    figures: list[Score] = []
+    values: list[Score] = []
     drawn = resampled(request.confidence)
     for name in dict.fromkeys(request.metrics):
         match name:
             case "perplexity":
                 wanted = pair_up(hypotheses, references)[1]
-                figures += _perplexity(translator, sources, wanted, drawn)
+                values += _perplexity(translator, sources, wanted, drawn)
             case "copied":
-                figures += _copied(trained, hypotheses, request.scoring.lowercase, drawn)
+                values += _copied(trained, hypotheses, request.scoring.lowercase, drawn)
             case _:
-                figures += [score for score in found.figures if score.name in VALUES[name]]
-    return replace(found, figures=tuple(figures))
+                values += [score for score in found.values if score.name in VALUES[name]]
+    return replace(found, values=tuple(values))
 
 
 def _copied(
@@ -72,8 +71,7 @@ def _copied(
     statistics = Additive(np.stack([np.ones_like(is_copied), is_copied], axis=1), mean)
     details = [case_of(lowercase), "match:line", "in:train"]
     signature = write_signature("0", drawn, details, f"s2s-{s2s.__version__}")
-    figures = [Figure("copied", "copied from training")]
-    return scores_of(figures, statistics, len(hypotheses), (signature, drawn))
+    return scores_of(METRICS["copied"].values, statistics, len(hypotheses), (signature, drawn))
 
 
 def _perplexity(
@@ -112,8 +110,7 @@ def _perplexity(
     signature = write_signature(
         count_references(references), drawn, details, f"s2s-{s2s.__version__}"
     )
-    figures = [Figure("perplexity", "perplexity")]
-    return scores_of(figures, statistics, len(references), (signature, drawn))
+    return scores_of(METRICS["perplexity"].values, statistics, len(references), (signature, drawn))
 
 
 def _exp(row_K: NDArray[np.float64]) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
-"""What every metric has in common: statistics of lines, of which any selection has a value.
+"""The interface of metrics: statistics of lines, from which any selection of lines has values.
 
-Dimension letters: N lines, K statistics of a line, F figures.
+Dimension letters: N lines, K statistics of a line, F values.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,53 +10,37 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.recipe.metrics import ValueName
-
 References = Sequence[tuple[str, ...]]
 """The references of every line, one or more each."""
 
 Rows = NDArray[np.intp]
-"""Numbers of lines, in which one may occur several times."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number that a metric gives."""
-
-    name: ValueName
-    """What recipes call it."""
-    label: str
-    """What readers call it."""
+"""Indices of lines; one may occur several times."""
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """A bootstrap or a paired test, as signatures state it."""
+    """A bootstrap or a paired test, for signatures."""
 
     samples: int
     """Number of resamples or trials."""
     seed: str
     """Seed of the random numbers, or `none`."""
     sign: Literal["bs", "ar"] = "bs"
-    """sacrebleu's word for bootstrap or approximate randomization."""
+    """Bootstrap or approximate randomization, in sacrebleu's abbreviation."""
 
 
 class Statistics(Protocol):
-    """What a metric has to know of each line, references included."""
+    """What a metric needs of each line, references included."""
 
     def values(self, rows: Rows) -> tuple[float, ...]:
-        """The metric's figures for these lines taken together."""
+        """The metric's values of these lines taken together, in the order of its table entry."""
 
     def line_values(self) -> NDArray[np.float64] | None:
-        """The figures of every line by itself [N, F]; None where a line alone has none."""
+        """The values of every line by itself [N, F]; None where a line alone has none."""
 
 
 class Metric(Protocol):
-    """One of the metrics; `s2s.metrics.build` makes them."""
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """The numbers it gives."""
+    """A metric; `s2s.metrics.build` makes it from its entry in `s2s.recipe.metrics.METRICS`."""
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Statistics:
         """Compare outputs, one or more, with the references of their lines.
@@ -65,18 +49,18 @@ class Metric(Protocol):
         """
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
-        """How the numbers of the last `measure` came about, `key:value` joined by `|`."""
+        """How the values of the last `measure` were computed: `key:value` joined by `|`."""
 
 
 @dataclass(frozen=True)
 class Additive:
-    """Statistics that are sums over lines: nearly all of them."""
+    """Statistics that add up over lines, as those of most metrics do."""
 
     rows_NK: NDArray[np.float64]
     total: Callable[[NDArray[np.float64]], tuple[float, ...]]
-    """Figures of summed statistics [K]."""
+    """Values of summed statistics [K]."""
     single: Callable[[NDArray[np.float64]], tuple[float, ...]] | None = None
-    """Figures of one line's [K], where they are computed in another way."""
+    """Values of one line's statistics [K]; None where `total` computes them too."""
 
     def values(self, rows: Rows) -> tuple[float, ...]:
         """See `Statistics`."""
@@ -90,12 +74,12 @@ class Additive:
 def paired(
     outputs: Sequence[Sequence[str]], references: References
 ) -> tuple[list[str], list[tuple[str, ...]]]:
-    """All lines of all outputs, and for each its references."""
+    """All lines of all outputs, and the references of each."""
     return [line for output in outputs for line in output], [*references] * len(outputs)
 
 
 def mean(row_K: NDArray[np.float64]) -> tuple[float, ...]:
-    """Means over lines: of their number, then sums."""
+    """Means over lines, from their number and the sums of their values."""
     count, *sums = row_K.tolist()
     return tuple(value / count for value in sums)
 
@@ -111,5 +95,5 @@ def write_signature(
 
 
 def case_of(lowercase: bool) -> str:
-    """The signature's word on case."""
+    """The case field of a signature."""
     return f"case:{'lc' if lowercase else 'mixed'}"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.metrics.base import Additive, Figure, References, Resampling, paired
-from s2s.metrics.tokenize import Words
+from s2s.metrics.base import Additive, References, Resampling, paired
+from s2s.metrics.tokenize import Words, read_words
+from s2s.recipe.scoring import Scoring
 
 ORDERS = 4
 """Lengths of n-grams that BLEU counts."""
@@ -19,7 +20,6 @@ ORDERS = 4
 class SacreMetric:
     """One of sacrebleu's metrics: its statistics, its formula, its signature."""
 
-    figures: tuple[Figure, ...]
     metric: Any
     """A `sacrebleu.metrics.base.Metric`."""
     sentence: Any
@@ -51,22 +51,12 @@ class BleuOfOrders:
     sentences: tuple[Any, ...]
     """The same for a line by itself."""
 
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (
-            Figure("bleu1", "BLEU-1"),
-            Figure("bleu2", "BLEU-2"),
-            Figure("bleu3", "BLEU-3"),
-            Figure("bleu4", "BLEU-4"),
-        )
-
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
         return Additive(_statistics(self.metric, outputs, references), self._total, self._single)
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
-        """See `Metric`: that of BLEU, which does not name the order; the figure does."""
+        """See `Metric`: that of BLEU, which does not name the order; the label does."""
         return _signature(self.metric, resampling)
 
     def _total(self, row_K: NDArray[np.float64]) -> tuple[float, ...]:
@@ -102,15 +92,17 @@ def _signature(metric: Any, resampling: Resampling | None) -> str:
     return str(signature)
 
 
-def build_bleu(words: Words) -> SacreMetric:
-    """BLEU (Papineni et al. 2002)."""
+def build_bleu(scoring: Scoring) -> SacreMetric:
+    """BLEU (Papineni et al. 2002). Raises UsageError for a tokenization without its package."""
+    words = read_words(scoring)
     # A line seldom has matches of all four orders; sacrebleu's sentence_bleu does this too.
     sentence = _bleu(words, effective_order=True)
-    return SacreMetric((Figure("bleu", "BLEU"),), _bleu(words), sentence)
+    return SacreMetric(_bleu(words), sentence)
 
 
-def build_bleu_of_orders(words: Words) -> BleuOfOrders:
-    """BLEU-1 to BLEU-4, as captions are scored."""
+def build_bleu_of_orders(scoring: Scoring) -> BleuOfOrders:
+    """BLEU-1 to BLEU-4, as captions are scored. Raises UsageError as `build_bleu` does."""
+    words = read_words(scoring)
     orders = range(1, ORDERS + 1)
     return BleuOfOrders(
         _bleu(words),
@@ -119,12 +111,12 @@ def build_bleu_of_orders(words: Words) -> BleuOfOrders:
     )
 
 
-def build_chrf(lowercase: bool) -> SacreMetric:
+def build_chrf(scoring: Scoring) -> SacreMetric:
     """ChrF2 (Popović 2016)."""
     from sacrebleu.metrics.chrf import CHRF
 
-    metric = CHRF(lowercase=lowercase)
-    return SacreMetric((Figure("chrf", "chrF2"),), metric, metric)
+    metric = CHRF(lowercase=scoring.lowercase)
+    return SacreMetric(metric, metric)
 
 
 def _bleu(words: Words, **options: Any) -> Any:

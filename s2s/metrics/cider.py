@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
-from s2s.metrics.base import Additive, Figure, References, Resampling, mean, write_signature
-from s2s.metrics.tokenize import Words
+from s2s.metrics.base import Additive, References, Resampling, mean, write_signature
+from s2s.metrics.tokenize import Words, read_words
+from s2s.recipe.scoring import Scoring
 
 ORDERS = 4
 """Lengths of n-grams, which all weigh the same."""
@@ -39,11 +40,6 @@ class Cider:
     """
 
     words: Words
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (Figure("cider", "CIDEr-D"),)
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`. Document frequencies are those of all references in any selection."""
@@ -127,3 +123,8 @@ def _ngrams(texts: Sequence[Sequence[str]]) -> Iterator[tuple[Numbers, Numbers]]
             longer = grams[is_whole] * len(numbers) + words_P[ends[is_whole]]
             begins, grams = begins[is_whole], np.unique(longer, return_inverse=True)[1]
         yield text_P[begins], grams
+
+
+def build_cider(scoring: Scoring) -> Cider:
+    """CIDEr-D. Raises UsageError for a tokenization without its package."""
+    return Cider(read_words(scoring))

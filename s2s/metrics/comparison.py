@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.errors import DataError, UsageError
-from s2s.metrics.base import Metric, References, Resampling
+from s2s.metrics.base import References, Resampling
 from s2s.metrics.build import build
 from s2s.metrics.corpus import count_references, pair_up
 from s2s.metrics.resampling import TOLERANCE, Paired, seed
 from s2s.metrics.scores import Score
-from s2s.recipe.metrics import LOWER_IS_BETTER, Scoring, TextMetric
+from s2s.recipe.metrics import LOWER_IS_BETTER, METRICS, MetricName, Value
+from s2s.recipe.scoring import Scoring
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Comparison:
 class Contest:
     """What to compare outputs by."""
 
-    metrics: tuple[TextMetric, ...]
+    metrics: tuple[MetricName, ...]
     scoring: Scoring
     test: Paired
     by: str | None = None
@@ -140,15 +141,15 @@ def _against(
     contrasts: list[Contrast] = []
     by: tuple[str, list[LineDifference]] | None = None
     for name in dict.fromkeys(contest.metrics):
-        metric = build(name, contest.scoring)
+        metric, values = build(name, contest.scoring), METRICS[name].values
         pool = metric.measure([first.lines, lines], references)
         places = np.arange(len(lines))
         signature = metric.signature(
             count_references(references),
             Resampling(contest.test.samples, seed(), contest.test.sign),
         )
-        ones = _scores(metric, pool.values(places), signature)
-        twos = _scores(metric, pool.values(places + len(lines)), signature)
+        ones = _scores(values, pool.values(places), signature)
+        twos = _scores(values, pool.values(places + len(lines)), signature)
         p_values = contest.test.p_values(pool, len(lines))
         each = pool.line_values()
         for column, (one, two) in enumerate(zip(ones, twos, strict=True)):
@@ -169,10 +170,10 @@ def _against(
     return tuple(scores), against
 
 
-def _scores(metric: Metric, values: Sequence[float], signature: str) -> list[Score]:
+def _scores(values: Sequence[Value], found: Sequence[float], signature: str) -> list[Score]:
     return [
-        Score(figure.name, figure.label, value, signature)
-        for figure, value in zip(metric.figures, values, strict=True)
+        Score(value.name, value.label, number, signature)
+        for value, number in zip(values, found, strict=True)
     ]
 
 

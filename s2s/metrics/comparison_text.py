@@ -14,10 +14,10 @@ def table(comparison: Comparison) -> Iterator[str]:
     width = max(map(len, names))
     for place, score in enumerate(comparison.scores):
         yield f"{score.label}  {score.signature}"
-        yield f"  {comparison.baseline:<{width}}  {score.shown:>6}  baseline"
+        yield f"  {comparison.baseline:<{width}}  {score.formatted:>6}  baseline"
         for other in comparison.others:
             contrast = other.contrasts[place]
-            yield f"  {other.name:<{width}}  {contrast.score.shown:>6}  {_verdict(contrast)}"
+            yield f"  {other.name:<{width}}  {contrast.score.formatted:>6}  {_verdict(contrast)}"
 
 
 def side_by_side(comparison: Comparison, outputs: Sequence[System], sides: Sides) -> Iterator[str]:

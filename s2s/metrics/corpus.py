@@ -6,34 +6,35 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from s2s.errors import DataError
-from s2s.metrics.base import Figure, References, Resampling, Statistics
+from s2s.metrics.base import References, Resampling, Statistics
 from s2s.metrics.build import build
 from s2s.metrics.resampling import RESAMPLES, intervals, resampling
 from s2s.metrics.scores import Interval, Score, Scores
-from s2s.recipe.metrics import MetricName, Scoring, TextMetric
+from s2s.recipe.metrics import METRICS, MetricName, Value
+from s2s.recipe.scoring import Scoring
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which figures, and how."""
+    """The metrics to compute, and how."""
 
     metrics: tuple[MetricName, ...]
     """In the order they are printed."""
     scoring: Scoring = field(default_factory=Scoring)
-    """How they read text."""
+    """How the metrics read text."""
     confidence: bool = False
-    """Whether with 95 % intervals."""
+    """Whether to add 95 % confidence intervals."""
 
 
 def score(
-    names: Sequence[TextMetric],
+    names: Sequence[MetricName],
     hypotheses: Sequence[str],
     references: Sequence[Sequence[str | None]],
     *,
     scoring: Scoring | None = None,
     confidence: bool | int = False,
 ) -> Scores:
-    """Figures for lines of text against one or more sets of reference lines.
+    """Scores of lines of text against one or more sets of reference lines.
 
     A set may hold None where a line has fewer references than others. `confidence` asks for 95 %
     intervals, by so many bootstrap samples where it is a number above 1. White space at the end of
@@ -43,41 +44,41 @@ def score(
     tokenization whose package is not installed.
     """
     said, wanted = pair_up(hypotheses, references)
-    figures: list[Score] = []
+    values: list[Score] = []
     for name in names:
         metric = build(name, scoring or Scoring())
         statistics = metric.measure([said], wanted)
         drawn = resampled(confidence)
         signature = metric.signature(count_references(wanted), drawn)
-        figures += scores_of(metric.figures, statistics, len(said), (signature, drawn))
+        values += scores_of(METRICS[name].values, statistics, len(said), (signature, drawn))
     return Scores(
-        tuple(figures),
+        tuple(values),
         blank_hypotheses=sum(not line for line in said),
         blank_references=sum(not all(options) for options in wanted),
     )
 
 
 def resampled(confidence: bool | int) -> Resampling | None:
-    """The bootstrap that `confidence` asks for."""
+    """The bootstrap that `confidence` requests, if any."""
     samples = RESAMPLES if confidence is True else int(confidence)
     return resampling(samples) if samples > 1 else None
 
 
 def scores_of(
-    figures: Sequence[Figure],
+    values: Sequence[Value],
     statistics: Statistics,
     num_lines: int,
     how: tuple[str, Resampling | None],
 ) -> list[Score]:
-    """A metric's figures for all lines; `how` is their signature and the bootstrap, if any."""
+    """A metric's scores of all lines; `how` is their signature and the bootstrap, if any."""
     signature, drawn = how
-    values = statistics.values(np.arange(num_lines))
-    between: Sequence[Interval | None] = [None] * len(figures)
+    found = statistics.values(np.arange(num_lines))
+    between: Sequence[Interval | None] = [None] * len(values)
     if drawn is not None:
         between = intervals(statistics, num_lines, drawn.samples)
     return [
-        Score(figure.name, figure.label, value, signature, interval)
-        for figure, value, interval in zip(figures, values, between, strict=True)
+        Score(value.name, value.label, number, signature, interval)
+        for value, number, interval in zip(values, found, between, strict=True)
     ]
 
 

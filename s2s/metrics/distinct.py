@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
-from s2s.metrics.base import Figure, References, Resampling, Rows, write_signature
-from s2s.metrics.tokenize import Words
+from s2s.metrics.base import References, Resampling, Rows, write_signature
+from s2s.metrics.tokenize import Words, read_words
+from s2s.recipe.scoring import Scoring
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,6 @@ class Distinct:
 
     words: Words
 
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (Figure("distinct1", "distinct-1"), Figure("distinct2", "distinct-2"))
-
     def measure(
         self, outputs: Sequence[Sequence[str]], references: References
     ) -> DistinctStatistics:
@@ -84,3 +80,8 @@ def number(lines: Sequence[Sequence[Hashable]]) -> Ngrams:
     ids = [numbers.setdefault(gram, len(numbers)) for gram in chain.from_iterable(lines)]
     lengths = [len(line) for line in lines]
     return Ngrams(np.array(ids, dtype=np.intp), np.array(lengths, dtype=np.intp), len(numbers))
+
+
+def build_distinct(scoring: Scoring) -> Distinct:
+    """distinct-1 and distinct-2. Raises UsageError for a tokenization without its package."""
+    return Distinct(read_words(scoring))

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import s2s
-from s2s.metrics.base import Figure, References, Resampling, Rows, write_signature
+from s2s.metrics.base import References, Resampling, Rows, write_signature
 from s2s.metrics.distinct import Ngrams, number
-from s2s.metrics.tokenize import Words
+from s2s.metrics.tokenize import Words, read_words
+from s2s.recipe.scoring import Scoring
 
 
 @dataclass(frozen=True)
-class VarietyStatistics:
+class DiversityStatistics:
     """The texts of lines, and their words: what is different depends on the other lines."""
 
     texts: Ngrams
@@ -33,31 +34,27 @@ class VarietyStatistics:
 
 
 @dataclass(frozen=True)
-class Variety:
+class Diversity:
     """Number and share of different outputs, and number of different words in them."""
 
     words: Words
 
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (
-            Figure("distinct_outputs", "different outputs"),
-            Figure("distinct_share", "share of different outputs"),
-            Figure("vocabulary", "different words"),
-        )
-
     def measure(
         self, outputs: Sequence[Sequence[str]], references: References
-    ) -> VarietyStatistics:
+    ) -> DiversityStatistics:
         """See `Metric`."""
         del references
         lines = [line for output in outputs for line in output]
         texts = [[line.lower() if self.words.lowercase else line] for line in lines]
-        return VarietyStatistics(number(texts), number([self.words(line) for line in lines]))
+        return DiversityStatistics(number(texts), number([self.words(line) for line in lines]))
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`."""
         del nrefs
         details = [*self.words.details, "output:line"]
         return write_signature("0", resampling, details, f"s2s-{s2s.__version__}")
+
+
+def build_diversity(scoring: Scoring) -> Diversity:
+    """The metric `variety`. Raises UsageError for a tokenization without its package."""
+    return Diversity(read_words(scoring))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 import s2s
 from s2s.metrics.base import (
     Additive,
-    Figure,
     References,
     Resampling,
     case_of,
@@ -19,6 +18,7 @@ from s2s.metrics.base import (
     paired,
     write_signature,
 )
+from s2s.recipe.scoring import Scoring
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,6 @@ class Exact:
     name: Literal["exact", "g2p_wer"]
     """`g2p_wer` is the word error rate of pronunciation, where a line is a word."""
     lowercase: bool
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (Figure(self.name, "exact" if self.name == "exact" else "G2P-WER"),)
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
@@ -59,11 +54,6 @@ class ErrorRate:
 
     name: Literal["wer", "cer", "per"]
     lowercase: bool
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (Figure(self.name, self.name.upper()),)
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
@@ -101,3 +91,28 @@ def _rate(row_K: NDArray[np.float64]) -> tuple[float, ...]:
     if length == 0:
         return (100.0 if edits else 0.0,)
     return (100.0 * edits / length,)
+
+
+def build_exact(scoring: Scoring) -> Exact:
+    """Share of exact matches."""
+    return Exact("exact", scoring.lowercase)
+
+
+def build_g2p_wer(scoring: Scoring) -> Exact:
+    """Word error rate of pronunciations."""
+    return Exact("g2p_wer", scoring.lowercase)
+
+
+def build_wer(scoring: Scoring) -> ErrorRate:
+    """Word error rate."""
+    return ErrorRate("wer", scoring.lowercase)
+
+
+def build_cer(scoring: Scoring) -> ErrorRate:
+    """Character error rate."""
+    return ErrorRate("cer", scoring.lowercase)
+
+
+def build_per(scoring: Scoring) -> ErrorRate:
+    """Phone error rate."""
+    return ErrorRate("per", scoring.lowercase)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from s2s.errors import UsageError
-from s2s.metrics.base import Additive, Figure, References, Resampling, mean, paired, write_signature
-from s2s.metrics.tokenize import Words
+from s2s.metrics.base import Additive, References, Resampling, mean, paired, write_signature
+from s2s.metrics.tokenize import Words, read_words
+from s2s.recipe.scoring import Scoring
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 """Weight of recall, shape and size of the penalty for scattered matches (Banerjee & Lavie 2005)."""
@@ -30,11 +31,6 @@ class Meteor:
     """A WordNet as nltk reads it, or `NoSynonyms`."""
     matches: tuple[str, ...]
     """What matches, for the signature."""
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (Figure("meteor", "METEOR"),)
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
@@ -89,9 +85,10 @@ def _stemmer() -> Any:
     return PorterStemmer()
 
 
-def build_meteor(words: Words, *, with_synonyms: bool) -> Meteor:
-    """METEOR. Raises UsageError where WordNet is asked for and not there."""
-    if not with_synonyms:
+def build_meteor(scoring: Scoring) -> Meteor:
+    """METEOR. Raises UsageError if `scoring` wants WordNet and nltk has none."""
+    words = read_words(scoring)
+    if not scoring.synonyms:
         return Meteor(words, NoSynonyms(), ("exact", "porter"))
     from nltk.corpus import wordnet
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from s2s.metrics.base import (
     Additive,
-    Figure,
     References,
     Resampling,
     case_of,
@@ -17,6 +16,7 @@ from s2s.metrics.base import (
     paired,
     write_signature,
 )
+from s2s.recipe.scoring import Scoring
 
 KINDS = ("rouge1", "rouge2", "rougeL")
 
@@ -31,15 +31,6 @@ class Rouge:
     tokens: str
     stem: bool
     lowercase: bool
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """See `Metric`."""
-        return (
-            Figure("rouge1", "ROUGE-1"),
-            Figure("rouge2", "ROUGE-2"),
-            Figure("rougeL", "ROUGE-L"),
-        )
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
@@ -74,3 +65,8 @@ class _Spaces:
 
     def tokenize(self, text: str) -> list[str]:
         return (text.lower() if self.lowercase else text).split()
+
+
+def build_rouge(scoring: Scoring) -> Rouge:
+    """ROUGE-1, ROUGE-2 and ROUGE-L."""
+    return Rouge(scoring.rouge_tokens, scoring.stem, scoring.lowercase)

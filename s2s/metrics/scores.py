@@ -1,9 +1,9 @@
-"""What a metric says: a number and the signature that makes it comparable."""
+"""Scores: a metric's values with the signatures that make them comparable."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from s2s.recipe.metrics import LOWER_IS_BETTER, shown
+from s2s.recipe.metrics import LOWER_IS_BETTER, format_value
 
 
 @dataclass(frozen=True)
@@ -11,45 +11,45 @@ class Interval:
     """A 95 % confidence interval, in the metric's own unit."""
 
     mean: float
-    """Its centre: the mean of the resamples, as sacrebleu prints it."""
+    """Centre: the mean of the resamples, as sacrebleu prints it."""
     half_width: float
-    """Its reach to either side."""
+    """Half of its width."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One figure."""
+    """One value of a metric, with its signature."""
 
     name: str
-    """What recipes call it: `bleu`, `rougeL`, `cer`."""
+    """Key in recipes, logs and JSON: `bleu`, `rougeL`, `cer`."""
     label: str
-    """What readers call it: BLEU, ROUGE-L, CER."""
+    """Name in printed scores: BLEU, ROUGE-L, CER."""
     value: float
-    """0 to 100 where it is a share; error rates may be above, and CIDEr-D is up to 1000."""
+    """0 to 100 for a share; error rates may exceed 100, and CIDEr-D is up to 1000."""
     signature: str
     """How it was computed: scores with different signatures must not be compared."""
     interval: Interval | None = None
-    """Where asked for."""
+    """The confidence interval, if requested."""
 
     @property
     def is_lower_better(self) -> bool:
-        """Whether it counts what is wrong."""
+        """Whether it counts errors."""
         return self.name in LOWER_IS_BETTER
 
     @property
-    def shown(self) -> str:
-        """The value for a reader."""
-        return shown(self.name, self.value)
+    def formatted(self) -> str:
+        """The value as printed."""
+        return format_value(self.name, self.value)
 
     def line(self) -> str:
-        """For a reader."""
+        """One line of text."""
         between = ""
         if self.interval is not None:
             between = f" (μ = {self.interval.mean:.2f} ± {self.interval.half_width:.2f})"
-        return f"{self.label} = {self.shown}{between}  {self.signature}"
+        return f"{self.label} = {self.formatted}{between}  {self.signature}"
 
     def as_json(self) -> dict[str, Any]:
-        """For a program."""
+        """JSON: value and signature, and mean and half width of an interval."""
         found: dict[str, Any] = {"value": self.value, "signature": self.signature}
         if self.interval is not None:
             found["mean"] = self.interval.mean
@@ -59,22 +59,22 @@ class Score:
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures for the same texts, in the order they were asked for."""
+    """Scores of the same texts, in the order of the request."""
 
-    figures: tuple[Score, ...]
+    values: tuple[Score, ...]
     blank_hypotheses: int = 0
-    """Lines of output without text: scored like all others, but worth knowing."""
+    """Number of output lines without text; they are scored like all others."""
     blank_references: int = 0
-    """Items one of whose references has no text."""
+    """Number of lines one of whose references has no text."""
 
     def value(self, name: str) -> float:
-        """The figure a recipe calls `name`; it must have been asked for."""
-        return next(score.value for score in self.figures if score.name == name)
+        """The value called `name`, which must be among them."""
+        return next(score.value for score in self.values if score.name == name)
 
     def lines(self) -> list[str]:
-        """For a reader, a line per figure."""
-        return [score.line() for score in self.figures]
+        """One line of text per score."""
+        return [score.line() for score in self.values]
 
     def as_json(self) -> dict[str, Any]:
-        """For a program: value and signature by name, mean and half width where there are any."""
-        return {score.name: score.as_json() for score in self.figures}
+        """JSON: value and signature by name, and mean and half width of intervals."""
+        return {score.name: score.as_json() for score in self.values}

@@ -8,7 +8,7 @@ from typing import Any
 
 from s2s.errors import UsageError
 from s2s.metrics.base import case_of
-from s2s.recipe.metrics import Scoring
+from s2s.recipe.scoring import Scoring
 
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 """Tokens that the evaluation of COCO captions leaves out (Chen et al. 2015). Its list has brackets

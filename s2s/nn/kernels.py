@@ -28,7 +28,7 @@ from s2s.nn.matmul import (
     onednn_product,
     runs_onednn,
 )
-from s2s.recipe.search import SearchPrecision, SearchPrecisionChoice
+from s2s.recipe.choices import SearchPrecision, SearchPrecisionChoice
 
 Kernel = Literal["fp32", "bf16", "rounded", "int8"]
 """A CPU's kernel: one of its own for a precision, or bf16 computed by a product in fp32."""

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.nn.weighted_sum import weighted_sum
-from s2s.recipe.search import SearchPrecision
+from s2s.recipe.choices import SearchPrecision
 
 LEVELS = 127
 """Largest integer of int8 inputs and weights."""

@@ -26,7 +26,7 @@ from s2s.nn.matmul import Product, Weights
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
-from s2s.recipe.search import SearchPrecision, SearchPrecisionChoice
+from s2s.recipe.choices import SearchPrecision, SearchPrecisionChoice
 
 PROBE = (16, 16)
 """Time and sentences of the batch that tests whether an encoder's sentences are independent."""

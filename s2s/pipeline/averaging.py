@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from s2s.errors import RunError, UsageError
 from s2s.inference.load import build_model
 from s2s.pipeline.progress import progress
-from s2s.recipe.metrics import LOWER_IS_BETTER, shown
+from s2s.recipe.metrics import LOWER_IS_BETTER, format_value
 from s2s.run.checkpoints import NAME
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class ValidationScores:
 
     def __str__(self) -> str:
         """As training prints it."""
-        scores = "".join(f"  {name} {shown(name, value)}" for name, value in self.scores.items())
+        scores = "".join(
+            f"  {name} {format_value(name, value)}" for name, value in self.scores.items()
+        )
         return f"validation loss {self.nll:.3f}{scores}"
 
 
@@ -179,4 +181,4 @@ def _validate(
     with progress() as callback:
         callback("validating the average", 0, None)
         found = validate(model.to(chosen).eval(), SINGLE_PROCESS)
-    return ValidationScores(nll=found.nll, scores={s.name: s.value for s in found.scores.figures})
+    return ValidationScores(nll=found.nll, scores={s.name: s.value for s in found.scores.values})

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import UsageError
 from s2s.inference.load import load_translator
 from s2s.metrics.corpus import score
 from s2s.pipeline.progress import progress
-from s2s.recipe.metrics import LOWER_IS_BETTER, VALUES, TextMetric, shown
+from s2s.recipe.metrics import LOWER_IS_BETTER, TEXT_METRICS, VALUES, MetricName, format_value
 from s2s.recipe.search import BeamSearch
-from s2s.recipe.search_overrides import Choices, override
+from s2s.recipe.search_overrides import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class Grid:
         """
         found = []
         for width, penalty in product(sorted(set(self.widths)), sorted(set(self.penalties))):
-            choices = Choices(kind="beam", width=width, length_penalty=penalty)
+            choices = {"kind": "beam", "width": width, "length_penalty": penalty}
             one = override(search, choices)
             assert isinstance(one, BeamSearch), "of this kind"
             if width > 1 or penalty == min(self.penalties):  # one hypothesis needs no ranking
@@ -73,7 +73,9 @@ class Tuned:
         for search, value in self.tried:
             penalty = "any" if search.width == 1 else f"{search.length_penalty:g}"
             mark = "  *" if search == self.best else ""
-            lines.append(f"{search.width:>4}  {penalty:>14}  {shown(self.metric, value):>9}{mark}")
+            lines.append(
+                f"{search.width:>4}  {penalty:>14}  {format_value(self.metric, value):>9}{mark}"
+            )
         return lines
 
 
@@ -122,10 +124,10 @@ def tune_search(
     return Tuned(metric=name, tried=tried, best=best)
 
 
-def _figure(recipe: Recipe, asked: str | None) -> tuple[TextMetric, str]:
+def _figure(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:
     """The metric and the name of its value that decide. Raises UsageError for one that needs more
     than text."""
-    known = {value: metric for metric in get_args(TextMetric) for value in VALUES[metric]}
+    known = {value: metric for metric in TEXT_METRICS for value in VALUES[metric]}
     own = [value for metric in recipe.metrics for value in VALUES[metric]]
     chosen = asked or next((f for f in (recipe.train.best, *own) if f in known), "bleu")
     if chosen not in known:

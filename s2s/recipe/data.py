@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.filters import Filters, HoldOut, Tag, TargetText, Truncate
+from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.section import Count, NonEmpty, Section
 
 

@@ -1,149 +1,124 @@
-"""The recipe's `metrics` and `scoring`: which figures there are, and how they read text."""
+"""The table of metrics. A new metric is one line here and one file in `s2s/metrics`.
+
+The names that recipes, options, logs and the JSON Schema accept all come from this table. This
+module imports no other module of s2s and nothing slow, because `--help` lists the names; it has
+NamedTuples because a dataclass takes longer to define.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from s2s.recipe.section import Section
 
-TextMetric = Literal[
-    "bleu",
-    "bleu_n",
-    "chrf",
-    "rouge",
-    "meteor",
-    "cider",
-    "exact",
-    "wer",
-    "cer",
-    "per",
-    "g2p_wer",
-    "distinct",
-    "variety",
-]
-"""Metrics that see nothing but an output and its references."""
+class Value(NamedTuple):
+    """A number that a metric gives."""
 
-RunMetric = Literal["copied", "perplexity"]
-"""Metrics of a run, for which they ask its model or its training data."""
+    name: str
+    """Key in recipes (`train.best`), logs and JSON."""
+    label: str
+    """Name in printed scores."""
+    is_lower_better: bool = False
+    """Whether it counts errors, so that lower is better."""
+    is_count: bool = False
+    """Whether it is a whole number."""
 
-MetricName = Literal[TextMetric, RunMetric]
-"""What `metrics` may list."""
+
+class MetricEntry(NamedTuple):
+    """A line of the table."""
+
+    builder: str | None
+    """`module.function` in `s2s.metrics`: takes a `Scoring` and returns a `Metric`. None for a
+    metric that needs a run; `s2s.inference.scoring` computes it."""
+    values: tuple[Value, ...]
+    """The numbers it gives, in the order of `Statistics.values`."""
+    only_of_runs: str | None = None
+    """Why output in a file has no such metric, for messages."""
+
+
+def _text(builder: str, *values: Value) -> MetricEntry:
+    """A metric that needs nothing but outputs and their references."""
+    return MetricEntry(builder, values)
+
+
+def _run(only_of_runs: str, *values: Value) -> MetricEntry:
+    """A metric that needs a run: its model or its training data."""
+    return MetricEntry(None, values, only_of_runs)
+
+
+def _error(name: str, label: str) -> Value:
+    return Value(name, label, is_lower_better=True)
+
+
+METRICS: dict[str, MetricEntry] = {
+    "bleu": _text("bleu_chrf.build_bleu", Value("bleu", "BLEU")),
+    "bleu_n": _text(
+        "bleu_chrf.build_bleu_of_orders", *(Value(f"bleu{n}", f"BLEU-{n}") for n in (1, 2, 3, 4))
+    ),
+    "chrf": _text("bleu_chrf.build_chrf", Value("chrf", "chrF2")),
+    "rouge": _text(
+        "rouge.build_rouge",
+        Value("rouge1", "ROUGE-1"),
+        Value("rouge2", "ROUGE-2"),
+        Value("rougeL", "ROUGE-L"),
+    ),
+    "meteor": _text("meteor.build_meteor", Value("meteor", "METEOR")),
+    "cider": _text("cider.build_cider", Value("cider", "CIDEr-D")),
+    "exact": _text("edit_distance.build_exact", Value("exact", "exact")),
+    "wer": _text("edit_distance.build_wer", _error("wer", "WER")),
+    "cer": _text("edit_distance.build_cer", _error("cer", "CER")),
+    "per": _text("edit_distance.build_per", _error("per", "PER")),
+    "g2p_wer": _text("edit_distance.build_g2p_wer", _error("g2p_wer", "G2P-WER")),
+    "distinct": _text(
+        "distinct.build_distinct",
+        Value("distinct1", "distinct-1"),
+        Value("distinct2", "distinct-2"),
+    ),
+    "variety": _text(
+        "diversity.build_diversity",
+        Value("distinct_outputs", "different outputs", is_count=True),
+        Value("distinct_share", "share of different outputs"),
+        Value("vocabulary", "different words", is_count=True),
+    ),
+    "copied": _run("only a run knows its training data", _error("copied", "copied from training")),
+    "perplexity": _run("only a model has one", _error("perplexity", "perplexity")),
+}
+"""Every metric, under its name in a recipe's `metrics`."""
+
+VALUES: dict[str, tuple[str, ...]] = {
+    name: tuple(value.name for value in entry.values) for name, entry in METRICS.items()
+}
+"""Names of the numbers that each metric gives, in the order they are printed."""
+
+_VALUES = {value.name: value for entry in METRICS.values() for value in entry.values}
+
+LOWER_IS_BETTER = frozenset(
+    {"loss", *(name for name, value in _VALUES.items() if value.is_lower_better)}
+)
+"""Names of values of which lower is better."""
+
+TEXT_METRICS = tuple(name for name, entry in METRICS.items() if entry.builder is not None)
+"""Metrics that need nothing but outputs and their references."""
+
+if TYPE_CHECKING:
+    MetricName = str
+    ValueName = str
+    BestName = str
+else:  # pydantic checks them and lists them in the JSON Schema
+    MetricName = Literal[tuple(METRICS)]
+    ValueName = Literal[tuple(_VALUES)]
+    BestName = Literal[*_VALUES, "loss"]
 
 
 def only_of_runs(name: MetricName) -> str | None:
     """Why output in a file has no such metric; None where it has."""
-    match name:
-        case "perplexity":
-            return "only a model has one"
-        case "copied":
-            return "only a run knows its training data"
-        case _:
-            return None
+    return METRICS[name].only_of_runs
 
 
-def text_metrics(names: Sequence[MetricName]) -> tuple[TextMetric, ...]:
-    """Those that need no run."""
-    return tuple(name for name in names if _is_of_text(name))
+def text_metrics(names: Sequence[MetricName]) -> tuple[MetricName, ...]:
+    """Those of `names` that need no run."""
+    return tuple(name for name in names if name in TEXT_METRICS)
 
 
-def _is_of_text(name: MetricName) -> TypeGuard[TextMetric]:
-    return only_of_runs(name) is None
-
-
-ValueName = Literal[
-    "bleu",
-    "bleu1",
-    "bleu2",
-    "bleu3",
-    "bleu4",
-    "chrf",
-    "rouge1",
-    "rouge2",
-    "rougeL",
-    "meteor",
-    "cider",
-    "exact",
-    "wer",
-    "cer",
-    "per",
-    "g2p_wer",
-    "distinct1",
-    "distinct2",
-    "distinct_outputs",
-    "distinct_share",
-    "vocabulary",
-    "copied",
-    "perplexity",
-]
-"""The numbers they give."""
-
-Tokenization = Literal[
-    "13a",
-    "intl",
-    "zh",
-    "ja-mecab",
-    "ko-mecab",
-    "char",
-    "none",
-    "spm",
-    "flores101",
-    "flores200",
-    "ptb",
-]
-"""Tokenizations of sacrebleu, some of which need an extra package that sacrebleu names; and `ptb`,
-that of the evaluation of COCO captions."""
-
-VALUES: dict[MetricName, tuple[ValueName, ...]] = {
-    "bleu": ("bleu",),
-    "bleu_n": ("bleu1", "bleu2", "bleu3", "bleu4"),
-    "chrf": ("chrf",),
-    "rouge": ("rouge1", "rouge2", "rougeL"),
-    "meteor": ("meteor",),
-    "cider": ("cider",),
-    "exact": ("exact",),
-    "wer": ("wer",),
-    "cer": ("cer",),
-    "per": ("per",),
-    "g2p_wer": ("g2p_wer",),
-    "distinct": ("distinct1", "distinct2"),
-    "variety": ("distinct_outputs", "distinct_share", "vocabulary"),
-    "copied": ("copied",),
-    "perplexity": ("perplexity",),
-}
-"""Which numbers a metric gives, in the order they are printed."""
-
-LOWER_IS_BETTER: frozenset[str] = frozenset(
-    {"loss", "wer", "cer", "per", "g2p_wer", "copied", "perplexity"}
-)
-"""Figures of which less is wanted."""
-
-COUNTS: frozenset[str] = frozenset({"distinct_outputs", "vocabulary"})
-"""Figures that are whole numbers."""
-
-
-def shown(figure: str, value: float) -> str:
-    """A value for a reader."""
-    return f"{value:.0f}" if figure in COUNTS else f"{value:.2f}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scoring(Section):
-    """How metrics read text; every score's signature says it."""
-
-    lowercase: bool = False
-    """Ignore case (ROUGE's own tokens always do)."""
-    tokenize: Tokenization = "13a"
-    """How BLEU, METEOR, CIDEr-D, distinct-n and variety split words; `zh`, `ja-mecab`, `ko-mecab`
-    or `char` for scripts without spaces; `ptb` for English captions: the Penn Treebank's tokens,
-    lower-cased, without punctuation."""
-    rouge_tokens: Literal["rouge", "space"] = "rouge"
-    """`rouge`: lower-cased runs of a-z and 0-9, as the original; other letters separate words and
-    count for nothing. `space`: whatever stands between spaces."""
-    stem: bool = False
-    """Whether ROUGE compares English word stems (Porter 1980)."""
-    synonyms: bool = False
-    """Whether METEOR matches English synonyms, for which nltk must find WordNet."""
-
-    def __post_init__(self) -> None:
-        if self.stem and self.rouge_tokens == "space":
-            raise ValueError("stem needs rouge_tokens 'rouge'")
+def format_value(name: ValueName, value: float) -> str:
+    """A value as printed: two decimals, none for a count."""
+    is_count = name in _VALUES and _VALUES[name].is_count
+    return f"{value:.0f}" if is_count else f"{value:.2f}"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from s2s.recipe.features import ImageFeatureEncoder
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.section import PositiveInt, Probability, Section
 
 

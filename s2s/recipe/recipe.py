@@ -21,11 +21,12 @@ from s2s.recipe.data import (
     corpora_of,
     image_features_of,
 )
-from s2s.recipe.metrics import VALUES, MetricName, Scoring
+from s2s.recipe.metrics import VALUES, MetricName
 from s2s.recipe.model import (
     Model,
 )
 from s2s.recipe.rules import source_faults
+from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import (
     BeamSearch,
     Search,
@@ -74,11 +75,11 @@ class Recipe(Section):
     def __post_init__(self) -> None:
         if self.model.tied == "all" and self.tokenizer.kind == "separate":
             raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
-        figures = [figure for metric in self.metrics for figure in VALUES[metric]]
-        if self.train.best != "loss" and self.train.best not in figures:
+        values = [value for metric in self.metrics for value in VALUES[metric]]
+        if self.train.best != "loss" and self.train.best not in values:
             raise ValueError(
                 f"train.best '{self.train.best}' is not among the metrics, which give "
-                f"{', '.join(figures)}; 'loss' is always there"
+                f"{', '.join(values)}; 'loss' is always there"
             )
         if "copied" in self.metrics and self.model.copy != "none":
             raise ValueError(COPIED_BY_COPYING)
@@ -97,18 +98,18 @@ class Recipe(Section):
 
 
 def _source_faults(recipe: Recipe) -> Iterator[str]:
-    """What is wrong with the sources that are asked for."""
-    if _cuts_features(recipe.data, recipe.tokenizer):
-        yield "data.truncate.source would cut off the features behind the sources"
+    """Faults of the sources that the recipe describes."""
+    if _cuts_source_features(recipe.data, recipe.tokenizer):
+        yield "data.truncate.source would cut off the source features at the end of a source"
     for part in corpora_of(recipe.data):
-        if fault := _features_fault(part, recipe.tokenizer):
+        if fault := _source_features_fault(part, recipe.tokenizer):
             yield fault
     if recipe.task == "captioning" and not image_features_of(recipe.data):
         yield "task 'captioning' needs data.image_features, such as those of images"
     yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)
 
 
-def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
+def _source_features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
     """What is wrong where a source's features and their tokenizer do not come together, or None."""
     column = None if isinstance(data, GeneratedData) else data.columns.source_features
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
@@ -127,7 +128,7 @@ def _features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
     return None
 
 
-def _cuts_features(data: Data, tokenizer: Tokenizers) -> bool:
+def _cuts_source_features(data: Data, tokenizer: Tokenizers) -> bool:
     """Whether features, which follow the source, would be what truncation cuts off first."""
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     return is_split and data.truncate.source is not None

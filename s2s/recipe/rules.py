@@ -11,7 +11,7 @@ from s2s.recipe.data import (
     has_source_text,
     image_features_of,
 )
-from s2s.recipe.features import ImageFeatureFile
+from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.model import Model
 from s2s.recipe.search import Search
 from s2s.recipe.tokenizer import Tokenizers, sampling_alphas

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from s2s.recipe.choices import LengthNormalization, SearchPrecisionChoice
 from s2s.recipe.section import (
     Count,
     NonNegativeFloat,
@@ -13,12 +14,6 @@ from s2s.recipe.section import (
     Probability,
     Section,
 )
-
-SearchPrecision = Literal["fp32", "bf16", "int8"]
-"""What the matrix products of a decoding step are computed in."""
-
-SearchPrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
-"""What a recipe may say of it; `auto` is the fastest one of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +84,7 @@ class BeamSearch(Outputs):
     """Hypotheses kept at every step."""
     length_penalty: NonNegativeFloat = 1.0
     """Hypotheses are ranked by log-probability / length^length_penalty; 0 for none."""
-    length_normalization: Literal["length", "gnmt"] = "length"
+    length_normalization: LengthNormalization = "length"
     """What is raised to that power: the `length`, or (5 + length) / 6 (`gnmt`; Wu et al. 2016)."""
     coverage_penalty: NonNegativeFloat = 0.0
     """Weight of the penalty for source words that got little attention (Wu et al. 2016, section

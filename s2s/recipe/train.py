@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from s2s.recipe.metrics import ValueName
+from s2s.recipe.metrics import BestName
 from s2s.recipe.section import (
     AUTO,
     NUMBER,
@@ -139,9 +139,9 @@ class Train(Section):
     fp32 whose products round what they multiply to 10 bits of mantissa."""
     validate_every: PositiveInt | None = None
     """Updates between validations; every epoch if not given."""
-    best: Literal[ValueName, "loss"] = "bleu"
-    """Which validation figure chooses the best checkpoint and ends training early; of error rates,
-    perplexity and loss the lowest is the best."""
+    best: BestName = "bleu"
+    """Validation score that chooses the best checkpoint and ends training early; of error rates,
+    perplexity and loss the lowest is best."""
     patience: PositiveInt | None = 10
     """Validations without improvement before training stops; null to go to the end."""
     save_minutes: PositiveFloat = 5.0

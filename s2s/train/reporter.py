@@ -57,7 +57,7 @@ class Reporter(Protocol):
 
 def validation_line(position: Position, validation: Validation, is_best: bool) -> str:
     """One line about a validation."""
-    scores = "  ".join(f"{s.name} {s.shown}" for s in validation.scores.figures)
+    scores = "  ".join(f"{s.name} {s.formatted}" for s in validation.scores.values)
     best = "  *best*" if is_best else ""
     minutes = position.seconds / 60
     where = f"epoch {position.current_epoch}  update {position.update}  {minutes:.1f} min"

@@ -24,7 +24,7 @@ from s2s.nn.batch import Regions
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.model import Seq2Seq
 from s2s.pipeline.evaluation import open_texts
-from s2s.recipe.features import ImageFeatureEncoder
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.load import load_recipe, shipped_recipes
 from s2s.recipe.model import (
     AdditiveAttention,

@@ -73,7 +73,7 @@ def test_help_is_the_commands_and_each_fields() -> None:
     assert "varnish" not in output
 
 
-def test_changed_options_go_by_their_fields_names() -> None:
+def test_changed_options_have_their_names_on_the_command_line() -> None:
     given = Varnish(name="red", coats=3, is_matt=True)
-    assert changed(given) == ["--name", "--coats", "--is-matt"]
-    assert changed(given, ("is_matt", "tins")) == ["--is-matt"]
+    assert changed(given) == ["--name", "--layers", "--matt"]
+    assert changed(given, ("is_matt", "tins")) == ["--matt"]

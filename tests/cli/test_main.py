@@ -13,7 +13,7 @@ import s2s
 from s2s.errors import DataError, Interrupted, RecipeError, TrainingError
 from s2s.metrics.corpus import Request
 from s2s.recipe.load import load_recipe, shipped_recipes
-from s2s.recipe.metrics import Scoring
+from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import BeamSearch, GreedySearch
 from s2s.run.directory import Run
 from s2s_cli.main import run

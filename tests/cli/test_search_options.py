@@ -76,9 +76,9 @@ def test_options_replace_what_the_recipe_says(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--search greedy --beam 3", "greedy search has no use for --beam"),
-        ("--search sample --length-penalty 1", "sample search has no use for --length-penalty"),
-        ("--temperature 1 --beam 2", "no search knows all of --beam, --temperature"),
+        ("--search greedy --beam 3", "greedy search does not use --beam"),
+        ("--search sample --length-penalty 1", "sample search does not use --length-penalty"),
+        ("--temperature 1 --beam 2", "no search has all of --beam, --temperature"),
         ("--top-p 2", "--top-p: expected at most 1, found 2.0"),
         ("--no-repeat-ngram 0", "--no-repeat-ngram: expected at least 1, found 0"),
         ("--format xml", "Invalid value for '--format'"),

@@ -27,7 +27,7 @@ COMMANDS = [
     ["recipes", "copy"],
     ["recipes", "schema"],
 ]
-HEAVY = ("torch", "datasets", "pyarrow", "numpy", "ruamel.yaml", "sacrebleu")
+HEAVY = ("torch", "datasets", "pyarrow", "numpy", "ruamel.yaml", "sacrebleu", "s2s.recipe.section")
 
 PROBE = """
 import contextlib, io, json, sys

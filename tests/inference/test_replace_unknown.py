@@ -206,5 +206,5 @@ def test_the_command_replaces_every_unknown_token(here: Path, call: Call) -> Non
         assert all(b in ("quark", "A", "B") if a == "⁇" else a == b for a, b in words)
     assert call.fault("translate", "--run", "toy", "--input", "in", "--dictionary", "d.tsv") == (
         2,
-        "--dictionary: nothing is looked up without --replace-unknown",
+        "--dictionary: has no effect without --replace-unknown",
     )

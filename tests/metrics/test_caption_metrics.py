@@ -18,7 +18,7 @@ from s2s.errors import UsageError
 from s2s.metrics.build import build
 from s2s.metrics.corpus import pair_up, score
 from s2s.metrics.tokenize import read_words
-from s2s.recipe.metrics import Scoring
+from s2s.recipe.scoring import Scoring
 
 WORDS = (
     "A",
@@ -52,9 +52,9 @@ def some(texts: list[str]) -> list[str | None]:
     return [text if number % 3 else None for number, text in enumerate(texts)]
 
 
-def figures(name: str, said: list[str], *references: Any, **options: Any) -> list[float]:
+def values(name: str, said: list[str], *references: Any, **options: Any) -> list[float]:
     found = score([name], said, references, scoring=Scoring(**options))  # type: ignore[list-item]
-    return [figure.value for figure in found.figures]
+    return [one.value for one in found.values]
 
 
 @pytest.mark.parametrize(("tokenize", "lowercase"), [("13a", False), ("none", True)])
@@ -70,7 +70,7 @@ def test_bleu_of_every_order_is_sacrebleus(tokenize: Any, lowercase: bool) -> No
         oracle = BLEU(**options)
         expected = oracle.corpus_score(said, [one, two]).score
         assert found.value(f"bleu{order}") == pytest.approx(expected, abs=1e-12)
-        assert found.figures[order - 1].signature == str(oracle.get_signature())
+        assert found.values[order - 1].signature == str(oracle.get_signature())
         single = BLEU(**options, effective_order=True)
         for place in (0, 1, 7):
             options_of_line = [one[place], *([two[place]] if two[place] is not None else [])]
@@ -103,7 +103,7 @@ def test_words_of_captions(text: str, words: str) -> None:
             other = score(
                 [name], [words, "x y"], [[words, "x y"]], scoring=Scoring(tokenize="none")
             )  # type: ignore[list-item]
-            assert [f.value for f in same.figures] == [f.value for f in other.figures]
+            assert [f.value for f in same.values] == [f.value for f in other.values]
 
 
 def cider_of(said: list[str], references: list[list[str]]) -> list[float]:
@@ -147,7 +147,7 @@ def given(count: int) -> tuple[list[str], list[list[str | None]], list[list[str]
 def test_cider_is_the_papers() -> None:
     said, sets, each = given(25)
     expected = cider_of(said, each)
-    assert figures("cider", said, *sets, tokenize="none") == pytest.approx(
+    assert values("cider", said, *sets, tokenize="none") == pytest.approx(
         [100 * float(np.mean(expected))]
     )
     statistics = build("cider", Scoring(tokenize="none")).measure([said], pair_up(said, sets)[1])
@@ -162,7 +162,7 @@ def test_cider_is_that_of_coco_caption() -> None:
     said, sets, each = given(60)
     for line, options in zip(said, each, strict=True):
         scorer += (line, options)
-    assert figures("cider", said, *sets, tokenize="none") == pytest.approx(
+    assert values("cider", said, *sets, tokenize="none") == pytest.approx(
         [100 * float(scorer.compute_score()[0])]
     )
 
@@ -174,10 +174,10 @@ def test_cider_by_hand() -> None:
     one = (2 / math.sqrt(1 + 2**2) / math.sqrt(3)) * 1.0  # b clipped to 1, c
     two = 2 / math.sqrt(3) / math.sqrt(3)  # ab, bb, bc against ab, bc, cd
     expected = 10 / 4 * (one + two) / 2
-    assert figures("cider", said, wanted, tokenize="none") == pytest.approx([100 * expected])
+    assert values("cider", said, wanted, tokenize="none") == pytest.approx([100 * expected])
     # Nothing is rarer than anything else in a single line.
-    assert figures("cider", ["a b"], ["a b"]) == [0.0]
-    assert figures("cider", ["", "a b"], ["x", ""]) == [0.0]
+    assert values("cider", ["a b"], ["a b"]) == [0.0]
+    assert values("cider", ["", "a b"], ["x", ""]) == [0.0]
 
 
 def test_meteor_is_nltks() -> None:
@@ -194,17 +194,17 @@ def test_meteor_is_nltks() -> None:
             for line, options in zip(said, each, strict=True)
         ]
     )
-    assert figures("meteor", said, *sets, tokenize="none") == pytest.approx([100 * expected])
+    assert values("meteor", said, *sets, tokenize="none") == pytest.approx([100 * expected])
 
 
 def test_meteor_by_hand() -> None:
     # 3 of 3 words match 3 of 5, "dogs" by its stem, in two chunks.
     mean = 1.0 * 0.6 / (0.9 * 1.0 + 0.1 * 0.6)
     expected = 100 * mean * (1 - 0.5 * (2 / 3) ** 3)
-    assert figures("meteor", ["dogs run fast"], ["The dog can run fast"]) == pytest.approx(
+    assert values("meteor", ["dogs run fast"], ["The dog can run fast"]) == pytest.approx(
         [expected]
     )
-    assert figures("meteor", ["", "x"], ["a", "y"]) == [0.0]
+    assert values("meteor", ["", "x"], ["a", "y"]) == [0.0]
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_synonyms_where_wordnet_is_there(data: Path) -> None:
     write_wordnet(data / "corpora" / "wordnet")
     said, wanted = ["a hound ran"], ["a dog ran"]
     plain, found = (
-        score(["meteor"], said, [wanted], scoring=Scoring(synonyms=asked)).figures[0]
+        score(["meteor"], said, [wanted], scoring=Scoring(synonyms=asked)).values[0]
         for asked in (False, True)
     )
     assert plain.value == pytest.approx(100 * (2 / 3) * (1 - 0.5 * 1.0**3))
@@ -251,7 +251,7 @@ def test_synonyms_where_it_is_not(data: Path) -> None:
     with pytest.raises(
         UsageError, match="synonyms: expected WordNet among nltk's data, found none"
     ):
-        figures("meteor", ["a"], ["a"], synonyms=True)
+        values("meteor", ["a"], ["a"], synonyms=True)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_synonyms_where_it_is_not(data: Path) -> None:
     ],
 )
 def test_variety_by_hand(said: list[str], options: dict[str, Any], expected: list[float]) -> None:
-    assert figures("variety", said, ["x"] * len(said), **options) == pytest.approx(expected)
+    assert values("variety", said, ["x"] * len(said), **options) == pytest.approx(expected)
 
 
 def test_counts_are_printed_whole() -> None:

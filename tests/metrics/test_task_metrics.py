@@ -1,7 +1,7 @@
 """The metrics beside BLEU: against their libraries, tables worked out by hand, and identities."""
 
 import random
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,19 +11,18 @@ from sacrebleu.metrics.bleu import BLEU
 from s2s.metrics.build import build
 from s2s.metrics.corpus import pair_up, score
 from s2s.recipe.metrics import (
-    COUNTS,
     LOWER_IS_BETTER,
+    METRICS,
+    TEXT_METRICS,
     VALUES,
-    MetricName,
-    RunMetric,
-    Scoring,
-    TextMetric,
-    ValueName,
+    format_value,
+    only_of_runs,
     text_metrics,
 )
+from s2s.recipe.scoring import Scoring
 
-NAMES: tuple[TextMetric, ...] = get_args(TextMetric)
-WITHOUT_REFERENCES = {figure for name in ("distinct", "variety") for figure in VALUES[name]}
+NAMES = TEXT_METRICS
+WITHOUT_REFERENCES = {value for name in ("distinct", "variety") for value in VALUES[name]}
 WORDS = ("The", "the", "cats", "cat", "running", "ran", ",", "a", "mat", ".", "Über", "你好")
 
 
@@ -35,35 +34,44 @@ def lines(count: int, seed: int) -> list[str]:
 def value(
     name: str, hypotheses: list[str], *references: list[str], **options: Any
 ) -> float | tuple[float, ...]:
-    """The metric's figures; one by itself where there is but one."""
-    found = score([name], hypotheses, references, scoring=Scoring(**options))  # type: ignore[list-item]
-    values = tuple(figure.value for figure in found.figures)
+    """The metric's values; one by itself if there is only one."""
+    found = score([name], hypotheses, references, scoring=Scoring(**options))
+    values = tuple(one.value for one in found.values)
     return values[0] if len(values) == 1 else values
 
 
-def test_every_name_has_figures_and_a_direction() -> None:
-    assert tuple(VALUES) == get_args(MetricName)
-    assert sum(VALUES.values(), ()) == get_args(ValueName)
-    assert LOWER_IS_BETTER - {"loss"} <= set(get_args(ValueName))
-    assert set(get_args(ValueName)) >= COUNTS
-    assert set(NAMES) == set(get_args(MetricName)) - set(get_args(RunMetric))
-    assert text_metrics(get_args(MetricName)) == NAMES
+def test_every_entry_of_the_table_is_complete() -> None:
+    names = [value.name for entry in METRICS.values() for value in entry.values]
+    assert len(set(names)) == len(names)
+    assert text_metrics(tuple(METRICS)) == NAMES
+    for name, entry in METRICS.items():
+        assert (entry.builder is None) == (only_of_runs(name) is not None)
     for name in NAMES:
-        assert tuple(f.name for f in build(name, Scoring()).figures) == VALUES[name]
+        statistics = build(name, Scoring()).measure([["a b", "b"]], [("a b",), ("c",)])
+        assert len(statistics.values(np.arange(2))) == len(VALUES[name])
+
+
+def test_the_table_says_which_way_is_better_and_how_to_print() -> None:
+    assert {"loss", "wer", "cer", "per", "g2p_wer", "copied", "perplexity"} == LOWER_IS_BETTER
+    assert [format_value(name, 12.0) for name in ("vocabulary", "bleu", "loss")] == [
+        "12",
+        "12.00",
+        "12.00",
+    ]
 
 
 def test_text_against_itself() -> None:
     text = [f"{line} word and {number} more words" for number, line in enumerate(lines(30, 1))]
     found = score(NAMES, text, [text])
-    for figure in found.figures:
-        if figure.name in WITHOUT_REFERENCES:
+    for one in found.values:
+        if one.name in WITHOUT_REFERENCES:
             continue
-        expected = 0.0 if figure.is_lower_better else 1000.0 if figure.name == "cider" else 100.0
+        expected = 0.0 if one.is_lower_better else 1000.0 if one.name == "cider" else 100.0
         # METEOR counts one chunk of matches against a line, the less the longer it is.
-        within = 1.0 if figure.name == "meteor" else 1e-9
-        assert figure.value == pytest.approx(expected, abs=within), figure.label
+        within = 1.0 if one.name == "meteor" else 1e-9
+        assert one.value == pytest.approx(expected, abs=within), one.label
     worse = score(NAMES, [line[:-5] + "x" for line in text], [text])
-    for one, other in zip(found.figures, worse.figures, strict=True):
+    for one, other in zip(found.values, worse.values, strict=True):
         if one.name not in WITHOUT_REFERENCES:
             assert (one.value < other.value) == one.is_lower_better, one.label
 
@@ -75,7 +83,7 @@ def test_the_order_of_lines_and_references_is_irrelevant() -> None:
     moved = score(
         NAMES, [said[i] for i in order], [[two[i] for i in order], [one[i] for i in order]]
     )
-    for left, right in zip(straight.figures, moved.figures, strict=True):
+    for left, right in zip(straight.values, moved.values, strict=True):
         if left.name != "chrf":  # of references that fit equally badly, sacrebleu takes the first
             assert left.value == pytest.approx(right.value, abs=1e-9)
         assert left.signature == right.signature
@@ -148,10 +156,10 @@ def test_blank_lines_are_counted_and_break_nothing() -> None:
         nothing = score(NAMES, [""] * count, [[""] * count], confidence=20)
         assert (nothing.blank_hypotheses, nothing.blank_references) == (count, count)
         expected = {"exact": 100.0, "distinct_outputs": 1, "distinct_share": 100.0 / count}
-        for figure in nothing.figures:
-            assert figure.value == pytest.approx(expected.get(figure.name, 0.0)), figure.label
-            assert figure.interval is not None
-            assert figure.interval.half_width == pytest.approx(0.0, abs=1e-9)
+        for one in nothing.values:
+            assert one.value == pytest.approx(expected.get(one.name, 0.0)), one.label
+            assert one.interval is not None
+            assert one.interval.half_width == pytest.approx(0.0, abs=1e-9)
 
 
 def test_lines_may_have_unequal_numbers_of_references() -> None:
@@ -161,10 +169,10 @@ def test_lines_may_have_unequal_numbers_of_references() -> None:
     found = score(NAMES, said, [one, some])
     oracle = BLEU()
     assert found.value("bleu") == pytest.approx(oracle.corpus_score(said, [one, some]).score)
-    assert found.figures[0].signature == str(oracle.get_signature())
+    assert found.values[0].signature == str(oracle.get_signature())
     # A reference given twice changes nothing but the signature and what averages over references.
     twice = score(NAMES, said, [one, [b or a for a, b in zip(one, some, strict=True)]])
-    for left, right in zip(found.figures, twice.figures, strict=True):
+    for left, right in zip(found.values, twice.values, strict=True):
         assert (left.value == pytest.approx(right.value)) != (left.name == "cider")
         if left.name not in WITHOUT_REFERENCES:
             assert left.signature.startswith("nrefs:var|")
@@ -173,7 +181,7 @@ def test_lines_may_have_unequal_numbers_of_references() -> None:
 
 def test_signatures() -> None:
     found = score(NAMES, ["a"], [["a"]], scoring=Scoring(lowercase=True, stem=True))
-    signatures = {f.name: f.signature.rpartition("|version:")[0] for f in found.figures}
+    signatures = {f.name: f.signature.rpartition("|version:")[0] for f in found.values}
     rouge = "nrefs:1|case:lc|tok:rouge|stem:porter|measure:f1|refs:best"
     bleu = "nrefs:1|case:lc|eff:no|tok:13a|smooth:exp"
     variety = "nrefs:0|case:lc|tok:13a|output:line"
@@ -198,18 +206,18 @@ def test_signatures() -> None:
 
 
 def test_a_seed_gives_the_same_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    said, one = lines(25, 1), lines(25, 2)
-    first = score(NAMES, said, [one], confidence=60)
-    assert score(NAMES, said, [one], confidence=60) == first
-    for figure in first.figures:
-        assert figure.interval is not None
-        assert "bs:60|seed:12345" in figure.signature
-        if figure.name not in WITHOUT_REFERENCES:  # of repeated lines, less is new
-            assert abs(figure.interval.mean - figure.value) <= figure.interval.half_width
+    said, wanted = lines(25, 1), lines(25, 2)
+    first = score(NAMES, said, [wanted], confidence=60)
+    assert score(NAMES, said, [wanted], confidence=60) == first
+    for one in first.values:
+        assert one.interval is not None
+        assert "bs:60|seed:12345" in one.signature
+        if one.name not in WITHOUT_REFERENCES:  # of repeated lines, less is new
+            assert abs(one.interval.mean - one.value) <= one.interval.half_width
     monkeypatch.setenv("SACREBLEU_SEED", "7")
-    other = score(NAMES, said, [one], confidence=60)
-    assert other.figures[0].interval != first.figures[0].interval
-    assert "|seed:7|" in other.figures[0].signature
+    other = score(NAMES, said, [wanted], confidence=60)
+    assert other.values[0].interval != first.values[0].interval
+    assert "|seed:7|" in other.values[0].signature
 
 
 def test_the_value_of_some_lines_is_the_score_of_those_lines() -> None:
@@ -228,7 +236,7 @@ def test_the_value_of_some_lines_is_the_score_of_those_lines() -> None:
             [name], [said[i] for i in rows], [[text[i] for i in rows] for text in (one, two)]
         )
         assert statistics.values(np.array(rows)) == pytest.approx(
-            [figure.value for figure in found.figures]
+            [one.value for one in found.values]
         )
 
 

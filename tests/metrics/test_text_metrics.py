@@ -12,7 +12,7 @@ import pytest
 import s2s
 from s2s.errors import DataError, UsageError
 from s2s.metrics.corpus import score
-from s2s.recipe.metrics import Scoring, TextMetric
+from s2s.recipe.scoring import Scoring
 from tests.commands import HANGS
 
 WORDS = (
@@ -75,18 +75,18 @@ def test_numbers_and_signatures_are_sacrebleus_own(
     hypotheses = near(references[0], 9)
     expected = command_line(tmp_path, hypotheses, references, *options)
     found = score(["bleu", "chrf"], hypotheses, references, **choices)  # type: ignore[arg-type]
-    for figure, label in zip(found.figures, ["BLEU", "chrF2"], strict=True):
+    for one, label in zip(found.values, ["BLEU", "chrF2"], strict=True):
         entry = expected[label]
-        assert figure.label == label
-        assert round(figure.value, 6) == entry["score"]
-        assert figure.signature == entry["signature"]
+        assert one.label == label
+        assert round(one.value, 6) == entry["score"]
+        assert one.signature == entry["signature"]
         if "confidence" in choices:
-            assert figure.interval is not None
+            assert one.interval is not None
             # sacrebleu computes them in single precision.
-            assert figure.interval.mean == pytest.approx(entry["confidence_mean"], abs=1e-4)
-            assert figure.interval.half_width == pytest.approx(entry["confidence_var"], abs=1e-4)
+            assert one.interval.mean == pytest.approx(entry["confidence_mean"], abs=1e-4)
+            assert one.interval.half_width == pytest.approx(entry["confidence_var"], abs=1e-4)
         else:
-            assert figure.interval is None
+            assert one.interval is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_exact_matches(
 
 
 def test_what_is_printed_and_what_is_stored() -> None:
-    names: list[TextMetric] = ["exact", "bleu"]
+    names = ["exact", "bleu"]
     signature = f"nrefs:1|case:mixed|match:line|version:s2s-{s2s.__version__}"
     plain = score(names, ["a b c d e", "x"], [["a b c d e", "y"]])
     assert plain.lines()[0] == f"exact = 50.00  {signature}"
@@ -118,16 +118,16 @@ def test_what_is_printed_and_what_is_stored() -> None:
     assert list(plain.as_json()) == names
     assert plain.as_json()["exact"] == {"value": 50.0, "signature": signature}
     sure = score(["exact"], ["a"] * 50 + ["b"] * 50, [["a"] * 100], confidence=True)
-    (figure,) = sure.figures
+    (one,) = sure.values
     assert re.fullmatch(
         r"exact = 50.00 \(μ = \d+\.\d\d ± \d+\.\d\d\)  nrefs:1\|bs:1000\|seed:12345\|.*",
         sure.lines()[0],
     )
-    assert figure.interval is not None
+    assert one.interval is not None
     # The normal approximation of a binomial share.
-    assert figure.interval.mean == pytest.approx(50.0, abs=0.5)
-    assert figure.interval.half_width == pytest.approx(1.96 * 5.0, abs=0.9)
-    assert json.loads(json.dumps(sure.as_json()))["exact"]["mean"] == figure.interval.mean
+    assert one.interval.mean == pytest.approx(50.0, abs=0.5)
+    assert one.interval.half_width == pytest.approx(1.96 * 5.0, abs=0.9)
+    assert json.loads(json.dumps(sure.as_json()))["exact"]["mean"] == one.interval.mean
 
 
 def test_lines_without_text_are_scored() -> None:

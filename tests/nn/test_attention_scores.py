@@ -11,8 +11,8 @@ from s2s.nn.attention_scores import AttentionScore, ScoreMultiplications, build_
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.quantized import QuantizedLinear, inference_model
 from s2s.nn.weighted_sum import weighted_sum
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
-from s2s.recipe.search import SearchPrecision
 from tests.nn import test_model as models
 from tests.nn.test_model import ATTENTIONS, LENGTHS, RECIPES, build, name, pairs
 

@@ -27,8 +27,8 @@ from s2s.nn.quantized import (
     inference_model,
 )
 from s2s.nn.weighted_sum import weighted_sum
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
-from s2s.recipe.search import SearchPrecision
 from tests.nn.test_model import RECIPES, build, name
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name)

@@ -36,8 +36,8 @@ from s2s.nn.matmul import (
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
-from s2s.recipe.search import SearchPrecision
 from tests.nn.test_model import RECIPES, build, name
 
 PRECISIONS: list[SearchPrecision] = ["fp32", "bf16", "int8"]

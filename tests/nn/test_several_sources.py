@@ -14,7 +14,7 @@ from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
-from s2s.recipe.features import ImageFeatureEncoder
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
     BahdanauDecoder,

@@ -207,7 +207,7 @@ def test_a_tied_embedding_stays_tied(run: Run, call: Callable[..., Any]) -> None
     [
         (["--steps", "12"], "--steps: expected two checkpoints or more, found one"),
         (["--steps", "12,7"], "no checkpoint 7; there: "),
-        (["--steps", "a"], "--steps: expected whole numbers with commas between, found a"),
+        (["--steps", "a"], "--steps: expected whole numbers separated by commas, found a"),
         (["--last", "9"], "expected 9 checkpoints to average, found "),
         (["--last", "2", "--best", "2"], "--last, --best, --steps: expected one of them"),
         (["--last", "1"], "Invalid value for '--last': "),

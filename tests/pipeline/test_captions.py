@@ -165,7 +165,7 @@ def test_what_does_not_suit_the_model_is_refused_before_anything_is_written(call
         (["good.npy"], [], "good.npy: expected the ids of its rows in good.ids"),
         (["none.npy"], ["two.txt"], "none.npy: no such file"),
         (["good.npy"] * 2, ["two.txt"] * 2, "--features: expected 1 files of features"),
-        ([], ["two.txt"], "--feature-ids: expected --features beside it, found none"),
+        ([], ["two.txt"], "--feature-ids: needs --features"),
         (["good.npy"], ["two.txt"] * 2, "--feature-ids: expected one for each of 1 --features"),
     ):
         options = [word for file in files for word in ("--features", file)]

@@ -14,10 +14,11 @@ from sacrebleu.significance import PairedTest
 from s2s.errors import DataError, UsageError
 from s2s.metrics.comparison import Comparison, Contest, System, compare
 from s2s.metrics.resampling import Paired, TestName
-from s2s.recipe.metrics import Scoring, TextMetric
+from s2s.recipe.metrics import TEXT_METRICS
+from s2s.recipe.scoring import Scoring
 from s2s_cli.main import run as command_line
 
-NAMES: tuple[TextMetric, ...] = get_args(TextMetric)
+NAMES = TEXT_METRICS
 WORDS = ("The", "cat", ",", "sat", "on", "a", "mat", "straße", "don't", "running")
 
 
@@ -36,7 +37,7 @@ def near(references: list[str], seed: int, share: float) -> list[str]:
 
 
 def contest(
-    names: tuple[TextMetric, ...],
+    names: tuple[str, ...],
     test: TestName = "randomization",
     samples: int = 200,
     **more: object,

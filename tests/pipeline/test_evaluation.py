@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from s2s import pipeline
+from s2s.recipe.choices import RougeTokens, Tokenization
 from s2s.recipe.load import load_recipe
-from s2s.recipe.metrics import VALUES, MetricName
+from s2s.recipe.metrics import METRICS, VALUES
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
 from s2s_cli.main import run as command_line
-from s2s_cli.options.scoring import MetricChoice, RougeTokens, Tokenization
+from s2s_cli.options.scoring import MetricChoice
 
 RECIPE = f"""\
 task: translation
@@ -39,7 +40,7 @@ train:
   precision: fp32
   best: per
 search: {{kind: beam, width: 3}}
-metrics: [{", ".join(get_args(MetricName))}]
+metrics: [{", ".join(METRICS)}]
 scoring: {{lowercase: true, stem: true}}
 """
 WORDS = ("null", "eins", "zwei", "drei", "Vier", "fünf", "sechs", "sieben")
@@ -225,9 +226,9 @@ def test_copied_by_hand(folder: Path, call: Call, monkeypatch: pytest.MonkeyPatc
 
 def test_the_choices_are_the_recipes() -> None:
     scoring = load_schema()["Scoring"]["properties"]
-    assert [choice.value for choice in MetricChoice] == list(get_args(MetricName))
-    assert [choice.value for choice in Tokenization] == scoring["tokenize"]["enum"]
-    assert [choice.value for choice in RougeTokens] == scoring["rouge_tokens"]["enum"]
+    assert [choice.value for choice in MetricChoice] == list(METRICS)
+    assert list(get_args(Tokenization)) == scoring["tokenize"]["enum"]
+    assert list(get_args(RougeTokens)) == scoring["rouge_tokens"]["enum"]
 
 
 def load_schema() -> dict[str, dict[str, dict[str, dict[str, list[str]]]]]:

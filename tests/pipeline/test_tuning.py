@@ -87,7 +87,7 @@ def test_training_goes_on_after_tuning(run: Run, call: Callable[..., Any]) -> No
         "runs/toy/recipe.yaml: the best is what its search says already\n"
     )
     status, _, err = call("train", "recipe.yaml", "--device", "cpu")
-    assert (status, err.count("training is over")) == (0, 1)
+    assert (status, err.count("training ended")) == (0, 1)
     assert run.recipe.search.kind == "greedy", "the user's own recipe file has the last word"
 
 
@@ -131,10 +131,10 @@ def test_a_grid_is_every_width_with_every_penalty() -> None:
     ("options", "message"),
     [
         (["--beams", "0"], "--beam: expected at least 1, found 0"),
-        (["--beams", "1,b"], "--beams: expected whole numbers with commas between, found 1,b"),
+        (["--beams", "1,b"], "--beams: expected whole numbers separated by commas, found 1,b"),
         (["--length-penalties", "-1"], "--length-penalty: expected at least 0, found -1.0"),
-        (["--length-penalties", "nan"], "--length-penalties: expected numbers with commas"),
-        (["--length-penalties", ""], "--length-penalties: expected numbers with commas"),
+        (["--length-penalties", "nan"], "--length-penalties: expected numbers separated by commas"),
+        (["--length-penalties", ""], "--length-penalties: expected numbers separated by commas"),
         (["--metric", "bleurt"], "--metric: expected one of bleu, bleu1, "),
         (["--metric", "perplexity"], "--metric: expected one of bleu, bleu1, "),
         (["--checkpoint", "average"], "no checkpoint average; there: "),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from s2s.errors import RecipeError
-from s2s.recipe.features import ImageFeatureEncoder
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.load import dump_recipe, load_recipe
 from s2s.recipe.model import Model
 from s2s.recipe.recipe import Recipe

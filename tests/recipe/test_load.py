@@ -1,14 +1,13 @@
 """Recipes as users write them, well and badly: every message, and where it points."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from s2s.errors import RecipeError
 from s2s.recipe.data import FilesData, FileSet
 from s2s.recipe.load import load_recipe
-from s2s.recipe.metrics import MetricName
+from s2s.recipe.metrics import METRICS
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import BeamSearch
 from s2s.recipe.tokenizer import SubwordTokenizer
@@ -41,7 +40,7 @@ def faults(text: str | bytes, *overrides: str) -> list[str]:
 
 
 KINDS = "'unigram', 'bpe', 'character', 'word', 'separate'"
-METRICS = ", ".join(f"'{name}'" for name in get_args(MetricName))
+METRIC_NAMES = ", ".join(f"'{name}'" for name in METRICS)
 
 BAD_FIELDS = [
     # unknown keys
@@ -109,7 +108,7 @@ BAD_FIELDS = [
     ("metrics: []", "4: metrics: expected a list of at least 1, found an empty list"),
     (
         "metrics:\n- bleu\n- blue",
-        f"6: metrics[1]: expected one of {METRICS}, found 'blue' (did you mean 'bleu'?)",
+        f"6: metrics[1]: expected one of {METRIC_NAMES}, found 'blue' (did you mean 'bleu'?)",
     ),
     (
         "train: {optimizer: {kind: sgd}}",
@@ -233,8 +232,8 @@ def test_features_need_a_tokenizer_and_a_column() -> None:
     ]
     assert faults(FILES, *both[:2]) != []
     assert faults(FILES, *both, "data.truncate.source=9") == [
-        "--set data.truncate.source: data.truncate.source would cut off the features behind the "
-        "sources"
+        "--set data.truncate.source: data.truncate.source would cut off the source features "
+        "at the end of a source"
     ]
     text = "data.train={source: a, target: b}"  # lines may be source, tab, features
     assert load(FILES, *both[:2], text).data.columns.source_features is None
@@ -332,7 +331,7 @@ BAD_OVERRIDES = [
     ("seed=!foo 1", "--set seed: unknown tag '!foo'"),
     ("seed=.nan", "--set seed: expected a finite number, found .nan"),
     ("seed=", "--set seed: expected a whole number, found null"),
-    ("metrics=[x]", f"--set metrics: metrics[0]: expected one of {METRICS}, found 'x'"),
+    ("metrics=[x]", f"--set metrics: metrics[0]: expected one of {METRIC_NAMES}, found 'x'"),
     ("search.width=0", "--set search.width: expected at least 1, found 0"),
 ]
 

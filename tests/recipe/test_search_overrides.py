@@ -1,12 +1,16 @@
-"""Command-line choices on top of a recipe's search section."""
+"""Values from the command line in a recipe's search section, and the options that give them."""
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from s2s.errors import UsageError
+from s2s.recipe.choices import SearchKind
 from s2s.recipe.search import BeamSearch, GreedySearch, SampleSearch, Search
-from s2s.recipe.search_overrides import Choices, override
+from s2s.recipe.search_overrides import KINDS, option, override
+from s2s_cli.options.grouped import option_name
+from s2s_cli.options.search import AllSearchOptions
 
 GREEDY = GreedySearch(kind="greedy", max_ratio=3.0, max_offset=7)
 BEAM = BeamSearch(kind="beam", width=4, length_penalty=0.5, max_ratio=3.0, max_offset=7)
@@ -14,7 +18,7 @@ SAMPLE = SampleSearch(kind="sample", samples=3, top_p=0.9, max_ratio=3.0, max_of
 
 
 def chosen(search: Search, **choices: Any) -> Search:
-    return override(search, Choices(**choices))
+    return override(search, choices)
 
 
 @pytest.mark.parametrize("search", [GREEDY, BEAM, SAMPLE])
@@ -47,10 +51,13 @@ def test_a_choice_that_one_kind_knows_asks_for_that_kind() -> None:
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"kind": "greedy", "width": 3}, "greedy search has no use for --beam; leave it out"),
-        ({"kind": "greedy", "length_penalty": 1.0}, "no use for --length-penalty"),
-        ({"kind": "beam", "top_k": 3}, "no use for --top-k; leave it out or search by sample"),
-        ({"width": 3, "top_p": 0.5}, "no search knows all of --beam, --top-p"),
+        ({"kind": "greedy", "width": 3}, "greedy search does not use --beam; leave it out"),
+        ({"kind": "greedy", "length_penalty": 1.0}, "does not use --length-penalty"),
+        (
+            {"kind": "beam", "top_k": 3},
+            "not use --top-k; leave it out, or use --search sample",
+        ),
+        ({"width": 3, "top_p": 0.5}, "no search has all of --beam, --top-p"),
         ({"kind": "best"}, "--search: expected one of greedy, beam, sample.*found 'best'"),
         ({"width": 0}, "^--beam: expected at least 1, found 0$"),
         ({"width": 1001}, "^--beam: expected at most 1000, found 1001$"),
@@ -71,3 +78,21 @@ def test_a_choice_that_one_kind_knows_asks_for_that_kind() -> None:
 def test_contradictions_and_nonsense_are_refused(choices: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         chosen(BEAM, **choices)
+
+
+def test_every_kind_of_search_is_a_choice() -> None:
+    assert get_args(SearchKind) == tuple(KINDS)
+
+
+@pytest.mark.parametrize("field", fields(AllSearchOptions), ids=lambda field: field.name)
+def test_an_option_has_the_name_and_the_type_of_its_field(field: Any) -> None:
+    """What a new field needs beside its line in the recipe is its help text, and only if it is to
+    be an option."""
+    assert option_name(field.name, field.type) == option(field.name)
+    hints = [get_type_hints(section).get(field.name) for section in KINDS.values()]
+    own = set(get_args(get_type_hints(AllSearchOptions)[field.name]))
+    if field.name == "kind":
+        return
+    types = {part for hint in hints if hint for part in (get_args(hint) or (hint,))}
+    literals = {one for part in own for one in get_args(part)}
+    assert types and types <= (literals or own)

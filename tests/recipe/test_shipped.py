@@ -14,7 +14,7 @@ import pytest
 
 from s2s import pipeline
 from s2s.recipe.data import DatasetData
-from s2s.recipe.features import ImageFeatureFile
+from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.load import ShippedRecipe, load_recipe, shipped_recipes
 from s2s.recipe.metrics import VALUES
 from s2s.recipe.recipe import Recipe
@@ -76,7 +76,7 @@ def test_a_recipe_runs_on_its_data(
     run = Run.open(Path("runs") / str(recipe.name))
     found = pipeline.evaluate(run=run, search=GreedySearch(kind="greedy", max_offset=2))
     asked = [figure for metric in recipe.metrics for figure in VALUES[metric]]
-    assert [score.name for score in found.scores.figures] == asked
+    assert [score.name for score in found.scores.values] == asked
     assert found.saved is not None and len(found.saved.read_text().splitlines()) >= 10
 
 

@@ -11,6 +11,7 @@ import torch
 
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import InferenceModel, inference_model
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import (
     AdditiveAttention,
     Attention,
@@ -24,7 +25,7 @@ from s2s.recipe.model import (
     NoAttention,
     StackedDecoder,
 )
-from s2s.recipe.search import BeamSearch, GreedySearch, Search, SearchPrecision
+from s2s.recipe.search import BeamSearch, GreedySearch, Search
 from s2s.search.loop import search
 from s2s.search.topk import digest
 from tests.search.toys import plain_beam, rescored

@@ -355,7 +355,7 @@ def test_without_a_shortlist_the_user_is_told_how_to_get_one(
     )
     options = ["--run", "one", "--input", "in", "--shortlist-frequent", "4"]
     assert command_line(["translate", *options]) == 2
-    assert "--shortlist-frequent: has no use without --shortlist" in capfd.readouterr().err
+    assert "--shortlist-frequent: has no effect without --shortlist" in capfd.readouterr().err
 
 
 def test_a_lexicon_of_others_is_used(random_run: Callable[..., Run], folder: Path) -> None:

@@ -367,7 +367,7 @@ def test_a_training_that_is_over_is_not_rehearsed(
     train(recipe, tmp_path)
     monkeypatch.setattr(rehearsal._BatchSizeFinder, "grow", lambda self, largest: 1 / 0)
     _, listener = train(recipe, tmp_path)
-    assert any("training is over" in note for note in listener.notes)
+    assert any("training ended" in note for note in listener.notes)
 
 
 def test_every_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

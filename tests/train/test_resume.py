@@ -131,7 +131,7 @@ def test_a_request_during_the_last_update_changes_nothing(
     stop_after([5], monkeypatch)
     run, listener = train(recipe, tmp_path)
     assert run.checkpoints().last == 5
-    assert "training is over" in listener.notes[-1]
+    assert "training ended" in listener.notes[-1]
 
 
 def test_asked_twice_it_stops_at_once() -> None:
@@ -240,7 +240,7 @@ def test_the_command_survives_signals_and_power_cuts(
     assert command_line(["train", "toy.yaml", *end]) == 0
     said = capfd.readouterr().err
     assert f"training resumes at update {stopped}: " in said
-    assert "training is over" in said.splitlines()[-1]
+    assert "training ended" in said.splitlines()[-1]
     assert last_update(second.run) == position(second.run)["update"] == stopped + 25
     # What was lost with the power is in the log twice, the same both times.
     log = [json.dumps(figure) for figure in figures(second.run)]

@@ -18,7 +18,7 @@ from s2s.data.features.open import open_store
 from s2s.data.sources.columns import id_columns
 from s2s.errors import DataError, UsageError
 from s2s.recipe.data import Data, has_source_text, image_features_of
-from s2s.recipe.features import ImageFeatureFile
+from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.model import Model
 from s2s.text.source_features import SEPARATOR
 

@@ -10,7 +10,7 @@ from s2s.data.features.check import FeatureCheck, Progress
 from s2s.data.features.lookup import MISSING, FeatureLines, Named
 from s2s.data.preparation.report import FeatureReport
 from s2s.errors import DataError
-from s2s.recipe.features import ImageFeatureFile
+from s2s.recipe.image_features import ImageFeatureFile
 
 LACKING = "no features"
 """Why a pair is left out."""

@@ -12,7 +12,7 @@ from typing import Any
 from s2s.data.sources.chunks import Chunk, clean
 from s2s.data.sources.fingerprint import identity_of
 from s2s.recipe.data import Columns
-from s2s.recipe.features import ImageFeatureFile
+from s2s.recipe.image_features import ImageFeatureFile
 from s2s.text.source_features import with_features
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from s2s.recipe.search import SearchPrecision
+from s2s.recipe.choices import SearchPrecision
 
 CellState = tuple[Tensor, ...]
 """The state of N rows, tensors [N, ...]. Only the cell that made it reads it."""

@@ -20,7 +20,7 @@ from s2s.nn.cells.cudnn_lstm import KERNELS, FlattenedLSTM, kernels_for, lstm_in
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.matmul import Weights
-from s2s.recipe.search import SearchPrecision
+from s2s.recipe.choices import SearchPrecision
 
 
 class LSTMLayer(Cell):

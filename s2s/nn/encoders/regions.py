@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from s2s.nn.batch import Regions
 from s2s.nn.dropout import drop_channels
 from s2s.nn.encoders.recurrent import RecurrentEncoder
-from s2s.recipe.features import ImageFeatureEncoder
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import Encoder
 
 

@@ -246,10 +246,8 @@ def linear_cross_entropy(
     assert not (r_drop and len(targets_N) % 2), "two rows a token"
     is_bf16 = readout_NE.dtype == torch.bfloat16 and readout_NE.device.type == "cpu"
     if pointed is None and not r_drop and is_bf16 and runs_packed():
-        inference_model = packed_linear_cross_entropy(
-            readout_NE, weight_VE, bias_V, targets_N, smoothing
-        )
-        return Loss(*inference_model)
+        packed = packed_linear_cross_entropy(readout_NE, weight_VE, bias_V, targets_N, smoothing)
+        return Loss(*packed)
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         readout_NE,
         weight_VE,

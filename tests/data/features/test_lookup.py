@@ -15,8 +15,8 @@ from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.preparation.report import PrepareReport
 from s2s.data.subword_sampling import open_resampler
 from s2s.errors import DataError
-from s2s.recipe.features import ImageFeatureFile
 from s2s.recipe.filters import TargetText
+from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.load import load_recipe
 from s2s.recipe.recipe import Recipe
 from s2s.text.normalize import plain

@@ -10,8 +10,8 @@ from s2s.nn.cells.build import CELLS
 from s2s.nn.kernels import product
 from s2s.nn.matmul import Weights
 from s2s.nn.quantized import inference_model
+from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
-from s2s.recipe.search import SearchPrecision
 from tests.nn import test_model as models
 from tests.nn.test_model import LENGTHS, RECIPES, build, name, pairs
 

@@ -16,7 +16,8 @@ from s2s.nn.encoders.regions import FeatureShape, RegionEncoder
 from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import inference_model
 from s2s.nn.state_dict import feature_shapes
-from s2s.recipe.features import ImageFeatureEncoder
+from s2s.recipe.choices import SearchPrecision
+from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
     BahdanauDecoder,
@@ -28,7 +29,6 @@ from s2s.recipe.model import (
     NoAttention,
     StackedDecoder,
 )
-from s2s.recipe.search import SearchPrecision
 from s2s.train.loss.attention import spread_losses
 
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 11, 13

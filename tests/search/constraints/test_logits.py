@@ -11,7 +11,7 @@ import torch
 
 from s2s.errors import UsageError
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
-from s2s.recipe.search_overrides import Choices, override
+from s2s.recipe.search_overrides import override
 from s2s.search.bucketing import longest_output
 from s2s.search.constraints.logits import Past, constrained, shortest_output
 from s2s.search.hypothesis import Hypothesis
@@ -149,9 +149,9 @@ def test_company_number_and_order_change_nothing(strategy: Search) -> None:
 
 
 def test_exhaustive_search_has_no_repetition_penalty() -> None:
-    choices = Choices(kind="exhaustive", repetition_penalty=1.5)
+    choices = {"kind": "exhaustive", "repetition_penalty": 1.5}
     with pytest.raises(UsageError, match=r"^repetition_penalty has no use in exhaustive search"):
         override(STRATEGIES[0], choices)
-    assert override(STRATEGIES[1], Choices(no_repeat_ngram=3)) == replace(
+    assert override(STRATEGIES[1], {"no_repeat_ngram": 3}) == replace(
         STRATEGIES[1], no_repeat_ngram=3
     )

@@ -7,7 +7,7 @@ import pytest
 
 from s2s.errors import UsageError
 from s2s.recipe.search import BeamSearch, Search
-from s2s.recipe.search_overrides import Choices, override
+from s2s.recipe.search_overrides import override
 from s2s.search.constraints.automaton import Spelling
 from s2s.search.constraints.negative import NegativeConstraints
 from s2s.search.constraints.positive import PositiveConstraints
@@ -116,11 +116,11 @@ def test_n_best_lists_are_distinct_and_company_changes_nothing(settings: Search)
 
 def test_what_groups_do_not_go_with_is_refused() -> None:
     beam = BeamSearch(kind="beam", width=6)
-    assert override(beam, Choices(groups=3, diversity=0.2)) == BeamSearch(
+    assert override(beam, {"groups": 3, "diversity": 0.2}) == BeamSearch(
         kind="beam", width=6, groups=3, diversity=0.2
     )
     with pytest.raises(UsageError, match="expected a divisor of the beam's width 6, found 4"):
-        override(beam, Choices(groups=4))
+        override(beam, {"groups": 4})
     goal = spec_of(must=PositiveConstraints([], Spelling(["", "", "", "", " a"])))
     with pytest.raises(UsageError, match="need a beam of one group"):
         search(RecurrentToy(5, 1), [[4]], grouped(4, 2, 0.5), "cpu", constraints=[goal])
