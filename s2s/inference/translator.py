@@ -122,7 +122,10 @@ class LineTranslator:
         return self.told(found, cut)
 
     def cut(
-        self, lines: list[str], first: int = 0, constraints: Sequence[ConstraintSpec] | None = None
+        self,
+        lines: Sequence[str],
+        first: int = 0,
+        constraints: Sequence[ConstraintSpec] | None = None,
     ) -> "Cut":
         """What is searched for lines; see `outputs` for the rest."""
         pieces: list[Reading] = []
@@ -171,10 +174,10 @@ class LineTranslator:
                 "features"
             )
 
-    def tagged(self, lines: list[str]) -> list[str]:
+    def tagged(self, lines: Sequence[str]) -> list[str]:
         """The lines, each with a tag where there is one for it."""
         if self.tag is None:
-            return lines
+            return list(lines)
         return [
             line if front_of(self.source, line) else with_tag([line], self.tag)[0] for line in lines
         ]

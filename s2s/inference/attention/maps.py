@@ -5,6 +5,7 @@ Dimension letters: T predictions, S source tokens, W source words.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -12,9 +13,7 @@ from numpy.typing import NDArray
 
 from s2s.errors import UsageError
 from s2s.inference.attention.alignment import align_words
-from s2s.inference.missing_features import report_missing
-from s2s.inference.split_line import split_line
-from s2s.inference.translator import PIECE_BITS, WHOLE, LineTranslator
+from s2s.inference.translator import LineTranslator
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.special import EOS, SPECIAL_PIECES, UNK
@@ -76,16 +75,14 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A line, or a part of a line that is too long, as it is translated."""
+    """A piece of a line as it is searched, with what a reader sees of it."""
 
-    line: int
-    part: int
-    reading: Reading
-    owners: list[int]
-    shown: list[str]
-    """Its tokens, for the reader."""
-    ids: tuple[str, ...]
-    """What the line calls the features of each file."""
+    source: Reading
+    tokens: list[str]
+    word_ids: list[int]
+    """The word of the line that each token is a part of."""
+    feature_ids: tuple[str, ...]
+    """The ids by which the line names the features of each file."""
 
 
 @dataclass(frozen=True)
@@ -112,23 +109,26 @@ def attention_maps(
 ) -> list[AttentionMap]:
     """Translate lines and keep the attention of the best hypothesis of each, in their order.
 
-    `first` is the place of the first line in the input, on which samples depend. A line of white
-    space alone has an empty matrix. Raises UsageError for a model without attention.
+    The translations are those of `LineTranslator`. `first` is the place of the first line in the
+    input, on which samples depend. A line of white space alone has an empty matrix. Raises
+    UsageError for a model without attention.
     """
-    pieces = _pieces(translator, lines, first)
+    cut = translator.cut(lines, first)
     found = search(
         translator.scorer,
-        [piece.reading.ids for piece in pieces],
+        cut.ids,
         translator.search,
         translator.device,
-        places=[((first + piece.line) << PIECE_BITS) + piece.part for piece in pieces],
-        features=translator.features_of([piece.reading for piece in pieces]),
+        places=cut.places,
+        features=translator.features_of(cut.pieces),
         want_attention=True,
     )
-    parts: list[list[AttentionMap]] = [[] for _ in lines]
-    for piece, hypotheses in zip(pieces, found, strict=True):
-        parts[piece.line].append(_map(translator, piece, hypotheses[0]))
-    return [_join(line, maps) for line, maps in zip(lines, parts, strict=True)]
+    maps = []
+    for line, start, end in zip(translator.tagged(lines), [0, *cut.ends], cut.ends, strict=False):
+        pieces = _pieces(translator, line, cut.pieces[start:end])
+        best = [hypotheses[0] for hypotheses in found[start:end]]
+        maps.append(_join(line, list(map(partial(_map, translator), pieces, best))))
+    return maps
 
 
 def map_stream(
@@ -142,44 +142,35 @@ def map_stream(
         first += len(chosen)
 
 
-def _pieces(translator: LineTranslator, lines: Sequence[str], first: int) -> list[_Piece]:
-    """What is searched: cut as `LineTranslator` cuts, so that the output is the same."""
+def _pieces(translator: LineTranslator, line: str, sources: Sequence[Reading]) -> list[_Piece]:
+    """What a reader sees of the pieces of a line, which are in the order of its text."""
     tokenizer = translator.source
+    front = front_of(tokenizer, line)
+    num_tags = len(tokenizer.encode([front])[0]) if front else 0
+    feature_ids = _feature_ids(translator, line)
     pieces = []
-    readings = translator.read(lines)
-    encoded = tokenizer.encode([reading.text for reading in readings])
-    translator.report_cut(encoded)
-    if translator.features is not None:
-        report_missing(translator.features, (lines, readings), first, translator.report)
-    for number, (whole, ids) in enumerate(zip(readings, encoded, strict=True)):
-        line = whole.text
-        named = _named(translator, lines[number])
-        if translator.is_blank(whole):
-            continue
-        most = translator.truncate
-        if most is not None or len(ids) <= WHOLE * translator.longest:
-            owners = source_word_ids(tokenizer, line, ids)
-            reading, shown = whole.cut(most), _shown(translator, line, ids)
-            pieces.append(_Piece(number, 0, reading, owners[:most], shown[:most], named))
-            continue
-        translator.report(f"line of {len(ids):,} tokens ({line[:30]!r}...): translated in pieces")
-        front = front_of(tokenizer, line)
-        end, num_tags = len(front), len(front.split())
-        parts = split_line(line[end:], translator.longest, lambda t: len(tokenizer.encode([t])[0]))
-        for place, text in enumerate(parts):
-            start = line.index(text, end)
-            end = start + len(text)
-            # A cut within a word: its rest is of the same word.
-            word = len(line[:start].split()) - (start > 0 and not line[start - 1].isspace())
-            own = tokenizer.encode([front + text])[0]
-            owners = [
-                owner if owner < num_tags else word + owner - num_tags
-                for owner in source_word_ids(tokenizer, front + text, own)
-            ]
-            reading = translator.read_again(whole, front + text)
-            shown = _shown(translator, front + text, own)
-            pieces.append(_Piece(number, place, reading, owners, shown, named))
+    end = len(front)
+    for source in sources:
+        text = source.text[len(front) :]
+        start = line.index(text, end)
+        end = start + len(text)
+        # Every piece begins with the tags; its words follow those of the pieces before it.
+        shift = _word_at(line, start) - _word_at(source.text, len(front))
+        ids = tokenizer.encode([source.text])[0]
+        word_ids = [
+            word if place < num_tags else word + shift
+            for place, word in enumerate(source_word_ids(tokenizer, source.text, ids))
+        ]
+        num_read = len(source.ids)  # less than the text has where the recipe truncates sources
+        tokens = _shown(translator, source.text, ids)
+        pieces.append(_Piece(source, tokens[:num_read], word_ids[:num_read], feature_ids))
     return pieces
+
+
+def _word_at(text: str, start: int) -> int:
+    """The word of a text that the character at `start` is a part of, or that follows it."""
+    is_within = start > 0 and not text[start - 1].isspace()
+    return len(text[:start].split()) - is_within
 
 
 def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
@@ -192,8 +183,8 @@ def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
     return [spelling or piece for spelling, piece in zip(own, pieces, strict=True)]
 
 
-def _named(translator: LineTranslator, line: str) -> tuple[str, ...]:
-    """What a line calls the features of each file."""
+def _feature_ids(translator: LineTranslator, line: str) -> tuple[str, ...]:
+    """The ids by which a line names the features of each file."""
     features = translator.features
     if features is None:
         return ()
@@ -207,18 +198,18 @@ def _shown_source(
     """Tokens and regions, as they lie in memory, and the images; regions show as numbers."""
     features = translator.features
     if features is None:
-        return ((*piece.shown, SPECIAL_PIECES[EOS]) if piece.reading.ids else ()), ()
-    source = [*piece.shown, SPECIAL_PIECES[EOS]] if features.has_text else []
-    counts = features.regions(np.array([piece.reading.rows], dtype=np.int64))[0].tolist()
+        return ((*piece.tokens, SPECIAL_PIECES[EOS]) if piece.source.ids else ()), ()
+    source = [*piece.tokens, SPECIAL_PIECES[EOS]] if features.has_text else []
+    counts = features.regions(np.array([piece.source.rows], dtype=np.int64))[0].tolist()
     pictures = []
-    for id_, count in zip(piece.ids, counts, strict=True):
+    for id_, count in zip(piece.feature_ids, counts, strict=True):
         pictures.append(Picture(id_, len(source), count))
         source += [f"[{place}]" for place in range(1, count + 1)]
     return tuple(source), tuple(pictures)
 
 
 def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> AttentionMap:
-    writer = _Writer(translator, piece.reading)
+    writer = _Writer(translator, piece.source)
     source, pictures = _shown_source(translator, piece)
     is_empty = not source
     ends = (SPECIAL_PIECES[EOS],) if found.finished and not is_empty else ()
@@ -234,7 +225,7 @@ def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> Attent
         source=source,
         target=target,
         weights=weights,
-        source_word_ids=(*piece.owners, *[-1] * (len(source) - len(piece.owners))),
+        source_word_ids=(*piece.word_ids, *[-1] * (len(source) - len(piece.word_ids))),
         target_word_ids=(*target_word_ids(writer, found.tokens), *(-1 for _ in ends)),
         pictures=pictures,
     )

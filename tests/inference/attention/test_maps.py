@@ -30,7 +30,9 @@ from s2s.recipe.model import (
 from s2s.recipe.search import GreedySearch, SampleSearch
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.special import BOS, EOS, PAD
+from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.subword import Subwords, SubwordTrainer
+from s2s.text.tags import Tagged
 from s2s.text.vocabulary import Characters, Words
 from s2s.text.word_ids import source_word_ids, target_word_ids
 from s2s_cli import attention as command
@@ -71,6 +73,13 @@ class Copy:
         logits.scatter_(1, source.gather(1, place), 30.0)
         attention = torch.zeros(source.shape).scatter_(1, place, 1.0)
         return Step(logits, Places(state.x + 1), attention)
+
+
+class TaggedCopy(Copy):
+    """A copy that predicts a space for a tag."""
+
+    def encode(self, source: Tensor, lengths: Tensor) -> Places:
+        return Places(source.masked_fill(source >= VOCABULARY, LETTERS.encode([" "])[0][0]))
 
 
 def translator_of(scorer: Any, notes: list[str] | None = None, longest: int = 50) -> LineTranslator:
@@ -253,6 +262,41 @@ def test_a_line_in_pieces_keeps_its_words(line: str) -> None:
     assert spelled == line.split()
     assert "".join(found.target_text.split()) == text
     assert len(found.alignments().split()) == len(found.target_text.split())
+
+
+def test_a_long_line_with_source_features_stays_whole_as_in_translate() -> None:
+    """Features belong to the whole line, so neither command cuts it."""
+    tokenizer = SourceFeatureTokenizer(LETTERS, Words(["N", "PL"]))
+    recipe = Model(embeddings=6, encoder=Encoder(width=5), decoder=WIRINGS[0])
+    torch.manual_seed(5)
+    model = Seq2Seq(recipe, tokenizer.size, VOCABULARY).eval()
+    notes: list[str] = []
+    short = translator_of(model, notes, longest=4)
+    featured = replace(short, source=tokenizer)
+    lines = ["ab cd. ef, gh ij. kl\tN PL", "ab\tN"]
+    maps = attention_maps(featured, lines)
+    assert not notes
+    assert [found.target_text for found in maps] == featured(lines)
+    assert [found.source.count("</s>") for found in maps] == [1, 1]
+    assert maps[0].source == (*"ab▁cd.▁ef,▁gh▁ij.▁kl", "⇥", "N", "PL", "</s>")
+
+
+@pytest.mark.parametrize("front", ["<2en> ", "<2en>", ""])
+def test_the_pieces_of_a_line_with_tags_keep_its_words(front: str) -> None:
+    """A tag in front of a line, or added by `--tag`, stands before every piece."""
+    tokenizer = Tagged(LETTERS, ["<2en>"])
+    translator = replace(translator_of(TaggedCopy(), longest=5), source=tokenizer, tag="<2en>")
+    line = f"{front}ab cd. ef, gh ij. kl mn"
+    (found,) = attention_maps(translator, [line])
+    assert [found.target_text] == translator([line])
+    assert found.source_text == (line if front else f"<2en> {line}")
+    words = found.source_text.split()
+    spelled = [""] * len(words)
+    for token, word in zip(found.source, found.source_word_ids, strict=True):
+        if word >= 0 and token != "<2en>":
+            spelled[word] += token.replace("▁", "")
+    assert spelled == [word.removeprefix("<2en>") for word in words]
+    assert found.source.count("<2en>") == found.source.count("</s>") > 1
 
 
 def test_a_model_without_attention_has_no_map() -> None:
