@@ -39,7 +39,7 @@ from .options.search import (
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
-    from s2s.inference.nbest import Listing
+    from s2s.inference.nbest import NbestOptions
 
 EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
@@ -163,10 +163,10 @@ def _line_constraints(
     return LineConstraintsReader(columns=names, prefixes=prefix_file, every=every)
 
 
-def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":
+def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "NbestOptions | None":
     """How outputs are to be listed, if they are."""
-    from s2s.inference.nbest import Listing
+    from s2s.inference.nbest import NbestOptions
 
     if nbest is None and form is None and not asked:
         return None
-    return Listing(nbest or 1, "tsv" if form is None else form.value)
+    return NbestOptions(nbest or 1, "tsv" if form is None else form.value)

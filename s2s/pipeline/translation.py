@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from s2s.errors import DataError, Interrupted, UsageError
 from s2s.inference.line_constraints import ConstrainedTranslator, LineConstraintsReader
 from s2s.inference.load import FilesOfFeatures
-from s2s.inference.nbest import Listing
+from s2s.inference.nbest import NbestOptions
 from s2s.inference.progress import StreamProgress, report_on_stderr
 from s2s.inference.resume import (
     Done,
@@ -24,11 +24,11 @@ from s2s.inference.resume import (
     skip,
     write_note,
 )
-from s2s.inference.signals import Stop, stop_on_signals
-from s2s.inference.stream import Course, list_stream, translate_stream
+from s2s.inference.signals import SignalHandler, handle_signals
+from s2s.inference.stream import StreamContext, nbest_stream, translate_stream
 from s2s.inference.translator import LineTranslator
-from s2s.inference.translator_factory import TranslatorFactory, _speeds
-from s2s.inference.workers import _elsewhere
+from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
+from s2s.inference.workers import translator_with_workers
 from s2s.recipe.data import features_of, has_source_text
 from s2s.run.directory import Run
 from s2s.search.strategies.build import build_constrained_strategy
@@ -49,7 +49,7 @@ def translate(
     batch_size: int = 8192,
     device: str = "auto",
     checkpoint: Which = "best",
-    listing: Listing | None = None,
+    listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
 ) -> int:
@@ -103,7 +103,7 @@ def translate_files(
     batch_size: int = 8192,
     device: str = "auto",
     checkpoint: Which = "best",
-    listing: Listing | None = None,
+    listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
@@ -127,7 +127,7 @@ def translate_files(
     how = TranslatorFactory(
         runs=tuple(runs),
         search=search,
-        speeds=_speeds(search, device),
+        speeds=kernel_speeds(search, device),
         device=device,
         checkpoint=checkpoint,
         tag=tag,
@@ -135,12 +135,12 @@ def translate_files(
         features=files.features,
     )
 
-    def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
+    def through(source: BinaryIO, target: BinaryIO, context: StreamContext) -> int:
         from s2s.search.strategies.build import build_strategy
 
         if listing is not None:
             build_strategy(how.search, listing.nbest)  # a mistake is told at once
-        with _elsewhere(how, workers) as translator:
+        with translator_with_workers(how, workers) as translator:
             return stream(
                 translator,
                 source,
@@ -148,15 +148,15 @@ def translate_files(
                 batch_size=batch_size,
                 listing=listing,
                 line_constraints=line_constraints,
-                course=course,
+                context=context,
             )
 
-    with _heeding_signals() as stop, _input(files.source) as source:
+    with _heeding_signals() as signals, _input(files.source) as source:
         _check_features(runs, checkpoint, files.features)
         if files.target is None:
-            return _to_stdout(source, stop, through)
+            return _to_stdout(source, signals, through)
         begun = _Begun.of(how, listing, line_constraints)
-        return _to_file(source, files, begun, stop, through)
+        return _to_file(source, files, begun, signals, through)
 
 
 def _same_everywhere(search: Search, device: str) -> Search:
@@ -169,7 +169,7 @@ def _same_everywhere(search: Search, device: str) -> Search:
     return with_precision(search, choose_device(device))
 
 
-Through = Callable[[BinaryIO, BinaryIO, "Course"], int]
+Through = Callable[[BinaryIO, BinaryIO, "StreamContext"], int]
 """Translates what is left of a source into a target."""
 
 
@@ -184,7 +184,7 @@ class _Begun:
     def of(
         cls,
         how: TranslatorFactory,
-        listing: Listing | None,
+        listing: NbestOptions | None,
         line_constraints: LineConstraintsReader | None,
     ) -> _Begun:
         """Of a command's translator and options."""
@@ -195,30 +195,34 @@ class _Begun:
         return cls(begun_with, None if listing is None else listing.form)
 
 
-def _to_stdout(source: BinaryIO, stop: Stop, through: Through) -> int:
-    from s2s.inference.stream import Course
+def _to_stdout(source: BinaryIO, signals: SignalHandler, through: Through) -> int:
+    from s2s.inference.stream import StreamContext
 
     target = _standard(sys.stdout, "stdout", "--output")
     return through(
-        source, target, Course(stop=stop, advice=None if source.isatty() else _advise_tail)
+        source,
+        target,
+        StreamContext(signals=signals, advice=None if source.isatty() else _advise_tail),
     )
 
 
-def _to_file(source: BinaryIO, files: Files, begun: _Begun, stop: Stop, through: Through) -> int:
-    from s2s.inference.stream import Course
+def _to_file(
+    source: BinaryIO, files: Files, begun: _Begun, signals: SignalHandler, through: Through
+) -> int:
+    from s2s.inference.stream import StreamContext
 
     path = files.target
     assert path is not None
     with OutputFile(path) as file:
         if not file.is_regular:
-            return through(source, file, Course(stop=stop))
+            return through(source, file, StreamContext(signals=signals))
         done = _done(file, path, begun) if files.resume else Done(0, 0)
         skip(source, done.lines, str(path))
         file.keep(done.size)
         write_note(path, begun.begun_with)
         advice = f"the same command with --resume goes on with {path}"
-        course = Course(start=done.lines, stop=stop, advice=lambda done: advice)
-        count = through(source, file, course)
+        context = StreamContext(start=done.lines, signals=signals, advice=lambda done: advice)
+        count = through(source, file, context)
     remove_note(path)
     return count
 
@@ -279,13 +283,13 @@ def _advise_tail(done: int) -> str:
 
 
 @contextmanager
-def _heeding_signals() -> Iterator[Stop]:
+def _heeding_signals() -> Iterator[SignalHandler]:
     """Signals interrupt the block, and say so where nothing was translated yet."""
-    with stop_on_signals() as stop:
+    with handle_signals() as signals:
         try:
-            yield stop
+            yield signals
         except KeyboardInterrupt:
-            raise Interrupted("interrupted", stop.number or 2) from None
+            raise Interrupted("interrupted", signals.number or 2) from None
 
 
 def _refuse_same(source: Path | None, target: Path | None) -> None:
@@ -321,29 +325,29 @@ def stream(
     target: BinaryIO,
     *,
     batch_size: int,
-    listing: Listing | None = None,
+    listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
-    course: Course | None = None,
+    context: StreamContext | None = None,
 ) -> int:
     """Translate or list every line of `source`; how many lines the input has.
 
-    See `translate_filter.respond_stream` for the rest.
+    See `s2s.inference.stream.respond_stream` for the rest.
     """
     if line_constraints is not None and line_constraints.has_terms:
         build_constrained_strategy(loaded.search)  # a mistake is told at once
-    course = Course() if course is None else course
-    progress = StreamProgress(source, None, course.start)
-    course = replace(course, progress=progress)
+    context = StreamContext() if context is None else context
+    progress = StreamProgress(source, None, context.start)
+    context = replace(context, progress=progress)
     loaded = replace(loaded, progress=progress)
     translator = (
         loaded if line_constraints is None else ConstrainedTranslator(loaded, line_constraints)
     )
     is_typed = source.isatty()
     if listing is None:
-        count = translate_stream(source, target, translator, batch_size, is_typed, course=course)
+        count = translate_stream(source, target, translator, batch_size, is_typed, context=context)
     else:
-        count = list_stream(
-            source, target, translator, listing, batch_size, interactive=is_typed, course=course
+        count = nbest_stream(
+            source, target, translator, listing, batch_size, interactive=is_typed, context=context
         )
     if line_constraints is not None:
         line_constraints.finish(count)

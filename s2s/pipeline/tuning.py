@@ -147,7 +147,7 @@ def _translations(
 
     found: list[list[str]] = [[] for _ in settings]
     for start in range(0, len(lines), WINDOW):
-        cut = translator.cut(lines[start : start + WINDOW])
+        pieces = translator.pieces(lines[start : start + WINDOW])
 
         def tell(search: BeamSearch, done: int, start: int = start) -> None:
             at_most = min(start + done, len(lines))  # of a line in pieces each counts
@@ -155,13 +155,13 @@ def _translations(
 
         best = search_penalties(
             translator.scorer,
-            cut.ids,
+            pieces.ids,
             settings,
             translator.device,
-            features=translator.features_of(cut.pieces),
+            features=translator.features_of(pieces.sources),
             progress=tell,
         )
         for texts, hypotheses in zip(found, best, strict=True):
-            outputs = translator.told([[one] for one in hypotheses], cut)
+            outputs = translator.outputs_of([[one] for one in hypotheses], pieces)
             texts.extend(output.text for (output, *_) in outputs)
     return found

@@ -57,7 +57,7 @@ class CheckpointIndex:
     """Steps whose weights stay besides, ascending: the latest that were validated."""
 
 
-class TrainingState(NamedTuple):
+class SavedState(NamedTuple):
     """All that going on with training needs besides the weights."""
 
     tensors: dict[str, "Tensor"]
@@ -146,14 +146,14 @@ class Checkpoints:
             raise RunError(f"{what}; 's2s average' makes it anew")
         return tensors
 
-    def training(self, step: int) -> TrainingState | None:
+    def training(self, step: int) -> SavedState | None:
         """The training state of a checkpoint; None where it was deleted."""
         path = self.folder / str(step) / TRAINING
         if not path.exists():
             return None
         tensors, metadata = _read(path)
         try:
-            return TrainingState(tensors, json.loads(metadata["state"]))
+            return SavedState(tensors, json.loads(metadata["state"]))
         except (KeyError, ValueError) as error:
             raise RunError(f"{path}: not a training state of s2s; {_ADVICE}") from error
 
@@ -161,7 +161,7 @@ class Checkpoints:
         self,
         step: int,
         weights: Mapping[str, "Tensor"],
-        training: TrainingState | None = None,
+        training: SavedState | None = None,
         *,
         score: float | None = None,
         is_best: bool = False,
@@ -228,7 +228,7 @@ class Checkpoints:
         name: str,
         metadata: dict[str, str],
         weights: Mapping[str, "Tensor"],
-        training: TrainingState | None,
+        training: SavedState | None,
     ) -> None:
         """Write the files of a checkpoint, complete or not at all."""
         target = self.folder / name

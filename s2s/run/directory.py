@@ -22,7 +22,7 @@ from s2s.errors import RecipeError, RunError, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.recipe import Recipe
-from s2s.run.checkpoints import CheckpointIndex, Checkpoints, TrainingState, Which
+from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Run:
         self,
         step: int,
         weights: Mapping[str, "Tensor"],
-        training: TrainingState | None = None,
+        training: SavedState | None = None,
         *,
         score: float | None = None,
         is_best: bool = False,
@@ -217,7 +217,7 @@ class Run:
         """The weights of a checkpoint, on the CPU; raises `RunError` if they cannot be read."""
         return self._checkpoints.weights(which)
 
-    def read_training(self, step: int) -> TrainingState | None:
+    def read_training(self, step: int) -> SavedState | None:
         """The training state saved with a checkpoint; None where it was deleted."""
         return self._checkpoints.training(step)
 

@@ -36,7 +36,7 @@ NOT_COPIED = -2
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-class Reading(NamedTuple):
+class EncodedSource(NamedTuple):
     """A source line as a model reads it."""
 
     ids: list[int]
@@ -49,9 +49,9 @@ class Reading(NamedTuple):
     rows: tuple[int, ...] = ()
     """Rows of the feature files, where sources have some."""
 
-    def cut(self, most: int | None) -> "Reading":
+    def cut(self, most: int | None) -> "EncodedSource":
         """Its first `most` tokens; all of them if None."""
-        return Reading(self.ids[:most], self.spellings[:most], self.text, self.rows)
+        return EncodedSource(self.ids[:most], self.spellings[:most], self.text, self.rows)
 
 
 class ExtendedVocabulary:
@@ -78,16 +78,16 @@ class ExtendedVocabulary:
         table[: len(SPECIAL_PIECES)] = NOT_COPIED
         return table
 
-    def read(self, lines: Sequence[str]) -> list[Reading]:
+    def read(self, lines: Sequence[str]) -> list[EncodedSource]:
         """Source lines."""
         return [
             self._read(line, row)
             for line, row in zip(lines, self.source.encode(lines), strict=True)
         ]
 
-    def _read(self, line: str, row: list[int]) -> Reading:
+    def _read(self, line: str, row: list[int]) -> EncodedSource:
         if UNK not in row:
-            return Reading(row, [self._spellings[id_] for id_ in row], line)
+            return EncodedSource(row, [self._spellings[id_] for id_ in row], line)
         unknown = iter(self.source.unknown([line])[0])
         spellings = [
             self._spelled(next(unknown)) if id_ == UNK else self._spellings[id_] for id_ in row
@@ -100,9 +100,9 @@ class ExtendedVocabulary:
             else id_
             for id_, spelling in zip(row, spellings, strict=True)
         ]
-        return Reading(ids, spellings, line)
+        return EncodedSource(ids, spellings, line)
 
-    def targets(self, lines: Sequence[str], readings: Sequence[Reading]) -> list[list[int]]:
+    def targets(self, lines: Sequence[str], readings: Sequence[EncodedSource]) -> list[list[int]]:
         """Target lines, whose unknown tokens are looked for in the sources of `readings`."""
         rows = self.target.encode(lines)
         for place, row in enumerate(rows):
@@ -114,7 +114,7 @@ class ExtendedVocabulary:
                 rows[place] = [next(copies) if id_ == UNK else id_ for id_ in row]
         return rows
 
-    def decode(self, rows: Iterable[Sequence[int]], readings: Iterable[Reading]) -> list[str]:
+    def decode(self, rows: Iterable[Sequence[int]], readings: Iterable[EncodedSource]) -> list[str]:
         """The text of extended target ids, each row with the source it was made from."""
         pairs = [(row, reading.spellings) for row, reading in zip(rows, readings, strict=True)]
         size = self.target.size

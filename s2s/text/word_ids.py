@@ -46,14 +46,14 @@ def _word_ends(line: str) -> list[int]:
     return ends
 
 
-class Decoder(Protocol):
+class SupportsDecode(Protocol):
     """Ids to text, as a tokenizer does it."""
 
     def decode(self, ids: Iterable[Sequence[int]], /) -> list[str]:
         """The text of each sequence."""
 
 
-def target_word_ids(tokenizer: Decoder, ids: Sequence[int]) -> list[int]:
+def target_word_ids(tokenizer: SupportsDecode, ids: Sequence[int]) -> list[int]:
     """The word of the decoded `ids` each token is a part of: the last one it brings to light.
 
     A token that adds nothing visible, such as a space, belongs to the word behind it.

@@ -38,7 +38,7 @@ from s2s.nn.batch import Batch
 from s2s.nn.device import Precision
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.train import PlateauSchedule, Train
-from s2s.run.checkpoints import TrainingState as SavedState
+from s2s.run.checkpoints import SavedState
 from s2s.run.directory import Run
 from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.train.batch_size_finder import FoundBatchSize

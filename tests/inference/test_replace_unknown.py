@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import DataError, UsageError
-from s2s.inference.replace_unknown import Replacer, read_dictionary
+from s2s.inference.replace_unknown import UnknownReplacer, read_dictionary
 from s2s.inference.translator import LineTranslator
 from s2s.nn.step import Step
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
@@ -72,7 +72,7 @@ def translator(
         device="cpu",
         longest=50,
         report=lambda _: None,
-        replacer=Replacer(tokenizer, tokenizer, dictionary or {}),
+        replacer=UnknownReplacer(tokenizer, tokenizer, dictionary or {}),
     )
     return replace(made, **changes)
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from s2s.errors import DataError, Interrupted, S2sError, UsageError
-from s2s.inference.nbest import Listing, Output, listed
+from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.resume import Done, OutputFile, count_lines, count_listed, note_path
-from s2s.inference.signals import stop_on_signals
-from s2s.inference.stream import Course, respond_stream
+from s2s.inference.signals import handle_signals
+from s2s.inference.stream import StreamContext, respond_stream
 from s2s.nn.model import Seq2Seq
 from s2s.pipeline import translation as pipeline_filter
 from s2s.pipeline.translation import Files, translate_files
@@ -104,23 +104,23 @@ def test_what_was_begun_is_ended_as_in_one_go(here: Path, call: Call, options: l
         assert Path("out").read_bytes() == whole, size
 
 
-@pytest.mark.parametrize("listing", [None, Listing(2, "tsv"), Listing(2, "jsonl")])
+@pytest.mark.parametrize("listing", [None, NbestOptions(2, "tsv"), NbestOptions(2, "jsonl")])
 def test_from_every_byte_on_it_becomes_the_same_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: Listing | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: NbestOptions | None
 ) -> None:
     """With answers that depend on the place of the line in the input, as samples do."""
 
-    def stream(loaded, source, target, *, course, **_) -> int:
+    def stream(loaded, source, target, *, context, **_) -> int:
         def respond(lines: list[str], first: int) -> list[str]:
             texts = [f"{line.upper()}{place}ä" for place, line in enumerate(lines, start=first)]
             if listing is None:
                 return texts
             return [
-                listed([Output(text, -1.0, -1.0, 1, "finished")] * 2, place, listing.form)
+                format_outputs([Output(text, -1.0, -1.0, 1, "finished")] * 2, place, listing.form)
                 for place, text in enumerate(texts, start=first + 1)
             ]
 
-        return respond_stream(source, target, respond, 2, False, course=course)
+        return respond_stream(source, target, respond, 2, False, context=context)
 
     monkeypatch.setattr("s2s.pipeline.translation.stream", stream)
     monkeypatch.setattr("s2s.inference.load.load_ensemble", lambda *_, **__: None)
@@ -195,12 +195,12 @@ def test_what_cannot_be_gone_on_with_is_one_line(here: Path, call: Call) -> None
     assert Path("out").read_text() == "x\n" * 12
     assert call.fault(*FILES, "--resume", "--scores") == (
         2,
-        "out: expected a listing (tsv) to go on with, found the row 'x'",
+        "out: expected scored outputs (tsv) to resume, found the row 'x'",
     )
     Path("out").write_text("1\tx\n5\ty\n")
     assert call.fault(*FILES, "--resume", "--scores") == (
         2,
-        "out: a row of line 1 stands before one of line 5",
+        "out: a row of line 1 comes before one of line 5",
     )
 
 
@@ -272,7 +272,7 @@ def test_a_write_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
                 lambda lines, _: lines,
                 2,
                 False,
-                course=Course(advice=lambda done: "x"),
+                context=StreamContext(advice=lambda done: "x"),
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -292,9 +292,9 @@ def test_a_signal_leaves_whole_lines_and_says_how_many(number: signal.Signals) -
             signal.raise_signal(number)
         return lines
 
-    with stop_on_signals() as stop, pytest.raises(Interrupted) as caught:
-        course = Course(start=2, stop=stop, advice=lambda done: f"tail -n +{done + 1}")
-        respond_stream(io.BytesIO(b"x\n" * 100), target, answer, 2, False, course=course)
+    with handle_signals() as stop, pytest.raises(Interrupted) as caught:
+        context = StreamContext(start=2, signals=stop, advice=lambda done: f"tail -n +{done + 1}")
+        respond_stream(io.BytesIO(b"x\n" * 100), target, answer, 2, False, context=context)
     assert target.getvalue() == b"x\n" * 4
     assert str(caught.value) == "interrupted: 6 lines are done; tail -n +7"
     assert caught.value.exit_status == 128 + number
@@ -308,9 +308,14 @@ def test_a_signal_while_a_window_is_written_waits_for_its_end() -> None:
             return super().write(data)
 
     target = Slow()
-    with stop_on_signals() as stop, pytest.raises(Interrupted, match="interrupted: 4 lines"):
+    with handle_signals() as stop, pytest.raises(Interrupted, match="interrupted: 4 lines"):
         respond_stream(
-            io.BytesIO(b"x\n" * 9), target, lambda x, _: x, 2, False, course=Course(stop=stop)
+            io.BytesIO(b"x\n" * 9),
+            target,
+            lambda x, _: x,
+            2,
+            False,
+            context=StreamContext(signals=stop),
         )
     assert target.getvalue() == b"x\n" * 4
 
@@ -322,16 +327,21 @@ def test_a_second_signal_does_not_wait() -> None:
             signal.raise_signal(signal.SIGINT)
             raise AssertionError("not reached")
 
-    with stop_on_signals() as stop, pytest.raises(Interrupted, match="interrupted: 0 lines"):
+    with handle_signals() as stop, pytest.raises(Interrupted, match="interrupted: 0 lines"):
         respond_stream(
-            io.BytesIO(b"x\n"), Stuck(), lambda x, _: x, 2, False, course=Course(stop=stop)
+            io.BytesIO(b"x\n"),
+            Stuck(),
+            lambda x, _: x,
+            2,
+            False,
+            context=StreamContext(signals=stop),
         )
 
 
 def test_signals_that_are_ignored_stay_ignored_and_all_is_as_before() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with stop_on_signals():
+        with handle_signals():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -340,7 +350,7 @@ def test_signals_that_are_ignored_stay_ignored_and_all_is_as_before() -> None:
     seen: list[int | None] = []
 
     def look() -> None:
-        with stop_on_signals() as stop:
+        with handle_signals() as stop:
             seen.append(stop.number)
 
     thread = threading.Thread(target=look)

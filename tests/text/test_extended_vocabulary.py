@@ -13,7 +13,7 @@ from s2s.recipe.tokenizer import (
     WordTokenizer,
 )
 from s2s.special import BOS, EOS, PAD, UNK
-from s2s.text.extended_vocabulary import ExtendedVocabulary, Reading
+from s2s.text.extended_vocabulary import EncodedSource, ExtendedVocabulary
 from s2s.text.subword import seed_sampling
 from s2s.text.tokenizer_pair import TokenizerPair, sampling, train_tokenizers
 
@@ -187,7 +187,7 @@ def test_text_comes_back_composed_and_with_its_separators() -> None:
 def test_blank_lines() -> None:
     for recipe in (UNIGRAM, WORDS, CHARACTERS):
         pair = extended_vocabulary(recipe)
-        assert pair.read(["", "a cat"])[0] == Reading([], [], "")
+        assert pair.read(["", "a cat"])[0] == EncodedSource([], [], "")
         assert pair.read([]) == []
         assert pair.decode([], []) == []
-        assert pair.decode([[]], [Reading([], [], "")]) == [""]
+        assert pair.decode([[]], [EncodedSource([], [], "")]) == [""]

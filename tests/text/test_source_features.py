@@ -163,5 +163,5 @@ def test_a_model_inflects_by_features(
     assert forms == [stem + end for stem in stems for end in endings.values()]
     assert empty == ""
     assert capfd.readouterr().err == (
-        "s2s: 1 of 29 lines come without features: expected source, tab, features\n"
+        "s2s: 1 of 29 lines have no features: expected source, tab, features\n"
     )

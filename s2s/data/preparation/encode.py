@@ -27,7 +27,7 @@ WIDEST = 2**31 - 1
 
 
 @dataclass
-class Encoder:
+class SplitEncoder:
     """Encodes the splits of one preparation: the held-out ones first, to compare training with."""
 
     tokenizers: TokenizerPair

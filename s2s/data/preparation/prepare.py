@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_features
-from s2s.data.preparation.encode import Encoder
+from s2s.data.preparation.encode import SplitEncoder
 from s2s.data.preparation.feature_coverage import FeatureFiles
 from s2s.data.preparation.report import PrepareReport, SplitReport
 from s2s.data.sources.chunks import file_identity
@@ -134,7 +134,7 @@ class _Work:
             filters = tuple(part.filters for part in corpora_of(data))
             lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
             features = None if lines is None else FeatureFiles(lines, features_of(data))
-            encoder = Encoder(
+            encoder = SplitEncoder(
                 pair,
                 filters,
                 data.truncate,
@@ -174,7 +174,7 @@ class _Work:
         self.num_train = num_pairs
         self.progress("training the tokenizer", 0, None)
 
-    def _encode(self, encoder: Encoder, name: SplitName) -> SplitReport:
+    def _encode(self, encoder: SplitEncoder, name: SplitName) -> SplitReport:
         total = self.num_train if name == "train" else None
         stage = f"encoding {name}"
         return encoder.encode(

@@ -17,7 +17,7 @@ from s2s.inference.translator import LineTranslator
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.special import EOS, SPECIAL_PIECES, UNK
-from s2s.text.extended_vocabulary import Reading
+from s2s.text.extended_vocabulary import EncodedSource
 from s2s.text.tags import front_of
 from s2s.text.word_ids import source_word_ids, target_word_ids
 
@@ -77,7 +77,7 @@ class AttentionMap:
 class _Piece:
     """A piece of a line as it is searched, with what a reader sees of it."""
 
-    source: Reading
+    source: EncodedSource
     tokens: list[str]
     word_ids: list[int]
     """The word of the line that each token is a part of."""
@@ -90,7 +90,7 @@ class _Writer:
     """Ids to text, of outputs for one source."""
 
     translator: LineTranslator
-    source: Reading
+    source: EncodedSource
 
     def decode(self, ids: Iterable[Sequence[int]], /) -> list[str]:
         """The text of each sequence."""
@@ -113,21 +113,23 @@ def attention_maps(
     input, on which samples depend. A line of white space alone has an empty matrix. Raises
     UsageError for a model without attention.
     """
-    cut = translator.cut(lines, first)
+    pieces = translator.pieces(lines, first)
     found = search(
         translator.scorer,
-        cut.ids,
+        pieces.ids,
         translator.search,
         translator.device,
-        places=cut.places,
-        features=translator.features_of(cut.pieces),
+        places=pieces.places,
+        features=translator.features_of(pieces.sources),
         want_attention=True,
     )
     maps = []
-    for line, start, end in zip(translator.tagged(lines), [0, *cut.ends], cut.ends, strict=False):
-        pieces = _pieces(translator, line, cut.pieces[start:end])
+    for line, start, end in zip(
+        translator.tagged(lines), [0, *pieces.ends], pieces.ends, strict=False
+    ):
+        shown = _pieces(translator, line, pieces.sources[start:end])
         best = [hypotheses[0] for hypotheses in found[start:end]]
-        maps.append(_join(line, list(map(partial(_map, translator), pieces, best))))
+        maps.append(_join(line, list(map(partial(_map, translator), shown, best))))
     return maps
 
 
@@ -142,7 +144,9 @@ def map_stream(
         first += len(chosen)
 
 
-def _pieces(translator: LineTranslator, line: str, sources: Sequence[Reading]) -> list[_Piece]:
+def _pieces(
+    translator: LineTranslator, line: str, sources: Sequence[EncodedSource]
+) -> list[_Piece]:
     """What a reader sees of the pieces of a line, which are in the order of its text."""
     tokenizer = translator.source
     front = front_of(tokenizer, line)
