@@ -280,8 +280,9 @@ class LineTranslator:
             )
         if too_short:
             self.report(
-                f"{len(too_short):,} of {len(pieces.ends):,} outputs are shorter than min_ratio "
-                f"and min_offset require, as nothing else was allowed: {name_lines(sorted(too_short))}"
+                f"{len(too_short):,} of {len(pieces.ends):,} outputs are shorter than "
+                "min_ratio and min_offset require, as nothing else was allowed: "
+                f"{name_lines(sorted(too_short))}"
             )
 
     def _split(self, source: EncodedSource) -> list[EncodedSource]:

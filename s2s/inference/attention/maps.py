@@ -1,4 +1,4 @@
-"""What a model looked at while it translated: for every line a matrix of weights with its tokens.
+"""Attention maps: for every line a matrix of weights with its tokens.
 
 Dimension letters: T predictions, S source tokens, W source words.
 """
@@ -31,15 +31,15 @@ class Picture:
     """The regions of one image among the columns of a map."""
 
     id: str
-    """What the line calls it."""
+    """Its id in the line."""
     first: int
     """Column of its first region."""
     count: int
-    """Regions; of a vector one."""
+    """The number of regions; 1 for a vector."""
 
     @property
     def columns(self) -> slice:
-        """Those of its regions."""
+        """The columns of its regions."""
         return slice(self.first, self.first + self.count)
 
 
@@ -56,26 +56,25 @@ class AttentionMap:
     source: tuple[str, ...]
     """Source tokens, `</s>` included, as the tokenizer writes them; then regions as `[1]`."""
     target: tuple[str, ...]
-    """Predicted tokens, `</s>` included where the model ended by itself."""
+    """Predicted tokens, with `</s>` if the model predicted it."""
     weights: Weights
-    """[T, S]; row t are the weights that token t was predicted with, and sums to one."""
+    """[T, S]; row t has the weights that token t was predicted with, and sums to one."""
     source_word_ids: tuple[int, ...]
-    """The word of `source_text.split()` each source token is a part of; -1 for `</s>` and
-    regions."""
+    """The word of `source_text.split()` of each source token; -1 for `</s>` and regions."""
     target_word_ids: tuple[int, ...]
     """The same for the target."""
     pictures: tuple[Picture, ...] = ()
-    """The images, behind the tokens and in the order of the feature files."""
+    """The images, after the tokens and in the order of the feature files."""
 
     def alignments(self) -> str:
-        """Links of words as `0-0 1-2`: source word, hyphen, target word; see `align_words`."""
+        """Word alignment as `0-0 1-2`: source word, hyphen, target word; see `align_words`."""
         links = align_words(self.weights, self.source_word_ids, self.target_word_ids)
         return " ".join(f"{source}-{target}" for source, target in links)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A piece of a line as it is searched, with what a reader sees of it."""
+    """A piece of a line as it is searched, and the labels of its tokens."""
 
     source: EncodedSource
     tokens: list[str]
@@ -87,7 +86,7 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Ids to text, of outputs for one source."""
+    """Converts output ids to text, given their source."""
 
     translator: LineTranslator
     source: EncodedSource
@@ -98,7 +97,7 @@ class _Writer:
         return self.translator.write(rows, [self.source] * len(rows))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each token as a reader wants to see it."""
+        """The label of each token."""
         if self.translator.extended_vocabulary is not None:
             return self.translator.extended_vocabulary.pieces(ids, self.source.spellings)
         return self.translator.target.pieces(ids)
@@ -136,7 +135,7 @@ def attention_maps(
 def map_stream(
     translator: LineTranslator, lines: Iterable[str], window: int
 ) -> Iterator[AttentionMap]:
-    """The maps of lines, which are read and searched `window` at a time."""
+    """The maps of lines; `window` lines at a time are read and searched."""
     reader = iter(lines)
     first = 0
     while chosen := list(islice(reader, window)):
@@ -147,7 +146,7 @@ def map_stream(
 def _pieces(
     translator: LineTranslator, line: str, sources: Sequence[EncodedSource]
 ) -> list[_Piece]:
-    """What a reader sees of the pieces of a line, which are in the order of its text."""
+    """The pieces of a line, given in the order of its text, with their labels."""
     tokenizer = translator.source
     front = front_of(tokenizer, line)
     num_tags = len(tokenizer.encode([front])[0]) if front else 0
@@ -178,7 +177,7 @@ def _word_at(text: str, start: int) -> int:
 
 
 def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
-    """Source tokens for the reader; what a model copies is as the text has it, known or not."""
+    """Labels of source tokens; an unknown token that a model can copy is spelled as in the text."""
     pieces = translator.source.pieces(ids)
     if translator.extended_vocabulary is None:
         return pieces
@@ -199,7 +198,7 @@ def _feature_ids(translator: LineTranslator, line: str) -> tuple[str, ...]:
 def _shown_source(
     translator: LineTranslator, piece: _Piece
 ) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
-    """Tokens and regions, as they lie in memory, and the images; regions show as numbers."""
+    """Labels of tokens and regions in the order of the memory, and the images."""
     features = translator.features
     if features is None:
         return ((*piece.tokens, SPECIAL_PIECES[EOS]) if piece.source.ids else ()), ()
@@ -236,7 +235,7 @@ def _map(translator: LineTranslator, piece: _Piece, found: Hypothesis) -> Attent
 
 
 def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
-    """The map of a line out of those of its pieces; words are counted through."""
+    """The map of a line from those of its pieces; words are numbered consecutively."""
     size = (sum(len(m.target) for m in maps), sum(len(m.source) for m in maps))
     weights = np.zeros(size, dtype=np.float32)
     target_word_ids: list[int] = []
@@ -246,9 +245,7 @@ def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
         weights[row : row + len(m.target), column : column + len(m.source)] = m.weights
         pictures += [replace(picture, first=picture.first + column) for picture in m.pictures]
         row, column = row + len(m.target), column + len(m.source)
-        target_word_ids += [
-            owner if owner < 0 else owner + num_words for owner in m.target_word_ids
-        ]
+        target_word_ids += [word if word < 0 else word + num_words for word in m.target_word_ids]
         num_words += len(m.target_text.split())
     return AttentionMap(
         source_text=line,
@@ -256,7 +253,7 @@ def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
         source=tuple(token for m in maps for token in m.source),
         target=tuple(token for m in maps for token in m.target),
         weights=weights,
-        source_word_ids=tuple(owner for m in maps for owner in m.source_word_ids),
+        source_word_ids=tuple(word for m in maps for word in m.source_word_ids),
         target_word_ids=tuple(target_word_ids),
         pictures=tuple(pictures),
     )
