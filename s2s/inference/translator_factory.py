@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from s2s.data.sources.chunks import file_identity
+from s2s.data.sources.chunks import file_fingerprint
 
 if TYPE_CHECKING:
     from s2s.inference.load import FilesOfFeatures
@@ -95,7 +95,9 @@ def _features_note(files: FilesOfFeatures | None) -> dict[str, Any]:
     if files is None:
         return {}
     return {
-        "features": [[file_identity(path) for path in pair if path is not None] for pair in files]
+        "features": [
+            [file_fingerprint(path) for path in pair if path is not None] for pair in files
+        ]
     }
 
 

@@ -21,9 +21,9 @@ from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_feature
 from s2s.data.preparation.encode import SplitEncoder
 from s2s.data.preparation.feature_coverage import FeatureFiles
 from s2s.data.preparation.report import PrepareReport, SplitReport
-from s2s.data.sources.chunks import file_identity
+from s2s.data.sources.chunks import file_fingerprint
 from s2s.data.sources.columns import id_columns
-from s2s.data.sources.fingerprint import identity_of
+from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.data.sources.open import open_split
 from s2s.data.sources.split import SPLITS, Split, SplitName
 from s2s.data.store import Corpus
@@ -189,39 +189,39 @@ def _open_splits(recipe: Recipe) -> Splits:
 
 def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
     """What `tokenizer` and `data` depend on. Raises DataError where a source is missing."""
-    identities = {name: split.identity() for name, split in splits.items()}
+    fingerprints = {name: split.fingerprint() for name, split in splits.items()}
     # Fields that came later count only where they are used: what was prepared before stays.
     tags = tags_of(recipe)
     tokenizer = {
         "format": FORMAT,
         "seed": recipe.seed,
-        "tokenizer": identity_of(recipe.tokenizer),
-        "train": identities["train"],
+        "tokenizer": fingerprint_of(recipe.tokenizer),
+        "train": fingerprints["train"],
         **({"tags": tags} if tags else {}),
     }
-    filters = [identity_of(part.filters) for part in corpora_of(recipe.data)]
+    filters = [fingerprint_of(part.filters) for part in corpora_of(recipe.data)]
     truncate = recipe.data.truncate
     data = {
         "tokenizer": tokenizer,
         "filters": filters if len(filters) > 1 else filters[0],
-        "splits": identities,
+        "splits": fingerprints,
         **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
         **({"texts": True} if _is_sampled(recipe) else {}),
         **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
-        **_features_identity(recipe),
+        **_features_fingerprint(recipe),
     }
     return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
 
 
-def _features_identity(recipe: Recipe) -> dict[str, Any]:
+def _features_fingerprint(recipe: Recipe) -> dict[str, Any]:
     """What encoded data depend on beside pairs. Raises DataError where a file is missing."""
     files = features_of(recipe.data)
     if not files:
         return {}
     found = [
         {
-            "file": file_identity(Path(one.path)),
-            "ids": None if one.ids is None else file_identity(Path(one.ids)),
+            "file": file_fingerprint(Path(one.path)),
+            "ids": None if one.ids is None else file_fingerprint(Path(one.ids)),
             "allowed": [one.max_missing, one.max_unused],
         }
         for one in files

@@ -1,4 +1,4 @@
-"""A split whose targets are rewritten before anything else sees them."""
+"""A split whose targets are normalized before anything else reads them."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,21 +11,21 @@ from s2s.text.normalize import plain
 
 
 @dataclass(frozen=True)
-class TreatedSplit:
-    """Another split, its targets and references as `how` says."""
+class TargetTextSplit:
+    """A split with normalized targets and references."""
 
     split: Split
-    how: TargetText
+    recipe: TargetText
 
-    def identity(self) -> dict[str, Any]:
-        """What is rewritten, and how."""
-        return {"rewritten": self.split.identity(), "how": asdict(self.how)}
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprint of the split, and how its targets are normalized."""
+        return {"rewritten": self.split.fingerprint(), "how": asdict(self.recipe)}
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError where the split does."""
+        """Raises DataError as the split does."""
         for chunk in self.split.chunks():
-            target = [plain(text, self.how) for text in chunk.target]
+            target = [plain(text, self.recipe) for text in chunk.target]
             references = chunk.references and [
-                [plain(text, self.how) for text in texts] for texts in chunk.references
+                [plain(text, self.recipe) for text in texts] for texts in chunk.references
             ]
             yield chunk._replace(target=target, references=references)

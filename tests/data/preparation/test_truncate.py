@@ -136,7 +136,7 @@ def test_what_was_prepared_before_these_fields_stays() -> None:
         data=GeneratedData(kind="generated", corpus="dates"),
         tokenizer=SubwordTokenizer(kind="unigram"),
     )
-    identities = {
+    fingerprints = {
         split: {
             "kind": "generated",
             "corpus": "dates",
@@ -159,10 +159,10 @@ def test_what_was_prepared_before_these_fields_stays() -> None:
             "normalization": "nmt_nfkc",
             "max_sentences": 200_000,
         },
-        "train": identities["train"],
+        "train": fingerprints["train"],
     }
     filters = {"max_length": 200, "max_ratio": 9.0, "duplicates": False, "max_dropped": 0.5}
-    data = {"tokenizer": tokenizer, "filters": filters, "splits": identities}
+    data = {"tokenizer": tokenizer, "filters": filters, "splits": fingerprints}
     expected = {
         name: hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         for name, content in (("tokenizer", tokenizer), ("data", data))

@@ -141,18 +141,18 @@ def test_a_split_without_rows(tmp_path: Path) -> None:
 def test_identity_of_a_folder_and_of_a_hub_name(folder: Path) -> None:
     opened = open_split(dataset(folder), "train")
     assert opened is not None
-    first = opened.identity()
-    assert opened.identity() == first
+    first = opened.fingerprint()
+    assert opened.fingerprint() == first
     (folder / ".git").mkdir()
     (folder / ".git" / "index").touch()
-    assert opened.identity() == first
+    assert opened.fingerprint() == first
     with (folder / "train.jsonl").open("a") as file:
         file.write("{}\n")
-    assert opened.identity() != first
+    assert opened.fingerprint() != first
     on_hub = DatasetData(kind="dataset", dataset="owner/name", revision="v1")
     named = open_split(on_hub, "validation")
     assert named is not None
-    assert named.identity() == {
+    assert named.fingerprint() == {
         "dataset": "owner/name",
         "revision": "v1",
         "config": None,
