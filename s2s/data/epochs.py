@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from s2s.data.batches import BatchPlan, batch_plan
 from s2s.data.store import Corpus
-from s2s.data.subword_sampling import Resampler
+from s2s.data.subword_sampling import SubwordSampler
 from s2s.recipe.data import corpora_of
 from s2s.recipe.recipe import Recipe
 
@@ -33,12 +33,12 @@ class Epochs:
         corpus: Corpus,
         recipe: Recipe,
         multiple: int,
-        resampler: Resampler | None = None,
+        sampler: SubwordSampler | None = None,
     ) -> None:
-        """Padded lengths are multiples of `multiple`. A `resampler` is closed with the epochs."""
+        """Padded lengths are multiples of `multiple`. A `sampler` is closed with the epochs."""
         self._corpus = corpus
-        self._resampler = resampler
-        self._ahead = ThreadPoolExecutor(1) if resampler else None
+        self._sampler = sampler
+        self._ahead = ThreadPoolExecutor(1) if sampler else None
         self._coming: tuple[int, Future[Epoch]] | None = None
         self._last: tuple[int, Epoch] | None = None
         self._seed = recipe.seed
@@ -66,16 +66,16 @@ class Epochs:
 
     def close(self) -> None:
         """Stop what is being made for nobody."""
-        if self._resampler is not None and self._ahead is not None:
-            self._resampler.stop.set()
+        if self._sampler is not None and self._ahead is not None:
+            self._sampler.stop.set()
             self._ahead.shutdown(wait=True, cancel_futures=True)
-            self._resampler.close()
+            self._sampler.close()
 
     def _make(self, epoch: int) -> Epoch:
         rows = drawn(self._corpus.sizes, self._weights, seed=self._seed, epoch=epoch)
-        if self._resampler is None:
+        if self._sampler is None:
             return Epoch(self._corpus, self._plan(self._corpus, rows, epoch))
-        corpus = self._resampler.epoch(epoch, rows)
+        corpus = self._sampler.epoch(epoch, rows)
         return Epoch(corpus, self._plan(corpus, None, epoch))
 
     def _plan(self, corpus: Corpus, rows: NDArray[np.int64] | None, epoch: int) -> BatchPlan:

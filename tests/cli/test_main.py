@@ -207,7 +207,7 @@ class Recorder:
         def record(*arguments, **options):
             self.calls.append((name, arguments, options))
             return SimpleNamespace(
-                warnings=("validation: 3 texts held line breaks, now spaces",),
+                warnings=("validation: 3 texts had line breaks, now spaces",),
                 table=lambda: "the table",
                 redone=("data",),
                 lines=lambda: ["BLEU 40.0"],
@@ -232,7 +232,7 @@ def test_prep_and_train_pass_their_options_on(capfd, pipeline: Recorder) -> None
     status, out, err = call(capfd, "prep", "--set", "name=x", "--runs", "there", "--force")
     assert (status, out) == (0, "")
     assert err.splitlines() == [
-        "s2s: warning: validation: 3 texts held line breaks, now spaces",
+        "s2s: warning: validation: 3 texts had line breaks, now spaces",
         "the table",
         "s2s: data prepared",
     ]

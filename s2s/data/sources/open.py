@@ -21,7 +21,7 @@ from s2s.data.sources.target_text import TargetTextSplit
 from s2s.errors import DataError
 from s2s.recipe.data import (
     AnyCorpus,
-    Corpus,
+    CorpusData,
     Data,
     DatasetData,
     FilesData,
@@ -32,7 +32,7 @@ from s2s.recipe.data import (
 from s2s.recipe.filters import TargetText
 from s2s.text.lines import read_lines
 
-PROCESSING_FIELDS = {item.name for item in fields(Corpus)} - {"kind"}
+PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
 """Fields about the processing of pairs, which do not affect the pairs that are generated."""
 
 

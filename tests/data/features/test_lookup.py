@@ -13,7 +13,7 @@ from s2s.data.epochs import Epochs
 from s2s.data.features.lookup import open_features
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.preparation.report import PrepareReport
-from s2s.data.subword_sampling import open_resampler
+from s2s.data.subword_sampling import open_subword_sampler
 from s2s.errors import DataError
 from s2s.recipe.features import FeatureFile
 from s2s.recipe.filters import TargetText
@@ -179,9 +179,9 @@ def test_segmentations_drawn_anew_keep_their_features(recipe: Recipe) -> None:
     prepare(recipe, Path("run"))
     corpus = open_corpus(Path("run"), "train", open_features(recipe.data))
     tokenizers = load_tokenizers(Path("run/tokenizer"))
-    resampler = open_resampler(corpus, tokenizers, recipe, Path("run/sampling"), 1)
-    assert resampler is not None and corpus.rows_NF is not None
-    drawn = resampler.epoch(0, np.array([5, 2, 9]))
+    sampler = open_subword_sampler(corpus, tokenizers, recipe, Path("run/sampling"), 1)
+    assert sampler is not None and corpus.rows_NF is not None
+    drawn = sampler.epoch(0, np.array([5, 2, 9]))
     assert drawn.rows_NF is not None
     assert drawn.rows_NF.tolist() == corpus.rows_NF[[2, 5, 9]].tolist()
     assert drawn.features is corpus.features and not drawn.source_lengths.any()

@@ -202,7 +202,7 @@ def test_a_failure_half_way_leaves_whole_folders(
     target = {
         "train": (prepare_module, "train_tokenizers"),
         "save": (prepare_module, "remove"),
-        "encode": (encode.Overlap, "see"),
+        "encode": (encode.Overlap, "update"),
         "report": (PrepareReport, "to_json"),
     }[at]
     with monkeypatch.context() as patch:
@@ -289,7 +289,7 @@ def test_line_breaks_are_reported(recipe: Recipe, tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = FilesData(kind="files", train=FileSet(table=str(path)))
     report = prepare(replace(recipe, data=data), tmp_path)
-    assert report.warnings == ("train: 2 texts held line breaks, now spaces",)
+    assert report.warnings == ("train: 2 texts had line breaks, now spaces",)
     assert text_of(tmp_path, "train") == [("a b c", "d e"), ("f", "g")]
 
 

@@ -14,8 +14,8 @@ import pyarrow.parquet
 import pytest
 
 from s2s import pipeline
-from s2s.data.preparation.encode import flat, truncated
-from s2s.data.preparation.prepare import _fingerprints, _open_splits, open_corpus, prepare
+from s2s.data.preparation.encode import concatenate, truncate_rows
+from s2s.data.preparation.prepare import fingerprints_of, open_corpus, open_splits, prepare
 from s2s.data.preparation.report import PrepareReport
 from s2s.inference.attention.maps import attention_maps
 from s2s.pipeline import scoring as pipeline_score
@@ -57,8 +57,8 @@ def rows(folder: Path, split: Any, side: str) -> list[list[int]]:
 @pytest.mark.parametrize("most", [None, 1, 3, 99])
 def test_the_first_ids_of_each_row_stay(most: int | None) -> None:
     lists = [[RANDOM.randrange(9) for _ in range(RANDOM.randrange(6))] for _ in range(50)]
-    kept, lost = truncated(flat(lists), most)
-    expected = flat([row[:most] for row in lists])
+    kept, lost = truncate_rows(concatenate(lists), most)
+    expected = concatenate([row[:most] for row in lists])
     assert np.array_equal(kept.values, expected.values)
     assert np.array_equal(kept.lengths, expected.lengths)
     assert lost.tolist() == [len(row) - len(row[:most]) for row in lists]
@@ -167,7 +167,7 @@ def test_what_was_prepared_before_these_fields_stays() -> None:
         name: hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         for name, content in (("tokenizer", tokenizer), ("data", data))
     }
-    assert _fingerprints(recipe, _open_splits(recipe)) == expected
+    assert fingerprints_of(recipe, open_splits(recipe)) == expected
 
 
 def test_a_long_line_is_cut_and_not_translated_in_pieces() -> None:
