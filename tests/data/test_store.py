@@ -158,5 +158,5 @@ def test_a_file_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     assert message(path) == (
-        f"{damaged}expected format 1, found none); 's2s prep --force' makes it anew"
+        f"{damaged}expected format 1, found none); 's2s prep --force' makes it again"
     )

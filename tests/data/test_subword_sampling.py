@@ -11,7 +11,7 @@ import sentencepiece
 
 from s2s import pipeline
 from s2s.data import subword_sampling as resample
-from s2s.data.epochs import Epochs, drawn
+from s2s.data.epochs import Epochs, sampled_pairs
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
 from s2s.data.subword_sampling import Stopped, SubwordSampler, open_subword_sampler
@@ -215,7 +215,7 @@ def test_what_is_drawn_is_cut_and_weighted_and_batched_by_its_own_lengths(tmp_pa
     recipe = replace(recipe, train=Train(batch_tokens=80))
     sampler = resampler_of(recipe, tmp_path / "run")
     epoch = Epochs(sampler.corpus, recipe, 1, sampler)(3)
-    chosen = drawn((70,), (1.5,), seed=1, epoch=3)
+    chosen = sampled_pairs((70,), (1.5,), seed=1, epoch=3)
     assert chosen is not None and len(epoch.corpus) == len(chosen) == 105
     assert epoch.corpus.source_lengths.max() == 9
     source = load_tokenizers(tmp_path / "run" / "tokenizer").source

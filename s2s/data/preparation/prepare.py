@@ -183,6 +183,7 @@ class _Work:
 
 
 def open_splits(recipe: Recipe) -> Splits:
+    """The splits that the recipe's data have."""
     opened = {name: open_split(recipe.data, name) for name in SPLITS}
     return {name: split for name, split in opened.items() if split is not None}
 

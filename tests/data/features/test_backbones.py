@@ -206,13 +206,13 @@ def test_pictures_are_prepared_as_the_weights_were_trained() -> None:
     """Both files of resnet50 have their own way, told by the file's name."""
     from torchvision import models
 
-    from s2s.data.features.backbones.torchvision import _weights
+    from s2s.data.features.backbones.torchvision import find_weights
 
     entries = list(models.get_model_weights("resnet50"))
     for entry in entries:
         path = Path("somewhere", Path(entry.url).name)
-        assert _weights("resnet50", entries, path) == (entry, path)
-    found, _ = _weights("resnet50", entries, Path("mine.pth"))
+        assert find_weights("resnet50", entries, path) == (entry, path)
+    found, _ = find_weights("resnet50", entries, Path("mine.pth"))
     assert found == models.get_model_weights("resnet50").DEFAULT
 
 

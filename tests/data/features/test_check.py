@@ -46,7 +46,7 @@ def test_a_check_counts_and_names(tmp_path: Path) -> None:
     name = f"{tmp_path}/x.npy"
     assert report.warnings == (
         f"{name}: 4 of 7 examples have no features: 'x', 'y', 'z' and 1 other",
-        f"{name}: 2 of 4 ids are of no example: 'b.jpg', 'c.jpg'",
+        f"{name}: 2 of 4 ids belong to no example: 'b.jpg', 'c.jpg'",
     )
     report.refuse(most_missing=4 / 7)
     with pytest.raises(DataError) as caught:
@@ -104,6 +104,6 @@ def test_features_of_another_width_than_the_model_s(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         check_width(store, 2048)
     assert str(caught.value) == (
-        f"{tmp_path}/x.npy: features of width 3, the model expects 2048; they have to come from "
-        "the network that those of its training came from"
+        f"{tmp_path}/x.npy: features of width 3, the model expects 2048; they must come from "
+        "the network that made those of training"
     )

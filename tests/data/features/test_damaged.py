@@ -107,12 +107,12 @@ def test_arrays_that_are_no_features(
         ("", "x.ids: expected one id for each of 4 rows, found 0"),
         (
             "a\nb\nc\nb\n",
-            "x.ids:4: id 'b' was there before, at x.ids:2; expected every id once, "
+            "x.ids:4: id 'b' occurs before, at x.ids:2; expected every id once, "
             "found 1 that repeats an earlier one",
         ),
         (
             "d\na\nd\nd\n",
-            "x.ids:3: id 'd' was there before, at x.ids:1; expected every id once, "
+            "x.ids:3: id 'd' occurs before, at x.ids:1; expected every id once, "
             "found 2 that repeat an earlier one",
         ),
     ],
@@ -127,7 +127,7 @@ def test_lists_of_ids_that_are_no_text(tmp_path: Path) -> None:
     assert refusal(path) == "x.ids:3: not valid UTF-8 (byte 1 of the line is 0xff)"
     assert refusal(path, tmp_path / "no.txt") == "no.txt: no such file"
     path.with_suffix(".ids").unlink()
-    assert refusal(path) == "x.npy: expected the ids of its rows in x.ids, which is not there"
+    assert refusal(path) == "x.npy: expected the ids of its rows in x.ids, which does not exist"
 
 
 def test_files_that_are_not_there_or_of_no_kind(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_archives_with_an_array_twice_or_cut(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", array)
         archive.writestr("a.npy", array)
-    with pytest.raises(DataError, match=r"x\.npz, row 2: id 'a' was there before"):
+    with pytest.raises(DataError, match=r"x\.npz, row 2: id 'a' occurs before"):
         open_store(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", array[:-1])
@@ -373,7 +373,7 @@ def test_archives_with_an_array_twice_or_cut(tmp_path: Path) -> None:
         ),
         (
             {"id": ["a"], "features": [[]]},
-            "column 'features': empty; found vectors of no width",
+            "column 'features': empty; found vectors of width 0",
         ),
     ],
 )  # fmt: skip

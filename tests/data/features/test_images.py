@@ -255,9 +255,9 @@ def test_names_of_images(pictures: Path) -> None:
 
 def test_names_that_will_not_do(pictures: Path) -> None:
     (pictures / "below" / "b.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"b\.png: its id 'b\.png' is that of .*; --ids path tells"):
+    with pytest.raises(DataError, match=r"its id 'b\.png' is also that of .*; --ids path tells"):
         find_images([str(pictures)], "name")
-    with pytest.raises(DataError, match="its id 'b' is that of"):
+    with pytest.raises(DataError, match="its id 'b' is also that of"):
         find_images([str(pictures)], "stem")
     assert len(find_images([str(pictures)], "path")) == 10
     with pytest.raises(DataError, match="no such file or folder"):

@@ -120,7 +120,7 @@ def test_files_that_do_not_fit_are_refused(recipe: Recipe) -> None:
     ids = Path("ids.txt").read_text()
     for text, what in (
         (ids + "one more\n", "ids.txt: expected one id for each of 263 rows"),
-        (ids.replace("img 7.jpg", "img 8.jpg"), "ids.txt:.*'img 8.jpg' was there before"),
+        (ids.replace("img 7.jpg", "img 8.jpg"), "ids.txt:.*'img 8.jpg' occurs before"),
     ):
         Path("ids.txt").write_text(text)
         with pytest.raises(DataError, match=what):

@@ -291,8 +291,8 @@ def test_text_is_plain_and_tagged() -> None:
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ("train", r"data\.pairs: corpus 'dates' has at most 3,044,\d{3} pairs for train, but"),
-        ("test", r"data\.held_out: corpus 'dates' has at most 169,\d{3} pairs for test, but"),
+        ("train", r"data\.pairs: corpus 'dates' has at most 3,044,\d{3} pairs for train, found"),
+        ("test", r"data\.held_out: corpus 'dates' has at most 169,\d{3} pairs for test, found"),
     ],
 )
 def test_more_pairs_than_values_is_one_clear_line(split: str, message: str) -> None:
