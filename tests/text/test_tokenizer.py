@@ -218,7 +218,7 @@ def test_a_byte_that_is_a_line_break_stays_in_its_line() -> None:
         (
             SubwordTokenizer(kind="unigram"),
             ["", "  "],
-            "tokenizer: the training data holds no text to train on",
+            "tokenizer: the training data have no text to train on",
         ),
         (
             CharacterTokenizer(kind="character", min_count=5),
@@ -313,7 +313,7 @@ def test_a_damaged_pair_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"expected tokenizers of format 1, found {'format': 2}"):
         load_tokenizers(tmp_path)
     path.write_text('{"format"')
-    with pytest.raises(RunError, match=r"damaged .*'s2s prep --force' makes it anew"):
+    with pytest.raises(RunError, match=r"damaged .*'s2s prep --force' makes it again"):
         load_tokenizers(tmp_path)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from s2s.data.sources.chunks import Chunk
 from s2s.data.sources.split import Split
 from s2s.recipe.filters import TargetText
-from s2s.text.normalize import plain
+from s2s.text.normalize import normalize
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class TargetTextSplit:
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError as the split does."""
         for chunk in self.split.chunks():
-            target = [plain(text, self.recipe) for text in chunk.target]
+            target = [normalize(text, self.recipe) for text in chunk.target]
             references = chunk.references and [
-                [plain(text, self.recipe) for text in texts] for texts in chunk.references
+                [normalize(text, self.recipe) for text in texts] for texts in chunk.references
             ]
             yield chunk._replace(target=target, references=references)

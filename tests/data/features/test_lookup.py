@@ -19,7 +19,7 @@ from s2s.recipe.features import FeatureFile
 from s2s.recipe.filters import TargetText
 from s2s.recipe.load import load_recipe
 from s2s.recipe.recipe import Recipe
-from s2s.text.normalize import plain
+from s2s.text.normalize import normalize
 from s2s.text.tokenizer_pair import load_tokenizers
 from tests.captions import RECIPE, REGIONS, WIDTH, write_captions
 
@@ -206,9 +206,9 @@ def test_segmentations_drawn_anew_keep_their_features(recipe: Recipe) -> None:
     ],
 )
 def test_targets_without_case_and_punctuation(text: str, expected: str) -> None:
-    assert plain(text, TargetText(lowercase=True, punctuation=False)) == expected
-    assert plain(text, TargetText()) == text
-    assert plain(text, TargetText(lowercase=True)) == text.lower()
+    assert normalize(text, TargetText(lowercase=True, punctuation=False)) == expected
+    assert normalize(text, TargetText()) == text
+    assert normalize(text, TargetText(lowercase=True)) == text.lower()
 
 
 def test_targets_are_rewritten_in_all_splits_and_references(recipe: Recipe) -> None:
