@@ -23,7 +23,7 @@ from s2s.bench.report import PARTS, Report, read_report
 from s2s.bench.startup import Program
 from s2s.bench.tables import markdown, tables
 from s2s.bench.timing import Turn, spread, take_turns
-from s2s.bench.workload import PAIRS, TOKENS, drawn_corpus, drawn_workload
+from s2s.bench.workload import PAIRS, TOKENS, random_corpus, random_workload
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.data import GeneratedData
@@ -218,7 +218,7 @@ def test_figures_agree(report: Report) -> None:
 
 
 def test_training_counts_what_it_trains_on(report: Report) -> None:
-    training, model = report.training, drawn_workload(RECIPE, CPU).model
+    training, model = report.training, random_workload(RECIPE, CPU).model
     assert training is not None
     assert training.updates == 2
     per_token = sum(p.numel() for p in model.parameters())
@@ -315,7 +315,7 @@ def test_turns_are_taken_repeat_by_repeat() -> None:
 def test_drawn_lengths_are_like_real_ones() -> None:
     subwords = SubwordTokenizer(kind="unigram", vocabulary=300)
     recipe = Recipe(task="translation", data=RECIPE.data, tokenizer=subwords)
-    corpus = drawn_corpus(recipe)
+    corpus = random_corpus(recipe)
     assert len(corpus) == PAIRS
     assert corpus.source_lengths.mean() == pytest.approx(15.21, rel=0.02)  # Multi30k's
     assert corpus.source_lengths.std() == pytest.approx(5.65, rel=0.05)
@@ -323,30 +323,30 @@ def test_drawn_lengths_are_like_real_ones() -> None:
     assert corpus.target_lengths.std() == pytest.approx(4.93, rel=0.05)
     assert corpus.target_values.min() == 4
     assert corpus.target_values.max() == 299
-    again = drawn_corpus(recipe)
+    again = random_corpus(recipe)
     assert (again.target_values == corpus.target_values).all()
 
 
 def test_of_long_sentences_fewer_are_searched() -> None:
     characters = dataclasses.replace(RECIPE, tokenizer=CharacterTokenizer(kind="char"))
-    pieces, letters = (drawn_workload(recipe, CPU).sources(50) for recipe in (RECIPE, characters))
+    pieces, letters = (random_workload(recipe, CPU).sources(50) for recipe in (RECIPE, characters))
     assert len(pieces) == 50
     assert 40 * TOKENS < sum(map(len, letters)) <= 50 * TOKENS and len(letters) < 20
-    assert len(drawn_workload(characters, CPU).sources(1)) == 1
+    assert len(random_workload(characters, CPU).sources(1)) == 1
 
 
 def test_random_weights_write_as_much_as_they_read() -> None:
-    decoding = Decoding(drawn_workload(RECIPE, CPU), 6, ["fp32"])
+    decoding = Decoding(random_workload(RECIPE, CPU), 6, ["fp32"])
     for turn in decoding.turns:
         turn.run()
     wanted = sum(len(source) + 1 for source in decoding.sources)
-    assert {amounts.tokens for amounts in decoding.amounts.values()} == {wanted}
-    greedy, beam = (amounts.operations for amounts in decoding.amounts.values())
+    assert {work.tokens for work in decoding.work.values()} == {wanted}
+    greedy, beam = (work.operations for work in decoding.work.values())
     assert 3 * greedy < beam < 5 * greedy
 
 
 def test_measuring_leaves_the_model_as_it_is() -> None:
-    workload = drawn_workload(RECIPE, CPU)
+    workload = random_workload(RECIPE, CPU)
     before = [p.clone() for p in workload.model.parameters()]
     for turn in Decoding(workload, 3, ["fp32"]).turns:
         turn.run()
@@ -400,7 +400,7 @@ def test_what_others_take_is_what_we_do_not(
     monkeypatch.setattr(machine, "_own_seconds", lambda: next(spent))
     clock = iter([50.0, 60.0])
     monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
-    others = machine.Others()
+    others = machine.OtherProcesses()
     assert others.cores() == pytest.approx((busy - (7.0 - 2.0)) / (60.0 - 50.0), abs=0.005)
 
 
@@ -414,7 +414,7 @@ def test_what_a_process_took_is_ours_when_it_has_ended() -> None:
 def test_windows_does_not_say_what_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
     """The seconds of processes that have ended are lost there."""
     monkeypatch.setattr(machine.sys, "platform", "win32")
-    assert machine.Others().cores() is None
+    assert machine.OtherProcesses().cores() is None
 
 
 def test_a_copying_model_is_measured() -> None:

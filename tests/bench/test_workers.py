@@ -10,12 +10,12 @@ import torch
 
 from s2s import pipeline
 from s2s.bench import matmul as products
-from s2s.bench.decoding import Decoding, Way
+from s2s.bench.decoding import Decoding, SearchSetup
 from s2s.bench.measure import Amounts, Plan, measure
 from s2s.bench.startup import Program
 from s2s.bench.tables import tables
-from s2s.bench.training import TeamTraining, Training
-from s2s.bench.workload import drawn_workload, run_workload
+from s2s.bench.training import GroupTraining, Training
+from s2s.bench.workload import random_workload, run_workload
 from s2s.errors import UsageError
 from s2s.inference.process_pool import equal_shares
 from s2s.recipe.load import load_recipe
@@ -50,7 +50,7 @@ def silent(stage: str, done: int, total: int | None) -> None:
     """No progress."""
 
 
-Found = dict[Way, list[Hypothesis]]
+Found = dict[SearchSetup, list[Hypothesis]]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Found:
     kept: Found = {}
     search = Decoding.search
 
-    def keep(self: Decoding, way: Way) -> list[Hypothesis]:
+    def keep(self: Decoding, way: SearchSetup) -> list[Hypothesis]:
         kept[way] = search(self, way)
         return kept[way]
 
@@ -94,7 +94,7 @@ def test_several_processes_find_what_one_finds(found: Found) -> None:
     column = table.header.index("processes")
     assert [row[column] for row in table.rows] == [str(processes) for *_, processes in ways]
     (table,) = (table for table in tables(report) if table.title == "Training")
-    assert table.header == ("", "figure", "2 processes")
+    assert table.header == ("", "value", "2 processes")
     assert all(len(row) == 3 for row in table.rows)
     machine = dataclasses.replace(report.machine, cores=2, threads=1, others=1.0)
     assert machine.processes == 2 and machine.warning is not None
@@ -140,8 +140,8 @@ def test_several_processes_train_what_one_trains() -> None:
         optimizer=Optimizer(learning_rate=1e-2, epsilon=1e-3),
     )
     recipe = dataclasses.replace(RECIPE, model=model, train=train)
-    workload = drawn_workload(recipe, CPU)
-    alone, group = Training(workload, 2), TeamTraining(workload, 2, 2)
+    workload = random_workload(recipe, CPU)
+    alone, group = Training(workload, 2), GroupTraining(workload, 2, 2)
     with closing(group):
         taken = {turn.name: [turn.run(), turn.run()] for turn in (*alone.turns, *group.turns)}
         assert alone.updater is not None and group.training is not None
@@ -152,11 +152,11 @@ def test_several_processes_train_what_one_trains() -> None:
         )
     assert (one - begun).norm() > 0.1
     assert (found - one).norm() < 1e-4 * (one - begun).norm()
-    figures, expected = group.figures(taken), alone.figures(taken, {})
-    assert figures is not None and expected is not None
-    assert (figures.processes, figures.peak_memory) == (2, None)
-    assert figures.target_tokens == expected.target_tokens
-    assert figures.operations_per_token == expected.operations_per_token
+    results, expected = group.results(taken), alone.results(taken, {})
+    assert results is not None and expected is not None
+    assert (results.processes, results.peak_memory) == (2, None)
+    assert results.target_tokens == expected.target_tokens
+    assert results.operations_per_token == expected.operations_per_token
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
