@@ -42,14 +42,14 @@ def parse_grid(text: str) -> Grid:
     return Grid(int(rows), int(columns))
 
 
-def grid_of(picture: Picture, asked: Grid | None) -> Grid | None:
-    """The grid of an image's regions: `asked`, by default a square; None for a vector.
+def grid_of(picture: Picture, chosen: Grid | None) -> Grid | None:
+    """The grid of an image's regions: `chosen`, by default a square; None for a vector.
 
     Raises UsageError for a number of regions that does not fit.
     """
     if picture.count == 1:
         return None
-    if asked is None:
+    if chosen is None:
         side = isqrt(picture.count)
         if side * side != picture.count:
             raise UsageError(
@@ -57,22 +57,22 @@ def grid_of(picture: Picture, asked: Grid | None) -> Grid | None:
                 "--grid ROWSxCOLUMNS says how they lie"
             )
         return Grid(side, side)
-    if asked.rows * asked.columns != picture.count:
+    if chosen.rows * chosen.columns != picture.count:
         raise UsageError(
-            f"--grid {asked.rows}x{asked.columns}: expected the {picture.count} regions of "
-            f"'{picture.id}', found {asked.rows * asked.columns}"
+            f"--grid {chosen.rows}x{chosen.columns}: expected the {picture.count} regions of "
+            f"'{picture.id}', found {chosen.rows * chosen.columns}"
         )
-    return asked
+    return chosen
 
 
-def region_maps(attention: AttentionMap, asked: Grid | None = None) -> list[RegionMap]:
+def region_maps(attention: AttentionMap, chosen: Grid | None = None) -> list[RegionMap]:
     """A map for each image of a line that has more than one region.
 
     Raises UsageError as `grid_of` does.
     """
     found = []
     for picture in attention.pictures:
-        grid = grid_of(picture, asked)
+        grid = grid_of(picture, chosen)
         if grid is not None:
             weights_TS = attention.weights[:, picture.columns]
             largest_T = weights_TS.max(axis=1)

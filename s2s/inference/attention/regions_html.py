@@ -23,9 +23,7 @@ figure:hover .grid, figure:focus .grid { transform: scale(2); position: relative
 """
 
 
-def sheets(
-    attention: AttentionMap, asked: Grid | None, images: dict[str, tuple[str, float]]
-) -> str:
+def sheets(attention: AttentionMap, grid: Grid | None, images: dict[str, tuple[str, float]]) -> str:
     """A figure for each predicted token and image; pointing at one, or focus on it, enlarges it.
 
     `images` has the data URI and the ratio of width to height of the images that were found.
@@ -33,7 +31,7 @@ def sheets(
     """
     return "".join(
         _sheet(found, attention.target, images.get(found.picture.id))
-        for found in region_maps(attention, asked)
+        for found in region_maps(attention, grid)
     )
 
 

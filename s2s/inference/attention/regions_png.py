@@ -94,7 +94,7 @@ def sheet(
 
 def regions_png(
     attention: AttentionMap,
-    asked: Grid | None,
+    grid: Grid | None,
     images: ImageFolder | None = None,
     fonts: tuple[Path, ...] = (),
 ) -> bytes | None:
@@ -105,7 +105,7 @@ def regions_png(
     """
     text = text_part(attention)
     parts = [draw_map(text, fonts)] if text.source else []
-    for found in region_maps(attention, asked):
+    for found in region_maps(attention, grid):
         image = None if images is None else images.open(found.picture.id)
         parts.append(sheet(found, attention.target, image, fonts))
     if not parts:

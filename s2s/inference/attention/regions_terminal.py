@@ -18,7 +18,7 @@ LEAST_WIDTH = 9
 
 
 def render_regions(
-    attention: AttentionMap, width: int, asked: Grid | None = None, *, coloured: bool
+    attention: AttentionMap, width: int, grid: Grid | None = None, *, coloured: bool
 ) -> Text:
     """A grid for each predicted token, as many side by side as fit.
 
@@ -26,7 +26,7 @@ def render_regions(
     UsageError as `region_maps` does.
     """
     sheets = [
-        _sheet(found, attention.target, width, coloured) for found in region_maps(attention, asked)
+        _sheet(found, attention.target, width, coloured) for found in region_maps(attention, grid)
     ]
     return Text("\n\n").join(sheets)
 
