@@ -1,4 +1,4 @@
-"""`s2s bench`: counted operations against an oracle, figures that agree, what is asked in vain."""
+"""`s2s bench`: counted operations against an oracle, consistent results, invalid options."""
 
 import dataclasses
 import json
@@ -52,7 +52,7 @@ from s2s.run.directory import Run
 from s2s_cli.main import run as command_line
 
 NO_FUSED_KERNELS = pytest.mark.filterwarnings("ignore:TF32 acceleration")
-"""PyTorch's warning of another device whenever oneDNN is switched off."""
+"""PyTorch's warning of another device if oneDNN is switched off."""
 
 CPU = torch.device("cpu")
 PROGRAM = Program(start=(sys.executable, "-S", "-c", "pass"), commands=((), ("translate",)))
@@ -151,7 +151,7 @@ MODELS = {
 @NO_FUSED_KERNELS
 @pytest.mark.parametrize("name", MODELS)
 def test_operations_are_those_that_pytorch_counts(name: str) -> None:
-    """Without padding, and with LSTMs as products: the counter does not see fused kernels."""
+    """Without padding, and with LSTMs as products: the counter skips fused kernels."""
     recipe = MODELS[name]
     table = torch.arange(17) if recipe.copy == "pointer" else None
     model = Seq2Seq(recipe, 17, 23, None, table).eval()
@@ -193,7 +193,7 @@ def test_every_part_is_measured(report: Report) -> None:
     assert report.training.peak_memory > 2**20
 
 
-def test_figures_agree(report: Report) -> None:
+def test_results_agree(report: Report) -> None:
     training = report.training
     assert training is not None
     rates = [(training.tokens_per_second, training.operations_per_token, training)]
@@ -364,7 +364,7 @@ def test_measuring_leaves_the_model_as_it_is() -> None:
         (None, None, False),
     ],
 )
-def test_a_busy_machine_is_told(
+def test_a_busy_machine_is_reported(
     report: Report, load: float | None, others: float | None, is_busy: bool
 ) -> None:
     found = dataclasses.replace(report.machine, cores=2, threads=1, load=load, others=others)
@@ -393,7 +393,7 @@ MACOS = (
 def test_what_others_take_is_what_we_do_not(
     monkeypatch: pytest.MonkeyPatch, counted: tuple[dict[str, float], ...], busy: float
 ) -> None:
-    """Seconds of all cores, of ours, and of the clock."""
+    """Seconds of all cores, of this process, and of the clock."""
     told = iter([SimpleNamespace(**seconds) for seconds in counted])
     monkeypatch.setattr(machine.psutil, "cpu_times", lambda: next(told))
     spent = iter([2.0, 7.0])
@@ -412,7 +412,7 @@ def test_what_a_process_took_is_ours_when_it_has_ended() -> None:
 
 
 def test_windows_does_not_say_what_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The seconds of processes that have ended are lost there."""
+    """Windows loses the seconds of processes that have ended."""
     monkeypatch.setattr(machine.sys, "platform", "win32")
     assert machine.OtherProcesses().cores() is None
 

@@ -1,4 +1,4 @@
-"""`s2s bench` of models that read features: counted operations, drawn features, a run's own."""
+"""`s2s bench` of models with image features: counted operations, random features, a run's own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +59,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """Of captions, in a folder with its data."""
+    """A recipe of captions, in a folder with its data."""
     write_captions(tmp_path)
     monkeypatch.chdir(tmp_path)
     return load_recipe(Path("recipe.yaml"), ["train.epochs=1"])

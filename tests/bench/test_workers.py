@@ -1,4 +1,4 @@
-"""`s2s bench --workers`: several processes find what one finds; their figures are told apart."""
+"""`s2s bench --workers`: several processes find the same outputs, with results of their own."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -55,44 +55,44 @@ Found = dict[SearchSetup, list[Hypothesis]]
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Found:
-    """What was found in each way that was searched last."""
+    """The outputs of the last search in each setup."""
     kept: Found = {}
     search = Decoding.search
 
-    def keep(self: Decoding, way: SearchSetup) -> list[Hypothesis]:
-        kept[way] = search(self, way)
-        return kept[way]
+    def keep(self: Decoding, setup: SearchSetup) -> list[Hypothesis]:
+        kept[setup] = search(self, setup)
+        return kept[setup]
 
     monkeypatch.setattr(Decoding, "search", keep)
     return kept
 
 
 def check_same(found: Found) -> None:
-    """Every way finds the same, whoever searches."""
-    several = [way for way in found if way.processes > 1]
+    """A setup has the same outputs for any number of processes."""
+    several = [setup for setup in found if setup.processes > 1]
     assert len(several) * 2 == len(found)
-    for way in several:
-        alone = found[way._replace(processes=1)]
-        assert [one.tokens for one in found[way]] == [one.tokens for one in alone]
+    for setup in several:
+        alone = found[setup._replace(processes=1)]
+        assert [one.tokens for one in found[setup]] == [one.tokens for one in alone]
         assert sum(len(one.tokens) for one in alone) > 0
 
 
 def test_several_processes_find_what_one_finds(found: Found) -> None:
-    """Of long sentences some are left out, by all alike. Figures are rows of their own."""
+    """All setups search the same number of long sentences. Results have their own rows."""
     recipe = dataclasses.replace(RECIPE, tokenizer=CharacterTokenizer(kind="char"))
     report = measure(recipe, PLAN, silent)
     check_same(found)
     assert report.is_complete
-    ways = [(one.search, one.precision, one.processes) for one in report.decoding]
-    alone = [way for way in ways if way[2] == 1]
-    assert ways == [*alone, *((name, precision, 2) for name, precision, _ in alone)]
+    setups = [(one.search, one.precision, one.processes) for one in report.decoding]
+    alone = [setup for setup in setups if setup[2] == 1]
+    assert setups == [*alone, *((name, precision, 2) for name, precision, _ in alone)]
     amounts = {(one.sentences, one.tokens, one.precision) for one in report.decoding}
     assert 1 < report.decoding[0].sentences < PLAN.amounts.sentences
-    assert len(amounts) == len({precision for _, precision, _ in ways})
+    assert len(amounts) == len({precision for _, precision, _ in setups})
     assert all((one.share is None) == (one.processes > 1) for one in report.decoding)
     (table,) = (table for table in tables(report) if table.title == "Decoding")
     column = table.header.index("processes")
-    assert [row[column] for row in table.rows] == [str(processes) for *_, processes in ways]
+    assert [row[column] for row in table.rows] == [str(processes) for *_, processes in setups]
     (table,) = (table for table in tables(report) if table.title == "Training")
     assert table.header == ("", "value", "2 processes")
     assert all(len(row) == 3 for row in table.rows)
@@ -126,7 +126,7 @@ def test_without_workers_there_is_no_such_column() -> None:
 
 
 def flat(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """All in one vector of its own."""
+    """All in one new vector."""
     return torch.cat([tensors[name].detach().flatten() for name in sorted(tensors)])
 
 

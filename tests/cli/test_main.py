@@ -50,7 +50,7 @@ MISTAKES = [
     (["translate", "--beam", "x"], "Invalid value for '--beam': "),
     (["translate", "--batch-size", "0"], "Invalid value for '--batch-size': "),
     (["bleu", "--split", "train"], "Invalid value for '--split': "),
-    (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one that lies"),
+    (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one in"),
     (["bleu", "--run", "x"], "x: no such run, neither as a folder nor in runs"),
     (["bleu", "a.txt", "--run", "x"], "--run: with reference files the translations are read"),
     (["train"], "recipe.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),

@@ -1,4 +1,4 @@
-"""Segmentations drawn anew for every epoch: what may be drawn, and that it comes again."""
+"""Subword sampling: valid segmentations, reproducible for every seed and epoch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_what_is_drawn_is_another_segmentation_of_the_same_text(kind: str) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_drawn_depends_on_the_seed_and_on_no_call_before(kind: str) -> None:
-    """What sentencepiece promises nowhere; epochs are no function of the seed without it."""
+    """sentencepiece does not document this; epochs depend on it to be a function of the seed."""
     lines = [pair[0] for pair in PAIRS]
     drawing = sampling(train_tokenizers(subwords(kind), [(lines, lines)], seed=1).source, 0.3)
     seed_sampling(1, 0)
@@ -119,7 +119,7 @@ def test_what_is_drawn_depends_on_the_seed_and_on_no_call_before(kind: str) -> N
 
 
 def test_smaller_alphas_of_a_unigram_model_draw_more_pieces() -> None:
-    """As the flattened distribution does; sentencepiece itself is the oracle for the best."""
+    """As in the flattened distribution; sentencepiece is the oracle for the best."""
     lines = [pair[0] for pair in PAIRS]
     best = train_tokenizers(subwords(), [(lines, lines)], seed=1).source
     assert isinstance(best, Subwords)
@@ -292,7 +292,7 @@ def train(recipe: Recipe, root: Path) -> Run:
 def test_interrupted_and_resumed_is_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within an epoch, and at the end of one; in two corpora, one of them drawn in part."""
+    """Within an epoch and at its end; with two corpora, one of them sampled in part."""
     first = write_task(tmp_path / "one", longest=9)
     second = write_task(tmp_path / "two", str.upper, longest=9, validation=False)
     second = replace(second, test=None, weight=0.6, tag="<up>")

@@ -1,4 +1,4 @@
-"""Unknown tokens become the source words that were attended to."""
+"""Unknown tokens are replaced by the source words with the most attention."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ __all__ = ["call", "here", "run_folder"]
 
 
 class Backwards:
-    """Copies its source from the end, looks at what it copies, and knows as little as the source.
+    """Copies its source from the end, attends to the copied tokens, and lacks the same words.
 
     So unknown tokens come where unknown words are, which are never at the place of the output.
     """

@@ -1,4 +1,4 @@
-"""A filter that was stopped at any instant goes on to the file it would have written."""
+"""A filter that is interrupted at any time resumes to the file it would have written."""
 
 import io
 import json
@@ -46,7 +46,7 @@ LINES = ["a b c", "", "b", "c c a b", "unknown a", "b a", " ", "a", "c b", "b b 
 
 @pytest.fixture(autouse=True)
 def heeded_signals() -> Iterator[None]:
-    """Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would we."""
+    """Catch Ctrl-C, which a shell ignores for tests in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -54,7 +54,7 @@ def heeded_signals() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with random weights: what matters here is that outputs are odd and many."""
+    """A run with random weights, whose outputs are arbitrary and many."""
     folder = tmp_path_factory.mktemp("resume")
     (folder / "recipe.yaml").write_text(RECIPE)
     run = Run.create(load_recipe(folder / "recipe.yaml"), folder / "runs")
@@ -108,7 +108,7 @@ def test_what_was_begun_is_ended_as_in_one_go(here: Path, call: Call, options: l
 def test_from_every_byte_on_it_becomes_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: NbestOptions | None
 ) -> None:
-    """With answers that depend on the place of the line in the input, as samples do."""
+    """With outputs that depend on the place of the line in the input, as samples do."""
 
     def stream(loaded, source, target, *, context, **_) -> int:
         def respond(lines: list[str], first: int) -> list[str]:
@@ -230,7 +230,7 @@ def test_two_models_or_searches_are_never_mixed(
 
 
 def stop_after(windows: int, call: Call) -> str:
-    """Translate onto a disk that is full after some windows of four lines; what is said then."""
+    """Translate to a disk that is full after some windows of four lines; returns the message."""
     original, count = OutputFile.write, 0
 
     def write(self, data):
@@ -360,7 +360,7 @@ def test_signals_that_are_ignored_stay_ignored_and_all_is_as_before() -> None:
 
 
 def test_the_process_stops_and_another_one_ends_the_file(here: Path, call: Call) -> None:
-    """As typed; the input is a pipe that is open, so that the first has to be stopped."""
+    """As typed; the input is an open pipe, so the first command has to be interrupted."""
     os.mkfifo("fifo")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     program = [sys.executable, "-c", "from s2s_cli.main import main; main()"]

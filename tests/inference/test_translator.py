@@ -1,4 +1,4 @@
-"""N lines in, N lines out, whatever they hold."""
+"""N lines in, N lines out, for any lines."""
 
 import io
 import json

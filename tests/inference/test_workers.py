@@ -1,4 +1,4 @@
-"""Several processes translate what one would."""
+"""Several processes give the same translations as one."""
 
 import io
 import json
@@ -27,7 +27,7 @@ SAMPLES = SampleSearch(kind="sample", samples=2, max_offset=4)
 
 
 def load(search: Search) -> LineTranslator:
-    """What a worker does; found by name in its process."""
+    """The function of a worker, which finds it by name."""
     return random_translator(search)
 
 
@@ -67,7 +67,7 @@ def test_one_line_is_one_part() -> None:
 
 
 def test_workers_do_what_one_process_does() -> None:
-    """Samples depend on a line's place in the input, a demand on the line."""
+    """Samples depend on the place of a line in the input, constraints on the line."""
     lines = lines_of_letters(23)
     constraints = [
         ConstraintSpec(prefix=(4, 5)) if place % 3 == 0 else ConstraintSpec() for place in range(23)
@@ -83,7 +83,7 @@ def test_workers_do_what_one_process_does() -> None:
 
 
 def test_listings_and_demands_go_to_workers() -> None:
-    """Prefixes, terms that must appear and terms that must not, of lines and of all, listed."""
+    """Prefixes, positive and negative constraints, of single lines and of all, with scores."""
     beam = BeamSearch(kind="beam", width=4, max_offset=9)
     draw = random.Random(5)
     lines = [

@@ -1,4 +1,4 @@
-"""The run directory: what survives a crash, who may write, what may change."""
+"""The run directory: crashes, locks, and changes of the recipe."""
 
 import dataclasses
 import errno

@@ -1,4 +1,4 @@
-"""Tokenizers give text back, whatever it holds, and come back from disk as they were."""
+"""Tokenizers restore any text, and are the same after saving and loading."""
 
 import io
 import json
@@ -144,7 +144,7 @@ def test_words_end_at_each_separator() -> None:
 
 
 def test_decomposed_characters_share_their_parts() -> None:
-    """가 and 각 begin with the same letters, é is an e with a mark; text comes back composed."""
+    """가 and 각 begin with the same letters, é is an e with a mark; decoded text is in NFC."""
     tokenizer = train(CharacterTokenizer(kind="character", decompose=True), ["각\u00e9"]).source
     assert tokenizer.size == 4 + 3 + 2
     syllable, longer = tokenizer.encode(["가", "각"])
@@ -181,7 +181,7 @@ def test_training_is_deterministic_and_quiet(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_the_sample_is_uniform() -> None:
-    """Each of 40 lines is in a sample of 10 a quarter of the time, in whatever pieces they come."""
+    """Each of 40 lines is in a sample of 10 a quarter of the time, for chunks of any size."""
     lines = [str(i) for i in range(40)]
     counts = dict.fromkeys(lines, 0)
     for seed in range(2000):

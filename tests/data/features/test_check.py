@@ -1,4 +1,4 @@
-"""Whether features fit the examples that ask for them, and what is said where they do not."""
+"""Checks of features against examples: reports, warnings and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def test_a_check_of_features_that_fit_says_nothing(tmp_path: Path) -> None:
 def test_features_that_are_no_numbers(
     bad: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found in whatever block they lie; 1e300 is finite only until it becomes float32."""
+    """They are found in any block; 1e300 becomes infinite in float32."""
     array = np.ones((4, 2, 3))
     array[1, 0, 2] = array[3, 1, 1] = bad
     store = small_store(tmp_path, array)

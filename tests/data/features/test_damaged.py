@@ -1,4 +1,4 @@
-"""Feature files that are not what they should be: one line each, and nothing outside is opened."""
+"""Invalid feature files: an error of one line each, and no other file is opened."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ def save(folder: Path, array: np.ndarray[Any, Any], ids: list[str] | str = IDS) 
 
 
 def refusal(path: Path, ids: Path | None = None) -> str:
-    """The line that opening the file gives, without the folder."""
+    """The error of opening the file, without the folder."""
     with pytest.raises(DataError) as caught:
         open_store(path, ids, cache=path.parent / "cache")
     line = str(caught.value)
@@ -46,13 +46,13 @@ GOOD = np.ones((4, 3), np.float32)
 
 
 class Trap:
-    """Unpickling it would be seen."""
+    """A class whose unpickling would be noticed."""
 
     def __reduce__(self) -> Any:
         return os.mkdir, ("trapped",)
 
     def __repr__(self) -> str:
-        """Without its address: tests have the same names in every process."""
+        """Without its address, so that tests have the same names in every process."""
         return "Trap()"
 
 
@@ -150,7 +150,7 @@ def test_files_that_are_not_there_or_of_no_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "safetensors", "arrow", "stream", "parquet"])
 def test_truncated_anywhere(kind: str, tmp_path: Path) -> None:
-    """Every length from nothing to all but the last byte, where the file is small enough."""
+    """Every length up to all but the last byte, if the file is small enough."""
     array = np.arange(4 * 40, dtype=np.float16).reshape(4, 40)
     path = save(tmp_path, array)
     if kind != "npy":
@@ -411,7 +411,7 @@ def test_tables_whose_batches_differ_or_are_empty(tmp_path: Path) -> None:
 
 
 def test_ids_are_not_paths(tmp_path: Path) -> None:
-    """Whatever an id looks like, no file but the feature file, its ids and the copy is opened.
+    """For any id, only the feature file, its ids and the copy are opened.
 
     Modules are: the first time, which nobody watches.
     """

@@ -170,7 +170,7 @@ def test_held_out_validation_keeps_an_images_captions_together(recipe: Recipe) -
     assert 20 < report.splits["validation"].kept < 70
 
 
-def test_segmentations_drawn_anew_keep_their_features(recipe: Recipe) -> None:
+def test_sampled_segmentations_keep_their_features(recipe: Recipe) -> None:
     tokenizer = "{kind: unigram, vocabulary: 30, sampling: {alpha: 0.1}}"
     Path("recipe.yaml").write_text(
         RECIPE.replace("tokenizer: {kind: word}", f"tokenizer: {tokenizer}")
@@ -181,15 +181,15 @@ def test_segmentations_drawn_anew_keep_their_features(recipe: Recipe) -> None:
     tokenizers = load_tokenizers(Path("run/tokenizer"))
     sampler = open_subword_sampler(corpus, tokenizers, recipe, Path("run/sampling"), 1)
     assert sampler is not None and corpus.rows_NF is not None
-    drawn = sampler.epoch(0, np.array([5, 2, 9]))
-    assert drawn.rows_NF is not None
-    assert drawn.rows_NF.tolist() == corpus.rows_NF[[2, 5, 9]].tolist()
-    assert drawn.features is corpus.features and not drawn.source_lengths.any()
-    assert drawn.memory_lengths.tolist() == [REGIONS - 1] * 3
+    sampled = sampler.epoch(0, np.array([5, 2, 9]))
+    assert sampled.rows_NF is not None
+    assert sampled.rows_NF.tolist() == corpus.rows_NF[[2, 5, 9]].tolist()
+    assert sampled.features is corpus.features and not sampled.source_lengths.any()
+    assert sampled.memory_lengths.tolist() == [REGIONS - 1] * 3
     texts = tokenizers.target.decode(
         [
-            drawn.target_values[a:b].tolist()
-            for a, b in zip(drawn.target_offsets, drawn.target_offsets[1:], strict=False)
+            sampled.target_values[a:b].tolist()
+            for a, b in zip(sampled.target_offsets, sampled.target_offsets[1:], strict=False)
         ]
     )
     assert texts == corpus.texts(np.array([2, 5, 9]))[1]

@@ -1,4 +1,4 @@
-"""Preparation redoes what has changed and nothing else, and leaves whole folders or none."""
+"""Preparation redoes only what has changed, and leaves complete folders or none."""
 
 import io
 import json

@@ -130,7 +130,7 @@ def test_only_the_data_depend_on_it(tmp_path: Path) -> None:
 
 
 def test_what_was_prepared_before_these_fields_stays() -> None:
-    """The fingerprint is that of the fields there were before, written out here."""
+    """The fingerprint is that of the original fields, written out here."""
     recipe = Recipe(
         task="translation",
         data=GeneratedData(kind="generated", corpus="dates"),
@@ -185,7 +185,7 @@ def test_a_long_line_is_cut_and_not_translated_in_pieces() -> None:
 
 
 def test_a_run_reads_what_it_was_trained_on(tmp_path: Path) -> None:
-    """Translation, scores of given outputs and validation see the same beginning of a source."""
+    """Translation, scoring and validation read the same first tokens of a source."""
     recipe = small_recipe(write_task(tmp_path / "task"), max_updates=30)
     recipe = replace(recipe, data=replace(recipe.data, truncate=Truncate(source=2)))
     pipeline.train(recipe, runs=tmp_path, device="cpu", reporter=Listener())

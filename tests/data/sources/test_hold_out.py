@@ -1,4 +1,4 @@
-"""Validation pairs out of training: which, and that nothing is on both sides."""
+"""Held-out validation pairs: their selection, and that no source is in both parts."""
 
 import random
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_a_part_without_pairs_is_said(tmp_path: Path) -> None:
 
 
 def test_the_parts_are_other_data_to_a_run(tmp_path: Path) -> None:
-    """What `prep` compares tells them apart, and changes with how they are made."""
+    """Fingerprints of the parts differ, and change with the settings."""
     parts(tmp_path, [("a", "b"), ("c", "d")] * 9, share=0.5, seed=1)
     files = FileSet(source=str(tmp_path / "x"), target=str(tmp_path / "y"))
     fingerprints = []

@@ -1,4 +1,4 @@
-"""Data sets read through the `datasets` library, from folders laid out as the hub lays them out."""
+"""Data sets read through the `datasets` library, from folders with the layout of the hub."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ PAIRS = [(f"Zeile {i}", f"line {i}") for i in range(7)]
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of these tests goes to the user's cache, and two pairs make a chunk."""
+    """Tests do not write to the user's cache, and a chunk has two pairs."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(hub, "CHUNK_PAIRS", 2)
 

@@ -1,4 +1,4 @@
-"""Every kind of source yields the same pairs; every fault names its place."""
+"""All kinds of sources yield the same pairs; every error has its place."""
 
 import csv
 import gzip
@@ -67,7 +67,7 @@ NESTED = "".join(json.dumps({"translation": {"de": s, "en": t}}) + "\n" for s, t
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pairs a chunk, so that every source has chunk borders within."""
+    """Two pairs a chunk, so that every source has several chunks."""
     for module in (chunks, sources, tables):
         monkeypatch.setattr(module, "CHUNK_PAIRS", 2)
 

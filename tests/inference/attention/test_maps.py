@@ -56,7 +56,7 @@ class Places:
 
 
 class Copy:
-    """A scorer that repeats its source and looks at what it repeats."""
+    """A scorer that copies its source and attends to the tokens that it copies."""
 
     vocabulary = VOCABULARY
 
@@ -161,16 +161,16 @@ def test_word_weights_keep_the_sum_of_their_rows() -> None:
     ],
 )
 def test_every_source_token_has_the_word_it_is_a_part_of(subwords: Subwords, line: str) -> None:
-    """The pieces of a word spell it, whatever stands around it."""
+    """The pieces of a word spell it, independent of its context."""
     (ids,) = subwords.encode([line])
-    owners = source_word_ids(subwords, line, ids)
-    assert owners == sorted(owners)
+    word_ids = source_word_ids(subwords, line, ids)
+    assert word_ids == sorted(word_ids)
     for place, word in enumerate(line.split()):
-        own = [token for token, owner in zip(ids, owners, strict=True) if owner == place]
+        own = [token for token, word in zip(ids, word_ids, strict=True) if word == place]
         assert own == subwords.encode([word])[0]
 
 
-def test_owners_of_characters_and_words() -> None:
+def test_word_ids_of_characters_and_words() -> None:
     line = " ab  c"
     (ids,) = LETTERS.encode([line])
     # A space goes with the word behind it.
@@ -185,12 +185,12 @@ def test_owners_of_characters_and_words() -> None:
     assert target_word_ids(tokens, []) == []
 
 
-def test_target_owners_follow_the_printed_words(subwords: Subwords) -> None:
+def test_target_word_ids_follow_the_printed_words(subwords: Subwords) -> None:
     for line in ("die katze schläft", "der baumhund", "die ☃ wiese"):
         (ids,) = subwords.encode([line])
-        owners = target_word_ids(subwords, ids)
-        assert owners == sorted(owners)
-        assert set(owners) == set(range(len(subwords.decode([ids])[0].split())))
+        word_ids = target_word_ids(subwords, ids)
+        assert word_ids == sorted(word_ids)
+        assert set(word_ids) == set(range(len(subwords.decode([ids])[0].split())))
 
 
 # From the model to the map.
@@ -256,9 +256,9 @@ def test_a_line_in_pieces_keeps_its_words(line: str) -> None:
     np.testing.assert_array_equal(found.weights, np.eye(len(found.source)))
     text = "".join(line.split())
     spelled = [""] * len(line.split())
-    for token, owner in zip(found.source, found.source_word_ids, strict=True):
-        if owner >= 0:
-            spelled[owner] += token.replace("▁", "")
+    for token, word in zip(found.source, found.source_word_ids, strict=True):
+        if word >= 0:
+            spelled[word] += token.replace("▁", "")
     assert spelled == line.split()
     assert "".join(found.target_text.split()) == text
     assert len(found.alignments().split()) == len(found.target_text.split())
@@ -283,7 +283,7 @@ def test_a_long_line_with_source_features_stays_whole_as_in_translate() -> None:
 
 @pytest.mark.parametrize("front", ["<2en> ", "<2en>", ""])
 def test_the_pieces_of_a_line_with_tags_keep_its_words(front: str) -> None:
-    """A tag in front of a line, or added by `--tag`, stands before every piece."""
+    """The tag of a line, or of `--tag`, precedes every piece."""
     tokenizer = Tagged(LETTERS, ["<2en>"])
     translator = replace(translator_of(TaggedCopy(), longest=5), source=tokenizer, tag="<2en>")
     line = f"{front}ab cd. ef, gh ij. kl mn"
