@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2s import pipeline
-from s2s.bench import machine
 from s2s.bench import matmul as products
 from s2s.bench.decoding import Decoding
 from s2s.bench.flops import Operations
@@ -24,7 +21,6 @@ from s2s.bench.startup import Program
 from s2s.bench.tables import markdown, tables
 from s2s.bench.timing import Turn, spread, take_turns
 from s2s.bench.workload import PAIRS, TOKENS, random_corpus, random_workload
-from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.data import GeneratedData
 from s2s.recipe.model import (
@@ -237,22 +233,6 @@ def test_json_is_read_back_equal(report: Report, tmp_path: Path) -> None:
     assert {"s2s", "torch", "python", "commit"} <= set(content["versions"])
 
 
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        ("{", "expected the JSON of s2s bench"),
-        ('{"format": 1}', "time: Field required"),
-        (None, "cannot be read"),
-    ],
-)
-def test_what_is_no_report_is_told(tmp_path: Path, content: str | None, complaint: str) -> None:
-    path = tmp_path / "bench.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(UsageError, match=complaint):
-        read_report(path)
-
-
 def test_tables_show_what_was_measured(report: Report) -> None:
     titles = [table.title for table in tables(report)]
     assert len(titles) == 6
@@ -352,69 +332,6 @@ def test_measuring_leaves_the_model_as_it_is() -> None:
         turn.run()
     after = workload.model.parameters()
     assert all(torch.equal(p, q) for p, q in zip(before, after, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("load", "others", "is_busy"),
-    [
-        (5.0, 0.2, False),
-        (0.0, 1.0, False),
-        (0.0, 1.3, True),
-        (1.3, None, True),
-        (None, None, False),
-    ],
-)
-def test_a_busy_machine_is_reported(
-    report: Report, load: float | None, others: float | None, is_busy: bool
-) -> None:
-    found = dataclasses.replace(report.machine, cores=2, threads=1, load=load, others=others)
-    assert (found.warning is not None) == is_busy
-
-
-LINUX = (
-    {"user": 1, "nice": 0.1, "system": 0.2, "idle": 9.99, "iowait": 0.88, "irq": 0.01}
-    | {"softirq": 0.02, "steal": 0.07, "guest": 0.55, "guest_nice": 0},
-    {"user": 9, "nice": 0.2, "system": 0.6, "idle": 59.99, "iowait": 0.99, "irq": 0.03}
-    | {"softirq": 0.08, "steal": 0.29, "guest": 0.77, "guest_nice": 0},
-)
-MACOS = (
-    {"user": 3, "nice": 1, "idle": 7, "system": 2},
-    {"user": 9, "nice": 2, "idle": 700, "system": 4},
-)
-
-
-@pytest.mark.parametrize(
-    ("counted", "busy"),
-    [
-        (LINUX, (9 - 1) + (0.2 - 0.1) + (0.6 - 0.2) + 0.02 + (0.08 - 0.02) + (0.29 - 0.07)),
-        (MACOS, (9 - 3) + (2 - 1) + (4 - 2)),
-    ],
-)
-def test_what_others_take_is_what_we_do_not(
-    monkeypatch: pytest.MonkeyPatch, counted: tuple[dict[str, float], ...], busy: float
-) -> None:
-    """Seconds of all cores, of this process, and of the clock."""
-    told = iter([SimpleNamespace(**seconds) for seconds in counted])
-    monkeypatch.setattr(machine.psutil, "cpu_times", lambda: next(told))
-    spent = iter([2.0, 7.0])
-    monkeypatch.setattr(machine, "_own_seconds", lambda: next(spent))
-    clock = iter([50.0, 60.0])
-    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
-    others = machine.OtherProcesses()
-    assert others.cores() == pytest.approx((busy - (7.0 - 2.0)) / (60.0 - 50.0), abs=0.005)
-
-
-def test_what_a_process_took_is_ours_when_it_has_ended() -> None:
-    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
-    before = machine._own_seconds()
-    subprocess.run([sys.executable, "-c", busy], check=True)
-    assert machine._own_seconds() - before > 0.25
-
-
-def test_windows_does_not_say_what_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows loses the seconds of processes that have ended."""
-    monkeypatch.setattr(machine.sys, "platform", "win32")
-    assert machine.OtherProcesses().cores() is None
 
 
 def test_a_copying_model_is_measured() -> None:

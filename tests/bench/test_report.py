@@ -6,6 +6,7 @@ import pytest
 
 from s2s.bench.report import read_report
 from s2s.bench.tables import tables
+from s2s.errors import UsageError
 
 KEPT = sorted((Path(__file__).parents[2] / "docs" / "benchmarks").glob("*.json"))
 
@@ -18,3 +19,19 @@ def test_reports_in_the_documentation_can_be_read(path: Path) -> None:
 
 def test_there_are_reports_in_the_documentation() -> None:
     assert KEPT
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "expected the JSON of s2s bench"),
+        ('{"format": 1}', "time: Field required"),
+        (None, "cannot be read"),
+    ],
+)
+def test_other_files_are_an_error(tmp_path: Path, content: str | None, complaint: str) -> None:
+    path = tmp_path / "bench.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=complaint):
+        read_report(path)

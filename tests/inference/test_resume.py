@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from s2s.errors import DataError, Interrupted, S2sError, UsageError
+from s2s.errors import DataError, S2sError, UsageError
 from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.resume import Done, OutputFile, count_lines, count_listed, note_path
-from s2s.inference.signals import handle_signals
 from s2s.inference.stream import StreamContext, respond_stream
 from s2s.nn.model import Seq2Seq
 from s2s.pipeline import translation as pipeline_filter
@@ -45,7 +43,7 @@ LINES = ["a b c", "", "b", "c c a b", "unknown a", "b a", " ", "a", "c b", "b b 
 
 
 @pytest.fixture(autouse=True)
-def heeded_signals() -> Iterator[None]:
+def caught_signals() -> Iterator[None]:
     """Catch Ctrl-C, which a shell ignores for tests in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -278,85 +276,6 @@ def test_a_write_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == b"one\ntwo\n"
-
-
-# ------------------------------------------------------------------------------------------ signals
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_whole_lines_and_says_how_many(number: signal.Signals) -> None:
-    target = io.BytesIO()
-
-    def answer(lines: list[str], first: int) -> list[str]:
-        if first == 6:
-            signal.raise_signal(number)
-        return lines
-
-    with handle_signals() as stop, pytest.raises(Interrupted) as caught:
-        context = StreamContext(start=2, signals=stop, advice=lambda done: f"tail -n +{done + 1}")
-        respond_stream(io.BytesIO(b"x\n" * 100), target, answer, 2, False, context=context)
-    assert target.getvalue() == b"x\n" * 4
-    assert str(caught.value) == "interrupted: 6 lines are done; tail -n +7"
-    assert caught.value.exit_status == 128 + number
-
-
-def test_a_signal_while_a_window_is_written_waits_for_its_end() -> None:
-    class Slow(io.BytesIO):
-        def write(self, data) -> int:
-            if self.tell() == 4:
-                signal.raise_signal(signal.SIGINT)
-            return super().write(data)
-
-    target = Slow()
-    with handle_signals() as stop, pytest.raises(Interrupted, match="interrupted: 4 lines"):
-        respond_stream(
-            io.BytesIO(b"x\n" * 9),
-            target,
-            lambda x, _: x,
-            2,
-            False,
-            context=StreamContext(signals=stop),
-        )
-    assert target.getvalue() == b"x\n" * 4
-
-
-def test_a_second_signal_does_not_wait() -> None:
-    class Stuck(io.BytesIO):
-        def write(self, data) -> int:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-            raise AssertionError("not reached")
-
-    with handle_signals() as stop, pytest.raises(Interrupted, match="interrupted: 0 lines"):
-        respond_stream(
-            io.BytesIO(b"x\n"),
-            Stuck(),
-            lambda x, _: x,
-            2,
-            False,
-            context=StreamContext(signals=stop),
-        )
-
-
-def test_signals_that_are_ignored_stay_ignored_and_all_is_as_before() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with handle_signals():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGINT, before)
-    seen: list[int | None] = []
-
-    def look() -> None:
-        with handle_signals() as stop:
-            seen.append(stop.number)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    assert seen == [None]
 
 
 def test_the_process_stops_and_another_one_ends_the_file(here: Path, call: Call) -> None:

@@ -90,17 +90,17 @@ def test_no_byte_is_unknown_to_byte_fallback() -> None:
 def test_separate_vocabularies_meet_by_text() -> None:
     pair = separate(WORDS, WORDS)
     table = pair.target_of_source
-    source, target = pair.source, pair.target
+    tokenizer, target = pair.source, pair.target
     for word, is_shared in (("cat", True), ("dog", True), ("mat", False)):
-        id_ = source.encode([word])[0][0]
+        id_ = tokenizer.encode([word])[0][0]
         assert table[id_] == (target.encode([word])[0][0] if is_shared else -1)
     assert table[[PAD, UNK, BOS, EOS]].tolist() == [-2] * 4
     # `haus` is known to the target alone, `mat` to the source alone, X to none.
     (source,) = pair.read(["mat haus X mat"])
     haus = target.encode(["haus"])[0][0]
-    mat = source.encode(["mat"])[0][0]
-    beyond = source.size + target.size
-    assert source.ids == [mat, source.size + haus, beyond + 2, mat]
+    mat = tokenizer.encode(["mat"])[0][0]
+    beyond = tokenizer.size + target.size
+    assert source.ids == [mat, tokenizer.size + haus, beyond + 2, mat]
     assert pair.targets(["haus mat X"], [source]) == [[haus, target.size, target.size + 2]]
     assert pair.decode([[target.size, haus, target.size + 2]], [source]) == ["mat haus X"]
 
