@@ -46,9 +46,9 @@ class Lexicon:
     by_frequency_W: NDArray[np.int64]
     """All target tokens, the most frequent first; of equally frequent ones the lower id."""
     tokens_VM: NDArray[np.int64]
-    """Translations, the most probable first; 0 where there are no more."""
+    """Translations, the most probable first; 0 after the last."""
     probs_VM: NDArray[np.float32]
-    """p(translation | source token); 0 where there are no more."""
+    """p(translation | source token); 0 after the last."""
 
     @property
     def known(self) -> int:

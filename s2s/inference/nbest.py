@@ -32,11 +32,11 @@ class Output:
 
     text: str
     log_prob: float
-    """Natural logarithm of its probability, EOS included where it is finished."""
+    """Natural logarithm of its probability, with EOS if it is finished."""
     score: float
     """The score that search ranks by; larger is better."""
     length: int
-    """Tokens that `log_prob` sums over, EOS included where it is finished."""
+    """The number of tokens in `log_prob`, with EOS if it is finished."""
     status: Status
     unmet: tuple[str, ...] | None = None
     """The constraints of its line that it does not meet; None if lines have no constraints."""

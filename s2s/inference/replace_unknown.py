@@ -1,8 +1,8 @@
-"""Words that a model does not know, copied from the source or looked up.
+"""Replaces unknown tokens of an output by source words or their translations.
 
-Where an output holds the unknown token, it is replaced by the source word that was attended to most
-when it was predicted (Luong et al. 2015, "Addressing the rare word problem in neural machine
-translation"; by attention: Jean et al. 2015), through a dictionary where there is one.
+An unknown token becomes the source word with the most attention when the token was predicted (Luong
+et al. 2015, "Addressing the rare word problem in neural machine translation"; by attention: Jean et
+al. 2015), or the translation of that word in a dictionary.
 
 Dimension letters: U unknown tokens of an output, S source tokens.
 """

@@ -1,6 +1,6 @@
 """Resuming an output file with the command that began it, wherever the first run ended.
 
-Beside an unfinished FILE lies FILE.resume, a note of what it was begun with (model, search,
+Beside an unfinished FILE is FILE.resume, a note of what it was begun with (model, search,
 format). It is written before the first line and deleted after the last. Resuming with anything
 else would mix two outputs in one file, so it is refused.
 """

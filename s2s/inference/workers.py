@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
     outputs: list[list[Output]]
     notes: list[str]
-    """What the translator reported."""
+    """Notes that the translator reported."""
 
 
 class Workers:

@@ -196,7 +196,7 @@ class Checkpoints:
 
         Raises `RunError` if the disk refuses the files; earlier ones are then intact.
         """
-        assert NAME.fullmatch(name), "checked where the user gives it"
+        assert NAME.fullmatch(name), "callers check names"
         try:
             self._publish(name, {**metadata, "tokenizer": self._tokenizer()}, weights, None)
         except (OSError, RunError) as error:

@@ -264,10 +264,10 @@ def test_a_run_is_measured_on_its_own_data(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_what_was_measured() -> None:
-    told: list[str] = []
+    stages: list[str] = []
 
     def stop(stage: str, done: int, total: int | None) -> None:
-        told.append(stage)
+        stages.append(stage)
         if stage == "repeat 2 of 3" and done == 1:
             raise KeyboardInterrupt
 
@@ -276,7 +276,7 @@ def test_ctrl_c_leaves_what_was_measured() -> None:
     assert found.training is not None
     assert found.training.tokens_per_second.repeats == 2
     assert {one.tokens_per_second.repeats for one in found.decoding} == {1}
-    assert "repeat 3 of 3" not in told
+    assert "repeat 3 of 3" not in stages
 
 
 def test_turns_are_taken_repeat_by_repeat() -> None:
@@ -368,9 +368,9 @@ def test_mistakes_are_one_line(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         status = command_line(["bench", *arguments])
-    told = capsys.readouterr()
-    assert (status, told.out) == (2, "")
-    errors = [line for line in told.err.splitlines() if "no recipe.yaml here" not in line]
+    captured = capsys.readouterr()
+    assert (status, captured.out) == (2, "")
+    errors = [line for line in captured.err.splitlines() if "no recipe.yaml here" not in line]
     assert len(errors) == 1
     assert complaint in errors[0]
 

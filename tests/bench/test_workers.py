@@ -176,8 +176,8 @@ def test_they_share_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_they_train_and_decode(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line(["bench", "--workers", "2", "--only", "matmul,prep"]) == 2
-    told = capsys.readouterr()
-    assert (told.out, told.err) == (
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (
         "",
         "s2s: error: --workers: they train and decode; add one of these to --only, or leave one "
         "out\n",

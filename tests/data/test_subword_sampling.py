@@ -10,7 +10,7 @@ import pytest
 import sentencepiece
 
 from s2s import pipeline
-from s2s.data import subword_sampling as resample
+from s2s.data import subword_sampling
 from s2s.data.epochs import Epochs, sampled_pairs
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
@@ -84,7 +84,7 @@ def both(corpus: Corpus) -> tuple[list[list[int]], list[list[int]]]:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resample, "CHUNK_ROWS", 16)
+    monkeypatch.setattr(subword_sampling, "CHUNK_ROWS", 16)
 
 
 # Tokenizers.
@@ -255,7 +255,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(resample, "write_corpus", full)
+    monkeypatch.setattr(subword_sampling, "write_corpus", full)
     with pytest.raises(RunError) as error:
         sampler.epoch(2, None)
     assert str(error.value) == (

@@ -75,11 +75,11 @@ def test_workers_do_what_one_process_does() -> None:
     notes: list[str] = []
     alone = random_translator(SAMPLES, notes)
     expected = alone.outputs(lines, 7, 1, constraints)
-    told = len(notes)
+    before = len(notes)
     with closing(Workers(partial(load, SAMPLES), 2)) as workers:
         for _ in range(2):
             assert workers(alone, lines, 7, 1, constraints) == expected
-    assert len(notes) > told, "what the workers report is reported"
+    assert len(notes) > before, "what the workers report is reported"
 
 
 def test_listings_and_demands_go_to_workers() -> None:

@@ -93,11 +93,11 @@ def test_surfaces_make_up_the_decoded_text(recipe: SideTokenizer) -> None:
         joined = b"".join(surfaces[token] for token in row).decode(errors="replace")
         # How many replacement characters invalid bytes become is each decoder's own choice;
         # a separator that opens the text is dropped.
-        said, wanted = (
+        found, wanted = (
             re.sub(r"\ufffd+", "?", unicodedata.normalize("NFC", t)).lstrip(",").split()
             for t in (joined, text)
         )
-        assert said == wanted
+        assert found == wanted
 
 
 @pytest.mark.parametrize(

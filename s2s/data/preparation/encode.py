@@ -218,7 +218,7 @@ class _SplitCounts:
 
     def report(self) -> SplitReport:
         """The report of the whole split; `in_train` is filled in after training is read."""
-        # Adding up counters would leave out what is zero.
+        # Adding counters would drop reasons with a count of zero.
         lacking = self.lacking.num_pairs
         dropped: dict[str, int] = {LACKING: lacking} if lacking else {}
         for one in self.filters:

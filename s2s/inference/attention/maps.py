@@ -164,7 +164,7 @@ def _pieces(
             word if place < num_tags else word + shift
             for place, word in enumerate(source_word_ids(tokenizer, source.text, ids))
         ]
-        num_read = len(source.ids)  # less than the text has where the recipe truncates sources
+        num_read = len(source.ids)  # fewer than in the text if the recipe truncates sources
         tokens = _shown(translator, source.text, ids)
         pieces.append(_Piece(source, tokens[:num_read], word_ids[:num_read], feature_ids))
     return pieces

@@ -217,8 +217,8 @@ def test_targets_are_rewritten_in_all_splits_and_references(recipe: Recipe) -> N
         for row in rows:
             row["captions"] = [f"{caption.upper()} ." for caption in row["captions"]]
         rewrite(split, rows)
-    treated = replace(recipe.data, target_text=TargetText(lowercase=True, punctuation=False))  # type: ignore[type-var]
-    prepare(replace(recipe, data=treated), Path("run"))  # type: ignore[arg-type]
+    normalized = replace(recipe.data, target_text=TargetText(lowercase=True, punctuation=False))  # type: ignore[type-var]
+    prepare(replace(recipe, data=normalized), Path("run"))  # type: ignore[arg-type]
     assert load_tokenizers(Path("run/tokenizer")).target.size == 4 + 13
     for split in ("validation", "test"):
         references = open_corpus(Path("run"), split).references

@@ -314,9 +314,9 @@ def test_the_report_comes_back_and_shows(recipe: Recipe, tmp_path: Path) -> None
 
 
 def test_progress_tells_stages_and_totals(recipe: Recipe, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int | None]] = []
-    prepare(recipe, tmp_path, progress=lambda *step: told.append(step))
-    assert told == [
+    stages: list[tuple[str, int, int | None]] = []
+    prepare(recipe, tmp_path, progress=lambda *step: stages.append(step))
+    assert stages == [
         *(("reading", done, None) for done in (32, 64, 96, 100)),
         ("training the tokenizer", 0, None),
         ("encoding test", 10, None),
@@ -339,7 +339,7 @@ def test_an_unchanged_run_imports_neither_torch_nor_datasets(tmp_path: Path) -> 
         "print(prepare(recipe, Path(sys.argv[1])).redone)\n"
         "print({'torch', 'datasets', 'babel', 'pandas'} & set(sys.modules))\n"
     )
-    told = []
+    stages = []
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-c", script, str(tmp_path)],
@@ -347,9 +347,9 @@ def test_an_unchanged_run_imports_neither_torch_nor_datasets(tmp_path: Path) -> 
             text=True,
             check=True,
         )
-        told.append(done.stdout.splitlines())
-    assert told[0][0] == "('tokenizer', 'data')"
-    assert told[1] == ["()", "set()"]
+        stages.append(done.stdout.splitlines())
+    assert stages[0][0] == "('tokenizer', 'data')"
+    assert stages[1] == ["()", "set()"]
 
 
 def test_a_missing_source_is_an_error_at_once(recipe: Recipe, tmp_path: Path) -> None:

@@ -177,10 +177,10 @@ def test_a_long_line_is_cut_and_not_translated_in_pieces() -> None:
     lines = ["abc", "", "abcdefghijabcdefghijabcdefghij", "abcde"]
     expected = whole([line[:4] for line in lines])
     assert cut(lines) == expected == ["abc", "", "abcd", "abcd"]
-    told = "2 of 4 lines are longer than 4 tokens (data.truncate.source): only so many are read"
-    assert notes == [told]
+    note = "2 of 4 lines are longer than 4 tokens (data.truncate.source): only so many are read"
+    assert notes == [note]
     assert [m.target_text for m in attention_maps(cut, lines)] == expected
-    assert notes == [told, told]
+    assert notes == [note, note]
     assert cut(["abcd"]) == ["abcd"] and len(notes) == 2
 
 

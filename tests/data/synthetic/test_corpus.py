@@ -256,9 +256,9 @@ def test_counts_are_as_asked_and_sources_differ() -> None:
 def test_splits_share_no_value() -> None:
     """Not even in another format or language."""
     data = small(pairs=3000, held_out=300)
-    said = {split: {target for _, target in generate(data, split)} for split in SPLITS}
+    found = {split: {target for _, target in generate(data, split)} for split in SPLITS}
     for one, other in itertools.combinations(SPLITS, 2):
-        assert said[one].isdisjoint(said[other])
+        assert found[one].isdisjoint(found[other])
     owner = {
         source: value
         for value in sample(5000)
