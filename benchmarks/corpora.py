@@ -18,7 +18,7 @@ from prep import synthesize
 
 from s2s.data.epochs import Epochs
 from s2s.data.preparation.prepare import open_corpus, prepare
-from s2s.data.subword_sampling import open_resampler
+from s2s.data.subword_sampling import open_subword_sampler
 from s2s.recipe.data import FilesData, FileSet, SeveralData
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import Sampling, SubwordTokenizer
@@ -47,9 +47,9 @@ def measure_sampling(recipe: Recipe, folder: Path, threads: list[int]) -> None:
     corpus = open_corpus(folder, "train")
     tokenizers = load_tokenizers(folder / "tokenizer")
     for count in threads:
-        resampler = open_resampler(corpus, tokenizers, recipe, folder / "sampling", count)
-        assert resampler is not None
-        epochs = Epochs(corpus, recipe, 4, resampler)
+        sampler = open_subword_sampler(corpus, tokenizers, recipe, folder / "sampling", count)
+        assert sampler is not None
+        epochs = Epochs(corpus, recipe, 4, sampler)
         began = time.perf_counter()
         used: Any = os.times()
         epoch = epochs(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from s2s.errors import DataError, UsageError
-from s2s.inference.nbest import Output, named
+from s2s.inference.nbest import Output, name_lines
 from s2s.inference.translator import LineTranslator
 from s2s.search.constraints.automaton import Spelling
 from s2s.search.constraints.base import Constraint
@@ -207,7 +207,7 @@ class ConstrainedTranslator:
         parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds)]
         self.translator.report(
             f"{len(missed):,} of {len(outputs):,} outputs do not meet the demands of their lines "
-            f"({', '.join(parts)}): {named([number for number, _ in missed])}"
+            f"({', '.join(parts)}): {name_lines([number for number, _ in missed])}"
         )
 
 

@@ -46,7 +46,7 @@ def score_pairs(
     done = 0
     while window := list(islice(pairs, batch_size)):
         read = translator.read([line.strip() and line for line, _ in window])
-        translator.report_cut([reading.ids for reading in read])
+        translator.report_truncated([reading.ids for reading in read])
         read = [reading.cut(translator.truncate) for reading in read]
         sources = [reading.ids for reading in read]
         targets = translator.read_targets([line.strip() and line for _, line in window], read)

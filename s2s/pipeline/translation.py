@@ -21,15 +21,15 @@ from s2s.inference.resume import (
     skip,
     write_note,
 )
-from s2s.inference.signals import Stop, stop_on_signals
+from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.recipe.data import has_source_text, image_features_of
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
     from s2s.inference.load import FilesOfFeatures
-    from s2s.inference.nbest import ListFormat, Listing
-    from s2s.inference.stream import Course
+    from s2s.inference.nbest import ListFormat, NbestOptions
+    from s2s.inference.stream import StreamContext
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
     from s2s.run.directory import Run
@@ -55,11 +55,13 @@ class _Translation:
 
     factory: TranslatorFactory
     batch_size: int
-    listing: Listing | None
+    listing: NbestOptions | None
     line_constraints: LineConstraintsReader | None
     workers: int
 
-    def __call__(self, source: BinaryIO, target: BinaryIO, course: Course | None = None) -> int:
+    def __call__(
+        self, source: BinaryIO, target: BinaryIO, context: StreamContext | None = None
+    ) -> int:
         """Translate every line of `source`; returns their number."""
         from s2s.inference.translate_stream import stream
         from s2s.inference.workers import translator_with_workers
@@ -75,7 +77,7 @@ class _Translation:
                 batch_size=self.batch_size,
                 listing=self.listing,
                 line_constraints=self.line_constraints,
-                course=course,
+                context=context,
             )
 
     def fingerprint(self) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def translate(
     batch_size: int = 8192,
     device: str = "auto",
     checkpoint: Which = "best",
-    listing: Listing | None = None,
+    listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
@@ -142,7 +144,7 @@ def translate_files(
     batch_size: int = 8192,
     device: str = "auto",
     checkpoint: Which = "best",
-    listing: Listing | None = None,
+    listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
@@ -168,11 +170,11 @@ def translate_files(
         line_constraints=line_constraints,
         workers=workers,
     )
-    with _interrupted_by_signals() as stop, _input(files.source) as source:
+    with _interrupted_by_signals() as signals, _input(files.source) as source:
         _check_features(runs, checkpoint, features)
         if files.target is None:
-            return _to_stdout(source, stop, translation)
-        return _to_file(source, files, stop, translation)
+            return _to_stdout(source, signals, translation)
+        return _to_file(source, files, signals, translation)
 
 
 def _factory(
@@ -210,23 +212,25 @@ def _resolved(search: Search, device: str) -> Search:
     return with_precision(search, choose_device(device))
 
 
-def _to_stdout(source: BinaryIO, stop: Stop, translation: _Translation) -> int:
-    from s2s.inference.stream import Course
+def _to_stdout(source: BinaryIO, signals: SignalHandler, translation: _Translation) -> int:
+    from s2s.inference.stream import StreamContext
 
     target = _standard(sys.stdout, "stdout", "--output")
     advice = None if source.isatty() else _advise_tail
-    return translation(source, target, Course(stop=stop, advice=advice))
+    return translation(source, target, StreamContext(signals=signals, advice=advice))
 
 
-def _to_file(source: BinaryIO, files: Files, stop: Stop, translation: _Translation) -> int:
-    from s2s.inference.stream import Course
+def _to_file(
+    source: BinaryIO, files: Files, signals: SignalHandler, translation: _Translation
+) -> int:
+    from s2s.inference.stream import StreamContext
 
     path = files.target
     assert path is not None
     fingerprint = translation.fingerprint()
     with OutputFile(path) as file:
         if not file.is_regular:
-            return translation(source, file, Course(stop=stop))
+            return translation(source, file, StreamContext(signals=signals))
         done = Done(0, 0)
         if files.resume:
             form = None if translation.listing is None else translation.listing.form
@@ -235,8 +239,8 @@ def _to_file(source: BinaryIO, files: Files, stop: Stop, translation: _Translati
         file.keep(done.size)
         write_note(path, fingerprint)
         advice = f"the same command with --resume completes {path}"
-        course = Course(start=done.lines, stop=stop, advice=lambda done: advice)
-        count = translation(source, file, course)
+        context = StreamContext(start=done.lines, signals=signals, advice=lambda done: advice)
+        count = translation(source, file, context)
     remove_note(path)
     return count
 
@@ -291,13 +295,13 @@ def _advise_tail(done: int) -> str:
 
 
 @contextmanager
-def _interrupted_by_signals() -> Iterator[Stop]:
+def _interrupted_by_signals() -> Iterator[SignalHandler]:
     """Raises Interrupted where a signal comes before anything is translated."""
-    with stop_on_signals() as stop:
+    with handle_signals() as signals:
         try:
-            yield stop
+            yield signals
         except KeyboardInterrupt:
-            raise Interrupted("interrupted", stop.number or 2) from None
+            raise Interrupted("interrupted", signals.number or 2) from None
 
 
 def _refuse_same(source: Path | None, target: Path | None) -> None:

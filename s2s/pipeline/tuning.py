@@ -150,7 +150,7 @@ def _translations(
 
     found: list[list[str]] = [[] for _ in settings]
     for start in range(0, len(lines), WINDOW):
-        cut = translator.cut(lines[start : start + WINDOW])
+        pieces = translator.pieces(lines[start : start + WINDOW])
 
         def report(search: BeamSearch, done: int, start: int = start) -> None:
             at_most = min(start + done, len(lines))  # of a line in pieces each counts
@@ -158,13 +158,13 @@ def _translations(
 
         best = search_penalties(
             translator.scorer,
-            cut.ids,
+            pieces.ids,
             settings,
             translator.device,
-            features=translator.image_features_of(cut.pieces),
+            features=translator.image_features_of(pieces.sources),
             progress=report,
         )
         for texts, hypotheses in zip(found, best, strict=True):
-            outputs = translator.told([[one] for one in hypotheses], cut)
+            outputs = translator.outputs_of([[one] for one in hypotheses], pieces)
             texts.extend(output.text for (output, *_) in outputs)
     return found

@@ -44,7 +44,7 @@ class Splits(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus(Section):
+class CorpusData(Section):
     """What is done with pairs, wherever they come from.
 
     Descriptions stand in `Field`: for a schema, pydantic reads docstrings of a class's own fields
@@ -88,7 +88,7 @@ class Corpus(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetData(Corpus):
+class DatasetData(CorpusData):
     """A data set of the Hugging Face hub, or a local folder laid out like one."""
 
     kind: Literal["dataset"]
@@ -140,7 +140,7 @@ class FileSet(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesData(Corpus):
+class FilesData(CorpusData):
     """Files of your own; paths are relative to the folder the command runs in."""
 
     kind: Literal["files"]
@@ -175,7 +175,7 @@ class FilesData(Corpus):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratedData(Corpus):
+class GeneratedData(CorpusData):
     """A corpus that s2s makes itself from a language's own rules: nothing to download."""
 
     kind: Literal["generated"]

@@ -29,13 +29,13 @@ import s2s
 from s2s.data.batches import collate, num_target_tokens
 from s2s.data.epochs import Epochs
 from s2s.data.store import Corpus
-from s2s.data.subword_sampling import open_resampler
+from s2s.data.subword_sampling import open_subword_sampler
 from s2s.errors import Interrupted, TrainingError
 from s2s.nn.batch import Batch
 from s2s.nn.device import Precision
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.train import PlateauSchedule, Train
-from s2s.run.checkpoints import TrainingState as SavedState
+from s2s.run.checkpoints import SavedState
 from s2s.run.directory import Run
 from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.train.batch_size_finder import FoundBatchSize
@@ -308,14 +308,14 @@ class Trainer:
         context, rank = self.context, self.group.rank
         spare = ((os.cpu_count() or 1) - 1) // self.group.local_world_size
         threads = 1 if self.device.type == "cpu" else max(1, min(8, spare))
-        resampler = open_resampler(
+        sampler = open_subword_sampler(
             context.train,
             context.tokenizers,
             context.recipe,
             context.run.folder / f"sampling{rank or ''}",
             threads,
         )
-        return Epochs(context.train, context.recipe, TIME_MULTIPLE, resampler)
+        return Epochs(context.train, context.recipe, TIME_MULTIPLE, sampler)
 
     def _prepare_next(self) -> None:
         coming = self.state.position.epoch + 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2s.data.sources.hold_out import SharedSplit
+from s2s.data.sources.hold_out import HoldOutSplit
 from s2s.data.sources.open import open_split
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.recipe.load import load_recipe
@@ -179,7 +179,7 @@ def test_all_questions_about_a_picture_are_held_out_together(
     found = []
     for name in ("train", "validation"):
         split = open_split(data, name)  # type: ignore[arg-type]
-        assert isinstance(split, SharedSplit)
+        assert isinstance(split, HoldOutSplit)
         sources = [line for chunk in split.chunks() for line in chunk.source]
         found.append({tuple(line.split("\t")[1:]) for line in sources})
         assert len(sources) == 3 * len(found[-1])

@@ -401,7 +401,7 @@ def test_a_damaged_or_stale_shortlist_is_one_line(
     with pytest.raises(RunError, match=message) as error:
         read_lexicon(run, *sizes)
     assert str(error.value) == (
-        f"{path}: {message}; 's2s shortlist --run {run.folder}' makes it anew"
+        f"{path}: {message}; 's2s shortlist --run {run.folder}' makes it again"
     )
 
 
