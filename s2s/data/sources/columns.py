@@ -1,8 +1,8 @@
 """The columns of a table that make a pair, and the source line they make.
 
 A source line has the text, then the source features, then the ids of the image features that
-`data.image_features` names, with tabs between; without source text it has the ids alone. So a source is
-one line, from preparation to `s2s translate`.
+`data.image_features` names, with tabs between; without source text it has the ids alone. So a
+source is one line, from preparation to `s2s translate`.
 """
 
 from collections.abc import Sequence
