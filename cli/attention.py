@@ -1,4 +1,4 @@
-"""`s2s attention`: what the model looked at while it translated."""
+"""`s2s attention`: shows the attention weights of translations."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -46,41 +46,44 @@ def attention(
         Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One page for all lines; for any script.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one HTML page for all lines, in any script."),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="A picture for each line (s2s[plots]).")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write an image for each line (s2s[plots])."),
     ] = None,
     npz: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The weights and tokens, for numpy.")
+        Path | None, typer.Option(metavar="FILE", help="Write weights and tokens for numpy.")
     ] = None,
     alignments: Annotated[
         bool,
-        typer.Option("--alignments", help="Print links of words, source-target, from 0, per line."),
+        typer.Option(
+            "--alignments", help="Print word alignments of each line, source-target, from 0."
+        ),
     ] = False,
     font: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="A font for --png; repeatable, the first is preferred."),
+        typer.Option(metavar="FILE", help="Font of --png; repeatable, the first is preferred."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Draw on the images themselves, found by their ids."),
+        typer.Option(metavar="FOLDER", help="Draw on the images, which are found by their ids."),
     ] = None,
     grid: Annotated[
         str | None,
-        typer.Option(metavar="RxC", help="How regions of images lie, where they make no square."),
+        typer.Option(metavar="RxC", help="Rows and columns of image regions; by default a square."),
     ] = None,
     checkpoint: Checkpoint = "best",
     search: SearchOptions,
     batch_size: BatchSize = 256,
     device: Device = "auto",
 ) -> None:
-    """Show what the model looked at while it translated.
+    """Show the attention weights of translations.
 
-    Lines are read from stdin; a heat map of each is drawn in the terminal, unless files or
-    alignments are asked for. Attention is no alignment: what a token was predicted with need not
-    be what it is a translation of. With --run given several times, the models' probabilities and
-    weights are averaged.
+    Lines are read from stdin. A heat map of each is drawn in the terminal, unless there are options
+    for files or alignments. Attention is not alignment: a token may attend to other words than
+    those it translates. With several --run, the models' probabilities and weights are averaged.
     """
     from s2s.inference.attention.files import MapFiles
     from s2s.inference.attention.regions import parse_grid, region_maps
@@ -99,7 +102,7 @@ def attention(
     with _opened(source) as lines:
         window = 1 if source is None and sys.stdin.isatty() else batch_size
         for found in map_stream(translator, lines, window):
-            region_maps(found, lie)  # a grid that does not fit is told before anything is drawn
+            region_maps(found, lie)  # reports a grid that does not fit before drawing
             if alignments:
                 typer.echo(found.alignments())
             if drawer is not None:
@@ -111,7 +114,7 @@ def attention(
 
 
 class _Drawer:
-    """Draws maps on stdout, one below the other, as wide as the terminal."""
+    """Draws maps on stdout, with the width of the terminal."""
 
     def __init__(self, grid: "Grid | None") -> None:
         from rich.console import Console
@@ -142,12 +145,12 @@ class _Drawer:
             self.console.print(render(text, width, coloured=is_coloured), soft_wrap=True)
         if found.pictures:
             regions = render_regions(found, width, self.grid, coloured=is_coloured)
-            self.console.print(regions or "(one region an image)", soft_wrap=True)
+            self.console.print(regions or "(one region per image)", soft_wrap=True)
 
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[Iterable[str]]:
-    """The lines of a file, else of stdin; raises `DataError`."""
+    """The lines of a file, or of stdin; raises `DataError`."""
     from s2s.text.lines import decode_lines, open_bytes
 
     if path is None:

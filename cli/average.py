@@ -1,4 +1,4 @@
-"""`s2s average`: the weights of several checkpoints of a run in the place of one."""
+"""`s2s average`: averages the weights of several checkpoints of a run."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,24 +23,24 @@ def average(
     runs: Runs = RUNS,
     last: Annotated[
         int | None,
-        typer.Option(metavar="N", min=2, help="The latest N; 5, or as many as there are."),
+        typer.Option(metavar="N", min=2, help="The last N checkpoints; by default 5 or fewer."),
     ] = None,
     best: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="The N best on validation instead.")
+        int | None, typer.Option(metavar="N", min=2, help="The N best checkpoints on validation.")
     ] = None,
     steps: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="Those of these updates instead.")
+        str | None, typer.Option(metavar="N,N,...", help="The checkpoints of these updates.")
     ] = None,
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="What --checkpoint calls the average.")
+        str, typer.Option(metavar="NAME", help="Name of the average for --checkpoint.")
     ] = "average",
     device: Device = "auto",
 ) -> None:
     """Average the weights of checkpoints.
 
-    The average is saved in the run; `--checkpoint average` chooses it. Where there are
-    validation data, its figures stand beside those of the best single checkpoint. Training keeps
-    the last and the best checkpoint, and with `train.keep` the weights of more.
+    The average is saved in the run; `--checkpoint average` selects it. With validation data, its
+    scores are printed beside those of the best single checkpoint. Training keeps the last and the
+    best checkpoint, and more weights with `train.keep`.
     """
     members = _members(last, best, steps)
     chosen = choose_run(run, runs)
@@ -49,7 +49,7 @@ def average(
     made = make(run=chosen, members=members, name=name, device=device)
     for line in made.lines():
         typer.echo(line)
-    note(f"{chosen.folder}: saved; --checkpoint {name} chooses it")
+    note(f"{chosen.folder}: saved; --checkpoint {name} selects it")
 
 
 def _members(last: int | None, best: int | None, steps: str | None) -> "Members":

@@ -1,4 +1,4 @@
-"""`s2s bench`: how fast s2s is on this machine."""
+"""`s2s bench`: measures the speed of s2s on this machine."""
 
 import signal
 import sys
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from s2s.run.directory import Run
 
 SHIPPED = "multi30k-de-en"
-"""The recipe whose sizes are measured where there is no other."""
+"""The recipe that is measured by default."""
 
 QUICK_COMMANDS = ["train", "translate"]
-"""Those that a quick measurement starts."""
+"""Commands that a quick measurement starts."""
 
 START = (sys.executable, "-c", "from s2s_cli.main import main; main()")
-"""The program in a process of its own, wherever it is installed."""
+"""Command that starts the program in its own process."""
 
 EPILOG = examples(
     "s2s bench",
@@ -38,26 +38,25 @@ EPILOG = examples(
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What is measured, and how often."""
+    """Extent of the measurement."""
 
     only: Annotated[
         str | None,
         typer.Option(
-            metavar="PART,...", help="Of matmul, training, decoding, prep and startup; all."
+            metavar="PART,...",
+            help="Parts: matmul, training, decoding, prep, startup; by default all.",
         ),
     ] = None
-    repeats: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Times that everything is measured.")
-    ] = 5
-    quick: Annotated[bool, typer.Option("--quick", help="Less of everything: a minute.")] = False
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Number of measurements.")] = 5
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less, in about a minute.")] = False
     threads: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="PyTorch's threads; as training chooses."),
+        typer.Option(min=1, metavar="N", help="Threads of PyTorch; by default as in training."),
     ] = None
     workers: Annotated[
         int,
         typer.Option(
-            min=1, metavar="N", help="Train and decode with N processes too, each on a core (CPU)."
+            min=1, metavar="N", help="Also train and decode with N processes, each on a core (CPU)."
         ),
     ] = 1
     device: Device = "auto"
@@ -65,15 +64,15 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """How figures are shown, and which."""
+    """Format of the results."""
 
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Tables in Markdown, for documentation.")
-    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = (
+        False
+    )
     show: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Measure nothing; show what --json wrote."),
+        typer.Option(metavar="FILE", help="Show results of --json without measuring."),
     ] = None
 
 
@@ -82,15 +81,13 @@ def bench(
     context: typer.Context,
     recipe: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="RECIPE", help=f"The recipe; recipe.yaml, else {SHIPPED} if not given."
-        ),
+        typer.Argument(metavar="RECIPE", help=f"The recipe; by default recipe.yaml or {SHIPPED}."),
     ] = None,
     overrides: Overrides = None,
     *,
     run: Annotated[
         str | None,
-        typer.Option(metavar="DIR|NAME", help="A trained run, with its weights and data."),
+        typer.Option(metavar="DIR|NAME", help="A trained run with its weights and data."),
     ] = None,
     runs: Runs = RUNS,
     measured: Measured,
@@ -98,9 +95,9 @@ def bench(
 ) -> None:
     """Measure how fast this machine prepares, trains and translates.
 
-    A recipe's model is measured with random weights, on sentences drawn with the lengths of real
-    ones, so no data are needed; a run with its own. Everything is measured several times, in turns:
-    figures are medians, with the lowest and the highest. Ctrl-C shows what there is so far.
+    A recipe is measured with random weights and random sentences of realistic lengths, without
+    data; a run with its own weights and data. Every measurement is repeated, in turns: results are
+    medians, with minimum and maximum. Ctrl-C prints the results so far.
     """
     from s2s.errors import Interrupted, UsageError
 
@@ -113,10 +110,10 @@ def bench(
         _print(read_report(shown.show), shown)
         return
     if run is not None and (recipe is not None or overrides):
-        raise UsageError("--run: a run brings its recipe along; leave RECIPE and --set out")
+        raise UsageError("--run: a run has its own recipe; leave RECIPE and --set out")
     if measured.workers > 1 and not {"training", "decoding"} & {*parts}:
         raise UsageError(
-            "--workers: they train and decode; add one of these to --only, or leave one out"
+            "--workers: is for training and decoding; add one of them to --only, or leave it out"
         )
     subject = _subject(recipe, overrides, run, runs)
     commands = sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
@@ -147,7 +144,7 @@ def _plan(measured: Measured, parts: "tuple[Part, ...]", commands: list[str]) ->
 
 
 def _parts(only: str | None) -> "tuple[Part, ...]":
-    """The parts that --only names, in the order of all."""
+    """The parts in --only, in the order of all parts."""
     from s2s.bench.report import PARTS
     from s2s.errors import UsageError
 

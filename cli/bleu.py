@@ -1,4 +1,4 @@
-"""`s2s bleu`: score a run's test set, or any translation against reference files."""
+"""`s2s bleu`: scores a run's test set or any translation with BLEU."""
 
 from .options.common import examples
 from .options.grouped import grouped
@@ -24,11 +24,10 @@ def bleu(
 ) -> None:
     """Score a run's test set, or any translation, with BLEU, chrF and exact match.
 
-    Without files the test set is translated first; with files they are the references, and the
-    translations are read from stdin. BLEU and chrF are sacrebleu's own, printed with the
-    signatures that make them comparable. With --run given several times, the models'
-    probabilities are averaged; test set and recipe are the first run's. `s2s evaluate` has other
-    metrics.
+    Without files, the model translates the test set first. With files, these are the references and
+    the translations are read from stdin. sacrebleu computes BLEU and chrF; its signatures make them
+    comparable. With several --run, the models' probabilities are averaged, and test set and recipe
+    are those of the first run. `s2s evaluate` has other metrics.
     """
     asked = Asked(
         references=references,

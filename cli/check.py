@@ -1,4 +1,4 @@
-"""`s2s check`: is a recipe valid?"""
+"""`s2s check`: checks a recipe."""
 
 import typer
 
@@ -8,7 +8,7 @@ EPILOG = examples("s2s check", "s2s check my.yaml --set model.decoder.layers=3")
 
 
 def check(recipe: RecipePath = RECIPE, overrides: Overrides = None) -> None:
-    """Check a recipe without running it: every fault with its line."""
+    """Check a recipe without running it; every fault is reported with its line."""
     from s2s.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())

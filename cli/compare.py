@@ -1,4 +1,4 @@
-"""`s2s compare`: two or more outputs of the same lines, with paired tests."""
+"""`s2s compare`: compares outputs for the same lines with paired tests."""
 
 import json
 from enum import StrEnum
@@ -69,25 +69,29 @@ def compare(
     *,
     reference: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="References; a run's own if not given; repeatable."),
+        typer.Option(metavar="FILE", help="References; by default those of a run; repeatable."),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Sources, to show beside files of output.")
+        Path | None, typer.Option(metavar="FILE", help="Sources, to print with files of output.")
     ] = None,
     metrics: Metrics = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="FIGURE", help="By which figure to find lines, such as rougeL."),
+        typer.Option(metavar="VALUE", help="Score by which lines differ most, such as rougeL."),
     ] = None,
     lines: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Show the N lines that differ most.")
+        int, typer.Option(min=0, metavar="N", help="Print the N lines that differ most.")
     ] = 10,
     test: Annotated[
-        Test, typer.Option(help="Paired approximate randomization, or paired bootstrap.")
+        Test, typer.Option(help="Paired test: approximate randomization or bootstrap.")
     ] = Test.RANDOMIZATION,
     samples: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Trials: 10,000; of the bootstrap 1,000."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of trials; by default 10,000, or 1,000 for the bootstrap.",
+        ),
     ] = None,
     as_json: AsJson = False,
     tokenize: Tokenize = None,
@@ -104,9 +108,9 @@ def compare(
 ) -> None:
     """Compare outputs: scores, p-values, wins and losses by line, the lines that differ most.
 
-    An output is a file, or a run, which translates its test set, or runs joined by +, whose models
-    are averaged. Every other output is compared with the first. Metrics are those of the first
-    run's recipe, of files BLEU and chrF.
+    An output is a file, a run, which translates its test set, or several runs joined by +, whose
+    models are averaged. The first output is the baseline of the others. The default metrics are
+    those of the first run's recipe, or BLEU and chrF for files.
     """
     from s2s.errors import UsageError
     from s2s.pipeline.comparison import RunSystem, compare_systems
@@ -171,7 +175,7 @@ def _contest(
     for name in named:
         if only_of_runs(name):
             raise UsageError(
-                f"{name}: expected a metric of text; what only runs have is not compared"
+                f"{name}: expected a metric of text; metrics of runs cannot be compared"
             )
     if not named and recipe is not None:
         named = recipe.metrics

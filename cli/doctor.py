@@ -1,4 +1,4 @@
-"""`s2s doctor`: does this machine keep what s2s promises?"""
+"""`s2s doctor`: checks what s2s guarantees on this machine."""
 
 import platform
 from typing import TYPE_CHECKING, Annotated
@@ -18,14 +18,14 @@ EPILOG = examples("s2s doctor", "ONEDNN_MAX_CPU_ISA=AVX2 s2s doctor", "s2s docto
 def doctor(
     device: Device = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="PyTorch's threads; 1 if not given.")
+        int | None, typer.Option(min=1, metavar="N", help="Threads of PyTorch; by default 1.")
     ] = None,
 ) -> None:
     """Check on this machine that outputs do not depend on the batch, in every precision.
 
-    Random models translate random sentences together, in another order and alone: tokens and scores
-    have to be the same, bit for bit. Also shown: how fast matrix products are, and what precision
-    auto stands for. Takes less than half a minute; exit status 1 if a promise is broken.
+    Random models translate random sentences together, in another order and alone; tokens and scores
+    must be equal bit for bit. Speeds of matrix products and the choices of precision auto are
+    printed too. Takes less than half a minute; the exit status is 1 if a check fails.
     """
     import torch
 
@@ -54,7 +54,7 @@ def doctor(
 
 
 def _print_machine(device: "torch.device") -> None:
-    """What a report of a fault needs."""
+    """Print machine and versions, for bug reports."""
     import torch
 
     import s2s

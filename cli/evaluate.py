@@ -1,4 +1,4 @@
-"""`s2s evaluate`: whatever the recipe's `metrics` names, of a run or of any output."""
+"""`s2s evaluate`: scores a run or any output with the recipe's metrics."""
 
 from .options.common import examples
 from .options.grouped import grouped
@@ -38,9 +38,9 @@ def evaluate(
 ) -> None:
     """Score a run's test set, or any output, with the recipe's metrics or those named here.
 
-    Without files the test set is run through the model first; with files they are the references,
-    and the output is read from stdin. docs/metrics.md says what each metric is. Several --run are
-    averaged, as in `s2s bleu`.
+    Without files, the model translates the test set first. With files, these are the references and
+    the output is read from stdin. docs/metrics.md describes the metrics. With several --run, the
+    models' probabilities are averaged.
     """
     asked = Asked(
         references=references,

@@ -1,4 +1,4 @@
-"""`s2s features`: what an image network makes of images, for models that read features."""
+"""`s2s features`: computes image features with a pretrained network."""
 
 import sys
 from pathlib import Path
@@ -19,34 +19,38 @@ EPILOG = examples(
 def features(
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGES...", help="Files, folders, or - for a list on stdin."),
+        typer.Argument(
+            metavar="IMAGES...", help="Files, folders, or - to read their names from stdin."
+        ),
     ],
     *,
     backbone: Annotated[
         str,
-        typer.Option(metavar="NAME", help="A network of torchvision, or timm/NAME of timm."),
+        typer.Option(metavar="NAME", help="Network: a name of torchvision, or timm/NAME."),
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="A file named .npy or .safetensors."),
+        typer.Option("--output", "-o", metavar="FILE", help="Output file, .npy or .safetensors."),
     ],
     weights: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A state dict, .safetensors or .pth; the library's own if not given.",
+            help="State dict, .safetensors or .pth; by default the library's weights.",
         ),
     ] = None,
     grid: Annotated[
         bool,
-        typer.Option("--grid", help="The last feature map, region by region; else its mean."),
+        typer.Option(
+            "--grid", help="Write all regions of the last feature map instead of their mean."
+        ),
     ] = False,
     ids: Annotated[
         Literal["name", "stem", "path"],
-        typer.Option(help="What an image is called: its file name, that without suffix, its path."),
+        typer.Option(help="Ids of images: file name, file name without suffix, or path."),
     ] = "name",
     precision: Annotated[
-        Literal["float16", "float32"], typer.Option(help="Of the numbers written.")
+        Literal["float16", "float32"], typer.Option(help="Precision of the output.")
     ] = "float16",
     readers: Annotated[
         int, typer.Option(min=1, metavar="N", help="Threads that read and scale images.")
@@ -55,9 +59,9 @@ def features(
 ) -> None:
     """Compute features of images with a pretrained network: pip install 's2s[vision]'.
 
-    A .npy file is one array, with the ids of its rows in a file named .ids beside it; a
-    .safetensors file has a tensor for every id. Weights are read from FILE, or from where the
-    library keeps what it has downloaded; nothing is fetched.
+    A .npy file is one array, with the ids of its rows in an .ids file beside it; a .safetensors
+    file has a tensor for every id. Weights come from --weights or from the library's cache; nothing
+    is downloaded.
     """
     from s2s.data.features.images import find_images
     from s2s.pipeline.image_features import Extraction, extract_features

@@ -1,4 +1,4 @@
-"""The program `s2s`: its commands, and the one place where errors become lines on stderr."""
+"""The program `s2s`: its commands, and the place where errors become lines on stderr."""
 
 import io
 import os
@@ -51,14 +51,14 @@ from .tune_search import tune_search
 INTERRUPTED = 130
 """Exit status after Ctrl-C, by the convention of shells: 128 plus the signal's number."""
 
-# What typer raises for a command line it does not understand. It comes from click, of which newer
-# versions of typer have a copy of their own; this names the class in both.
+# The error of a command line that typer does not understand. It comes from click, of which newer
+# versions of typer have a copy; this finds the class in both.
 _ClickError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
 app = typer.Typer(
-    help="Attentive LSTM sequence-to-sequence models, each described by one YAML recipe.",
+    help="Train and use LSTM sequence-to-sequence models with attention, one YAML recipe each.",
     epilog=examples(
         "s2s recipes copy quickstart",
         "s2s prep",
@@ -67,7 +67,7 @@ app = typer.Typer(
         "s2s bleu",
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
-    # Plain help: as quick as Python starts, and the same in a pipe as in a terminal.
+    # Plain help starts quickly and is the same in a pipe as in a terminal.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -95,11 +95,11 @@ app.add_typer(recipes, name="recipes")
 def options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[  # taken out of the arguments by `run`, so that it may stand anywhere
+    debug: Annotated[  # `run` removes it from the arguments, so that it may stand anywhere
         bool, typer.Option("--debug", help="Print the traceback of an error.")
     ] = False,
 ) -> None:
-    """What stands before a command."""
+    """Options before a command."""
     if version:
         typer.echo(f"s2s {s2s.__version__}")
         raise typer.Exit
@@ -112,7 +112,7 @@ def main() -> NoReturn:
     _write_utf8()
     status = run(sys.argv[1:])
     try:
-        if sys.stdout is not None:  # it is None where this process was started with it closed
+        if sys.stdout is not None:  # None if the process was started with a closed stdout
             sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
@@ -123,14 +123,14 @@ def main() -> NoReturn:
 
 
 def _write_utf8() -> None:
-    r"""Lines end with `\n` and are UTF-8, whatever they would be on this system."""
+    r"""Make output UTF-8 with `\n` on every system."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None where it was closed
+        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
             stream.reconfigure(encoding="utf-8", errors=stream.errors, newline="\n")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit status. Errors are printed on stderr, a line each."""
+    """Run a command line; return its exit status. Errors are printed on stderr, a line each."""
     is_debug = "--debug" in arguments
     plain = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -150,8 +150,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _report(error: Exception) -> int:
-    """Print an error for the user; the exit status that goes with it."""
-    if isinstance(error, Interrupted):  # as asked for
+    """Print an error; return its exit status."""
+    if isinstance(error, Interrupted):
         note(str(error))
         return error.exit_status
     if isinstance(error, S2sError):
@@ -159,9 +159,9 @@ def _report(error: Exception) -> int:
             note(f"error: {line}")
         return error.exit_status
     if isinstance(error, _ClickError):
-        note(f"error: {' '.join(error.format_message().split())} (--help shows what there is)")
+        note(f"error: {' '.join(error.format_message().split())} (--help lists the options)")
         return int(error.exit_code)
-    if isinstance(error, OSError):  # the machine's fault: a full disk, a file without permission
+    if isinstance(error, OSError):  # such as a full disk or a file without permission
         note(f"error: {' '.join(str(error).split())}")
         return 1
     what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -170,5 +170,5 @@ def _report(error: Exception) -> int:
 
 
 def _drop_stdout() -> None:
-    """Whoever read our output has left (`| head`): send the rest nowhere, quietly."""
+    """Discard further output: its reader has closed the pipe (`| head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

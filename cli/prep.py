@@ -1,4 +1,4 @@
-"""`s2s prep`: data and tokenizer of a recipe, ready for training."""
+"""`s2s prep`: prepares data and tokenizer of a recipe for training."""
 
 from typing import Annotated
 
@@ -17,19 +17,19 @@ def prep(
     overrides: Overrides = None,
     runs: Runs = RUNS,
     force: Annotated[
-        bool, typer.Option("--force", help="Make everything anew, even what is up to date.")
+        bool, typer.Option("--force", help="Prepare everything again, even if it is up to date.")
     ] = False,
 ) -> None:
-    """Prepare the data: train the tokenizer, encode, filter, report.
+    """Prepare the data: train the tokenizer, filter, encode, report.
 
-    What is up to date is not made again, so running it twice costs nothing.
+    Steps that are up to date are skipped.
     """
     from s2s.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
     from rich.console import Console
 
-    from s2s import pipeline  # takes seconds; a faulty recipe is reported before
+    from s2s import pipeline  # slow import, after faults of the recipe are reported
 
     report = pipeline.prepare(loaded, runs=runs, force=force)
     for line in report.warnings:

@@ -1,4 +1,4 @@
-"""`s2s recipes`: the recipes that come with s2s."""
+"""`s2s recipes`: lists, prints and copies the recipes that come with s2s."""
 
 import json
 from pathlib import Path
@@ -18,19 +18,21 @@ recipes = typer.Typer(
     rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As `s2s recipes list` names it.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the recipe, as in `s2s recipes list`.")
+]
 
 
 @recipes.callback()
 def options(context: typer.Context) -> None:
-    """Without a verb, say which there are."""
+    """Without a command, print the help."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 @recipes.command("list", epilog=examples("s2s recipes list"))
 def list_recipes() -> None:
-    """Name each recipe and say what it is for."""
+    """List the recipes with their purpose."""
     from s2s.recipe.load import shipped_recipes
 
     found = shipped_recipes()
@@ -51,10 +53,10 @@ def show(name: Name) -> None:
 )
 def copy(
     name: Name,
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file.")] = RECIPE,
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="File to write.")] = RECIPE,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Copy a recipe into the current folder, to be run or changed."""
+    """Copy a recipe into the current folder, to run or change it."""
     from s2s.errors import UsageError
     from s2s.files import atomic_write
 
@@ -62,7 +64,7 @@ def copy(
     if target.is_dir():
         target = target / RECIPE
     if target.exists() and not force:
-        raise UsageError(f"{target}: exists already; name another file, or add --force")
+        raise UsageError(f"{target}: exists; choose another file, or add --force")
     try:
         atomic_write(target, recipe.path.read_bytes())
     except OSError as error:
@@ -73,7 +75,7 @@ def copy(
 
 @recipes.command("schema", epilog=examples("s2s recipes schema > recipe.schema.json"))
 def schema() -> None:
-    """Print the JSON Schema of recipes, with which editors complete and check them."""
+    """Print the JSON Schema of recipes, for completion and checks in editors."""
     from s2s.recipe.load import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""`s2s rouge`: ROUGE of a run's test set, or of any summaries against reference files."""
+"""`s2s rouge`: scores a run's test set or any summaries with ROUGE."""
 
 from .options.common import examples
 from .options.grouped import grouped
@@ -24,9 +24,9 @@ def rouge(
 ) -> None:
     """Score a run's test set, or any summaries, with ROUGE-1, ROUGE-2 and ROUGE-L (F1).
 
-    Without files the test set is run through the model first; with files they are the references,
-    and the summaries are read from stdin. The figures are those of the package rouge-score.
-    Several --run are averaged, as in `s2s bleu`.
+    Without files, the model summarizes the test set first. With files, these are the references and
+    the summaries are read from stdin. The package rouge-score computes the scores. With several
+    --run, the models' probabilities are averaged.
     """
     asked = Asked(
         references=references,

@@ -1,4 +1,4 @@
-"""`s2s score`: what a model gives to translations that are there already."""
+"""`s2s score`: scores given translations with a model."""
 
 import sys
 from pathlib import Path
@@ -26,8 +26,12 @@ EPILOG = examples(
 
 
 def score(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Source text, a line each.")],
-    target: Annotated[Path, typer.Argument(metavar="TGT", help="Line i translates line i of SRC.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Source text, one sentence per line.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="TGT", help="Translations: line i is that of line i of SRC.")
+    ],
     *,
     run: RunNames = None,
     runs: Runs = RUNS,
@@ -37,9 +41,9 @@ def score(
 ) -> None:
     """Score given translations: line, log-probability and length of each, as TSV.
 
-    The log-probability is the model's own, end of sentence included, and the length counts the
-    tokens it sums over. It is what search would give to the same tokens. With --run given several
-    times, it is that of the models' averaged probabilities.
+    The log-probability is the sum over the tokens of the translation and the end of sentence, as in
+    search, and the length is their number. With several --run, the models' probabilities are
+    averaged.
     """
     chosen, *others = choose_runs(run, runs)
     which = choose_checkpoint(checkpoint)

@@ -1,4 +1,4 @@
-"""`s2s shortlist`: which tokens translate which, so that translating looks at few."""
+"""`s2s shortlist`: learns likely target tokens for every source token."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,14 +22,15 @@ def shortlist(
     lexicon: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Read lines 'target source probability' instead of learning."
+            metavar="FILE",
+            help="Read lines 'target source probability' from FILE instead of learning them.",
         ),
     ] = None,
 ) -> None:
     """Learn which target tokens are likely for a source token, for `s2s translate --shortlist`.
 
-    It is learned from the run's training data (IBM Model 1) and kept in the run. FILE may be a
-    lexicon of Moses or Marian, in words or in the tokenizer's own tokens, compressed or not.
+    The shortlist is learned from the run's training data (IBM Model 1) and saved in the run. FILE
+    may be a lexicon of Moses or Marian, in words or in tokens of the tokenizer, compressed or not.
     """
     chosen = choose_run(run, runs)
     from s2s.pipeline.shortlist import covered, learn_shortlist

@@ -1,4 +1,4 @@
-"""`s2s train`: train the model of a recipe, or go on with its training."""
+"""`s2s train`: trains the model of a recipe, or resumes its training."""
 
 from typing import Annotated
 
@@ -23,21 +23,19 @@ def train(
     device: Device = "auto",
     workers: Annotated[
         int,
-        typer.Option(
-            min=1, metavar="N", help="Processes that train side by side, on cores of a CPU."
-        ),
+        typer.Option(min=1, metavar="N", help="Train with N processes, each on a core (CPU)."),
     ] = 1,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Forget what was trained and start over.")
+        bool, typer.Option("--restart", help="Delete the checkpoints and start again.")
     ] = False,
 ) -> None:
-    """Train the model, preparing the data first if need be.
+    """Train the model; prepare the data first if they are not up to date.
 
-    Ctrl-C saves and stops; the same command goes on where it stopped.
+    Ctrl-C saves a checkpoint and stops; the same command resumes the training.
     """
     from s2s.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
-    from s2s import pipeline  # takes seconds; a faulty recipe is reported before
+    from s2s import pipeline  # slow import, after faults of the recipe are reported
 
     pipeline.train(loaded, runs=runs, device=device, restart=restart, workers=workers)

@@ -1,4 +1,4 @@
-"""`s2s tune-search`: the beam search that does best on validation."""
+"""`s2s tune-search`: finds the best beam search on validation."""
 
 from typing import Annotated
 
@@ -28,16 +28,15 @@ def tune_search(
     run: RunTarget = None,
     *,
     runs: Runs = RUNS,
-    beams: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Widths of the beam to try.")
-    ] = "1,5,10",
+    beams: Annotated[str, typer.Option(metavar="N,N,...", help="Beam widths to try.")] = "1,5,10",
     length_penalties: Annotated[
-        str, typer.Option(metavar="X,X,...", help="Length penalties to try with each.")
+        str, typer.Option(metavar="X,X,...", help="Length penalties to try with each width.")
     ] = "0,0.6,1,1.4",
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="What chooses: bleu, chrf, cer, ...; as training by default."
+            metavar="NAME",
+            help="Metric to optimize: bleu, chrf, cer, ...; by default that of training.",
         ),
     ] = None,
     checkpoint: Checkpoint = "best",
@@ -45,9 +44,8 @@ def tune_search(
 ) -> None:
     """Tune beam width and length penalty on validation.
 
-    Every width is tried with every penalty on the validation split, never on the test set. The
-    winner is written into the search section of the run's recipe, which `s2s translate` and
-    `s2s bleu` go by.
+    Every width is tried with every penalty on the validation split, never on the test set. The best
+    search is written into the run's recipe, which `s2s translate` and `s2s bleu` use.
     """
     widths = whole_numbers("--beams", beams)
     penalties = numbers("--length-penalties", length_penalties)
@@ -62,10 +60,10 @@ def tune_search(
     for line in found.lines():
         typer.echo(line)
     if found.best == before:
-        note(f"{chosen.recipe_path}: the best is what its search says already")
+        note(f"{chosen.recipe_path}: its search is the best already")
         return
     best = found.best
     note(
         f"{chosen.recipe_path}: search is now {{kind: beam, width: {best.width}, length_penalty: "
-        f"{best.length_penalty:g}}}; the recipe that 's2s train' reads should say so too"
+        f"{best.length_penalty:g}}}; change the recipe of 's2s train' too"
     )

@@ -1,4 +1,4 @@
-"""What the commands that score share: their options, and how they come to a score."""
+"""Options and work of the commands that score."""
 
 import json
 import sys
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Split(StrEnum):
-    """What a run can be scored on."""
+    """Splits that can be scored."""
 
     TEST = "test"
     VALIDATION = "validation"
@@ -54,43 +54,43 @@ ReferenceFiles = Annotated[
     list[Path] | None,
     typer.Argument(metavar="REF...", help="Score the output on stdin against these files."),
 ]
-SplitChoice = Annotated[Split, typer.Option(help="What to translate and score.")]
+SplitChoice = Annotated[Split, typer.Option(help="Split to translate and score.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Confidence = Annotated[
-    bool, typer.Option("--confidence", help="95 % intervals by bootstrap resampling.")
+    bool, typer.Option("--confidence", help="Add 95 % intervals by bootstrap resampling.")
 ]
 Tokenize = Annotated[
     Tokenization | None,
     typer.Option(
-        help="How metrics of words split them; 13a unless the recipe says else; ptb for captions."
+        help="Tokenization of metrics of words; by default the recipe's or 13a; ptb for captions."
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]
 Stem = Annotated[
-    bool | None, typer.Option("--stem/--no-stem", help="Whether ROUGE compares English word stems.")
+    bool | None, typer.Option("--stem/--no-stem", help="Compare English word stems in ROUGE.")
 ]
 Synonyms = Annotated[
     bool | None,
     typer.Option(
-        "--synonyms/--no-synonyms", help="Whether METEOR matches synonyms, by WordNet if installed."
+        "--synonyms/--no-synonyms", help="Match synonyms in METEOR, if WordNet is installed."
     ),
 ]
 Tokens = Annotated[
     RougeTokens | None,
     typer.Option(
         "--rouge-tokens",
-        help="What ROUGE compares: runs of a-z and 0-9 (its own), or what stands between spaces.",
+        help="Tokens of ROUGE: its own, runs of a-z and 0-9, or words between spaces.",
     ),
 ]
 Metrics = Annotated[
     list[MetricChoice] | None,
-    typer.Option("--metric", help="What to compute, else the recipe's metrics; repeatable."),
+    typer.Option("--metric", help="Metric; by default those of the recipe; repeatable."),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Which run's output is scored, on what, and how the score is printed."""
+    """The run to score, its split, and the format of scores."""
 
     run: RunNames = None
     runs: Runs = RUNS
@@ -105,20 +105,20 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a command line wants scored."""
+    """The request of a command line."""
 
     references: list[Path] | None
-    """Files, for an output on stdin; none for a run."""
+    """Reference files for an output on stdin; None for a run."""
     metrics: tuple[MetricName, ...] = ()
-    """None for the recipe's."""
+    """Empty for the recipe's metrics."""
     reading: dict[str, Any]
-    """Fields of `Scoring` that it sets, case apart; None for the recipe's."""
+    """Values of fields of `Scoring`, except case; None for the recipe's value."""
     scored: Scored
     search: SearchOptions
 
 
 def score(asked: Asked) -> None:
-    """Score what is asked for and print it."""
+    """Compute the scores and print them."""
     result = _score_files(asked, asked.references) if asked.references else _score_run(asked)
     for line in result.notes():
         note(line)
@@ -130,7 +130,7 @@ def score(asked: Asked) -> None:
 
 
 def read_as(base: "Scoring", given: dict[str, Any]) -> "Scoring":
-    """How metrics read text: as the recipe says, but for what is given."""
+    """`base` with the given values; None changes nothing."""
     from s2s.errors import UsageError
 
     try:
@@ -160,21 +160,21 @@ def _score_run(asked: Asked) -> "Evaluation":
 
 
 def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
-    # A run has something to say only where its recipe names the metrics.
+    # The recipe of a run is used only if the command line names no metrics.
     run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
     _refuse(asked, is_run_used=run is not None)
     request = _request(asked, run)
     if run is not None:
         request = _of_text(request)
     if sys.stdin.isatty():
-        note("reading the output to score from the terminal; Ctrl-D ends it")
+        note("reading the output to score from the terminal; end it with Ctrl-D")
     from s2s import pipeline
 
     return pipeline.score_files(references=references, hypotheses=sys.stdin.buffer, request=request)
 
 
 def _of_text(request: "Request") -> "Request":
-    """The request without what only a run has; says so."""
+    """The request without metrics of runs, each with a note."""
     for name in request.metrics:
         if reason := only_of_runs(name):
             note(f"{name} left out: {reason}")
@@ -195,7 +195,7 @@ def _request(asked: Asked, run: "Run | None") -> "Request":
 
 
 def _refuse(asked: Asked, *, is_run_used: bool) -> None:
-    """With reference files nothing is translated: an option about that would be ignored."""
+    """Refuse options of translation, which have no effect with reference files."""
     from s2s.errors import UsageError
 
     names = ("checkpoint", "split") if is_run_used else ("run", "checkpoint", "split")

@@ -13,24 +13,24 @@ from s2s.metrics.tokenize import Words, read_words
 from s2s.recipe.scoring import Scoring
 
 ORDERS = 4
-"""Lengths of n-grams that BLEU counts."""
+"""Largest order of BLEU's n-grams."""
 
 
 @dataclass(frozen=True)
 class SacreMetric:
-    """One of sacrebleu's metrics: its statistics, its formula, its signature."""
+    """A metric of sacrebleu: its statistics, its formula, its signature."""
 
     metric: Any
     """A `sacrebleu.metrics.base.Metric`."""
     sentence: Any
-    """The one that scores a line by itself: BLEU is then of effective order."""
+    """The same for single lines: BLEU with effective order, other metrics unchanged."""
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
         return Additive(_statistics(self.metric, outputs, references), self._total, self._single)
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
-        """See `Metric`; `nrefs` is what sacrebleu has counted itself."""
+        """See `Metric`; sacrebleu counts `nrefs` itself."""
         return _signature(self.metric, resampling)
 
     def _total(self, row_K: NDArray[np.float64]) -> tuple[float, ...]:
@@ -45,11 +45,11 @@ class BleuOfOrders:
     """BLEU-1 to BLEU-4, each the geometric mean of the precisions up to its order."""
 
     metric: Any
-    """BLEU of order 4, whose counts hold those of lower orders."""
+    """BLEU of order 4, whose counts include those of lower orders."""
     orders: tuple[Any, ...]
     """BLEU of each order."""
     sentences: tuple[Any, ...]
-    """The same for a line by itself."""
+    """BLEU of each order for single lines."""
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
@@ -67,7 +67,7 @@ class BleuOfOrders:
 
 
 def _of_orders(orders: Sequence[Any], row: list[float]) -> tuple[float, ...]:
-    """BLEU of each order, from lengths, matches and totals of order 4."""
+    """BLEU of each order, from the lengths, matches and totals of order 4."""
     lengths, matches, totals = row[:2], row[2 : 2 + ORDERS], row[2 + ORDERS :]
     return tuple(
         float(one._compute_score_from_stats([*lengths, *matches[:order], *totals[:order]]).score)
@@ -79,7 +79,7 @@ def _statistics(
     metric: Any, outputs: Sequence[Sequence[str]], references: References
 ) -> NDArray[np.float64]:
     hypotheses, wanted = paired(outputs, references)
-    # Complete sets of lines are what sacrebleu reads, with None where an item has fewer.
+    # sacrebleu reads complete sets of lines, with None if a line has fewer references.
     sets = list(zip_longest(*wanted))
     return np.array(metric._extract_corpus_statistics(hypotheses, sets), dtype=np.float64)
 
@@ -95,7 +95,7 @@ def _signature(metric: Any, resampling: Resampling | None) -> str:
 def build_bleu(scoring: Scoring) -> SacreMetric:
     """BLEU (Papineni et al. 2002). Raises UsageError for a tokenization without its package."""
     words = read_words(scoring)
-    # A line seldom has matches of all four orders; sacrebleu's sentence_bleu does this too.
+    # Few lines have matches of all four orders; sentence_bleu of sacrebleu does this too.
     sentence = _bleu(words, effective_order=True)
     return SacreMetric(_bleu(words), sentence)
 

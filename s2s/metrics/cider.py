@@ -1,4 +1,4 @@
-"""CIDEr-D: how much of what an output says its references say too, and those of few other lines.
+"""CIDEr-D: similarity of tf-idf vectors of n-grams between outputs and references.
 
 Dimension letters: N lines, T texts, P places in them, E different n-grams of a text, M outputs.
 """
@@ -16,13 +16,13 @@ from s2s.metrics.tokenize import Words, read_words
 from s2s.recipe.scoring import Scoring
 
 ORDERS = 4
-"""Lengths of n-grams, which all weigh the same."""
+"""Largest order of n-grams; all orders have the same weight."""
 
 SIGMA = 6.0
-"""Standard deviation of the penalty on lengths, in words."""
+"""Standard deviation of the length penalty, in words."""
 
 SCALE = 1000.0
-"""The factor of 10 of paper and code, in per cent, as tables print it."""
+"""The factor 10 of paper and code, times 100 as tables print it."""
 
 Numbers = NDArray[np.int64]
 Weights = NDArray[np.float64]
@@ -32,17 +32,16 @@ Weights = NDArray[np.float64]
 class Cider:
     """CIDEr-D (Vedantam et al. 2015, section 4.1) with the choices of the coco-caption code.
 
-    An output is like a reference as far as, for n-grams of every length, their tf-idf vectors have
-    the same direction, the output's counts clipped to the reference's, and their lengths are alike.
-    That is averaged over the lengths of n-grams, the references and the lines. Choices of the code:
-    the length is the number of bigrams, and an n-gram that no reference has weighs as one of a
-    single line's.
+    The similarity of an output and a reference is the cosine of their tf-idf vectors, with the
+    output's counts clipped to the reference's, times a Gaussian penalty on the difference of their
+    lengths. It is averaged over orders of n-grams, references and lines. As in the code, the length
+    is the number of bigrams, and an n-gram of no reference weighs as much as one of a single line.
     """
 
     words: Words
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
-        """See `Metric`. Document frequencies are those of all references in any selection."""
+        """See `Metric`. Document frequencies are always those of all references."""
         num_lines = len(references)
         counts_N = np.array([len(options) for options in references])
         # Texts are the lines of all outputs, then all references.
@@ -73,7 +72,7 @@ class Cider:
 
 @dataclass(frozen=True)
 class _Vectors:
-    """The tf-idf vectors of texts, for n-grams of one length: a sparse matrix."""
+    """The tf-idf vectors of texts for n-grams of one order, as a sparse matrix."""
 
     keys_E: Numbers
     """Text times `num_grams` plus n-gram, ascending."""
@@ -82,7 +81,7 @@ class _Vectors:
     norms_T: Weights
 
     def cosines(self, output_T: Numbers) -> Weights:
-        """[T]: of each text and the one that `output_T` names, whose counts are clipped."""
+        """Cosines [T] of each text and the text `output_T` names, whose counts are clipped."""
         text_E, gram_E = np.divmod(self.keys_E, self.num_grams)
         wanted_E = output_T[text_E] * self.num_grams + gram_E
         places_E = np.minimum(np.searchsorted(self.keys_E, wanted_E), len(self.keys_E) - 1)
@@ -94,7 +93,7 @@ class _Vectors:
 
 
 def _vectors(text_P: Numbers, gram_P: Numbers, lines_T: Numbers, num_said: int) -> _Vectors:
-    """Vectors of all texts, of which those from `num_said` on are references."""
+    """Vectors of all texts; those from `num_said` on are references."""
     num_grams, num_lines = int(gram_P.max(initial=0)) + 1, int(lines_T.max()) + 1
     keys_E, counts_E = np.unique(text_P * num_grams + gram_P, return_counts=True)
     text_E, gram_E = np.divmod(keys_E, num_grams)
@@ -108,7 +107,7 @@ def _vectors(text_P: Numbers, gram_P: Numbers, lines_T: Numbers, num_said: int) 
 
 
 def _ngrams(texts: Sequence[Sequence[str]]) -> Iterator[tuple[Numbers, Numbers]]:
-    """For each length: the text of every n-gram, and its number, equal ones having the same."""
+    """For each order, the text and the number of every n-gram; equal n-grams have one number."""
     numbers: dict[str, int] = {}
     words_P = np.array(
         [numbers.setdefault(word, len(numbers)) for text in texts for word in text], dtype=np.int64

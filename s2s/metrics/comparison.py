@@ -1,4 +1,4 @@
-"""Several outputs of the same lines, side by side: scores, paired tests, lines that differ most."""
+"""Comparison of outputs for the same lines: scores, paired tests, lines that differ most."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,19 +22,19 @@ class System:
     """One output."""
 
     name: str
-    """A file or a run."""
+    """Name of a file or a run."""
     lines: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One figure of an output, beside the baseline's."""
+    """One score of an output in comparison with the baseline's."""
 
     score: Score
     p_value: float
-    """Probability of a difference as large, were the two alike."""
+    """Probability of at least such a difference under the null hypothesis."""
     wins: int | None
-    """Lines on which it is better than the baseline; None where a line alone has no score."""
+    """Number of lines with a better score than the baseline; None if single lines have none."""
     ties: int | None
     losses: int | None
 
@@ -51,29 +51,29 @@ class LineDifference:
 
 @dataclass(frozen=True)
 class Against:
-    """An output against the baseline."""
+    """An output in comparison with the baseline."""
 
     name: str
     contrasts: tuple[Contrast, ...]
     by: str | None
-    """Label of the score by which lines differ; None where no metric has any of lines."""
+    """Label of the score by which lines differ; None if no metric scores single lines."""
     lines: tuple[LineDifference, ...]
-    """Those that differ most, the largest difference first."""
+    """Lines that differ most, the largest difference first."""
     num_unequal: int
-    """Lines that are not the same text."""
+    """Number of lines with different texts."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first output as baseline, and each other one against it."""
+    """The first output as baseline, and the others in comparison with it."""
 
     baseline: str
     scores: tuple[Score, ...]
-    """The baseline's."""
+    """Scores of the baseline."""
     others: tuple[Against, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """For a program."""
+        """JSON."""
         others = []
         for other in self.others:
             scores = {
@@ -102,24 +102,24 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """What to compare outputs by."""
+    """Metrics and test of a comparison."""
 
     metrics: tuple[MetricName, ...]
     scoring: Scoring
     test: Paired
     by: str | None = None
-    """The figure by which lines differ most, as recipes call it; the first with any if None."""
+    """Name of the value by which lines differ most; None for the first that lines have."""
     num_lines: int = 10
-    """How many of those lines to find."""
+    """Number of those lines."""
 
 
 def compare(
     systems: Sequence[System], references: Sequence[Sequence[str | None]], contest: Contest
 ) -> Comparison:
-    """The first of two or more outputs against each of the others.
+    """Compare the first of two or more outputs with each of the others.
 
     Raises DataError where outputs or references differ in their number of lines, UsageError where
-    `contest.by` names no figure of its metrics that lines have.
+    `contest.by` is no value that its metrics give for single lines.
     """
     first, *others = systems
     for other in others:
@@ -161,7 +161,7 @@ def _against(
         scores += ones
     if by is None and contest.by is not None:
         raise UsageError(
-            f"--by {contest.by}: expected a figure that lines have, one of "
+            f"--by {contest.by}: expected a value that single lines have, one of "
             f"{', '.join(c.score.name for c in contrasts if c.wins is not None) or 'none here'}"
         )
     label, different = by or (None, [])

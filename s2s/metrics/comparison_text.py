@@ -1,15 +1,15 @@
-"""A comparison for a reader: scores, and the lines that differ most side by side."""
+"""A comparison as text: scores, and the lines that differ most."""
 
 from collections.abc import Iterator, Sequence
 
 from s2s.metrics.comparison import Against, Comparison, Contrast, System
 
 Sides = tuple[Sequence[str] | None, Sequence[Sequence[str | None]]]
-"""Sources, where there are any, and sets of references."""
+"""Sources, if there are any, and sets of references."""
 
 
 def table(comparison: Comparison) -> Iterator[str]:
-    """Every score of every output: p, and the lines on which it beats or trails the baseline."""
+    """Every score of every output, with p and the numbers of better and worse lines."""
     names = [comparison.baseline, *(other.name for other in comparison.others)]
     width = max(map(len, names))
     for place, score in enumerate(comparison.scores):
@@ -21,7 +21,7 @@ def table(comparison: Comparison) -> Iterator[str]:
 
 
 def side_by_side(comparison: Comparison, outputs: Sequence[System], sides: Sides) -> Iterator[str]:
-    """The lines on which each output differs most from the baseline, and by how much."""
+    """The lines on which each output differs most from the baseline, with both scores."""
     first, *others = outputs
     for against, other in zip(comparison.others, others, strict=True):
         yield ""

@@ -36,12 +36,12 @@ def score(
 ) -> Scores:
     """Scores of lines of text against one or more sets of reference lines.
 
-    A set may hold None where a line has fewer references than others. `confidence` asks for 95 %
-    intervals, by so many bootstrap samples where it is a number above 1. White space at the end of
-    a line counts for nothing, as on sacrebleu's command line.
+    A set has None for a line with fewer references than others. `confidence` adds 95 % intervals; a
+    number above 1 is the number of bootstrap samples. White space at the end of a line is ignored,
+    as on sacrebleu's command line.
 
-    Raises DataError for unequal numbers of lines or a line without a reference, UsageError for a
-    tokenization whose package is not installed.
+    Raises DataError for unequal numbers of lines or a line without a reference, UsageError if the
+    package of a tokenization is not installed.
     """
     said, wanted = pair_up(hypotheses, references)
     values: list[Score] = []
@@ -85,7 +85,7 @@ def scores_of(
 def pair_up(
     hypotheses: Sequence[str], references: Sequence[Sequence[str | None]]
 ) -> tuple[list[str], References]:
-    """Every line with its own references, without white space at the end. Raises DataError."""
+    """Lines and the references of each, without white space at the end. Raises DataError."""
     _check_counts(len(hypotheses), [len(lines) for lines in references])
     said = [line.rstrip() for line in hypotheses]
     wanted = [
@@ -99,7 +99,7 @@ def pair_up(
 
 
 def count_references(references: References) -> str:
-    """Their number as signatures state it: `var` where lines have unequal numbers."""
+    """Number of references for signatures; `var` if it differs between lines."""
     counts = {len(options) for options in references}
     return str(counts.pop()) if len(counts) == 1 else "var"
 

@@ -1,4 +1,4 @@
-"""distinct-1 and distinct-2: how much of what is written is new (Li et al. 2016, section 5.3)."""
+"""distinct-1 and distinct-2: distinct n-grams per token (Li et al. 2016, section 5.3)."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ class Ngrams:
     """The n-grams of lines of text, of one order."""
 
     ids: NDArray[np.intp]
-    """Those of all lines in a row, numbered."""
+    """Numbers of the n-grams of all lines, one line after the other."""
     lengths_N: NDArray[np.intp]
-    """How many each line has."""
+    """Number of n-grams of each line."""
     count: int
-    """Different ones."""
+    """Number of distinct n-grams."""
 
     def num_distinct(self, is_chosen_N: NDArray[np.bool_]) -> int:
-        """Different ones in the chosen lines."""
+        """Number of distinct n-grams in the chosen lines."""
         seen = np.zeros(self.count, dtype=bool)
         seen[self.ids[np.repeat(is_chosen_N, self.lengths_N)]] = True
         return int(seen.sum())
@@ -33,13 +33,13 @@ class Ngrams:
 
 @dataclass(frozen=True)
 class DistinctStatistics:
-    """The tokens and bigrams of lines: what is new depends on the other lines."""
+    """Tokens and bigrams of lines; whether one is new depends on the other lines."""
 
     unigrams: Ngrams
     bigrams: Ngrams
 
     def values(self, rows: Rows) -> tuple[float, ...]:
-        """See `Statistics`. Both are shares of the tokens, as in the paper; 0 without tokens."""
+        """See `Statistics`. Both are per token, as in the paper; 0 without tokens."""
         is_chosen_N = np.zeros(len(self.unigrams.lengths_N), dtype=bool)
         is_chosen_N[rows] = True
         tokens = int(self.unigrams.lengths_N[rows].sum())
@@ -49,13 +49,13 @@ class DistinctStatistics:
         )
 
     def line_values(self) -> None:
-        """See `Statistics`: a line repeats what other lines say, not itself."""
+        """See `Statistics`: a single line has no value."""
         return
 
 
 @dataclass(frozen=True)
 class Distinct:
-    """Different unigrams and different bigrams, each per hundred tokens; no reference has a say."""
+    """Distinct unigrams and bigrams per hundred tokens of the outputs, without references."""
 
     words: Words
 
@@ -75,7 +75,7 @@ class Distinct:
 
 
 def number(lines: Sequence[Sequence[Hashable]]) -> Ngrams:
-    """What stands in lines, equal things having the same number."""
+    """Number the items of lines; equal items have one number."""
     numbers: dict[Hashable, int] = {}
     ids = [numbers.setdefault(gram, len(numbers)) for gram in chain.from_iterable(lines)]
     lengths = [len(line) for line in lines]

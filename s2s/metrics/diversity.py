@@ -1,4 +1,4 @@
-"""Variety: how many different outputs there are, and how many different words they are made of."""
+"""The metric `variety`: numbers of distinct outputs and of distinct words in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from s2s.recipe.scoring import Scoring
 
 @dataclass(frozen=True)
 class DiversityStatistics:
-    """The texts of lines, and their words: what is different depends on the other lines."""
+    """Texts and words of lines; whether one is distinct depends on the other lines."""
 
     texts: Ngrams
-    """Whole lines, one each."""
+    """The line as a whole, one for each."""
     words: Ngrams
 
     def values(self, rows: Rows) -> tuple[float, ...]:
@@ -29,13 +29,13 @@ class DiversityStatistics:
         return texts, 100.0 * texts / len(rows), self.words.num_distinct(is_chosen_N)
 
     def line_values(self) -> NDArray[np.float64] | None:
-        """See `Statistics`: a line by itself always differs from all others."""
+        """See `Statistics`: a single line has no value."""
         return None
 
 
 @dataclass(frozen=True)
 class Diversity:
-    """Number and share of different outputs, and number of different words in them."""
+    """Number and share of distinct outputs, and number of distinct words in them."""
 
     words: Words
 

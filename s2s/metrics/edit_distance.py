@@ -1,4 +1,4 @@
-"""Exact matches, and error rates: edits per token of the reference (Levenshtein 1966)."""
+"""Exact matches and error rates: edits per token of the reference (Levenshtein 1966)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from s2s.recipe.scoring import Scoring
 
 @dataclass(frozen=True)
 class Exact:
-    """Share of lines that are equal to one of their references (`exact`), or to none."""
+    """Share of lines that equal one of their references (`exact`), or none (`g2p_wer`)."""
 
     name: Literal["exact", "g2p_wer"]
-    """`g2p_wer` is the word error rate of pronunciation, where a line is a word."""
+    """`g2p_wer` is the word error rate of pronunciations, with one word per line."""
     lowercase: bool
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
@@ -49,7 +49,7 @@ class Exact:
 class ErrorRate:
     """Insertions, deletions and substitutions per hundred tokens of the reference.
 
-    Of several references the one with the fewest edits counts, of those the longest.
+    The reference with the fewest edits counts; of equal ones, the longest.
     """
 
     name: Literal["wer", "cer", "per"]
@@ -76,7 +76,7 @@ class ErrorRate:
 
 
 def _edits(tokens: Sequence[str], options: Sequence[Sequence[str]]) -> tuple[int, int]:
-    """Edits to the closest reference, and its length."""
+    """Number of edits to the closest reference, and its length."""
     from rapidfuzz.distance import Levenshtein
 
     distance: Callable[[Sequence[str], Sequence[str]], int] = Levenshtein.distance
@@ -86,7 +86,7 @@ def _edits(tokens: Sequence[str], options: Sequence[Sequence[str]]) -> tuple[int
 
 
 def _rate(row_K: NDArray[np.float64]) -> tuple[float, ...]:
-    """Where the references have no token at all, anything written is 100 % wrong."""
+    """Error rate in per cent; without any token in the references, 100 unless outputs are empty."""
     edits, length = row_K.tolist()
     if length == 0:
         return (100.0 if edits else 0.0,)

@@ -1,4 +1,4 @@
-"""METEOR: matches of words and of their stems, as nltk computes it."""
+"""METEOR as nltk computes it: matches of words and of their stems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,23 +14,23 @@ from s2s.metrics.tokenize import Words, read_words
 from s2s.recipe.scoring import Scoring
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
-"""Weight of recall, shape and size of the penalty for scattered matches (Banerjee & Lavie 2005)."""
+"""Weight of recall; exponent and weight of the fragmentation penalty (Banerjee & Lavie 2005)."""
 
 
 @dataclass(frozen=True)
 class Meteor:
-    """METEOR (Banerjee & Lavie 2005) by nltk, averaged over lines; case never counts.
+    """METEOR (Banerjee & Lavie 2005) by nltk, averaged over lines, without case.
 
-    Words match where they are equal, else where their stems (Porter 1980) are, else, if asked for,
-    where WordNet has them as synonyms. Of several references the best one counts. Not the program
-    METEOR 1.5, which knows paraphrases and weighs matches in another way.
+    Words match if they are equal, else if their stems (Porter 1980) are equal, else, on request, if
+    WordNet has them as synonyms. The best of several references counts. This is not METEOR 1.5,
+    which has paraphrases and other weights.
     """
 
     words: Words
     synonyms: Any
     """A WordNet as nltk reads it, or `NoSynonyms`."""
     matches: tuple[str, ...]
-    """What matches, for the signature."""
+    """The kinds of matches, for the signature."""
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
@@ -64,17 +64,17 @@ class Meteor:
 
 
 class NoSynonyms:
-    """Stands for a WordNet where none is asked for."""
+    """A WordNet without synonyms."""
 
     def synsets(self, word: str) -> list[Any]:
-        """None of any word."""
+        """No synonyms."""
         del word
         return []
 
 
 @dataclass(frozen=True)
 class _Stems:
-    """nltk's stemmer, which stems each word once: outputs have few words, time and again."""
+    """nltk's stemmer with a cache, because outputs repeat few words."""
 
     stem: Any = field(default_factory=lambda: cache(_stemmer().stem))
 

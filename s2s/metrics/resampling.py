@@ -18,30 +18,30 @@ RESAMPLES = 1000
 """Bootstrap samples, the default of sacrebleu's command line."""
 
 SHUFFLES = 10_000
-"""Trials of approximate randomization, likewise."""
+"""Trials of approximate randomization, also the default of sacrebleu."""
 
 CHUNK = 1 << 22
-"""Random numbers held at a time."""
+"""Number of random numbers in memory at a time."""
 
 TestName = Literal["randomization", "bootstrap"]
 
 TOLERANCE = 1e-9
-"""Differences of scores closer than this are equal: sums in another order round differently."""
+"""Differences of scores below this count as equal, because the order of a sum affects rounding."""
 
 
 def seed() -> str:
-    """The seed as signatures state it; the variable is sacrebleu's own."""
+    """The seed in signatures, from the environment variable of sacrebleu."""
     return os.environ.get("SACREBLEU_SEED", "12345").lower()
 
 
 def intervals(statistics: Statistics, num_lines: int, samples: int) -> list[Interval]:
-    """95 % intervals of a metric's figures by bootstrap resampling (Koehn 2004)."""
+    """95 % intervals of a metric's values by bootstrap resampling (Koehn 2004)."""
     drawn = np.array([statistics.values(rows) for rows in _resamples(num_lines, samples)])
     return [_interval(column) for column in drawn.T]
 
 
 def resampling(samples: int) -> Resampling:
-    """What signatures say of `intervals`."""
+    """The bootstrap of `intervals`, for signatures."""
     return Resampling(samples, seed())
 
 
@@ -51,8 +51,8 @@ class Paired:
 
     Two-sided, with p = (1 + at least as large differences) / (1 + trials) (Phipson & Smyth 2010).
     sacrebleu counts larger differences only: under its rule one line that differs is significant
-    at p = 0.0001, since no shuffle makes more of it. Where no trial ties with what was observed,
-    as is usual with BLEU and chrF, the two rules give the same p.
+    at p = 0.0001, because no shuffle gives a larger difference. If no trial ties with the observed
+    difference, as is usual with BLEU and chrF, the two rules give the same p.
     """
 
     test: TestName
@@ -60,18 +60,18 @@ class Paired:
 
     @property
     def sign(self) -> Literal["bs", "ar"]:
-        """The test in a signature."""
+        """The abbreviation of the test in signatures."""
         return "bs" if self.test == "bootstrap" else "ar"
 
     def p_values(self, pool: Statistics, num_lines: int) -> list[float]:
-        """Of each figure. `pool` holds all lines of one output, then all of the other."""
+        """The p-value of each value. `pool` has all lines of one output, then all of the other."""
         first = np.arange(num_lines)
         observed = np.abs(self._difference(pool, first, first + num_lines))
         trials = np.abs(
             np.array([self._difference(pool, *pair) for pair in self._pairs(num_lines)])
         )
         if self.test == "bootstrap":
-            trials -= trials.mean(axis=0)  # as if there were no difference
+            trials -= trials.mean(axis=0)  # centred, for the hypothesis of no difference
         reached = (trials >= observed - TOLERANCE).sum(axis=0)
         return [float(count) for count in (reached + 1) / (self.samples + 1)]
 
@@ -113,8 +113,8 @@ def _coins(num_lines: int, samples: int) -> Iterator[NDArray[np.bool_]]:
 def _chunks(num_lines: int, samples: int) -> Iterator[int]:
     """Rows of random numbers to draw at a time.
 
-    Multiples of 32 rows: coins come 32 from one number, of which none is left over then, and the
-    numbers drawn are those of a single call, as sacrebleu's.
+    Multiples of 32 rows: numpy makes 32 coins from one number, so no coin is left over and the
+    numbers equal those of a single call, as in sacrebleu.
     """
     most = 32 * max(1, CHUNK // (32 * num_lines))
     for begin in range(0, samples, most):

@@ -25,7 +25,7 @@ KINDS = ("rouge1", "rouge2", "rougeL")
 class Rouge:
     """F1 of unigrams, bigrams and the longest common subsequence, averaged over lines.
 
-    Of several references the one with the best F1 counts, for each of the three by itself.
+    The reference with the best F1 counts, for each of the three separately.
     """
 
     tokens: str
@@ -59,7 +59,7 @@ class Rouge:
 
 @dataclass(frozen=True)
 class _Spaces:
-    """A tokenizer for rouge-score."""
+    """A tokenizer for rouge-score that splits at spaces."""
 
     lowercase: bool
 

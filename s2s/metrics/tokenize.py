@@ -1,4 +1,4 @@
-"""How metrics split text into words."""
+"""Tokenizations of metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from s2s.metrics.base import case_of
 from s2s.recipe.scoring import Scoring
 
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
-"""Tokens that the evaluation of COCO captions leaves out (Chen et al. 2015). Its list has brackets
-too, in capitals, which lower-cased text never has: they count as words there, and so here."""
+"""Tokens that the evaluation of COCO captions leaves out (Chen et al. 2015). Its list also has the
+names of brackets in capitals, which lower-cased text never has, so brackets count as words."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Words:
     """A tokenization."""
 
     split: Callable[[str], str]
-    """Text, in the case that counts, to words with spaces between them."""
+    """Maps a text, lower-cased if case is ignored, to its words with spaces between them."""
     name: str
-    """What signatures call it."""
+    """Name in signatures."""
     lowercase: bool
 
     def __call__(self, text: str) -> list[str]:
@@ -31,16 +31,16 @@ class Words:
 
     @property
     def details(self) -> tuple[str, str]:
-        """What signatures say."""
+        """Fields of signatures."""
         return case_of(self.lowercase), f"tok:{self.name}"
 
 
 @lru_cache(maxsize=1 << 16)
 def penn_treebank(text: str) -> str:
-    """Words as the evaluation of COCO captions has them: lower-case, and without punctuation.
+    """Words as in the evaluation of COCO captions: lower-case and without punctuation.
 
-    The Penn Treebank's tokens by nltk stand for those of the Stanford tokenizer, a Java program.
-    Remembered, as sacrebleu does with its own: every metric asks for the words of the same texts.
+    nltk's Penn Treebank tokens replace those of the Stanford tokenizer, a Java program. Results are
+    cached, as in sacrebleu, because every metric splits the same texts.
     """
     tokens = _nltk_tokenizer().tokenize(text.lower(), convert_parentheses=True)
     return " ".join(token.lower() for token in tokens if token not in PUNCTUATION)
@@ -54,7 +54,7 @@ def _nltk_tokenizer() -> Any:
 
 
 def read_words(scoring: Scoring) -> Words:
-    """The tokenization of a recipe. Raises UsageError for one that lacks its package."""
+    """The tokenization of a recipe. Raises UsageError if its package is not installed."""
     if scoring.tokenize == "ptb":
         return Words(penn_treebank, f"ptb-nltk{version('nltk')}", lowercase=True)
     from sacrebleu.metrics.bleu import BLEU

@@ -1,1 +1,1 @@
-"""The recipe: typed sections, rules between them, YAML with places for its faults."""
+"""The recipe: typed sections, rules that tie them together, YAML in which faults have places."""

@@ -1,4 +1,4 @@
-"""The recipe's `data`: where pairs come from, and what is done with them."""
+"""The recipe's `data`: sources of pairs, and their treatment."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -12,100 +12,99 @@ from s2s.recipe.section import Count, NonEmpty, Section
 
 @dataclass(frozen=True, kw_only=True)
 class Columns(Section):
-    """Which columns (or JSON keys) hold the text; `a.b` reaches into a nested column."""
+    """Columns (or JSON keys) of the text; `a.b` is a nested column."""
 
     source: NonEmpty | None = "source"
-    """Column of the source text; null where there is none and `data.image_features` are the only
-    source."""
+    """Column of the source text; null if image features are the only source."""
     target: NonEmpty = "target"
     """Column of the target text, or of a list of texts (JSONL, Parquet or data sets), such as all
-    captions of an image: each makes a training pair; of validation and test pairs all are
+    captions of an image. Each text makes a training pair. In validation and test all are
     references, and the loss is computed on the first."""
     source_features: NonEmpty | None = None
-    """Column of source features, such as the morphological tags `V;PST`, read after the source; a
-    source line of `s2s translate` is then source, tab, features. `tokenizer.source_features` splits
-    them."""
+    """Column of source features, such as the morphological tags `V;PST`, which the encoder reads
+    after the source. An input line of `s2s translate` is then source, tab, source features.
+    `tokenizer.source_features` splits them."""
     references: NonEmpty | None = None
     """Column of validation and test with all references of a pair, a list of texts of any length
-    (JSONL, Parquet or data sets). Metrics then read these instead of the target, which remains
-    what the loss is computed on."""
+    (JSONL, Parquet or data sets). Metrics use them instead of the target; the loss is computed on
+    the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Splits(Section):
-    """What the data set calls its splits; `train[:1000]` slices as `datasets` does."""
+    """Names of a data set's splits; `train[:1000]` is a slice, as in `datasets`."""
 
     train: NonEmpty = "train"
-    """Split to train on."""
+    """Split for training."""
     validation: NonEmpty | None = "validation"
-    """Split that chooses the best checkpoint."""
+    """Split whose score chooses the best checkpoint."""
     test: NonEmpty | None = "test"
-    """Split that `s2s bleu` scores; never looked at before."""
+    """Split that `s2s bleu` scores; training never reads it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusData(Section):
-    """What is done with pairs, wherever they come from.
+    """Fields that all kinds of data share.
 
-    Descriptions stand in `Field`: for a schema, pydantic reads docstrings of a class's own fields
-    only.
+    Descriptions are arguments of `Field`, because pydantic reads only the docstrings of a class's
+    own fields.
     """
 
-    kind: str  # first in a recipe that is written out; each kind narrows it
+    kind: str  # the first key of a written recipe; each kind narrows its type
     weight: Annotated[
         float,
         Field(
             gt=0.0,
             le=1000.0,
-            description="How often an epoch sees each pair, on average: 2 is twice, 0.5 every "
+            description="How often each pair occurs in an epoch on average: 2 is twice, 0.5 every "
             "other epoch.",
         ),
     ] = 1.0
     tag: Annotated[
-        Tag | None, Field(description="One symbol, such as <2en>, put in front of every source.")
+        Tag | None, Field(description="A symbol, such as <2en>, in front of every source.")
     ] = None
     evaluated: Annotated[
         bool,
         Field(
-            description="Among several corpora: validation and test are this one's; the first's if "
-            "none says so."
+            description="Among several corpora: take validation and test from this one; by default "
+            "from the first."
         ),
     ] = False
-    filters: Annotated[Filters, Field(description="What is left out of training.")] = field(
+    filters: Annotated[Filters, Field(description="Filters of training pairs.")] = field(
         default_factory=Filters
     )
-    truncate: Annotated[Truncate, Field(description="How many tokens of a long text are kept.")] = (
-        field(default_factory=Truncate)
+    truncate: Annotated[Truncate, Field(description="Limits to which long texts are cut.")] = field(
+        default_factory=Truncate
     )
     target_text: Annotated[
-        TargetText, Field(description="What is done to targets before all else.")
+        TargetText, Field(description="Normalization of targets, before all other steps.")
     ] = field(default_factory=TargetText)
 
     @property
     def longest_source(self) -> int:
-        """Tokens of the longest source that training can see."""
+        """Number of tokens of the longest source that training can read."""
         return self.truncate.source or self.filters.max_length
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetData(CorpusData):
-    """A data set of the Hugging Face hub, or a local folder laid out like one."""
+    """A data set of the Hugging Face hub, or a local folder with the same layout."""
 
     kind: Literal["dataset"]
     dataset: NonEmpty
-    """Hub name (`owner/name`) or path of a local folder."""
+    """Name on the hub (`owner/name`) or path of a local folder."""
     config: NonEmpty | None = None
-    """Configuration of the data set (`de-en`), where it has several."""
+    """Configuration of the data set (`de-en`), if it has several."""
     revision: NonEmpty | None = None
     """Hub revision (commit, tag) to pin."""
     columns: Columns = field(default_factory=Columns)
-    """Columns that hold source and target."""
+    """Columns of source and target."""
     image_features: tuple[ImageFeatureFile, ...] = ()
-    """Files of image features: a vector or a grid of regions for each pair."""
+    """Files of image features that belong to the pairs."""
     splits: Splits = field(default_factory=Splits)
     """Names of the splits."""
     hold_out: HoldOut | None = None
-    """Take validation pairs from training; `splits.validation` is null then."""
+    """Take validation pairs from training; needs `splits.validation: null`."""
 
     def __post_init__(self) -> None:
         if self.hold_out is not None and self.splits.validation is not None:
@@ -113,24 +112,24 @@ class DatasetData(CorpusData):
 
     @property
     def has_validation(self) -> bool:
-        """Whether there are pairs that choose the best checkpoint."""
+        """Whether there are validation pairs."""
         return self.splits.validation is not None or self.hold_out is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileSet(Section):
-    """One split as files: two parallel text files, or one table with two columns."""
+    """One split: two parallel text files, or one table with two columns."""
 
     source: NonEmpty | None = None
-    """Plain text, one source sentence a line (`.gz` too)."""
+    """Plain text, one source per line (`.gz` too)."""
     target: NonEmpty | None = None
-    """Plain text, line i the target of line i of `source`."""
+    """Plain text, whose line i is the target of line i of `source`."""
     table: NonEmpty | None = None
     """`.tsv`, `.csv`, `.jsonl` or `.parquet` (`.gz` too) with the columns of `data.columns`."""
     references: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] | None = None
-    """Of validation and test: all references of a pair, as files beside `source`, or as columns of
-    `table` with a text each. Metrics then read these instead of the target; name it too where it is
-    one. `columns.references` is for lists of any length."""
+    """All references of validation or test pairs: files parallel to `source`, or columns of `table`
+    with a text each. Metrics use them instead of the target, so list the target too if it is a
+    reference. `columns.references` is for lists of any length."""
 
     def __post_init__(self) -> None:
         if self.table is None and (self.source is None or self.target is None):
@@ -141,71 +140,74 @@ class FileSet(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class FilesData(CorpusData):
-    """Files of your own; paths are relative to the folder the command runs in."""
+    """Your own files; paths are relative to the working directory of the command."""
 
     kind: Literal["files"]
     train: FileSet
-    """Pairs to train on."""
+    """Training pairs."""
     validation: FileSet | None = None
-    """Pairs that choose the best checkpoint."""
+    """Pairs whose score chooses the best checkpoint."""
     test: FileSet | None = None
-    """Pairs that `s2s bleu` scores; never looked at before."""
+    """Pairs that `s2s bleu` scores; training never reads them."""
     columns: Columns = field(default_factory=Columns)
-    """Columns of tables: names of the header line or JSON keys; `0`, `1` for a table without."""
+    """Columns of tables: names in the header or JSON keys; `0`, `1` in a table without header."""
     image_features: tuple[ImageFeatureFile, ...] = ()
-    """Files of image features: a vector or a grid of regions for each pair."""
+    """Files of image features that belong to the pairs."""
     header: bool = True
-    """Whether TSV and CSV tables open with a line of column names."""
+    """Whether TSV and CSV tables begin with a line of column names."""
     hold_out: HoldOut | None = None
-    """Take validation pairs from training; there is no `validation` then."""
+    """Take validation pairs from training; excludes `validation`."""
 
     def __post_init__(self) -> None:
         if self.hold_out is not None and self.validation is not None:
             raise ValueError("hold_out excludes 'validation'; give one or the other")
         if self.train.references is not None:
-            raise ValueError("train.references would not be used; validation and test have them")
+            raise ValueError(
+                "train.references has no effect; only validation and test have references"
+            )
         for name, files in (("validation", self.validation), ("test", self.test)):
             if files and files.table and files.references and self.columns.references:
                 raise ValueError(f"{name}.references excludes columns.references; give one of them")
 
     @property
     def has_validation(self) -> bool:
-        """Whether there are pairs that choose the best checkpoint."""
+        """Whether there are validation pairs."""
         return self.validation is not None or self.hold_out is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedData(CorpusData):
-    """A corpus that s2s makes itself from a language's own rules: nothing to download."""
+    """A corpus that s2s generates from the rules of a language, without a download."""
 
     kind: Literal["generated"]
     corpus: Literal["dates"]
-    """`dates`: dates and numbers as people write them, and as they are read aloud."""
+    """`dates`: dates and numbers as people write them, paired with how they are read aloud."""
     pairs: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
     """Training pairs."""
     held_out: Annotated[int, Field(ge=10, le=100_000)] = 500
-    """Pairs in validation, and again in test; none occurs in another split."""
+    """Pairs of validation, and as many of test; no pair occurs in two splits."""
     seed: Count = 1
     """Seed of the generator."""
 
     @property
     def has_validation(self) -> bool:
-        """Whether there are pairs that choose the best checkpoint."""
+        """Whether there are validation pairs."""
         return True
 
 
 def _held_out(part: DatasetData | FilesData | GeneratedData) -> str | None:
-    """A field of a corpus that asks for validation or test pairs, if one does.
+    """The first field of a corpus that names validation or test pairs; None if there is none.
 
-    The names of a data set's splits have defaults, and generated data are held out in any case.
+    The names of a data set's splits have defaults, and generated data always have such pairs, so
+    these do not count.
     """
     if isinstance(part, GeneratedData):
         return None
     if part.hold_out is not None:
         return "hold_out"
     if isinstance(part, FilesData):
-        asked = {"validation": part.validation, "test": part.test}
-        return next((name for name, files in asked.items() if files is not None), None)
+        named = {"validation": part.validation, "test": part.test}
+        return next((name for name, files in named.items() if files is not None), None)
     return None
 
 
@@ -214,42 +216,42 @@ AnyCorpus = Annotated[DatasetData | FilesData | GeneratedData, Field(discriminat
 
 @dataclass(frozen=True, kw_only=True)
 class SeveralData(Section):
-    """Several corpora to train on together, each with columns, filters, weight and tag."""
+    """Several corpora in one training, each with its columns, filters, weight and tag."""
 
     kind: Literal["several"]
     corpora: Annotated[tuple[AnyCorpus, ...], Field(min_length=1)]
-    """The corpora, each written as `data` is when there is one."""
+    """The corpora; each is a section like `data` with one corpus."""
     truncate: Truncate = field(default_factory=Truncate)
-    """How many tokens of a long text are kept, in every corpus."""
+    """Limits to which long texts are cut, in every corpus."""
 
     def __post_init__(self) -> None:
         chosen = [number for number, part in enumerate(self.corpora) if part.evaluated]
         if len(chosen) > 1:
-            raise ValueError(f"corpora[{chosen[1]}].evaluated: corpora[{chosen[0]}] is already")
+            raise ValueError(f"corpora[{chosen[1]}].evaluated: corpora[{chosen[0]}] has it already")
         for number, part in enumerate(self.corpora):
             if part.truncate != Truncate():
                 raise ValueError(
-                    f"corpora[{number}].truncate: truncate all corpora alike, with data.truncate"
+                    f"corpora[{number}].truncate: use data.truncate, which is for all corpora"
                 )
             if part is not self.evaluated and (unused := _held_out(part)):
                 raise ValueError(
-                    f"corpora[{number}].{unused} would not be used: validation and test are those "
-                    "of the first corpus, or of the one with 'evaluated: true'"
+                    f"corpora[{number}].{unused} has no effect: validation and test come from the "
+                    "first corpus, or from the one with 'evaluated: true'"
                 )
 
     @property
     def has_validation(self) -> bool:
-        """Whether there are pairs that choose the best checkpoint."""
+        """Whether there are validation pairs."""
         return self.evaluated.has_validation
 
     @property
     def evaluated(self) -> AnyCorpus:
-        """The corpus whose validation and test splits are the run's."""
+        """The corpus whose validation and test splits the run uses."""
         return next((part for part in self.corpora if part.evaluated), self.corpora[0])
 
     @property
     def longest_source(self) -> int:
-        """Tokens of the longest source that training can see."""
+        """Number of tokens of the longest source that training can read."""
         return self.truncate.source or max(part.filters.max_length for part in self.corpora)
 
 
@@ -257,22 +259,22 @@ Data = Annotated[DatasetData | FilesData | GeneratedData | SeveralData, Field(di
 
 
 def corpora_of(data: Data) -> tuple[AnyCorpus, ...]:
-    """The corpora to train on, in the recipe's order."""
+    """The training corpora in the recipe's order."""
     return data.corpora if isinstance(data, SeveralData) else (data,)
 
 
 def evaluated_of(data: Data) -> AnyCorpus:
-    """The corpus whose validation and test splits are the run's."""
+    """The corpus whose validation and test splits the run uses."""
     return data.evaluated if isinstance(data, SeveralData) else data
 
 
 def image_features_of(data: Data) -> tuple[ImageFeatureFile, ...]:
-    """The files of image features; all corpora have the same."""
+    """The files of image features, which several corpora share."""
     part = evaluated_of(data)
     return () if isinstance(part, GeneratedData) else part.image_features
 
 
 def has_source_text(data: Data) -> bool:
-    """Whether sources have text, beside features or alone."""
+    """Whether sources have text, with or without image features."""
     part = evaluated_of(data)
     return isinstance(part, GeneratedData) or part.columns.source is not None

@@ -1,4 +1,4 @@
-"""Validation errors in plain words: the path, what was expected, what was found."""
+"""Validation errors as messages: the path, what was expected, what was found."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ TYPES = {
     "model_attributes_type": "a section (key: value)",
     "finite_number": "a finite number",
 }
-"""What pydantic's type errors expected."""
+"""Expected values of pydantic's type errors, in words."""
 
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
@@ -39,10 +39,10 @@ _LONGEST = 60
 
 
 def faults_of(error: ValidationError, document: Document) -> Iterator[Fault]:
-    """Every fault of a validation, but for values that have one already."""
+    """Every fault of a validation, except of values that have one already."""
     for detail in error.errors(include_url=False):
         keys, spot = without_tags(detail["loc"])
-        # A list counts as too short when its items are faulty, which they say themselves.
+        # pydantic calls a list too short if its items are faulty, which have faults of their own.
         is_echo = detail["type"] == "too_short" and len(detail["input"]) > 0
         if not is_echo and not document.is_refused(keys):
             yield _fault(detail, keys, spot, document)
@@ -68,7 +68,7 @@ def _fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> 
 
 
 def in_words(detail: ErrorDetails) -> str:
-    """What was expected of a value, and what was found."""
+    """The expected and the found value."""
     expected = _expected(detail)
     found = describe(detail["input"])
     if detail["type"] in TYPES and isinstance(detail["input"], str):
@@ -78,7 +78,7 @@ def in_words(detail: ErrorDetails) -> str:
 
 
 def _kind_fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Fault:
-    """A section that `kind` chooses, without a kind or with an unknown one."""
+    """The fault of a section without a kind or with an unknown one."""
     keys = (*keys, "kind")
     section: Any = detail["input"]
     if detail["type"] == "union_tag_not_found":
@@ -91,7 +91,7 @@ def _kind_fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document
 
 
 def _rule_fault(message: str, keys: Keys, document: Document) -> Fault:
-    """A rule that ties fields together; its line is that of the field it names first, if any."""
+    """The fault of a rule across fields; its line is that of the field named first, if any."""
     first = message.split(maxsplit=1)[0].strip("':")
     parts = re.findall(r"[^.\[\]]+", first)
     named: Keys = (*keys, *(int(part) if part.isdecimal() else part for part in parts))
@@ -100,7 +100,7 @@ def _rule_fault(message: str, keys: Keys, document: Document) -> Fault:
 
 
 def _expected(detail: ErrorDetails) -> str:
-    """What should have stood there, or nothing for an error that has no words here."""
+    """The expected value in words; empty for an error without words here."""
     context = detail.get("ctx", {})
     if detail["type"] in TYPES:
         return TYPES[detail["type"]]
@@ -120,7 +120,7 @@ def _expected(detail: ErrorDetails) -> str:
 
 
 def _choices(expected: str) -> str:
-    """Pydantic's `'a', 'b' or 'c'` as a list."""
+    """pydantic's `'a', 'b' or 'c'` as a list with commas."""
     if expected == f"'{AUTO}'":
         return f"a whole number or {expected}"
     listed = expected.replace(" or ", ", ")
@@ -128,7 +128,7 @@ def _choices(expected: str) -> str:
 
 
 def _advice(detail: ErrorDetails) -> str:
-    """A hint that follows what was found."""
+    """A hint after the found value."""
     value = detail["input"]
     if detail["type"] == "string_type" and isinstance(value, bool | int | float):
         return f'; in quotes it is text: "{describe(value)}"'
@@ -141,7 +141,7 @@ def _advice(detail: ErrorDetails) -> str:
 
 
 def describe(value: object) -> str:
-    """A value as a recipe writes it, cut short."""
+    """A value as in a recipe, shortened."""
     match value:
         case None:
             return "null"
@@ -163,7 +163,7 @@ def _listed(words: tuple[str, ...]) -> str:
 
 
 def _at(data: Any, keys: Keys) -> Any:
-    """The part of `data` that `keys` lead to."""
+    """The part of `data` at `keys`."""
     for key in keys:
         data = data[key]
     return data

@@ -1,4 +1,4 @@
-"""Recipe sections of image features: the files, and their encoders."""
+"""The recipe's image features: files of vectors or grids, and their encoders."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,46 +9,43 @@ from s2s.recipe.section import Count, Fraction, NonEmpty, PositiveInt, Probabili
 @dataclass(frozen=True, kw_only=True)
 class ImageFeatureFile(Section):
     """A file of image features: for every id a vector, or a grid of regions with a vector each.
-    Paths are relative to the folder that the command runs in."""
+    Paths are relative to the working directory of the command."""
 
     path: NonEmpty
-    """File of the features (docs/features.md lists the formats)."""
+    """The file (docs/features.md lists the formats)."""
     ids: NonEmpty | None = None
-    """Text file whose line i is the id of the features in row i; not given where the features bring
-    their ids along."""
+    """Text file whose line i is the id of row i; not given if the file itself has ids."""
     column: NonEmpty = "image"
-    """Column of the data that holds the id; of plain text files, a line is the ids, or text, tab,
-    ids."""
+    """Column of the data with the id. A line of plain text files is the ids, or text, tab, ids."""
     max_missing: Fraction = 0.0
-    """Fail when the features of a larger share of a split's pairs are not there; the others are
-    left out, and counted."""
+    """Fail if a larger share of a split's pairs has no features. Pairs without features are left
+    out and counted."""
     max_unused: Fraction = 1.0
-    """Fail when a larger share of the file's ids is in no split."""
+    """Fail if a larger share of the file's ids is in no split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFeatureEncoder(Section):
-    """A state for every region, s = tanh(W x + b): soft attention then looks at regions, and their
-    mean is where the decoder begins (Xu et al. 2015, sections 3.1.1 and 3.1.2)."""
+    """An encoder state for every region, s = tanh(W x + b). Attention is over regions, and their
+    mean initializes the decoder (Xu et al. 2015, sections 3.1.1 and 3.1.2)."""
 
     width: PositiveInt | None = None
-    """Width of the states; if not given that of a text's, model.encoder.width, twice for both
-    directions. All that is attended to together is equally wide."""
+    """Width of the states; by default that of a text's states, which is model.encoder.width, times
+    two for both directions. All states that a decoder attends to have one width."""
     normalization: Literal["none", "layer"] = "layer"
     """`layer`: layer normalization of each region's features (Ba et al. 2016)."""
     dropout: Probability = 0.2
-    """Channels of the features, the same of all regions."""
+    """Dropout rate of the features' channels; one mask for all regions of an image."""
     layers: Count = 0
-    """Layers of a bidirectional LSTM over the regions, in their order or along `rows`; 0 for none,
-    as the order of a grid says little."""
+    """Layers of a bidirectional LSTM over the regions, in order or along `rows`; 0 for none."""
     rows: PositiveInt | None = None
-    """Rows of the grid, whose regions lie row by row: the layers then read along rows and along
-    columns in turn, so that with two a state knows the whole image (ReNet, Visin et al. 2015). All
-    grids of the file are equally large."""
+    """Rows of the grid, whose regions are stored row by row. The layers then read along rows and
+    along columns in turn, so that after two layers every state depends on the whole image (ReNet,
+    Visin et al. 2015). All grids of the file must have one size."""
     positions: bool = False
-    """Add a learned vector for each place in the grid; without, and without LSTM, regions are a
+    """Add a learned position embedding to each region; without it and without LSTM, regions are a
     set."""
 
     def __post_init__(self) -> None:
         if self.rows is not None and not self.layers:
-            raise ValueError("rows is what layers of an LSTM read along; give layers, 1 or more")
+            raise ValueError("rows needs layers, 1 or more: the layers of the LSTM read along them")

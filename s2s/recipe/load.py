@@ -1,9 +1,9 @@
-"""YAML in, typed recipe out: the one boundary where a recipe is checked.
+"""Reads, checks and writes recipes.
 
     recipe.yaml ─read_document→ plain data ─apply overrides→ plain data ─validate→ Recipe
 
-All faults of a recipe are reported together, each with file and line. Code behind this boundary
-trusts its types.
+All faults of a recipe are reported together, each with file and line. All other code trusts the
+types.
 """
 
 import io
@@ -30,7 +30,7 @@ from s2s.recipe.search import Search
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
-"""The recipe a command reads when none is named."""
+"""The recipe that a command reads by default."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,19 @@ class ShippedRecipe:
     """A recipe that comes with s2s."""
 
     name: str
-    """What `s2s recipes copy` calls it."""
+    """Name for `s2s recipes copy`."""
     path: Path
-    """Where it lies."""
+    """The file."""
     summary: str
-    """The comment it opens with, on one line."""
+    """Its first comment, on one line."""
 
 
 def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """Read, override and check a recipe; without a path, `recipe.yaml` of the current folder.
 
-    An override is `a.b=c` with c in YAML. The result always has a name. Raises `RecipeError` with
-    every fault of the file and of the overrides.
+    An override is `a.b=c` with c in YAML. The result always has a name. Old keys are read with a
+    line on stderr (`s2s.recipe.renamed`). Raises `RecipeError` with every fault of the file and of
+    the overrides.
     """
     path = path or DEFAULT_RECIPE
     document = read_document(str(path), _content(path))
@@ -68,9 +69,9 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
 
 
 def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
-    """A recipe's search section made of values, checked as in a recipe.
+    """A search section from values, checked as in a recipe.
 
-    Raises UsageError with the first fault, in which `names` say what the user calls each field.
+    Raises UsageError with the first fault, which calls a field by its entry in `names`.
     """
     adapter: TypeAdapter[Search] = TypeAdapter(Search)
     try:
@@ -85,9 +86,9 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The complete recipe as YAML, every default written out; `load_recipe` reads it back equal."""
+    """The recipe as YAML with every default; `load_recipe` reads an equal recipe from it."""
     yaml = YAML(typ="rt", pure=True)
-    yaml.width = 10_000  # a long path stays on its line
+    yaml.width = 10_000  # keeps a long path on its line
     text = io.StringIO()
     yaml.dump(_plain(recipe), text)
     return text.getvalue()
@@ -107,7 +108,7 @@ def recipe_schema() -> dict[str, Any]:
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """Lines such as `train.optimizer.learning_rate: 0.001 -> 0.002`, in the recipe's order.
 
-    Where a section changes its kind, the fields of the two kinds are not compared.
+    If a section changes its kind, the fields of the two kinds are not compared.
     """
     return list(_differences(_plain(old), _plain(new), ()))
 
@@ -115,7 +116,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 def shipped_recipes() -> list[ShippedRecipe]:
     """The recipes that come with s2s, by name."""
     package = Path(str(resources.files("s2s")))
-    # A wheel carries them inside the package; in a source tree they lie beside it.
+    # A wheel has them inside the package, a source tree beside it.
     folder = next(
         (f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), package
     )
@@ -136,7 +137,7 @@ def _adapter() -> TypeAdapter[Recipe]:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a recipe file; `RecipeError` where there is none."""
+    """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -151,11 +152,11 @@ def _content(path: Path) -> bytes:
 def _where_to_find(path: Path) -> str:
     names = [recipe.name for recipe in shipped_recipes()]
     name = path.stem if path.stem in names else "quickstart"
-    return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' names them all"
+    return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' lists all"
 
 
 def _override(document: Document, override: str, rank: int) -> None:
-    """Apply one `a.b=c` to the document; an override that cannot be is a fault of its own."""
+    """Apply one `a.b=c` to the document; one that cannot be applied becomes a fault."""
     path, equals, text = override.partition("=")
     written: Keys = tuple(path.strip().split("."))
     keys = tuple(str(key) for key in current_keys(written))
@@ -176,13 +177,13 @@ def _override(document: Document, override: str, rank: int) -> None:
 
 
 def _new_section(keys: tuple[str, ...]) -> dict[str, Any]:
-    """What an override finds where the recipe says nothing: the kind that is the default there."""
+    """The section that an override changes where the recipe has none: of the default kind."""
     kind = spot_at(keys).default_kind
     return {} if kind is None else {"kind": kind}
 
 
 def _default_name(path: Path) -> str:
-    """The run's name after the file, or after the folder of a file called recipe.yaml."""
+    """The name of the file, or of its folder if the file is called recipe.yaml."""
     stem = path.resolve().parent.name if path.name == DEFAULT_RECIPE.name else path.stem
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-_.") or "run"
 
@@ -206,12 +207,12 @@ def _differences(old: Any, new: Any, keys: Keys) -> Iterator[str]:
 
 
 def _flow(value: Any) -> str:
-    """A value on one line as YAML writes it."""
+    """A value in YAML on one line."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def _summary(path: Path) -> str:
-    """The first paragraph of the comment a recipe opens with, on one line."""
+    """The first paragraph of a recipe's first comment, on one line."""
     words: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.removeprefix("#").strip()

@@ -11,10 +11,10 @@ from s2s.recipe.section import PositiveInt, Probability, Section
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Section):
-    """Stacked bidirectional LSTM over the embedded source (Jurafsky & Martin ch. 9)."""
+    """Stacked bidirectional LSTM over the source embeddings (Jurafsky & Martin ch. 9)."""
 
     layers: PositiveInt = 1
-    """Layers; layer l reads layer l-1."""
+    """Number of layers; layer l reads the outputs of layer l-1."""
     width: PositiveInt = 256
     """Units per direction."""
     bidirectional: bool = True
@@ -23,8 +23,8 @@ class Encoder(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class DotAttention(Section):
-    """score(h, s) = h . s, the encoder states projected to the decoder's width if they differ;
-    `scaled_dot` divides by the square root of the width."""
+    """score(h, s) = h . s; encoder states are projected to the decoder's width if their widths
+    differ. `scaled_dot` divides by the square root of the width."""
 
     kind: Literal["dot", "scaled_dot"]
 
@@ -43,12 +43,12 @@ class AdditiveAttention(Section):
 
     kind: Literal["additive"]
     width: PositiveInt | None = None
-    """Width of the hidden layer; the decoder's width if not given."""
+    """Width of the hidden layer; by default the decoder's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoAttention(Section):
-    """The bottleneck: the encoder's last state is the context of every step."""
+    """No attention: the encoder's last state is the context of every step."""
 
     kind: Literal["none"]
 
@@ -60,7 +60,7 @@ Attention = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class LuongDecoder(Section):
-    """Attention after the recurrence, on its top layer (Luong et al. 2015, section 3)."""
+    """Attention after the recurrence, from its top layer (Luong et al. 2015, section 3)."""
 
     kind: Literal["luong"]
     layers: PositiveInt = 1
@@ -68,12 +68,13 @@ class LuongDecoder(Section):
     width: PositiveInt = 512
     """Units per layer."""
     input_feeding: bool = False
-    """Feed the attentional state into the next step (section 3.3); training becomes a loop."""
+    """Feed the attentional state into the next step (section 3.3); training loops over steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BahdanauDecoder(Section):
-    """The context of h_{i-1} enters the recurrence (Bahdanau et al. 2015); training is a loop."""
+    """The context from h_{i-1} enters the recurrence (Bahdanau et al. 2015). Training loops over
+    steps."""
 
     kind: Literal["bahdanau"]
     layers: PositiveInt = 1
@@ -84,7 +85,7 @@ class BahdanauDecoder(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class StackedDecoder(Section):
-    """Layer 1 attends, layer 2 reads [h1; c] and so on: training needs no loop over time."""
+    """Layer 1 attends, and layer 2 reads [h1; c]. Training needs no loop over steps."""
 
     kind: Literal["stacked"]
     layers: Annotated[int, Field(ge=2)] = 2
@@ -98,12 +99,12 @@ Decoder = Annotated[LuongDecoder | BahdanauDecoder | StackedDecoder, Field(discr
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout(Section):
-    """Variational dropout, one mask per sentence for all steps (Gal & Ghahramani 2016)."""
+    """Rates of variational dropout: one mask per sentence for all steps (Gal & Ghahramani 2016)."""
 
     embedding: Probability = 0.2
-    """Channels of the embeddings, source and target."""
+    """Channels of the source and target embeddings."""
     word: Probability = 0.0
-    """Whole words of the source and of the target read so far."""
+    """Whole tokens of the source and of the target prefix."""
     encoder: Probability = 0.2
     """Channels of every encoder layer's output."""
     decoder: Probability = 0.2
@@ -113,7 +114,7 @@ class Dropout(Section):
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is ever dropped."""
+        """Whether any rate is above 0."""
         rates = (self.embedding, self.word, self.encoder, self.decoder, self.readout)
         return any(rates)
 
@@ -123,41 +124,43 @@ class Model(Section):
     """Encoder, attention and decoder."""
 
     embeddings: PositiveInt = 256
-    """Width of the word embeddings, source and target, and of the readout."""
+    """Width of the source and target embeddings and of the readout."""
     tied: Literal["none", "output", "all"] = "output"
-    """`output`: target embeddings are the output matrix (Press & Wolf 2017); `all`: the source's
-    too, which needs a shared tokenizer."""
+    """Shared matrices. `output`: target embeddings and output (Press & Wolf 2017); `all`: source
+    embeddings too, which needs a shared tokenizer."""
     encoder: Encoder = field(default_factory=Encoder)
-    """How the source's text is read."""
+    """Encoder of the source text."""
     image_features: tuple[ImageFeatureEncoder, ...] = ()
     """Encoders of image features: a section for each of data.image_features, or one for all of
     them; as by default if none is given."""
     attention: Attention = field(default_factory=lambda: GeneralAttention(kind="general"))
-    """How a decoder state looks at the source."""
+    """Score of a decoder state and an encoder state."""
     decoder: Decoder = field(default_factory=lambda: StackedDecoder(kind="stacked"))
-    """How the target is written."""
+    """Decoder of the target."""
     dropout: Dropout = field(default_factory=Dropout)
-    """Regularization of the layers."""
+    """Dropout rates."""
     copy: Literal["none", "pointer"] = "none"
-    """`pointer`: every step generates a token or copies one from where attention lies, tokens
-    outside the vocabulary too (See et al. 2017, section 2.2); needs attention."""
+    """`pointer`: every step generates a token or copies a source token by attention, including
+    tokens outside the vocabulary (See et al. 2017, section 2.2). Needs attention."""
     coverage: bool = False
-    """What attention a source token got so far adds to its score (See et al. 2017, section 2.3);
-    needs attention, and helps with train.coverage_loss."""
+    """Attention scores depend on the sum of earlier attention weights (See et al. 2017, section
+    2.3). Needs attention; helps together with train.coverage_loss."""
     context_gate: bool = False
-    """Every step multiplies what attention found by a number between 0 and 1 that it makes of the
-    decoder's state, to look or not to look (Xu et al. 2015, section 4.2.1); needs attention."""
+    """Every step multiplies the context by a gate between 0 and 1, which depends on the decoder's
+    state (Xu et al. 2015, section 4.2.1). Needs attention."""
 
     def __post_init__(self) -> None:
         if self.attention.kind == "none" and self.context_gate:
-            raise ValueError("context_gate needs attention; with attention 'none' leave it out")
+            raise ValueError(
+                "context_gate needs attention; remove it, or choose an attention other than 'none'"
+            )
         if self.attention.kind == "none" and (self.copy != "none" or self.coverage):
             what = "coverage" if self.copy == "none" else f"copy '{self.copy}'"
-            raise ValueError(f"{what} needs attention; with attention 'none' leave it out")
-        if self.attention.kind == "none" and self.decoder.kind == "stacked":
             raise ValueError(
-                "decoder 'stacked' attends between its layers; with attention 'none' use 'luong'"
+                f"{what} needs attention; remove it, or choose an attention other than 'none'"
             )
+        if self.attention.kind == "none" and self.decoder.kind == "stacked":
+            raise ValueError("decoder 'stacked' needs attention; with attention 'none' use 'luong'")
 
     def image_feature_encoder(self, place: int) -> ImageFeatureEncoder:
         """How the features of a place among data.image_features are read."""
@@ -166,7 +169,7 @@ class Model(Section):
         return self.image_features[place if len(self.image_features) > 1 else 0]
 
     def state_width(self, has_text: bool) -> int:
-        """Width of what the decoder attends to."""
+        """Width of the states that the decoder attends to."""
         own = self.encoder.width * (2 if self.encoder.bidirectional else 1)
         widths = () if has_text else tuple(one.width for one in self.image_features if one.width)
         return widths[0] if widths else own

@@ -1,10 +1,10 @@
-"""The recipe: every choice of a run as frozen types, one section per dataclass.
+"""The recipe: all choices of a run as frozen dataclasses, one for each section.
 
-Only types and the rules that tie fields together live here; `s2s.recipe.load` reads and writes YAML
-and turns every violation into `file:line: path: what`. Code behind that boundary trusts its types.
-Sizes known only at run time (vocabulary, number of updates) are arguments of `build`, not fields.
+This module has types and the rules that tie fields together. `s2s.recipe.load` reads and writes
+YAML and reports every violation as `file:line: path: what`; all other code trusts the types. Sizes
+that are known only at run time (vocabulary, number of updates) are arguments, not fields.
 
-The text under a field is its documentation: `s2s recipes schema` carries it into editors.
+The text under a field is its documentation: `s2s recipes schema` gives it to editors.
 """
 
 from collections.abc import Iterator
@@ -41,36 +41,37 @@ from s2s.recipe.train import (
 )
 
 COPIED_BY_COPYING = (
-    "metrics: 'copied' is not for a model with model.copy, whose training targets are no whole text"
+    "metrics: 'copied' is not for a model with model.copy, whose training targets are not stored "
+    "as whole texts"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Section):
-    """One run, from raw data to score."""
+    """All choices of a run, from raw data to scores."""
 
     task: Literal["translation", "captioning"]
-    """What a pair is: a text and a text (`translation`, whatever the two are to each other), or
-    features, perhaps with a text, and a text (`captioning`)."""
+    """The kind of pairs: text and text (`translation`, whatever their relation), or image features,
+    with or without text, and text (`captioning`)."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
-    """Name of the run's folder in `runs/`; if not given, the recipe file's name (its folder's for
-    a file called recipe.yaml)."""
+    """Name of the run's folder in `runs/`; by default the name of the recipe file, or of its folder
+    if the file is called recipe.yaml."""
     seed: Count = 1
-    """Seed of everything random."""
+    """Seed of all random numbers."""
     data: Data
-    """Where the pairs come from."""
+    """Sources of the pairs."""
     tokenizer: Tokenizers
-    """How text becomes tokens."""
+    """Tokenizers of source and target."""
     model: Model = field(default_factory=Model)
     """Encoder, attention and decoder."""
     train: Train = field(default_factory=Train)
-    """How the parameters are found."""
+    """Optimization of the parameters."""
     search: Search = field(default_factory=lambda: BeamSearch(kind="beam"))
-    """How `s2s translate` and `s2s bleu` look for an output."""
+    """Search of `s2s translate` and `s2s bleu`."""
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("bleu", "chrf")
-    """What validation and `s2s evaluate` report (docs/metrics.md)."""
+    """Metrics of validation and `s2s evaluate` (docs/metrics.md)."""
     scoring: Scoring = field(default_factory=Scoring)
-    """How the metrics read text."""
+    """How metrics read text."""
 
     def __post_init__(self) -> None:
         if self.model.tied == "all" and self.tokenizer.kind == "separate":
@@ -78,8 +79,8 @@ class Recipe(Section):
         values = [value for metric in self.metrics for value in VALUES[metric]]
         if self.train.best != "loss" and self.train.best not in values:
             raise ValueError(
-                f"train.best '{self.train.best}' is not among the metrics, which give "
-                f"{', '.join(values)}; 'loss' is always there"
+                f"train.best '{self.train.best}' is not among the values of the metrics, "
+                f"{', '.join(values)}; 'loss' is always available"
             )
         if "copied" in self.metrics and self.model.copy != "none":
             raise ValueError(COPIED_BY_COPYING)
@@ -87,14 +88,14 @@ class Recipe(Section):
             raise ValueError(fault)
         if self.train.schedule.kind == "plateau" and not self.data.has_validation:
             raise ValueError(
-                "train.schedule 'plateau' waits for validation, of which data has none; "
+                "train.schedule 'plateau' needs validation pairs, and data has none; "
                 "data.hold_out takes some from training"
             )
         for name in ("coverage_loss", "doubly_stochastic"):
             if getattr(self.train, name) and self.model.attention.kind == "none":
                 raise ValueError(f"train.{name} needs a model with attention")
         if self.train.r_drop and not self.model.dropout.is_on:
-            raise ValueError("train.r_drop needs model.dropout; without any, no two passes differ")
+            raise ValueError("train.r_drop needs model.dropout; without it two passes are equal")
 
 
 def _source_faults(recipe: Recipe) -> Iterator[str]:
@@ -105,7 +106,7 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
         if fault := _source_features_fault(part, recipe.tokenizer):
             yield fault
     if recipe.task == "captioning" and not image_features_of(recipe.data):
-        yield "task 'captioning' needs data.image_features, such as those of images"
+        yield "task 'captioning' needs data.image_features"
     yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)
 
 

@@ -1,4 +1,4 @@
-"""Rules of a recipe that tie data, tokenizer, model and search together: what sources there are."""
+"""Rules for the sources of a recipe, which tie data, tokenizer, model and search together."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from s2s.recipe.tokenizer import Tokenizers, sampling_alphas
 
 
 def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Search) -> Iterator[str]:
-    """What asks for sources that are not there, in the words of a fault; most basic first."""
+    """Faults of fields that need sources which the data lack; the most basic first."""
     for part in corpora_of(data):
         if not _features(part) and not _has_text(part):
             yield (
@@ -41,7 +41,7 @@ def _has_text(part: AnyCorpus) -> bool:
 
 
 def _unlike(data: SeveralData) -> Iterator[str]:
-    """Corpora that cannot be mixed: one model reads them all in the same way."""
+    """Faults of corpora that one model cannot read in the same way."""
     first = data.corpora[0]
     files = [(one.path, one.ids) for one in _features(first)]
     for number, part in enumerate(data.corpora[1:], start=1):
@@ -57,38 +57,34 @@ def _unlike(data: SeveralData) -> Iterator[str]:
 def _textless_faults(
     data: Data, tokenizer: Tokenizers, model: Model, search: Search
 ) -> Iterator[str]:
-    """What asks for source text where there is none (`data.columns.source: null`)."""
+    """Faults of fields that need source text, for data without (`data.columns.source: null`)."""
     why = "without source text (data.columns.source: null)"
     if tokenizer.kind == "separate":
         yield (
-            f"tokenizer 'separate' has a source tokenizer, of no use {why}; give the target's alone"
+            f"tokenizer 'separate' has a source tokenizer, which has no effect {why}; give the "
+            "target's alone"
         )
     elif sampling_alphas(tokenizer)[0] and not sampling_alphas(tokenizer)[1]:
-        yield f"tokenizer.sampling.sides 'source' has nothing to draw {why}"
+        yield f"tokenizer.sampling.sides 'source' has no effect {why}"
     if model.tied == "all":
-        yield (
-            f"model.tied 'all' ties source embeddings, of which there are none {why}; use 'output'"
-        )
+        yield (f"model.tied 'all' ties source embeddings, and there are none {why}; use 'output'")
     if model.copy != "none":
-        yield f"model.copy '{model.copy}' has no words to copy {why}; features are none"
+        yield f"model.copy '{model.copy}' has no words to copy {why}"
     if data.truncate.source is not None:
-        yield f"data.truncate.source has nothing to cut {why}"
+        yield f"data.truncate.source has no effect {why}"
     if search.shortlist:
-        yield f"search.shortlist has no source tokens to choose by {why}"
+        yield f"search.shortlist needs source tokens, and there are none {why}"
     for part in corpora_of(data):
         if part.tag is not None:
-            yield f"data.tag has nothing to stand in front of {why}"
+            yield f"data.tag has no effect {why}"
         if not isinstance(part, GeneratedData) and part.columns.source_features is not None:
-            yield (
-                f"data.columns.source_features has no source to follow {why}; images are "
-                "data.image_features"
-            )
+            yield f"data.columns.source_features has no effect {why}"
 
 
 def _encoder_faults(model: Model, files: int, has_text: bool) -> Iterator[str]:
     count = len(model.image_features)
     if count and not files:
-        yield "model.image_features has nothing to read: data.image_features names no files"
+        yield "model.image_features has no effect: data.image_features names no files"
     elif count > 1 and count != files:
         yield (
             f"model.image_features: expected 1 or {files} sections, one for each of "

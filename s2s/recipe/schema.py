@@ -1,4 +1,4 @@
-"""The recipe's types as a map: which keys stand where, and what a mistyped one may have meant."""
+"""A map of the recipe's types: the keys of every section, and suggestions for unknown keys."""
 
 import difflib
 import types
@@ -11,7 +11,6 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.section import AUTO, NUMBER
 from s2s.recipe.yaml import Keys, dotted
 
-# What other toolkits and papers call it; the last resort for a key that resembles none of ours.
 OTHER_NAMES = {
     "batch_size": ("train.batch_tokens",),
     "beam_size": ("search.width",),
@@ -35,18 +34,19 @@ OTHER_NAMES = {
     "vocab_size": ("tokenizer.vocabulary",),
     "warmup_steps": ("train.schedule.warmup",),
 }
+"""Names in other toolkits and papers, for a key that resembles none of ours."""
 
 
 @dataclass(frozen=True)
 class Spot:
-    """What may stand at one place of a recipe: a section of one of several types, or a value."""
+    """The types that one place of a recipe allows: sections, or a plain value."""
 
     sections: tuple[type, ...] = ()
     """The section types; none for a plain value, several where `kind` chooses."""
     default_kind: str | None = None
-    """The kind that stands here when the recipe says nothing."""
+    """The kind of the default value."""
     item: "Spot | None" = None
-    """What each item of a list may be, where a list of sections stands here."""
+    """The spot of each item, if a list of sections is allowed here."""
 
     @property
     def is_tagged(self) -> bool:
@@ -54,7 +54,7 @@ class Spot:
         return len(self.sections) > 1
 
     def kinds(self) -> tuple[str, ...]:
-        """Every kind that may stand here, in the order of the types."""
+        """Every kind that is allowed here, in the order of the types."""
         return tuple(kind for section in self.sections for kind in _kinds(section))
 
     def of_kind(self, kind: object) -> "Spot":
@@ -62,7 +62,7 @@ class Spot:
         return Spot(tuple(section for section in self.sections if kind in _kinds(section)))
 
     def child(self, key: object) -> "Spot":
-        """What may stand under `key`, whichever type is chosen; a number is a place in a list."""
+        """The spot of `key` in the first type that has it; a number is an index of a list."""
         if isinstance(key, int):
             return self.item or Spot()
         for section in self.sections:
@@ -71,7 +71,7 @@ class Spot:
         return Spot()
 
     def names(self) -> tuple[str, ...]:
-        """The keys of every type that may stand here, each once."""
+        """The keys of all types that are allowed here, each once."""
         return tuple(dict.fromkeys(key for section in self.sections for key in _spots(section)))
 
 
@@ -80,7 +80,7 @@ TOP = Spot((Recipe,))
 
 
 def spot_at(keys: Keys) -> Spot:
-    """What may stand at `keys`."""
+    """The spot at `keys`."""
     spot = TOP
     for key in keys:
         spot = spot.child(key)
@@ -88,10 +88,10 @@ def spot_at(keys: Keys) -> Spot:
 
 
 def without_tags(location: Keys) -> tuple[Keys, Spot]:
-    """The path behind a validation error's location, which names the chosen kind of each union, and
-    at its end whether a value that may be a number or `auto` is one or the other.
+    """The path of a validation error's location and its spot.
 
-    With it comes what may stand there: at a union, narrowed to the chosen kind if there is one.
+    pydantic's location also has the chosen kind of each union and, at its end, the tag of a number
+    that may be `auto`; these are removed. At a union the spot is narrowed to the chosen kind.
     """
     spot, keys = TOP, ()  # type: tuple[Spot, Keys]
     is_alternative = location[-1:] in ((NUMBER,), (AUTO,)) and not spot_at(location[:-1]).names()
@@ -105,15 +105,15 @@ def without_tags(location: Keys) -> tuple[Keys, Spot]:
 
 
 def close_to(word: str, choices: tuple[str, ...]) -> str:
-    """` (did you mean 'adam'?)` for the choice that resembles `word` most, if one does."""
+    """` (did you mean 'adam'?)` for the choice closest to `word`; empty if none is close."""
     found = difflib.get_close_matches(word, choices, n=1)
     return f" (did you mean '{found[0]}'?)" if found else ""
 
 
 def meant(keys: Keys, kind: object) -> str:
-    """What the unknown key at the end of `keys`, in a section of `kind`, may have been meant for.
+    """A suggestion for the unknown key at the end of `keys`, in a section of `kind`.
 
-    Empty, or in brackets with a space before it, ready to follow "unknown key".
+    It is empty, or in brackets with a space before, to follow "unknown key".
     """
     section, key = keys[:-1], str(keys[-1])
     spot = spot_at(section)
@@ -130,7 +130,7 @@ def meant(keys: Keys, kind: object) -> str:
 
 
 def _elsewhere(key: str, section: tuple[str, ...]) -> tuple[str, ...]:
-    """Paths of the whole recipe that end in `key`, or in something like it; three at most."""
+    """At most three paths of the recipe that end in `key` or a similar name."""
     paths = all_paths()
     names = tuple(dict.fromkeys(path[-1] for path in paths))
     if key not in names and key in OTHER_NAMES:
@@ -143,7 +143,7 @@ def _elsewhere(key: str, section: tuple[str, ...]) -> tuple[str, ...]:
 
 @cache
 def all_paths() -> tuple[tuple[str, ...], ...]:
-    """Every path a recipe can have, each once."""
+    """Every possible path of a recipe, each once."""
     return tuple(dict.fromkeys(_walk(TOP, ())))
 
 
@@ -155,14 +155,14 @@ def _walk(spot: Spot, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 @cache
 def _kinds(section: type) -> tuple[str, ...]:
-    """The kinds a section type stands for; none for a section that has no `kind`."""
+    """The kinds of a section type; none without a field `kind`."""
     hint = get_type_hints(section, include_extras=True).get("kind")
     return tuple(get_args(hint)) if get_origin(hint) is Literal else ()
 
 
 @cache
 def _spots(section: type) -> dict[str, Spot]:
-    """The keys of a section type and what may stand under each."""
+    """The keys of a section type with their spots."""
     hints = get_type_hints(section, include_extras=True)
     return {item.name: _spot(hints[item.name], item.default_factory) for item in fields(section)}
 

@@ -1,4 +1,8 @@
-"""The recipe's `search`: how an output is looked for."""
+"""The recipe's `search`: the algorithm that finds outputs.
+
+A new field of a search is one field below. An option for it is one field of `AllSearchOptions` in
+`cli/options/search.py`, under the same name.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -18,13 +22,13 @@ from s2s.recipe.section import (
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs(Section):
-    """What every search asks of an output; lengths are in tokens.
+    """Fields that all kinds of search share; lengths are in tokens.
 
-    Descriptions stand in `Field`: for a schema, pydantic reads docstrings of a class's own fields
-    only.
+    Descriptions are arguments of `Field`, because pydantic reads only the docstrings of a class's
+    own fields.
     """
 
-    kind: str  # first in a recipe that is written out; each kind narrows it
+    kind: str  # the first key of a written recipe; each kind narrows its type
     max_ratio: Annotated[
         PositiveFloat, Field(description="Longest output as a multiple of the source's length ...")
     ] = 2.0
@@ -35,7 +39,7 @@ class Outputs(Section):
     ] = 0.0
     min_offset: Annotated[
         Count,
-        Field(description="... plus this many; never more than the longest has room for."),
+        Field(description="... plus this many; never more than the longest output."),
     ] = 0
     no_repeat_ngram: Annotated[
         PositiveInt | None,
@@ -44,26 +48,26 @@ class Outputs(Section):
     repetition_penalty: Annotated[
         PositiveFloat,
         Field(
-            description="What the log-probability of a token is multiplied by when the output "
-            "holds it already, in choosing it, not in its score; above 1 against repetition."
+            description="Factor of the log-probability of tokens that the output has already, for "
+            "choosing a token, not for scores; above 1 against repetition."
         ),
     ] = 1.0
     shortlist: Annotated[
         Count,
         Field(
-            description="Outputs are made of so many likely tokens for each source token, as "
-            "`s2s shortlist` learned them, and of frequent ones; of all tokens if 0."
+            description="Choose only among frequent tokens and so many likely tokens for each "
+            "source token, as `s2s shortlist` learned them; 0 for all tokens."
         ),
     ] = 0
     shortlist_frequent: Annotated[
-        Count, Field(description="The most frequent tokens that every shortlist holds.")
+        Count, Field(description="Number of most frequent tokens in every shortlist.")
     ] = 1020
     precision: Annotated[
         SearchPrecisionChoice,
         Field(
-            description="How the matrix products of a decoding step are computed: fp32, or less "
-            "exactly and on most machines faster in bf16 or int8 (int8 on a CPU only). auto is the "
-            "fastest of these on the machine that searches, so outputs may differ by machine."
+            description="Precision of the matrix products of a decoding step: fp32, or less exact "
+            "and on most machines faster bf16 or int8 (int8 on a CPU only). auto is the fastest of "
+            "these on the machine at hand, so outputs may differ between machines."
         ),
     ] = "fp32"
 
@@ -77,23 +81,23 @@ class GreedySearch(Outputs):
 
 @dataclass(frozen=True, kw_only=True)
 class BeamSearch(Outputs):
-    """Beam search, keeping the `width` best prefixes."""
+    """Beam search: every step keeps the `width` best prefixes."""
 
     kind: Literal["beam"]
     width: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Hypotheses kept at every step."""
+    """Number of hypotheses at every step."""
     length_penalty: NonNegativeFloat = 1.0
     """Hypotheses are ranked by log-probability / length^length_penalty; 0 for none."""
     length_normalization: LengthNormalization = "length"
-    """What is raised to that power: the `length`, or (5 + length) / 6 (`gnmt`; Wu et al. 2016)."""
+    """Base of that power: the `length`, or (5 + length) / 6 (`gnmt`; Wu et al. 2016)."""
     coverage_penalty: NonNegativeFloat = 0.0
-    """Weight of the penalty for source words that got little attention (Wu et al. 2016, section
-    7); needs a model with attention."""
+    """Weight of the penalty for source tokens with little attention (Wu et al. 2016, section 7);
+    needs a model with attention."""
     groups: PositiveInt = 1
-    """Groups the beam is divided into; they avoid each other's tokens (Vijayakumar et al. 2016)."""
+    """Groups of the beam, which avoid each other's tokens (Vijayakumar et al. 2016)."""
     diversity: NonNegativeFloat = 0.5
-    """How much less log-probability a token has in choosing, not in its score, for each hypothesis
-    of earlier groups that has it in the same step; of no use to a single group."""
+    """Log-probability that a token loses for each hypothesis of earlier groups that chose it in the
+    same step. It affects choices, not scores, and has no effect on a single group."""
 
     def __post_init__(self) -> None:
         if self.width % self.groups:
@@ -104,38 +108,38 @@ class BeamSearch(Outputs):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSearch(Outputs):
-    """Outputs drawn at random, each token by its probability."""
+    """Sampling: each token is drawn by its probability."""
 
     kind: Literal["sample"]
     samples: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Outputs drawn for a line, each independent of the others."""
+    """Number of independent outputs for a line."""
     temperature: NonNegativeFloat = 1.0
-    """What logits are divided by: 1 is the model's own distribution, 0 greedy search."""
+    """Divisor of the logits: 1 is the model's own distribution, 0 greedy search."""
     top_k: PositiveInt | None = None
-    """Draw from this many of the most probable tokens (Fan et al. 2018)."""
+    """Sample from this many of the most probable tokens (Fan et al. 2018)."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Draw from the fewest tokens that hold this much probability (Holtzman et al. 2020)."""
+    """Sample from the fewest tokens with this total probability (Holtzman et al. 2020)."""
     min_p: Probability = 0.0
-    """Draw from tokens at least this many times as probable as the most probable one (Nguyen et
-    al. 2024)."""
+    """Sample from tokens with at least this many times the highest probability (Nguyen et al.
+    2024)."""
     seed: Count = 1
-    """What line i's samples depend on, beside the model, the line and i."""
+    """Seed of the samples. Those of line i depend on it, on i, on the line and on the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExhaustiveSearch(Outputs):
-    """The most probable of all outputs, by branch and bound; says where it could not prove it."""
+    """The most probable of all outputs, by branch and bound; reports lines without proof."""
 
     kind: Literal["exhaustive"]
     nodes: PositiveInt = 10_000
-    """Prefixes looked at for a line before it is given up as not proven."""
+    """Number of prefixes of a line after which the search gives up the proof."""
     width: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Width of the beam whose best outputs it starts from."""
+    """Width of the beam search whose best outputs are the first bounds."""
 
     def __post_init__(self) -> None:
         if self.repetition_penalty != 1.0:
             raise ValueError(
-                "repetition_penalty has no use in exhaustive search, which ranks by probability"
+                "repetition_penalty has no effect on exhaustive search, which ranks by probability"
             )
 
 

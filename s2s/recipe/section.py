@@ -1,4 +1,4 @@
-"""What every section of a recipe is made of: strictness, and numbers with a range."""
+"""The base class of sections, and types of numbers with a range."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -13,16 +13,17 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 
 NUMBER, AUTO = "number", "auto"
-"""What a number that may be left to s2s is; pydantic names it at the end of an error's place."""
+"""Tags of the two alternatives where s2s may choose a number: pydantic puts them at the end of an
+error's location."""
 
 
 def number_or_auto(value: object) -> str:
-    """Which of the two a value is, or is meant to be: a fault is one of either, not of both."""
+    """The tag of a value, so that a fault is reported for one alternative, not for both."""
     return AUTO if isinstance(value, str) else NUMBER
 
 
 class Section:
-    """Base of every section: unknown keys and silent conversions ("3" for 3) are faults."""
+    """Base class of sections: unknown keys and silent conversions ("3" for 3) are faults."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",

@@ -1,4 +1,4 @@
-"""The recipe's `tokenizer`: how text becomes tokens."""
+"""The recipe's `tokenizer`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,64 +10,64 @@ from s2s.recipe.section import NonEmpty, PositiveInt, Section
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(Section):
-    """Another segmentation of every training text in every epoch, drawn at random.
+    """Subword sampling: in every epoch each training text has another random segmentation.
 
-    Validation, test and translation read the best one.
+    Validation, test and translation use the best segmentation.
     """
 
     alpha: Annotated[float, Field(gt=0.0, le=1.0)]
-    """`unigram`: a segmentation is drawn with its probability to this power, so less is more varied
-    (Kudo 2018, section 3); `bpe`: the probability of leaving a merge out, so more is more varied
-    (BPE-dropout, Provilkov et al. 2020)."""
+    """`unigram`: segmentations are sampled by their probability to this power, so lower is more
+    varied (Kudo 2018, section 3). `bpe`: the probability of leaving a merge out, so higher is more
+    varied (BPE-dropout, Provilkov et al. 2020)."""
     sides: Literal["both", "source", "target"] = "both"
-    """Which sides, where they share the tokenizer."""
+    """Sides to sample, if both share the tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubwordTokenizer(Section):
-    """Subwords by sentencepiece (Kudo & Richardson 2018)."""
+    """Subwords of sentencepiece (Kudo & Richardson 2018)."""
 
     kind: Literal["unigram", "bpe"]
     """`unigram` (Kudo 2018) or `bpe` (Sennrich et al. 2016)."""
     vocabulary: Annotated[int, Field(ge=8, le=1_000_000)] = 8000
-    """Number of pieces, the four special ones included."""
+    """Number of pieces, including the four special ones."""
     character_coverage: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the text's characters that get a piece (0.9995 for Chinese or Japanese)."""
+    """Share of the text's characters that have a piece (0.9995 for Chinese or Japanese)."""
     byte_fallback: bool = False
-    """Spell unknown characters as bytes, so that no text is out of vocabulary."""
+    """Encode unknown characters as bytes, so that no text is out of vocabulary."""
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
-    """Unicode normalization before tokenizing; `_cf` folds case."""
-    # 500,000 take twice the time and memory of all preparation for 0.1 % fewer tokens (measured on
-    # a million pairs, 8,000 pieces).
+    """Unicode normalization before segmentation; `_cf` folds case."""
+    # 500,000 sentences double the time and memory of preparation for 0.1 % fewer tokens (measured
+    # on a million pairs, 8,000 pieces).
     max_sentences: PositiveInt = 200_000
-    """Sentences sampled to train the tokenizer on."""
+    """Number of sentences, sampled at random, that train the tokenizer."""
     sampling: Sampling | None = None
-    """Draw another segmentation of the training texts in every epoch; none if not given."""
+    """Subword sampling; none by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CharacterTokenizer(Section):
-    """Every character a token, the space included."""
+    """Every character, including the space, is a token."""
 
     kind: Literal["character"]
     decompose: bool = False
-    """Split a character into its letter and marks, a Hangul syllable into its letters (Unicode
-    NFD); text comes back composed (NFC)."""
+    """Split a character into its base and marks, and a Hangul syllable into its letters (Unicode
+    NFD). Decoded text is composed again (NFC)."""
     min_count: PositiveInt = 1
-    """Characters seen less often become unknown."""
+    """Rarer characters become unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordTokenizer(Section):
-    """Every space-separated word a token, as in phone strings or text tokenized before."""
+    """Every word between spaces is a token, as in phone strings or tokenized text."""
 
     kind: Literal["word"]
     separators: NonEmpty = " "
-    """Each of these characters ends a word; text comes back with the first between words."""
+    """Characters that separate words; decoded text has the first of them between words."""
     vocabulary: PositiveInt | None = None
-    """Keep this many of the most frequent words."""
+    """Number of most frequent words to keep; all by default."""
     min_count: PositiveInt = 1
-    """Words seen less often become unknown."""
+    """Rarer words become unknown."""
 
 
 SideTokenizer = Annotated[
@@ -77,7 +77,7 @@ SideTokenizer = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateTokenizers(Section):
-    """A vocabulary of its own for each side."""
+    """A tokenizer with its own vocabulary for each side."""
 
     kind: Literal["separate"]
     source: SideTokenizer
@@ -104,7 +104,7 @@ def _sampling(side: SideTokenizer) -> Sampling | None:
     return side.sampling if isinstance(side, SubwordTokenizer) else None
 
 
-# Any other kind than `separate` is one tokenizer, trained on both sides and shared by them.
+# A kind other than `separate` is one tokenizer, trained on both sides and shared by them.
 Tokenizers = Annotated[
     SubwordTokenizer | CharacterTokenizer | WordTokenizer | SeparateTokenizers,
     Field(discriminator="kind"),

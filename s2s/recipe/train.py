@@ -1,4 +1,4 @@
-"""The recipe's `train`: how parameters are found."""
+"""The recipe's `train`: optimization of the parameters."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -38,7 +38,7 @@ class Optimizer(Section):
     beta2: Probability = 0.98
     """Decay of the mean of squared gradients."""
     epsilon: PositiveFloat = 1e-9
-    """Added to the denominator."""
+    """Term that is added to the denominator."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled decay of AdamW."""
 
@@ -78,15 +78,15 @@ class CosineSchedule(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class PlateauSchedule(Section):
-    """Linear warm-up, then times `factor` whenever validation has not improved `patience` times."""
+    """Linear warm-up, then a reduction after each `patience` validations without improvement."""
 
     kind: Literal["plateau"]
     warmup: Count = 0
     """Updates of linear warm-up."""
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """What the learning rate is multiplied by."""
+    """Factor of the learning rate."""
     patience: PositiveInt = 2
-    """Validations without improvement before that."""
+    """Validations without improvement before a reduction."""
 
 
 Schedule = Annotated[
@@ -97,61 +97,61 @@ Schedule = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Section):
-    """How the parameters are found: teacher forcing, cross-entropy averaged over tokens."""
+    """Training by teacher forcing; the loss is the mean cross-entropy of the target tokens."""
 
     epochs: PositiveInt = 30
     """Passes over the training data."""
     max_updates: PositiveInt | None = None
-    """Stop after this many updates even within the epochs."""
+    """Largest number of updates, even if epochs remain."""
     batch_tokens: BatchTokens = 2000
-    """Tokens of a batch's sources, and of its targets, at most, padding included: the longer side
-    decides, so where sources are long a batch holds few pairs. `auto`: as many as memory holds when
-    training begins, but no more than leave an epoch 100 updates."""
+    """Largest number of tokens of a batch's sources, and of its targets, with padding. The side
+    with more tokens limits the batch, so long sources leave few pairs in it. `auto`: as many as
+    memory holds when training begins, but an epoch keeps at least 100 updates."""
     accumulate: PositiveInt = 1
-    """Batches whose gradients make one update."""
+    """Number of batches whose gradients are summed for one update."""
     optimizer: Optimizer = field(default_factory=Optimizer)
-    """How gradients change parameters."""
+    """Optimizer and its hyperparameters."""
     schedule: Schedule = field(default_factory=lambda: CosineSchedule(kind="cosine"))
-    """How the learning rate moves."""
+    """Schedule of the learning rate."""
     clip_norm: PositiveFloat | None = 1.0
-    """Largest gradient norm (Pascanu et al. 2013); null for no clipping."""
+    """Norm above which gradients are clipped (Pascanu et al. 2013); null for no clipping."""
     label_smoothing: Probability = 0.1
-    """Share of probability spread over the vocabulary (Szegedy et al. 2016)."""
+    """Probability mass that is spread over the vocabulary (Szegedy et al. 2016)."""
     r_drop: NonNegativeFloat = 0.0
-    """Weight of R-Drop, the divergence between what two dropout masks make of a pair (Liang et al.
-    2021, whose alpha it is: 5 for translation); 0 for none. Every pair is read twice in one pass,
-    which costs twice the time and memory; `batch_tokens` counts it once."""
+    """Weight of R-Drop, the divergence between the distributions under two dropout masks (alpha in
+    Liang et al. 2021, who use 5 for translation); 0 for none. The model reads every pair twice,
+    which doubles time and memory; `batch_tokens` counts it once."""
     coverage_loss: NonNegativeFloat = 0.0
-    """Weight of the coverage loss, which makes it dear to attend to the same source token again
-    (See et al. 2017, section 2.3, where it is 1); 0 for none."""
+    """Weight of the coverage loss, which penalizes repeated attention to a source token (See et al.
+    2017, section 2.3, who use 1); 0 for none."""
     coverage_start: Count = 0
-    """Updates before the coverage loss sets in: from the first on it may hinder learning where to
-    look (See et al. 2017, section 5, add it to a trained model)."""
+    """Number of updates without coverage loss: from the beginning on, it can hinder the learning of
+    attention (See et al. 2017, section 5, add it to a trained model)."""
     doubly_stochastic: NonNegativeFloat = 0.0
-    """Weight of sum_i (1 - sum_t a_ti)^2 for each pair, which wants every source position, such as
-    every region of an image, to be looked at as much as any other (Xu et al. 2015, section 4.2.1,
-    equation 14); 0 for none."""
+    """Weight of sum_i (1 - sum_t a_ti)^2 for each pair, which favours equal attention to all source
+    positions, such as the regions of an image (Xu et al. 2015, section 4.2.1, equation 14); 0 for
+    none."""
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Decay of the exponential moving average of the weights; 0 for none. The average is what is
-    validated, saved and used."""
+    """Decay of the exponential moving average of the weights; 0 for none. Validation, checkpoints
+    and translation use the average."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it faster, else fp32. `tf32`, on a GPU alone:
-    fp32 whose products round what they multiply to 10 bits of mantissa."""
+    """`auto`: bf16 if the hardware multiplies it faster, else fp32. `tf32`, only on a GPU: fp32,
+    but matrix products round their factors to 10 bits of mantissa."""
     validate_every: PositiveInt | None = None
-    """Updates between validations; every epoch if not given."""
+    """Number of updates between validations; by default an epoch."""
     best: BestName = "bleu"
     """Validation score that chooses the best checkpoint and ends training early; of error rates,
     perplexity and loss the lowest is best."""
     patience: PositiveInt | None = 10
-    """Validations without improvement before training stops; null to go to the end."""
+    """Validations without improvement after which training stops; null for never."""
     save_minutes: PositiveFloat = 5.0
-    """Longest time between checkpoints: what a power cut can cost."""
+    """Longest time between checkpoints in minutes, and so the most that a power cut can lose."""
     keep: Count = 0
-    """The weights of so many of the latest validations stay, for `s2s average` to average; those of
-    the last and the best checkpoint stay in any case."""
+    """Number of latest validations whose weights are kept, for `s2s average`. The last and the best
+    checkpoint are always kept."""
 
     @property
     def fixed_batch_tokens(self) -> int:
-        """`batch_tokens` as a number: `auto` has been decided before."""
-        assert self.batch_tokens != "auto", "decided before training (s2s.train.batch_size_finder)"
+        """`batch_tokens` as a number, after `auto` has been replaced by one."""
+        assert self.batch_tokens != "auto", "replaced before training (s2s.train.batch_size_finder)"
         return self.batch_tokens

@@ -1,7 +1,7 @@
-"""YAML text as plain data, with the place every value was written at.
+"""YAML text as plain data, with the place of every value.
 
-Only the node tree is read, so no tag can construct an object. What YAML allows and a recipe does
-not (duplicate keys, tags of one's own, infinities, several documents) becomes a fault.
+Only the node tree is read, so no tag can construct an object. Duplicate keys, custom tags,
+infinities and several documents are faults, although YAML allows them.
 """
 
 import math
@@ -16,11 +16,11 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 Keys = tuple[str | int, ...]
-"""The keys that lead from the top of a recipe to a value."""
+"""The keys from the top of a recipe to a value."""
 
-MAX_DEPTH = 20  # the deepest place of a recipe is 4; deeper is a mistake or an attack
-MAX_VALUES = 20_000  # aliases can make ten lines expand to billions of values
-LARGEST = 2**63  # beyond any field, and beyond what a seed may be
+MAX_DEPTH = 20  # recipes are about 5 deep; more is a mistake or an attack
+MAX_VALUES = 20_000  # aliases can expand ten lines to billions of values
+LARGEST = 2**63  # beyond any field and any seed
 
 _STANDARD = "tag:yaml.org,2002:"
 _ILLEGAL = re.compile("[\0\ud800-\udfff]")  # in no file name, and surrogates in no file
@@ -28,26 +28,26 @@ _ILLEGAL = re.compile("[\0\ud800-\udfff]")  # in no file name, and surrogates in
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a value was written: a line of the file, or a `--set`."""
+    """The place of a value: a line of the file, or a `--set`."""
 
     rank: tuple[int, int]
-    """Sorts places: lines of the file, then the overrides in their order."""
+    """Sort key: lines of the file, then the overrides in their order."""
     label: str
-    """How the place is printed: `recipe.yaml:5` or `--set seed`."""
+    """The place in messages: `recipe.yaml:5` or `--set seed`."""
 
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing wrong with a recipe."""
+    """One error in a recipe."""
 
     place: Place
     keys: str
     """The path within the recipe, dotted; empty for the recipe as a whole."""
     what: str
-    """What was expected and what was found."""
+    """The expected and the found value."""
 
     def __str__(self) -> str:
-        """The fault as the user reads it, on one line."""
+        """The message, on one line."""
         is_named = not self.keys or self.place.label == f"--set {self.keys}"
         keys = "" if is_named else f"{self.keys}: "
         return f"{self.place.label}: {keys}{self.what}"
@@ -58,22 +58,22 @@ class Document:
     """A recipe as plain data: dicts, lists, text, numbers, booleans, None."""
 
     name: str
-    """The file's name as it is printed."""
+    """The file's name in messages."""
     data: dict[str, Any] = field(default_factory=dict)
     """The top-level mapping."""
     places: dict[Keys, Place] = field(default_factory=dict)
-    """Where each value was written."""
+    """The place of each value."""
     faults: list[Fault] = field(default_factory=list)
-    """What the YAML itself has wrong."""
+    """Faults of the YAML itself and of overrides."""
     refused: set[Keys] = field(default_factory=set)
-    """Values that have a fault already: what stands in `data` for them means nothing."""
+    """Values with a fault; their entries in `data` have no meaning."""
 
     def line(self, number: int) -> Place:
         """The place of a line of the file, counted from 1."""
         return Place((0, number), f"{self.name}:{number}")
 
     def place(self, keys: Keys) -> Place:
-        """Where the value at `keys` was written, or the nearest section around it."""
+        """The place of the value at `keys`, or of the nearest section around it."""
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.places:
                 return self.places[keys[:length]]
@@ -98,7 +98,7 @@ def dotted(keys: Keys) -> str:
 
 
 def read_document(name: str, content: bytes) -> Document:
-    """Read the bytes of a recipe file; every fault of the YAML is in `faults`, none is raised."""
+    """Read the bytes of a recipe file; faults of the YAML are in `faults`, and none is raised."""
     document = Document(name)
     try:
         text = content.decode("utf-8-sig")
@@ -151,14 +151,14 @@ def _compose(document: Document, text: str) -> Node | None:
         what = f"not valid YAML: character {error.character!r} is not allowed"
     except RecursionError:
         line, what = 1, "not valid YAML: nested too deeply"
-    except Exception as error:  # whatever else a malformed text sets off in the parser
+    except Exception as error:  # other errors of the parser in malformed text
         line, what = 1, f"not valid YAML: {_printable(str(error))}"
     document.refuse(document.line(line), (), " ".join(what.split()))
     return None
 
 
 class _Converter:
-    """Turns nodes into plain data and writes down the place of each."""
+    """Turns nodes into plain data and records the place of each."""
 
     def __init__(self, document: Document, place: Place | None = None) -> None:
         self._document = document
@@ -166,7 +166,7 @@ class _Converter:
         self._count = 0
 
     def value(self, node: Node, keys: Keys) -> Any:
-        """The plain value of a node; None where a fault was recorded."""
+        """The plain value of a node; None with a fault."""
         place = self._document.places.setdefault(keys, self._place_of(node))
         self._count += 1
         if len(keys) > MAX_DEPTH or self._count > MAX_VALUES:
@@ -187,7 +187,7 @@ class _Converter:
         return self._place or self._document.line(node.start_mark.line + 1)
 
     def _fault(self, place: Place, keys: Keys, what: str) -> None:
-        """Record a fault of a key: the section around it is checked all the same."""
+        """Record a fault of a key; the section around it is still checked."""
         self._document.faults.append(Fault(place, dotted(keys), what))
 
     def _mapping(self, node: MappingNode, keys: Keys) -> dict[str, Any]:

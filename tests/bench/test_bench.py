@@ -356,7 +356,7 @@ def test_a_copying_model_is_measured() -> None:
         (["--threads", "0"], "--threads"),
         (["--device", "tpu"], "--device tpu: expected"),
         (["--run", "nowhere"], "nowhere"),
-        (["other.yaml", "--run", "nowhere"], "--run: a run brings its recipe"),
+        (["other.yaml", "--run", "nowhere"], "--run: a run has its own recipe"),
         (["missing.yaml"], "missing.yaml: no such recipe"),
         (["--json", "--markdown"], "--json, --markdown: expected one"),
         (["--show", "missing.json"], "missing.json: cannot be read"),

@@ -179,6 +179,6 @@ def test_they_train_and_decode(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == (
         "",
-        "s2s: error: --workers: they train and decode; add one of these to --only, or leave one "
-        "out\n",
+        "s2s: error: --workers: is for training and decoding; add one of them to --only, or leave "
+        "it out\n",
     )

@@ -156,7 +156,7 @@ def test_recipes_are_listed_shown_and_copied(capfd) -> None:
     status, _, err = call(capfd, "recipes", "copy", "quickstart")
     assert (status, err) == (
         2,
-        "s2s: error: recipe.yaml: exists already; name another file, or add --force\n",
+        "s2s: error: recipe.yaml: exists; choose another file, or add --force\n",
     )
     assert call(capfd, "recipes", "copy", "quickstart", "--force")[0] == 0
     assert call(capfd, "recipes", "copy", "quickstart", "my.yaml")[0] == 0

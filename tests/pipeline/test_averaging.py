@@ -147,7 +147,7 @@ def test_the_latest_are_averaged_and_validated(run: Run, call: Callable[..., Any
     status, out, err = call("average", "--device", "cpu")
     assert (status, err.splitlines()[-1]) == (
         0,
-        "s2s: runs/toy: saved; --checkpoint average chooses it",
+        "s2s: runs/toy: saved; --checkpoint average selects it",
     )
     steps = run.checkpoint_steps()
     expected = mean_weights([("", weights(run, step)) for step in steps])

@@ -140,7 +140,7 @@ def test_lines_that_differ_most() -> None:
 def test_mistakes() -> None:
     how = contest(("bleu", "distinct"), by="wer", samples=5)
     with pytest.raises(
-        UsageError, match="--by wer: expected a figure that lines have, one of bleu"
+        UsageError, match="--by wer: expected a value that single lines have, one of bleu"
     ):
         two(["a"], ["b"], ["a"], how)
     with pytest.raises(DataError, match="other: expected 2 lines, as in one, found 1"):

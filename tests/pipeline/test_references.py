@@ -226,7 +226,7 @@ def test_files_of_references_that_do_not_fit() -> None:
     [
         (
             "kind: files\n  train: {source: a, target: b, references: [c]}",
-            "5: data: train.references would not be used; validation and test have them",
+            "5: data: train.references has no effect; only validation and test have references",
         ),
         (
             "kind: files\n  train: {table: a.jsonl}\n"

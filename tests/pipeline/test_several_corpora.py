@@ -359,7 +359,7 @@ def train(recipe: Recipe, root: Path) -> Run:
 BASE = "task: translation\ntokenizer: {kind: word}\ndata:\n  kind: several\n  corpora:\n"
 FILES = "{kind: files, train: {source: a, target: b}"
 NOT_USED = (
-    "would not be used: validation and test are those of the first corpus, or of the one with "
+    "has no effect: validation and test come from the first corpus, or from the one with "
     "'evaluated: true'"
 )
 ONE_SYMBOL = "expected one symbol such as <2en>, in angle brackets and without spaces, found"
@@ -401,11 +401,11 @@ FAULTS = [
     ),
     (
         [f"{FILES}, evaluated: true}}", f"{FILES}, evaluated: true}}"],
-        "7: data: corpora[1].evaluated: corpora[0] is already",
+        "7: data: corpora[1].evaluated: corpora[0] has it already",
     ),
     (
         [f"{FILES}, truncate: {{source: 3}}}}"],
-        "6: data: corpora[0].truncate: truncate all corpora alike, with data.truncate",
+        "6: data: corpora[0].truncate: use data.truncate, which is for all corpora",
     ),
 ]
 

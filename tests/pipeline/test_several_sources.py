@@ -203,7 +203,7 @@ def test_a_grid_that_has_not_the_rows_is_refused(
         "found 5"
     )
     status, _, err = call("check", "recipe.yaml", "--set", "model.image_features=[{}, {rows: 2}]")
-    assert status == 2 and "rows is what layers of an LSTM read along; give layers" in err
+    assert status == 2 and "rows needs layers, 1 or more" in err
 
 
 def test_the_recipe_of_the_documentation_is_complete(call: Call, tmp_path: Path) -> None:  # noqa: F811

@@ -84,7 +84,7 @@ def test_training_goes_on_after_tuning(run: Run, call: Callable[..., Any]) -> No
     run.check_same(kept)
     assert run.recipe == kept
     assert call("tune-search", "toy", *short)[2].endswith(
-        "runs/toy/recipe.yaml: the best is what its search says already\n"
+        "runs/toy/recipe.yaml: its search is the best already\n"
     )
     status, _, err = call("train", "recipe.yaml", "--device", "cpu")
     assert (status, err.count("training ended")) == (0, 1)

@@ -64,7 +64,7 @@ def test_the_schema_describes_every_field() -> None:
     schema = recipe_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "s2s recipe"
-    assert schema["properties"]["seed"]["description"] == "Seed of everything random."
+    assert schema["properties"]["seed"]["description"] == "Seed of all random numbers."
     epochs = schema["$defs"]["Train"]["properties"]["epochs"]
     assert (epochs["minimum"], epochs["default"]) == (1, 30)
     json.dumps(schema)

@@ -37,13 +37,13 @@ WITH_TEXT = RECIPE.replace("source: null", "source: question").replace(
         ),
         (
             ["tokenizer={kind: separate, source: {kind: word}, target: {kind: word}}"],
-            "tokenizer 'separate' has a source tokenizer, of no use without source text",
+            "tokenizer 'separate' has a source tokenizer, which has no effect without source",
         ),
-        (["model.tied=all"], "model.tied 'all' ties source embeddings, of which there are none"),
+        (["model.tied=all"], "model.tied 'all' ties source embeddings, and there are none"),
         (["model.copy=pointer"], "model.copy 'pointer' has no words to copy without source text"),
-        (["data.truncate.source=5"], "data.truncate.source has nothing to cut without source"),
-        (["search.shortlist=4"], "search.shortlist has no source tokens to choose by"),
-        (["data.tag=<2en>"], "data.tag has nothing to stand in front of"),
+        (["data.truncate.source=5"], "data.truncate.source has no effect without source"),
+        (["search.shortlist=4"], "search.shortlist needs source tokens, and there are none"),
+        (["data.tag=<2en>"], "data.tag has no effect without source"),
         (
             [
                 "data.image_features=[{path: a.npy}, {path: b.npy}]",
@@ -85,7 +85,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, overrides: list[str], what: s
         (["model.image_features=[{width: 8}]"], "a width of 8 beside a text's states of 24"),
         (
             ["data.image_features=[]", "task=translation", "model.image_features=[{}]"],
-            "model.image_features has nothing to read: data.image_features names no files",
+            "model.image_features has no effect: data.image_features names no files",
         ),
     ],
 )

@@ -136,13 +136,13 @@ BAD_FIELDS = [
     ),
     (
         "metrics: [bleu, rouge]\ntrain:\n  best: chrf",
-        "6: train.best 'chrf' is not among the metrics, which give bleu, rouge1, rouge2, rougeL; "
-        "'loss' is always there",
+        "6: train.best 'chrf' is not among the values of the metrics, bleu, rouge1, rouge2, "
+        "rougeL; 'loss' is always available",
     ),
     (
         "metrics: [bleu, copied]\nmodel:\n  copy: pointer",
-        "4: metrics: 'copied' is not for a model with model.copy, whose training targets are no "
-        "whole text",
+        "4: metrics: 'copied' is not for a model with model.copy, whose training targets are not "
+        "stored as whole texts",
     ),
     (
         "scoring:\n  rouge_tokens: space\n  stem: true",
@@ -150,7 +150,7 @@ BAD_FIELDS = [
     ),
     (
         "model:\n  attention: {kind: none}",
-        "4: model: decoder 'stacked' attends between its layers; with attention 'none' use 'luong'",
+        "4: model: decoder 'stacked' needs attention; with attention 'none' use 'luong'",
     ),
     # what YAML allows and a recipe does not
     ("seed: .inf", "4: seed: expected a finite number, found .inf"),
@@ -193,7 +193,7 @@ BAD_DATA = [
     (
         FILES + "train:\n  schedule: {kind: plateau}\n",
         (),
-        "recipe.yaml:5: train.schedule 'plateau' waits for validation, of which data has none; "
+        "recipe.yaml:5: train.schedule 'plateau' needs validation pairs, and data has none; "
         "data.hold_out takes some from training",
     ),
     (
@@ -245,7 +245,7 @@ def test_r_drop_needs_something_to_drop() -> None:
     assert load(FILES, weight, nothing, "model.dropout.word=0.1").train.r_drop == 1.0
     assert load(FILES, nothing).train.r_drop == 0.0
     assert faults(FILES, weight, nothing) == [
-        "--set train.r_drop: train.r_drop needs model.dropout; without any, no two passes differ"
+        "--set train.r_drop: train.r_drop needs model.dropout; without it two passes are equal"
     ]
 
 

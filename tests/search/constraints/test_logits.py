@@ -150,7 +150,7 @@ def test_company_number_and_order_change_nothing(strategy: Search) -> None:
 
 def test_exhaustive_search_has_no_repetition_penalty() -> None:
     choices = {"kind": "exhaustive", "repetition_penalty": 1.5}
-    with pytest.raises(UsageError, match=r"^repetition_penalty has no use in exhaustive search"):
+    with pytest.raises(UsageError, match=r"^repetition_penalty has no effect on exhaustive search"):
         override(STRATEGIES[0], choices)
     assert override(STRATEGIES[1], {"no_repeat_ngram": 3}) == replace(
         STRATEGIES[1], no_repeat_ngram=3
