@@ -1,8 +1,8 @@
-"""How fast two corpora are prepared together, an epoch of them planned, and texts encoded anew.
+"""Time to prepare two corpora, to plan an epoch of them and to encode sampled segmentations.
 
     python benchmarks/corpora.py [--pairs 200000] [--vocabulary 8000] [--threads 1 2]
 
-The pairs are those of prep.py; one in eleven is a corpus of its own with a tag and weight 5.
+The pairs are those of prep.py. One in eleven belongs to a small corpus with a tag and weight 5.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench_prep import synthesize
+from prep import synthesize
 
 from s2s.data.epochs import Epochs
 from s2s.data.preparation.prepare import open_corpus, prepare
-from s2s.data.subword_sampling import open_resampler
+from s2s.data.subword_sampling import open_subword_sampler
 from s2s.recipe.data import FilesData, FileSet, SeveralData
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import Sampling, SubwordTokenizer
@@ -26,7 +26,7 @@ from s2s.text.tokenizer_pair import load_tokenizers
 
 
 def recipe_of(folder: Path, num_pairs: int, tokenizer: SubwordTokenizer) -> Recipe:
-    """Two corpora out of the files of `synthesize`."""
+    """A recipe with two corpora, made from the files of `synthesize`."""
     for side in ("de", "en"):
         lines = (folder / f"train.{side}").read_text().splitlines(keepends=True)
         cut = num_pairs // 11
@@ -47,9 +47,9 @@ def measure_sampling(recipe: Recipe, folder: Path, threads: list[int]) -> None:
     corpus = open_corpus(folder, "train")
     tokenizers = load_tokenizers(folder / "tokenizer")
     for count in threads:
-        resampler = open_resampler(corpus, tokenizers, recipe, folder / "sampling", count)
-        assert resampler is not None
-        epochs = Epochs(corpus, recipe, 4, resampler)
+        sampler = open_subword_sampler(corpus, tokenizers, recipe, folder / "sampling", count)
+        assert sampler is not None
+        epochs = Epochs(corpus, recipe, 4, sampler)
         began = time.perf_counter()
         used: Any = os.times()
         epoch = epochs(1)
@@ -57,7 +57,7 @@ def measure_sampling(recipe: Recipe, folder: Path, threads: list[int]) -> None:
         now: Any = os.times()
         drawn = epoch.corpus
         print(
-            f"  epoch encoded anew and planned in {seconds:.1f} s ({count} threads, "
+            f"  epoch sampled, encoded and planned in {seconds:.1f} s ({count} threads, "
             f"{now.user - used.user:.1f} s of processor time): {len(drawn):,} pairs, "
             f"{len(drawn.target_values) / seconds:,.0f} target tokens/s, "
             f"{len(drawn.source_values) / seconds:,.0f} source tokens/s"

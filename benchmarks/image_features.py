@@ -1,11 +1,11 @@
-"""How fast image features are gathered, and in how much memory.
+"""Rate and memory of gathering image features.
 
     python benchmarks/image_features.py [--rows 8091] [--regions 49] [--width 128] [--batch 64]
 
-Grids of float16 with random content, the size of Flickr8k's by default, and four times as many.
-They are gathered in random batches until every row was there once. Every format runs in a process
-of its own, which watches its private memory (RssAnon of /proc/self/status): pages of a mapped file
-are the operating system's, which takes them back when it needs them.
+The features are random grids of float16, as many as Flickr8k's by default, and four times as many.
+Random batches gather every row once. Every format runs in its own process, which records its
+private memory (RssAnon of /proc/self/status): the pages of a mapped file are not private, since the
+system reclaims them when it needs them.
 """
 
 import argparse
@@ -20,41 +20,41 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-BLOCK_ROWS = 1000
+CHUNK_ROWS = 1000
 MB = 1024 * 1024
 
 
 def private_bytes() -> int:
-    """Anonymous memory of this process that is in RAM."""
+    """Resident anonymous memory of this process."""
     status = Path("/proc/self/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) * 1024
 
 
-def blocks(shape: tuple[int, ...]):
+def chunks(shape: tuple[int, ...]):
     random = np.random.default_rng(1)
-    for first in range(0, shape[0], BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, shape[0] - first)
+    for first in range(0, shape[0], CHUNK_ROWS):
+        rows = min(CHUNK_ROWS, shape[0] - first)
         yield random.standard_normal((rows, *shape[1:]), np.float32).astype(np.float16)
 
 
 def write(path: Path, shape: tuple[int, ...]) -> None:
-    """The same numbers in every format, written block by block."""
+    """Write the same numbers in any format, chunk by chunk."""
     ids = [f"{row:010}.jpg" for row in range(shape[0])]
     path.with_suffix(".ids").write_text("".join(f"{id_}\n" for id_ in ids))
     if path.suffix == ".npy":
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for block in blocks(shape):
-                file.write(block.tobytes())
+            for chunk in chunks(shape):
+                file.write(chunk.tobytes())
         return
     path.with_suffix(".ids").unlink()
     names = iter(ids)
     if path.suffix == ".npz":
         with zipfile.ZipFile(path, "w") as archive:
-            for block in blocks(shape):
-                for grid in block:
+            for chunk in chunks(shape):
+                for grid in chunk:
                     with archive.open(f"{next(names)}.npy", "w") as file:
                         np.lib.format.write_array(file, grid)
         return
@@ -63,15 +63,15 @@ def write(path: Path, shape: tuple[int, ...]) -> None:
     is_arrow = path.suffix == ".arrow"
     make = pa.ipc.new_file if is_arrow else pa.parquet.ParquetWriter
     with make(str(path), schema) as writer:
-        for block in blocks(shape):
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), shape[2])
+        for chunk in chunks(shape):
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(chunk.reshape(-1)), shape[2])
             column = pa.FixedSizeListArray.from_arrays(vectors, shape[1]).cast(grid)
-            own = [next(names) for _ in block]
+            own = [next(names) for _ in chunk]
             writer.write_batch(pa.record_batch([pa.array(own), column], schema=schema))
 
 
 def gather(path: Path, batch: int) -> None:
-    """What the measured process does; prints one line."""
+    """Gather all rows and print one line; runs in the measured process."""
     from s2s.data.features.open import open_store
 
     imported = peak = private_bytes()
@@ -95,7 +95,7 @@ def gather(path: Path, batch: int) -> None:
     del gathered
     print(
         f"  {path.suffix:8} opened in {opened:6.2f} s, {len(store) / seconds:9,.0f} rows/s, "
-        f"private memory {imported / MB:.0f} MB after the imports, {peak / MB:.0f} MB at the most"
+        f"private memory {imported / MB:.0f} MB after the imports, {peak / MB:.0f} MB at most"
     )
 
 

@@ -1,11 +1,11 @@
-"""How fast a large corpus is prepared, and in how much memory.
+"""Time and memory to prepare a large corpus.
 
     python benchmarks/prep.py [--pairs 1000000] [--vocabulary 8000] [--kind unigram]
 
-Captions of Multi30k, drawn at random and each followed by pseudo-words of a Zipfian vocabulary, so
-that new words keep coming as they do in real text; pseudo-words alone where the captions are
-missing. Preparation runs in a process of its own, whose seconds and peak memory are printed, then
-the batches of one epoch are planned and timed.
+The corpus is random captions of Multi30k (`multi30k/train.jsonl` in the current folder), each
+followed by pseudo-words of a Zipfian vocabulary, so that new words keep appearing as in real text;
+without the captions it is pseudo-words alone. Preparation runs in its own process, and the script
+prints its seconds and peak memory. Then it plans and times the batches of one epoch.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 
 from s2s.recipe.tokenizer import SubwordTokenizer
 
-CAPTIONS = Path(__file__).parents[2] / "shared" / "data" / "multi30k" / "train.jsonl"
+CAPTIONS = Path("multi30k") / "train.jsonl"
 NUM_WORDS = 400_000
 SYLLABLES = [first + second for first in "bcdfghklmnprstvwz" for second in "aeiouäü"]
 
@@ -49,7 +49,7 @@ def synthesize(folder: Path, num_pairs: int) -> None:
 
 
 def prepare_alone(folder: Path, arguments: argparse.Namespace) -> None:
-    """What the measured process does."""
+    """Prepare the corpus; runs in the measured process."""
     from s2s.data.preparation.prepare import prepare
     from s2s.recipe.data import FilesData, FileSet
     from s2s.recipe.recipe import Recipe
@@ -70,13 +70,13 @@ def prepare_alone(folder: Path, arguments: argparse.Namespace) -> None:
     recipe = Recipe(task="translation", data=data, tokenizer=tokenizer)
     report = prepare(recipe, folder / "run", progress=progress)
     for stage, at in stages.items():
-        print(f"  {at:6.1f} s  last heard of {stage}")
+        print(f"  {at:6.1f} s  last report of {stage}")
     print(f"  {report.seconds:6.1f} s  prepared")
     print(f"  {arguments.pairs / report.seconds:,.0f} pairs/s")
 
 
 def measure(folder: Path) -> None:
-    """Run this file again for `prepare_alone`, and print what it used."""
+    """Run this file again for `prepare_alone`, and print its time and memory."""
     load = os.getloadavg()[0]
     command = [sys.executable, *sys.argv, "--folder", str(folder)]
     child = os.spawnv(os.P_NOWAIT, sys.executable, command)
@@ -91,7 +91,7 @@ def measure(folder: Path) -> None:
 
 
 def plan(folder: Path) -> None:
-    """Time the batches of an epoch, and print how much of them is padding."""
+    """Time the batches of an epoch, and print their share of padding."""
     from s2s.data.batches import batch_plan, round_up
     from s2s.data.preparation.prepare import open_corpus
 
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--kind", default="unigram")
     parser.add_argument("--sample", type=int, default=SubwordTokenizer.max_sentences)
-    parser.add_argument("--folder", type=Path, help="corpus to prepare; made if not given")
+    parser.add_argument("--folder", type=Path, help="corpus to prepare; synthesized if not given")
     arguments = parser.parse_args()
     if arguments.folder:
         prepare_alone(arguments.folder, arguments)

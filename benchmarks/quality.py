@@ -1,11 +1,11 @@
-"""Minutes of training to a score: the validations of runs as a curve.
+"""Minutes of training to reach a score: the validations of runs as a curve.
 
     python benchmarks/quality.py runs/multi30k-de-en [RUN ...] [--metric bleu] [--levels 35 38 40]
         [--plot curve.png]
 
-Told are, for each run, every validation (greedy search, as training has it), and when each level
-was first reached. Minutes are those of training, validations included; what came before a run was
-resumed counts, the time it lay still does not.
+For each run it prints every validation score (greedy search, as in training) and the minutes until
+each level was first reached. Minutes are those of training, validation included. The time before a
+run was resumed counts, the time between does not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Validation:
 
 
 def curve(run: Run, metric: str) -> list[Validation]:
-    """The validations of a run, in order; of those an interruption has undone, the later ones."""
+    """The validations of a run, in order; of an update repeated after an interruption, the last."""
     found: dict[int, Validation] = {}
     for event in run.read_events():
         if event["event"] == "validation":
@@ -43,7 +43,7 @@ def reached(points: list[Validation], level: float) -> str:
 
 
 def plot(path: Path, curves: dict[str, list[Validation]], metric: str) -> None:
-    """Scores over minutes, a line for each run."""
+    """Plot scores over minutes, a line for each run."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 3.8))
@@ -62,11 +62,11 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--metric", default="bleu")
     parser.add_argument("--levels", type=float, nargs="+", default=[35.0, 38.0, 40.0])
-    parser.add_argument("--plot", type=Path, help="draw a figure too (needs matplotlib)")
+    parser.add_argument("--plot", type=Path, help="also write a plot (needs matplotlib)")
     arguments = parser.parse_args()
     curves = {path.name: curve(Run.open(path), arguments.metric) for path in arguments.runs}
     levels = arguments.levels
-    print(f"| run | {' | '.join(f'{level:g}' for level in levels)} | best | at its end |")
+    print(f"| run | {' | '.join(f'{level:g}' for level in levels)} | best | end |")
     print(f"| {' | '.join(['---'] * (len(levels) + 3))} |")
     for name, points in curves.items():
         cells = [reached(points, level) for level in levels]

@@ -1,16 +1,16 @@
-"""What grows with the corpus: time and memory of preparing it and of reading it in training.
+"""Time and memory to prepare a corpus and to read it in training, over the size of the corpus.
 
     python benchmarks/scale.py [--pairs 100000 300000 1000000 3000000] [--batch-tokens 1500]
         [--vocabulary 8000] [--folder DIR] [--text DIR] [--plot FILE.png]
 
-The text is that of prep.py; beyond a million pairs it repeats. Every measurement runs in a
-process of its own, one size after the other:
+The text is that of prep.py; beyond a million pairs it repeats. Every measurement runs in its own
+process, one size after the other:
 
 - prep: `s2s prep` of two text files; wall and processor time, peak memory with and without the
   pages of mapped files;
-- input: from opening the prepared corpus to the first batch, and then batch after batch without a
-  model; seconds, memory that belongs to the process (mapped files do not: the system takes such
-  pages back when it needs them), and target tokens per second.
+- input: opening the prepared corpus up to the first batch, then batch after batch without a model;
+  seconds, private memory of the process (without mapped files, whose pages the system reclaims when
+  it needs them), and target tokens per second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_prep import synthesize
+from prep import synthesize
 
 from s2s.recipe.data import FilesData, FileSet
 from s2s.recipe.recipe import Recipe
@@ -32,19 +32,19 @@ from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.recipe.train import Train
 
 LARGEST = 1_000_000
-"""Pairs that are drawn; larger corpora repeat them."""
+"""Number of random pairs; larger corpora repeat them."""
 
 BATCHES = 3000
-"""Batches read for the rate, or all of an epoch."""
+"""Number of batches read for the rate, or all of an epoch."""
 
 LOOK = 0.02
-"""Seconds between two looks at a process's memory."""
+"""Seconds between two readings of a process's memory."""
 
 Found = dict[str, float]
 
 
 def recipe_of(folder: Path, arguments: argparse.Namespace) -> Recipe:
-    """Training files alone: what is held out does not grow."""
+    """A recipe with training files only, since held-out data do not grow."""
     files = FileSet(source=str(folder / "train.de"), target=str(folder / "train.en"))
     return Recipe(
         task="translation",
@@ -55,7 +55,7 @@ def recipe_of(folder: Path, arguments: argparse.Namespace) -> Recipe:
 
 
 def write_pairs(folder: Path, base: Path, pairs: int) -> None:
-    """The first `pairs` lines of an endless row of copies of the base files."""
+    """Write `pairs` lines: the base files, repeated as often as needed."""
     for side in ("de", "en"):
         with (folder / f"train.{side}").open("wb") as out:
             left = pairs
@@ -71,7 +71,7 @@ def write_pairs(folder: Path, base: Path, pairs: int) -> None:
 
 
 def prep(folder: Path, arguments: argparse.Namespace) -> Found:
-    """In a process of its own: prepare the files."""
+    """Prepare the files; runs in its own process."""
     from s2s.data.preparation.prepare import prepare
 
     began = time.perf_counter()
@@ -80,8 +80,8 @@ def prep(folder: Path, arguments: argparse.Namespace) -> Found:
 
 
 def read(folder: Path, arguments: argparse.Namespace) -> Found:
-    """In a process of its own: what training does before and beside its model."""
-    import numpy  # noqa: F401 (importing is not what is measured)
+    """Read batches as training does, without a model; runs in its own process."""
+    import numpy  # noqa: F401 (imports are not measured)
     import torch  # noqa: F401
 
     from s2s.data.batches import collate
@@ -110,13 +110,13 @@ def read(folder: Path, arguments: argparse.Namespace) -> Found:
 
 
 def own_memory(process: int | str = "self") -> float:
-    """MiB of a process itself, without mapped files (Linux); 0 once it has ended."""
+    """Private memory of a process in MiB, without mapped files (Linux); 0 once it has ended."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0) / 1024
 
 
 def alone(step: str, folder: Path) -> Found:
-    """Run this file again for one step: what it found, its processor time and peak memory."""
+    """Run this file again for one step; returns its results, processor time and peak memory."""
     command = [sys.executable, *sys.argv, "--step", step, "--step-folder", str(folder)]
     child = os.spawnv(os.P_NOWAIT, sys.executable, command)
     own = 0.0
@@ -136,7 +136,7 @@ def alone(step: str, folder: Path) -> Found:
 
 
 def measure(pairs: int, base: Path, work: Path) -> tuple[Found, Found]:
-    """Both steps of one size."""
+    """Measure both steps for one size."""
     folder = work / str(pairs)
     folder.mkdir()
     write_pairs(folder, base, pairs)
@@ -146,7 +146,7 @@ def measure(pairs: int, base: Path, work: Path) -> tuple[Found, Found]:
 
 
 def row(pairs: int, prepared: Found, loaded: Found) -> str:
-    """A line of the table."""
+    """One row of the table."""
     return (
         f"| {pairs:,} | {prepared['seconds']:.1f} | {prepared['processor']:.1f} | "
         f"{prepared['peak']:,.0f} | {prepared['own_peak']:,.0f} | {loaded['first']:.2f} | "
@@ -161,7 +161,7 @@ HEADER = (
 
 
 def plot(path: Path, found: dict[int, tuple[Found, Found]]) -> None:
-    """Seconds and memory against pairs, both axes logarithmic."""
+    """Plot seconds and memory over pairs, both axes logarithmic."""
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5))
@@ -171,9 +171,9 @@ def plot(path: Path, found: dict[int, tuple[Found, Found]]) -> None:
     left.set(xlabel="pairs", ylabel="seconds")
     own = [one["own_peak"] for one, _ in found.values()]
     grown = [one["after"] - one["before"] for _, one in found.values()]
-    right.loglog(pairs, own, "o-", label="prep, at the most")
+    right.loglog(pairs, own, "o-", label="prep, peak")
     right.loglog(pairs, grown, "s-", label="training input")
-    right.set(xlabel="pairs", ylabel="MiB of its own")
+    right.set(xlabel="pairs", ylabel="private MiB")
     for axes in (left, right):
         axes.legend()
     figure.tight_layout()
@@ -188,9 +188,11 @@ def main() -> None:
     )
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--batch-tokens", type=int, default=1500)
-    parser.add_argument("--folder", type=Path, help="where to work; the system's otherwise")
-    parser.add_argument("--text", type=Path, help="where the text is, or is to be kept")
-    parser.add_argument("--plot", type=Path, help="draw a figure too (needs matplotlib)")
+    parser.add_argument(
+        "--folder", type=Path, help="working folder; by default the system's temporary one"
+    )
+    parser.add_argument("--text", type=Path, help="folder that has the text, or receives it")
+    parser.add_argument("--plot", type=Path, help="also write a plot (needs matplotlib)")
     parser.add_argument("--step", choices=["prep", "read"], help=argparse.SUPPRESS)
     parser.add_argument("--step-folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,18 +1,18 @@
-"""How fast sentences are searched, beside a plain loop over the same model.
+"""Speed of search, compared with a plain PyTorch loop over the same model.
 
     python benchmarks/search.py [--run DIR] [--sentences 1000] [--repeats 5] [--threads 1]
         [--search greedy "beam 5"]
 
-Everything is timed in one process, the ways taking turns, and told as medians: sentences per
-second of wall time and of CPU time, the ratio to the plain loop, the share of the time that the
-decoding step's matrix products take alone, and the speed as a share of the fastest that the same
-products allow in fp32. Without a run, random weights of the Multi30k recipe's sizes read random
-sentences, and outputs end where they are cut.
+All variants run in one process, taking turns. The script prints medians: sentences per second of
+wall time and of CPU time, the ratio to the plain loop, the share of time in the decoding step's
+matrix products, and the speed as a share of the speed that the same products alone allow in fp32.
+Without a run, a model with random weights of the Multi30k recipe's sizes reads random sentences,
+and all outputs have the maximum length.
 
-The plain loop is what a careful reader of a textbook writes in PyTorch: sentences sorted by length
-in batches, padded to the longest; the model's own step, with `F.linear`, for all hypotheses;
-`log_softmax` over the vocabulary, `topk` over all continuations, states and histories gathered; a
-batch goes on until its last sentence is done.
+The plain loop is straightforward PyTorch: batches of sentences sorted by length, padded to the
+longest; the model's own step, with `F.linear`, for all hypotheses; `log_softmax` over the
+vocabulary, `topk` over all continuations, `gather` of states and histories; a batch runs until its
+last sentence is done.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ Sources = Sequence[Sequence[int]]
 Found = list[list[int]]
 PRECISIONS: tuple[SearchPrecision, ...] = ("fp32", "bf16", "int8")
 ROWS = 120
-"""Of a block, with 5 hypotheses a sentence."""
+"""Rows of a decoding batch with 5 hypotheses a sentence."""
 
 BATCH = {"greedy": 128, "beam": 64}
-"""Sentences of the plain loop's batches: the quickest of 16, 32, 64 and 128."""
+"""Batch sizes of the plain loop, in sentences: the fastest of 16, 32, 64 and 128."""
 
 
 @torch.inference_mode()
 def plain(
     model: Seq2Seq | Counting, sources: Sources, settings: GreedySearch | BeamSearch
 ) -> Found:
-    """Greedy or beam search, a batch at a time; token ids of the best outputs."""
+    """Greedy or beam search, a batch at a time; returns token ids of the best outputs."""
     width = settings.width if isinstance(settings, BeamSearch) else 1
     found: Found = [[] for _ in sources]
     order = sorted(range(len(sources)), key=lambda i: -len(sources[i]))
@@ -115,13 +115,13 @@ def plain_batch(model: Seq2Seq | Counting, sources: Sources, settings: Search, w
 def plain_step(
     model: Seq2Seq | Counting, memory: Memory, state: DecoderState, tokens_N: Tensor
 ) -> tuple[Tensor, DecoderState]:
-    """The model's step as it is in training: `F.linear` over its parameters."""
+    """The model's step with its training weights: `F.linear` over the parameters."""
     step = model.step(memory, state, tokens_N)
     return step.logits, step.state
 
 
 def load(run: Path | None, count: int) -> tuple[Seq2Seq, Sources, list[str] | None]:
-    """A run's model with its test set, or random ones of the same sizes."""
+    """A run's model with its test set, or a random model and sentences of the same sizes."""
     if run is None:
         torch.manual_seed(1)
         recipe = Model(
@@ -145,8 +145,8 @@ def load(run: Path | None, count: int) -> tuple[Seq2Seq, Sources, list[str] | No
 
 
 def product_seconds(model: Seq2Seq, precision: SearchPrecision) -> float:
-    """Seconds per row that the step's products take alone, at their best of 20 blocks."""
-    ready = inference_model(model, precision).ready
+    """Seconds per row of the step's products alone, the best of 20 decoding batches."""
+    ready = inference_model(model, precision).quantized
     modules = [ready.output, ready.decoder.readout.linear, *ready.decoder.layers]
     widths = [model.recipe.embeddings, model.decoder.readout.width]
     widths += [width + model.decoder.width for width in model.decoder.input_widths]
@@ -163,7 +163,7 @@ def product_seconds(model: Seq2Seq, precision: SearchPrecision) -> float:
 
 
 class Counting:
-    """A model that counts the rows it steps over."""
+    """A model that counts the rows of its steps."""
 
     def __init__(self, model: Seq2Seq | InferenceModel) -> None:
         self.model = model
@@ -172,7 +172,7 @@ class Counting:
         self.encode, self.start = model.encode, model.start
 
     def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
-        """The model's own."""
+        """Count the rows and call the model's step."""
         self.rows += len(tokens)
         return self.model.step(memory, state, tokens)
 
@@ -226,7 +226,7 @@ def main() -> None:
 def measured(
     ways: dict[str, Callable[[], object]], count: int, repeats: int
 ) -> dict[str, tuple[float, float]]:
-    """Sentences per second of wall and CPU time, medians; the ways take turns."""
+    """Median sentences per second of wall and CPU time; the variants take turns."""
     seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(repeats):
         for way, run in ways.items():

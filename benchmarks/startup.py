@@ -1,8 +1,8 @@
-"""How long help takes: the median of five runs of each command, with the limit of 0.3 s.
+"""Time of `--help`: the median of five runs of each command, with a limit of 0.3 s.
 
     python benchmarks/startup.py
 
-Processor time is printed beside it: on a busy machine, that is what s2s can answer for.
+Processor time is printed too, since wall time depends on the load of the machine.
 """
 
 import resource

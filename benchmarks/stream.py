@@ -1,11 +1,11 @@
-"""A million lines through `s2s translate`: how fast, in how much memory, and in their order.
+"""Speed, memory and line order of `s2s translate` for a million lines.
 
     python benchmarks/stream.py [--lines 1000000] [--batch-size 8192] [--search greedy]
 
-A small model learns to spell digits in a few seconds; then lines of digits, drawn from 20,000
-different ones, go through the command as a user types it, with a terminal for stderr. Memory is
-read from the process every second, and every line of the output is compared with what the same
-line gave among the 20,000, which are translated before.
+A small model learns to spell digits in a few seconds. Then lines of digits, drawn from 20,000
+different ones, go through the command, with a terminal for stderr. The script reads the memory of
+the process every second, and compares every output line with the output for the same line in an
+earlier translation of the 20,000.
 """
 
 import argparse
@@ -62,7 +62,8 @@ def memory(process: int) -> int:
 
 
 def processor_seconds() -> float:
-    """Of all processes that have ended: on a machine with other load, a fairer clock."""
+    """Processor time of all processes that have ended, which depends less on other load than wall
+    time."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -70,7 +71,7 @@ def processor_seconds() -> float:
 def translate(
     source: str, target: str, options: list[str]
 ) -> tuple[tuple[float, float], list[int], str]:
-    """Seconds by the clock and of the processor, memory every second, what a terminal showed."""
+    """Translate; returns wall and processor seconds, memory every second, the terminal's text."""
     master, slave = pty.openpty()
     command = [*PROGRAM, "translate", "--run", "spell", "--input", source, "--output", target]
     begun, before = time.monotonic(), processor_seconds()
@@ -125,7 +126,7 @@ def main() -> None:
     print(f"processor {processor:.0f} s, {asked.lines / processor:,.0f} lines/s")
     places = [len(sizes) * share // 100 for share in (10, 25, 50, 75, 99)]
     print("memory at 10, 25, 50, 75, 99 %:", *(f"{sizes[p] / 1024:.0f}" for p in places), "MiB")
-    print(f"peak {max(sizes) / 1024:.0f} MiB; {wrong:,} lines are not what they were before")
+    print(f"peak {max(sizes) / 1024:.0f} MiB; {wrong:,} lines differ from the first translation")
     updates = shown.split("\r")
     print(f"shown {len(updates):,} times, half way: {updates[len(updates) // 2].strip()}")
 

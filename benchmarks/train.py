@@ -1,36 +1,38 @@
-"""What the kernels' preferences bring in training: the same updates in several ways, taking turns.
+"""Training speed with and without optimizations for the kernels of a CPU; the variants take turns.
 
     python benchmarks/train.py [--run DIR] [--decoder luong fed ...] [--batch-tokens 4096]
         [--threads 1] [--updates 5] [--repeats 5] [--profile]
     python benchmarks/train.py --losses 120 [--run DIR] [--decoder ...] [--seed 1]
         [--precision bf16]
 
-A model of the Multi30k recipe's sizes trains in bf16 on batches of a run's corpus or, without one,
-of drawn sentences: some of an epoch's, from the fewest rows to the most. Told are target tokens per
-second, medians over the repeats, and their ratio to the first way:
+A model of the Multi30k recipe's sizes trains in bf16 on batches of a run's corpus or, without a
+run, of random sentences: a sample of an epoch's batches, from the fewest rows to the most. The
+script prints median target tokens per second and their ratio to the first variant:
 
 - `any rows, plain loss`: batches of as many pairs as fit, the loss in float32;
 - `plain loss`: the number of pairs is a multiple of 16 (`s2s.data.batches`);
-- `gradients by step`: and the loss stays in bf16 (`s2s.train.loss.cross_entropy_bf16`), but where
-  the decoder is a loop, the gradients of its matrices are computed at every step;
-- `as it is`: they are one product each (`s2s.nn.loop_linear`).
+- `gradients by step`: also, the loss stays in bf16 (`s2s.train.loss.cross_entropy_bf16`); where the
+  decoder is a loop, autograd computes the gradients of its matrices at every step;
+- `as it is`: also, these gradients are one product each (`s2s.nn.loop_linear`).
 
-Two rounds before are not counted: they prepare kernels and let memory grow. `--profile` adds the
+Two rounds before are not counted: they prepare kernels and let memory grow. `--profile` prints the
 operators that take most of the time. `--losses` measures no time: `plain loss`, `gradients by step`
-and `as it is` each make that many updates over the same batches, and told are the loss of the last
-and how far it ever was from that of the way before. Shares of a limit and of stages are told by
-`s2s bench`.
+and `as it is` each make that many updates over the same batches, and the script prints the mean
+loss of the last 20 and the largest difference from the variant before. `s2s bench` prints shares of
+a limit and of stages.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import patch
 
 import numpy as np
@@ -40,10 +42,7 @@ from torch import Tensor
 from s2s.data import batches as batches_module
 from s2s.data.batches import batch_plan, collate
 from s2s.data.store import Corpus
-from s2s.nn import memory as memory_module
 from s2s.nn.batch import Batch
-from s2s.nn.cells import lstm as rnn_module
-from s2s.nn.decoders import base as decoder_module
 from s2s.nn.device import Precision, keep_freed_memory
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.model import Seq2Seq
@@ -52,6 +51,7 @@ from s2s.recipe.model import Decoder, Dropout, Encoder, GeneralAttention, Model
 from s2s.recipe.model import LuongDecoder as Luong
 from s2s.recipe.model import StackedDecoder as Stacked
 from s2s.recipe.train import Train
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.loss import cross_entropy as loss_module
 from s2s.train.state import TrainingState
 from s2s.train.trainer import TIME_MULTIPLE
@@ -71,11 +71,12 @@ WAYS = {
     "gradients by step": (True, True, False),
     "as it is": (True, True, True),
 }
-"""Whether rows are in blocks, the loss stays in bf16, and gradients of a loop are one product."""
+"""Whether the number of pairs is a multiple of 16, the loss stays in bf16, and each gradient of a
+loop's matrix is one product."""
 
 
 class EveryStep(LoopLinear):
-    """What `LoopLinear` stands in for: autograd's own gradients, step by step."""
+    """A `LoopLinear` whose gradients autograd computes step by step."""
 
     def __init__(self, matrix: Tensor, bias: Tensor | None = None) -> None:
         self.matrix, self.bias = matrix, bias
@@ -86,9 +87,15 @@ class EveryStep(LoopLinear):
         return y if added is None else y + added.to(y.dtype)
 
 
+def users_of_loop_linear() -> list[ModuleType]:
+    """The modules that have imported `LoopLinear`."""
+    found = [module for name, module in sys.modules.items() if name.startswith("s2s.nn.")]
+    return [module for module in found if vars(module).get("LoopLinear") is LoopLinear]
+
+
 @contextmanager
 def way(has_blocks: bool, is_packed: bool, is_repeated: bool) -> Iterator[None]:
-    """Training in one of WAYS for the time of the block."""
+    """Train in one of WAYS inside the `with` statement."""
     most = batches_module.ONE_BLOCK if has_blocks else 10**9
     is_packed = is_packed and loss_module.runs_packed()
     with (
@@ -96,13 +103,13 @@ def way(has_blocks: bool, is_packed: bool, is_repeated: bool) -> Iterator[None]:
         patch.object(loss_module, "runs_packed", lambda: is_packed),
         ExitStack() as loops,
     ):
-        for module in () if is_repeated else (decoder_module, memory_module, rnn_module):
+        for module in () if is_repeated else users_of_loop_linear():
             loops.enter_context(patch.object(module, "LoopLinear", EveryStep))
         yield
 
 
 def open_or_draw(run: Path | None) -> Corpus:
-    """A run's training split, or one whose lengths are like Multi30k's."""
+    """A run's training split, or random sentences with lengths like Multi30k's."""
     if run is not None:
         from s2s.data.preparation.prepare import open_corpus
 
@@ -117,7 +124,7 @@ def open_or_draw(run: Path | None) -> Corpus:
 
 @dataclass
 class Training:
-    """A model, and the batches it goes over in every round."""
+    """A model, and the batches that it trains on in every round."""
 
     updater: Updater
     batches: list[Batch]
@@ -133,7 +140,7 @@ class Training:
         seed: int = 1,
         precision: Precision = "bf16",
     ) -> Training:
-        """With random weights."""
+        """A model with random weights."""
         torch.manual_seed(1)
         recipe = Model(
             embeddings=256,
@@ -148,17 +155,17 @@ class Training:
         by_rows = sorted(plan, key=len)
         places = (np.arange(updates) + 0.5) / updates * len(by_rows)
         batches = [collate(corpus, by_rows[int(place)], TIME_MULTIPLE) for place in places]
-        return cls(Updater(state, seed, precision, 10_000), batches)
+        return cls(Updater(state, Seq2SeqObjective(state.recipe), seed, precision, 10_000), batches)
 
     def rate(self) -> float:
-        """Target tokens per second of a round: an update with each batch."""
+        """Target tokens per second of one round, which updates with each batch once."""
         began = time.perf_counter()
         tokens = sum(self.updater([batch]).tokens for batch in self.batches)
         return tokens / (time.perf_counter() - began)
 
 
 def losses(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> None:
-    """Print how far the losses of the ways are from each other."""
+    """Print how much the losses of the variants differ."""
     before: list[float] = []
     for name, kind in list(WAYS.items())[1:]:
         sizes = (arguments.batch_tokens, arguments.losses)
@@ -176,7 +183,7 @@ def losses(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> N
 
 
 def compare(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> dict[str, float]:
-    """Median rate of each way."""
+    """Median rate of each variant."""
     trainings = {}
     for name, kind in WAYS.items():
         with way(*kind):

@@ -39,7 +39,7 @@ from .options.search import SEARCHES, AllSearchOptions
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
-    from s2s.inference.nbest import Listing
+    from s2s.inference.nbest import NbestOptions
 
 EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate < input.txt > output.txt",
@@ -161,10 +161,10 @@ def _line_constraints(
     return LineConstraintsReader(columns=names, prefixes=prefix_file, every=every)
 
 
-def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "Listing | None":
+def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "NbestOptions | None":
     """The format of listed outputs; None for plain lines."""
-    from s2s.inference.nbest import Listing
+    from s2s.inference.nbest import NbestOptions
 
     if nbest is None and form is None and not asked:
         return None
-    return Listing(nbest or 1, form or "tsv")
+    return NbestOptions(nbest or 1, form or "tsv")

@@ -1,11 +1,11 @@
-"""Every error s2s raises on purpose, as one tree.
+"""The tree of errors that s2s raises.
 
     S2sError                 run time, exit status 1
     ├── UsageError           the user's mistake, exit status 2
-    │   ├── RecipeError      a recipe that is not valid: all its faults, each with file and line
-    │   └── DataError        a corpus, an input file or a text that is not as promised
+    │   ├── RecipeError      an invalid recipe: all its faults, each with file and line
+    │   └── DataError        an invalid corpus, input file or text
     ├── RunError             a run directory or checkpoint that cannot be used
-    ├── TrainingError        training that cannot go on (NaN, divergence, full disk)
+    ├── TrainingError        training that cannot continue (NaN, divergence, full disk)
     └── Interrupted          Ctrl-C or SIGTERM after the state was saved, exit status 130 or 143
 
 A message is one line: place, what was expected, what was found, what to do. The command line
@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 
 class S2sError(Exception):
-    """Root of the tree; its message is written for the user."""
+    """The root of the tree; its message is for the user."""
 
     exit_status = 1
 
 
 class UsageError(S2sError):
-    """The user asked for something that cannot be done as asked."""
+    """A request of the user that cannot be met."""
 
     exit_status = 2
 
@@ -36,7 +36,7 @@ class RecipeError(UsageError):
 
 
 class DataError(UsageError):
-    """Data that is missing, unreadable or not what the recipe says it is."""
+    """Data that is missing, unreadable or not as the recipe says."""
 
 
 class RunError(S2sError):
@@ -44,7 +44,7 @@ class RunError(S2sError):
 
 
 class TrainingError(S2sError):
-    """Training that cannot go on; the last good checkpoint is intact."""
+    """Training that cannot continue; the last good checkpoint is intact."""
 
 
 class Interrupted(S2sError):

@@ -1,7 +1,7 @@
-"""Files and folders that are either complete or not there, whatever instant the power fails.
+"""Atomic files and folders: complete or absent, also after a power failure.
 
-Everything is written under a temporary name beside its target, flushed to the disk, then renamed.
-The temporary name opens with `.tmp-`; one left behind by a crash is never read and may be deleted.
+They are written under a temporary name beside their target, flushed to the disk, then renamed. The
+temporary name begins with `.tmp-`; files left by a crash are never read and may be deleted.
 """
 
 import os
@@ -18,14 +18,14 @@ TEMPORARY = ".tmp-"
 IS_WINDOWS = os.name == "nt"
 
 PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)
-"""Seconds to wait, one after the other, where Windows refuses to move something: nobody may have it
-open there, nor what it is to replace, be it a command that reads it or a virus scanner."""
+"""Seconds between attempts to move a file on Windows, which refuses as long as any program, such as
+a virus scanner, has the file or its target open."""
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name next to `path` that nobody else uses.
+    """A unique name beside `path`.
 
-    The tempfile module would make it readable to its owner only, hiding a run from colleagues.
+    The tempfile module would make the file readable only to its owner, not to colleagues.
     """
     return path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
 
@@ -33,8 +33,8 @@ def temporary_beside(path: Path) -> Path:
 def sync_file(path: Path) -> None:
     """Flush a file's content to the disk.
 
-    Windows flushes through descriptors for writing alone. A file that may only be read is flushed
-    through one for reading, on Windows with the right to write for as long as that takes.
+    Windows only flushes descriptors for writing, so a read-only file is made writable meanwhile.
+    Elsewhere, a read-only file is flushed through a descriptor for reading.
     """
     try:
         _sync(path, os.O_RDWR)
@@ -51,7 +51,7 @@ def sync_file(path: Path) -> None:
 
 def sync_folder(path: Path) -> None:
     """Flush a folder's entries (names created, renamed, deleted) to the disk."""
-    if not IS_WINDOWS:  # it cannot open a folder, and journals renames by itself
+    if not IS_WINDOWS:  # Windows cannot open a folder, and journals renames itself
         _sync(path, os.O_RDONLY)
 
 
@@ -72,16 +72,16 @@ def sync_tree(root: Path) -> None:
 
 
 def replace_file(source: Path, target: Path) -> None:
-    """Put a file in the place of another, or where there is none."""
-    _patiently(source.replace, target)
+    """Move a file to `target`, replacing any file there."""
+    _move_with_retries(source.replace, target)
 
 
 def rename_folder(source: Path, target: Path) -> None:
-    """Give a folder a name that no other has."""
-    _patiently(source.rename, target)
+    """Rename a folder; `target` must not exist."""
+    _move_with_retries(source.rename, target)
 
 
-def _patiently(move: Callable[[Path], Path], target: Path) -> None:
+def _move_with_retries(move: Callable[[Path], Path], target: Path) -> None:
     for pause in PAUSES if IS_WINDOWS else ():
         try:
             move(target)
@@ -92,7 +92,7 @@ def _patiently(move: Callable[[Path], Path], target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder; nothing happens where there is none."""
+    """Delete a file or a whole folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -100,9 +100,9 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what writers that never finished have left in `folder`.
+    """Delete the temporary files that interrupted writers have left in `folder`.
 
-    Call it only where no other writer can be at work: under the run's lock.
+    Call it only under the lock of the run, so that no other process is writing.
     """
     for path in sorted(folder.glob(f"{TEMPORARY}*")):
         remove(path)
@@ -127,10 +127,10 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target` that takes its place when the block ends well.
+    """Yield an empty folder beside `target`, which replaces it if the block raises nothing.
 
-    A folder already at `target` is replaced; the block that fails leaves it as it was. Between the
-    two renames a crash leaves no `target` at all, never half of one.
+    A folder at `target` stays if the block fails. A crash between the two renames leaves no
+    `target`, never an incomplete one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(target)

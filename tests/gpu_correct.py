@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.data.store import Corpus
-from s2s.nn.cells.cudnn_lstm import KERNELS, is_right
+from s2s.nn.cells.cudnn_lstm import KERNELS, is_accurate
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.device import Precision, autocast, fp32_of
 from s2s.nn.model import Seq2Seq
@@ -24,10 +24,12 @@ from s2s.recipe.search import BeamSearch, GreedySearch, Search
 from s2s.recipe.train import Train
 from s2s.search.decoding_batch import DecodingBatch
 from s2s.search.loop import search
+from s2s.tasks.seq2seq.loss import batch_loss
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.batch_size_finder import find_batch_size
 from s2s.train.state import TrainingState
 from s2s.train.trainer import TIME_MULTIPLE
-from s2s.train.update import Updater, batch_loss
+from s2s.train.update import Updater
 from tests.gpu_check import ROOT, Check
 from tests.gpu_models import (
     LARGE,
@@ -74,7 +76,7 @@ def lstm(check: Check) -> None:
     for width in widths:
         if kernels is not None:
             for inputs in (width // 2, width):
-                good = is_right(kernels, device, inputs, width)
+                good = is_accurate(kernels, device, inputs, width)
                 check.expect(f"cuDNN in bf16, {inputs} inputs, {width} units", good)
         _roundings(check, device, width)
 
@@ -223,7 +225,7 @@ def _trained(
             saved = (state.weights(), state.training_tensors(), state.training_meta())
             fresh = TrainingState(copy.deepcopy(model).to(device), state.recipe)
             fresh.restore(*saved)
-            update = Updater(fresh, 1, precision, 10_000)
+            update = Updater(fresh, Seq2SeqObjective(fresh.recipe), 1, precision, 10_000)
         update([batch])
     return update.state.weights()
 
@@ -294,7 +296,9 @@ def memory(check: Check) -> None:
     sizes = LARGE if check.is_gpu else Sizes()
     corpus = corpus_of(sizes, 40_000 if check.is_gpu else 300)
     update = trainer(network("luong", sizes), device, "bf16", Train(batch_tokens="auto"))
-    found = find_batch_size(update.state, recipe, corpus, "bf16", multiple=TIME_MULTIPLE)
+    found = find_batch_size(
+        update.state, update.objective, recipe, corpus, "bf16", multiple=TIME_MULTIPLE
+    )
     check.record("batch_tokens: auto", found.batch_tokens, "tokens", peak=found.peak)
     if not check.is_gpu:
         check.skip("an update without the memory for it", "a CPU's process would be ended")

@@ -26,6 +26,7 @@ from s2s.recipe.model import (
     StackedDecoder,
 )
 from s2s.recipe.train import Train
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.state import TrainingState
 from s2s.train.trainer import TIME_MULTIPLE
 from s2s.train.update import Updater
@@ -101,7 +102,7 @@ def trainer(
 ) -> Updater:
     """Trains a copy of the model on the device."""
     state = TrainingState(copy.deepcopy(model).to(device), recipe or Train(average=0.9))
-    return Updater(state, 1, precision, 10_000)
+    return Updater(state, Seq2SeqObjective(state.recipe), 1, precision, 10_000)
 
 
 def sources_of(sizes: Sizes, count: int) -> list[list[int]]:

@@ -154,7 +154,7 @@ def _back(y: Tensor, layer: Any) -> None:
 
 
 def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[], Tensor]]]:
-    from s2s.nn.cells.lstm import Recurrence
+    from s2s.nn.cells.lstm import LoopLSTM
     from s2s.nn.cuda import tf32
 
     kind = x.device.type
@@ -173,7 +173,7 @@ def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[
 
     def by_steps() -> Tensor:
         with torch.autocast(kind, torch.bfloat16):
-            step, outputs = Recurrence(layer), []
+            step, outputs = LoopLSTM(layer), []
             state = 2 * (torch.zeros(x.shape[1], x.shape[2], device=x.device),)
             for one in x:
                 state = step(one, state)

@@ -53,10 +53,12 @@ from s2s.search.forced_decoding import forced
 from s2s.search.loop import search
 from s2s.search.shortlist import shortlisted
 from s2s.special import BOS, EOS, PAD
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 from tests.fake_cudnn import FAKE
 from tests.pretend_gpu import DEVICE, TO_HOST, Elsewhere, elsewhere, move, waits
+from tests.search.toys import spec_of
 
 WORDS = 23
 SHAPE = FeatureShape(7, 6)
@@ -69,7 +71,7 @@ MODELS: dict[str, tuple[Decoder, Attention, dict[str, Any]]] = {
     "fed": (replace(LUONG, input_feeding=True), ADDITIVE, {"coverage": True}),
     "bahdanau": (BahdanauDecoder(kind="bahdanau", width=14), ADDITIVE, {}),
     "stacked": (StackedDecoder(kind="stacked", width=14), GENERAL, {}),
-    "extended_vocabulary": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
+    "copying": (LUONG, GENERAL, {"copy": "pointer", "coverage": True}),
     "features": (LUONG, GENERAL, {"image_features": (ImageFeatureEncoder(width=10, layers=1),)}),
 }
 TRAININGS: dict[str, Train] = {
@@ -178,8 +180,8 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WAYS = [
     *((name, "plain") for name in MODELS),
-    ("extended_vocabulary", "r-drop"),
-    ("extended_vocabulary", "coverage"),
+    ("copying", "r-drop"),
+    ("copying", "coverage"),
 ]
 CLOSE: dict[Precision, dict[str, float]] = {
     "fp32": {},
@@ -197,7 +199,7 @@ def test_training(name: str, how: str, precision: Precision) -> None:
 
     def trained(model: Seq2Seq) -> tuple[TrainingState, list[torch.Tensor]]:
         state = TrainingState(model.train(), recipe)
-        update = Updater(state, 1, precision, 100)
+        update = Updater(state, Seq2SeqObjective(state.recipe), 1, precision, 100)
         seen = [update([batch(name)] * 2, watch=True) for _ in range(2)]
         return state, [torch.stack((one.nll, one.gradient_norm)).cpu() for one in seen]
 
@@ -220,7 +222,7 @@ def test_training(name: str, how: str, precision: Precision) -> None:
 def test_an_update_waits_for_nothing(name: str, how: str, precision: Precision) -> None:
     with elsewhere():
         state = TrainingState(there(network(name)).train(), TRAININGS[how])
-        update = Updater(state, 1, precision, 100)
+        update = Updater(state, Seq2SeqObjective(state.recipe), 1, precision, 100)
         update([batch(name)])  # the first one tries the layers in bf16
         with waits() as found:
             seen = update([batch(name)] * 2, watch=True)
@@ -232,7 +234,7 @@ def test_an_update_waits_for_nothing(name: str, how: str, precision: Precision) 
 def test_a_gradient_that_is_not_finite_is_not_stepped() -> None:
     with elsewhere():
         state = TrainingState(there(network("luong")).train(), Train(average=0.9))
-        update = Updater(state, 1, "fp32", 100)
+        update = Updater(state, Seq2SeqObjective(state.recipe), 1, "fp32", 100)
         update([batch("luong")])
         before = [{**state.weights(), **state.training_tensors()}]
         hook = state.model.output.bias.register_hook(lambda gradient: gradient * torch.nan)
@@ -252,14 +254,14 @@ SOURCES = [[5, 9, 4], [7], [8, 8, 20, 15, 16, 6], [10, 22], [], [4, 5, 6, 7, 8, 
 SURFACES = ["", "", "", "", *(f" {chr(ord('a') + place)}" for place in range(WORDS - 4))]
 SPELLING = Spelling(list(SURFACES))
 DEMANDS = {
-    "prefix": [ConstraintSpec(prefix=(7, 9)), ConstraintSpec()],
+    "prefix": [spec_of(prefix=(7, 9)), ConstraintSpec()],
     "avoid": [
-        ConstraintSpec(avoid=NegativeConstraints(["a b", "c", "f"], SPELLING)),
+        spec_of(avoid=NegativeConstraints(["a b", "c", "f"], SPELLING)),
         ConstraintSpec(),
     ],
     "must": [
-        ConstraintSpec(must=PositiveConstraints([Term("b c", (5, 6))], SPELLING)),
-        ConstraintSpec(must=PositiveConstraints([Term("d", (7,)), Term("e", (8,))], SPELLING)),
+        spec_of(must=PositiveConstraints([Term("b c", (5, 6))], SPELLING)),
+        spec_of(must=PositiveConstraints([Term("d", (7,)), Term("e", (8,))], SPELLING)),
     ],
 }
 LEXICON = Lexicon(
@@ -286,8 +288,8 @@ def check_search(here: Any, on_device: Any, settings: Search, **more: Any) -> No
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        *((name, "beam") for name in MODELS if name not in {"extended_vocabulary", "features"}),
-        *(("extended_vocabulary", how) for how in SEARCHES),
+        *((name, "beam") for name in MODELS if name not in {"copying", "features"}),
+        *(("copying", how) for how in SEARCHES),
     ],
 )
 def test_search(name: str, how: str) -> None:
@@ -356,8 +358,8 @@ def test_a_step_of_exhaustive_search_waits_three_times(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Expander, "expand", expand)
     demands = [
-        ConstraintSpec(prefix=(7,)),
-        ConstraintSpec(avoid=NegativeConstraints(["a b"], SPELLING)),
+        spec_of(prefix=(7,)),
+        spec_of(avoid=NegativeConstraints(["a b"], SPELLING)),
     ] * 3
     with elsewhere() as device:
         model = there(network("luong"))
@@ -385,7 +387,7 @@ def test_packed_models_with_shortlists(precision: SearchPrecision) -> None:
 
 
 def test_given_outputs_are_scored() -> None:
-    model = network("extended_vocabulary")
+    model = network("copying")
     pairs = [(source, [5, 6, 7][: len(source)]) for source in SOURCES if source]
     expected = forced(model, pairs, "cpu")
     with elsewhere() as device:
@@ -409,5 +411,5 @@ def test_weights_that_are_used_are_gathered(decay: float, monkeypatch: pytest.Mo
     gathered.clear()
     with state.averaged() as model:
         assert {id(p) for p in model.encoder.parameters()} <= {id(p) for p in gathered}
-        ready = inference_model(model, "fp32").ready
+        ready = inference_model(model, "fp32").quantized
     assert {id(p) for p in ready.encoder.parameters()} <= {id(p) for p in gathered}

@@ -1,4 +1,4 @@
-"""Search as `s2s translate` does it, from token ids to token ids."""
+"""Measures search as in `s2s translate`, from token ids to token ids."""
 
 import copy
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from s2s.bench.flops import FORWARD, Operations
-from s2s.bench.report import DecodingFigures
-from s2s.bench.timing import Clock, Taken, Turn, rate, times
+from s2s.bench.report import DecodingResults
+from s2s.bench.timing import Clock, Measurements, Turn, rate, scaled
 from s2s.bench.workload import Workload, read_lengths, workload_of
 from s2s.inference.process_pool import Pool, equal_shares
 from s2s.nn.device import keep_freed_memory
@@ -27,48 +27,48 @@ from s2s.search.loop import search
 from s2s.special import EOS
 
 WIDTH = 5
-"""Hypotheses of the beam."""
+"""The width of the beam."""
 
 NEVER = -100.0
-"""Bias of the end of sentence in a model that knows nothing: outputs end where they are cut."""
+"""Bias of the end of sentence in a model of random weights: outputs end at the longest length."""
 
 Settings = GreedySearch | BeamSearch
 
 
-class Way(NamedTuple):
+class SearchSetup(NamedTuple):
     """One search in one precision."""
 
     name: str
     settings: Settings
     precision: SearchPrecision
-    """Of the products."""
+    """The precision of matrix products."""
     processes: int
-    """Among which sentences are divided."""
+    """The number of processes that share the sentences."""
 
     @property
     def key(self) -> str:
-        """Of its turn."""
+        """The name of its turn."""
         return f"{self.name}, {self.precision}, {self.processes} processes"
 
     @property
     def width(self) -> int:
-        """Hypotheses of a sentence."""
+        """The number of hypotheses of a sentence."""
         return self.settings.width if isinstance(self.settings, BeamSearch) else 1
 
 
 @dataclass
-class Amounts:
-    """What a search of all sentences had to do."""
+class Work:
+    """The work of a search of all sentences."""
 
     tokens: int
-    """Predictions of the best outputs."""
+    """The number of predictions of the best outputs."""
     operations: float
 
 
 class Part(NamedTuple):
-    """Some of the sentences, searched in a way."""
+    """A range of the sentences, with the setup of their search."""
 
-    way: Way
+    setup: SearchSetup
     start: int
     end: int
 
@@ -79,13 +79,13 @@ class Searches:
     def __init__(self, workload: Workload, sentences: int) -> None:
         self.workload = workload
         self.sources = workload.sources(sentences)
-        self.features = workload.features_of(len(self.sources))
+        self.features = workload.image_features_of(len(self.sources))
         self.device = workload.model.output.bias.device
         self.scorers: dict[SearchPrecision, InferenceModel] = {}
 
     @cached_property
     def model(self) -> Seq2Seq:
-        """The workload's; one that knows nothing never ends a sentence by itself."""
+        """The model; with random weights it never predicts the end of a sentence."""
         if self.workload.run is not None:
             return self.workload.model
         model = copy.deepcopy(self.workload.model)
@@ -94,18 +94,18 @@ class Searches:
         return model
 
     def prepare(self, precision: SearchPrecision) -> None:
-        """Make the model ready, unless it is."""
+        """Prepare the model for a precision, once."""
         if precision not in self.scorers:
             self.scorers[precision] = inference_model(self.model, precision)
 
     def __call__(self, part: Part) -> list[Hypothesis]:
         """The best output of every sentence of a part."""
-        (way, start, end), features = part, self.features
-        self.prepare(way.precision)
+        (setup, start, end), features = part, self.features
+        self.prepare(setup.precision)
         found = search(
-            self.scorers[way.precision],
+            self.scorers[setup.precision],
             self.sources[start:end],
-            way.settings,
+            setup.settings,
             str(self.device),
             features=None if features is None else features.part(start, end),
         )
@@ -113,14 +113,14 @@ class Searches:
 
 
 def begin_searches(subject: Recipe | Run, sentences: int) -> Searches:
-    """The same in a process of its own."""
+    """The searches of a worker process."""
     keep_freed_memory()
     return Searches(workload_of(subject, torch.device("cpu")), sentences)
 
 
 class Decoding:
-    """Greedy and beam search in every precision over the same sentences, by this process and, where
-    `processes` are more than one, by so many others."""
+    """Greedy and beam search in every precision over the same sentences, by this process and, if
+    `processes` are more than one, by so many workers."""
 
     def __init__(
         self,
@@ -133,85 +133,85 @@ class Decoding:
         self.sentences = sentences
         self.searches = Searches(workload, sentences)
         self.sources = self.searches.sources
-        self.ways = [
-            Way(name, settings, precision, count)
+        self.setups = [
+            SearchSetup(name, settings, precision, count)
             for count in sorted({1, processes})
             for name, settings in _searches(workload).items()
             for precision in precisions
         ]
-        self.amounts: dict[str, Amounts] = {}
+        self.work: dict[str, Work] = {}
         self.pool: Pool[Part, list[Hypothesis]] | None = None
 
     @property
     def turns(self) -> list[Turn]:
-        """One for each way."""
-        return [Turn(way.key, partial(self._run, way)) for way in self.ways]
+        """A turn for each setup."""
+        return [Turn(setup.key, partial(self._run, setup)) for setup in self.setups]
 
     def close(self) -> None:
-        """End the other processes."""
+        """Terminate the workers."""
         if self.pool is not None:
             self.pool.close()
 
-    def search(self, way: Way) -> list[Hypothesis]:
+    def search(self, setup: SearchSetup) -> list[Hypothesis]:
         """The best output of every sentence."""
-        if way.processes == 1:
-            return self.searches(Part(way, 0, len(self.sources)))
-        if self.pool is None:  # not before something is measured with it
+        if setup.processes == 1:
+            return self.searches(Part(setup, 0, len(self.sources)))
+        if self.pool is None:  # no earlier, to leave other measurements alone
             subject = self.workload.run or self.workload.recipe
-            self.pool = Pool(partial(begin_searches, subject, self.sentences), way.processes)
+            self.pool = Pool(partial(begin_searches, subject, self.sentences), setup.processes)
         sizes = [len(source) + 1 for source in self.sources]
-        parts = [Part(way, *share) for share in equal_shares(sizes, way.processes)]
+        parts = [Part(setup, *share) for share in equal_shares(sizes, setup.processes)]
         return list(chain.from_iterable(self.pool(parts)))
 
-    def _run(self, way: Way) -> tuple[float]:
-        if way.processes == 1:
-            self.searches.prepare(way.precision)
+    def _run(self, setup: SearchSetup) -> tuple[float]:
+        if setup.processes == 1:
+            self.searches.prepare(setup.precision)
         clock = Clock(self.searches.device)
-        found = self.search(way)
-        seconds = clock.lap(way.key)
-        if way.key not in self.amounts:  # the same in every repeat
+        found = self.search(setup)
+        seconds = clock.lap(setup.key)
+        if setup.key not in self.work:  # the same in every repeat
             lengths = [max(1, best.length) for best in found]
-            self.amounts[way.key] = self._amounts(lengths, way.width)
+            self.work[setup.key] = self._work_of(lengths, setup.width)
         return (seconds,)
 
-    def _amounts(self, lengths: Sequence[int], width: int) -> Amounts:
-        """Of sources that are encoded once, and `width` hypotheses of these lengths each."""
+    def _work_of(self, lengths: Sequence[int], width: int) -> Work:
+        """The work of sources, encoded once, and of `width` hypotheses of these lengths each."""
         workload, steps = self.workload, width * np.array(lengths, dtype=np.int64)
         read = read_lengths(workload.held_out, np.arange(len(lengths)))
         operations = FORWARD * Operations.of(self.searches.model).forward(*read, steps)
-        return Amounts(sum(lengths), operations)
+        return Work(sum(lengths), operations)
 
-    def figures(self, taken: Taken, limits: dict[str, float]) -> list[DecodingFigures]:
-        """Of every way that was measured at least once."""
+    def results(self, taken: Measurements, limits: dict[str, float]) -> list[DecodingResults]:
+        """The results of every setup that was measured at least once."""
         found = []
-        for way in self.ways:
-            if way.key not in taken:
+        for setup in self.setups:
+            if setup.key not in taken:
                 continue
-            seconds = [one for (one,) in taken[way.key]]
-            amounts = self.amounts[way.key]
-            # What several processes could do at most is not measured.
-            limit = limits.get(way.precision) if way.processes == 1 else None
-            per_token = amounts.operations / amounts.tokens
-            speed = rate(amounts.tokens, seconds)
-            done = times(speed, per_token)
-            figures = DecodingFigures(
-                search=way.name,
-                precision=way.precision,
-                processes=way.processes,
+            seconds = [one for (one,) in taken[setup.key]]
+            work = self.work[setup.key]
+            # The limit of several processes is not measured.
+            limit = limits.get(setup.precision) if setup.processes == 1 else None
+            per_token = work.operations / work.tokens
+            speed = rate(work.tokens, seconds)
+            done = scaled(speed, per_token)
+            result = DecodingResults(
+                search=setup.name,
+                precision=setup.precision,
+                processes=setup.processes,
                 sentences=len(self.sources),
-                tokens=amounts.tokens,
+                tokens=work.tokens,
                 sentences_per_second=rate(len(self.sources), seconds),
                 tokens_per_second=speed,
                 operations_per_token=per_token,
                 operations_per_second=done,
                 share=done.median / limit if limit else None,
             )
-            found.append(figures)
+            found.append(result)
         return found
 
 
 def _searches(workload: Workload) -> dict[str, Settings]:
-    """Greedy and beam search; random weights write as many tokens as they read, or of an image as
+    """Greedy and beam search. Random weights write as many tokens as they read, and for an image as
     many as targets have on average."""
     own, corpus = workload.recipe.search, workload.held_out
     ratio, offset = own.max_ratio, own.max_offset

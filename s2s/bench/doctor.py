@@ -1,7 +1,7 @@
-"""The promise that a sentence's output does not depend on other sentences, kept or broken here.
+"""Checks on this machine that the output of a sentence does not depend on other sentences.
 
-Kernels differ by machine. Random models of several architectures translate random sentences
-together, in another order and alone; tokens and scores must be the same, bit for bit.
+Kernels differ between machines. Random models of several architectures translate random sentences
+together, in another order and alone; tokens and scores must be equal, bit for bit.
 """
 
 import os
@@ -38,13 +38,13 @@ LIMITS = (
     "MKL_ENABLE_INSTRUCTIONS",
     "OMP_NUM_THREADS",
 )
-"""Settings of the environment that change which kernels a CPU uses."""
+"""Environment variables that affect the choice of kernels on a CPU."""
 
 SENTENCES, LONGEST = 48, 30
-"""How many are searched, and their most tokens."""
+"""The number of sentences, and the most tokens of one."""
 
 ALONE = 8
-"""Every so many of them is searched alone."""
+"""One in so many sentences is also searched alone."""
 
 VOCABULARY = 499
 
@@ -54,7 +54,7 @@ SETTINGS: tuple[Search, ...] = (
 )
 
 MODELS: tuple[Model, ...] = (
-    # Widths that no vector of any CPU divides, and those of common models.
+    # Widths that no vector length of any CPU divides, and those of common models.
     Model(
         embeddings=29,
         encoder=Encoder(width=21),
@@ -80,39 +80,39 @@ MODELS: tuple[Model, ...] = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of a precision."""
+    """The result of the check of one precision."""
 
     precision: SearchPrecision
     operations_per_second: float | None
-    """Of a product of a decoding step's size, on a CPU."""
+    """The speed of a product of the size of a decoding step, on a CPU."""
     refusal: str | None
-    """Why the precision is not used here; None if it is."""
+    """The reason why the precision is not used here; None if it is."""
     broken: tuple[str, ...] = ()
     """The searches whose output depended on other sentences."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What `auto` stands for on a device."""
+    """The precisions that `auto` chooses on a device."""
 
     training: str
     search: SearchPrecision
 
 
 def limits() -> dict[str, str]:
-    """The settings of `LIMITS` that there are."""
+    """The variables in `LIMITS` that are set."""
     return {name: os.environ[name] for name in LIMITS if name in os.environ}
 
 
 def choices(device: torch.device) -> Choices:
-    """What `auto` stands for on a device."""
+    """The precisions that `auto` chooses on a device."""
     return Choices(choose_precision("auto", device), choose_search_precision("auto", device))
 
 
 def check_contract(
     device: torch.device, progress: Callable[[str, int, int | None], None]
 ) -> Iterator[Finding]:
-    """Search in every precision; a finding of each, as it is found."""
+    """Search in every precision; yields a finding after each."""
     measured = speeds() if device.type == "cpu" else {}
     total = len(MODELS) * len(SETTINGS)
     for precision in PRECISIONS:
@@ -135,7 +135,7 @@ def check_contract(
 
 
 def is_independent(scorer: InferenceModel, settings: Search, device: torch.device) -> bool:
-    """Whether no sentence's output depends on the others: their number, their order."""
+    """Whether outputs are independent of the number and the order of other sentences."""
     draw = random.Random(1)
     sources = [
         [draw.randrange(4, VOCABULARY) for _ in range(draw.randint(1, LONGEST))]
@@ -155,7 +155,7 @@ def is_independent(scorer: InferenceModel, settings: Search, device: torch.devic
 
 
 def _random(recipe: Model, device: torch.device) -> Seq2Seq:
-    """A random model whose logits are sharp enough for outputs to differ in length."""
+    """A random model with logits so peaked that outputs differ in length."""
     torch.manual_seed(5)
     model = Seq2Seq(recipe, VOCABULARY, VOCABULARY).eval()
     with torch.no_grad():

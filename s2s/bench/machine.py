@@ -1,4 +1,4 @@
-"""The machine: its name and its load."""
+"""Describes the machine and the load by other processes."""
 
 import os
 import platform
@@ -14,13 +14,13 @@ from s2s.nn.kernels import has_fast_bf16
 from s2s.nn.threads import usable_cores
 
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
-"""What a processor does, of what a system counts: Windows and macOS count less."""
+"""The processor times that count as busy; Windows and macOS have fewer of them."""
 
 PROC = Path("/proc")
 
 
 def describe_machine(device: torch.device) -> Machine:
-    """As it is now; the load is that of the minute before."""
+    """The machine at present; its load is that of the last minute."""
     try:
         load = round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):  # Windows has none
@@ -48,16 +48,16 @@ def _processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-class Others:
-    """What other processes take of the processor, from now on."""
+class OtherProcesses:
+    """The processor time of other processes, from now on."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.before = _busy_seconds(), _own_seconds()
 
     def cores(self) -> float | None:
-        """Cores they had on average until now, a hypervisor's other guests included; None where
-        the system does not say."""
+        """The cores that they had on average until now, with other guests of a hypervisor; None if
+        the system does not report it."""
         busy, own = _busy_seconds(), _own_seconds()
         if busy is None or self.before[0] is None:
             return None
@@ -66,13 +66,13 @@ class Others:
 
 
 def _busy_seconds() -> float | None:
-    """Of all cores since the machine was started; None where our own cannot be told from them."""
-    if sys.platform == "win32":  # the seconds of processes that have ended are nobody's there
+    """Busy seconds of all cores since the boot; None if those of this process are not known."""
+    if sys.platform == "win32":  # Windows does not count ended child processes
         return None
     times = psutil.cpu_times()
     return sum(getattr(times, name, 0.0) for name in BUSY)
 
 
 def _own_seconds() -> float:
-    """Of this process and those it has waited for."""
+    """Seconds of this process and of ended child processes."""
     return sum(os.times()[:4])

@@ -1,4 +1,4 @@
-"""Matrix products alone: the limit that everything else is measured by."""
+"""Measures matrix products alone, whose speed is the limit of training and search."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch.nn import functional as F
 
-from s2s.bench.report import ProductFigures, Skipped
-from s2s.bench.timing import Clock, Taken, Turn, rate
+from s2s.bench.report import ProductResults, Skipped
+from s2s.bench.timing import Clock, Measurements, Turn, rate
 from s2s.bench.workload import Workload
 from s2s.errors import UsageError
 from s2s.nn.kernels import PRECISIONS, check_precision, has_fast_bf16, product
@@ -21,9 +21,9 @@ SQUARE = 2048
 """Rows and columns of the square product: large enough for any kernel."""
 
 LEAST_CALLS, LEAST_SECONDS = 3, 0.05
-"""Of a repeat: the best call counts, and there are as many as both ask for."""
+"""The least number and duration of calls in a repeat; the fastest call counts."""
 
-Kernel = Literal["torch", "inference_model"]
+Kernel = Literal["torch", "packed"]
 
 
 class Size(NamedTuple):
@@ -36,8 +36,8 @@ class Size(NamedTuple):
     outputs: int
 
 
-class Ready(NamedTuple):
-    """A product with its matrices laid out."""
+class PreparedProduct(NamedTuple):
+    """A product with its matrices in memory."""
 
     size: Size
     precision: SearchPrecision
@@ -45,7 +45,7 @@ class Ready(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Of its turn."""
+        """The name of its turn."""
         return f"product {self.size.name}, {self.size.kernel}, {self.precision}"
 
 
@@ -55,23 +55,23 @@ class Products:
     def __init__(self, sizes: Sequence[Size], device: torch.device) -> None:
         self.device = device
         self.skipped = _skipped(device)
-        absent = {one.what for one in self.skipped}
-        self.precisions = [precision for precision in PRECISIONS if precision not in absent]
+        unavailable = {one.what for one in self.skipped}
+        self.precisions = [precision for precision in PRECISIONS if precision not in unavailable]
         by_torch = {"fp32", "bf16"} if has_fast_bf16(device) else {"fp32"}
         self.ready = [
-            Ready(size, precision, _laid_out(size, precision, device))
+            PreparedProduct(size, precision, _prepared(size, precision, device))
             for size in sizes
             for precision in self.precisions
-            if size.kernel == "inference_model" or precision in by_torch
+            if size.kernel == "packed" or precision in by_torch
         ]
 
     @property
     def turns(self) -> list[Turn]:
-        """One for each product."""
+        """A turn for each product."""
         return [Turn(one.key, partial(self._best, one.run)) for one in self.ready]
 
     def _best(self, run: Callable[[], object]) -> tuple[float]:
-        """Seconds of the best of a few calls."""
+        """Seconds of the fastest of several calls."""
         clock, calls, began = Clock(self.device), 0, time.perf_counter()
         best = float("inf")
         with torch.inference_mode():
@@ -82,10 +82,10 @@ class Products:
                 calls += 1
         return (best,)
 
-    def figures(self, taken: Taken) -> list[ProductFigures]:
-        """Of every product that was measured at least once."""
+    def results(self, taken: Measurements) -> list[ProductResults]:
+        """The results of every product that was measured at least once."""
         return [
-            ProductFigures(
+            ProductResults(
                 name=size.name,
                 kernel=size.kernel,
                 precision=precision,
@@ -103,41 +103,41 @@ class Products:
         ]
 
 
-def limits(figures: Sequence[ProductFigures]) -> dict[str, float]:
+def limits(results: Sequence[ProductResults]) -> dict[str, float]:
     """Operations per second of the fastest product of each precision."""
     found: dict[str, float] = {}
-    for one in figures:
+    for one in results:
         speed = one.operations_per_second.median
         found[one.precision] = max(speed, found.get(one.precision, 0.0))
     return found
 
 
 def sizes_of(workload: Workload, square: int = SQUARE) -> list[Size]:
-    """A square product by both kernels, and the largest products of training and of search.
+    """A square product in both kernels, and the largest products of training and of search.
 
-    Which of them is the fastest depends on the machine: a large one keeps every unit busy, a small
-    one stays in the cache.
+    The fastest one depends on the machine: a large product keeps all units busy, a small one stays
+    in the cache.
     """
     recipe, vocabulary = workload.recipe, workload.model.target_vocabulary
     layer = workload.model.decoder.layer(0)
     sentences, rows = _batch(workload)
     gates = 4 * layer.width
-    block = ROWS[workload.model.output.bias.device.type]
+    decoding_rows = ROWS[workload.model.output.bias.device.type]
     embeddings = recipe.model.embeddings
-    step = layer.input_weight.shape[1] + layer.width
+    step = layer.input_width + layer.width
     return [
         Size("square", "torch", square, square, square),
-        Size("square", "inference_model", square, square, square),
+        Size("square", "packed", square, square, square),
         Size("training: output layer", "torch", rows, embeddings, vocabulary),
         Size("training: a step of recurrence", "torch", sentences, layer.width, gates),
-        Size("search: output layer", "inference_model", block, embeddings, vocabulary),
-        Size("search: a step of recurrence", "inference_model", block, step, gates),
+        Size("search: output layer", "packed", decoding_rows, embeddings, vocabulary),
+        Size("search: a step of recurrence", "packed", decoding_rows, step, gates),
     ]
 
 
 def _batch(workload: Workload) -> tuple[int, int]:
-    """Pairs of a training batch and their target tokens; where there are regions, they are what
-    fills it."""
+    """The number of pairs of a training batch and of their target tokens; regions count as source
+    tokens."""
     tokens, corpus = workload.recipe.train.fixed_batch_tokens, workload.corpus
     target = float(corpus.target_lengths.mean() + 1)
     if corpus.features is None:
@@ -146,11 +146,11 @@ def _batch(workload: Workload) -> tuple[int, int]:
     return sentences, round(sentences * target)
 
 
-def _laid_out(size: Size, precision: SearchPrecision, device: torch.device) -> Callable[[], object]:
+def _prepared(size: Size, precision: SearchPrecision, device: torch.device) -> Callable[[], object]:
     draw = torch.Generator().manual_seed(1)
     x_ND = torch.rand(size.rows, size.inputs, generator=draw).to(device)
     weight_OD = torch.rand(size.outputs, size.inputs, generator=draw).to(device)
-    if size.kernel == "inference_model":
+    if size.kernel == "packed":
         ones_D, zeros_O = x_ND.new_ones(size.inputs), x_ND.new_zeros(size.outputs)
         return partial(product(Weights(weight_OD, zeros_O, ones_D), precision), x_ND)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -158,7 +158,7 @@ def _laid_out(size: Size, precision: SearchPrecision, device: torch.device) -> C
 
 
 def _skipped(device: torch.device) -> list[Skipped]:
-    """Precisions that a device has no fast kernel for."""
+    """The precisions without a fast kernel on a device."""
     found = []
     if device.type != "cpu" and not has_fast_bf16(device):
         reason = f"{device.type} without native products of bf16"

@@ -1,4 +1,4 @@
-"""All of a benchmark: its parts take turns, repeat by repeat."""
+"""Runs a benchmark, whose parts take turns in every repeat."""
 
 import tempfile
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from s2s.bench.decoding import Decoding
-from s2s.bench.machine import Others, describe_machine
+from s2s.bench.machine import OtherProcesses, describe_machine
 from s2s.bench.matmul import SQUARE, Products, limits, sizes_of
-from s2s.bench.prep import Preparing
+from s2s.bench.prep import Preparation
 from s2s.bench.report import FORMAT, PARTS, Part, Report
-from s2s.bench.startup import First, Program, Startup
-from s2s.bench.timing import Turn, chosen_threads, take_turns
-from s2s.bench.training import TeamTraining, Training
+from s2s.bench.startup import FirstTranslation, Program, Startup
+from s2s.bench.timing import Turn, restore_threads, take_turns
+from s2s.bench.training import GroupTraining, Training
 from s2s.bench.workload import Workload, workload_of
 from s2s.errors import UsageError
 from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
@@ -31,46 +31,44 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Amounts:
-    """How much is done in a repeat."""
+    """The amounts of work in a repeat."""
 
     updates: int = 12
-    """Of training."""
+    """Updates of training."""
     sentences: int = 1000
-    """Searched; fewer where they are long (`workload.TOKENS`)."""
+    """Sentences to search; fewer if they are long (`workload.TOKENS`)."""
     pairs: int = 20_000
-    """Prepared."""
+    """Pairs to prepare."""
     square: int = SQUARE
     """Rows of the square product."""
 
 
 QUICK = Amounts(updates=3, sentences=48, pairs=2_000)
-"""For a first impression."""
+"""The amounts of `--quick`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is asked for."""
+    """The settings of a benchmark."""
 
     only: tuple[Part, ...] = PARTS
-    """The parts that are measured. Training and decoding bring matmul along, which their shares
-    refer to."""
+    """The parts to measure. Training and decoding imply matmul, to which their shares refer."""
     repeats: int = 5
-    """Of every part."""
+    """Repeats of every part."""
     threads: int | None = None
-    """Of PyTorch; as many as training would take if None."""
+    """Threads of PyTorch; None for the number of training."""
     workers: int = 1
-    """Processes that train, and that decode, side by side: an extra measurement where they are
-    several."""
+    """Processes that train, and that decode, in parallel; more than one adds a measurement."""
     device: str = "auto"
-    """Where the model is."""
+    """The device of the model."""
     amounts: Amounts = Amounts()
-    """Of each part."""
+    """The work of each part."""
     program: Program
-    """The commands whose start is measured."""
+    """The commands whose startup is measured."""
 
 
 class _Benchmark:
-    """The parts that a plan asks for, of one workload."""
+    """The parts of a plan, with one workload."""
 
     def __init__(self, workload: Workload, plan: Plan, folder: Path) -> None:
         self.workload = workload
@@ -78,36 +76,35 @@ class _Benchmark:
         self.taken: dict[str, list[tuple[float, ...]]] = {}
         self.began = datetime.now(UTC)
         device = workload.model.output.bias.device
-        self.machine, self.others = describe_machine(device), Others()
+        self.machine, self.others = describe_machine(device), OtherProcesses()
         only, amounts = plan.only, plan.amounts
         sizes = sizes_of(workload, amounts.square) if NEED_PRODUCTS & {*only} else []
         self.products = Products(sizes, device)
         self.training = Training(workload, amounts.updates) if "training" in only else None
-        self.team_training = None
+        self.group_training = None
         if self.training is not None and plan.workers > 1:
-            self.team_training = TeamTraining(workload, amounts.updates, plan.workers)
+            self.group_training = GroupTraining(workload, amounts.updates, plan.workers)
         self.decoding = None
         if "decoding" in only:
             precisions = self.products.precisions
             self.decoding = Decoding(workload, amounts.sentences, precisions, plan.workers)
         self.prep = None
         if "prep" in only:
-            self.prep = Preparing(workload.recipe, amounts.pairs, folder)
+            self.prep = Preparation(workload.recipe, amounts.pairs, folder)
         self.startup = None
         if "startup" in only:
             first = None
             if workload.run is not None:
                 place = str(workload.run.folder)
-                first = First(run=place, device=str(device), line=workload.line)
+                first = FirstTranslation(run=place, device=str(device), line=workload.line)
             self.startup = Startup(plan.program, first)
 
     @property
     def turns(self) -> list[Turn]:
-        """Of all parts; training is the first, so that nothing is beside it when it tells its
-        memory."""
+        """The turns of all parts; training comes first, to measure its memory alone."""
         parts = (
             self.training,
-            self.team_training,
+            self.group_training,
             self.products,
             self.decoding,
             self.prep,
@@ -116,16 +113,16 @@ class _Benchmark:
         return [turn for part in parts if part is not None for turn in part.turns]
 
     def close(self) -> None:
-        """End what runs beside; what it took of the processor is ours from then on."""
-        for part in (self.team_training, self.decoding):
+        """Terminate workers; their processor time then counts as that of this process."""
+        for part in (self.group_training, self.decoding):
             if part is not None:
                 part.close()
 
     def report(self) -> Report:
-        """What was measured so far."""
+        """The report of all measurements so far."""
         environment = describe_environment(self.machine.device, self.workload.recipe.seed)
         names = ("s2s", "commit", "python")
-        matmul, taken = self.products.figures(self.taken), self.taken
+        matmul, taken = self.products.results(self.taken), self.taken
         limit = limits(matmul)
         wanted = len(self.turns) * self.plan.repeats
         return Report(
@@ -139,11 +136,11 @@ class _Benchmark:
             repeats=self.plan.repeats,
             is_complete=sum(map(len, taken.values())) == wanted,
             matmul=matmul,
-            training=self.training.figures(taken, limit) if self.training else None,
-            team_training=self.team_training.figures(taken) if self.team_training else None,
-            decoding=self.decoding.figures(taken, limit) if self.decoding else [],
-            prep=self.prep.figures(taken) if self.prep else None,
-            startup=self.startup.figures(taken) if self.startup else [],
+            training=self.training.results(taken, limit) if self.training else None,
+            team_training=self.group_training.results(taken) if self.group_training else None,
+            decoding=self.decoding.results(taken, limit) if self.decoding else [],
+            prep=self.prep.results(taken) if self.prep else None,
+            startup=self.startup.results(taken) if self.startup else [],
             skipped=self.products.skipped if self.products.ready else [],
         )
 
@@ -151,8 +148,8 @@ class _Benchmark:
 def measure(subject: Recipe | Run, plan: Plan, progress: Progress) -> Report:
     """The benchmark of a recipe's sizes, or of a run.
 
-    Ctrl-C ends it: the report then has what was measured so far. Raises UsageError for a device
-    that is not there, or that workers do not share, RunError for a run that cannot be used.
+    Ctrl-C ends it, with a report of the measurements so far. Raises UsageError for a missing device
+    or workers on a GPU, RunError for a run that cannot be used.
     """
     keep_freed_memory()
     device = choose_device(plan.device)
@@ -160,7 +157,7 @@ def measure(subject: Recipe | Run, plan: Plan, progress: Progress) -> Report:
         raise UsageError(
             f"--workers share the cores of a CPU, found --device {device}; leave one out"
         )
-    with chosen_threads(), tempfile.TemporaryDirectory() as folder:
+    with restore_threads(), tempfile.TemporaryDirectory() as folder:
         if isinstance(subject, Recipe):
             limit_threads(subject.model, device)
         workload = workload_of(subject, device)

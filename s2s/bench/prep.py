@@ -1,12 +1,12 @@
-"""`s2s prep` of text that s2s makes itself, with the recipe's kinds of tokenizers."""
+"""Measures `s2s prep` of generated text, with the recipe's kinds of tokenizers."""
 
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from s2s.bench.report import PrepFigures
-from s2s.bench.timing import Taken, Turn, rate
+from s2s.bench.report import PrepResults
+from s2s.bench.timing import Measurements, Turn, rate
 from s2s.data.preparation.prepare import prepare
 from s2s.data.synthetic.corpus import generate
 from s2s.recipe.data import FilesData, FileSet, GeneratedData
@@ -16,11 +16,11 @@ from s2s.recipe.tokenizer import SeparateTokenizers, SideTokenizer, SubwordToken
 NAME = "prep"
 
 PIECES = 500
-"""Most pieces of a subword tokenizer: generated text has few words, which do not make more."""
+"""The most pieces of a subword tokenizer: generated text has too few words for more."""
 
 
-class Preparing:
-    """Prepares the same files in every repeat."""
+class Preparation:
+    """Preparation of the same files in every repeat."""
 
     def __init__(self, recipe: Recipe, pairs: int, folder: Path) -> None:
         self.pairs = pairs
@@ -36,7 +36,7 @@ class Preparing:
 
     @property
     def turns(self) -> list[Turn]:
-        """One: tokenizer and data, then the data alone."""
+        """A turn that prepares tokenizer and data, then the data alone."""
         return [Turn(NAME, self._run)]
 
     def _write(self) -> None:
@@ -51,7 +51,7 @@ class Preparing:
         self.is_written = True
 
     def _run(self) -> tuple[float, float]:
-        """Seconds of all, and of the data alone."""
+        """Seconds of both, and of the data alone."""
         if not self.is_written:
             self._write()
         run = self.folder / "run"
@@ -64,12 +64,12 @@ class Preparing:
         prepare(self.recipe, run)
         return whole, time.perf_counter() - began
 
-    def figures(self, taken: Taken) -> PrepFigures | None:
-        """None where nothing was measured."""
+    def results(self, taken: Measurements) -> PrepResults | None:
+        """The results; None if nothing was measured."""
         if NAME not in taken:
             return None
         whole, encoding = zip(*taken[NAME], strict=True)
-        return PrepFigures(
+        return PrepResults(
             pairs=self.pairs,
             pairs_per_second=rate(self.pairs, whole),
             encoded_per_second=rate(self.pairs, encoding),
@@ -77,8 +77,7 @@ class Preparing:
 
 
 def _fitting(tokenizer: Tokenizers) -> Tokenizers:
-    """The same kinds, with no more pieces than the text makes and without features, of which it has
-    none."""
+    """The same kinds of tokenizers, with fewer pieces and without source features."""
     if isinstance(tokenizer, SeparateTokenizers):
         source, target = _fewer(tokenizer.source), _fewer(tokenizer.target)
         return SeparateTokenizers(kind="separate", source=source, target=target)

@@ -1,4 +1,4 @@
-"""Features drawn at random, in the place of the files that a recipe names."""
+"""Random image features, which replace the files of a recipe."""
 
 from pathlib import Path
 
@@ -14,20 +14,19 @@ from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.recipe import Recipe
 
 ASSUMED_GRID = FeatureShape(width=512, regions=49)
-"""Of a file that is not there, where a model attends: the last feature map of a ResNet-18."""
+"""The shape of a missing file for a model with attention: a ResNet-18's last feature map."""
 
 ASSUMED_VECTOR = FeatureShape(width=2048, regions=1)
-"""Of a file that is not there, where no model attends: a ResNet-50's pooled features."""
+"""The shape of a missing file for a model without attention: a ResNet-50's pooled features."""
 
 IMAGES = 256
-"""Entries of a drawn file; pairs share them, so that it fits into memory."""
+"""Entries of a random file; pairs share them, so that it fits into memory."""
 
 
-def drawn_features(recipe: Recipe) -> FeatureLines | None:
-    """A file of normally distributed numbers for each of the recipe's; None where it has none.
+def random_features(recipe: Recipe) -> FeatureLines | None:
+    """Normally distributed features in place of each file of the recipe; None if it has none.
 
-    Raises DataError for files that are there but are none of features, or of other grids than the
-    model reads.
+    Raises DataError for existing files that are not features, or whose grids the model cannot read.
     """
     files = image_features_of(recipe.data)
     if not files:
@@ -45,7 +44,7 @@ def drawn_features(recipe: Recipe) -> FeatureLines | None:
 
 
 def _shape(file: ImageFeatureFile, recipe: Recipe, place: int) -> FeatureShape:
-    """As the file has it where it is there, its grids' mean size; else as the recipe implies."""
+    """The shape of a file, with the mean size of its grids; of a missing one, an assumed shape."""
     path, ids = Path(file.path), None if file.ids is None else Path(file.ids)
     if path.exists() and (ids is None or ids.exists()):
         store = open_store(path, ids)

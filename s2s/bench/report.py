@@ -1,7 +1,7 @@
-"""What a benchmark finds, as plain data: written as JSON, read back, shown as tables.
+"""The report of a benchmark: plain data, written as JSON, read back, shown as tables.
 
-Speeds are medians over repeats with the slowest and the fastest. Operations are counted as
-`s2s.bench.flops` says, shares are of the fastest matrix product found in the same precision.
+Speeds are medians over repeats with the slowest and the fastest. Operations are counted by
+`s2s.bench.flops`; shares are relative to the fastest matrix product of the same precision.
 """
 
 from __future__ import annotations
@@ -14,250 +14,249 @@ from typing import Literal, get_args
 from s2s.errors import UsageError
 
 FORMAT = 1
-"""Of the JSON; raised when a field changes its meaning."""
+"""The format of the JSON; it increases when a field changes its meaning."""
 
 SLACK = 0.1
-"""Cores' worth of other work that is not worth a warning: a system is never quite idle."""
+"""Cores of other work without a warning: no system is entirely idle."""
 
 Part = Literal["matmul", "training", "decoding", "prep", "startup"]
-"""What can be measured by itself."""
+"""A part that can be measured alone."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """One figure, measured several times."""
+    """One number, measured several times."""
 
     median: float
-    """Of the repeats."""
+    """The median of the repeats."""
     low: float
     """The smallest."""
     high: float
     """The largest."""
     repeats: int
-    """How many there were."""
+    """The number of repeats."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What it was measured on."""
+    """The machine of a measurement."""
 
     processor: str
-    """Its name."""
+    """The name of the processor."""
     cores: int
-    """Logical ones that this process may use."""
+    """Logical cores that this process may use."""
     memory: int | None
-    """Bytes, where the system says."""
+    """Bytes; None if the system does not report them."""
     system: str
     """Operating system and its version."""
     device: str
-    """Where the model was: cpu, cuda:0."""
+    """The device of the model: cpu, cuda:0."""
     gpu: str | None
-    """Its name."""
+    """The name of the GPU; None on a CPU."""
     threads: int
-    """Of PyTorch."""
+    """Threads of PyTorch."""
     processes: int = 1
-    """That worked side by side, at the most."""
+    """The most processes in parallel."""
     native_bf16: bool
     """Whether the device multiplies bf16 faster than fp32."""
     load: float | None
-    """Processes that wanted a core in the minute before; None where the system does not say."""
+    """Processes that wanted a core in the last minute; None if the system does not report it."""
     others: float | None
-    """Cores that other processes had on average while this one measured; None where the system does
-    not say."""
+    """Cores that other processes had on average during the benchmark; None if the system does not
+    report it."""
 
     @property
     def warning(self) -> str | None:
-        """A line for a machine that has other work, else None."""
+        """A warning about a machine with other work; None for an idle one."""
         wanted = self.load if self.others is None else self.others
         own = max(self.threads, self.processes)
         if wanted is None or wanted + own <= self.cores + SLACK:
             return None
         return (
             f"the machine is busy: beside {own} threads, others wanted {wanted:.1f} of "
-            f"{self.cores} cores; figures are too low and their spread is wide"
+            f"{self.cores} cores; speeds are too low and their spread is wide"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSizes:
-    """A file of features."""
+    """The sizes of a feature file."""
 
     width: int
-    """Of a region's vector."""
+    """The length of a region's vector."""
     regions: float
-    """Of a training pair, on average; 1 of a vector."""
+    """Mean regions of a training pair; 1 for vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What was trained and searched."""
+    """The sizes of the model and the data."""
 
     recipe: str
-    """Its name, or the run's folder."""
+    """The name of the recipe, or the folder of the run."""
     data: str
-    """Where sentences come from."""
+    """The origin of the sentences."""
     parameters: int
-    """Of the model."""
+    """Parameters of the model."""
     source_vocabulary: int
-    """Tokens; 0 where sources have no text."""
+    """Tokens; 0 if sources have no text."""
     target_vocabulary: int
     """Tokens."""
     batch_tokens: int
-    """Of an update's batch, padding included."""
+    """Tokens of a batch, padding included."""
     source_length: float
     """Mean tokens of a training source, without end of sentence."""
     target_length: float
     """Mean tokens of a training target, without end of sentence."""
     features: list[FeatureSizes] = field(default_factory=list)
-    """Of each of data.image_features."""
+    """The sizes of each file in data.image_features."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProductFigures:
-    """Matrix products [rows, inputs] x [inputs, outputs] alone."""
+class ProductResults:
+    """The results of a matrix product [rows, inputs] x [inputs, outputs] alone."""
 
     name: str
-    """What the product is in the model."""
-    kernel: Literal["torch", "inference_model"]
-    """`torch`: what training calls; `packed`: what search calls, over weights in its own order."""
+    """The role of the product in the model."""
+    kernel: Literal["torch", "packed"]
+    """`torch`: the kernel of training; `packed`: the kernel of search, with prepacked weights."""
     precision: str
     """fp32, bf16 or int8."""
     rows: int
-    """Of the first matrix."""
+    """Rows of the first matrix."""
     inputs: int
     """Columns of the first matrix, rows of the second."""
     outputs: int
-    """Columns of the second."""
+    """Columns of the second matrix."""
     operations_per_second: Spread
-    """2 x rows x inputs x outputs over the time of the best of a few calls."""
+    """2 x rows x inputs x outputs over the time of the fastest of several calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingFigures:
-    """Updates over the same batches, from collating to the optimizer's step."""
+class TrainingResults:
+    """The results of updates over the same batches, from collating to the optimizer's step."""
 
     precision: str
     """fp32 or bf16."""
     updates: int
-    """Of a repeat."""
+    """Updates in a repeat."""
     target_tokens: int
-    """Of a repeat, ends of sentence included, padding not."""
+    """Target tokens in a repeat, with ends of sentence, without padding."""
     tokens_per_second: Spread
     """Target tokens."""
     operations_per_token: float
-    """Forward and backward, of source and target, over target tokens."""
+    """Operations of forward and backward passes, source and target, over target tokens."""
     operations_per_second: Spread
     """The product of the two."""
     share: float | None
-    """Of the fastest matrix product of this precision; None where there is none, and of several
-    processes."""
+    """The share of the speed of the fastest matrix product in this precision; None if it is unknown
+    and for several processes."""
     seconds: dict[str, float]
-    """Median seconds per update of data, forward, backward and optimizer; of several processes the
-    first one's, which has waited for the others in the last."""
+    """Median seconds per update of data, forward, backward and optimizer. Of several processes,
+    those of rank 0, which waits for the others in the optimizer."""
     peak_memory: int | None
-    """Bytes: of the process (CPU), or that PyTorch held on the device (GPU); None of several
-    processes."""
+    """Bytes of the process (CPU), or of PyTorch on the device (GPU); None for several processes."""
     processes: int = 1
-    """That shared every update; several have one thread each."""
+    """The processes that share every update; several have one thread each."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodingFigures:
-    """Search over the same sentences."""
+class DecodingResults:
+    """The results of a search over the same sentences."""
 
     search: str
     """greedy or beam 5."""
     precision: str
     """fp32, bf16 or int8."""
     sentences: int
-    """Of a repeat."""
+    """Sentences in a repeat."""
     tokens: int
-    """Predictions of the outputs of a repeat, ends of sentence included."""
+    """Predictions of all outputs in a repeat, with ends of sentence."""
     sentences_per_second: Spread
-    """Tokenizing not included."""
+    """Without tokenizing."""
     tokens_per_second: Spread
-    """Of the outputs; a beam's other hypotheses do not count."""
+    """Tokens of the outputs, without other hypotheses of a beam."""
     operations_per_token: float
-    """Of sources and all hypotheses, over the tokens."""
+    """Operations of sources and all hypotheses, over the tokens."""
     operations_per_second: Spread
     """The product of the two."""
     share: float | None
-    """Of the fastest matrix product of this precision; None where there is none, and of several
-    processes."""
+    """The share of the speed of the fastest matrix product in this precision; None if it is unknown
+    and for several processes."""
     processes: int = 1
-    """That shared the sentences; several have one thread each."""
+    """The processes that share the sentences; several have one thread each."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepFigures:
-    """`s2s prep` of generated text."""
+class PrepResults:
+    """The results of `s2s prep` of generated text."""
 
     pairs: int
-    """Of a repeat."""
+    """Pairs in a repeat."""
     pairs_per_second: Spread
-    """Tokenizer trained, all pairs encoded."""
+    """Training the tokenizer and encoding all pairs."""
     encoded_per_second: Spread
-    """With the tokenizer there already."""
+    """Encoding all pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StartupFigures:
-    """A command in a process of its own."""
+class StartupResults:
+    """The results of starting a command in a new process."""
 
     command: str
-    """`s2s X --help`, or `s2s translate` up to its first line of output."""
+    """`s2s X --help`, or `s2s translate` until its first line of output."""
     seconds: Spread
     """Wall time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """What this machine cannot do."""
+    """A measurement that this machine cannot do."""
 
     what: str
     """A precision of products or of search."""
     reason: str
-    """Why."""
+    """The reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All of one benchmark."""
+    """The report of one benchmark."""
 
     format: int
     """FORMAT."""
     time: str
-    """When it began, ISO 8601."""
+    """The time of the start, ISO 8601."""
     command: list[str]
     """The command line."""
     versions: dict[str, str | None]
-    """Of s2s, its commit, Python and the packages that matter."""
+    """Versions of s2s, its commit, Python and relevant packages."""
     machine: Machine
     sizes: Sizes
     seed: int
-    """Of weights and sentences."""
+    """The seed of weights and sentences."""
     repeats: int
-    """As asked for."""
+    """The requested number of repeats."""
     is_complete: bool
-    """False where Ctrl-C ended it."""
-    matmul: list[ProductFigures]
-    training: TrainingFigures | None
-    decoding: list[DecodingFigures]
-    prep: PrepFigures | None
-    startup: list[StartupFigures]
+    """False after Ctrl-C."""
+    matmul: list[ProductResults]
+    training: TrainingResults | None
+    decoding: list[DecodingResults]
+    prep: PrepResults | None
+    startup: list[StartupResults]
     skipped: list[Skipped]
-    team_training: TrainingFigures | None = None
-    """The same by several processes."""
+    team_training: TrainingResults | None = None
+    """The results of training by several processes."""
 
     def to_json(self) -> str:
-        """As it is kept."""
+        """The report as JSON, which `read_report` reads."""
         return json.dumps(asdict(self), indent=1)
 
 
 def read_report(path: Path) -> Report:
-    """A report that was kept. Raises UsageError where the file is none."""
+    """Read the JSON of a report. Raises UsageError for any other file."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

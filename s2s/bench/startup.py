@@ -1,4 +1,4 @@
-"""How long a command takes to begin, each time in a process of its own."""
+"""Measures the startup of commands, each time in a new process."""
 
 import subprocess
 import time
@@ -6,37 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from s2s.bench.report import StartupFigures
-from s2s.bench.timing import Taken, Turn, spread
+from s2s.bench.report import StartupResults
+from s2s.bench.timing import Measurements, Turn, spread
 from s2s.errors import S2sError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """The command line of s2s, as a process is started with it."""
+    """The commands of s2s, as arguments of a process."""
 
     start: tuple[str, ...]
-    """What comes before its arguments."""
+    """The program, before its arguments."""
     commands: tuple[tuple[str, ...], ...]
-    """Arguments before `--help`; none for the program's own help."""
+    """Arguments before `--help`; none for the help of the program."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class First:
+class FirstTranslation:
     """The first translation of a run."""
 
     run: str
-    """Its folder."""
+    """The folder of the run."""
     device: str
     line: str
-    """What is translated."""
+    """The line to translate."""
 
 
 class Startup:
-    """Help of every command, and a run's first translation."""
+    """The help of every command, and the first translation of a run."""
 
-    def __init__(self, program: Program, first: First | None) -> None:
-        """`first` is what is translated, if anything is."""
+    def __init__(self, program: Program, first: FirstTranslation | None) -> None:
+        """Without `first`, nothing is translated."""
         self.start = list(program.start)
         self.calls = {
             " ".join(("s2s", *command, "--help")): [*command, "--help"]
@@ -49,7 +49,7 @@ class Startup:
 
     @property
     def turns(self) -> list[Turn]:
-        """One for each command."""
+        """A turn for each command."""
         turns = [Turn(name, partial(self._help, call)) for name, call in self.calls.items()]
         if self.translate is not None:
             turns.append(Turn("s2s translate", self.translate))
@@ -71,20 +71,20 @@ class Startup:
             process.stdin.close()
             process.stdout.readline()
             seconds = time.perf_counter() - began
-            said = process.stderr.read() if process.stderr is not None else b""
-        _check(process.returncode, call, said)
+            output = process.stderr.read() if process.stderr is not None else b""
+        _check(process.returncode, call, output)
         return (seconds,)
 
-    def figures(self, taken: Taken) -> list[StartupFigures]:
-        """Of every command that was measured at least once."""
+    def results(self, taken: Measurements) -> list[StartupResults]:
+        """The results of every command that was measured at least once."""
         return [
-            StartupFigures(command=turn.name, seconds=spread(s for (s,) in taken[turn.name]))
+            StartupResults(command=turn.name, seconds=spread(s for (s,) in taken[turn.name]))
             for turn in self.turns
             if turn.name in taken
         ]
 
 
-def _check(status: int, arguments: Sequence[str], said: bytes) -> None:
+def _check(status: int, arguments: Sequence[str], output: bytes) -> None:
     if status:
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        last = output.decode(errors="replace").strip().splitlines()[-1:]
         raise S2sError(f"s2s {' '.join(arguments)}: exit status {status} ({''.join(last)})")

@@ -1,4 +1,4 @@
-"""A report as tables: for the terminal, and in Markdown for documentation."""
+"""Shows a report as tables, in a terminal or as Markdown."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from s2s.bench.report import Report, Sizes, Spread, TrainingFigures
+from s2s.bench.report import Report, Sizes, Spread, TrainingResults
 
 
 class Table(NamedTuple):
-    """Cells as text."""
+    """A table of text."""
 
     title: str
     header: tuple[str, ...]
@@ -20,7 +20,7 @@ class Table(NamedTuple):
 
 
 def tables(report: Report) -> list[Table]:
-    """Of every part that was measured."""
+    """The tables of all parts that were measured."""
     made = (
         _machine(report),
         _matmul(report),
@@ -33,28 +33,28 @@ def tables(report: Report) -> list[Table]:
 
 
 def notes(report: Report) -> Iterator[str]:
-    """What else there is to say, a line each."""
+    """Notes about the measurement, one line each."""
     if (warning := report.machine.warning) is not None:
         yield f"warning: {warning}"
     for one in report.skipped:
         yield f"{one.what} left out: {one.reason}"
     if not report.is_complete:
-        yield "stopped before the end: some figures have fewer repeats, or are missing"
+        yield "stopped before the end: some numbers have fewer repeats, or are missing"
 
 
 def print_tables(report: Report, console: Console) -> None:
-    """For a terminal."""
+    """Print all tables to a terminal."""
     for table in tables(report):
-        drawn = RichTable(title=table.title, title_justify="left", title_style="bold")
+        rendered = RichTable(title=table.title, title_justify="left", title_style="bold")
         for place, name in enumerate(table.header):
-            drawn.add_column(name, justify="left" if place < table.numbers_from else "right")
+            rendered.add_column(name, justify="left" if place < table.numbers_from else "right")
         for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
+            rendered.add_row(*row)
+        console.print(rendered)
 
 
 def markdown(report: Report) -> str:
-    """The same tables, each under its title."""
+    """All tables as Markdown, each under its title."""
     lines: list[str] = []
     for table in tables(report):
         lines += [f"**{table.title}**", ""]
@@ -90,7 +90,7 @@ def _machine(report: Report) -> Table:
 
 
 def _sides(sizes: Sizes) -> list[tuple[str, str]]:
-    """What is read and written: vocabularies, lengths, features."""
+    """The sizes of source and target: vocabularies, lengths, features."""
     target, length = f"{sizes.target_vocabulary:,}", f"{sizes.target_length}"
     if not sizes.source_vocabulary:
         rows = [("vocabulary", target), ("sentences", f"{sizes.data}; mean tokens {length}")]
@@ -127,17 +127,17 @@ def _training(report: Report) -> Table:
     columns = [_trained(one, report.sizes.batch_tokens) for one in found]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     more = [f"{one.processes} processes" for one in found[1:]]
-    return Table("Training", ("", "figure", *more), rows)
+    return Table("Training", ("", "value", *more), rows)
 
 
-def _trained(found: TrainingFigures, batch_tokens: int) -> dict[str, str]:
+def _trained(found: TrainingResults, batch_tokens: int) -> dict[str, str]:
     whole, peak = sum(found.seconds.values()), found.peak_memory
     split = ", ".join(f"{name} {part / whole:.0%}" for name, part in found.seconds.items())
     return {
         "precision": found.precision,
         "target tokens/s": _whole(found.tokens_per_second),
         "G operations/s": _giga(found.operations_per_second),
-        "share of the limit": _share(found.share),
+        "share of the limit": _percentage(found.share),
         "M operations a target token": f"{found.operations_per_token / 1e6:.1f}",
         "time of an update": f"{whole * 1e3:.0f} ms: {split}",
         "batch tokens": f"{batch_tokens:,}",
@@ -155,7 +155,7 @@ def _decoding(report: Report) -> Table:
             _whole(one.sentences_per_second),
             _whole(one.tokens_per_second),
             _giga(one.operations_per_second),
-            _share(one.share),
+            _percentage(one.share),
         )
         for one in report.decoding
     ]
@@ -180,19 +180,19 @@ def _startup(report: Report) -> Table:
     return Table("Starting", ("command", "seconds"), rows)
 
 
-def _range(figure: Spread, unit: float, form: str) -> str:
-    """The median, and from where to where the repeats went."""
-    median, low, high = (f"{x / unit:{form}}" for x in (figure.median, figure.low, figure.high))
+def _range(value: Spread, unit: float, form: str) -> str:
+    """The median, and the range of the repeats."""
+    median, low, high = (f"{x / unit:{form}}" for x in (value.median, value.low, value.high))
     return f"{median} ({low}–{high})"
 
 
-def _giga(figure: Spread) -> str:
-    return _range(figure, 1e9, ",.1f" if figure.median < 1e10 else ",.0f")
+def _giga(value: Spread) -> str:
+    return _range(value, 1e9, ",.1f" if value.median < 1e10 else ",.0f")
 
 
-def _whole(figure: Spread) -> str:
-    return _range(figure, 1.0, ",.1f" if figure.median < 10 else ",.0f")
+def _whole(value: Spread) -> str:
+    return _range(value, 1.0, ",.1f" if value.median < 10 else ",.0f")
 
 
-def _share(share: float | None) -> str:
+def _percentage(share: float | None) -> str:
     return "unknown" if share is None else f"{share:.0%}"

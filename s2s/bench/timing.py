@@ -1,6 +1,6 @@
-"""Taking turns: what is compared is measured in one process, one after the other, again and again.
+"""Measures several things in turns, in one process and in every repeat.
 
-So a machine that slows down for a while slows all of them, and medians pass over it.
+So a temporary slowdown of the machine affects all of them, and medians ignore it.
 """
 
 import statistics
@@ -13,17 +13,17 @@ import torch
 
 from s2s.bench.report import Spread
 
-Taken = Mapping[str, Sequence[tuple[float, ...]]]
-"""What each turn gave in every counted repeat, by the turn's name."""
+Measurements = Mapping[str, Sequence[tuple[float, ...]]]
+"""The seconds of each turn in every counted repeat, by the name of the turn."""
 
 
 class Turn(NamedTuple):
-    """Something to be measured once in every repeat."""
+    """A measurement that is made once in every repeat."""
 
     name: str
-    """Unlike all others."""
+    """A unique name."""
     run: Callable[[], tuple[float, ...]]
-    """Does it; seconds of it, and of its parts where it has any."""
+    """Returns the seconds it took, and those of its parts if it has any."""
 
 
 def take_turns(
@@ -32,10 +32,10 @@ def take_turns(
     progress: Callable[[str, int, int | None], None],
     taken: dict[str, list[tuple[float, ...]]],
 ) -> None:
-    """Run every turn once without counting it, then `repeats` times, into `taken`.
+    """Run every turn once without counting it, then `repeats` times; seconds go to `taken`.
 
-    The first time prepares kernels and fills caches. KeyboardInterrupt leaves in `taken` what was
-    finished before.
+    The first time prepares kernels and fills caches. After KeyboardInterrupt, `taken` has all
+    turns that were finished.
     """
     for repeat in range(repeats + 1):
         stage = f"repeat {repeat} of {repeats}" if repeat else "warming up"
@@ -48,7 +48,7 @@ def take_turns(
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Of one value or more."""
+    """The spread of one value or more."""
     found = list(values)
     return Spread(
         median=statistics.median(found), low=min(found), high=max(found), repeats=len(found)
@@ -56,22 +56,22 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def rate(amount: float, seconds: Iterable[float]) -> Spread:
-    """How much per second, of the same amount in each time."""
+    """The spread of amount per second."""
     return spread(amount / one for one in seconds)
 
 
-def times(figure: Spread, factor: float) -> Spread:
-    """Of other units."""
+def scaled(value: Spread, factor: float) -> Spread:
+    """The spread times a factor."""
     return Spread(
-        median=figure.median * factor,
-        low=figure.low * factor,
-        high=figure.high * factor,
-        repeats=figure.repeats,
+        median=value.median * factor,
+        low=value.low * factor,
+        high=value.high * factor,
+        repeats=value.repeats,
     )
 
 
 class Clock:
-    """Seconds of one stretch after the other on a device, which is waited for."""
+    """Measures consecutive intervals on a device, after synchronizing with it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -84,11 +84,11 @@ class Clock:
         return time.perf_counter()
 
     def restart(self) -> None:
-        """Begin a stretch."""
+        """Start an interval."""
         self.last = self._now()
 
     def lap(self, name: str) -> float:
-        """End a stretch and begin the next; its seconds, which are added to others of the name."""
+        """End an interval and start the next; returns its seconds, which `seconds` adds up."""
         now = self._now()
         taken, self.last = now - self.last, now
         self.seconds[name] = self.seconds.get(name, 0.0) + taken
@@ -96,8 +96,8 @@ class Clock:
 
 
 @contextmanager
-def chosen_threads() -> Iterator[None]:
-    """PyTorch has as many threads after the block as before, whatever the block chooses."""
+def restore_threads() -> Iterator[None]:
+    """Restore the number of PyTorch's threads after the block."""
     before = torch.get_num_threads()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Updates as training makes them, and where their time goes."""
+"""Measures updates as in training, and the time of their stages."""
 
 import copy
 import statistics
@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from s2s.bench.flops import TRAINING, Operations
-from s2s.bench.report import TrainingFigures
-from s2s.bench.timing import Clock, Taken, Turn, chosen_threads, rate, times
+from s2s.bench.report import TrainingResults
+from s2s.bench.timing import Clock, Measurements, Turn, rate, restore_threads, scaled
 from s2s.bench.workload import Workload, read_lengths, workload_of
 from s2s.data.batches import batch_plan, collate, num_target_tokens
 from s2s.nn.device import choose_precision, keep_freed_memory
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup, share
 from s2s.train.distributed.shared_memory import SharedMemoryGroup, workers
 from s2s.train.memory_usage import PeakMemory
@@ -34,8 +35,8 @@ SCHEDULE = 10_000
 
 
 class Training:
-    """A copy of the workload's model that learns from the same batches in every repeat, by this
-    process or as one of a team."""
+    """Trains a copy of the workload's model on the same batches in every repeat, in this process or
+    in a process group."""
 
     def __init__(
         self, workload: Workload, updates: int, group: ProcessGroup = SINGLE_PROCESS
@@ -50,14 +51,14 @@ class Training:
 
     @property
     def turns(self) -> list[Turn]:
-        """One: all updates."""
+        """A turn of all updates."""
         return [Turn(NAME, self.run)]
 
     def run(self) -> tuple[float, ...]:
         """Seconds of all updates, and of each of STAGES."""
         if self.updater is not None:
             return self._updates(self.updater)
-        # The first time, which has as yet little beside it, tells the memory.
+        # The memory is that of the first run, before other parts of the benchmark.
         peak = PeakMemory(self.device)
         self.updater = self._updater()
         seconds = self._updates(self.updater)
@@ -71,7 +72,10 @@ class Training:
         state = TrainingState(model, recipe.train)
         self.group.broadcast(state)
         laps, group = self.clock.lap, self.group
-        return Updater(state, recipe.seed, precision, SCHEDULE, on_stage=laps, group=group)
+        objective = Seq2SeqObjective(recipe.train)
+        return Updater(
+            state, objective, recipe.seed, precision, SCHEDULE, on_stage=laps, group=group
+        )
 
     def _updates(self, updater: Updater) -> tuple[float, ...]:
         clock, corpus = self.clock, self.workload.corpus
@@ -83,15 +87,15 @@ class Training:
             tokens = sum(num_target_tokens(corpus, pairs) for pairs in pair_groups)
             clock.lap("data")
             updater(batches, tokens=tokens)
-            self.group.all_gather(None)  # others may be stepping weights that the next one reads
+            self.group.all_gather(None)  # others may still update weights that the next batch reads
             clock.lap("optimizer")
         parts = [clock.seconds.get(stage, 0.0) for stage in STAGES]
         return (sum(parts), *parts)
 
-    def figures(
-        self, taken: Taken, limits: dict[str, float], name: str = NAME
-    ) -> TrainingFigures | None:
-        """Of the turns of a name; None where nothing was measured."""
+    def results(
+        self, taken: Measurements, limits: dict[str, float], name: str = NAME
+    ) -> TrainingResults | None:
+        """The results of the turn `name`; None if nothing was measured."""
         if name not in taken or self.updater is None:
             return None
         totals = [seconds[0] for seconds in taken[name]]
@@ -99,9 +103,9 @@ class Training:
         tokens, operations = self._amounts()
         per_token = operations / tokens
         speed = rate(tokens, totals)
-        done = times(speed, per_token)
+        done = scaled(speed, per_token)
         limit = limits.get(self.updater.precision)
-        return TrainingFigures(
+        return TrainingResults(
             precision=self.updater.precision,
             processes=self.group.size,
             updates=len(self.groups),
@@ -118,7 +122,7 @@ class Training:
         )
 
     def _amounts(self) -> tuple[int, float]:
-        """Target tokens of a repeat, and operations; R-Drop passes over every pair twice."""
+        """Target tokens and operations of a repeat; R-Drop has two passes over every pair."""
         corpus = self.workload.corpus
         passes = TRAINING * (2 if self.workload.recipe.train.r_drop else 1)
         count = Operations.of(self.workload.model)
@@ -130,8 +134,8 @@ class Training:
         return tokens, operations
 
 
-class TeamTraining:
-    """The same by several processes of one thread each, this one included."""
+class GroupTraining:
+    """Training by several processes of one thread each, including this one."""
 
     def __init__(self, workload: Workload, updates: int, processes: int) -> None:
         self.workload = workload
@@ -143,33 +147,33 @@ class TeamTraining:
 
     @property
     def turns(self) -> list[Turn]:
-        """One: all updates."""
+        """A turn of all updates."""
         return [Turn(self.name, self._run)]
 
     def close(self) -> None:
-        """End the other processes."""
+        """Terminate the other processes."""
         self.others.close()
 
     def _run(self) -> tuple[float, ...]:
-        with chosen_threads():
+        with restore_threads():
             torch.set_num_threads(1)
             if self.training is None:
                 subject = self.workload.run or self.workload.recipe
-                work = partial(_follow, subject, self.updates)
+                work = partial(_work, subject, self.updates)
                 group = self.others.enter_context(workers(self.processes, work))
                 self.training = Training(self.workload, self.updates, group)
-            self.training.group.all_gather(None)  # the others wait for it
+            self.training.group.all_gather(None)  # starts the others
             return self.training.run()
 
-    def figures(self, taken: Taken) -> TrainingFigures | None:
-        """None where nothing was measured. What several processes could do at most, and what
-        they hold together, is not."""
-        found = None if self.training is None else self.training.figures(taken, {}, self.name)
+    def results(self, taken: Measurements) -> TrainingResults | None:
+        """The results; None if nothing was measured. Limit and memory of several processes are
+        not measured."""
+        found = None if self.training is None else self.training.results(taken, {}, self.name)
         return None if found is None else replace(found, peak_memory=None)
 
 
-def _follow(subject: Recipe | Run, updates: int, *, group: SharedMemoryGroup) -> None:
-    """What the others do until they are ended."""
+def _work(subject: Recipe | Run, updates: int, *, group: SharedMemoryGroup) -> None:
+    """The loop of the other processes, until they are terminated."""
     keep_freed_memory()
     torch.set_num_threads(1)
     training = Training(workload_of(subject, torch.device("cpu")), updates, group)
@@ -179,7 +183,7 @@ def _follow(subject: Recipe | Run, updates: int, *, group: SharedMemoryGroup) ->
 
 
 def _groups(workload: Workload, updates: int) -> list[list[NDArray[np.int64]]]:
-    """Pairs of the batches of each of the first updates, or of all there are."""
+    """The pairs of the batches of each of the first `updates`, or of all in the corpus."""
     recipe, corpus = workload.recipe, workload.corpus
     lengths = (corpus.memory_lengths, corpus.target_lengths)
     plan = batch_plan(

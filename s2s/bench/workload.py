@@ -1,4 +1,4 @@
-"""What is trained and searched: a recipe's model on drawn sentences, a run's on its own."""
+"""The workload: a recipe's model on random sentences, or a run's model on its own."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from s2s import pipeline
-from s2s.bench.random_features import IMAGES, drawn_features
+from s2s.bench.random_features import IMAGES, random_features
 from s2s.bench.report import FeatureSizes, Sizes
 from s2s.data.features.lookup import FeatureRows
 from s2s.data.features.store import FeatureStore
@@ -30,34 +30,36 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.run.directory import Run
 from s2s.special import EOS, SPECIAL_PIECES
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
+from s2s.tasks.seq2seq.task import unigram
 from s2s.text.extended_vocabulary import NO_TARGET
 from s2s.text.source_features import SEPARATOR
 from s2s.train.batch_size_finder import find_batch_size, with_batch_tokens
 from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE, unigram
+from s2s.train.trainer import TIME_MULTIPLE
 
 PAIRS = 20_000
-"""Sentence pairs drawn: enough for batches to be of one length, as in training."""
+"""Random sentence pairs: enough for batches of one length, as in training."""
 
 LENGTHS = ((2.657, 0.359), (2.633, 0.320))
 """Mean and standard deviation of the logarithm of the number of tokens, source and target:
 Multi30k's 29,000 training pairs, German to English, in 8,000 unigram pieces."""
 
 CORRELATION = 0.838
-"""Of the two logarithms, there."""
+"""The correlation of the two logarithms in that corpus."""
 
 TOKENS = 20
-"""Source tokens of a sentence to be searched, on average and at most: longer ones are fewer, lest a
-model of characters take ten minutes."""
+"""The most mean source tokens of sentences to search. Of longer ones there are fewer, or a model of
+characters would take ten minutes."""
 
 CHARACTERS = 4.4
-"""Characters of a piece, there: where tokens are characters, sentences are so much longer."""
+"""Characters of a piece in that corpus: sentences of characters are so much longer."""
 
 WORD = "a"
-"""What a source is that has to be something."""
+"""The text of a source that must not be empty."""
 
 ASSUMED_CHARACTERS, ASSUMED_WORDS = 100, 10_000
-"""Vocabularies that only the data would tell."""
+"""Vocabulary sizes that depend on the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +68,17 @@ class Workload:
 
     recipe: Recipe
     model: Seq2Seq
-    """In evaluation mode, on its device; not to be changed."""
+    """In evaluation mode, on its device; read-only."""
     corpus: Corpus
-    """To train on."""
+    """The pairs to train on."""
     held_out: Corpus
-    """To search outputs for."""
+    """The pairs to search outputs for."""
     run: Run | None
-    """Where the model comes from; None for random weights, which end no sentence by themselves."""
+    """The run of the model; None for random weights, which predict no end of sentence."""
 
     @property
     def sizes(self) -> Sizes:
-        """For the report."""
+        """The sizes for the report."""
         run, embedding = self.run, self.model.source_embedding
         return Sizes(
             recipe=self.recipe.name or "recipe" if run is None else str(run.folder),
@@ -105,20 +107,20 @@ class Workload:
         return mean_F
 
     def sources(self, count: int) -> list[list[int]]:
-        """The first sources to be searched: `count`, or fewer where they are long."""
+        """The first sources to search: `count`, or fewer if they are long."""
         values, offsets = self.held_out.source_values, self.held_out.source_offsets
         ends = np.cumsum(self.held_out.source_lengths[:count])
         places = range(max(1, int(np.searchsorted(ends, count * TOKENS, side="right"))))
         return [values[offsets[i] : offsets[i + 1]].tolist() for i in places]
 
-    def features_of(self, count: int) -> FeatureRows | None:
-        """The features of the first `count` of them, where the model reads some."""
+    def image_features_of(self, count: int) -> FeatureRows | None:
+        """The image features of the first `count` sources; None if the model reads none."""
         lines, rows_NF = self.held_out.features, self.held_out.rows_NF
         return None if lines is None or rows_NF is None else FeatureRows(lines, rows_NF[:count])
 
     @property
     def line(self) -> str:
-        """One that `s2s translate` answers."""
+        """A line that `s2s translate` can translate."""
         lines, rows_NF = self.held_out.features, self.held_out.rows_NF
         if lines is None or rows_NF is None:
             return WORD
@@ -131,8 +133,8 @@ class Workload:
 def read_lengths(
     corpus: Corpus, pairs: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What a model reads of pairs: int64 [N] source tokens, end of sentence included (0 without
-    text), and int64 [N, F] regions of each feature file."""
+    """The lengths of pairs' sources: int64 [N] tokens, end of sentence included (0 without text),
+    and int64 [N, F] regions of each feature file."""
     sources_N = corpus.source_lengths[pairs] + 1
     if corpus.features is None or corpus.rows_NF is None:
         return sources_N, np.zeros((len(pairs), 0), dtype=np.int64)
@@ -141,20 +143,20 @@ def read_lengths(
 
 
 def workload_of(subject: Recipe | Run, device: torch.device) -> Workload:
-    """See `drawn_workload` and `run_workload`."""
+    """The workload of a recipe or a run; see `random_workload` and `run_workload`."""
     if isinstance(subject, Run):
         return run_workload(subject, device)
-    return drawn_workload(subject, device)
+    return random_workload(subject, device)
 
 
-def drawn_workload(recipe: Recipe, device: torch.device) -> Workload:
-    """Random weights of the recipe's sizes, random tokens, lengths as in a real corpus.
+def random_workload(recipe: Recipe, device: torch.device) -> Workload:
+    """Random weights of the recipe's sizes and random tokens, with the lengths of a real corpus.
 
-    A function of the recipe and its seed, and of the shapes of its feature files where they are
-    there. Raises DataError as `drawn_features` does.
+    A function of the recipe and its seed, and of the shapes of existing feature files. Raises
+    DataError as `random_features` does.
     """
     source, target = (_vocabulary(side) for side in _sides(recipe))
-    corpus = drawn_corpus(recipe)
+    corpus = random_corpus(recipe)
     table = None
     if recipe.model.copy != "none":
         ids = np.arange(source)
@@ -179,41 +181,42 @@ def drawn_workload(recipe: Recipe, device: torch.device) -> Workload:
 
 
 def run_workload(run: Run, device: torch.device) -> Workload:
-    """A run's best checkpoint, training on its training pairs and searching outputs for the
-    sources of its validation pairs, or of test or training pairs where there are none.
+    """A run's best checkpoint, with its training pairs to train on, and its validation pairs
+    (without them test or training pairs) to search outputs for.
 
-    Raises RunError where the run has no checkpoint or no prepared data, DataError for features that
-    are not as they were.
+    Raises RunError if the run has no checkpoint or no prepared data, DataError for features that
+    have changed.
     """
     translator = pipeline.load_translator(run, device=str(device))
     scorer, features = translator.scorer, translator.features
     assert isinstance(scorer, InferenceModel)
     splits: tuple[SplitName, ...] = ("validation", "test", "train")
-    there = [name for name in splits if (run.data_folder / f"{name}.arrow").exists()]
-    begun = [event for event in run.read_events() if event["event"] == "start"]
+    found = [name for name in splits if (run.data_folder / f"{name}.arrow").exists()]
+    starts = [event for event in run.read_events() if event["event"] == "start"]
     recipe = run.recipe
     if recipe.train.batch_tokens == "auto":
-        recipe = with_batch_tokens(recipe, begun[-1]["memory"]["batch_tokens"])
+        recipe = with_batch_tokens(recipe, starts[-1]["memory"]["batch_tokens"])
     return Workload(
         recipe=recipe,
         model=scorer.model,
         corpus=open_corpus(run.folder, "train", features),
-        held_out=open_corpus(run.folder, there[0], features),
+        held_out=open_corpus(run.folder, found[0], features),
         run=run,
     )
 
 
 def _with_tokens(recipe: Recipe, model: Seq2Seq, corpus: Corpus) -> Recipe:
-    """With the `batch_tokens` that training would find where the recipe leaves them to it."""
+    """The recipe with the `batch_tokens` that training would find, if they are `auto`."""
     if recipe.train.batch_tokens != "auto":
         return recipe
     state = TrainingState(model.train(), recipe.train)
     precision = choose_precision(recipe.train.precision, model.output.bias.device)
-    found = find_batch_size(state, recipe, corpus, precision, multiple=TIME_MULTIPLE)
+    objective = Seq2SeqObjective(recipe.train)
+    found = find_batch_size(state, objective, recipe, corpus, precision, multiple=TIME_MULTIPLE)
     return with_batch_tokens(recipe, found.batch_tokens)
 
 
-def drawn_corpus(recipe: Recipe) -> Corpus:
+def random_corpus(recipe: Recipe) -> Corpus:
     """`PAIRS` pairs of random tokens, the two lengths jointly log-normal, and random features."""
     random = np.random.default_rng(recipe.seed)
     first, other = random.standard_normal((2, PAIRS))
@@ -230,7 +233,7 @@ def drawn_corpus(recipe: Recipe) -> Corpus:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         ids = (len(SPECIAL_PIECES), _vocabulary(side))
         sides.append((random.integers(*ids, int(offsets[-1]), dtype=np.int32), offsets))
-    features = drawn_features(recipe)
+    features = random_features(recipe)
     if features is None:
         return Corpus(*sides[0], *sides[1])
     rows_NF = random.integers(IMAGES, size=(PAIRS, len(features.stores)))
@@ -245,7 +248,7 @@ def _sides(recipe: Recipe) -> tuple[SideTokenizer, SideTokenizer]:
 
 
 def _longest(recipe: Recipe) -> tuple[int, int]:
-    """Most tokens of a source and of a target that training keeps."""
+    """The most tokens of a source and of a target that training keeps."""
     most = max(part.filters.max_length for part in corpora_of(recipe.data))
     truncate = recipe.data.truncate
     return truncate.source or most, truncate.target or most

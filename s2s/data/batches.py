@@ -1,7 +1,7 @@
-"""Which pairs make a batch, and the batch itself.
+"""Plans the batches of an epoch and collates them.
 
-Dimension letters: B sentences, S source time, T target time. All of it is arithmetic on the flat
-arrays of the store: no Python loop over tokens or rows.
+Dimension letters: B sentences, S source time, T target time. All functions compute on the flat
+arrays of the store, without Python loops over tokens or rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,17 +21,17 @@ from s2s.special import BOS, EOS, PAD
 Lengths = NDArray[np.int64]
 
 JITTER = 0.1
-"""Lengths are blurred by up to this share before sorting, so that the pairs sharing a batch change
-from epoch to epoch; more mixes more and pads more."""
+"""Lengths are increased by a random share up to this one before sorting, so that batches differ
+between epochs; a larger one mixes more and pads more."""
 
 SHARD = 1 << 18
-"""Pairs that are sorted together, neighbours in the corpus: what sorting needs then does not grow
-with it, and among so many pairs there are enough of any length."""
+"""Adjacent pairs that are sorted together: the memory to sort does not grow with the corpus, and so
+many pairs have enough of any length."""
 
 ROW_MULTIPLE = 16
-"""Pairs of a batch, where there are at least 48, are a multiple of this. oneDNN cuts an LSTM's
-batch into equal blocks and takes more than three times as long for 61, 113 or 146 rows, which have
-no suitable divisor; up to 48 rows are one block."""
+"""Batches of at least 48 pairs have a multiple of this. oneDNN divides an LSTM's batch into equal
+blocks and takes more than three times as long for 61, 113 or 146 rows, which have no suitable
+divisor; up to 48 rows are one block."""
 ONE_BLOCK = 48
 
 
@@ -40,11 +40,11 @@ class BatchPlan:
     """The batches of one epoch, in the order of training; every pair is in exactly one."""
 
     order: NDArray[np.int64]
-    """int64 [pairs]: those of a batch in a row."""
+    """int64 [pairs]: all pairs, those of a batch adjacent."""
     begins: NDArray[np.int64]
-    """int64 [batches]: where in `order` each batch begins."""
+    """int64 [batches]: the start of each batch in `order`."""
     sizes: NDArray[np.int64]
-    """int64 [batches]: how many pairs it has."""
+    """int64 [batches]: the number of its pairs."""
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -71,11 +71,10 @@ def batch_plan(
     """Batches of pairs of similar length, in random order: a pure function of its arguments.
 
     `lengths` are the source's (`Corpus.memory_lengths`) and target's, int64 [pairs] without end of
-    sentence. In each batch,
-    B times the padded source length and B times the padded target length (end of sentence
-    included, rounded up to a multiple of `multiple`) are at most `batch_tokens`; a pair that is
-    longer by itself makes a batch of its own. B is a multiple of `ROW_MULTIPLE` from `ONE_BLOCK`
-    pairs on.
+    sentence. In each batch, B times the padded source length and B times the padded target length
+    (end of sentence included, rounded up to a multiple of `multiple`) are at most `batch_tokens`; a
+    pair longer than that makes a batch of its own. B is a multiple of `ROW_MULTIPLE` from
+    `ONE_BLOCK` pairs on.
 
     Apart from the result, 8 bytes a pair, memory does not grow with the number of pairs.
     """
@@ -134,9 +133,10 @@ def num_target_tokens(corpus: Corpus, pairs: NDArray[np.int64]) -> int:
 
 
 def collate_sources(sources: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tensor, Tensor]:
-    """int64 [B, S] with end of sentence and padding, and the lengths int64 [B] with the former.
+    """Sources for a search: int64 [B, S] with end of sentence and padding, lengths int64 [B] with
+    end of sentence.
 
-    What a search reads; `sources` holds at least one row, rows may be empty.
+    `sources` has at least one row; rows may be empty.
     """
     lengths = np.fromiter(map(len, sources), np.int64, len(sources))
     values = np.fromiter(chain.from_iterable(sources), np.int64, int(lengths.sum()))
@@ -151,20 +151,20 @@ def round_up(length: Any, multiple: int) -> Any:
 
 
 def _sorted_by_length(source: Lengths, target: Lengths, random: np.random.Generator) -> Lengths:
-    """Pairs by blurred target length, then by blurred source length."""
-    blurred_target = np.floor(target * (1 + JITTER * random.random(len(target))))
-    blurred_source = source * (1 + JITTER * random.random(len(source)))
-    # Up and down in turn: the last batch of one target length and the first of the next then have
-    # source lengths alike.
-    direction = 1 - 2 * (blurred_target % 2)
-    # One key: the source's share stays below 1/2, so it only decides within one target length.
-    key = blurred_target + direction * blurred_source / (2.5 * source.max(initial=1))
+    """Pairs in the order of randomized target length, then of randomized source length."""
+    noisy_target = np.floor(target * (1 + JITTER * random.random(len(target))))
+    noisy_source = source * (1 + JITTER * random.random(len(source)))
+    # Alternately up and down: the last batch of one target length and the first of the next then
+    # have similar source lengths.
+    direction = 1 - 2 * (noisy_target % 2)
+    # One key: the term of the source stays below 1/2, so it only orders pairs of one target length.
+    key = noisy_target + direction * noisy_source / (2.5 * source.max(initial=1))
     order: Lengths = np.argsort(key)
     return order
 
 
 def _fill(padded: Lengths, batch_tokens: int) -> Lengths:
-    """Where batches begin (and the last ends) if filled greedily: rows times the longest fit."""
+    """The starts of greedily filled batches and the end of the last; tokens: rows times longest."""
     starts, begin, total = [0], 0, len(padded)
     while begin < total:
         most = max(1, batch_tokens // int(padded[begin]))
@@ -177,7 +177,7 @@ def _fill(padded: Lengths, batch_tokens: int) -> Lengths:
 
 
 def ranges(starts: Lengths, sizes: Lengths) -> Lengths:
-    """The numbers from starts[i] on, sizes[i] of them, for each i in turn."""
+    """For each i in turn the sizes[i] numbers from starts[i] on."""
     ends = np.cumsum(sizes)
     total = int(ends[-1]) if len(ends) else 0
     numbers: Lengths = np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
@@ -187,7 +187,7 @@ def ranges(starts: Lengths, sizes: Lengths) -> Lengths:
 def _padded(
     values: Ids, offsets: Lengths, rows: Lengths, multiple: int
 ) -> tuple[NDArray[np.int64], Lengths]:
-    """Rows with end of sentence and padding, int64 [B, time], and their lengths with the former."""
+    """Rows with end of sentence and padding, int64 [B, time], and lengths with end of sentence."""
     begins = offsets[rows]
     lengths = offsets[rows + 1] - begins
     time = int(round_up(lengths.max(initial=0) + 1, multiple))

@@ -1,6 +1,6 @@
-"""What an epoch of training sees: which pairs, how often, and in which batches.
+"""The epochs of training: their pairs and batches.
 
-All of it is a function of (seed, epoch), so a resumed run goes on exactly.
+Both are a function of (seed, epoch), so a resumed run continues exactly.
 """
 
 from collections.abc import Sequence
@@ -12,34 +12,34 @@ from numpy.typing import NDArray
 
 from s2s.data.batches import BatchPlan, batch_plan
 from s2s.data.store import Corpus
-from s2s.data.subword_sampling import Resampler
+from s2s.data.subword_sampling import SubwordSampler
 from s2s.recipe.data import corpora_of
 from s2s.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The batches of one epoch; `plan` holds places in `corpus`."""
+    """The batches of one epoch; `plan` has positions in `corpus`."""
 
     corpus: Corpus
     plan: BatchPlan
 
 
 class Epochs:
-    """The epochs of a training, one after the other or in any order."""
+    """The epochs of a training run, in any order."""
 
     def __init__(
         self,
         corpus: Corpus,
         recipe: Recipe,
         multiple: int,
-        resampler: Resampler | None = None,
+        sampler: SubwordSampler | None = None,
     ) -> None:
-        """Padded lengths are multiples of `multiple`. A `resampler` is closed with the epochs."""
+        """Padded lengths are multiples of `multiple`. A `sampler` is closed with the epochs."""
         self._corpus = corpus
-        self._resampler = resampler
-        self._ahead = ThreadPoolExecutor(1) if resampler else None
-        self._coming: tuple[int, Future[Epoch]] | None = None
+        self._sampler = sampler
+        self._executor = ThreadPoolExecutor(1) if sampler else None
+        self._pending: tuple[int, Future[Epoch]] | None = None
         self._last: tuple[int, Epoch] | None = None
         self._seed = recipe.seed
         self._batch_tokens = recipe.train.fixed_batch_tokens
@@ -49,33 +49,33 @@ class Epochs:
     def __call__(self, epoch: int) -> Epoch:
         """The epoch of that number, from 0.
 
-        Raises RunError where it is encoded anew and the disk does not take it.
+        Raises RunError if the disk refuses the encoding of a sampled epoch.
         """
-        if self._coming is not None and self._coming[0] == epoch:
-            self._last, self._coming = (epoch, self._coming[1].result()), None
+        if self._pending is not None and self._pending[0] == epoch:
+            self._last, self._pending = (epoch, self._pending[1].result()), None
         elif self._last is None or self._last[0] != epoch:
-            if self._coming is not None:  # segmentations are drawn by one thread at a time
-                self._coming[1].result()
+            if self._pending is not None:  # only one thread at a time may sample segmentations
+                self._pending[1].result()
             self._last = (epoch, self._make(epoch))
         return self._last[1]
 
     def prepare(self, epoch: int) -> None:
-        """Begin with an epoch that will be asked for next, if it takes time to make."""
-        if self._ahead is not None and self._coming is None:
-            self._coming = (epoch, self._ahead.submit(self._make, epoch))
+        """Start to make the next epoch in the background, if subwords are sampled."""
+        if self._executor is not None and self._pending is None:
+            self._pending = (epoch, self._executor.submit(self._make, epoch))
 
     def close(self) -> None:
-        """Stop what is being made for nobody."""
-        if self._resampler is not None and self._ahead is not None:
-            self._resampler.stop.set()
-            self._ahead.shutdown(wait=True, cancel_futures=True)
-            self._resampler.close()
+        """Stop the epoch that is being made."""
+        if self._sampler is not None and self._executor is not None:
+            self._sampler.stop.set()
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._sampler.close()
 
     def _make(self, epoch: int) -> Epoch:
-        rows = drawn(self._corpus.sizes, self._weights, seed=self._seed, epoch=epoch)
-        if self._resampler is None:
+        rows = sampled_pairs(self._corpus.sizes, self._weights, seed=self._seed, epoch=epoch)
+        if self._sampler is None:
             return Epoch(self._corpus, self._plan(self._corpus, rows, epoch))
-        corpus = self._resampler.epoch(epoch, rows)
+        corpus = self._sampler.epoch(epoch, rows)
         return Epoch(corpus, self._plan(corpus, None, epoch))
 
     def _plan(self, corpus: Corpus, rows: NDArray[np.int64] | None, epoch: int) -> BatchPlan:
@@ -88,14 +88,14 @@ class Epochs:
         return plan if rows is None else replace(plan, order=rows[plan.order])
 
 
-def drawn(
+def sampled_pairs(
     sizes: Sequence[int], weights: Sequence[float], *, seed: int, epoch: int
 ) -> NDArray[np.int64] | None:
-    """The pairs an epoch sees, int64, with repetitions; None for every pair once.
+    """The pairs of an epoch, int64, with repetitions; None for every pair once.
 
-    Corpora of `sizes` pairs lie one after the other. Of a corpus of n pairs and weight w an epoch
-    takes the next round(w n), at least one, out of an endless row of its random orders: after any
-    number of epochs, how often its pairs were seen differs by one at most.
+    Corpora of `sizes` pairs follow one another. Of a corpus of n pairs and weight w, an epoch takes
+    the next round(w n), at least one, of an endless sequence of its random permutations: after any
+    number of epochs, the counts of its pairs differ by one at most.
     """
     assert len(sizes) == len(weights), "the data belong to the recipe"
     if all(weight == 1.0 for weight in weights):
@@ -112,12 +112,12 @@ def drawn(
 
 
 def _slice(size: int, count: int, epoch: int, seed: tuple[int, int]) -> NDArray[np.int64]:
-    """Places epoch * count to (epoch + 1) * count of the row of random orders of `size` pairs."""
+    """Positions epoch * count to (epoch + 1) * count of the permutations of `size` pairs."""
     begin, end = epoch * count, (epoch + 1) * count
     parts = []
     for order in range(begin // size, -(-end // size)):
         first, last = max(begin - order * size, 0), min(end - order * size, size)
-        if (first, last) == (0, size):  # of a whole order, the order itself does not matter
+        if (first, last) == (0, size):  # the order of a whole permutation does not matter
             parts.append(np.arange(size))
         else:
             random = np.random.default_rng([*seed, order, 1])  # batches use [seed, epoch]

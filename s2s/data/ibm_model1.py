@@ -1,8 +1,8 @@
-"""Which target tokens translate a source token: lexical probabilities, learned from a corpus.
+"""IBM Model 1: lexical translation probabilities, learned from a corpus by EM.
 
-IBM Model 1 (Brown et al. 1993, "The mathematics of statistical machine translation", section 4.1):
-every target token is the translation of one source token of its sentence or of the empty word, any
-of them with the same chance. Its likelihood has one maximum, so that EM needs no luck.
+Brown et al. 1993, "The mathematics of statistical machine translation", section 4.1: every target
+token is the translation of one source token of its sentence or of the empty word, all of them with
+the same probability. The likelihood has one maximum, so EM needs no initialization.
 
 Dimension letters: O target tokens of all sentences (occurrences), P pairs of a target and a source
 token of the same sentence, C cells (different pairs), V source vocabulary, W target vocabulary,
@@ -22,19 +22,19 @@ Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
 
 ITERATIONS = 5
-"""Of EM, as in Brown et al. and everybody after them; the likelihood hardly rises any more."""
+"""Iterations of EM, as in Brown et al.; more hardly increase the likelihood."""
 
 PAIRS = 1 << 25
-"""Most pairs of tokens that are learned from: about 1.5 GB of memory."""
+"""The most pairs of tokens to learn from: about 1.5 GB of memory."""
 
 KEPT = 64
-"""Most translations of a source token that a lexicon keeps: enough for any shortlist."""
+"""The most translations of a source token in a lexicon: enough for any shortlist."""
 
 LEAST = 1e-4
-"""A translation less probable than this is forgotten."""
+"""Translations less probable than this are dropped."""
 
 NULL = PAD
-"""The empty word: the one id that no source holds."""
+"""The id of the empty word, which no source contains."""
 
 _CHUNK = 1 << 20
 
@@ -46,19 +46,19 @@ class Lexicon:
     by_frequency_W: NDArray[np.int64]
     """All target tokens, the most frequent first; of equally frequent ones the lower id."""
     tokens_VM: NDArray[np.int64]
-    """Translations, the most probable first; 0 where there are no more."""
+    """Translations, the most probable first; 0 after the last."""
     probs_VM: NDArray[np.float32]
-    """p(translation | source token); 0 where there are no more."""
+    """p(translation | source token); 0 after the last."""
 
     @property
     def known(self) -> int:
-        """Source tokens that have translations."""
+        """The number of source tokens that have translations."""
         return int((self.probs_VM[:, :1] > 0.0).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """p(target token | source token) of those that meet in a sentence, by source, then target."""
+    """p(target token | source token) of tokens in one sentence, sorted by source, then target."""
 
     source_C: Ints
     target_C: Ints
@@ -74,7 +74,7 @@ def by_frequency(corpus: Corpus, vocabulary: int) -> NDArray[np.int64]:
 def sampled(corpus: Corpus, seed: int, most: int = PAIRS) -> Ints:
     """Numbers of the sentence pairs to learn from, ascending: all, or as many as `most` allows.
 
-    Which ones is a function of the seed.
+    The selection is a function of the seed.
     """
     sizes = (corpus.source_lengths + 1) * corpus.target_lengths
     if sizes.sum() <= most:
@@ -86,13 +86,13 @@ def sampled(corpus: Corpus, seed: int, most: int = PAIRS) -> Ints:
 def model_one(
     corpus: Corpus, chosen: Ints, target_vocabulary: int, iterations: int = ITERATIONS
 ) -> Cells:
-    """IBM Model 1 of some sentence pairs; the empty word has the id `NULL`."""
+    """Train IBM Model 1 on some sentence pairs; the empty word has the id `NULL`."""
     keys_P, widths_O = _pairs(corpus, chosen, target_vocabulary)
     keys_C, cell_P = np.unique(keys_P, return_inverse=True)
     source_C, target_C = keys_C // target_vocabulary, keys_C % target_vocabulary
     del keys_P
     probs_C = np.ones(len(keys_C))
-    # Pairs of an occurrence lie side by side.
+    # The pairs of an occurrence are adjacent.
     starts_O = np.cumsum(widths_O) - widths_O
     for _ in range(iterations if len(keys_C) else 0):
         shares_P = probs_C[cell_P]
@@ -105,7 +105,7 @@ def model_one(
 
 
 def _pairs(corpus: Corpus, chosen: Ints, target_vocabulary: int) -> tuple[Ints, Ints]:
-    """source * W + target of every pair, by occurrence; how many pairs each occurrence has [O]."""
+    """source * W + target of every pair, by occurrence; the number of pairs of each, [O]."""
     widths_I = corpus.source_lengths[chosen] + 1
     counts_I = corpus.target_lengths[chosen]
     ends = np.cumsum(widths_I * counts_I)

@@ -1,4 +1,4 @@
-"""A lexicon that others have made: the `lex` files of Moses and Marian.
+"""Lexical probabilities from files: the `lex` files of Moses and Marian.
 
 A line is `target source probability`, where the probability is p(target | source): what Moses
 writes as `lex.e2f`, and what Marian reads after `--shortlist`. `NULL` is the empty word.
@@ -20,7 +20,7 @@ from s2s.text.tokenizer_pair import TokenizerPair
 
 EMPTY = "NULL"
 SPACE = "▁"
-"""What subword tokenizers write for a space; a file that has it is of subwords, not of words."""
+"""The space of subword tokenizers; a file that has it lists subwords, not words."""
 
 Entry = tuple[str, str, float]
 
@@ -28,10 +28,10 @@ Entry = tuple[str, str, float]
 def read_cells(path: Path, tokenizers: TokenizerPair) -> Cells:
     """The file's probabilities for ids of these tokenizers.
 
-    Where any entry has a `▁`, all are tokens as the tokenizers write them; else they are words,
+    If any entry has a `▁`, all are tokens as the tokenizers write them. Otherwise they are words,
     and every token of a word translates into every token of the other. Of several probabilities of
-    the same tokens the largest counts. What the tokenizers do not know is left out.
-    Raises DataError, naming file and line, for what is no such line.
+    the same tokens, the largest counts. Unknown tokens are dropped. Raises DataError, with file and
+    line, for an invalid line.
     """
     entries = list(_entries(path))
     is_pieces = any(SPACE in target or SPACE in source for target, source, _ in entries)
@@ -53,7 +53,7 @@ def read_cells(path: Path, tokenizers: TokenizerPair) -> Cells:
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    """Target, source, probability of every line but those of the empty word."""
+    """Target, source and probability of every line, except those of the empty word."""
     opened = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
@@ -85,7 +85,7 @@ def _is_probability(text: str) -> bool:
 
 
 def _ids(tokenizer: Tokenizer, entries: Sequence[str], is_pieces: bool) -> dict[str, list[int]]:
-    """Ids of every entry; none where it is unknown."""
+    """Ids of every entry; none for an unknown one."""
     different = sorted(set(entries))
     if is_pieces:
         known = {piece: id_ for id_, piece in enumerate(tokenizer.pieces(range(tokenizer.size)))}

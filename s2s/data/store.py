@@ -1,7 +1,7 @@
-"""The encoded corpus: one Arrow file per split, seen by training as flat numpy arrays.
+"""The encoded corpus: one Arrow file per split, which training reads as flat numpy arrays.
 
-The file holds a single uncompressed record batch, so each list column is one array of values and
-one of offsets, both read straight from the memory map. Ids come without begin and end of sentence.
+The file has a single uncompressed record batch, so each list column is one array of values and one
+of offsets, both read from the memory map. Ids are without begin and end of sentence.
 """
 
 import json
@@ -36,7 +36,7 @@ Ids = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Encoded:
-    """One side of some pairs: all their ids in a row, and how many each pair has."""
+    """One side of some pairs: all their ids, concatenated, and the number of each pair."""
 
     values: Ids
     lengths: NDArray[np.int64]
@@ -58,18 +58,18 @@ class Corpus:
     _texts: tuple[pa.Array, pa.Array] | None = None
     _sizes: tuple[int, ...] = ()
     _references: pa.Array | None = None
-    """All references of a pair, a line each."""
+    """All references of a pair, one line each."""
     rows_NF: NDArray[np.int64] | None = None
-    """int64 [pairs, files]: rows of the feature files; None where there are none."""
+    """int64 [pairs, files]: rows of the feature files; None if there are none."""
     features: FeatureLines | None = None
-    """The open feature files, as far as `open_corpus` was given them."""
+    """The open feature files, if `open_corpus` was given them."""
 
     def __len__(self) -> int:
         return len(self.source_offsets) - 1
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Pairs of each corpus that training mixes: they lie one after the other."""
+        """The number of pairs of each corpus in the mixture, which follow one another."""
         return self._sizes or (len(self),)
 
     @cached_property
@@ -84,8 +84,8 @@ class Corpus:
 
     @cached_property
     def memory_lengths(self) -> NDArray[np.int64]:
-        """int64 [pairs]: what a source is to a batch, its text and its regions together, less the
-        end of sentence that a text has."""
+        """int64 [pairs]: the length of the encoder's memory, of tokens and regions together, less
+        the end of sentence of a text."""
         if self.rows_NF is None or self.features is None:
             return self.source_lengths
         regions: NDArray[np.int64] = self.features.regions(self.rows_NF).sum(axis=1)
@@ -93,16 +93,16 @@ class Corpus:
 
     @property
     def source_texts(self) -> list[str] | None:
-        """The source as text; None in a training split that keeps no text."""
+        """The source as text; None in a training split without texts."""
         return self._texts[0].to_pylist() if self._texts else None
 
     @property
     def target_texts(self) -> list[str] | None:
-        """The target (the reference) as text; None in a training split that keeps no text."""
+        """The target (the reference) as text; None in a training split without texts."""
         return self._texts[1].to_pylist() if self._texts else None
 
     def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[str]]:
-        """Sources and targets of some pairs, int64 [rows], of a corpus that keeps texts."""
+        """Sources and targets of some pairs, int64 [rows], of a corpus with texts."""
         assert self._texts is not None, "prepared without texts"
         wanted = pa.array(rows)
         source, target = (column.take(wanted).to_pylist() for column in self._texts)
@@ -110,8 +110,8 @@ class Corpus:
 
     @property
     def references(self) -> list[list[str | None]] | None:
-        """Sets of references as text, the first of each pair in the first set; None in a set where
-        a pair has fewer. The targets where pairs have no others; None without texts."""
+        """Sets of references as text, the first of each pair in the first set; a set has None for a
+        pair with fewer. The targets if pairs have no others; None without texts."""
         targets = self.target_texts
         if targets is None or self._references is None:
             return None if targets is None else [list(targets)]
@@ -122,7 +122,7 @@ class Corpus:
     def open(cls, path: Path) -> "Corpus":
         """Map the file into memory; nothing is copied.
 
-        Raises RunError if it is missing, truncated or not one that `write_corpus` wrote.
+        Raises RunError if it is missing, truncated or not written by `write_corpus`.
         """
         try:
             with pa.memory_map(str(path)) as mapped:
@@ -132,12 +132,12 @@ class Corpus:
         except (OSError, pa.ArrowException, ValueError) as error:
             raise RunError(
                 f"{path}: not a corpus of s2s, or damaged ({error}); "
-                "'s2s prep --force' makes it anew"
+                "'s2s prep --force' makes it again"
             ) from error
 
 
 def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
-    """The corpus of an open file. Raises ValueError where it is not one."""
+    """The corpus of an open file. Raises ValueError for any other file."""
     found = (file.schema.metadata or {}).get(FORMAT_KEY)
     if found != str(FORMAT).encode():
         raise ValueError(f"expected format {FORMAT}, found {found.decode() if found else 'none'}")
@@ -165,7 +165,7 @@ def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
 
 
 def _rows(batch: pa.RecordBatch) -> NDArray[np.int64]:
-    """int64 [pairs, files]. Raises ValueError where pairs have unlike numbers of them."""
+    """int64 [pairs, files]. Raises ValueError for pairs with different numbers of rows."""
     values = batch.column(FEATURES).values.to_numpy(zero_copy_only=True)
     if batch.num_rows and len(values) % batch.num_rows:
         raise ValueError(f"{len(values)} rows of features for {batch.num_rows} pairs")
@@ -174,12 +174,12 @@ def _rows(batch: pa.RecordBatch) -> NDArray[np.int64]:
 
 
 class CorpusWriter:
-    """Collects pairs in files beside the final one; RAM does not grow with the corpus."""
+    """Collects pairs in files beside the final one; memory does not grow with the corpus."""
 
     def __init__(self, columns: "dict[str, _Column]") -> None:
         self._columns = columns
         self.sizes: tuple[int, ...] = ()
-        """Pairs of each of several corpora, once all are written; none for a single one."""
+        """Pairs of each of several corpora, set after the last pair; empty for one corpus."""
 
     def append(
         self,
@@ -189,8 +189,8 @@ class CorpusWriter:
         references: Sequence[Sequence[str]] | None = None,
         rows: NDArray[np.int64] | None = None,
     ) -> None:
-        """Add pairs, with their texts if and only if the corpus keeps texts; references likewise,
-        one line each, and rows of features, int64 [pairs, files]."""
+        """Add pairs, with texts, references (one line each) and rows of features (int64
+        [pairs, files]) if and only if the corpus has them."""
         if rows is not None:
             lengths = np.full(len(rows), rows.shape[1], dtype=np.int64)
             self._columns[FEATURES].append(Encoded(rows.reshape(-1), lengths))
@@ -215,10 +215,10 @@ def write_corpus(
     with_references: bool = False,
     with_features: bool = False,
 ) -> Iterator[CorpusWriter]:
-    """Yield a writer; the file is at `path` when the block has ended well.
+    """Yield a writer; the file is at `path` once the block has ended without an error.
 
-    Ids are 16 bits wide where `vocabulary` (the larger of the two) allows. The caller provides the
-    atomic folder around the file; what is collected beside it is deleted in any case.
+    Ids have 16 bits if `vocabulary` (the larger of the two) allows. The caller provides the atomic
+    folder around the file; the files beside it are deleted in any case.
     """
     id_type = pa.uint16() if vocabulary <= 2**16 else pa.int32()
     types = {side: pa.large_list(pa.field("item", id_type, nullable=False)) for side in SIDES}
@@ -238,9 +238,9 @@ def write_corpus(
 def _write_batch(
     path: Path, columns: "dict[str, _Column]", types: dict[str, pa.DataType], sizes: tuple[int, ...]
 ) -> None:
-    """Write what was collected as one batch.
+    """Write the collected columns as one batch.
 
-    When this returns, the collected files are no longer mapped: Windows deletes none that are.
+    Afterwards their files are no longer mapped: Windows cannot delete mapped files.
     """
     with ExitStack() as stack:
         arrays = [column.finish(stack) for column in columns.values()]
@@ -255,7 +255,7 @@ def _write_batch(
 
 
 class _Column:
-    """One list or text column on its way: a file of values and one of offsets."""
+    """One list or text column while it is collected: a file of values and one of offsets."""
 
     def __init__(self, type_: pa.DataType, values: BinaryIO, offsets: BinaryIO) -> None:
         self._type = type_

@@ -1,6 +1,6 @@
-"""Training texts encoded anew for an epoch, with segmentations drawn at random.
+"""Subword sampling: training texts are encoded for each epoch, with random segmentations.
 
-Kudo 2018 (unigram), Provilkov et al. 2020 (BPE).
+Kudo 2018 (subword regularization, unigram), Provilkov et al. 2020 (BPE-dropout).
 """
 
 import threading
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.batches import ranges
-from s2s.data.preparation.encode import WIDEST, encode, flat, truncated
+from s2s.data.preparation.encode import WIDEST, concatenate, encode, truncate_rows
 from s2s.data.store import Corpus, Encoded, write_corpus
 from s2s.errors import RunError
 from s2s.files import remove
@@ -27,39 +27,39 @@ from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair, sampling
 
 CHUNK_ROWS = 4096
-"""Texts encoded by one call. Part of what is drawn: every call begins its random numbers anew."""
+"""Texts encoded by one call. Samples depend on it: every call restarts its random numbers."""
 
 
 class Stopped(Exception):
-    """Nobody waits for the epoch any more."""
+    """The epoch is no longer needed."""
 
 
 @dataclass
-class Resampler:
-    """Encodes any epoch into a corpus of its own, memory-mapped as the prepared one is.
+class SubwordSampler:
+    """Encodes any epoch into a corpus of its own, memory-mapped like the prepared one.
 
-    What is drawn is a function of (seed, epoch), whatever the number of threads: every chunk of
-    texts is encoded by one call, and all calls of an epoch draw from the same random numbers. These
-    meet other texts in every chunk, and on the two sides the texts in opposite orders.
+    Samples are a function of (seed, epoch), whatever the number of threads: every chunk of texts is
+    encoded by one call, and all calls of an epoch use the same random numbers. The chunks differ in
+    their texts, and the two sides read them in opposite orders.
     """
 
     corpus: Corpus
-    """Prepared with its texts."""
+    """The prepared corpus, with texts."""
     source: Tokenizer
-    """Draws, or not if this side is not sampled."""
+    """Samples segmentations if the recipe samples this side."""
     target: Tokenizer
     recipe: Recipe
     folder: Path
-    """Where epochs are written; they vanish from it when they are mapped."""
+    """The folder of epochs, which are deleted once they are mapped."""
     extended_vocabulary: ExtendedVocabulary | None = None
-    """Extends the ids of both, for a model that copies."""
+    """Extends the ids of both sides, for a model that copies."""
     threads: int = 1
     stop: threading.Event = field(default_factory=threading.Event)
 
     def epoch(self, number: int, rows: NDArray[np.int64] | None) -> Corpus:
-        """The pairs `rows`, int64 [drawn], sorted, or all of them if None, encoded for an epoch.
+        """The pairs `rows` (int64, sorted here; all if None), encoded for an epoch.
 
-        Raises RunError where the disk does not take it, Stopped when `stop` is set.
+        Raises RunError if the disk refuses the file, and Stopped once `stop` is set.
         """
         chosen = np.arange(len(self.corpus)) if rows is None else np.sort(rows)
         path = self.folder / f"epoch{number}.arrow"
@@ -78,21 +78,20 @@ class Resampler:
                 rows_NF=None if rows_NF is None else rows_NF[chosen],
                 features=self.corpus.features,
             )
-            self._forget()
+            self._delete_files()
         except OSError as error:
             reason = error.strerror or error
-            raise RunError(f"{path}: the epoch cannot be written there: {reason}") from error
+            raise RunError(f"{path}: cannot write the epoch: {reason}") from error
         return corpus
 
     def close(self) -> None:
-        """Leave nothing behind; on Windows, nothing but what is still mapped."""
-        self._forget()
+        """Delete all files; on Windows, all that are not mapped."""
+        self._delete_files()
 
-    def _forget(self) -> None:
-        """Delete the files of epochs: what is mapped can be read all the same.
+    def _delete_files(self) -> None:
+        """Delete the files of epochs; mapped ones stay readable.
 
-        Windows deletes none that is mapped, so there it goes after a later epoch, or when the next
-        training begins.
+        Windows cannot delete a mapped file: a later epoch or the next training deletes it.
         """
         for path in sorted(self.folder.glob("*")):
             with suppress(PermissionError):
@@ -101,7 +100,7 @@ class Resampler:
             self.folder.rmdir()
 
     def _encoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[Encoded, Encoded]]:
-        """Both sides of chunk after chunk, a few of them encoded ahead."""
+        """Both sides of each chunk; some chunks are encoded ahead."""
         waiting: deque[Future[tuple[Encoded, Encoded]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
             try:
@@ -121,33 +120,35 @@ class Resampler:
         sources, targets = self.corpus.texts(rows)
         if self.corpus.features is not None:
             sources = self.corpus.features.read(sources).texts
-        if (
-            self.extended_vocabulary is not None
-        ):  # where a token is copied from moves with the segmentation
+        if self.extended_vocabulary is not None:  # positions to copy from depend on both sides
             return self._extended(self.extended_vocabulary, sources, targets)
         if alphas[0] is None:
             source = _stored(self.corpus.source_values, self.corpus.source_offsets, rows)
         else:
-            source, _ = truncated(encode(self.source, sources), truncate.source)
+            source, _ = truncate_rows(encode(self.source, sources), truncate.source)
         if alphas[1] is None:
             target = _stored(self.corpus.target_values, self.corpus.target_offsets, rows)
         else:
-            target, _ = truncated(_reversed(encode(self.target, targets[::-1])), truncate.target)
+            target, _ = truncate_rows(
+                _reversed(encode(self.target, targets[::-1])), truncate.target
+            )
         return source, target
 
     def _extended(
         self, extended_vocabulary: ExtendedVocabulary, sources: list[str], targets: list[str]
     ) -> tuple[Encoded, Encoded]:
         truncate = self.recipe.data.truncate
-        readings = [reading.cut(truncate.source) for reading in extended_vocabulary.read(sources)]
-        target = _reversed(flat(extended_vocabulary.targets(targets[::-1], readings[::-1])))
-        return flat([reading.ids for reading in readings]), truncated(target, truncate.target)[0]
+        encoded = [source.cut(truncate.source) for source in extended_vocabulary.read(sources)]
+        target = _reversed(concatenate(extended_vocabulary.targets(targets[::-1], encoded[::-1])))
+        return concatenate([source.ids for source in encoded]), truncate_rows(
+            target, truncate.target
+        )[0]
 
 
-def open_resampler(
+def open_subword_sampler(
     corpus: Corpus, tokenizers: TokenizerPair, recipe: Recipe, folder: Path, threads: int
-) -> Resampler | None:
-    """What encodes every epoch anew, if the recipe asks for it; `folder` is emptied."""
+) -> SubwordSampler | None:
+    """The sampler of a recipe, None if it does not sample; `folder` is emptied."""
     alphas = sampling_alphas(recipe.tokenizer)
     if not any(alphas):
         return None
@@ -158,13 +159,13 @@ def open_resampler(
         for side, alpha in zip(sides, alphas, strict=True)
     )
     extended_vocabulary = extended_vocabulary_of(recipe.model, TokenizerPair(source, target))
-    return Resampler(corpus, source, target, recipe, folder, extended_vocabulary, threads)
+    return SubwordSampler(corpus, source, target, recipe, folder, extended_vocabulary, threads)
 
 
 def _stored(
     values: NDArray[np.integer], offsets: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> Encoded:
-    """What preparation has encoded of some rows."""
+    """The ids that preparation has stored for some rows."""
     begins = offsets[rows]
     lengths = offsets[rows + 1] - begins
     return Encoded(values[ranges(begins, lengths)], lengths)

@@ -1,4 +1,4 @@
-"""The targets of training, of which one can ask whether an output is among them."""
+"""The set of training targets, to find outputs that are copied from them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -14,24 +14,23 @@ from s2s.text.tokenizer import Tokenizer
 
 
 class TrainingTargets:
-    """The targets as training saw them: normalized, cut where the recipe cuts, decoded.
+    """The targets as training sees them: normalized, truncated as the recipe says, decoded.
 
-    Read when they are asked for the first time, and kept as 64-bit hashes, 8 bytes each.
+    They are read at the first lookup and kept as 64-bit hashes, 8 bytes each.
     """
 
     def __init__(
         self, open_train: Callable[[], Corpus], tokenizer: Tokenizer, *, lowercase: bool = False
     ) -> None:
-        """`tokenizer` is the target's, beyond whose vocabulary no id may be; `lowercase` ignores
-        case."""
+        """`tokenizer` is the target's, whose vocabulary has all ids; `lowercase` ignores case."""
         self._open_train = open_train
         self._tokenizer = tokenizer
         self._lowercase = lowercase
 
     def have(self, lines: Sequence[str]) -> NDArray[np.bool_]:
-        """bool [lines]: which are targets, white space at the end of a line left aside.
+        """bool [lines]: which are targets, apart from white space at the end of a line.
 
-        Raises RunError where the training data are gone.
+        Raises RunError if the training data are missing.
         """
         return self._hashes.has(self._hashed(lines))
 

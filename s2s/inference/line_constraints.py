@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from s2s.errors import DataError, UsageError
-from s2s.inference.nbest import Output, named
+from s2s.inference.nbest import Output, name_lines
 from s2s.inference.translator import LineTranslator
 from s2s.search.constraints.automaton import Spelling
+from s2s.search.constraints.base import Constraint
 from s2s.search.constraints.negative import NegativeConstraints
 from s2s.search.constraints.positive import MOST_TERMS, PositiveConstraints, Term
+from s2s.search.constraints.prefix import PrefixConstraint
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.special import UNK
 from s2s.text.lines import read_lines
@@ -205,51 +207,60 @@ class ConstrainedTranslator:
         parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds)]
         self.translator.report(
             f"{len(missed):,} of {len(outputs):,} outputs do not meet the demands of their lines "
-            f"({', '.join(parts)}): {named([number for number, _ in missed])}"
+            f"({', '.join(parts)}): {name_lines([number for number, _ in missed])}"
         )
 
 
 class Compiler:
-    """Makes of demands as text what search knows; the same terms are compiled once."""
+    """Compiles constraints given as text; the same terms are compiled once."""
 
     def __init__(self, target: Tokenizer) -> None:
         self.target = target
-        self.bans: OrderedDict[Terms, NegativeConstraints] = OrderedDict()
-        self.goals: OrderedDict[tuple[Terms, Terms], PositiveConstraints | None] = OrderedDict()
+        self.negative: OrderedDict[Terms, NegativeConstraints] = OrderedDict()
+        self.positive: OrderedDict[tuple[Terms, Terms], PositiveConstraints | None] = OrderedDict()
 
     def constraints(
         self, line_constraints: Sequence[LineConstraints], prefixes: Sequence[Sequence[int]]
     ) -> list[ConstraintSpec]:
-        """One for every wish; `prefixes` are their ids."""
+        """The constraints of every line; `prefixes` are the ids of their prefixes."""
         return [
-            ConstraintSpec(
-                prefix=tuple(prefix),
-                must=self._goal(constraints),
-                avoid=self._ban(constraints.avoid),
-            )
+            ConstraintSpec(tuple(self._compiled(constraints, prefix)))
             for constraints, prefix in zip(line_constraints, prefixes, strict=True)
         ]
 
-    def _ban(self, terms: Terms) -> NegativeConstraints | None:
+    def _compiled(
+        self, constraints: LineConstraints, prefix: Sequence[int]
+    ) -> Iterator[Constraint]:
+        """The constraints of a line, one of each kind that it has."""
+        negative = self._negative(constraints.avoid)
+        positive = self._positive(constraints)
+        if negative is not None:
+            yield negative
+        if positive is not None:
+            yield positive
+        if prefix:
+            yield PrefixConstraint(tuple(prefix))
+
+    def _negative(self, terms: Terms) -> NegativeConstraints | None:
         if not terms:
             return None
-        if terms not in self.bans:
+        if terms not in self.negative:
             spelled = [self._spelled(term)[0] for term in terms]
-            self.bans[terms] = NegativeConstraints(
+            self.negative[terms] = NegativeConstraints(
                 [text for text in spelled if text], self.spelling
             )
-        return _kept(self.bans, terms)
+        return _kept(self.negative, terms)
 
-    def _goal(self, constraints: LineConstraints) -> PositiveConstraints | None:
+    def _positive(self, constraints: LineConstraints) -> PositiveConstraints | None:
         if not constraints.must:
             return None
         key = (constraints.must, constraints.avoid)
-        if key not in self.goals:
-            self.goals[key] = self._compiled(constraints)
-        return _kept(self.goals, key)
+        if key not in self.positive:
+            self.positive[key] = self._terms_of(constraints)
+        return _kept(self.positive, key)
 
-    def _compiled(self, constraints: LineConstraints) -> PositiveConstraints | None:
-        """The terms that can appear at all; the others would only keep an output from its end."""
+    def _terms_of(self, constraints: LineConstraints) -> PositiveConstraints | None:
+        """The terms that can appear at all; the others would only keep an output from ending."""
         if len(set(constraints.must)) > MOST_TERMS:
             raise DataError(
                 f"expected at most {MOST_TERMS} terms that must appear in an output, found "

@@ -1,4 +1,4 @@
-"""Loads runs as translators: one model, or several that are averaged."""
+"""Loads runs as translators: one model, or an ensemble of several."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 FilesOfFeatures = Sequence[tuple[Path, Path | None]]
-"""Files of features, each with a file of its ids where it does not bring them along."""
+"""Files of features, each with a file of its ids if it does not contain them."""
 
 
 def build_model(
@@ -73,12 +73,11 @@ def load_translator(
 ) -> LineTranslator:
     """A run's model as a function from lines to lines; the recipe's search if none is given.
 
-    `features` are read in place of the recipe's, as many files and of the same widths.
-
-    Without the shortlists that a search may ask for, which `pipeline_ensemble.load_ensemble` adds.
+    `features` replace the files of the recipe: as many, of the same widths. The translator has no
+    shortlist, which `load_ensemble` adds.
 
     Raises RunError for a checkpoint that is missing, damaged or of another model, DataError for
-    features that do not suit it.
+    features that it cannot read.
     """
     from s2s.data.features.lookup import check_shapes, open_features
     from s2s.inference.translator import LineTranslator
@@ -119,7 +118,7 @@ def load_translator(
 def with_precision(search: Search, device: torch.device) -> Search:
     """`search` in the precision that `auto` chooses on a device; a slow one is reported on stderr.
 
-    Raises UsageError where the device has no kernel for the precision that was asked for.
+    Raises UsageError if the device has no kernel for the requested precision.
     """
     from s2s.nn.kernels import choose_search_precision, slower_than_fp32
 
@@ -133,7 +132,7 @@ def with_precision(search: Search, device: torch.device) -> Search:
 
 @cache
 def _report_once(text: str) -> None:
-    """A note on stderr for the whole command: each of its models, and of its workers, has it."""
+    """Write a note to stderr once for a command, whose models and workers all have it."""
     if multiprocessing.parent_process() is None:
         report_on_stderr(text)
 
@@ -147,11 +146,10 @@ def load_ensemble(
     shortlists: bool = True,
     features: FilesOfFeatures | None = None,
 ) -> LineTranslator:
-    """The runs' models as one; the first recipe's search if none is given.
+    """The ensemble of the runs' models; the first recipe's search if none is given.
 
-    Of one run, this is `pipeline.load_translator`; but where the search asks for shortlists, the
-    first run's are used, unless `shortlists` is false. Raises UsageError for runs whose tokenizers
-    or features differ: their models would read and predict different tokens under the same ids.
+    If the search has shortlists, the first run's are used, unless `shortlists` is false. Raises
+    UsageError for runs whose tokenizers or features differ: the same ids would be different tokens.
     """
     from s2s.search.ensemble import ensemble
 
@@ -176,11 +174,11 @@ def load_ensemble(
         longest=min(one.longest for one in loaded),
         truncate=min((one.truncate for one in loaded if one.truncate), default=None),
     )
-    return narrowed(together, runs[0]) if shortlists else together
+    return with_shortlist(together, runs[0]) if shortlists else together
 
 
 def _check_features(runs: Sequence[Run]) -> None:
-    """Raises UsageError unless all read the same features, with text or without."""
+    """Raises UsageError unless all runs read the same features, with text or without."""
     first, *others = (
         (
             has_source_text(run.recipe.data),
@@ -205,18 +203,18 @@ def _check_same(side: str, one: tuple[Run, Tokenizer], other: tuple[Run, Tokeniz
         )
 
 
-def narrowed(translator: LineTranslator, run: Run) -> LineTranslator:
-    """The translator with shortlists of `run` if its search asks for them, else itself.
+def with_shortlist(translator: LineTranslator, run: Run) -> LineTranslator:
+    """The translator with the shortlist of `run` if its search has one, otherwise itself.
 
-    Raises UsageError or RunError where the run has no shortlist that fits.
+    Raises UsageError or RunError if the run has no valid shortlist.
     """
     search = translator.search
     if search.shortlist == 0:
         return translator
     if translator.extended_vocabulary is not None:
         raise UsageError(
-            f"{run.folder}: a model that copies (model.copy) has no use for a shortlist: what it "
-            "copies is on none; search with --shortlist 0"
+            f"{run.folder}: a model that copies (model.copy) cannot use a shortlist, which "
+            "excludes the tokens it copies; search with --shortlist 0"
         )
     from s2s.nn.quantized import InferenceModel
     from s2s.search.ensemble import Ensemble

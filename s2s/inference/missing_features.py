@@ -1,28 +1,28 @@
-"""Lines that name features which are not there."""
+"""Lines that name image features which the feature files lack."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 from s2s.data.features.lookup import MISSING, FeatureLines
 from s2s.errors import DataError
-from s2s.inference.nbest import NAMED
-from s2s.text.extended_vocabulary import Reading
+from s2s.inference.nbest import MAX_NAMED
+from s2s.text.extended_vocabulary import EncodedSource
 
-Sources = tuple[Sequence[str], Sequence[Reading]]
-"""Lines, and how they were read."""
+Sources = tuple[Sequence[str], Sequence[EncodedSource]]
+"""Lines, and the same lines as ids."""
 
 
 def report_missing(
     features: FeatureLines, sources: Sources, first: int, report: Callable[[str], None]
 ) -> None:
-    """Tell which lines have no features, the first few by name; `first` is the first's place.
+    """Report which lines have no features, the first few by number.
 
-    A blank line is none of them.
+    `first` is the place of the first line in the input. Blank lines are not reported.
     """
     faulty = list(_missing(sources, first))
-    for number, line in faulty[:NAMED]:
+    for number, line in faulty[:MAX_NAMED]:
         report(f"line {number}: {features.fault(line)}; its output is empty")
-    if len(faulty) > NAMED:
-        report(f"{len(faulty) - NAMED:,} further lines name features that are not there")
+    if len(faulty) > MAX_NAMED:
+        report(f"{len(faulty) - MAX_NAMED:,} further lines name features that the files lack")
 
 
 def refuse_missing(features: FeatureLines | None, sources: Sources, place: str, first: int) -> None:
@@ -34,6 +34,6 @@ def refuse_missing(features: FeatureLines | None, sources: Sources, place: str, 
 
 def _missing(sources: Sources, first: int) -> Iterator[tuple[int, str]]:
     """Number and text of each line without features."""
-    for number, (line, reading) in enumerate(zip(*sources, strict=True), first + 1):
-        if line.strip() and MISSING in reading.rows:
+    for number, (line, source) in enumerate(zip(*sources, strict=True), first + 1):
+        if line.strip() and MISSING in source.rows:
             yield number, line

@@ -1,4 +1,4 @@
-"""What search found for a line, as text with its scores, and how that is written."""
+"""Outputs of a line as text with their scores, and the formats they are written in."""
 
 import json
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from s2s.search.hypothesis import Hypothesis
 ListFormat = Literal["tsv", "jsonl"]
 
 COLUMNS = ("line", "rank", "log_prob", "score", "length", "status", "text")
-"""What an output is listed with, in both formats."""
+"""The fields of an output in both formats."""
 
 Status = Literal["finished", "cut", "proven", "unproven"]
-"""Ended by itself, or cut at the longest output. Of exhaustive search: proven to be the most
-probable, or the best that was found before it ran out of nodes."""
+"""Ended by itself, or cut at the longest output. For exhaustive search: proven to be the most
+probable, or the best found before the search ran out of nodes."""
 
 
 @dataclass(frozen=True)
-class Listing:
-    """That outputs are to be listed with their scores, instead of a line for a line."""
+class NbestOptions:
+    """How outputs are written with their scores, instead of one line for a line."""
 
     nbest: int = 1
-    """How many of the best outputs of a line; samples are listed all."""
+    """The number of best outputs of a line; all samples are written."""
     form: ListFormat = "tsv"
 
 
@@ -32,18 +32,18 @@ class Output:
 
     text: str
     log_prob: float
-    """Natural logarithm of its probability, EOS included where it is finished."""
+    """Natural logarithm of its probability, with EOS if it is finished."""
     score: float
-    """What ranks it; larger is better."""
+    """The score that search ranks by; larger is better."""
     length: int
-    """Tokens that `log_prob` sums over, EOS included where it is finished."""
+    """The number of tokens in `log_prob`, with EOS if it is finished."""
     status: Status
     unmet: tuple[str, ...] | None = None
-    """Which demands of its line it does not meet; None where lines demand nothing."""
+    """The constraints of its line that it does not meet; None if lines have no constraints."""
 
     @classmethod
     def of(cls, hypothesis: Hypothesis, text: str) -> Self:
-        """A hypothesis and its text."""
+        """The output of a hypothesis, whose text is given."""
         h = hypothesis
         return cls(text.replace("\n", " "), h.log_prob, h.score, h.length, _status(h))
 
@@ -60,21 +60,21 @@ def _status(hypothesis: Hypothesis) -> Status:
             return "unproven"
 
 
-NAMED = 10
-"""So many lines are named in a report."""
+MAX_NAMED = 10
+"""The most lines that a report names."""
 
 
-def named(numbers: Sequence[int]) -> str:
+def name_lines(numbers: Sequence[int]) -> str:
     """`line 3` or `lines 3, 4, 7 and 12 more`."""
-    shown = ", ".join(f"{number}" for number in numbers[:NAMED])
-    more = f" and {len(numbers) - NAMED:,} more" if len(numbers) > NAMED else ""
+    shown = ", ".join(f"{number}" for number in numbers[:MAX_NAMED])
+    more = f" and {len(numbers) - MAX_NAMED:,} more" if len(numbers) > MAX_NAMED else ""
     return f"line{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
-def joined(pieces: list[list[Output]]) -> list[Output]:
+def join_outputs(pieces: list[list[Output]]) -> list[Output]:
     """Outputs of a line from those of its pieces: sums, and the worst status.
 
-    Without pieces, for a blank line, there is one: nothing, which is certain.
+    A blank line has no pieces and one output: the empty text, of probability 1.
     """
     if len(pieces) == 1:
         return pieces[0]
@@ -83,18 +83,18 @@ def joined(pieces: list[list[Output]]) -> list[Output]:
 
 def _joined(parts: tuple[Output, ...]) -> Output:
     statuses = {part.status for part in parts}
-    doubtful: tuple[Status, ...] = ("cut", "unproven", "finished")
+    by_severity: tuple[Status, ...] = ("cut", "unproven", "finished")
     return Output(
         text=" ".join(part.text for part in parts if part.text),
         log_prob=sum((part.log_prob for part in parts), 0.0),
         score=sum((part.score for part in parts), 0.0),
         length=sum(part.length for part in parts),
-        status=next((s for s in doubtful if s in statuses), "proven" if parts else "finished"),
+        status=next((s for s in by_severity if s in statuses), "proven" if parts else "finished"),
     )
 
 
-def listed(outputs: list[Output], line: int, form: ListFormat) -> str:
-    """Outputs of line number `line` (from 1), a row each, ranks from 1; no line end at the end."""
+def format_outputs(outputs: list[Output], line: int, form: ListFormat) -> str:
+    """Outputs of line number `line` (from 1), a row each, ranks from 1; without a last line end."""
     return "\n".join(_row(output, line, rank, form) for rank, output in enumerate(outputs, start=1))
 
 

@@ -1,7 +1,7 @@
-"""Several processes that each do tasks of one kind, on a core of its own.
+"""A pool of processes that each run tasks of one kind, on one core.
 
-Processes, not threads: what is not matrix products is Python, which runs one thread at a time, and
-small products gain little from a second.
+Processes, not threads: beside matrix products the work is Python, which runs one thread at a time,
+and small products gain little from a second thread.
 """
 
 import multiprocessing
@@ -16,19 +16,19 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 Begin = Callable[[], Callable[[T], A]]
-"""Makes what a worker does with a task; called in its process when the first one comes. It is sent
-there, so a partial of a function."""
+"""Makes the function that a worker runs for each task. It is called in the worker when the first
+task arrives, and sent there, so it must pickle."""
 
 
 class _Answer(NamedTuple):
-    """What came of a task."""
+    """The result of a task."""
 
     found: Any
     error: Exception | None
 
 
 class Pool(Generic[T, A]):
-    """A number of processes, until it is closed."""
+    """Processes that run tasks, until the pool is closed."""
 
     def __init__(self, begin: Begin[T, A], count: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit OpenMP's threads
@@ -44,11 +44,11 @@ class Pool(Generic[T, A]):
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of processes."""
         return len(self.processes)
 
     def close(self) -> None:
-        """End them, whatever they are at."""
+        """Terminate them, whatever they are doing."""
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -57,33 +57,33 @@ class Pool(Generic[T, A]):
             pipe.close()
 
     def __call__(self, tasks: Sequence[T]) -> Iterator[A]:
-        """What comes of tasks, no more of them than there are processes, in their order.
+        """The results of tasks, in their order; there must be no more tasks than processes.
 
-        Raises what a worker raised, S2sError where one is gone.
+        Raises the error of a worker, and S2sError if one has died.
         """
         busy = self.pipes[: len(tasks)]
         for pipe, task in zip(busy, tasks, strict=True):
-            self._heed(pipe.send, task)
+            self._exchange(pipe.send, task)
         for pipe in busy:
-            answer: _Answer = self._heed(pipe.recv)
+            answer: _Answer = self._exchange(pipe.recv)
             if answer.error is not None:
                 raise answer.error
             yield answer.found
 
-    def _heed(self, exchange: Callable[..., Any], *task: T) -> Any:
+    def _exchange(self, call: Callable[..., Any], *task: T) -> Any:
         """Send or receive."""
         try:
-            return exchange(*task)
+            return call(*task)
         except (EOFError, OSError):
             raise S2sError(
-                "a worker process ended before its work was done (was memory short?); go on with "
-                "fewer --workers"
+                "a worker process ended before its work was done (was memory short?); use fewer "
+                "--workers"
             ) from None
 
 
 def equal_shares(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
-    """Up to `most` ranges of adjacent things, each from a place to another, about equally large
-    together and none of them empty."""
+    """Up to `most` ranges (start, end) of adjacent items, none empty, about equal in their sums of
+    `sizes`."""
     total, size = sum(sizes), 0
     ends: list[int] = []
     for place, one in enumerate(sizes, start=1):
@@ -96,8 +96,10 @@ def equal_shares(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
 
 
 def _work(pipe: Connection, begin: Begin[T, A]) -> None:
-    """What a worker does until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who asked for work decides
+    """The loop of a worker, until its pipe is closed."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C goes to all processes; the parent handles it
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""How much of a stream is translated, and when it will end."""
+"""Progress of a stream: the lines that are translated and the time that is left."""
 
 from __future__ import annotations
 
@@ -6,30 +6,27 @@ import os
 import stat
 import sys
 import time
-from typing import TYPE_CHECKING, BinaryIO, TextIO
-
-if TYPE_CHECKING:
-    pass
+from typing import BinaryIO, TextIO
 
 
 def report_on_stderr(text: str) -> None:
-    """A note on stderr, where the user looks while stdout is redirected."""
+    """Write a note to stderr, which the user sees if stdout is redirected."""
     sys.stderr.write(f"s2s: {text}\n")
 
 
 PROGRESS_SECONDS = 0.5
-"""Least time between two updates of the line."""
+"""The least time between two updates of the line."""
 
 
 class StreamProgress:
-    """Lines, lines per second, and of a file the share that is done and the time that is left.
+    """Lines, lines per second, and for a file the part that is done and the time that is left.
 
-    Shown where `messages` (stderr if None) is a terminal and the source is none, which would show
-    the answers themselves.
+    It is shown if `messages` (stderr if None) is a terminal and the source is not: a terminal as
+    source shows the translations themselves.
     """
 
     def __init__(self, source: BinaryIO, messages: TextIO | None, start: int = 0) -> None:
-        """`start` lines of the input were done before."""
+        """`start` lines of the input are already done."""
         self.messages = sys.stderr if messages is None else messages
         has_terminal = self.messages is not None and self.messages.isatty()
         self.is_shown = has_terminal and not source.isatty()
@@ -42,14 +39,14 @@ class StreamProgress:
         self.width = 0
 
     def window(self, lines: int, size: int) -> None:
-        """So many lines, of `size` bytes, are worked on now; those before are done."""
+        """Start a window of so many lines, of `size` bytes; the window before is done."""
         self.done += self.lines
         self.done_bytes += self.bytes
         self.lines, self.bytes = lines, size
         self.part(0.0)
 
     def part(self, fraction: float) -> None:
-        """So much of the window is searched; shown at most every half second."""
+        """Show that so much of the window is searched, at most every `PROGRESS_SECONDS`."""
         if not self.is_shown:
             return
         now = time.monotonic()
@@ -58,7 +55,7 @@ class StreamProgress:
             self._write(self.done + int(fraction * self.lines), fraction)
 
     def end(self, done: int) -> None:
-        """The last state, which stays."""
+        """Show the last state, which stays."""
         if self.is_shown:
             self.size = 0
             self._write(done, 0.0, "\n")
@@ -79,7 +76,7 @@ class StreamProgress:
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units."""
+    """A duration in its two largest units."""
     whole = round(max(0.0, seconds))
     if whole < 60:
         return f"{whole} s"
@@ -89,7 +86,7 @@ def duration(seconds: float) -> str:
 
 
 def _extent(source: BinaryIO) -> tuple[int, int]:
-    """Where in a file reading goes on, and the file's size; zeros for what is no file."""
+    """The position in a file and its size, in bytes; zeros for what is not a file."""
     try:
         status = os.fstat(source.fileno())
         return (source.tell(), status.st_size) if stat.S_ISREG(status.st_mode) else (0, 0)

@@ -1,8 +1,8 @@
-"""Words that a model does not know, copied from the source or looked up.
+"""Replaces unknown tokens of an output by source words or their translations.
 
-Where an output holds the unknown token, it is replaced by the source word that was attended to most
-when it was predicted (Luong et al. 2015, "Addressing the rare word problem in neural machine
-translation"; by attention: Jean et al. 2015), through a dictionary where there is one.
+An unknown token becomes the source word with the most attention when the token was predicted (Luong
+et al. 2015, "Addressing the rare word problem in neural machine translation"; by attention: Jean et
+al. 2015), or the translation of that word in a dictionary.
 
 Dimension letters: U unknown tokens of an output, S source tokens.
 """
@@ -25,9 +25,9 @@ from s2s.text.word_ids import source_units
 
 
 def read_dictionary(path: Path) -> dict[str, str]:
-    """Source words and what to write for them: rows of two columns between tabs.
+    """A dictionary of source words and their translations: rows of two columns between tabs.
 
-    Of several rows for a word the first counts. Raises DataError, with file and line.
+    The first of several rows for a word counts. Raises DataError, with file and line.
     """
     found: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -41,18 +41,18 @@ def read_dictionary(path: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Replacer:
-    """Puts words where an output holds the unknown token."""
+class UnknownReplacer:
+    """Replaces the unknown tokens of an output by words."""
 
     source: Tokenizer
     target: Tokenizer
     dictionary: Mapping[str, str] = field(default_factory=dict)
 
     def reduce(self, hypothesis: Hypothesis) -> Hypothesis:
-        """The hypothesis with what it attended to at its unknown tokens [U, S], None without any.
+        """The hypothesis with the attention of its unknown tokens alone [U, S], None without any.
 
-        All the attention of a window of long lines would fill the memory. Raises UsageError where
-        the model has none.
+        All the attention of a window of long lines would fill the memory. Raises UsageError for a
+        model without attention.
         """
         unknown_U = [t for t, token in enumerate(hypothesis.tokens) if token == UNK]
         if not unknown_U:
@@ -62,10 +62,11 @@ class Replacer:
         return replace(hypothesis, attention=hypothesis.attention[unknown_U])
 
     def text(self, hypothesis: Hypothesis, line: str, ids: Sequence[int]) -> str | None:
-        """The output for `line`, whose encoding `ids` is, with its unknown tokens replaced.
+        """The output for `line` and its encoding `ids`, with unknown tokens replaced; None without
+        any.
 
-        None where there are none. The hypothesis comes from `reduce`. Of equally attended tokens
-        the first is taken; the end of the sentence is no word.
+        `hypothesis` comes from `reduce`. The first of equally attended tokens is taken; the end of
+        the sentence is not a word.
         """
         if hypothesis.attention is None:
             return None
@@ -78,7 +79,7 @@ class Replacer:
         return self._joined(hypothesis.tokens, [self.dictionary.get(w, w) for w in words])
 
     def _joined(self, tokens: Sequence[int], words: Sequence[str]) -> str:
-        """The text of the tokens with a word for each unknown one."""
+        """The text of the tokens, with one of `words` for each unknown one."""
         left = iter(words)
         target = untagged(self.target)
         between = target.between if isinstance(target, Characters | Words) else " "
@@ -93,4 +94,4 @@ class Replacer:
         return between.join(kept for part in parts if (kept := part.strip(between)))
 
 
-__all__ = ["UNKNOWN_TEXT", "Replacer", "read_dictionary"]
+__all__ = ["UNKNOWN_TEXT", "UnknownReplacer", "read_dictionary"]

@@ -1,8 +1,8 @@
-"""An output file that another run of the same command goes on with, whenever the first one ended.
+"""Resuming an output file with the command that began it, wherever the first run ended.
 
-Beside an unfinished FILE lies FILE.resume: with what it was begun (model, search, listing). It is
-written before the first line and deleted after the last. Going on with something else would give
-a file that is half the one and half the other, so it is refused.
+Beside an unfinished FILE is FILE.resume, a note of what it was begun with (model, search,
+format). It is written before the first line and deleted after the last. Resuming with anything
+else would mix two outputs in one file, so it is refused.
 """
 
 import io
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 CHUNK = 1 << 20
-"""Bytes read at a time, forwards."""
+"""Bytes read at a time from the beginning of a file."""
 
 BACKWARDS = 1 << 16
-"""Bytes read at a time, backwards, a row at a time."""
+"""Bytes read at a time from the end of a file."""
 
 FORMAT = 1
 
 
 class OutputFile(io.FileIO):
-    """A file of which every write is there as a whole, or not at all.
+    """A file to which every write is done as a whole, or not at all.
 
-    What was in it stays until `keep`.
+    Its previous content stays until `keep`.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises DataError where it cannot be written."""
+        """Raises DataError if it cannot be written."""
         try:
             super().__init__(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "rb+")
         except OSError as error:
@@ -46,7 +46,7 @@ class OutputFile(io.FileIO):
         self.is_regular = stat.S_ISREG(os.fstat(self.fileno()).st_mode)
 
     def keep(self, size: int) -> None:
-        """Keep the first `size` bytes and write behind them; a pipe or a device keeps nothing."""
+        """Keep the first `size` bytes and write after them; a pipe or a device keeps nothing."""
         if self.is_regular:
             self.truncate(size)
             self.seek(size)
@@ -66,16 +66,16 @@ class OutputFile(io.FileIO):
 
 @dataclass(frozen=True)
 class Done:
-    """How far an output file goes."""
+    """The complete part of an output file."""
 
     lines: int
-    """Lines of input whose output is complete."""
+    """Lines of the input whose output is complete."""
     size: int
-    """Bytes that hold it."""
+    """Size of that output in bytes."""
 
 
 def count_lines(file: BinaryIO) -> Done:
-    """The complete lines of a file, which is read from its beginning."""
+    """The complete lines of a file, read from its beginning."""
     file.seek(0)
     lines = end = place = 0
     while chunk := file.read(CHUNK):
@@ -87,10 +87,10 @@ def count_lines(file: BinaryIO) -> Done:
 
 
 def count_listed(file: BinaryIO, form: ListFormat, name: str) -> Done:
-    """The lines whose rows in a listing are complete.
+    """The lines whose rows of scored outputs are complete.
 
-    Those of the last line are left out, for there may be more of them. Raises DataError for what
-    is no listing.
+    Rows of the last line do not count, as more may be missing. Raises DataError for a file that
+    does not have such rows.
     """
     end = count_lines(file).size
     number = start = None
@@ -100,14 +100,14 @@ def count_listed(file: BinaryIO, form: ListFormat, name: str) -> Done:
         found = _line_number(file.read(end - start), form, name)
         if number is not None and found != number:
             if found != number - 1:
-                raise DataError(f"{name}: a row of line {found} stands before one of line {number}")
+                raise DataError(f"{name}: a row of line {found} comes before one of line {number}")
             return Done(found, end)
         number, end = found, start
     return Done(0, 0)
 
 
 def _line_start(file: BinaryIO, end: int) -> int:
-    """Where the line begins whose last byte, a line end, is the one before `end`."""
+    """The start of the line whose last byte, a line end, precedes `end`."""
     stop = end - 1
     while stop > 0:
         start = max(0, stop - BACKWARDS)
@@ -125,12 +125,12 @@ def _line_number(row: bytes, form: ListFormat, name: str) -> int:
     except (ValueError, KeyError, TypeError):
         shown = row[:40].decode(errors="replace").rstrip("\n")
         raise DataError(
-            f"{name}: expected a listing ({form}) to go on with, found the row {shown!r}"
+            f"{name}: expected scored outputs ({form}) to resume, found the row {shown!r}"
         ) from None
 
 
 def skip(source: BinaryIO, lines: int, name: str) -> None:
-    """Read so many lines of the input and forget them; raises DataError where it has fewer."""
+    """Skip so many lines of the input; raises DataError if it has fewer."""
     for number in range(lines):
         if not source.readline():
             raise DataError(
@@ -139,31 +139,31 @@ def skip(source: BinaryIO, lines: int, name: str) -> None:
             )
 
 
-# --------------------------------------------------------------------- with what it was begun
+# ---------------------------------------------------------- the note of what it was begun with
 
 
 def note_path(path: Path) -> Path:
-    """Where it is noted with what `path` was begun."""
+    """The file with the note about `path`."""
     return path.with_name(f"{path.name}.resume")
 
 
 def write_note(path: Path, begun_with: Mapping[str, Any]) -> None:
-    """Note with what `path` is begun. Where the folder takes no file, there is no note."""
+    """Note what `path` is begun with. A folder that takes no file gets no note."""
     content = {"format": FORMAT, **begun_with}
     with suppress(OSError):
         atomic_write(note_path(path), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def remove_note(path: Path) -> None:
-    """The output is complete."""
+    """Delete the note: the output is complete."""
     with suppress(OSError):
         note_path(path).unlink(missing_ok=True)
 
 
-def check_note(path: Path, going_on_with: Mapping[str, Any]) -> bool:
-    """Whether it is known that `path` was begun with the same; False where there is no note.
+def check_note(path: Path, resumed_with: Mapping[str, Any]) -> bool:
+    """Whether a note says that `path` was begun with the same; False if there is no note.
 
-    Raises UsageError where it was begun with something else.
+    Raises UsageError if it was begun with something else.
     """
     noted = note_path(path)
     try:
@@ -171,8 +171,8 @@ def check_note(path: Path, going_on_with: Mapping[str, Any]) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:
-        raise DataError(f"{noted}: cannot read it ({error}); delete it to go on anyway") from None
-    now = _flat(json.loads(json.dumps({"format": FORMAT, **going_on_with})))  # tuples are lists
+        raise DataError(f"{noted}: cannot read it ({error}); delete it to resume anyway") from None
+    now = _flat(json.loads(json.dumps({"format": FORMAT, **resumed_with})))  # tuples are lists
     before = _flat(begun_with)
     changed = [
         f"{key}: {before.get(key, 'none')} -> {now.get(key, 'none')}"
@@ -181,14 +181,14 @@ def check_note(path: Path, going_on_with: Mapping[str, Any]) -> bool:
     ]
     if changed:
         raise UsageError(
-            f"{path}: begun with something else ({'; '.join(changed)}); go on with what it was "
+            f"{path}: begun with something else ({'; '.join(changed)}); resume with what it was "
             "begun with, or leave --resume out to start over"
         )
     return True
 
 
 def _flat(value: object, place: str = "") -> dict[str, object]:
-    """The values of nested mappings, with their path."""
+    """The values of nested mappings by their paths."""
     if isinstance(value, Mapping):
         return {
             path: leaf

@@ -1,5 +1,5 @@
-"""A model's figures: what its output is worth as text, what it gives to the references, and what of
-its output it has from training."""
+"""Scores of a model: metrics of its outputs as text, perplexity of the references, and the share of
+outputs copied from training."""
 
 import math
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ def score_run(
     request: Request,
     trained: TrainingTargets,
 ) -> Scores:
-    """Figures of a model: `texts` are sources, its outputs and sets of references.
+    """Scores of a model: `texts` are sources, its outputs and sets of references.
 
-    Validation and test both come here, and so agree. Raises what `metrics.score` raises, and what
-    `trained` raise where `copied` is asked for.
+    Validation and test both use this function, so they agree. Raises as `metrics.score` does and,
+    for the metric `copied`, as `trained` does.
     """
     sources, hypotheses, references = texts
     found = score(
@@ -47,14 +47,14 @@ def score_run(
         confidence=request.confidence,
     )
     values: list[Score] = []
-    drawn = resampled(request.confidence)
+    resampling = resampled(request.confidence)
     for name in dict.fromkeys(request.metrics):
         match name:
             case "perplexity":
                 wanted = pair_up(hypotheses, references)[1]
-                values += _perplexity(translator, sources, wanted, drawn)
+                values += _perplexity(translator, sources, wanted, resampling)
             case "copied":
-                values += _copied(trained, hypotheses, request.scoring.lowercase, drawn)
+                values += _copied(trained, hypotheses, request.scoring.lowercase, resampling)
             case _:
                 values += [score for score in found.values if score.name in VALUES[name]]
     return replace(found, values=tuple(values))
@@ -64,26 +64,26 @@ def _copied(
     trained: TrainingTargets,
     hypotheses: Sequence[str],
     lowercase: bool,
-    drawn: Resampling | None,
+    resampling: Resampling | None,
 ) -> list[Score]:
-    """Share of outputs that are, as a whole, a target of training."""
+    """The share of outputs that are, as a whole, a target of training."""
     is_copied = 100.0 * trained.have(hypotheses)
     statistics = Additive(np.stack([np.ones_like(is_copied), is_copied], axis=1), mean)
     details = [case_of(lowercase), "match:line", "in:train"]
-    signature = write_signature("0", drawn, details, f"s2s-{s2s.__version__}")
-    return scores_of(METRICS["copied"].values, statistics, len(hypotheses), (signature, drawn))
+    signature = write_signature("0", resampling, details, f"s2s-{s2s.__version__}")
+    return scores_of(METRICS["copied"].values, statistics, len(hypotheses), (signature, resampling))
 
 
 def _perplexity(
     translator: LineTranslator,
     sources: Sequence[str],
     references: References,
-    drawn: Resampling | None,
+    resampling: Resampling | None,
 ) -> list[Score]:
     """Perplexity per token of the references under teacher forcing, end of sentence included.
 
-    All references of a line count, each given the source in one piece, cut only where the
-    recipe truncates it.
+    All references of a line count, each given the source in one piece, truncated only if the
+    recipe says so.
     """
     model = forcible(whole(translator.scorer))
     pairs = [
@@ -95,10 +95,10 @@ def _perplexity(
     read = [reading.cut(translator.truncate) for reading in read]
     source_ids = [reading.ids for reading in read]
     target_ids = translator.read_targets([target.strip() and target for _, target in pairs], read)
-    features = translator.features_of(read)
+    features = translator.image_features_of(read)
     pairs_of_ids = list(zip(source_ids, target_ids, strict=True))
     log_probs = forced(model, pairs_of_ids, translator.device, features)
-    # A blank source has a blank output for certain: no token of it is predicted.
+    # A blank source has an empty output of probability 1: no token is predicted.
     lengths = [
         len(target) + 1 if len(source) or len(target) or features is not None else 0
         for source, target in zip(source_ids, target_ids, strict=True)
@@ -108,9 +108,11 @@ def _perplexity(
     statistics = Additive(np.add.reduceat(each, firsts), _exp)
     details = ["unit:token", f"vocabulary:{translator.target.size}", "eos:yes"]
     signature = write_signature(
-        count_references(references), drawn, details, f"s2s-{s2s.__version__}"
+        count_references(references), resampling, details, f"s2s-{s2s.__version__}"
     )
-    return scores_of(METRICS["perplexity"].values, statistics, len(references), (signature, drawn))
+    return scores_of(
+        METRICS["perplexity"].values, statistics, len(references), (signature, resampling)
+    )
 
 
 def _exp(row_K: NDArray[np.float64]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM interrupt a filter at once, but never in the middle of an output line."""
+"""Ctrl-C and SIGTERM interrupt a filter at once, but never within an output line."""
 
 import signal
 import threading
@@ -9,15 +9,15 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stop:
-    """Turns a signal into KeyboardInterrupt, after the write it arrives in."""
+class SignalHandler:
+    """Turns a signal into KeyboardInterrupt; one that arrives during a write waits for its end."""
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.is_writing = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal. A second one interrupts even a write: its reader may never read on."""
+        """Handle a signal. A second one interrupts even a write, whose reader may be stuck."""
         is_second = self.number is not None
         self.number = number
         if is_second or not self.is_writing:
@@ -25,7 +25,7 @@ class Stop:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """A block that one signal does not interrupt, but does when it is over."""
+        """A block that one signal does not interrupt until it ends."""
         self.is_writing = True
         try:
             yield
@@ -36,20 +36,20 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Catch the signals for the time of the block.
+def handle_signals() -> Iterator[SignalHandler]:
+    """Catch `SIGNALS` during the block.
 
-    A signal that is ignored (by nohup, or a shell for what runs in the background) stays so.
-    Outside the main thread none can be caught, and none ever arrives.
+    A signal that is ignored (by nohup, or by a shell for background jobs) stays ignored. Outside
+    the main thread no signal can be caught, and none arrives.
     """
-    stop = Stop()
+    handler = SignalHandler()
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield handler
         return
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in heeded}
+    caught = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in caught}
     try:
-        yield stop
+        yield handler
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -1,4 +1,4 @@
-"""Where a line is cut that is too long for the model."""
+"""Splits lines that are too long for the model."""
 
 import re
 from collections.abc import Callable
@@ -8,14 +8,13 @@ BOUNDARIES = (
     re.compile(r"[,;:،؛–—](?=\s)|[、，；：]"),
     re.compile(r"\s"),
 )
-"""Where a line is best cut, best first: after a sentence, after a clause, between words."""
+"""Boundaries to cut a line at, best first: after a sentence, after a clause, between words."""
 
 
 def split_line(line: str, longest: int, count: Callable[[str], int]) -> list[str]:
-    """Pieces of at most `longest` tokens by `count`, cut in halves at the best boundaries.
+    """Pieces of at most `longest` tokens by `count`, made by halving at the best boundaries.
 
-    A single character is a piece whatever its count. White space at the cuts is dropped, nothing
-    else.
+    A single character is a piece whatever its count. Only white space at the cuts is dropped.
     """
     text = line.strip()
     if len(text) < 2 or count(text) <= longest:
@@ -25,7 +24,7 @@ def split_line(line: str, longest: int, count: Callable[[str], int]) -> list[str
 
 
 def _cut(text: str) -> int:
-    """The boundary nearest to the middle, if there is one in the middle half; else the middle."""
+    """The best boundary within the middle half, nearest to the middle; the middle without one."""
     middle = len(text) // 2
     for boundary in BOUNDARIES:
         places = [

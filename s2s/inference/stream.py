@@ -1,4 +1,4 @@
-"""The filter behind `s2s translate`: lines in, lines out, in bounded memory, stopped anywhere."""
+"""The filter of `s2s translate`: lines in, lines out, in bounded memory, to be stopped anywhere."""
 
 import os
 import signal
@@ -8,37 +8,37 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, TextIO
 
 from s2s.errors import Interrupted, S2sError
-from s2s.inference.nbest import Listing, Output, listed
+from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.progress import StreamProgress
-from s2s.inference.signals import Stop
+from s2s.inference.signals import SignalHandler
 from s2s.text.lines import BYTE_ORDER_MARK
 
 WINDOW_BYTES = 1 << 24
-"""A window ends early when it holds so much: lines may be long."""
+"""The most bytes of a window, which then has fewer lines: lines may be long."""
 
-NAMED = 10
-"""So many faulty lines are named; binary garbage would fill the screen."""
+MAX_NAMED = 10
+"""The most faulty lines that are reported; binary data would fill the screen."""
 
 FIRST_WINDOW = 1024
-"""Lines of the first window. Later ones hold as many as are done, up to the largest window: so the
-first answers come soon, and whenever it is stopped, no more than half of the work is lost."""
+"""Lines of the first window. A later window holds as many lines as are done, up to the largest. So
+the first outputs come soon, and an interruption loses at most half of the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """Where a stream begins, who watches it, and how it can be gone on with."""
+class StreamContext:
+    """Where a stream starts, and how it reports progress, signals and how to resume."""
 
     start: int = 0
-    """Lines of the input that were read and answered before."""
+    """Lines of the input that an earlier run read and translated."""
     progress: StreamProgress | None = None
-    """Shown this; one of its own if None."""
-    stop: Stop = field(default_factory=Stop)
-    """Asked whether a signal has come; by itself it catches none."""
+    """Shows the progress; None makes one for the stream."""
+    signals: SignalHandler = field(default_factory=SignalHandler)
+    """Knows whether a signal has arrived; the default one catches none."""
     advice: Callable[[int], str] | None = None
-    """What to do after N lines to go on; nothing is said if None."""
+    """How to resume after N lines; None leaves that out of messages."""
 
     def ended(self, done: int) -> str:
-        """How far it came, and how to go on."""
+        """The number of lines that are done, and how to resume."""
         advice = "" if self.advice is None else f"; {self.advice(done)}"
         return f"{done:,} lines are done{advice}"
 
@@ -52,7 +52,7 @@ class Translate(Protocol):
 
 
 class Respond(Protocol):
-    """What to write for lines, one text each; it may run over several lines."""
+    """The output of each line: a text, possibly of several lines."""
 
     def __call__(self, lines: list[str], first: int, /) -> list[str]:
         """As many texts as lines, without their last line end; `first` as in `Translate`."""
@@ -67,11 +67,11 @@ def translate_stream(
     interactive: bool,
     *,
     messages: TextIO | None = None,
-    course: Course | None = None,
+    context: StreamContext | None = None,
 ) -> int:
-    """Translate every line of `source` to a line of `target`; how many lines that were.
+    """Translate every line of `source` to a line of `target`; returns the number of lines.
 
-    White space alone is translated to nothing. See `respond_stream` for the rest.
+    A line of white space alone has an empty translation. See `respond_stream` for the rest.
     """
 
     def respond(lines: list[str], first: int) -> list[str]:
@@ -80,7 +80,7 @@ def translate_stream(
         return [text.replace("\n", " ") for text in found]
 
     return respond_stream(
-        source, target, respond, window, interactive, messages=messages, course=course
+        source, target, respond, window, interactive, messages=messages, context=context
     )
 
 
@@ -92,47 +92,47 @@ def respond_stream(
     interactive: bool,
     *,
     messages: TextIO | None = None,
-    course: Course | None = None,
+    context: StreamContext | None = None,
 ) -> int:
-    """Write to `target` what every line of `source` is answered with; how many lines that were.
+    """Write to `target` the output of every line of `source`; returns the number of lines.
 
     A line ends at LF alone; a last one without it counts. At most `window` lines are held at a time
-    (one where `interactive`), and the target is flushed after each window. Bytes that are not UTF-8
-    are replaced and reported on `messages` (stderr if None), which also shows progress where it is
-    a terminal and the source is none. A reader that goes away ends it quietly. Lines that were
-    done before the stream, as the course says, count.
+    (one if `interactive`), and the target is flushed after each window. Bytes that are not UTF-8
+    are replaced and reported on `messages` (stderr if None), which also shows progress if it is a
+    terminal and the source is not. A closed pipe at the target ends the stream without an error.
+    The number of lines includes those before `context.start`.
 
-    Raises Interrupted after a signal and S2sError where the target takes no more; what is written
-    then are whole lines, and the message says how many and how to go on.
+    Raises Interrupted after a signal and S2sError if the target cannot be written. The target then
+    ends with a whole line, and the message gives the number of lines and how to resume.
     """
-    course = Course() if course is None else course
-    progress = course.progress or StreamProgress(source, messages, course.start)
-    reader = _Reader(source, sys.stderr if messages is None else messages, course.start)
-    done = course.start
+    context = StreamContext() if context is None else context
+    progress = context.progress or StreamProgress(source, messages, context.start)
+    reader = _Reader(source, sys.stderr if messages is None else messages, context.start)
+    done = context.start
     try:
-        while lines := reader.read(1 if interactive else _size(done - course.start, window)):
+        while lines := reader.read(1 if interactive else _size(done - context.start, window)):
             progress.window(len(lines), reader.size)
             texts = respond(lines, done)
-            assert len(texts) == len(lines), f"{len(texts)} answers to {len(lines)} lines"
-            with course.stop.writing():
-                _write(target, texts, course, done)
+            assert len(texts) == len(lines), f"{len(texts)} outputs of {len(lines)} lines"
+            with context.signals.writing():
+                _write(target, texts, context, done)
                 done += len(lines)
     except BrokenPipeError:
         _close_quietly(target)
     except KeyboardInterrupt:
-        number = course.stop.number or signal.SIGINT
-        raise Interrupted(f"interrupted: {course.ended(done)}", number) from None
+        number = context.signals.number or signal.SIGINT
+        raise Interrupted(f"interrupted: {context.ended(done)}", number) from None
     finally:
         progress.end(done)
     return done
 
 
 def _size(done: int, window: int) -> int:
-    """Lines of the next window."""
+    """The most lines of the next window, after `done` lines."""
     return min(window, max(FIRST_WINDOW, done))
 
 
-def _write(target: BinaryIO, texts: list[str], course: Course, done: int) -> None:
+def _write(target: BinaryIO, texts: list[str], context: StreamContext, done: int) -> None:
     try:
         target.write("".join(f"{text}\n" for text in texts).encode())
         target.flush()
@@ -140,26 +140,26 @@ def _write(target: BinaryIO, texts: list[str], course: Course, done: int) -> Non
         raise
     except OSError as error:
         raise S2sError(
-            f"cannot write the output: {error.strerror or error}; {course.ended(done)}"
+            f"cannot write the output: {error.strerror or error}; {context.ended(done)}"
         ) from None
 
 
 def _close_quietly(target: BinaryIO) -> None:
-    """Send what is still buffered nowhere, or Python complains about the pipe when it exits."""
+    """Discard what is still buffered: Python would report the closed pipe at exit."""
     try:
         descriptor = target.fileno()
     except (OSError, ValueError):
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
 
 
 class _Reader:
     """Lines of a binary stream as text."""
 
     def __init__(self, source: BinaryIO, messages: TextIO, number: int = 0) -> None:
-        """`number` lines were read before."""
+        """`number` lines precede the first one."""
         self.source = source
         self.messages = messages
         self.number = number
@@ -167,7 +167,7 @@ class _Reader:
         self.faulty = 0
 
     def read(self, most: int) -> list[str]:
-        """Up to `most` lines, of `size` bytes in the input; none at the end."""
+        """Up to `most` lines; none at the end. `size` is then their size in bytes."""
         lines: list[str] = []
         self.size = 0
         while len(lines) < most and self.size < WINDOW_BYTES:
@@ -186,8 +186,8 @@ class _Reader:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
             self.faulty += 1
-            if self.faulty <= NAMED:
-                last = "; further such lines are not named" if self.faulty == NAMED else ""
+            if self.faulty <= MAX_NAMED:
+                last = "; further such lines are not reported" if self.faulty == MAX_NAMED else ""
                 self.messages.write(
                     f"line {self.number}: not valid UTF-8 (byte {error.start + 1} is "
                     f"0x{raw[error.start]:02x}), replaced by U+FFFD{last}\n"
@@ -195,25 +195,26 @@ class _Reader:
             return raw.decode("utf-8", errors="replace")
 
 
-class Outputs(Protocol):
-    """What `list_stream` needs of a translator."""
+class SupportsOutputs(Protocol):
+    """A translator whose outputs `nbest_stream` writes."""
 
     def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
         """As `LineTranslator.outputs`."""
         ...
 
 
-def list_stream(
+def nbest_stream(
     source: BinaryIO,
     target: BinaryIO,
-    translator: Outputs,
-    listing: Listing,
+    translator: SupportsOutputs,
+    listing: NbestOptions,
     window: int,
     *,
     interactive: bool,
-    course: Course | None = None,
+    context: StreamContext | None = None,
 ) -> int:
-    """Write a row to `target` for every output of every line of `source`; how many lines it had.
+    """Write a row to `target` for every output of every line of `source`; returns the number of
+    lines.
 
     See `respond_stream` for the rest.
     """
@@ -221,8 +222,8 @@ def list_stream(
     def respond(lines: list[str], first: int) -> list[str]:
         found = translator.outputs(lines, first, listing.nbest)
         return [
-            listed(outputs, first + place, listing.form)
+            format_outputs(outputs, first + place, listing.form)
             for place, outputs in enumerate(found, start=1)
         ]
 
-    return respond_stream(source, target, respond, window, interactive, course=course)
+    return respond_stream(source, target, respond, window, interactive, context=context)

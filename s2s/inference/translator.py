@@ -1,4 +1,4 @@
-"""The translator of lines: a model, its tokenizers and a way to search as one function."""
+"""The translator: a model, its tokenizers and a search, as a function from lines to lines."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 
 from s2s.data.features.lookup import MISSING, FeatureLines, FeatureRows
 from s2s.inference.missing_features import report_missing
-from s2s.inference.nbest import Output, joined, named
+from s2s.inference.nbest import Output, join_outputs, name_lines
 from s2s.inference.progress import StreamProgress
-from s2s.inference.replace_unknown import Replacer
+from s2s.inference.replace_unknown import UnknownReplacer
 from s2s.inference.split_line import split_line
 from s2s.recipe.search import Search
 from s2s.search.constraints.logits import shortest_output
@@ -18,46 +18,46 @@ from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
-from s2s.text.extended_vocabulary import ExtendedVocabulary, Reading
+from s2s.text.extended_vocabulary import EncodedSource, ExtendedVocabulary
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import front_of, is_blank, untagged, with_tag
 from s2s.text.tokenizer import Tokenizer
 
 WHOLE = 4
-"""A line is translated whole up to this multiple of the longest source in training. Beyond that, an
-LSTM has long lost count; pieces no longer than what it was trained on come out better."""
+"""A line is translated whole up to this multiple of the longest source in training. LSTMs translate
+longer ones badly; pieces no longer than the sources of training come out better."""
 
 PIECE_BITS = 20
-"""Lines are numbered so far apart for sampling that the pieces of a line fit between."""
+"""Sampling numbers line n as n shifted left by so many bits: the pieces of a line fit between."""
 
 
-class Cut(NamedTuple):
-    """Lines as they are searched: in one piece each, none, or several."""
+class SourcePieces(NamedTuple):
+    """The sources to search for some lines: one piece for each line, none, or several."""
 
-    pieces: list[Reading]
+    sources: list[EncodedSource]
     """All pieces, in the order of the lines."""
     places: list[int]
-    """Each piece's own number: what its samples depend on."""
+    """The number of each piece, on which its samples depend."""
     ends: list[int]
-    """How many pieces there are up to the end of each line."""
+    """The number of pieces up to the end of each line."""
     constraints: list[ConstraintSpec] | None
-    """What each piece's output has to meet, if any has to."""
+    """The constraints on the output of each piece; None if there are none."""
 
     @property
     def ids(self) -> list[list[int]]:
         """Token ids of all pieces."""
-        return [piece.ids for piece in self.pieces]
+        return [source.ids for source in self.sources]
 
 
-Elsewhere = Callable[
+TranslateInWorkers = Callable[
     ["LineTranslator", list[str], int, int, Sequence[ConstraintSpec] | None], list[list[Output]]
 ]
-"""`LineTranslator.outputs` in other processes; told and reported through the translator."""
+"""`LineTranslator.outputs` in worker processes; notes are reported through the translator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineTranslator:
-    """A model, its tokenizers and a way to search, as a function from lines to lines."""
+    """A model, its tokenizers and a search, as a function from lines to lines."""
 
     scorer: Scorer[Any, Any]
     """The model, in evaluation mode."""
@@ -68,24 +68,24 @@ class LineTranslator:
     longest: int
     """Tokens of the longest source in training."""
     report: Callable[[str], None]
-    """Told, one line a call, of what the user should know."""
+    """Reports a note to the user, one line a call."""
     truncate: int | None = None
-    """Longer sources are cut to this many tokens, as in training; None cuts none."""
+    """Most tokens of a source, as in training: longer ones are truncated. None sets no limit."""
     tag: str | None = None
-    """Put in front of every line that begins with no tag."""
+    """The tag of every line that begins with none."""
     progress: StreamProgress | None = None
-    """Told how much of the lines is searched."""
-    replacer: Replacer | None = None
-    """Puts words where an output holds an unknown token."""
+    """Shows how many of the lines are translated."""
+    replacer: UnknownReplacer | None = None
+    """Replaces unknown tokens of an output by words."""
     extended_vocabulary: ExtendedVocabulary | None = None
-    """What ids beyond the vocabularies stand for, where the model copies."""
+    """The meaning of ids beyond the vocabularies, if the model copies."""
     features: FeatureLines | None = None
-    """The feature files whose ids lines end with, or are."""
-    elsewhere: Elsewhere | None = None
-    """Searches instead of this process."""
+    """The files of image features, whose ids lines end with or consist of."""
+    workers: TranslateInWorkers | None = None
+    """Searches in worker processes instead of this one."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
-        """One translation per line; what is white space alone becomes an empty line."""
+        """One translation per line; a line of white space alone has an empty one."""
         return [outputs[0].text for outputs in self.outputs(lines, first)]
 
     def outputs(
@@ -98,145 +98,151 @@ class LineTranslator:
         """The `keep` best outputs of every line, or all its samples, in the order of search.
 
         `first` is the place of the first line in the input, on which samples depend. The k-th
-        output of a line that was cut joins the k-th outputs of its pieces. `constraints` has one
-        for each line; of a line that is cut, the first piece has to meet it.
+        output of a line in several pieces joins the k-th outputs of its pieces. `constraints` has
+        one for each line, which holds for the first of several pieces.
         """
-        if self.elsewhere is not None:
-            return self.elsewhere(self, lines, first, keep, constraints)
-        cut = self.cut(lines, first, constraints)
+        if self.workers is not None:
+            return self.workers(self, lines, first, keep, constraints)
+        pieces = self.pieces(lines, first, constraints)
         found = search(
             self.scorer,
-            cut.ids,
+            pieces.ids,
             self.search,
             self.device,
             keep=keep,
-            places=cut.places,
-            constraints=cut.constraints,
-            features=self.features_of(cut.pieces),
-            progress=self._follow(len(cut.pieces)),
+            places=pieces.places,
+            constraints=pieces.constraints,
+            features=self.image_features_of(pieces.sources),
+            progress=self._follow(len(pieces.sources)),
             want_attention=self.replacer is not None,
             reduce=None if self.replacer is None else self.replacer.reduce,
         )
         self._report_unproven(found)
-        self._report_lengths(found, cut, first)
-        return self.told(found, cut)
+        self._report_lengths(found, pieces, first)
+        return self.outputs_of(found, pieces)
 
-    def cut(
-        self, lines: list[str], first: int = 0, constraints: Sequence[ConstraintSpec] | None = None
-    ) -> "Cut":
-        """What is searched for lines; see `outputs` for the rest."""
-        pieces: list[Reading] = []
+    def pieces(
+        self,
+        lines: Sequence[str],
+        first: int = 0,
+        constraints: Sequence[ConstraintSpec] | None = None,
+    ) -> SourcePieces:
+        """The sources to search for lines; `first` and `constraints` as in `outputs`.
+
+        Reports lines that lack features, that are truncated and that are split.
+        """
+        pieces: list[EncodedSource] = []
         places: list[int] = []
         ends: list[int] = []
-        asked: list[ConstraintSpec] = []
+        specs: list[ConstraintSpec] = []
         lines = self.tagged(lines)
-        readings = self.read(lines)
-        self._report_bare([reading.text for reading in readings])
-        self.report_cut([reading.ids for reading in readings])
+        sources = self.read(lines)
+        self._report_bare([source.text for source in sources])
+        self.report_truncated([source.ids for source in sources])
         if self.features is not None:
-            report_missing(self.features, (lines, readings), first, self.report)
-        for place, reading in enumerate(readings):
-            parts = [] if self.is_blank(reading) else self._pieces(reading)
+            report_missing(self.features, (lines, sources), first, self.report)
+        for place, source in enumerate(sources):
+            parts = [] if self.is_blank(source) else self._split(source)
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
             if constraints is not None:
-                asked.extend(constraints[place].of_piece(part) for part in range(len(parts)))
-        return Cut(pieces, places, ends, asked if constraints is not None else None)
+                specs.extend(constraints[place].of_piece(part) for part in range(len(parts)))
+        return SourcePieces(pieces, places, ends, specs if constraints is not None else None)
 
-    def told(self, found: Sequence[Sequence[Hypothesis]], cut: "Cut") -> list[list[Output]]:
+    def outputs_of(
+        self, found: Sequence[Sequence[Hypothesis]], pieces: SourcePieces
+    ) -> list[list[Output]]:
         """The outputs of every line, from the hypotheses of its pieces."""
-        sources = [piece for piece, one in zip(cut.pieces, found, strict=True) for _ in one]
+        sources = [source for source, one in zip(pieces.sources, found, strict=True) for _ in one]
         texts = iter(self.write([h.tokens for one in found for h in one], sources))
-        told: list[list[Output]] = []
-        for piece, hypotheses in zip(cut.pieces, found, strict=True):
+        outputs: list[list[Output]] = []
+        for source, hypotheses in zip(pieces.sources, found, strict=True):
             decoded = ((h, next(texts)) for h in hypotheses)
-            told.append([Output.of(h, self._replaced(h, plain, piece)) for h, plain in decoded])
-        return [joined(told[a:b]) for a, b in zip([0, *cut.ends], cut.ends, strict=False)]
+            outputs.append([Output.of(h, self._replaced(h, plain, source)) for h, plain in decoded])
+        ranges = zip([0, *pieces.ends], pieces.ends, strict=False)
+        return [join_outputs(outputs[start:end]) for start, end in ranges]
 
-    def _replaced(self, hypothesis: Hypothesis, plain: str, source: Reading) -> str:
-        """The output's text, words in place of unknown tokens where that is asked for."""
+    def _replaced(self, hypothesis: Hypothesis, plain: str, source: EncodedSource) -> str:
+        """The output's text, its unknown tokens replaced by words if there is a replacer."""
         if self.replacer is None:
             return plain
         return self.replacer.text(hypothesis, source.text, source.ids) or plain
 
     def _report_bare(self, lines: list[str]) -> None:
-        """Tell how many lines lack the features that the model was trained with, if some do."""
+        """Report how many lines lack the source features that the model was trained with."""
         if not isinstance(untagged(self.source), SourceFeatureTokenizer):
             return
         bare = sum(bool(line.strip()) and SEPARATOR not in line for line in lines)
         if bare:
             self.report(
-                f"{bare:,} of {len(lines):,} lines come without features: expected source, tab, "
-                "features"
+                f"{bare:,} of {len(lines):,} lines have no features: expected source, tab, features"
             )
 
-    def tagged(self, lines: list[str]) -> list[str]:
-        """The lines, each with a tag where there is one for it."""
+    def tagged(self, lines: Sequence[str]) -> list[str]:
+        """The lines, each with a tag if the translator adds one."""
         if self.tag is None:
-            return lines
+            return list(lines)
         return [
             line if front_of(self.source, line) else with_tag([line], self.tag)[0] for line in lines
         ]
 
-    def read(self, lines: Sequence[str]) -> list[Reading]:
-        """Source lines as the model reads them, whole."""
+    def read(self, lines: Sequence[str]) -> list[EncodedSource]:
+        """Source lines as ids, neither truncated nor split."""
         if self.features is None:
             return self._read_texts(lines)
         named = self.features.read(lines)
         texts = self._read_texts(named.texts) if self.features.has_text else None
-        readings = texts or [Reading([], [], "") for _ in lines]
+        sources = texts or [EncodedSource([], [], "") for _ in lines]
         rows = map(tuple, named.rows_NF.tolist())
-        return [one._replace(rows=row) for one, row in zip(readings, rows, strict=True)]
+        return [one._replace(rows=row) for one, row in zip(sources, rows, strict=True)]
 
-    def _read_texts(self, lines: Sequence[str]) -> list[Reading]:
+    def _read_texts(self, lines: Sequence[str]) -> list[EncodedSource]:
         if self.extended_vocabulary is not None:
             return self.extended_vocabulary.read(lines)
         pairs = zip(self.source.encode(lines), lines, strict=True)
-        return [Reading(ids, [], line) for ids, line in pairs]
+        return [EncodedSource(ids, [], line) for ids, line in pairs]
 
-    def read_again(self, reading: Reading, text: str) -> Reading:
-        """The source with another text, such as a part of its own."""
-        return self._read_texts([text])[0]._replace(rows=reading.rows)
-
-    def is_blank(self, reading: Reading) -> bool:
-        """Whether a source has nothing to search for: no text, or features that are not there."""
+    def is_blank(self, source: EncodedSource) -> bool:
+        """Whether a source has nothing to translate: no text, or features that are missing."""
         if self.features is None:
-            return is_blank(self.source, reading.text)
-        return MISSING in reading.rows
+            return is_blank(self.source, source.text)
+        return MISSING in source.rows
 
-    def features_of(self, readings: Sequence[Reading]) -> FeatureRows | None:
-        """The features of sources that are not blank, where the model reads some."""
+    def image_features_of(self, sources: Sequence[EncodedSource]) -> FeatureRows | None:
+        """The image features of sources that are not blank; None if the model reads none."""
         if self.features is None:
             return None
-        rows_NF = np.array([reading.rows for reading in readings], dtype=np.int64)
-        return FeatureRows(self.features, rows_NF.reshape(len(readings), -1))
+        rows_NF = np.array([source.rows for source in sources], dtype=np.int64)
+        return FeatureRows(self.features, rows_NF.reshape(len(sources), -1))
 
-    def whole(self, readings: Sequence[Reading]) -> list[Reading]:
+    def whole(self, sources: Sequence[EncodedSource]) -> list[EncodedSource]:
         """Sources as they are searched; without tokens those that are translated in pieces."""
         if self.truncate is not None:
-            return [reading.cut(self.truncate) for reading in readings]
+            return [source.cut(self.truncate) for source in sources]
         most = WHOLE * self.longest
-        return [reading if len(reading.ids) <= most else reading.cut(0) for reading in readings]
+        return [source if len(source.ids) <= most else source.cut(0) for source in sources]
 
-    def read_targets(self, lines: Sequence[str], sources: Sequence[Reading]) -> list[list[int]]:
-        """Target lines as the model would predict them for a source each."""
+    def read_targets(
+        self, lines: Sequence[str], sources: Sequence[EncodedSource]
+    ) -> list[list[int]]:
+        """Target lines as ids, each for the source at its place."""
         if self.extended_vocabulary is not None:
             return self.extended_vocabulary.targets(lines, sources)
         return self.target.encode(lines)
 
-    def write(self, rows: Sequence[Sequence[int]], sources: Sequence[Reading]) -> list[str]:
-        """The text of what the model predicted for a source each."""
+    def write(self, rows: Sequence[Sequence[int]], sources: Sequence[EncodedSource]) -> list[str]:
+        """The text of predicted ids, each for the source at its place."""
         if self.extended_vocabulary is not None:
             return self.extended_vocabulary.decode(rows, sources)
         return self.target.decode(rows)
 
-    def report_cut(self, sources: list[list[int]]) -> None:
-        """Tell how many sources are cut to their beginning, if some are."""
-        cut = self.truncate and sum(len(ids) > self.truncate for ids in sources)
-        if cut:
+    def report_truncated(self, sources: list[list[int]]) -> None:
+        """Report how many sources are truncated, if some are."""
+        count = self.truncate and sum(len(ids) > self.truncate for ids in sources)
+        if count:
             self.report(
-                f"{cut:,} of {len(sources):,} lines are longer than {self.truncate:,} tokens "
+                f"{count:,} of {len(sources):,} lines are longer than {self.truncate:,} tokens "
                 "(data.truncate.source): only so many are read"
             )
 
@@ -253,48 +259,49 @@ class LineTranslator:
             )
 
     def _report_lengths(
-        self, found: Sequence[Sequence[Hypothesis]], cut: "Cut", first: int
+        self, found: Sequence[Sequence[Hypothesis]], pieces: SourcePieces, first: int
     ) -> None:
-        """Tell which outputs are longer or shorter than they may be, as far as they are."""
+        """Report the outputs that were cut at the longest length or are too short."""
         too_long, too_short = set(), set()
         line = 0
-        for place, (piece, one) in enumerate(zip(cut.pieces, found, strict=True)):
-            while place >= cut.ends[line]:
+        for place, (source, one) in enumerate(zip(pieces.sources, found, strict=True)):
+            while place >= pieces.ends[line]:
                 line += 1
-            least = shortest_output(len(piece.ids), self.search)
-            is_searched = bool(piece.ids or piece.rows)
+            least = shortest_output(len(source.ids), self.search)
+            is_searched = bool(source.ids or source.rows)
             if is_searched and not one[0].finished:
                 too_long.add(first + line + 1)
             elif is_searched and len(one[0].tokens) < least:
                 too_short.add(first + line + 1)
         if too_long:
             self.report(
-                f"{len(too_long):,} of {len(cut.ends):,} outputs were cut at the longest that "
-                f"max_ratio and max_offset allow: {named(sorted(too_long))}"
+                f"{len(too_long):,} of {len(pieces.ends):,} outputs were cut at the longest that "
+                f"max_ratio and max_offset allow: {name_lines(sorted(too_long))}"
             )
         if too_short:
             self.report(
-                f"{len(too_short):,} of {len(cut.ends):,} outputs are shorter than min_ratio and "
-                f"min_offset ask for, as nothing else was allowed: {named(sorted(too_short))}"
+                f"{len(too_short):,} of {len(pieces.ends):,} outputs are shorter than "
+                "min_ratio and min_offset require, as nothing else was allowed: "
+                f"{name_lines(sorted(too_short))}"
             )
 
-    def _pieces(self, reading: Reading) -> list[Reading]:
-        """A source's tokens, in one piece unless they are too many."""
+    def _split(self, source: EncodedSource) -> list[EncodedSource]:
+        """A source in one piece, or in several if it is much longer than those of training."""
         if self.truncate is not None:
-            return [reading.cut(self.truncate)]
-        most, ids, line = WHOLE * self.longest, reading.ids, reading.text
-        is_featured = isinstance(
-            untagged(self.source), SourceFeatureTokenizer
-        )  # features belong to the whole
-        if len(ids) <= most or is_featured:
-            return [reading]
+            return [source.cut(self.truncate)]
+        most, ids, line = WHOLE * self.longest, source.ids, source.text
+        # Source features belong to the whole line.
+        has_features = isinstance(untagged(self.source), SourceFeatureTokenizer)
+        if len(ids) <= most or has_features:
+            return [source]
         front = front_of(self.source, line)
         parts = split_line(line[len(front) :], self.longest, self._count)
         self.report(
             f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
             f"in {len(parts)} pieces"
         )
-        return [self.read_again(reading, front + part) for part in parts]
+        pieces = self._read_texts([front + part for part in parts])
+        return [piece._replace(rows=source.rows) for piece in pieces]
 
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])

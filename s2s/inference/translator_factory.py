@@ -1,4 +1,4 @@
-"""How each process of a command makes its translator."""
+"""The factory by which each process of a command makes its translator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from s2s.data.sources.chunks import file_identity
+from s2s.data.sources.chunks import file_fingerprint
 
 if TYPE_CHECKING:
     from s2s.inference.load import FilesOfFeatures
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslatorFactory:
-    """How a command comes to its translator, in its own process or in a worker's."""
+    """Makes the translator of a command, in its own process or in a worker."""
 
     runs: tuple[Run, ...]
     search: Search
@@ -32,12 +32,12 @@ class TranslatorFactory:
     unknown: Mapping[str, str] | None
     features: FilesOfFeatures | None
     speeds: Mapping[Kernel, float]
-    """By which all processes choose their kernels; none in fp32, or on a GPU."""
+    """The speeds by which all processes choose their kernels; none in fp32 or on a GPU."""
 
     def __call__(self) -> LineTranslator:
         """The translator; raises UsageError and RunError as loading does."""
         from s2s.inference.load import load_ensemble
-        from s2s.inference.replace_unknown import Replacer
+        from s2s.inference.replace_unknown import UnknownReplacer
         from s2s.text.tags import check_tag
 
         if self.speeds and multiprocessing.parent_process() is not None:
@@ -55,12 +55,12 @@ class TranslatorFactory:
             check_tag(loaded.source, self.tag, "--tag")
             loaded = replace(loaded, tag=self.tag)
         if self.unknown is not None:
-            replacer = Replacer(loaded.source, loaded.target, self.unknown)
+            replacer = UnknownReplacer(loaded.source, loaded.target, self.unknown)
             loaded = replace(loaded, replacer=replacer)
         return loaded
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the translation of a line, for the note beside an unfinished output."""
+        """All that a line's translation depends on, for the note beside an unfinished output."""
         unknown = self.unknown
         return {
             "models": [_fingerprint(run, self.checkpoint) for run in self.runs],
@@ -72,7 +72,7 @@ class TranslatorFactory:
         }
 
     def _kernels_note(self) -> dict[str, Any]:
-        """What the machine's speeds decided: another choice would round the rest in another way."""
+        """The kernels chosen by their speeds: others would round differently."""
         if not self.speeds:
             return {}
         from s2s.nn.kernels import choices
@@ -80,8 +80,8 @@ class TranslatorFactory:
         return {"kernels": choices()}
 
 
-def _speeds(search: Search, device: str) -> Mapping[Kernel, float]:
-    """What this machine's kernels do, where it decides about the search."""
+def kernel_speeds(search: Search, device: str) -> Mapping[Kernel, float]:
+    """The measured speed of each kernel, if the search depends on it."""
     if search.precision == "fp32":
         return {}
     from s2s.nn.device import choose_device
@@ -91,11 +91,13 @@ def _speeds(search: Search, device: str) -> Mapping[Kernel, float]:
 
 
 def _features_note(files: FilesOfFeatures | None) -> dict[str, Any]:
-    """What of other features than the runs' own decides about an output."""
+    """The fingerprint of feature files that replace those of the runs."""
     if files is None:
         return {}
     return {
-        "features": [[file_identity(path) for path in pair if path is not None] for pair in files]
+        "features": [
+            [file_fingerprint(path) for path in pair if path is not None] for pair in files
+        ]
     }
 
 

@@ -1,7 +1,7 @@
-"""Several processes that translate side by side.
+"""Translation in several processes at a time.
 
-An output is a function of its line, its place in the input and the settings, so lines may be
-divided among processes without changing anything.
+An output is a function of its line, its place in the input and the settings. So it does not depend
+on how lines are divided among processes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from s2s.errors import UsageError
 from s2s.inference.nbest import Output
@@ -18,13 +18,15 @@ from s2s.inference.process_pool import Pool, equal_shares
 from s2s.inference.translator import LineTranslator
 from s2s.search.constraints.spec import ConstraintSpec
 
-if TYPE_CHECKING:
-    pass
-
 
 @contextmanager
-def _elsewhere(load: Callable[[], LineTranslator], workers: int) -> Iterator[LineTranslator]:
-    """The translator, several processes doing its work where that is asked for."""
+def translator_with_workers(
+    load: Callable[[], LineTranslator], workers: int
+) -> Iterator[LineTranslator]:
+    """The translator, which with more than one of `workers` searches in so many processes.
+
+    Raises UsageError for workers on a GPU.
+    """
     loaded = load()
     if workers == 1:
         yield loaded
@@ -33,18 +35,16 @@ def _elsewhere(load: Callable[[], LineTranslator], workers: int) -> Iterator[Lin
         raise UsageError(
             f"--workers share the cores of a CPU, found --device {loaded.device}; leave one out"
         )
-    from s2s.inference.workers import Workers
-
-    with closing(Workers(load, workers)) as others:
-        yield replace(loaded, elsewhere=others)
+    with closing(Workers(load, workers)) as pool:
+        yield replace(loaded, workers=pool)
 
 
 Load = Callable[[], LineTranslator]
-"""Makes a worker's translator; it is sent to another process, so a partial of a function."""
+"""Makes a worker's translator. It is sent to another process, so it must pickle."""
 
 
 class Task(NamedTuple):
-    """A part of the lines that are translated together."""
+    """The share of one worker in the lines of a window."""
 
     lines: list[str]
     first: int
@@ -53,21 +53,21 @@ class Task(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of a task."""
+    """The outputs of a task."""
 
     outputs: list[list[Output]]
     notes: list[str]
-    """What is to be reported."""
+    """Notes that the translator reported."""
 
 
 class Workers:
-    """A number of processes with a translator each, until they are closed."""
+    """Processes with a translator each, until they are closed."""
 
     def __init__(self, load: Load, count: int) -> None:
         self.pool: Pool[Task, Answer] = Pool(partial(_translating, load), count)
 
     def close(self) -> None:
-        """End them, whatever they are at."""
+        """Terminate them, whatever they are doing."""
         self.pool.close()
 
     def __call__(
@@ -80,10 +80,10 @@ class Workers:
     ) -> list[list[Output]]:
         """The outputs of every line, in their order; see `LineTranslator.outputs`.
 
-        Raises what a worker raised, S2sError where one is gone.
+        Raises the error of a worker, and S2sError if one has died.
         """
         found: list[list[Output]] = []
-        for answer in self.pool(divided(Task(lines, first, keep, constraints), self.pool.size)):
+        for answer in self.pool(divide(Task(lines, first, keep, constraints), self.pool.size)):
             found.extend(answer.outputs)
             for note in answer.notes:
                 translator.report(note)
@@ -92,8 +92,8 @@ class Workers:
         return found
 
 
-def divided(task: Task, most: int) -> list[Task]:
-    """Up to `most` parts of the lines, each of adjacent ones, about equally long in characters."""
+def divide(task: Task, most: int) -> list[Task]:
+    """Up to `most` parts of a task, each of adjacent lines, about equally long in characters."""
     sizes = [len(line) + 1 for line in task.lines]
     return [
         Task(
@@ -107,7 +107,7 @@ def divided(task: Task, most: int) -> list[Task]:
 
 
 def _translating(load: Load) -> Callable[[Task], Answer]:
-    """What a worker does with a task."""
+    """The function that a worker runs for each task."""
     notes: list[str] = []
     translator = replace(load(), report=notes.append)
 

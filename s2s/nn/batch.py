@@ -1,17 +1,14 @@
-"""A batch: ids, lengths and keys; no text."""
+"""A batch of ids, lengths and image features, without text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from s2s.nn.device import to_device
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -26,31 +23,31 @@ class Batch:
     source_lengths: Tensor
     """int64 [B], EOS included; 0 where there is no text."""
     target_input: Tensor
-    """int64 [B, T]; BOS, then the target: what the decoder reads."""
+    """int64 [B, T], the decoder's input: BOS, then the target."""
     target_output: Tensor
-    """int64 [B, T]; the target, then EOS: what it should say. PAD beyond the end."""
+    """int64 [B, T], its expected output: the target, then EOS, then PAD."""
     target_lengths: Tensor
     """int64 [B], EOS included."""
     features: tuple[Regions, ...] = ()
-    """Of each feature file."""
+    """One of each feature file."""
 
     @property
     def tokens(self) -> int:
-        """Positions of its longer side, padding included: what `batch_tokens` limits."""
+        """Positions of the longer side, padding included, which `batch_tokens` limits."""
         regions = sum(one.values_BRD.shape[1] for one in self.features)
         rows, source = self.source.shape
         return rows * max(source + regions, self.target_output.shape[1])
 
     def to(self, device: str) -> Batch:
-        """The batch on `device`, which is not waited for."""
+        """The batch on `device`, copied without waiting."""
         return self._each(lambda tensor: to_device(tensor, device))
 
     def repeated(self, times: int) -> Batch:
-        """The batch with every pair `times` times in a row."""
+        """The batch with every pair `times` times, one after the other."""
         return self._each(lambda tensor: tensor.repeat_interleave(times, dim=0))
 
     def halves(self) -> tuple[Batch, ...]:
-        """Its pairs in two batches, padded as all of them are; a single pair stays one."""
+        """The pairs in two batches, padded as the whole is; a single pair stays one batch."""
         middle = len(self.target_lengths) // 2
         if not middle:
             return (self,)
@@ -74,12 +71,10 @@ class Regions(NamedTuple):
     """The features of B samples, of one file."""
 
     values_BRD: Tensor
-    """float32, zero behind the last region."""
+    """float32, zero after the last region."""
     lengths_B: Tensor
-    """int64, regions of each, at least one."""
+    """int64, the number of regions of each, at least one."""
 
     def to(self, device: str) -> Regions:
-        """Themselves on `device`."""
-        from s2s.nn.device import to_device  # prep does without torch
-
+        """The features on `device`, copied without waiting."""
         return Regions(*(to_device(part, device) for part in self))

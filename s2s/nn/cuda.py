@@ -1,4 +1,4 @@
-"""What a GPU is told before it computes: which it is, how it keeps memory, what fp32 means."""
+"""Settings of a GPU: the current device, the memory allocator, TF32."""
 
 import os
 import platform
@@ -11,29 +11,29 @@ import torch
 from s2s.errors import UsageError
 
 ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
-"""Where users say how PyTorch is to keep memory."""
+"""Environment variables that configure PyTorch's allocator."""
 
 
 def prepare(device: torch.device) -> None:
-    """For all commands that compute on a GPU: set it up, and make it the current one."""
+    """Set up a GPU for a command and make it the current device."""
     expand_segments()
     set_tf32(products=False, recurrences=False)
-    if device.index is not None:  # or kernels that are no operators of PyTorch start on the first
+    if device.index is not None:  # kernels outside of PyTorch use the current device
         torch.cuda.set_device(device)
 
 
 def expand_segments() -> None:
-    """Have PyTorch's memory grow where it lies, unless the user has said how it is to be kept.
+    """Have PyTorch's allocator use expandable segments, unless the user has configured it.
 
-    Batches of ever new shapes otherwise leave blocks that none of the next ones fits in. By a call,
-    as variables of the environment are read under one name or the other (2.9.1 ignores the new
-    one, 2.8 to 2.11 warn of the old one). No effect once the GPU is in use.
+    Batches of many shapes otherwise fragment the memory. It is set by a call, because PyTorch's
+    versions differ in the variable they read (2.9.1 ignores the new name, 2.8 to 2.11 warn of the
+    old one). No effect once the GPU is in use.
     """
     is_chosen = any(name in os.environ for name in ALLOCATOR)
     is_possible = platform.system() == "Linux" and torch.version.cuda is not None
     if is_chosen or not is_possible or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return
-    # The second is the name before 2.9.
+    # The second is the name before PyTorch 2.9.
     for name in (
         "_accelerator_setAllocatorSettings",
         "_cuda_cudaCachingAllocator_set_allocator_settings",
@@ -45,11 +45,11 @@ def expand_segments() -> None:
 
 
 def set_tf32(*, products: bool, recurrences: bool) -> None:
-    """Whether products, and cuDNN's recurrences and convolutions, of fp32 round their factors to
-    TF32 on a GPU.
+    """Set whether fp32 matrix products, and cuDNN's recurrences and convolutions, use TF32.
 
-    By default PyTorch has cuDNN do so, but not products: two ways to compute the same would differ
-    by 1e-3. Mixing this interface with the older one, `allow_tf32`, is an error from PyTorch 2.9.
+    PyTorch's default is TF32 in cuDNN and fp32 in products, so that two ways to compute the same
+    differ by 1e-3. Since PyTorch 2.9 it is an error to mix this interface with the older one,
+    `allow_tf32`.
     """
     backends: Any = torch.backends
     if hasattr(backends.cudnn.rnn, "fp32_precision"):
@@ -63,7 +63,7 @@ def set_tf32(*, products: bool, recurrences: bool) -> None:
 
 @contextmanager
 def tf32(*, products: bool = True) -> Iterator[None]:
-    """Context in which fp32 is TF32 on a GPU, in backward passes too, but for `products` if so."""
+    """Context in which fp32 is TF32 on a GPU, in backward passes too; in products if `products`."""
     set_tf32(products=products, recurrences=True)
     try:
         yield
@@ -72,7 +72,7 @@ def tf32(*, products: bool = True) -> Iterator[None]:
 
 
 def check_tf32(device: torch.device) -> None:
-    """Raises UsageError where the hardware has no TF32."""
+    """Raise UsageError where the hardware has no TF32."""
     has_tf32 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     if not has_tf32:
         found = "an older one" if device.type == "cuda" else f"--device {device}"

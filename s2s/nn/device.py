@@ -1,4 +1,4 @@
-"""Where and how precisely to compute: device, precision, memory allocator."""
+"""Choice of the device, precision and number of threads."""
 
 import ctypes
 import platform
@@ -11,15 +11,15 @@ from torch import Tensor
 from s2s.errors import UsageError
 from s2s.nn import cuda
 from s2s.nn.kernels import has_fast_bf16, runs_bf16_lstm
-from s2s.nn.threads import wanted_threads, warn_of_threads
+from s2s.nn.threads import requested_threads, warn_of_threads
 from s2s.recipe.model import Model
 
 
 def to_device(tensor: Tensor, device: str | torch.device) -> Tensor:
-    """A host's tensor on `device`, or itself where that is the CPU.
+    """A copy on `device` of a tensor on the host; the tensor itself where `device` is the CPU.
 
-    It goes by way of pinned memory: of any other the copy begins only when the device has done all
-    it was asked for, and the host waits meanwhile. PyTorch keeps such memory and reuses it.
+    The copy uses pinned memory. From pageable memory it would begin only after all work queued on
+    the device, and the host would wait. PyTorch keeps pinned memory and reuses it.
     """
     if torch.device(device).type == "cpu":
         return tensor
@@ -30,58 +30,59 @@ Precision = Literal["fp32", "tf32", "bf16"]
 
 
 THREADED_WIDTH = 512
-"""Decoder width from which a second thread pays: at 256 it made training 1.1 times as fast on two
-idle cores and several times slower on busy ones, at 512 1.6 times as fast on idle ones."""
+"""Smallest decoder width for which several threads are worth it: on two idle cores a second one
+made training 1.1 times as fast at width 256 and 1.6 times at 512, and on busy ones several times
+slower at 256."""
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """The device of a name: `auto` is the first GPU if there is one, else the CPU.
 
-    A GPU is set up for what follows. Raises UsageError for a device that is not there.
+    A GPU is set up by `cuda.prepare`. Raises UsageError if there is no such device.
     """
-    device = _device_of(wanted)
+    device = _device_of(name)
     if device.type == "cuda":
         cuda.prepare(device)
     return device
 
 
-def _device_of(wanted: str) -> torch.device:
-    if wanted == "auto":
+def _device_of(name: str) -> torch.device:
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
+        device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N") from None
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N")
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise UsageError(f"--device {wanted}: found {found} CUDA devices; use --device cpu")
+        raise UsageError(f"--device {name}: found {found} CUDA devices; use --device cpu")
     return device
 
 
-def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """`auto` is bf16 where the device multiplies it faster than fp32, else fp32.
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision of a name: `auto` is bf16 where that is faster than fp32, else fp32.
 
-    Raises UsageError for tf32 where there is none, and for bf16 on a CPU without LSTMs in bf16.
+    Raises UsageError for tf32 on hardware without it, and for bf16 on a CPU without LSTMs in bf16.
     """
-    if wanted == "tf32":
+    if name == "tf32":
         cuda.check_tf32(device)
         return "tf32"
-    if wanted == "bf16" and device.type == "cpu" and not runs_bf16_lstm():
+    if name == "bf16" and device.type == "cpu" and not runs_bf16_lstm():
         raise UsageError(
             "train.precision: bf16: on this CPU, PyTorch has no recurrent layers in bf16; use auto "
             "or fp32"
         )
-    if wanted in {"fp32", "bf16"}:
-        return "bf16" if wanted == "bf16" else "fp32"
+    if name in {"fp32", "bf16"}:
+        return "bf16" if name == "bf16" else "fp32"
     return "bf16" if has_fast_bf16(device) else "fp32"
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which matrix products and recurrences run in `precision`; parameters stay fp32.
+    """Context of a forward pass whose products and recurrences run in `precision`.
 
-    Of a forward pass; `fp32_of` is that of a whole one.
+    Parameters stay fp32. `fp32_of` is the context of the whole update.
     """
     if precision != "bf16":
         return nullcontext()
@@ -89,9 +90,9 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 def fp32_of(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which what stays fp32 is computed as `precision` says, forward and backward.
+    """Context, forward and backward, that sets how a GPU computes what `autocast` leaves in fp32.
 
-    With bf16 those are recurrences that the GPU's library does not have in bf16: TF32 is more.
+    With bf16 these are recurrences that cuDNN lacks in bf16; TF32 is more precise than bf16.
     """
     if device.type == "cpu" or precision == "fp32":
         return nullcontext()
@@ -99,16 +100,16 @@ def fp32_of(precision: Precision, device: torch.device) -> AbstractContextManage
 
 
 def limit_threads(recipe: Model, device: torch.device, processes: int = 1) -> None:
-    """One thread for a small model on a CPU, unless the user has set OMP_NUM_THREADS; otherwise
-    `processes` divide the cores.
+    """Set PyTorch's threads on a CPU: one for a small model, otherwise the cores' number divided by
+    `processes`; OMP_NUM_THREADS takes precedence.
 
-    Below `THREADED_WIDTH` two threads wait for each other longer than they compute, and where they
-    cannot have a core each they all but stop. A setting that does not suit is told on stderr.
+    Below `THREADED_WIDTH` two threads wait for each other longer than they compute, and without a
+    core for each they hardly advance. A line on stderr warns of an unsuitable OMP_NUM_THREADS.
     """
     if device.type != "cpu":
         return
     warn_of_threads()
-    if wanted_threads() is not None:
+    if requested_threads() is not None:
         return
     if recipe.decoder.width < THREADED_WIDTH:
         torch.set_num_threads(1)
@@ -119,8 +120,8 @@ def limit_threads(recipe: Model, device: torch.device, processes: int = 1) -> No
 def keep_freed_memory() -> None:
     """Have glibc reuse large freed blocks instead of returning them to the system.
 
-    A training step allocates the same large arrays again and again; by default each is a fresh
-    mapping whose pages fault in one by one, which made 40 % of a step. No effect elsewhere.
+    Every training step allocates the same large arrays. By default each is a new mapping whose
+    pages fault one by one, which took 40 % of a step. No effect with another C library.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return

@@ -1,8 +1,8 @@
 """Variational dropout: one mask per sentence and channel, shared by all time steps.
 
 Gal & Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural
-Networks". Besides regularizing recurrent nets better than a fresh mask per step, it draws T times
-fewer random numbers, which on a CPU is what dropout costs.
+Networks". It regularizes recurrent networks better than a new mask per step, and draws T times
+fewer random numbers, which are most of dropout's cost on a CPU.
 
 Dimension letters: T time, B sentences, D channels.
 """
@@ -30,7 +30,7 @@ def drop_channels(
 def drop_words(
     x_TBD: Tensor, rate: float, training: bool, generator: torch.Generator | None = None
 ) -> Tensor:
-    """`x_TBD` with whole positions dropped: the embedding of a word as if it were never seen."""
+    """`x_TBD` with whole positions dropped: word dropout."""
     if not training or rate == 0.0:
         return x_TBD
     time, batch, _ = x_TBD.shape

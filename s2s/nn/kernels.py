@@ -1,9 +1,9 @@
-"""Which kernel multiplies on this machine, in each precision: by what they are measured to do.
+"""The kernel of matrix products on this machine, in each precision, chosen by measured speed.
 
-A CPU's name does not tell: bf16 is five times as fast as fp32 with AMX, twice with the AVX512-BF16
-of some CPUs, slower with that of others, and four times slower where it is emulated; oneDNN may be
-limited by `ONEDNN_MAX_CPU_ISA`, or have no kernel for a type and compute by reference, thousands of
-times slower.
+The name of a CPU does not determine the fastest kernel. bf16 is five times as fast as fp32 with
+AMX, twice with the AVX512-BF16 of some CPUs, slower with that of others, and four times slower
+where it is emulated. oneDNN may be limited by `ONEDNN_MAX_CPU_ISA`, or have no optimized kernel for
+a type and use its reference implementation, thousands of times slower.
 """
 
 import platform
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from s2s.errors import UsageError
 from s2s.nn.matmul import (
-    AS_IS,
+    NO_POST_OP,
     PlainProduct,
     Product,
     RoundedProduct,
@@ -31,42 +31,42 @@ from s2s.nn.matmul import (
 from s2s.recipe.choices import SearchPrecision, SearchPrecisionChoice
 
 Kernel = Literal["fp32", "bf16", "rounded", "int8"]
-"""How a CPU multiplies: natively in a precision, or in bf16 by a product in fp32."""
+"""A CPU's kernel: one of its own for a precision, or bf16 computed by a product in fp32."""
 
 KERNELS: tuple[Kernel, ...] = ("fp32", "bf16", "rounded", "int8")
 
 Shape = tuple[int, int, int]
 
 MEASURED: Shape = (128, 512, 1024)
-"""Rows, inputs and outputs of the product that is measured: of a decoding step's size."""
+"""Rows, inputs and outputs of the measured product: about those of a decoding step."""
 
 SMALL: Shape = (8, 64, 64)
-"""Of the product that shows a computation by reference, in a millisecond."""
+"""The same of a product that detects oneDNN's reference implementation in a millisecond."""
 
 BY_REFERENCE = 20.0
-"""How many times slower than fp32 a small product is at least, if oneDNN computes by reference; no
-kernel that it has is."""
+"""Smallest time of oneDNN's reference implementation for a small product, in multiples of fp32's;
+its optimized kernels are all faster."""
 
 ROUNDS = {SMALL: 20, MEASURED: 5}
-"""Times that every product is measured, in turns; the best counts."""
+"""Measurements of each product, of which the fastest counts."""
 
 GAIN = 1.2
-"""How many times as fast as fp32 another precision must be to be chosen without being asked for."""
+"""Speed, in multiples of fp32's, from which `auto` chooses another precision."""
 
 INTEL = "GenuineIntel"
-MAKERS = (INTEL, "AuthenticAMD", "HygonGenuine", "CentaurHauls")
-"""Names that x86 CPUs give for their makers."""
+VENDORS = (INTEL, "AuthenticAMD", "HygonGenuine", "CentaurHauls")
+"""Vendor ids of x86 CPUs."""
 
 PRECISIONS: tuple[SearchPrecision, ...] = ("fp32", "bf16", "int8")
 
 
 def product(
-    weights: Weights, precision: SearchPrecision, again: Callable[[], Weights] | None = None
+    weights: Weights, precision: SearchPrecision, rebuild: Callable[[], Weights] | None = None
 ) -> Product:
-    """The product of a precision, for the device the weights are on.
+    """The product of a precision, on the device of the weights.
 
-    On a CPU its rows are independent. Where `again` makes the same weights anew, they are not kept
-    for a product row by row, which is hardly ever needed. Raises UsageError as `check_precision`
+    On a CPU its rows are independent. `rebuild` makes the same weights again; with it, they are not
+    kept for a product row by row, which is rarely needed. Raises UsageError as `check_precision`
     does.
     """
     device = weights.weight_OD.device
@@ -75,7 +75,7 @@ def product(
     if device.type != "cpu":
         return PlainProduct(weights, dtype)
     kernel = _laid_out("rounded" if precision == "bf16" and _rounds() else precision, weights)
-    remake = again or partial(Weights, *weights)
+    remake = rebuild or partial(Weights, *weights)
     return RowIndependent(kernel, weights.bound_D, lambda: RowwiseProduct(remake(), dtype))
 
 
@@ -102,13 +102,13 @@ _adopted: dict[Kernel, float] = {}
 
 
 def adopt(found: Mapping[Kernel, float]) -> None:
-    """Let this process choose kernels by what another one has measured: they do the same work."""
+    """Use the speeds that another process measured, so that both choose the same kernels."""
     _adopted.update(found)
     measured.cache_clear()
 
 
 def choices() -> dict[str, bool]:
-    """What this machine's speeds decide of a search in bf16 or int8."""
+    """The choices of a search in bf16 or int8 that depend on this machine's speeds."""
     return {"rounded": _rounds(), "encoder": has_fast_bf16(torch.device("cpu"))}
 
 
@@ -116,12 +116,12 @@ def choices() -> dict[str, bool]:
 def measured() -> dict[Kernel, float]:
     """Operations per second of a product on one core of this CPU, by each kernel that it has.
 
-    Takes a twentieth of a second where all are fast. In a worker they are those of its command.
+    Takes a twentieth of a second where all are fast. A worker uses those that its command measured.
     """
     if _adopted:
         return dict(_adopted)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several would wait for each other where the CPU has other work
+    torch.set_num_threads(1)  # on a busy CPU several threads would wait for each other
     try:
         there = [one for one in KERNELS if one in ("fp32", "rounded") or runs_onednn(one)]
         small = _seconds(there, SMALL)
@@ -134,12 +134,12 @@ def measured() -> dict[Kernel, float]:
 
 
 def _seconds(kernels: Sequence[Kernel], shape: Shape) -> dict[Kernel, float]:
-    """Of the best call by each kernel; the first, which prepares it, is left out."""
+    """Seconds of the fastest call of each kernel, after one call that prepares it."""
     rows, inputs, outputs = shape
-    draw = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     kind = torch.float32
-    x_ND = torch.rand(rows, inputs, generator=draw, dtype=kind)
-    weight_OD = torch.rand(outputs, inputs, generator=draw, dtype=kind)
+    x_ND = torch.rand(rows, inputs, generator=generator, dtype=kind)
+    weight_OD = torch.rand(outputs, inputs, generator=generator, dtype=kind)
     weights = Weights(weight_OD, torch.zeros(outputs, dtype=kind), torch.ones(inputs, dtype=kind))
     best = dict.fromkeys(kernels, float("inf"))
     with torch.inference_mode():
@@ -167,44 +167,46 @@ def speeds() -> dict[SearchPrecision, float]:
 def multiply(a_NK: Tensor, b_KM: Tensor) -> Tensor:
     """The matrix product [N, M] of two matrices, in their type, for training: no gradients.
 
-    On a CPU in fp32 by oneDNN where MKL, which `torch.mm` calls, leaves its best kernels unused.
+    On a CPU `torch.mm` calls MKL. Where that is slow (`has_slow_mkl`), oneDNN multiplies fp32.
     """
     is_fp32 = a_NK.dtype == b_KM.dtype == torch.float32
     if a_NK.device.type != "cpu" or not is_fp32 or not has_slow_mkl():
         return torch.mm(a_NK, b_KM)
     if a_NK.is_contiguous():
-        y_NM: Tensor = torch.ops.mkldnn._linear_pointwise(a_NK, b_KM.t(), None, *AS_IS)
+        y_NM: Tensor = torch.ops.mkldnn._linear_pointwise(a_NK, b_KM.t(), None, *NO_POST_OP)
         return y_NM
-    # The factor that has to be turned is the other one, which in a gradient is the small one.
-    y_MN: Tensor = torch.ops.mkldnn._linear_pointwise(b_KM.t().contiguous(), a_NK, None, *AS_IS)
+    # This transposes `b` instead of `a`; in a gradient it is the smaller one.
+    y_MN: Tensor = torch.ops.mkldnn._linear_pointwise(
+        b_KM.t().contiguous(), a_NK, None, *NO_POST_OP
+    )
     return y_MN.t().contiguous()
 
 
 @cache
 def has_slow_mkl() -> bool:
-    """Whether this is an x86 CPU of another maker than Intel, and oneDNN multiplies fp32 on it.
+    """Whether this is an x86 CPU of another vendor than Intel, and oneDNN multiplies fp32 on it.
 
-    There MKL multiplies with AVX2 at most, while oneDNN goes by what a CPU can do: it was 1.1 to
-    2.3 times as fast on an AMD EPYC. By name and not measured, so that a training rounds in the
-    same way whenever it is resumed.
+    There MKL uses AVX2 at most, while oneDNN uses all that the CPU has: it was 1.1 to 2.3 times as
+    fast on an AMD EPYC. The vendor decides and no measurement, so that a resumed training rounds
+    as it did before.
     """
-    return _maker() not in ("", INTEL) and runs_onednn("fp32")
+    return _vendor() not in ("", INTEL) and runs_onednn("fp32")
 
 
-def _maker() -> str:
-    """Of an x86 CPU, as it names itself; nothing where that is unknown."""
+def _vendor() -> str:
+    """The vendor id of an x86 CPU; empty where it is unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = [f"vendor_id : {platform.processor().rpartition(' ')[2]}"]  # as Windows has it
+        lines = [f"vendor_id : {platform.processor().rpartition(' ')[2]}"]  # the form of Windows
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")]
-    return named[0] if named and named[0] in MAKERS else ""
+    return named[0] if named and named[0] in VENDORS else ""
 
 
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether a device multiplies bf16 faster than fp32.
 
-    On a GPU that is the Ampere generation or a later one; on a CPU it is measured.
+    A GPU does from the Ampere generation on; a CPU is measured.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -218,9 +220,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 def runs_bf16_lstm() -> bool:
     """Whether an `nn.LSTM` runs under autocast to bf16 on this CPU, gradients included.
 
-    PyTorch leaves it to oneDNN there, which may have no kernel for it.
+    PyTorch calls oneDNN for it, which may have no kernel on this CPU.
     """
-    with torch.random.fork_rng(devices=[]):  # a layer draws its weights
+    with torch.random.fork_rng(devices=[]):  # the layer initializes its weights
         lstm = torch.nn.LSTM(16, 16, dtype=torch.float32)
     try:
         with torch.inference_mode(False), torch.enable_grad():
@@ -232,14 +234,14 @@ def runs_bf16_lstm() -> bool:
     return True
 
 
-def choose_search_precision(wanted: SearchPrecisionChoice, device: torch.device) -> SearchPrecision:
-    """`auto` is the precision that is fastest; fp32 unless another one is clearly faster.
+def choose_search_precision(choice: SearchPrecisionChoice, device: torch.device) -> SearchPrecision:
+    """The precision of a name: `auto` is the fastest one, and fp32 unless that is clearly faster.
 
     Raises UsageError as `check_precision` does.
     """
-    if wanted != "auto":
-        check_precision(wanted, device)
-        return wanted
+    if choice != "auto":
+        check_precision(choice, device)
+        return choice
     if device.type != "cpu":
         return "bf16" if has_fast_bf16(device) else "fp32"
     found = speeds()
@@ -248,8 +250,8 @@ def choose_search_precision(wanted: SearchPrecisionChoice, device: torch.device)
 
 
 def check_precision(precision: SearchPrecision, device: torch.device) -> None:
-    """Raise UsageError where a device has no kernel for a precision, or oneDNN none but the slow
-    one that others are checked against."""
+    """Raise UsageError where a device has no kernel for a precision, or oneDNN none but its
+    reference implementation."""
     if precision == "int8" and device.type != "cpu":
         raise UsageError(
             f"precision int8: expected a CPU, found device {device.type}; use bf16 or fp32, or "
@@ -263,7 +265,7 @@ def check_precision(precision: SearchPrecision, device: torch.device) -> None:
 
 
 def slower_than_fp32(precision: SearchPrecision, device: torch.device) -> str | None:
-    """A line for the user where the precision that was asked for is slower than fp32."""
+    """A warning in a line where the chosen precision is slower than fp32."""
     if precision == "fp32" or device.type != "cpu":
         return None
     found = speeds()
@@ -277,7 +279,7 @@ def slower_than_fp32(precision: SearchPrecision, device: torch.device) -> str | 
 
 
 def slow_training(precision: str, device: torch.device) -> str | None:
-    """The same for training, which has no way around a CPU's own bf16."""
+    """The same for training, which always uses the CPU's own bf16."""
     if precision != "bf16" or device.type != "cpu" or has_fast_bf16(device):
         return None
     found = measured()

@@ -1,10 +1,10 @@
-"""A matrix that a loop over time multiplies with at every step; its gradient is one product.
+"""A linear layer in a loop over time, whose weight gradient is one product for all steps.
 
-Autograd would compute a gradient as large as the matrix at every step, and add it to the others: of
-T steps over N rows, T products of N rows and T sums, where one product of T N rows does. That one
-is also rounded once, where the sums would be rounded T times in bf16.
+For T steps over N rows, autograd would compute T products of N rows, each a gradient as large as
+the matrix, and add them up. One product over T*N rows gives the same, and in bf16 is rounded once
+instead of T times.
 
-Dimension letters: N rows, D input channels, O output channels; all may have a batch B before them.
+Dimension letters: N rows, D input channels, O output channels; a batch B may precede them.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 Pairs = list[tuple[Tensor, Tensor]]
-"""What went into each product, and the gradient of what came out."""
+"""The input of each product and the gradient of its output."""
 
 
 class LoopLinear:
-    """y = M x + b for the rows x of a loop, with M [O, D] or, of each sentence its own, [B, O, D].
+    """y = M x + b for the rows x of a loop, with M [O, D], or [B, O, D] with one for each sentence.
 
-    Products are in the type of `torch.autocast`, if any. Gradients of M and b can be had once.
+    Products are in the type of `torch.autocast`, if it is on. The backward pass works once.
     """
 
     def __init__(self, matrix: Tensor, bias: Tensor | None = None) -> None:
@@ -29,22 +29,22 @@ class LoopLinear:
         self._pairs: Pairs = []
         self._matrix: Tensor
         self._bias: Tensor | None
-        self._matrix, self._bias = _Opened.apply(matrix, bias, kind, self._pairs)  # type: ignore[no-untyped-call]
+        self._matrix, self._bias = _SharedMatrix.apply(matrix, bias, kind, self._pairs)  # type: ignore[no-untyped-call]
 
-    def __call__(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
         """[N, O] of x [N, D]; [B, N, O] of [B, N, D] where every sentence has its own matrix.
 
-        `known` [N, O] is added where there is no bias.
+        `addend` [N, O] is added in the place of a bias.
         """
-        assert known is None or self._bias is None, "one or the other"
-        added = self._bias if known is None else known
+        assert addend is None or self._bias is None, "one or the other"
+        added = self._bias if addend is None else addend
         y: Tensor = _Product.apply(x, self._matrix, added, self._pairs)  # type: ignore[no-untyped-call]
         return y
 
 
-class _Opened(torch.autograd.Function):
-    """Matrix and bias in the type of the products. Their gradients are due when those of all
-    products are, which leave what it takes in `pairs`."""
+class _SharedMatrix(torch.autograd.Function):
+    """Matrix and bias in the type of the products. Autograd runs its backward pass after those of
+    all products, which append to `pairs`."""
 
     @staticmethod
     def forward(
@@ -55,7 +55,7 @@ class _Opened(torch.autograd.Function):
         return matrix.to(kind, copy=True), None if bias is None else bias.to(kind, copy=True)
 
     @staticmethod
-    def backward(ctx: Any, *nothing: None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *_: None) -> tuple[Tensor | None, ...]:
         if not ctx.pairs:
             return None, None, None, None
         x, gradient = (torch.cat(parts, dim=-2) for parts in zip(*ctx.pairs, strict=True))
@@ -68,7 +68,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, added: Tensor | None, pairs: Pairs) -> Tensor:
         ctx.kind, ctx.pairs = x.dtype, pairs
-        ctx.is_known = added is not None and added.dim() > 1
+        ctx.has_addend = added is not None and added.dim() > 1
         x = x.to(matrix.dtype)
         ctx.save_for_backward(x, matrix)
         return x @ matrix.mT if added is None else torch.addmm(added, x, matrix.mT)
@@ -77,5 +77,5 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, matrix = ctx.saved_tensors
         ctx.pairs.append((x, gradient))
-        of_known = gradient if ctx.is_known else None
-        return (gradient @ matrix).to(ctx.kind), None, of_known, None
+        of_addend = gradient if ctx.has_addend else None
+        return (gradient @ matrix).to(ctx.kind), None, of_addend, None

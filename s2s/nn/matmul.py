@@ -1,16 +1,16 @@
-"""Matrix products of search, y = W x + b, over weights that are laid out once.
+"""Matrix products of search, y = W x + b, with weights packed once.
 
-- `fp32`: as in training, but the weights are in the order that the kernel reads.
-- `bf16`: weights and inputs are rounded to 8 bits of mantissa, products are summed in fp32 and
-  rounded to bf16 again; biases are added in fp32.
-- `int8`: both are rounded to whole multiples of a scale. Each row of a weight matrix has its own
-  scale, each input channel a fixed one, from what its absolute value does not exceed. So nothing
-  has to be calibrated, and no row's scale depends on its neighbours. Sums are exact below 2^24;
-  above, a kernel may round one to fp32 before it takes the zero point's share off.
+- `fp32`: as in training, with the weights in the layout of the kernel.
+- `bf16`: weights and inputs are rounded to 8 bits of mantissa. Products are summed in fp32 and
+  rounded to bf16; biases are added in fp32.
+- `int8`: both are rounded to integer multiples of a scale. Each row of a weight matrix has its own
+  scale. Each input channel has a fixed one, from a bound of its absolute value. So there is no
+  calibration, and the scale of a row does not depend on other rows. Sums are exact below 2^24;
+  above, a kernel may round one to fp32 before it subtracts the zero point's part.
 
-On a CPU no row's result depends on the other rows or on its place among them, bit for bit: every
-product is tested for it in every shape before it is used there (`RowIndependent`). Which kernel a
-machine uses is decided in `s2s.nn.kernels`.
+On a CPU the result of a row does not depend on the other rows or on its place among them, bit for
+bit: every product is tested in every shape before its first use (`RowIndependent`).
+`s2s.nn.kernels` chooses the kernel.
 
 Dimension letters: N rows, D input channels, O output channels.
 """
@@ -27,26 +27,26 @@ from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.choices import SearchPrecision
 
 LEVELS = 127
-"""Whole numbers on each side of zero in int8."""
+"""Largest integer of int8 inputs and weights."""
 
 NARROW_LEVELS = 64
-"""The same of weights where a CPU sums two products in 16 bits: 2 * 255 * 64 < 2^15."""
+"""The same of weights on a CPU that sums two products in 16 bits: 2 * 255 * 64 < 2^15."""
 
 ZERO_POINT = 128
-"""What stands for 0 among the inputs of an int8 product, which are unsigned: oneDNN has fast
-kernels for signed ones on CPUs with AMX alone."""
+"""The unsigned input of an int8 product that represents 0. oneDNN has fast kernels for signed
+inputs on CPUs with AMX only."""
 
-AS_IS: tuple[Any, ...] = ("none", [], "")
-"""What oneDNN is to do with a product's result."""
+NO_POST_OP: tuple[Any, ...] = ("none", [], "")
+"""Arguments of oneDNN's operators for no operation after the product."""
 
 
 class Weights(NamedTuple):
-    """Of y = W x + b."""
+    """W and b of y = W x + b, and bounds of x."""
 
     weight_OD: Tensor
     bias_O: Tensor
     bound_D: Tensor
-    """What the absolute value of each input channel does not exceed."""
+    """The largest absolute value of each input channel."""
 
 
 class Product(Protocol):
@@ -58,7 +58,7 @@ class Product(Protocol):
 
 
 class PlainProduct:
-    """In a floating-point type, wherever the weights are."""
+    """The product in a floating-point type, on any device."""
 
     def __init__(self, weights: Weights, dtype: torch.dtype = torch.float32) -> None:
         self.weight_OD = weights.weight_OD.to(dtype)
@@ -70,10 +70,9 @@ class PlainProduct:
 
 
 class OneDNNProduct:
-    """In a floating-point type on a CPU, by oneDNN's kernel over weights in its own order.
+    """The product in a floating-point type on a CPU, by oneDNN, with weights in its layout.
 
-    `F.linear` brings the weights into that order at every call (bf16), or leaves the product to
-    another library (fp32).
+    `F.linear` reorders the weights at every call (bf16), or calls another library (fp32).
     """
 
     def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
@@ -87,19 +86,19 @@ class OneDNNProduct:
         is_fp32 = self.dtype == torch.float32
         bias_O = self.bias_O if is_fp32 else None
         y_NO: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x_ND.to(self.dtype), self.weight_OD, bias_O, *AS_IS
+            x_ND.to(self.dtype), self.weight_OD, bias_O, *NO_POST_OP
         )
         return y_NO if is_fp32 else y_NO + self.bias_O
 
 
 class RoundedProduct:
-    """In bf16 by a product in fp32, for a CPU that multiplies fp32 faster.
+    """The product in bf16, computed by one in fp32, for a CPU that multiplies fp32 faster.
 
     Products of two numbers in bf16 are exact in fp32, and sums are in fp32 either way.
     """
 
     def __init__(self, weights: Weights, fp32: Callable[[Weights], Product]) -> None:
-        """`fp32` lays out a product in fp32."""
+        """`fp32` makes a product in fp32."""
         self.bias_O = weights.bias_O.float()
         weight_OD = weights.weight_OD.bfloat16().float()
         self.product = fp32(Weights(weight_OD, torch.zeros_like(self.bias_O), weights.bound_D))
@@ -111,10 +110,10 @@ class RoundedProduct:
 
 
 class Int8Product:
-    """In whole numbers on a CPU, by oneDNN's kernel."""
+    """The product in int8 on a CPU, by oneDNN."""
 
     def __init__(self, weights: Weights, levels: int) -> None:
-        """`levels` are the whole numbers on each side of zero that weights are rounded to."""
+        """`levels` is the largest integer of the weights."""
         least = torch.finfo(torch.float32).tiny
         bound_D = weights.bound_D.float()
         reach_OD = weights.weight_OD.float() * bound_D
@@ -128,7 +127,7 @@ class Int8Product:
     def __call__(self, x_ND: Tensor) -> Tensor:
         """See `Product`."""
         whole_ND = (x_ND * self.levels_D).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
-        # Turning the sign bit adds the zero point.
+        # Inverting the sign bit adds the zero point.
         unsigned_ND = whole_ND.view(torch.uint8).bitwise_xor_(ZERO_POINT)
         return _int8_product(unsigned_ND, (self.weight_OD, self.scale_O, self.zeros_O), self.bias_O)
 
@@ -140,14 +139,14 @@ def _int8_product(
     of_input = (1.0 / LEVELS, ZERO_POINT)  # scale and zero point
     of_output = (1.0, 0, torch.float32)
     y_NO: Tensor = torch.ops.onednn.qlinear_pointwise(
-        *(x_ND, *of_input), *weight, bias_O, *of_output, *AS_IS
+        *(x_ND, *of_input), *weight, bias_O, *of_output, *NO_POST_OP
     )
     return y_NO
 
 
 class RowwiseProduct:
-    """In a floating-point type on a CPU, summed row by row: slower than any kernel for matrices,
-    and independent of other rows by construction."""
+    """The product in a floating-point type on a CPU, summed row by row: slower than a kernel for
+    matrices, and independent of other rows by construction."""
 
     def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -162,9 +161,9 @@ class RowwiseProduct:
 class RowIndependent:
     """A product on a CPU in which no row depends on the other rows, or on its place.
 
-    Kernels differ by processor, shape and number of threads. So before one is used in a shape it
-    is called with the same random rows in several orders; where results differ in a single bit, a
-    product that goes row by row takes its place.
+    Kernels differ by processor, shape and number of threads. So before its first use in a shape, a
+    kernel is called with the same random rows in several orders. If the results differ in a bit,
+    `RowwiseProduct` replaces it.
     """
 
     def __init__(
@@ -174,37 +173,37 @@ class RowIndependent:
         self.bound_D = bound_D
         self.rowwise = rowwise
         self.chosen: dict[tuple[int, int], Product] = {}
-        """By rows and threads."""
+        """The product for each number of rows and of threads."""
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         """See `Product`."""
         shape = len(x_ND), torch.get_num_threads()
         if shape not in self.chosen:
-            is_shown = shows_independent_rows(self.kernel, len(x_ND), self.bound_D)
-            self.chosen[shape] = self.kernel if is_shown else self._other()
+            is_independent = has_independent_rows(self.kernel, len(x_ND), self.bound_D)
+            self.chosen[shape] = self.kernel if is_independent else self._other()
         return self.chosen[shape](x_ND)
 
     def _other(self) -> Product:
-        """The product row by row, laid out once for all shapes that need it."""
+        """The product row by row, made once for all shapes that need it."""
         made = [one for one in self.chosen.values() if isinstance(one, RowwiseProduct)]
         return made[0] if made else self.rowwise()
 
 
-def shows_independent_rows(product: Product, rows: int, bound_D: Tensor) -> bool:
-    """Whether a product gives the same rows, bit for bit, whatever the order of its input's."""
+def has_independent_rows(product: Product, rows: int, bound_D: Tensor) -> bool:
+    """Whether a product gives the same rows, bit for bit, for any order of its input's rows."""
     if rows < 2:
         return True
-    draw = torch.Generator().manual_seed(rows)
-    drawn_ND = torch.rand(rows, len(bound_D), generator=draw, dtype=torch.float32)
-    x_ND = (2.0 * drawn_ND - 1.0) * bound_D.float()
+    generator = torch.Generator().manual_seed(rows)
+    unit_ND = torch.rand(rows, len(bound_D), generator=generator, dtype=torch.float32)
+    x_ND = (2.0 * unit_ND - 1.0) * bound_D.float()
     y_NO = product(x_ND)
-    # Every row next to its place, and anywhere.
-    orders = torch.arange(rows).roll(1), torch.randperm(rows, generator=draw)
+    # Every row in the next place, and in a random one.
+    orders = torch.arange(rows).roll(1), torch.randperm(rows, generator=generator)
     return all(torch.equal(product(x_ND[order_N]), y_NO[order_N]) for order_N in orders)
 
 
 def onednn_product(weights: Weights, precision: SearchPrecision) -> Product:
-    """The product by oneDNN's kernel, whatever its speed."""
+    """The product by oneDNN's kernel, even if it is slow."""
     match precision:
         case "fp32":
             return OneDNNProduct(weights, torch.float32)
@@ -218,9 +217,9 @@ def onednn_product(weights: Weights, precision: SearchPrecision) -> Product:
 
 @cache
 def runs_onednn(precision: SearchPrecision) -> bool:
-    """Whether this CPU and this PyTorch multiply in a precision by oneDNN: a small product tells.
+    """Whether this PyTorch multiplies in a precision by oneDNN on this CPU, tested by a product.
 
-    PyTorch may be built without oneDNN, lack one of its operators, or refuse it on an older CPU.
+    PyTorch may be built without oneDNN, lack one of its operators, or reject an older CPU.
     """
     ones = torch.ones(16, 16, dtype=torch.float32)
     try:
@@ -232,10 +231,10 @@ def runs_onednn(precision: SearchPrecision) -> bool:
 
 @cache
 def weight_levels() -> int:
-    """Whole numbers on each side of zero that weights of int8 are rounded to on this CPU.
+    """Largest integer of int8 weights on this CPU.
 
-    Without VNNI a CPU sums two products in 16 bits, and a sum that they cannot hold is cut off. The
-    largest inputs and weights show whether it is.
+    Without VNNI a CPU sums two products in 16 bits, and larger sums saturate. A product of the
+    largest inputs and weights shows whether they do.
     """
     inputs, rows = 64, 16
     largest = ZERO_POINT + LEVELS

@@ -1,11 +1,12 @@
 """The assembled encoder-decoder: an `nn.Module` for training that is also a scorer for search.
 
 Dimension letters: B sentences, N rows, S source time, T target time, E embedding width,
-D source state width, V target vocabulary.
+D encoder state width, V target vocabulary.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.decoders.build import build_decoder
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoders.recurrent import RecurrentEncoder
-from s2s.nn.encoders.regions import Encoded, FeatureShape, RegionEncoder
+from s2s.nn.encoders.regions import EncoderOutput, FeatureShape, RegionEncoder
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import extended_ids, first_positions, known_ids, mixed_logits
 from s2s.nn.step import Step
@@ -26,19 +27,19 @@ from s2s.special import PAD
 class Seq2Seq(nn.Module):
     """Encoder, attention, decoder and the output layer over `target_vocabulary` tokens.
 
-    A sample has a text (a `source_vocabulary` of None: no sample has), and features of every file
-    that `features` gives the shape of. What encoders make of them lies one after the other in
-    memory, text first; where there are several sources, each is marked by a learned vector, and the
-    decoder begins with tanh(W [f_1; f_2; ...] + b) of the vectors of all (Zoph & Knight 2016,
-    "Multi-Source Neural Translation", section 3.1).
+    A sample has a text, unless `source_vocabulary` is None, and features of every file whose shape
+    is in `features`. The encoders' states are concatenated along S, text first. With several
+    sources, a learned vector is added to the states of each, and the decoder starts from
+    tanh(W [f_1; f_2; ...] + b) of the sources' vectors (Zoph & Knight 2016, "Multi-Source Neural
+    Translation", section 3.1). docs/model.md has the equations.
 
     `unigram` (float [V], summing to one) are the target tokens' frequencies in training; the output
-    bias starts at their logarithm. From a zero bias, the quickest way to those frequencies is a
-    saturated constant readout, behind which all gradients vanish for hundreds of updates.
+    bias starts at their logarithm. With a zero bias, training first learns those frequencies by a
+    saturated, constant readout, whose gradients vanish for hundreds of updates.
 
     A model that copies (`recipe.copy`) reads and predicts extended ids (`s2s.nn.pointer`) and needs
     `target_of_source`: int64 [source vocabulary], the target id of every source token (see
-    `pointer.extended_ids`). It is made of the tokenizers and no weight of the model.
+    `pointer.extended_ids`). It comes from the tokenizers and is no weight of the model.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class Seq2Seq(nn.Module):
             nn.init.normal_(self.output.weight, std=width**-0.5)
         else:
             self.output.weight = self.target_embedding.weight
-        assert (recipe.copy == "none") == (target_of_source is None), "what copying needs"
+        assert (recipe.copy == "none") == (target_of_source is None), (
+            "copying needs target_of_source"
+        )
         self.target_of_source: Tensor | None
         self.register_buffer("target_of_source", target_of_source, persistent=False)
         with torch.no_grad():
@@ -99,37 +102,37 @@ class Seq2Seq(nn.Module):
 
     @property
     def is_pointing(self) -> bool:
-        """Whether the model copies: its ids then are of the extended vocabularies."""
+        """Whether the model copies, so that its ids are of the extended vocabularies."""
         return self.target_of_source is not None
 
     def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Memory:
         """Memory of B sources: int64 [B, S] padded with PAD, lengths int64 [B], and features.
 
-        Of a model without source text, S is 0.
+        S is 0 in a model without source text.
         """
         marks = [None] * (len(self.features) + 1) if self.marks is None else list(self.marks)
-        parts = [] if self.encoder is None else [self._read(source, lengths, marks.pop(0))]
+        parts = [] if self.encoder is None else [self._encode_text(source, lengths, marks.pop(0))]
         for encoder, regions, mark_D in zip(self.features, features, marks, strict=False):
             parts.append(encoder(regions, mark_D))
         assert len(parts) == len(self.features) + (self.encoder is not None), (
-            "features of all files"
+            "features of every file"
         )
-        whole = parts[0] if self.combination is None else _joined(parts, self.combination)
+        whole = parts[0] if self.combination is None else _combined(parts, self.combination)
         keys = self.decoder.keys(whole.states_BSD)
         memory = Memory(whole.states_BSD, keys, whole.mask_BS, whole.final_BD)
         if self.target_of_source is None:
             has_scores = self.decoder.scores is not None
             return replace(memory, words_BS=whole.words_BS) if has_scores else memory
         # Words are copied, regions are not.
-        beyond = whole.mask_BS.shape[1] - source.shape[1]
+        num_regions = whole.mask_BS.shape[1] - source.shape[1]
         words_BS, table = parts[0].words_BS, self.target_of_source
         copies_BS = extended_ids(source, words_BS, table, self.target_vocabulary)
-        copies_BS = nn.functional.pad(copies_BS, (0, beyond), value=PAD)
+        copies_BS = nn.functional.pad(copies_BS, (0, num_regions), value=PAD)
         first_BS = first_positions(copies_BS)
         return replace(memory, words_BS=whole.words_BS, copies_BS=copies_BS, first_BS=first_BS)
 
-    def _read(self, source: Tensor, lengths: Tensor, mark_D: Tensor | None) -> Encoded:
-        """The text of B sources."""
+    def _encode_text(self, source: Tensor, lengths: Tensor, mark_D: Tensor | None) -> EncoderOutput:
+        """The states of B texts."""
         assert self.encoder is not None and self.source_embedding is not None
         e_SBE = self._embed(self.source_embedding, source.t())
         states_SBD, final_BD = self.encoder(e_SBE, lengths)
@@ -138,18 +141,25 @@ class Seq2Seq(nn.Module):
         mask_BS = place_S < lengths.unsqueeze(1)
         if mark_D is not None:
             states_BSD = states_BSD + mark_D * mask_BS.unsqueeze(-1).to(states_BSD.dtype)
-        # What is covered and copied are words: the source's EOS is none.
-        return Encoded(states_BSD, mask_BS, place_S < lengths.unsqueeze(1) - 1, final_BD)
+        # Coverage and copying are of words, without the source's EOS.
+        return EncoderOutput(states_BSD, mask_BS, place_S < lengths.unsqueeze(1) - 1, final_BD)
+
+    def encoder_bound(self) -> float:
+        """The largest absolute value of an encoder's output."""
+        encoders = [*self.features, *([] if self.encoder is None else [self.encoder])]
+        return max(cast(float, encoder.output_bound) for encoder in encoders)
 
     def state_bound(self) -> Tensor:
-        """float32 [D]: what the absolute value of each channel of the memory does not exceed."""
-        bound_D = torch.ones(self.decoder.source_width, device=self.output.bias.device)
+        """float32 [D]: the largest absolute value of each channel of the memory."""
+        bound = self.encoder_bound()
+        width, device = self.decoder.source_width, self.output.bias.device
+        bound_D = torch.full((width,), bound, device=device)
         if self.marks is None or self.encoder is None:
             return bound_D
         return bound_D + self.marks[0].detach().abs()
 
     def decoded(self, memory: Memory, target_input: Tensor) -> DecoderOutput:
-        """What is below the output layer under teacher forcing, of int64 [B, T]."""
+        """The decoder's output under teacher forcing, of `target_input` int64 [B, T]."""
         e_TBE = self._embed(self.target_embedding, target_input.t())
         return self.decoder.teacher_forced(memory, e_TBE)
 
@@ -171,11 +181,11 @@ class Seq2Seq(nn.Module):
         return mixed_NX.view(*logits_BTV.shape[:2], -1)
 
     def start(self, memory: Memory) -> DecoderState:
-        """State before the first token, one row per sentence."""
+        """The state before the first token, one row per sentence."""
         return self.decoder.start(memory)
 
     def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
-        """Read `tokens` int64 [N]; logits float32 [N, V] of what follows, [N, V + S] if copying."""
+        """Read `tokens` int64 [N]; logits float32 [N, V] of the next, [N, V + S] if copying."""
         decoded, state = self.step_readout(memory, state, tokens)
         logits = self.output(decoded.readout).float()
         if decoded.gate is not None and decoded.scores is not None:
@@ -189,7 +199,7 @@ class Seq2Seq(nn.Module):
         return self.decoder.step(memory, state, self._look_up(self.target_embedding, tokens))
 
     def output_of(self, tokens: Tensor) -> Callable[[Tensor], Tensor]:
-        """The output layer over some tokens int64 [F]: logits [N, F] of readouts [N, E]."""
+        """The output layer of some tokens int64 [F]: logits [N, F] of readouts [N, E]."""
         weight_FE, bias_F = self.output.weight.detach()[tokens], self.output.bias.detach()[tokens]
         return lambda readout_NE: nn.functional.linear(readout_NE, weight_FE, bias_F)
 
@@ -205,12 +215,12 @@ class Seq2Seq(nn.Module):
         return embedded
 
 
-def _joined(parts: Sequence[Encoded], combination: nn.Module) -> Encoded:
-    """Sources one after the other, their vectors made one."""
+def _combined(parts: Sequence[EncoderOutput], combination: nn.Module) -> EncoderOutput:
+    """Sources concatenated along S, their vectors combined into one."""
     states, masks, words, finals = zip(*parts, strict=True)
     states_BSD, mask_BS, words_BS = torch.cat(states, 1), torch.cat(masks, 1), torch.cat(words, 1)
     final_BD = torch.tanh(combination(torch.cat(finals, dim=-1)))
-    return Encoded(states_BSD, mask_BS, words_BS, final_BD)
+    return EncoderOutput(states_BSD, mask_BS, words_BS, final_BD)
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:

@@ -1,25 +1,24 @@
-"""A model made ready for search: weights laid out once for the products of its decoding step.
+"""A model for search, with weights packed once for the products of its decoding step.
 
-The step's matrix products run in one of the precisions of `s2s.nn.matmul`; everything between
-them, and the sums of the log-probabilities, stays in fp32. In int8 an input's scale comes from what
-bounds it: states, contexts and readouts lie within -1 and 1 by construction, and embeddings within
-what the table holds.
+The step's matrix products run in one of the precisions of `s2s.nn.matmul`. Other operations and the
+sums of log-probabilities stay in fp32. In int8 an input's scale comes from its bound: outputs of
+cells within `Cell.output_bound`, contexts within the bounds of encoder states, readouts within 1,
+embeddings within the largest values of their table.
 
 Dimension letters: N rows, D input channels, O output channels, H hidden width.
 """
 
 import copy
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.attention import AdditiveScores, BilinearScores
 from s2s.nn.batch import Regions
-from s2s.nn.cells.cudnn_lstm import KERNELS, GatheredLSTM
-from s2s.nn.cells.lstm import LSTMLayer, gather_weights
-from s2s.nn.decoders.base import Decoder, DecoderOutput
+from s2s.nn.cells.base import Cell, CellState, StepCell
+from s2s.nn.cells.lstm import flatten_parameters
+from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import RegionEncoder
 from s2s.nn.kernels import choose_search_precision, has_fast_bf16, product
@@ -29,8 +28,8 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
 from s2s.recipe.choices import SearchPrecision, SearchPrecisionChoice
 
-ENCODED = (16, 16)
-"""Time and sentences of the batch that shows whether an encoder's sentences are independent."""
+PROBE = (16, 16)
+"""Time and sentences of the batch that tests whether an encoder's sentences are independent."""
 
 
 class QuantizedLinear(nn.Module):
@@ -50,71 +49,37 @@ class QuantizedLinear(nn.Module):
         return self.product(x.flatten(0, -2)).view(*x.shape[:-1], -1)
 
 
-class QuantizedLSTMLayer(nn.Module):
-    """`LSTMLayer.step` in one product over [x; h], and tanh alone.
-
-    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
-    beforehand, which rounds nothing. The kernel of `torch.sigmoid` rounds the last elements of
-    what a thread gets in another way, so that a row's place would show; that of tanh does not.
-    """
-
-    def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
-        super().__init__()
-        self.num_gates = 3 * layer.width
-        bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
-        again = partial(_stacked_weights, layer, bound_D)
-        self.product = product(again(), precision, again)
-
-    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """One step from (h, c), each [N, H], to the next."""
-        h_NH, c_NH = state
-        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1)).tanh_()
-        gates_NG[:, : self.num_gates].add_(1.0).mul_(0.5)
-        i, f, o, g = gates_NG.chunk(4, dim=-1)
-        # Only operations that round each number once, so that no kernel may fuse two of them.
-        c_NH = (f * c_NH).add_(i * g)
-        return c_NH.tanh().mul_(o), c_NH
-
-
-@torch.no_grad()
-def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
-    """Of the product over [x; h]: the gates i, f and o, halved, and the candidate g."""
-    weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
-    i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
-    both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
-    return Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
-
-
-class UnrolledLSTMLayer(nn.Module):
-    """`LSTMLayer` over whole sequences as a loop of steps, for a CPU whose fused kernel rounds a
+class UnrolledLayer(nn.Module):
+    """A `Cell` over whole sequences as a loop of steps, for a CPU whose fused kernel rounds a
     sentence by its place among others."""
 
-    def __init__(self, layer: LSTMLayer) -> None:
+    def __init__(self, layer: Cell) -> None:
         super().__init__()
-        bound_D = layer.input_weight.new_ones(layer.input_weight.shape[1]).float()
-        self.layer = QuantizedLSTMLayer(copy.deepcopy(layer).float(), bound_D, "fp32")
+        bound_D = torch.ones(layer.input_width, dtype=torch.float32)
+        self.width = layer.width
+        self.layer = copy.deepcopy(layer).float().quantized(bound_D, "fp32")
 
-    def forward(self, x_TBD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """See `LSTMLayer`; from a state of zeros."""
-        zeros_BH = torch.zeros(x_TBD.shape[1], self.layer.num_gates // 3)
-        state, hs = (zeros_BH, zeros_BH), []
+    def forward(self, x_TBD: Tensor) -> tuple[Tensor, CellState]:
+        """See `Cell`; from a state of zeros."""
+        layer = cast(StepCell, self.layer)
+        zeros_BH = torch.zeros(x_TBD.shape[1], self.width, dtype=torch.float32)
+        state, hs = layer.initial(zeros_BH), []
         for x_BD in x_TBD.float().unbind(0):
-            state = self.layer.step(x_BD, state)
-            hs.append(state[0])
+            state = layer.step(x_BD, state)
+            hs.append(layer.output(state))
         return torch.stack(hs).to(x_TBD.dtype), state
 
 
 class BF16Encoder(nn.Module):
-    """An encoder that computes in bf16 and answers in fp32."""
+    """An encoder that computes in bf16 and returns fp32."""
 
     def __init__(self, encoder: RecurrentEncoder) -> None:
         super().__init__()
         self.encoder = encoder.to(torch.bfloat16)
-        kernels = KERNELS.get(next(encoder.parameters()).device.type)
         for layers in (encoder.forward_layers, encoder.backward_layers):
             for index, layer in enumerate(layers):
-                if kernels is not None and isinstance(layer, LSTMLayer):
-                    layers[index] = GatheredLSTM(layer.lstm, kernels)
+                assert isinstance(layer, Cell)
+                layers[index] = layer.for_encoder()
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """See `RecurrentEncoder`."""
@@ -122,121 +87,121 @@ class BF16Encoder(nn.Module):
         return states_SBD.float(), final_BD.float()
 
 
-def _with_independent_rows(encoder: RecurrentEncoder) -> RecurrentEncoder:
-    """The encoder, in whose layers no sentence depends on others, bit for bit; changed in place."""
+def _unroll_dependent_layers(encoder: RecurrentEncoder) -> None:
+    """Replace the layers in which a sentence depends on others, bit for bit, in place."""
     for layers in (encoder.forward_layers, encoder.backward_layers):
         for index, layer in enumerate(layers):
-            assert isinstance(layer, LSTMLayer)
-            if not shows_independent_sentences(layer):
-                layers[index] = UnrolledLSTMLayer(layer)
-    return encoder
+            assert isinstance(layer, Cell)
+            if not has_independent_sentences(layer):
+                layers[index] = UnrolledLayer(layer)
 
 
-def shows_independent_sentences(layer: LSTMLayer) -> bool:
+def has_independent_sentences(layer: Cell) -> bool:
     """Whether a layer gives the same outputs, bit for bit, for sentences in two orders."""
-    draw = torch.Generator().manual_seed(1)
-    size = (*ENCODED, layer.input_weight.shape[1])
-    x_TBD = 2.0 * torch.rand(size, generator=draw, dtype=torch.float32) - 1.0
-    x_TBD = x_TBD.to(layer.input_weight.dtype)
-    order_B = torch.randperm(x_TBD.shape[1], generator=draw)
+    generator = torch.Generator().manual_seed(1)
+    size = (*PROBE, layer.input_width)
+    x_TBD = 2.0 * torch.rand(size, generator=generator, dtype=torch.float32) - 1.0
+    x_TBD = x_TBD.to(next(layer.parameters()).dtype)
+    order_B = torch.randperm(x_TBD.shape[1], generator=generator)
     h_TBH, _ = layer(x_TBD)
-    moved_TBH, _ = layer(x_TBD[:, order_B])
-    return torch.equal(moved_TBH, h_TBH[:, order_B])
+    permuted_TBH, _ = layer(x_TBD[:, order_B])
+    return torch.equal(permuted_TBH, h_TBH[:, order_B])
 
 
 class InferenceModel:
-    """A model as a scorer for search, beside the one it was made from."""
+    """A model as a scorer for search, with the trained one it was made from."""
 
-    def __init__(self, model: Seq2Seq, ready: Seq2Seq, precision: SearchPrecision) -> None:
+    def __init__(self, model: Seq2Seq, quantized: Seq2Seq, precision: SearchPrecision) -> None:
         self.model = model
-        """As it was trained."""
-        self.ready = ready
-        """With packed weights: it can encode, start and step."""
+        """The trained model."""
+        self.quantized = quantized
+        """The same with packed weights; only `encode`, `start` and `step` work."""
         self.precision = precision
         self.output = model.output
 
     @property
     def vocabulary(self) -> int:
         """Size of the target vocabulary."""
-        return self.ready.vocabulary
+        return self.quantized.vocabulary
 
     def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Memory:
         """See `Seq2Seq.encode`."""
-        return self.ready.encode(source, lengths, features)
+        return self.quantized.encode(source, lengths, features)
 
     def start(self, memory: Memory) -> DecoderState:
         """See `Seq2Seq.start`."""
-        return self.ready.start(memory)
+        return self.quantized.start(memory)
 
     def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
         """See `Seq2Seq.step`."""
-        return self.ready.step(memory, state, tokens)
+        return self.quantized.step(memory, state, tokens)
 
     def step_readout(
         self, memory: Memory, state: DecoderState, tokens: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Seq2Seq.step_readout`."""
-        return self.ready.step_readout(memory, state, tokens)
+        return self.quantized.step_readout(memory, state, tokens)
 
     def output_of(self, tokens: Tensor) -> Product:
         """See `Seq2Seq.output_of`."""
         weight_FE, bias_F = self.output.weight.detach()[tokens], self.output.bias.detach()[tokens]
-        bound_E = weight_FE.new_ones(weight_FE.shape[1])  # of a readout, which is a tanh
+        bound_E = weight_FE.new_ones(weight_FE.shape[1])  # the readout is a tanh
         return product(Weights(weight_FE, bias_F, bound_E), self.precision)
 
 
-def _state_readers(decoder: Decoder) -> list[nn.Linear]:
-    """The products that read encoder states themselves, or vectors made of them."""
-    match decoder.scores:
-        case BilinearScores(projection=nn.Linear() as projection):
-            return [decoder.bridge, projection]
-        case AdditiveScores(source=source):
-            return [decoder.bridge, source]
-        case _:
-            return [decoder.bridge]
-
-
 @torch.no_grad()
-def inference_model(model: Seq2Seq, wanted: SearchPrecisionChoice) -> InferenceModel:
-    """`model`, in evaluation mode, made ready to decode in a precision; it is left as it is.
+def inference_model(model: Seq2Seq, choice: SearchPrecisionChoice) -> InferenceModel:
+    """`model` in evaluation mode, packed for decoding in a precision; `model` does not change.
 
     Raises UsageError as `choose_search_precision` does.
     """
-    precision = choose_search_precision(wanted, model.output.bias.device)
-    ready = copy.deepcopy(model).eval().requires_grad_(False)
-    decoder = ready.decoder
-    embedding_E = ready.target_embedding.weight.abs().amax(0)
-    state_D = ready.state_bound()
+    precision = choose_search_precision(choice, model.output.bias.device)
+    quantized = copy.deepcopy(model).eval().requires_grad_(False)
+    decoder = quantized.decoder
+    embedding_E = quantized.target_embedding.weight.abs().amax(0)
+    state_D = quantized.state_bound()
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
-        # Of the model itself, which is there anyway: the copy's own layer then takes no memory.
-        layer = model.decoder.layer(index)
-        decoder.layers[index] = QuantizedLSTMLayer(layer, bound_D, precision)
-    # All others read states of LSTMs or readouts, which are within 1.
-    bounds = {decoder.readout.linear: decoder.readout_bound(embedding_E, state_D)}
-    bounds |= dict.fromkeys(_state_readers(decoder), state_D)
-    # The additive score's last layer is a sum per row already.
-    vector = decoder.scores.vector if isinstance(decoder.scores, AdditiveScores) else None
-    parents = [ready, decoder, decoder.readout, decoder.scores]
-    for parent in [parent for parent in parents if parent is not None]:
-        for name, linear in list(parent.named_children()):
-            if isinstance(linear, nn.Linear) and linear is not vector:
-                bound_D = bounds.get(linear, embedding_E.new_ones(linear.in_features))
-                parent.register_module(name, QuantizedLinear(linear, bound_D, precision))
-    _pack_encoders(ready, precision)
-    gather_weights(ready)
-    return InferenceModel(model, ready, precision)
+        # Of the trained model, which stays: the layer of the copy is freed.
+        decoder.layers[index] = model.decoder.layer(index).quantized(bound_D, precision)
+    for parent, name, bound_D in _linear_layers(quantized, embedding_E, state_D):
+        linear = parent.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        parent.register_module(name, QuantizedLinear(linear, bound_D, precision))
+    _pack_encoders(quantized, precision)
+    flatten_parameters(quantized)
+    return InferenceModel(model, quantized, precision)
 
 
-def _pack_encoders(ready: Seq2Seq, precision: SearchPrecision) -> None:
-    """Make the encoders of texts and of features ready, in place; those of features in fp32."""
-    device = ready.output.bias.device
-    if precision != "fp32" and ready.encoder is not None and has_fast_bf16(device):
-        ready.register_module("encoder", BF16Encoder(ready.encoder))
-    for regions in ready.features:
+def _linear_layers(
+    model: Seq2Seq, embedding_E: Tensor, state_D: Tensor
+) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    """The layers to replace: parent, name and bounds of the input, see `Decoder.layer_bounds`."""
+    decoder = model.decoder
+    yield model, "output", torch.ones_like(embedding_E)  # the readout is a tanh
+    if model.combination is not None:
+        yield (
+            model,
+            "combination",
+            torch.full_like(model.combination.weight[0], model.encoder_bound()),
+        )
+    yield decoder, "bridge", state_D
+    yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
+    if decoder.scores is not None:
+        query_H = state_D.new_full((decoder.width,), decoder.output_bound)
+        for name, bound_D in decoder.scores.input_bounds(state_D, query_H).items():
+            yield decoder.scores, name, bound_D
+
+
+def _pack_encoders(quantized: Seq2Seq, precision: SearchPrecision) -> None:
+    """Pack the encoders of texts and of features, in place; those of features in fp32."""
+    device = quantized.output.bias.device
+    if precision != "fp32" and quantized.encoder is not None and has_fast_bf16(device):
+        quantized.register_module("encoder", BF16Encoder(quantized.encoder))
+    for regions in quantized.features:
         assert isinstance(regions, RegionEncoder)
         bound_W = regions.projection.weight.new_ones(regions.projection.in_features)
         regions.register_module("projection", QuantizedLinear(regions.projection, bound_W, "fp32"))
     if device.type == "cpu":
-        for part in list(ready.modules()):
+        for part in list(quantized.modules()):
             if isinstance(part, RecurrentEncoder):
-                _with_independent_rows(part)
+                _unroll_dependent_layers(part)

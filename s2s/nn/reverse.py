@@ -1,13 +1,13 @@
-"""Sequences of different lengths, each reversed in place: what a backward layer reads."""
+"""Reversal of each sequence of a padded batch, for a backward layer."""
 
 import torch
 from torch import Tensor
 
 
 class _Permute(torch.autograd.Function):
-    """Rows of x in another order, where that order undoes itself: the gradient is the same gather.
+    """Rows of x permuted by an order that is its own inverse, so that the gradient is permuted too.
 
-    `index_select` alone would accumulate its gradient row by row, several times slower.
+    The gradient of `index_select` would accumulate row by row, several times slower.
     """
 
     @staticmethod
@@ -22,7 +22,7 @@ class _Permute(torch.autograd.Function):
 
 
 def reversal(lengths_B: Tensor, time: int) -> Tensor:
-    """Order int64 [T*B] that reverses each sentence of a [T*B, D] array in place, padding apart."""
+    """Order int64 [T*B] that reverses each sentence of a [T*B, D] array and leaves padding."""
     t_T1 = torch.arange(time, device=lengths_B.device).unsqueeze(1)
     mirrored_TB = lengths_B.unsqueeze(0) - 1 - t_T1
     source_TB = torch.where(mirrored_TB >= 0, mirrored_TB, t_T1)
@@ -32,7 +32,7 @@ def reversal(lengths_B: Tensor, time: int) -> Tensor:
 
 
 def reverse(x_TBD: Tensor, order: Tensor) -> Tensor:
-    """`x_TBD` with each sentence reversed by `order` of `reversal`; reversing twice is nothing."""
+    """`x_TBD` with each sentence reversed by an `order` of `reversal`; twice gives `x_TBD`."""
     time, batch, width = x_TBD.shape
     flat: Tensor = _Permute.apply(x_TBD.reshape(time * batch, width), order)  # type: ignore[no-untyped-call]
     return flat.view(time, batch, width)

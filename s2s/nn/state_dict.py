@@ -1,4 +1,4 @@
-"""Weights by name: what a checkpoint holds and a model takes back, and means of them."""
+"""Weights by name, as in checkpoints: loading them and averaging them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ def load_weights(
 ) -> None:
     """Copy `weights` over the tensors `into`, of the same names and shapes.
 
-    Raises RunError, naming `place`, if they belong to another model; nothing is copied then.
+    Raises RunError, naming `place`, if they belong to another model, and copies none.
     """
     advice = "they belong to another model or version"
     for name in sorted(into.keys() | weights.keys()):
@@ -34,7 +34,7 @@ def load_weights(
 
 
 def feature_shapes(weights: Mapping[str, Tensor]) -> tuple[FeatureShape, ...]:
-    """What a model of these weights knows of the feature files that it reads."""
+    """The shapes of the feature files that a model of these weights reads."""
     found: list[FeatureShape] = []
     while (matrix := weights.get(f"features.{len(found)}.projection.weight")) is not None:
         positions = weights.get(f"features.{len(found)}.positions")
@@ -45,8 +45,8 @@ def feature_shapes(weights: Mapping[str, Tensor]) -> tuple[FeatureShape, ...]:
 def mean_weights(checkpoints: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
     """Arithmetic mean of every tensor over checkpoints, summed in float64, in its own dtype.
 
-    Each comes with the place that an error names; one is held at a time. Raises RunError where
-    names, shapes or types differ: they are not of one model.
+    Each comes with the place that an error names. Only one is in memory at a time. Raises RunError
+    where names, shapes or types differ.
     """
     total: dict[str, Tensor] = {}
     kinds: dict[str, tuple[torch.Size, torch.dtype]] = {}
@@ -61,7 +61,7 @@ def mean_weights(checkpoints: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dic
             for name, tensor in weights.items():
                 total[name] += tensor
         count += 1
-    assert count, "there is no mean of nothing"
+    assert count, "no checkpoints to average"
     return {name: (total[name] / count).to(dtype) for name, (_, dtype) in kinds.items()}
 
 
@@ -72,10 +72,10 @@ def _check_same_model(
 ) -> None:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
-            wanted, got = _said(expected.get(name)), _said(found.get(name))
+            wanted, got = _describe(expected.get(name)), _describe(found.get(name))
             what = f"'{name}': expected {wanted} as in the others, found {got}"
             raise RunError(f"{place}: {what}: they are not of one model")
 
 
-def _said(kind: tuple[torch.Size, torch.dtype] | None) -> str:
+def _describe(kind: tuple[torch.Size, torch.dtype] | None) -> str:
     return "none" if kind is None else f"{list(kind[0])} of {str(kind[1]).removeprefix('torch.')}"

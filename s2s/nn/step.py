@@ -1,4 +1,4 @@
-"""One step of a model, as search reads it.
+"""The output of one step of a model, for search.
 
 Dimension letters: N rows, V vocabulary, S source time.
 """
@@ -16,6 +16,6 @@ class Step(NamedTuple, Generic[State]):
     logits: Tensor
     """float32 [N, V], unnormalized log-probabilities of the next token."""
     state: State
-    """State after the tokens that were read."""
+    """The state after the input tokens."""
     attention: Tensor | None
     """float32 [N, S], weights over the source positions; None for a model without attention."""

@@ -1,4 +1,4 @@
-"""How many threads PyTorch is told to take, and how many cores there are for them."""
+"""The number of threads in OMP_NUM_THREADS, and of cores that the process may use."""
 
 import os
 import sys
@@ -10,64 +10,63 @@ from pathlib import Path
 VARIABLE = "OMP_NUM_THREADS"
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells the limits of a container."""
+"""Folder of Linux's limits of a container."""
 
 
-def wanted_threads() -> int | None:
-    """What OMP_NUM_THREADS asks for; None where it is not set, or no number of threads.
+def requested_threads() -> int | None:
+    """The number in OMP_NUM_THREADS; None where it is not set or not a positive number.
 
-    OpenMP also takes a list, for regions inside regions; its first number is what counts here.
+    OpenMP also takes a list, for nested parallel regions; the first number is used.
     """
     first = os.environ.get(VARIABLE, "").partition(",")[0].strip()
     return int(first) if first.isdecimal() and int(first) > 0 else None
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on: no more than a container leaves it."""
+    """Number of cores that this process may use, within the limits of a container."""
     import psutil
 
     try:
         cores = len(psutil.Process().cpu_affinity())
     except (AttributeError, psutil.Error, OSError):  # macOS has no affinity
         cores = os.cpu_count() or 1
-    return min([cores, *_cores_of_group()])
+    return min([cores, *_control_group_cores()])
 
 
 def thread_fault() -> str | None:
-    """A line where OMP_NUM_THREADS is no number of threads, or one of more than there are cores."""
+    """A warning where OMP_NUM_THREADS is not a positive number, or exceeds the number of cores."""
     text = os.environ.get(VARIABLE)
     if text is None:
         return None
-    wanted = wanted_threads()
-    if wanted is None:
+    requested = requested_threads()
+    if requested is None:
         return (
-            f"{VARIABLE}={text}: expected a number of threads, 1 or more; goes on as if it were "
-            "not set"
+            f"{VARIABLE}={text}: expected a number of threads, 1 or more; the variable is ignored"
         )
     cores = usable_cores()
-    if wanted <= cores:
+    if requested <= cores:
         return None
-    there = "1 core" if cores == 1 else f"{cores} cores"
+    found = "1 core" if cores == 1 else f"{cores} cores"
     return (
-        f"{VARIABLE}={wanted}, this machine has {there}: expect it to be slow; {VARIABLE}={cores} "
-        "is the most that pays"
+        f"{VARIABLE}={requested}, this machine has {found}: expect it to be slow; use "
+        f"{VARIABLE}={cores} or less"
     )
 
 
 @cache
 def warn_of_threads() -> None:
-    """Say so on stderr, once; the workers of a command leave that to it."""
+    """Write `thread_fault` to stderr, once; workers leave that to their command."""
     if parent_process() is None and (fault := thread_fault()) is not None:
         sys.stderr.write(f"s2s: {fault}\n")
 
 
-def _cores_of_group() -> Iterator[int]:
-    """Cores whose time a container's control group grants, where it limits them."""
+def _control_group_cores() -> Iterator[int]:
+    """Cores that each control group file of a container grants, where there is a limit."""
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             text = " ".join((CGROUP / name).read_text(encoding="ascii") for name in names)
             granted, period = map(int, text.split())
         except (OSError, ValueError):  # no such file, or "max"
             continue
-        if granted > 0 and period > 0:  # -1 is no limit
+        if granted > 0 and period > 0:  # -1 means no limit
             yield max(1, round(granted / period))

@@ -1,12 +1,12 @@
-"""Weighted sums of vectors, each rounded as if it were the only one.
+"""Weighted sums of vectors, each rounded independently of the others.
 
-y_n = sum_j w_nj x_bj, for the K rows n of each sentence b. A batched matrix product computes the
-same, but a library may split it by the number of rows or by their alignment in memory, so that a
-row's rounding depends on its place: MKL's does on CPUs of AMD. `torch.embedding_bag` adds the
-vectors of a row one after the other, at nearly the same speed: a fused multiply-add for each
-element, in an order that depends on nothing else.
+y_n = sum_j w_nj x_bj, for the Q rows n of each sentence b. A batched matrix product computes the
+same. But a library may split it by the number of rows or by their alignment in memory, so that the
+rounding of a row depends on its place, as MKL's does on CPUs of AMD. `torch.embedding_bag` adds the
+vectors of a row one after the other, by a fused multiply-add for each element in a fixed order, at
+nearly the same speed.
 
-Dimension letters: B sentences, K rows of a sentence, N = B*K rows, J vectors of a sentence,
+Dimension letters: B sentences, Q rows of a sentence, N = B*Q rows, J vectors of a sentence,
 D width.
 """
 
@@ -28,11 +28,11 @@ def weighted_sum(weights_NJ: Tensor, vectors_BJD: Tensor) -> Tensor:
     sentences, count, width = vectors_BJD.shape
     is_float = weights_NJ.dtype == vectors_BJD.dtype == torch.float32
     if vectors_BJD.device.type != "cpu" or not is_float:
-        weights_BKJ = weights_NJ.view(sentences, -1, count)
-        return torch.bmm(weights_BKJ, vectors_BJD).flatten(0, 1)
+        weights_BQJ = weights_NJ.view(sentences, -1, count)
+        return torch.bmm(weights_BQJ, vectors_BJD).flatten(0, 1)
     rows = len(weights_NJ)
     places, starts = _bags(sentences, rows // sentences, count)
-    # In any other layout the kernel is another one, which rounds products before it adds them.
+    # For other layouts PyTorch has another kernel, which rounds products before it adds them.
     table = vectors_BJD.contiguous().view(sentences * count, width)
     weights = weights_NJ.contiguous().view(rows * count)
     sums_ND: Tensor = torch.embedding_bag(table, places, starts, False, SUM, False, weights)[0]
@@ -41,8 +41,8 @@ def weighted_sum(weights_NJ: Tensor, vectors_BJD: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _bags(sentences: int, rows: int, count: int) -> tuple[Tensor, Tensor]:
-    """Places int32 [B*K*J] of every row's vectors in a table [B*J], and where each row starts."""
-    # Autograd could not save a tensor that was made in inference mode.
+    """Places int32 [B*Q*J] of every row's vectors in a table [B*J], and where each row starts."""
+    # Autograd cannot save a tensor that was made in inference mode.
     with torch.inference_mode(False):
         table_BJ = torch.arange(sentences * count, dtype=torch.int32).view(sentences, count)
         places = table_BJ.repeat_interleave(rows, dim=0).flatten()

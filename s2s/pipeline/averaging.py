@@ -1,4 +1,4 @@
-"""Averages of checkpoints: one set of weights in the place of several of the same training."""
+"""Checkpoint averaging: the mean of the weights of several checkpoints of a training."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
     from s2s.run.directory import Run
 
 AVERAGE = "average"
-"""What an average is called unless the user says otherwise."""
+"""Default name of an average."""
 
 COUNT = 5
-"""Checkpoints that are averaged unless the user says otherwise, or as many as there are."""
+"""Default number of checkpoints, or all where there are fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Members:
-    """Which checkpoints of a run to average."""
+    """The checkpoints of a run that are averaged."""
 
     kind: Literal["last", "best", "steps"] = "last"
     """The latest, the best on validation, or those of `steps`."""
     count: int | None = None
-    """How many of the latest or best; None for `COUNT`, or as many as there are."""
+    """Number of the latest or best; None for `COUNT`, or all where there are fewer."""
     steps: tuple[int, ...] = ()
-    """Numbers of updates, of the third kind."""
+    """Updates of the checkpoints, with `steps`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What a validation said."""
+class ValidationScores:
+    """Results of a validation, as its event in the log has them."""
 
     nll: float
     scores: dict[str, float]
-    """By the recipe's names of the metrics."""
+    """By name of the value."""
 
     @classmethod
-    def of_event(cls, event: dict[str, Any]) -> Figures:
-        """Of an event `validation`."""
+    def of_event(cls, event: dict[str, Any]) -> ValidationScores:
+        """From an event `validation`."""
         return cls(nll=event["nll"], scores={k: v["value"] for k, v in event["scores"].items()})
 
-    def figure(self, name: str) -> float:
-        """What `train.best` names, negated where lower is better; -inf where it is not known."""
+    def score(self, name: str) -> float:
+        """The score that `train.best` names, negated where lower is better; -inf if unknown."""
         value = self.nll if name == "loss" else self.scores.get(name)
         if value is None:
             return -math.inf
@@ -66,17 +66,17 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class Averaged:
-    """An average that was made, and how it compares."""
+    """An average, and the validation results that it compares with."""
 
     name: str
     members: tuple[int, ...]
-    """Updates of the checkpoints it is made of, ascending."""
-    known: dict[int, Figures] = field(default_factory=dict)
-    """What training said of the run's checkpoints, by update, as far as they were validated."""
+    """Updates of its checkpoints, ascending."""
+    known: dict[int, ValidationScores] = field(default_factory=dict)
+    """Validation results of the run's checkpoints, by update."""
     best: int | None = None
-    """The best of all checkpoints that training has validated."""
-    found: Figures | None = None
-    """What the same validation says of the average; None without validation data."""
+    """Update of the best checkpoint that training has validated."""
+    found: ValidationScores | None = None
+    """Validation results of the average; None without validation data."""
 
     def lines(self) -> list[str]:
         """For a reader: a line per member, the best single one, the average."""
@@ -85,17 +85,17 @@ class Averaged:
             rows.append((f"best single, update {self.best}", self.known.get(self.best)))
         rows.append((f"{self.name} of {len(self.members)}", self.found))
         width = max(len(name) for name, _ in rows)
-        return [f"{name:{width}}  {figures or 'not validated'}" for name, figures in rows]
+        return [f"{name:{width}}  {values or 'not validated'}" for name, values in rows]
 
 
 def average(
     *, run: Run, members: Members | None = None, name: str = AVERAGE, device: str = "auto"
 ) -> Averaged:
-    """Average weights of checkpoints, and save them in the run as the checkpoint `name`.
+    """Average the weights of checkpoints, and save them in the run as the checkpoint `name`.
 
-    Validated as training validates, where there are data for it. Training goes on as if nothing
-    had happened. Raises UsageError for a name that cannot be one or fewer than two checkpoints,
-    RunError for a checkpoint that is not there or of another model.
+    The average is validated as in training, where the run has validation data. Later training is
+    not affected. Raises UsageError for an invalid name or fewer than two checkpoints, RunError for
+    a checkpoint that is missing or of another model.
     """
     from s2s.nn.state_dict import mean_weights
 
@@ -113,22 +113,22 @@ def average(
         )
         found = _validate(run, recipe, weights, device)
         run.write_named(name, weights, {"updates": ",".join(map(str, chosen))})
-    figures = {} if found is None else {"nll": found.nll, "scores": found.scores}
-    run.append_event({"event": "average", "name": name, "updates": chosen, **figures})
-    best = max(known, key=lambda step: (known[step].figure(recipe.train.best), -step), default=None)
+    values = {} if found is None else {"nll": found.nll, "scores": found.scores}
+    run.append_event({"event": "average", "name": name, "updates": chosen, **values})
+    best = max(known, key=lambda step: (known[step].score(recipe.train.best), -step), default=None)
     return Averaged(name=name, members=tuple(chosen), known=known, best=best, found=found)
 
 
-def _validations(run: Run) -> dict[int, Figures]:
-    """What training said at each update; where it went back to one, what it said then."""
-    found: dict[int, Figures] = {}
+def _validations(run: Run) -> dict[int, ValidationScores]:
+    """Validation results by update; the last ones where training repeated an update."""
+    found: dict[int, ValidationScores] = {}
     for event in run.read_events():
         if event.get("event") == "validation" and event.get("nll") is not None:
-            found[event["update"]] = Figures.of_event(event)
+            found[event["update"]] = ValidationScores.of_event(event)
     return found
 
 
-def _choose(run: Run, members: Members, known: dict[int, Figures]) -> list[int]:
+def _choose(run: Run, members: Members, known: dict[int, ValidationScores]) -> list[int]:
     """The steps to average, ascending."""
     there = run.checkpoint_steps()
     if members.kind == "steps":
@@ -141,9 +141,9 @@ def _choose(run: Run, members: Members, known: dict[int, Figures]) -> list[int]:
     count = COUNT if members.count is None else members.count
     ranked: Sequence[int] = there
     if members.kind == "best":
-        figure = run.recipe.train.best
+        best = run.recipe.train.best
         ranked = sorted(
-            (step for step in there if step in known), key=lambda s: known[s].figure(figure)
+            (step for step in there if step in known), key=lambda s: known[s].score(best)
         )
     chosen = sorted(ranked[-count:])
     if len(chosen) < 2 or (members.count is not None and len(chosen) < count):
@@ -155,15 +155,17 @@ def _choose(run: Run, members: Members, known: dict[int, Figures]) -> list[int]:
     return chosen
 
 
-def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) -> Figures | None:
-    """What training's validation says of weights; None without validation data."""
+def _validate(
+    run: Run, recipe: Recipe, weights: dict[str, Any], device: str
+) -> ValidationScores | None:
+    """Validation results of weights; None without validation data."""
     from s2s.data.features.lookup import open_features
     from s2s.data.preparation.prepare import open_corpus
-    from s2s.data.training_targets import TrainingTargets
     from s2s.nn.device import choose_device, limit_threads
     from s2s.nn.state_dict import feature_shapes, load_weights
+    from s2s.tasks.build import build_task
     from s2s.text.tokenizer_pair import load_tokenizers
-    from s2s.train.validation import validate
+    from s2s.train.distributed.process_group import SINGLE_PROCESS
 
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
@@ -174,12 +176,9 @@ def _validate(run: Run, recipe: Recipe, weights: dict[str, Any], device: str) ->
     if not (run.data_folder / "validation.arrow").exists():
         return None
     corpus = open_corpus(run.folder, "validation", features)
-    trained = TrainingTargets(
-        lambda: open_corpus(run.folder, "train"),
-        tokenizers.target,
-        lowercase=recipe.scoring.lowercase,
-    )
+    train = open_corpus(run.folder, "train")
+    validate = build_task(recipe, tokenizers).validation(corpus, train)
     with progress() as callback:
         callback("validating the average", 0, None)
-        found = validate(model.to(chosen).eval(), corpus, tokenizers, recipe, trained)
-    return Figures(nll=found.nll, scores={s.name: s.value for s in found.scores.values})
+        found = validate(model.to(chosen).eval(), SINGLE_PROCESS)
+    return ValidationScores(nll=found.nll, scores={s.name: s.value for s in found.scores.values})

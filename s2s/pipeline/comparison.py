@@ -1,4 +1,4 @@
-"""Runs and files of output, compared on the same lines."""
+"""Compares runs and files of outputs on the same lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSystem:
-    """A run, or an ensemble of several, which translates the split of its first run."""
+    """A run, or an ensemble of runs, that translates a split of its first run's data."""
 
     run: Run
     search: Search
@@ -37,7 +37,7 @@ class RunSystem:
 
 @dataclass(frozen=True)
 class Texts:
-    """What outputs are compared on."""
+    """The sources and references of a comparison."""
 
     sources: Sequence[str] | None
     references: Sequence[Sequence[str | None]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_write
 from s2s.metrics.scores import Scores
-from s2s.pipeline.output_names import Model, describe
+from s2s.pipeline.output_names import ModelName, describe
 from s2s.pipeline.progress import progress
 from s2s.recipe.search import Search
 from s2s.run.directory import Run
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores, and what was scored."""
+    """Scores, and a description of the scored outputs."""
 
     scores: Scores
     what: str
     """One line: the split, the checkpoint, the search."""
     saved: Path | None = None
-    """Where the hypotheses are."""
+    """File of the hypotheses."""
 
     def lines(self) -> list[str]:
-        """For a reader: a line per score; what was scored goes to stderr."""
+        """A line per score for a reader; the description goes to stderr."""
         return self.scores.lines()
 
     def notes(self) -> list[str]:
-        """For a reader, on stderr: what was scored, and whether lines of it were blank."""
+        """Lines for stderr: the description, and the number of blank lines."""
         blank = self.scores.blank_hypotheses, self.scores.blank_references
         saved = "" if self.saved is None else f"; saved as {self.saved}"
         notes = [f"{self.what}{saved}"]
@@ -49,7 +49,7 @@ class Evaluation:
         return notes
 
     def as_json(self) -> dict[str, Any]:
-        """For a program."""
+        """The scores in JSON."""
         where = {} if self.saved is None else {"hypotheses": str(self.saved)}
         blank = {
             "blank_hypotheses": self.scores.blank_hypotheses,
@@ -62,7 +62,7 @@ def evaluate_lines(
     run: Run,
     translator: LineTranslator,
     texts: tuple[Sequence[str], Sequence[str], Sequence[Sequence[str | None]]],
-    what: tuple[str, Model],
+    what: tuple[str, ModelName],
     request: Request,
 ) -> Evaluation:
     """Score a model's output and save it in its run.
@@ -71,7 +71,7 @@ def evaluate_lines(
     """
     from s2s.data.preparation.prepare import open_corpus
     from s2s.data.training_targets import TrainingTargets
-    from s2s.inference.scoring import score_run  # it brings torch along
+    from s2s.inference.scoring import score_run  # imports torch
 
     split, model = what
     hypotheses = texts[1]
@@ -110,7 +110,7 @@ def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | N
 def translate_lines(
     translator: LineTranslator, sources: list[str], batch_size: int, stage: str
 ) -> list[str]:
-    """One translation per line, with a progress line that names the stage."""
+    """One translation per line; the line of progress names the stage."""
     found: list[str] = []
     with progress() as callback:
         for start in range(0, len(sources), batch_size):
@@ -139,7 +139,7 @@ def evaluate(
     from s2s.inference.load import load_ensemble
     from s2s.metrics.corpus import Request
     from s2s.pipeline.evaluation import evaluate_lines
-    from s2s.pipeline.output_names import Model
+    from s2s.pipeline.output_names import ModelName
     from s2s.recipe.recipe import COPIED_BY_COPYING
 
     request = request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring)
@@ -153,7 +153,7 @@ def evaluate(
         run,
         translator,
         (sources, hypotheses, references),
-        (split, Model(members=members)),
+        (split, ModelName(members=members)),
         request,
     )
 

@@ -1,5 +1,4 @@
-"""Features of images: read by several threads, computed in batches of one shape, written as they
-come.
+"""Extracts image features: threads read images, a backbone computes batches of one shape.
 
 B: images of a batch, C: channels, H, W: height and width, R: regions, D: width.
 """
@@ -34,32 +33,32 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int | None], None]
 
 BATCH = 16
-"""Images computed together, always as many: kernels round differently for different shapes, so a
-choice would be one of results too. The last batch is filled up with zeros."""
+"""Images of a batch. Kernels round differently for different shapes, so the number is fixed, and
+zeros fill the last batch."""
 
 READ_AHEAD = 2
-"""Batches that wait, decoded, while one is computed."""
+"""Decoded batches that wait while one is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """How features are taken."""
+    """Options of the extraction."""
 
     is_grid: bool = False
-    """The last feature map, a vector for each of its regions; otherwise the mean of those."""
+    """Whether to keep a vector for each region of the last feature map; else their mean."""
     precision: Literal["float16", "float32"] = "float16"
-    """Of the numbers that are written; they are computed in float32."""
+    """Type of the written numbers; they are computed in float32."""
     readers: int = 2
     """Threads that read and scale images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extracted:
-    """What was written."""
+    """The result of an extraction."""
 
     rows: int
     shape: tuple[int, ...]
-    """Of the features of one image: [width] or [regions, width]."""
+    """Shape of the features of one image: [width] or [regions, width]."""
     backbone: Backbone
 
 
@@ -89,7 +88,7 @@ def extract_features(
     shape: tuple[int, ...] = ()
     num_rows = 0
     with catch_warnings(), _prepared(images, network, extraction, skipped) as prepared:
-        # Pillow's opinions of files that it has read all the same, two lines each.
+        # Pillow warns, in two lines each, of files that it reads nevertheless.
         filterwarnings("ignore", module=r"PIL\.")
         first = next(prepared, None)
         if first is None:
@@ -106,7 +105,7 @@ def extract_features(
 
 
 Prepared = tuple[str, "Tensor"]
-"""An image's id and what the network is to see of it, [3, H, W]."""
+"""An image's id, and its pixels [3, H, W] as the network reads them."""
 
 
 @contextmanager
@@ -116,7 +115,7 @@ def _prepared(
     extraction: Extraction,
     skipped: Callable[[str], None],
 ) -> Iterator[Iterator[Prepared]]:
-    """The images that can be read, in their order; some are read ahead by threads."""
+    """The images that can be read, in their order; threads read ahead."""
     with ThreadPoolExecutor(extraction.readers, "read") as pool:
 
         def read(image: ImageFile) -> Tensor:
@@ -145,7 +144,7 @@ def _prepared(
 
 
 def _batches(first: Prepared, rest: Iterator[Prepared]) -> Iterator[tuple[list[str], Tensor]]:
-    """Ids, and images [BATCH, 3, H, W]; of the last batch there may be fewer ids."""
+    """Ids, and images [BATCH, 3, H, W]; the last batch may have fewer ids."""
     images = chain((first,), rest)
     while batch := list(islice(images, BATCH)):
         images_BCHW = torch.zeros(BATCH, *first[1].shape)
@@ -154,7 +153,7 @@ def _batches(first: Prepared, rest: Iterator[Prepared]) -> Iterator[tuple[list[s
 
 
 def _stored(grids_BRD: Tensor, extraction: Extraction, ids: Sequence[str]) -> Values:
-    """What is written of grids. Raises DataError where a number does not fit."""
+    """The features that are written, from grids. Raises DataError where a number does not fit."""
     features = grids_BRD if extraction.is_grid else grids_BRD.mean(1)
     values = features.float().cpu().numpy()
     with np.errstate(over="ignore"):

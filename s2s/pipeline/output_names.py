@@ -1,4 +1,4 @@
-"""Names of files of outputs: which model wrote them, by which search."""
+"""Names of output files: the model that wrote them, and its search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALWAYS = {
     "sample": ("temperature", "seed"),
     "exhaustive": ("nodes",),
 }
-"""Settings that a search is named by even where they are as by default."""
+"""Settings that a name always has, even with their default values."""
 
 
 WORDS = {
@@ -27,16 +27,16 @@ WORDS = {
     "length_normalization": "",
     "coverage_penalty": "coverage",
 }
-"""Shorter names of settings in the names of files."""
+"""Short names of settings."""
 
 
 LONGEST_NAME = 120
-"""Characters of a part of a file's name; most systems allow 255 bytes in all."""
+"""Most bytes of a part of a file's name; most systems allow 255 in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """What translated: a checkpoint of a run, or several of different runs together."""
+class ModelName:
+    """The model of an output: a checkpoint of a run, or an ensemble of them."""
 
     members: tuple[tuple[str, Which], ...]
     """Name of each run, and the step or name of its checkpoint."""
@@ -52,13 +52,13 @@ class Model:
         return f"ensemble{len(self.members)}-{_short(with_others)}"
 
     def __str__(self) -> str:
-        """For a reader."""
+        """A phrase for a reader."""
         (_, first), *others = self.members
         one = f"update {first:,}" if isinstance(first, int) else f"checkpoint {first}"
         return " + ".join((one, *(f"{name} {checkpoint}" for name, checkpoint in others)))
 
     def as_json(self) -> dict[str, Any]:
-        """For an event."""
+        """The model in an event of the log."""
         (_, first), *others = self.members
         found: dict[str, Any] = {"update" if isinstance(first, int) else "checkpoint": first}
         if others:
@@ -67,9 +67,9 @@ class Model:
 
 
 def describe(search: Search) -> str:
-    """A search in a word, as part of a file's name; no two searches have the same.
+    """A search as part of a file's name, different for different searches.
 
-    Every setting that is not as by default is in it.
+    It has every setting that differs from its default.
     """
     shown = ALWAYS.get(search.kind, ())
     parts = []
@@ -86,7 +86,7 @@ def describe(search: Search) -> str:
 
 
 def _in_file_name(value: object) -> str:
-    """A setting as letters and digits, unlike any other value's."""
+    """A value as letters and digits, different for different values."""
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
@@ -96,7 +96,7 @@ def _in_file_name(value: object) -> str:
 
 
 def _short(text: str) -> str:
-    """The text where a file's name has room for it, else its beginning and what tells it apart."""
+    """The text, or its beginning and a hash where it is too long for a file's name."""
     if len(text.encode()) <= LONGEST_NAME:
         return text
     return f"{text[:20]}-{_digest(text)}"

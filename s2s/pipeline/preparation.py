@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
 
 def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
-    """Make tokenizers and encoded data of a recipe's run, as far as they are not up to date.
+    """Make those tokenizers and encoded data of a recipe's run that are not up to date.
 
-    Raises DataError for data that is not as promised, UsageError where a training has begun on
-    data that would change.
+    Raises DataError for data that differ from the recipe's description, UsageError where a training
+    has begun on data that would change.
     """
     run = Run.create(recipe, runs)
     with run.lock():
         run.check_same(recipe)
-        return _prepare(run, recipe, force)
+        return prepare_run(run, recipe, force)
 
 
-def _prepare(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
+def prepare_run(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
+    """`prepare` for a run that is locked."""
     has_begun = run.checkpoints().last is not None
     if has_begun and (force or not _keeps_data(run, recipe)):
-        reason = "would be made anew" if force else "has changed since"
+        reason = "would be prepared again" if force else "has changed since"
         raise UsageError(
             f"{run.folder}: trained on data that {reason}; --set name=NEW starts a new run, "
             "s2s train --restart starts over in this folder"
@@ -41,5 +42,5 @@ def _prepare(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
 
 
 def _keeps_data(run: Run, recipe: Recipe) -> bool:
-    """Whether preparing would leave the run with the data it was trained on."""
+    """Whether preparation would leave the data that the run was trained on."""
     return is_prepared(recipe, run.folder) or is_data_missing(recipe, run.folder)

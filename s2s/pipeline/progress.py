@@ -16,15 +16,15 @@ from rich.progress import (
 )
 
 PLAIN_SECONDS = 10.0
-"""Least time between two plain lines."""
+"""Minimum seconds between two plain lines."""
 
 Callback = Callable[[str, int, int | None], None]
-"""Called with what is being done, how much of it is done, and of how much if that is known."""
+"""Called with the name of a stage, how much of it is done, and its total if that is known."""
 
 
 @contextmanager
 def progress() -> Iterator[Callback]:
-    """Show progress for the time of the block; every new stage gets a bar of its own."""
+    """Show progress during the block; each stage has its own bar."""
     if not sys.stderr.isatty():
         yield _PlainLines()
         return
@@ -53,12 +53,12 @@ class _PlainLines:
     """Short work stays silent: the first line comes after `PLAIN_SECONDS`."""
 
     def __init__(self) -> None:
-        self.spoken = time.monotonic()
+        self.last_line = time.monotonic()
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if now - self.spoken >= PLAIN_SECONDS:
-            self.spoken = now
+        if now - self.last_line >= PLAIN_SECONDS:
+            self.last_line = now
             of = f" of {total:,}" if total is not None else ""
             sys.stderr.write(f"{stage}: {done:,}{of}\n")
             sys.stderr.flush()

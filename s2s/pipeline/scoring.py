@@ -1,4 +1,4 @@
-"""Forced decoding of files: what models give to translations that are there already."""
+"""Forced decoding of files: the log-probabilities of existing translations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def score_pairs(
     from s2s.search.ensemble import forcible
     from s2s.search.forced_decoding import forced
 
-    # Any translation may be asked for, so all tokens have to be there.
+    # A shortlist might lack tokens of the given translations.
     translator = load_ensemble(
         (run, *others), device=device, checkpoint=checkpoint, shortlists=False
     )
@@ -46,14 +46,14 @@ def score_pairs(
     done = 0
     while window := list(islice(pairs, batch_size)):
         read = translator.read([line.strip() and line for line, _ in window])
-        translator.report_cut([reading.ids for reading in read])
+        translator.report_truncated([reading.ids for reading in read])
         read = [reading.cut(translator.truncate) for reading in read]
         sources = [reading.ids for reading in read]
         targets = translator.read_targets([line.strip() and line for _, line in window], read)
         lines = [line for line, _ in window]
         refuse_missing(translator.features, (lines, read), str(source), done)
         pairs_of_ids = list(zip(sources, targets, strict=True))
-        found = forced(model, pairs_of_ids, translator.device, translator.features_of(read))
+        found = forced(model, pairs_of_ids, translator.device, translator.image_features_of(read))
         for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
             done += 1
             is_asked = len(ids) or len(tokens) or translator.features is not None
@@ -64,7 +64,7 @@ def score_pairs(
 
 
 def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:
-    """Lines of both files, side by side."""
+    """The lines of both files in pairs."""
     sources, targets = read_lines(source), read_lines(target)
     for number, line in enumerate(sources, start=1):
         other = next(targets, None)

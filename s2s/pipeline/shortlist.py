@@ -1,4 +1,4 @@
-"""Shortlists of a run: learned or read from a file, and used where the search asks for them."""
+"""Shortlists of a run: learned from its data or read from a file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class Learned(NamedTuple):
-    """What was learned."""
+    """Facts about a shortlist."""
 
     path: Path
     pairs: int
-    """Sentence pairs it was learned from; 0 for a file of others."""
+    """Sentence pairs that it was learned from; 0 if it was read from a file."""
     all_pairs: int
     known: int
-    """Source tokens that have translations ..."""
+    """Source tokens with translations."""
     source_vocabulary: int
-    """... of so many."""
+    """Source tokens in all."""
 
 
 def learn_shortlist(run: Run, file: Path | None = None) -> Learned:

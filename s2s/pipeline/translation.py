@@ -1,19 +1,16 @@
-"""Translates streams and files."""
+"""Translates streams and files: the command and the library share one path."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import DataError, Interrupted, UsageError
-from s2s.inference.line_constraints import ConstrainedTranslator, LineConstraintsReader
-from s2s.inference.load import FilesOfFeatures
-from s2s.inference.nbest import Listing
-from s2s.inference.progress import StreamProgress, report_on_stderr
+from s2s.inference.progress import report_on_stderr
 from s2s.inference.resume import (
     Done,
     OutputFile,
@@ -24,19 +21,78 @@ from s2s.inference.resume import (
     skip,
     write_note,
 )
-from s2s.inference.signals import Stop, stop_on_signals
-from s2s.inference.stream import Course, list_stream, translate_stream
-from s2s.inference.translator import LineTranslator
-from s2s.inference.translator_factory import TranslatorFactory, _speeds
-from s2s.inference.workers import _elsewhere
+from s2s.inference.signals import SignalHandler, handle_signals
+from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.recipe.data import has_source_text, image_features_of
-from s2s.run.directory import Run
-from s2s.search.strategies.build import build_constrained_strategy
 
 if TYPE_CHECKING:
-    from s2s.inference.nbest import ListFormat
+    from s2s.inference.line_constraints import LineConstraintsReader
+    from s2s.inference.load import FilesOfFeatures
+    from s2s.inference.nbest import ListFormat, NbestOptions
+    from s2s.inference.stream import StreamContext
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
+    from s2s.run.directory import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The files of a translation."""
+
+    source: Path | None = None
+    """stdin if None."""
+    target: Path | None = None
+    """stdout if None."""
+    resume: bool = False
+    """Whether to keep the complete lines of `target` and translate the rest."""
+    features: FilesOfFeatures | None = None
+    """Read in place of those of the runs' recipes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Translation:
+    """How lines are translated, wherever they come from."""
+
+    factory: TranslatorFactory
+    batch_size: int
+    listing: NbestOptions | None
+    line_constraints: LineConstraintsReader | None
+    workers: int
+
+    def __call__(
+        self, source: BinaryIO, target: BinaryIO, context: StreamContext | None = None
+    ) -> int:
+        """Translate every line of `source`; returns their number."""
+        from s2s.inference.translate_stream import stream
+        from s2s.inference.workers import translator_with_workers
+        from s2s.search.strategies.build import build_strategy
+
+        if self.listing is not None:
+            build_strategy(self.factory.search, self.listing.nbest)  # reports a mistake early
+        with translator_with_workers(self.factory, self.workers) as translator:
+            return stream(
+                translator,
+                source,
+                target,
+                batch_size=self.batch_size,
+                listing=self.listing,
+                line_constraints=self.line_constraints,
+                context=context,
+            )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the output, for the note beside an unfinished one."""
+        reader = self.line_constraints
+        constraints = None
+        if reader is not None:
+            constraints = {
+                "columns": reader.columns,
+                "file": str(reader.file),
+                **asdict(reader.every),
+            }
+        listing = None if self.listing is None else asdict(self.listing)
+        # Outputs that were begun before are resumed by these keys.
+        return self.factory.fingerprint() | {"listing": listing, "demands": constraints}
 
 
 def translate(
@@ -49,50 +105,35 @@ def translate(
     batch_size: int = 8192,
     device: str = "auto",
     checkpoint: Which = "best",
-    listing: Listing | None = None,
+    listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
+    unknown: Mapping[str, str] | None = None,
+    features: FilesOfFeatures | None = None,
+    workers: int = 1,
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
-    Lines that begin with no tag get `tag`, where one is given. With `others`, the runs' models are
-    averaged. With a `listing`, `target` gets a row for each output of a line instead.
-    `line_constraints` split lines into sources and constraints. The output does not depend on
-    `batch_size`, the most lines read together. Raises UsageError for more outputs than the search
-    finds, for tokenizers that differ, and for an unknown tag; Interrupted on Ctrl-C.
-    """
-    from s2s.inference.load import load_ensemble
-    from s2s.search.strategies.build import build_strategy
-    from s2s.text.tags import check_tag
+    With `others`, the models of all runs are averaged. `search` is the run's own if None. With a
+    `listing`, `target` gets a row for each output of a line. `line_constraints` split lines into
+    sources and constraints. Lines without a tag get `tag`, where one is given. With a dictionary
+    `unknown`, empty perhaps, source words or what it has for them replace unknown tokens of the
+    output. `features` are read in place of the recipe's. `workers` processes translate side by
+    side, on a CPU. The output does not depend on `batch_size`, the most lines read together.
 
-    if listing is not None:
-        build_strategy(search or run.recipe.search, listing.nbest)  # a mistake is told at once
-    loaded = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
-    if tag is not None:
-        check_tag(loaded.source, tag, "--tag")
-        loaded = replace(loaded, tag=tag)
-    return stream(
-        loaded,
-        source,
-        target,
+    Raises UsageError for more outputs than the search finds, for tokenizers that differ, for an
+    unknown tag, and for `unknown` without attention; Interrupted on Ctrl-C.
+    """
+    translation = _Translation(
+        factory=_factory(
+            (run, *others), search, device, checkpoint, tag=tag, unknown=unknown, features=features
+        ),
         batch_size=batch_size,
         listing=listing,
         line_constraints=line_constraints,
+        workers=workers,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """What is translated to where."""
-
-    source: Path | None = None
-    """stdin if None."""
-    target: Path | None = None
-    """stdout if None."""
-    resume: bool = False
-    """Whether to go on with what `target` holds."""
-    features: FilesOfFeatures | None = None
-    """Read in place of those of the runs' recipes."""
+    return translation(source, target)
 
 
 def translate_files(
@@ -103,64 +144,66 @@ def translate_files(
     batch_size: int = 8192,
     device: str = "auto",
     checkpoint: Which = "best",
-    listing: Listing | None = None,
+    listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
     workers: int = 1,
 ) -> int:
-    """Translate a file into a file, as `pipeline.translate`; returns the number of its lines.
+    """Translate a file into a file, as `translate` does; returns the number of its lines.
 
     With `files.resume`, the complete lines of the target stay, as many of the source are skipped
-    and the rest is translated: the file is the one that would be there without the interruption.
-    With a dictionary `unknown`, empty perhaps, unknown tokens of the output are replaced by source
-    words, or by what it has for them. Several `workers` translate side by side, on a CPU.
+    and the rest is translated: the result is the file of a translation without interruption.
     Raises UsageError where the two do not belong together, DataError for files that cannot be
     opened, Interrupted on Ctrl-C and SIGTERM.
     """
     if files.resume and files.target is None:
-        raise UsageError("--resume goes on with a file; name it with --output")
+        raise UsageError("--resume completes a file; name it with --output")
     _refuse_same(files.source, files.target)
+    features = files.features
+    translation = _Translation(
+        factory=_factory(
+            runs, search, device, checkpoint, tag=tag, unknown=unknown, features=features
+        ),
+        batch_size=batch_size,
+        listing=listing,
+        line_constraints=line_constraints,
+        workers=workers,
+    )
+    with _interrupted_by_signals() as signals, _input(files.source) as source:
+        _check_features(runs, checkpoint, features)
+        if files.target is None:
+            return _to_stdout(source, signals, translation)
+        return _to_file(source, files, signals, translation)
+
+
+def _factory(
+    runs: Sequence[Run],
+    search: Search | None,
+    device: str,
+    checkpoint: Which,
+    *,
+    tag: str | None,
+    unknown: Mapping[str, str] | None,
+    features: FilesOfFeatures | None,
+) -> TranslatorFactory:
     if unknown is not None:
         _check_attention(runs)
-    search = _same_everywhere(search or runs[0].recipe.search, device)
-    how = TranslatorFactory(
+    search = _resolved(search or runs[0].recipe.search, device)
+    return TranslatorFactory(
         runs=tuple(runs),
         search=search,
-        speeds=_speeds(search, device),
+        speeds=kernel_speeds(search, device),
         device=device,
         checkpoint=checkpoint,
         tag=tag,
         unknown=unknown,
-        features=files.features,
+        features=features,
     )
 
-    def through(source: BinaryIO, target: BinaryIO, course: Course) -> int:
-        from s2s.search.strategies.build import build_strategy
 
-        if listing is not None:
-            build_strategy(how.search, listing.nbest)  # a mistake is told at once
-        with _elsewhere(how, workers) as translator:
-            return stream(
-                translator,
-                source,
-                target,
-                batch_size=batch_size,
-                listing=listing,
-                line_constraints=line_constraints,
-                course=course,
-            )
-
-    with _heeding_signals() as stop, _input(files.source) as source:
-        _check_features(runs, checkpoint, files.features)
-        if files.target is None:
-            return _to_stdout(source, stop, through)
-        begun = _Begun.of(how, listing, line_constraints)
-        return _to_file(source, files, begun, stop, through)
-
-
-def _same_everywhere(search: Search, device: str) -> Search:
-    """The search, in the precision that all workers then have, and whoever resumes the output."""
+def _resolved(search: Search, device: str) -> Search:
+    """The search with `auto` resolved, so that all workers have one precision."""
     if search.precision != "auto":
         return search
     from s2s.inference.load import with_precision
@@ -169,75 +212,48 @@ def _same_everywhere(search: Search, device: str) -> Search:
     return with_precision(search, choose_device(device))
 
 
-Through = Callable[[BinaryIO, BinaryIO, "Course"], int]
-"""Translates what is left of a source into a target."""
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """What decides how an output goes on."""
-
-    begun_with: dict[str, Any]
-    form: ListFormat | None
-
-    @classmethod
-    def of(
-        cls,
-        how: TranslatorFactory,
-        listing: Listing | None,
-        line_constraints: LineConstraintsReader | None,
-    ) -> _Begun:
-        """Of a command's translator and options."""
-        begun_with = how.fingerprint() | {
-            "listing": None if listing is None else asdict(listing),
-            "demands": None if line_constraints is None else _demands(line_constraints),
-        }
-        return cls(begun_with, None if listing is None else listing.form)
-
-
-def _to_stdout(source: BinaryIO, stop: Stop, through: Through) -> int:
-    from s2s.inference.stream import Course
+def _to_stdout(source: BinaryIO, signals: SignalHandler, translation: _Translation) -> int:
+    from s2s.inference.stream import StreamContext
 
     target = _standard(sys.stdout, "stdout", "--output")
-    return through(
-        source, target, Course(stop=stop, advice=None if source.isatty() else _advise_tail)
-    )
+    advice = None if source.isatty() else _advise_tail
+    return translation(source, target, StreamContext(signals=signals, advice=advice))
 
 
-def _to_file(source: BinaryIO, files: Files, begun: _Begun, stop: Stop, through: Through) -> int:
-    from s2s.inference.stream import Course
+def _to_file(
+    source: BinaryIO, files: Files, signals: SignalHandler, translation: _Translation
+) -> int:
+    from s2s.inference.stream import StreamContext
 
     path = files.target
     assert path is not None
+    fingerprint = translation.fingerprint()
     with OutputFile(path) as file:
         if not file.is_regular:
-            return through(source, file, Course(stop=stop))
-        done = _done(file, path, begun) if files.resume else Done(0, 0)
+            return translation(source, file, StreamContext(signals=signals))
+        done = Done(0, 0)
+        if files.resume:
+            form = None if translation.listing is None else translation.listing.form
+            done = _done(file, path, fingerprint, form)
         skip(source, done.lines, str(path))
         file.keep(done.size)
-        write_note(path, begun.begun_with)
-        advice = f"the same command with --resume goes on with {path}"
-        course = Course(start=done.lines, stop=stop, advice=lambda done: advice)
-        count = through(source, file, course)
+        write_note(path, fingerprint)
+        advice = f"the same command with --resume completes {path}"
+        context = StreamContext(start=done.lines, signals=signals, advice=lambda done: advice)
+        count = translation(source, file, context)
     remove_note(path)
     return count
 
 
-def _done(file: OutputFile, path: Path, begun: _Begun) -> Done:
-    """How much of the output is there, if it was begun with the same."""
-    is_known = check_note(path, begun.begun_with)
-    done = count_lines(file) if begun.form is None else count_listed(file, begun.form, str(path))
+def _done(
+    file: OutputFile, path: Path, fingerprint: dict[str, Any], form: ListFormat | None
+) -> Done:
+    """The part of the output that exists, if the same command began it."""
+    is_known = check_note(path, fingerprint)
+    done = count_lines(file) if form is None else count_listed(file, form, str(path))
     doubt = "" if is_known or not done.lines else "; nothing says with which model and options"
-    report_on_stderr(f"{path}: {done.lines:,} lines are there{doubt}")
+    report_on_stderr(f"{path}: {done.lines:,} lines exist{doubt}")
     return done
-
-
-def _demands(line_constraints: LineConstraintsReader) -> dict[str, Any]:
-    return {
-        "columns": line_constraints.columns,
-        "file": str(line_constraints.file),
-        **asdict(line_constraints.every),
-    }
 
 
 def _check_attention(runs: Sequence[Run]) -> None:
@@ -273,19 +289,19 @@ def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatur
 
 def _advise_tail(done: int) -> str:
     return (
-        f"tail -n +{done + 1} gives the rest of the input (with --output FILE, --resume goes on "
-        "by itself)"
+        f"tail -n +{done + 1} gives the rest of the input (with --output FILE, --resume finds "
+        "it by itself)"
     )
 
 
 @contextmanager
-def _heeding_signals() -> Iterator[Stop]:
-    """Signals interrupt the block, and say so where nothing was translated yet."""
-    with stop_on_signals() as stop:
+def _interrupted_by_signals() -> Iterator[SignalHandler]:
+    """Raises Interrupted where a signal comes before anything is translated."""
+    with handle_signals() as signals:
         try:
-            yield stop
+            yield signals
         except KeyboardInterrupt:
-            raise Interrupted("interrupted", stop.number or 2) from None
+            raise Interrupted("interrupted", signals.number or 2) from None
 
 
 def _refuse_same(source: Path | None, target: Path | None) -> None:
@@ -313,38 +329,3 @@ def _standard(stream: Any, name: str, option: str) -> BinaryIO:
         raise DataError(f"{name} is closed; {option} FILE stands in for it")
     binary: BinaryIO = stream.buffer
     return binary
-
-
-def stream(
-    loaded: LineTranslator,
-    source: BinaryIO,
-    target: BinaryIO,
-    *,
-    batch_size: int,
-    listing: Listing | None = None,
-    line_constraints: LineConstraintsReader | None = None,
-    course: Course | None = None,
-) -> int:
-    """Translate or list every line of `source`; how many lines the input has.
-
-    See `translate_filter.respond_stream` for the rest.
-    """
-    if line_constraints is not None and line_constraints.has_terms:
-        build_constrained_strategy(loaded.search)  # a mistake is told at once
-    course = Course() if course is None else course
-    progress = StreamProgress(source, None, course.start)
-    course = replace(course, progress=progress)
-    loaded = replace(loaded, progress=progress)
-    translator = (
-        loaded if line_constraints is None else ConstrainedTranslator(loaded, line_constraints)
-    )
-    is_typed = source.isatty()
-    if listing is None:
-        count = translate_stream(source, target, translator, batch_size, is_typed, course=course)
-    else:
-        count = list_stream(
-            source, target, translator, listing, batch_size, interactive=is_typed, course=course
-        )
-    if line_constraints is not None:
-        line_constraints.finish(count)
-    return count

@@ -1,4 +1,4 @@
-"""The search of a run, tuned on its validation data."""
+"""Tunes the search of a run on its validation data."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from s2s.run.directory import Run
 
 WIDTHS = (1, 5, 10)
-"""Beams that are tried unless the user says otherwise."""
+"""Default beam widths."""
 
 PENALTIES = (0.0, 0.6, 1.0, 1.4)
-"""Length penalties, the same."""
+"""Default length penalties."""
 
 WINDOW = 1024
 """Lines searched together."""
@@ -37,7 +37,7 @@ WINDOW = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What is tried: every width with every penalty."""
+    """The searches of a tuning: every width with every penalty."""
 
     widths: tuple[int, ...] = WIDTHS
     penalties: tuple[float, ...] = PENALTIES
@@ -59,16 +59,16 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """What every search of a grid is worth on validation."""
+    """The validation scores of the searches of a grid."""
 
     metric: str
     tried: tuple[tuple[BeamSearch, float], ...]
-    """In the order of the grid, each with its figure."""
+    """In the order of the grid, each with its score."""
     best: BeamSearch
-    """The winner, which the run's recipe now says."""
+    """The best search, which is now in the run's recipe."""
 
     def lines(self) -> list[str]:
-        """A table for a reader; the winner is marked."""
+        """A table for a reader; a mark shows the best."""
         lines = [f"{'beam':>4}  {'length penalty':>14}  {self.metric:>9}"]
         for search, value in self.tried:
             penalty = "any" if search.width == 1 else f"{search.length_penalty:g}"
@@ -89,8 +89,8 @@ def tune_search(
 ) -> Tuned:
     """Try beam searches on the validation data, and write the best into the run's recipe.
 
-    `metric` names the figure that chooses; by default the one that chooses the best checkpoint, or
-    the recipe's first where that is the loss. Of equal figures the narrower beam wins, then the
+    `metric` names the value that decides; by default the one that chooses the best checkpoint, or
+    the recipe's first where that is the loss. Of equal values the narrower beam wins, then the
     smaller penalty. Raises UsageError where there are no validation data, or no such metric.
     """
     grid = grid or Grid()
@@ -125,9 +125,10 @@ def tune_search(
 
 
 def _figure(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:
-    """The metric and its figure that choose. Raises UsageError for none that text alone has."""
-    known = {figure: metric for metric in TEXT_METRICS for figure in VALUES[metric]}
-    own = [figure for metric in recipe.metrics for figure in VALUES[metric]]
+    """The metric and the name of its value that decide. Raises UsageError for one that needs more
+    than text."""
+    known = {value: metric for metric in TEXT_METRICS for value in VALUES[metric]}
+    own = [value for metric in recipe.metrics for value in VALUES[metric]]
     chosen = asked or next((f for f in (recipe.train.best, *own) if f in known), "bleu")
     if chosen not in known:
         raise UsageError(f"--metric: expected one of {', '.join(known)}, found '{chosen}'")
@@ -144,26 +145,26 @@ def _translations(
     settings: Sequence[BeamSearch],
     callback: Callable[[str, int, int | None], None],
 ) -> list[list[str]]:
-    """What each search makes of the lines, as `s2s translate` with it would."""
+    """The outputs of each search, as `s2s translate` writes them."""
     from s2s.search.length_penalty_grid import search_penalties
 
     found: list[list[str]] = [[] for _ in settings]
     for start in range(0, len(lines), WINDOW):
-        cut = translator.cut(lines[start : start + WINDOW])
+        pieces = translator.pieces(lines[start : start + WINDOW])
 
-        def tell(search: BeamSearch, done: int, start: int = start) -> None:
+        def report(search: BeamSearch, done: int, start: int = start) -> None:
             at_most = min(start + done, len(lines))  # of a line in pieces each counts
             callback(f"beam {search.width}", at_most, len(lines))
 
         best = search_penalties(
             translator.scorer,
-            cut.ids,
+            pieces.ids,
             settings,
             translator.device,
-            features=translator.features_of(cut.pieces),
-            progress=tell,
+            features=translator.image_features_of(pieces.sources),
+            progress=report,
         )
         for texts, hypotheses in zip(found, best, strict=True):
-            outputs = translator.told([[one] for one in hypotheses], cut)
+            outputs = translator.outputs_of([[one] for one in hypotheses], pieces)
             texts.extend(output.text for (output, *_) in outputs)
     return found

@@ -43,7 +43,7 @@ class Splits(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus(Section):
+class CorpusData(Section):
     """Fields that all kinds of data share.
 
     Descriptions are arguments of `Field`, because pydantic reads only the docstrings of a class's
@@ -87,7 +87,7 @@ class Corpus(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetData(Corpus):
+class DatasetData(CorpusData):
     """A data set of the Hugging Face hub, or a local folder with the same layout."""
 
     kind: Literal["dataset"]
@@ -139,7 +139,7 @@ class FileSet(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesData(Corpus):
+class FilesData(CorpusData):
     """Your own files; paths are relative to the working directory of the command."""
 
     kind: Literal["files"]
@@ -176,7 +176,7 @@ class FilesData(Corpus):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratedData(Corpus):
+class GeneratedData(CorpusData):
     """A corpus that s2s generates from the rules of a language, without a download."""
 
     kind: Literal["generated"]

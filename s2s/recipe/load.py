@@ -8,7 +8,9 @@ types.
 
 import io
 import json
+import multiprocessing
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,7 +24,7 @@ from ruamel.yaml import YAML
 from s2s.errors import RecipeError, UsageError
 from s2s.recipe.faults import faults_of, in_words
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.renamed import rename_keys, rename_path
+from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
@@ -53,10 +55,10 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     path = path or DEFAULT_RECIPE
     document = read_document(str(path), _content(path))
     if not document.is_refused(()):
-        rename_keys(document)  # before overrides, which may replace an old key under its new name
+        rename_old_keys(document, _report)
         for rank, override in enumerate(overrides):
             _override(document, override, rank)
-        rename_keys(document)
+        rename_old_keys(document, _report)  # those of sections that an override has written
     try:
         recipe = _adapter().validate_json(json.dumps(document.data))
     except ValidationError as error:
@@ -123,6 +125,13 @@ def shipped_recipes() -> list[ShippedRecipe]:
 
 
 @cache
+def _report(text: str) -> None:
+    """A line on stderr, once for a command: it may read a recipe several times."""
+    if multiprocessing.parent_process() is None:
+        sys.stderr.write(f"s2s: {text}\n")
+
+
+@cache
 def _adapter() -> TypeAdapter[Recipe]:
     return TypeAdapter(Recipe)
 
@@ -149,12 +158,14 @@ def _where_to_find(path: Path) -> str:
 def _override(document: Document, override: str, rank: int) -> None:
     """Apply one `a.b=c` to the document; one that cannot be applied becomes a fault."""
     path, equals, text = override.partition("=")
-    keys = tuple(path.strip().split("."))
+    written: Keys = tuple(path.strip().split("."))
+    keys = tuple(str(key) for key in current_keys(written))
     place = Place((1, rank), f"--set {path.strip()}")
+    if keys != written:
+        _report(f"{place.label}: {dotted(written)} is now called {dotted(keys)}")
     if not equals or not all(keys):
         document.faults.append(Fault(place, "", "expected PATH=VALUE, such as seed=2"))
         return
-    keys = rename_path(keys, place)
     section = document.data
     for depth, key in enumerate(keys[:-1], start=1):
         section = section.setdefault(key, _new_section(keys[:depth]))

@@ -38,7 +38,8 @@ class GeneralAttention(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AdditiveAttention(Section):
-    """score(h, s) = v . tanh(W h + U s) (Bahdanau et al. 2015, appendix A.1.2)."""
+    """score(h, s) = v . tanh(W h + U s + b), h the decoder's state and s the encoder's (Bahdanau et
+    al. 2015, appendix A.1.2, who write s for h, h for s, and no b)."""
 
     kind: Literal["additive"]
     width: PositiveInt | None = None
@@ -130,8 +131,8 @@ class Model(Section):
     encoder: Encoder = field(default_factory=Encoder)
     """Encoder of the source text."""
     image_features: tuple[ImageFeatureEncoder, ...] = ()
-    """How image features are read: a section for each of data.image_features, or one for all of
-    them; by default, the defaults of the section."""
+    """Encoders of image features: a section for each of data.image_features, or one for all of
+    them; as by default if none is given."""
     attention: Attention = field(default_factory=lambda: GeneralAttention(kind="general"))
     """Score of a decoder state and an encoder state."""
     decoder: Decoder = field(default_factory=lambda: StackedDecoder(kind="stacked"))
@@ -162,7 +163,7 @@ class Model(Section):
             raise ValueError("decoder 'stacked' needs attention; with attention 'none' use 'luong'")
 
     def image_feature_encoder(self, place: int) -> ImageFeatureEncoder:
-        """How `data.image_features[place]` is read."""
+        """How the features of a place among data.image_features are read."""
         if not self.image_features:
             return ImageFeatureEncoder()
         return self.image_features[place if len(self.image_features) > 1 else 0]

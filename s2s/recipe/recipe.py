@@ -111,15 +111,15 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
 
 
 def _source_features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
-    """The fault if source features and their tokenizer do not go together, else None."""
+    """What is wrong where a source's features and their tokenizer do not come together, or None."""
     column = None if isinstance(data, GeneratedData) else data.columns.source_features
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     if column is not None and not is_split:
         return (
-            "data.columns.source_features needs tokenizer.source_features, which a 'separate' "
-            "tokenizer has"
+            "data.columns.source_features needs tokenizer.source_features (of a 'separate' "
+            "tokenizer)"
         )
-    # Lines of plain text may be source, tab, source features.
+    # Lines of plain text may hold source, tab, features themselves.
     is_text = isinstance(data, FilesData) and data.train.table is None
     if is_split and column is None and not is_text:
         return (
@@ -130,6 +130,6 @@ def _source_features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None
 
 
 def _cuts_source_features(data: Data, tokenizer: Tokenizers) -> bool:
-    """Whether truncation would cut off source features, which follow the source."""
+    """Whether features, which follow the source, would be what truncation cuts off first."""
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     return is_split and data.truncate.source is not None

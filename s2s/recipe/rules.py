@@ -22,7 +22,8 @@ def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Searc
     for part in corpora_of(data):
         if not _features(part) and not _has_text(part):
             yield (
-                "data.columns.source: null leaves no source; name a column, or data.image_features"
+                "data.columns.source: null leaves no source; name its column, or "
+                "data.image_features"
             )
     if isinstance(data, SeveralData):
         yield from _unlike(data)
@@ -87,7 +88,8 @@ def _encoder_faults(model: Model, files: int, has_text: bool) -> Iterator[str]:
     elif count > 1 and count != files:
         yield (
             f"model.image_features: expected 1 or {files} sections, one for each of "
-            f"data.image_features, found {count}"
+            "data.image_features, "
+            f"found {count}"
         )
     width = model.state_width(has_text)
     for place in range(files):
@@ -95,11 +97,12 @@ def _encoder_faults(model: Model, files: int, has_text: bool) -> Iterator[str]:
         if encoder.width not in (None, width):
             other = "a text's states" if has_text else "the first"
             yield (
-                f"model.image_features: a width of {encoder.width} beside {other} of {width}; "
-                "states that a decoder attends to together have one width"
+                f"model.image_features: a width of {encoder.width} beside {other} of {width}; all "
+                "that "
+                "is attended to together is equally wide"
             )
         if encoder.layers and width % 2:
             yield (
-                "model.image_features: expected an even width for the two directions of an LSTM, "
-                f"found {width}"
+                "model.image_features: both directions of an LSTM share an even width, found "
+                f"{width}"
             )

@@ -85,8 +85,8 @@ class SeparateTokenizers(Section):
     target: SideTokenizer
     """Tokenizer of the target."""
     source_features: SideTokenizer | None = None
-    """Tokenizer of source features (`data.columns.source_features`), which follow the source and a
-    tab; they have a vocabulary of their own."""
+    """Tokenizer of the source features after a source and a tab, as `data.columns.source_features`
+    puts them; they have a vocabulary of their own."""
 
     def __post_init__(self) -> None:
         for name, side in (("source", self.source), ("target", self.target)):

@@ -84,15 +84,6 @@ class Document:
         self.faults.append(Fault(place, dotted(keys), what))
         self.refused.add(keys)
 
-    def move(self, old: Keys, new: Keys) -> None:
-        """Move the records of the value at `old` to `new`."""
-        depth = len(old)
-        for keys in [known for known in self.places if known[:depth] == old]:
-            self.places[*new, *keys[depth:]] = self.places.pop(keys)
-        self.refused = {
-            (*new, *keys[depth:]) if keys[:depth] == old else keys for keys in self.refused
-        }
-
     def is_refused(self, keys: Keys) -> bool:
         """Whether the value at `keys`, or a section around it, has a fault already."""
         return any(keys[:length] in self.refused for length in range(len(keys) + 1))

@@ -1,13 +1,13 @@
 """Checkpoints of a run: weights and training state, of which the last good ones always survive.
 
-    checkpoints/STEP/weights.safetensors    what translating reads
-    checkpoints/STEP/training.safetensors   what going on with training reads; may be deleted
-    checkpoints/NAME/weights.safetensors    weights that were made of others: `s2s average`
-    checkpoints.json                        which step is the last, which the best
+    checkpoints/STEP/weights.safetensors    read by translation
+    checkpoints/STEP/training.safetensors   read to resume training; may be deleted
+    checkpoints/NAME/weights.safetensors    weights made from others by `s2s average`
+    checkpoints.json                        the last and the best step
 
-A checkpoint is written under a temporary name, flushed, renamed, and only then named in
-`checkpoints.json`; what that file named before is deleted last. Nothing is ever unpickled.
-Training neither reads nor deletes what has a name instead of a step.
+A checkpoint is written under a temporary name, flushed, renamed, and then named in
+`checkpoints.json`; the checkpoints that this file named before are deleted last. Nothing is ever
+unpickled. Training neither reads nor deletes checkpoints with a name instead of a step.
 """
 
 import hashlib
@@ -37,33 +37,33 @@ WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
 
 Which = str | int
-"""How a checkpoint is asked for: as `best` or `last`, by its step, or by the name it was given."""
+"""The choice of a checkpoint: `best`, `last`, its step, or its name."""
 
 NAME = re.compile(r"(?!(best|last|update\d*)$)[A-Za-z][A-Za-z0-9_-]{0,63}")
-"""What a checkpoint may be called: neither as a role nor as files of an update are."""
+"""Valid names of checkpoints, distinct from roles and from file names of updates."""
 
 
 @dataclass(frozen=True)
 class CheckpointIndex:
-    """Which checkpoints a run has; steps are numbers of updates."""
+    """The roles of a run's checkpoints; steps are numbers of updates."""
 
     last: int | None = None
-    """Where training goes on."""
+    """The step at which training resumes."""
     best: int | None = None
-    """What translating uses: the best so far on validation."""
+    """The step that translation uses: the best so far on validation."""
     best_score: float | None = None
     """Its validation score; larger is better."""
     kept: tuple[int, ...] = ()
-    """Steps whose weights stay besides, ascending: the latest that were validated."""
+    """Steps whose weights are kept as well, ascending: the latest validated ones."""
 
 
-class TrainingState(NamedTuple):
-    """All that going on with training needs besides the weights."""
+class SavedState(NamedTuple):
+    """All that resuming training needs beside the weights."""
 
     tensors: dict[str, "Tensor"]
     """Optimizer moments, averages, states of random generators."""
     meta: dict[str, Any]
-    """Everything that is no tensor, as plain JSON."""
+    """Everything else, as plain JSON."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Checkpoints:
 
     @property
     def folder(self) -> Path:
-        """Where the checkpoints lie."""
+        """The folder of all checkpoints."""
         return self.run_folder / "checkpoints"
 
     @property
@@ -83,7 +83,7 @@ class Checkpoints:
         return self.run_folder / "checkpoints.json"
 
     def index(self) -> CheckpointIndex:
-        """The last and the best checkpoint; raises `RunError` for a file that is not s2s's."""
+        """The last and the best checkpoint; raises `RunError` for an invalid file."""
         try:
             content = json.loads(self.index_path.read_bytes())
             index = CheckpointIndex(**{**content, "kept": tuple(content.get("kept", ()))})
@@ -101,9 +101,9 @@ class Checkpoints:
         return index
 
     def resolve(self, which: Which) -> Which:
-        """The step or name of a checkpoint; the last stands in for a best that is not known yet.
+        """The step or name of a checkpoint; before the first validation, the best is the last.
 
-        Raises `RunError` where there is no such checkpoint.
+        Raises `RunError` for a missing checkpoint.
         """
         index = self.index()
         found: Which | None
@@ -123,37 +123,37 @@ class Checkpoints:
         return found
 
     def steps(self) -> list[int]:
-        """Every checkpoint on the disk, in ascending order."""
+        """The steps of all checkpoints on the disk, ascending."""
         if not self.folder.is_dir():
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
     def names(self) -> list[str]:
-        """Every checkpoint that has a name instead of a step."""
+        """The names of all checkpoints that have a name instead of a step."""
         if not self.folder.is_dir():
             return []
         return sorted(path.name for path in self.folder.iterdir() if NAME.fullmatch(path.name))
 
     def weights(self, which: Which) -> dict[str, "Tensor"]:
-        """The weights of a checkpoint, on the CPU; raises `RunError` for a file that is none.
+        """The weights of a checkpoint, on the CPU; raises `RunError` for an invalid file.
 
-        One with a name outlives `--restart`, so it is refused where the tokenizers are others now.
+        A named checkpoint survives `--restart`, so it is refused if the tokenizers have changed.
         """
         path = self.folder / str(self.resolve(which)) / WEIGHTS
         tensors, metadata = _read(path)
         if "tokenizer" in metadata and metadata["tokenizer"] != self._tokenizer():
             what = f"{path}: its tokens are those of tokenizers that the run no longer has"
-            raise RunError(f"{what}; 's2s average' makes it anew")
+            raise RunError(f"{what}; 's2s average' makes it again")
         return tensors
 
-    def training(self, step: int) -> TrainingState | None:
-        """The training state of a checkpoint; None where it was deleted."""
+    def training(self, step: int) -> SavedState | None:
+        """The training state of a checkpoint; None if it was deleted."""
         path = self.folder / str(step) / TRAINING
         if not path.exists():
             return None
         tensors, metadata = _read(path)
         try:
-            return TrainingState(tensors, json.loads(metadata["state"]))
+            return SavedState(tensors, json.loads(metadata["state"]))
         except (KeyError, ValueError) as error:
             raise RunError(f"{path}: not a training state of s2s; {_ADVICE}") from error
 
@@ -161,17 +161,17 @@ class Checkpoints:
         self,
         step: int,
         weights: Mapping[str, "Tensor"],
-        training: TrainingState | None = None,
+        training: SavedState | None = None,
         *,
         score: float | None = None,
         is_best: bool = False,
         keep: int | None = None,
     ) -> None:
-        """Save a checkpoint as the last one, and as the best one on `is_best`.
+        """Save a checkpoint as the last one and, if `is_best`, as the best one.
 
-        With a `keep`, it joins those whose weights are kept, of which the latest so many stay.
-        Checkpoints that are then nothing of that are deleted. Raises `TrainingError` when the disk
-        does not take it (full, read-only, gone); what was saved before is intact then.
+        With `keep`, its weights are kept, and those of the `keep` latest such checkpoints.
+        Checkpoints without a role are deleted. Raises `TrainingError` if the disk refuses the files
+        (full, read-only, gone); earlier checkpoints are then intact.
         """
         old = self.index()
         new = CheckpointIndex(
@@ -184,7 +184,7 @@ class Checkpoints:
             self._publish(str(step), {"step": str(step)}, weights, training)
             atomic_write(self.index_path, json.dumps(asdict(new)) + "\n")
         except (OSError, RunError) as error:
-            # When only the last flush failed, the new index is in place, if maybe not for good.
+            # If only the last flush failed, the new index is in place, but may not be on the disk.
             self._prune(old, self.index())
             raise TrainingError(self._not_saved(step, old, error)) from error
         self._prune(new)
@@ -192,11 +192,11 @@ class Checkpoints:
     def write_named(
         self, name: str, weights: Mapping[str, "Tensor"], metadata: Mapping[str, str]
     ) -> None:
-        """Save weights under a name, in the place of any that have it; training is not touched.
+        """Save weights under a name, replacing any of that name.
 
-        Raises `RunError` when the disk does not take it; what was there before is intact then.
+        Raises `RunError` if the disk refuses the files; earlier ones are then intact.
         """
-        assert NAME.fullmatch(name), "checked where the user gives it"
+        assert NAME.fullmatch(name), "callers check names"
         try:
             self._publish(name, {**metadata, "tokenizer": self._tokenizer()}, weights, None)
         except (OSError, RunError) as error:
@@ -204,7 +204,7 @@ class Checkpoints:
             raise RunError(f"{self.folder}: cannot save {name}: {reason}") from error
 
     def clear(self, *, with_names: bool) -> None:
-        """Delete every checkpoint, those with a name where asked for."""
+        """Delete all checkpoints; named ones only if `with_names`."""
         remove(self.index_path)  # first: an index without checkpoints would be a broken run
         if with_names:
             remove(self.folder)
@@ -213,7 +213,7 @@ class Checkpoints:
             remove(self.folder / str(step))
 
     def _tokenizer(self) -> str:
-        """What tells the run's tokenizers from others; nothing where there are none."""
+        """A hash of the run's tokenizers; empty without tokenizers."""
         folder = self.run_folder / "tokenizer"
         if not folder.is_dir():
             return ""
@@ -228,9 +228,9 @@ class Checkpoints:
         name: str,
         metadata: dict[str, str],
         weights: Mapping[str, "Tensor"],
-        training: TrainingState | None,
+        training: SavedState | None,
     ) -> None:
-        """Write the files of a checkpoint, complete or not at all."""
+        """Write all files of a checkpoint, or none."""
         target = self.folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.folder)
@@ -248,9 +248,9 @@ class Checkpoints:
             _discard(temporary)
 
     def _prune(self, *indices: CheckpointIndex) -> None:
-        """Delete checkpoints that no index names, and of those kept for their weights the rest.
+        """Delete checkpoints that no index names, and the training state of those kept for weights.
 
-        One that cannot be deleted is left for later.
+        A checkpoint that cannot be deleted is left for the next call.
         """
         used = {step for index in indices for step in (index.last, index.best)}
         kept = {step for index in indices for step in index.kept}
@@ -277,7 +277,7 @@ def _move(temporary: Path, target: Path) -> None:
     """Rename a complete checkpoint to its place.
 
     A step saved twice (by the clock, then as the best) has the same weights both times. Its files
-    are replaced one by one: a folder with content cannot be, and no instant may be without it.
+    are replaced one by one, as a folder with content cannot be replaced atomically.
     """
     if not target.is_dir():
         rename_folder(temporary, target)
@@ -295,18 +295,18 @@ def _discard(path: Path) -> None:
 
 
 def _save(path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str]) -> None:
-    """Write tensors; raises `OSError`, or `RunError` with what safetensors makes of one."""
+    """Write tensors; raises `OSError`, or `RunError` with the message of safetensors."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    owners: set[int] = set()
+    pointers: set[int] = set()
     plain: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         flat = tensor.detach().cpu().contiguous()
-        # safetensors refuses tensors that share memory, as slices of one buffer do.
-        is_shared = flat.untyped_storage().data_ptr() in owners and flat.numel() > 0
+        # safetensors refuses tensors that share memory, such as slices of one buffer.
+        is_shared = flat.untyped_storage().data_ptr() in pointers and flat.numel() > 0
         plain[name] = flat.clone() if is_shared else flat
-        owners.add(flat.untyped_storage().data_ptr())
+        pointers.add(flat.untyped_storage().data_ptr())
     try:
         save_file(plain, path, metadata)
     except SafetensorError as error:
@@ -315,7 +315,7 @@ def _save(path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str])
 
 
 def _read(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
-    """Tensors and metadata of a file; raises `RunError` for one that is missing or no such file."""
+    """Tensors and metadata of a file; raises `RunError` for a missing or invalid one."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,8 +1,8 @@
-"""The run directory: everything one training reads and writes, safe against a crash at any instant.
+"""The run directory: all files of one training run, safe against crashes.
 
 runs/NAME/
-  recipe.yaml  environment.json     the resolved recipe; what it was run with
-  tokenizer/   data/                what `prep` made
+  recipe.yaml  environment.json     the resolved recipe; versions and hardware
+  tokenizer/   data/                made by `prep`
   checkpoints/ checkpoints.json     see `s2s.run.checkpoints`
   metrics.jsonl                     one object per event
 """
@@ -22,32 +22,32 @@ from s2s.errors import RecipeError, RunError, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.recipe import Recipe
-from s2s.run.checkpoints import CheckpointIndex, Checkpoints, TrainingState, Which
+from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 RUNS = Path("runs")
-"""Where runs lie unless the user says otherwise."""
+"""The default folder of runs."""
 
 FREE = ("search", "metrics", "scoring", "train.patience", "train.save_minutes", "train.keep")
 LENGTH = ("train.epochs", "train.max_updates")
-"""What may change in a run that has begun: `FREE` always, `LENGTH` where the learning rate does
-not depend on the total."""
+"""Sections and fields that may change after training has begun: `FREE` always, `LENGTH` if the
+learning rate does not depend on the total."""
 
-_MOST_DIFFERENCES = 8
+_MAX_DIFFERENCES = 8
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run; whoever writes into it holds its lock."""
+    """One run; a process that writes to it holds its lock."""
 
     folder: Path
 
     @classmethod
     def create(cls, recipe: Recipe, root: Path = RUNS) -> "Run":
-        """The run of a recipe, its folder made if need be; a recipe stored there stays as it is."""
+        """The run of a recipe; its folder is made if missing, a stored recipe stays as it is."""
         assert recipe.name is not None, "load_recipe gives every recipe a name"
         run = cls(root / recipe.name)
         if run.recipe_path.exists():
@@ -59,10 +59,10 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """The run in `folder`; raises `UsageError` where there is none."""
+        """The run in `folder`; raises `UsageError` if there is none."""
         run = cls(folder)
         if not run.recipe_path.is_file():
-            raise UsageError(f"{folder}: no run here (it would have a recipe.yaml)")
+            raise UsageError(f"{folder}: no run here (expected a recipe.yaml)")
         check_format(run.environment_path)
         return run
 
@@ -78,32 +78,32 @@ class Run:
 
     @property
     def environment_path(self) -> Path:
-        """What the run was made with."""
+        """Versions and hardware of the run."""
         return self.folder / "environment.json"
 
     @property
     def tokenizer_folder(self) -> Path:
-        """Where `prep` puts the tokenizers."""
+        """The folder of the tokenizers that `prep` makes."""
         return self.folder / "tokenizer"
 
     @property
     def data_folder(self) -> Path:
-        """Where `prep` puts the encoded corpus."""
+        """The folder of the encoded corpus that `prep` makes."""
         return self.folder / "data"
 
     @property
     def features_folder(self) -> Path:
-        """Where copies of feature files lie that cannot be mapped as they are."""
+        """The folder for copies of feature files that cannot be mapped."""
         return self.folder / "features"
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON object a line, one line an event."""
+        """The file of events, one JSON object a line."""
         return self.folder / "metrics.jsonl"
 
     @property
     def recipe(self) -> Recipe:
-        """The stored recipe, read anew each time: `check_same` may replace it."""
+        """The stored recipe, read at each access: `check_same` may replace it."""
         return load_recipe(self.recipe_path)
 
     def store_recipe(self, recipe: Recipe) -> None:
@@ -112,25 +112,27 @@ class Run:
             atomic_write(self.recipe_path, dump_recipe(recipe))
 
     def check_same(self, recipe: Recipe) -> None:
-        """Make sure that going on with `recipe` goes on with the same run, and store it.
+        """Check that `recipe` can resume this run, and store it.
 
-        Before the first checkpoint any change is fine, and after it those that leave the course
-        of training alone. Raises `UsageError` naming the others.
+        Before the first checkpoint any change is allowed, after it those that do not affect
+        training. Raises `UsageError` with the others.
         """
-        found = [line for line in differences(self.recipe, recipe) if not _is_of(line, ("name",))]
+        found = [
+            line for line in differences(self.recipe, recipe) if not _concerns(line, ("name",))
+        ]
         if not found:
             return
         if self.checkpoints().last is not None:
             free = FREE if recipe.train.schedule.kind == "cosine" else FREE + LENGTH
-            barred = [line for line in found if not _is_of(line, free)]
-            if barred:
-                raise UsageError(_not_the_same(self.folder, barred))
+            forbidden = [line for line in found if not _concerns(line, free)]
+            if forbidden:
+                raise UsageError(_different_recipe(self.folder, forbidden))
         self.store_recipe(recipe)
 
     def restart(self, recipe: Recipe) -> None:
-        """Forget what was trained and start over with `recipe`; prepared data stays.
+        """Delete checkpoints and events and store `recipe`; prepared data stays.
 
-        So do checkpoints that were given a name, unless the model is another.
+        Named checkpoints stay too, unless the model has changed.
         """
         with self._writing():
             self._checkpoints.clear(with_names=not self._has_model_of(recipe))
@@ -140,12 +142,12 @@ class Run:
     def _has_model_of(self, recipe: Recipe) -> bool:
         try:
             return self.recipe.model == recipe.model
-        except RecipeError:  # damaged, or of an older s2s: starting over is the way out
+        except RecipeError:  # damaged, or of an older s2s: a restart repairs it
             return False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run; raises `RunError` at once if another process does."""
+        """Hold the lock of the run; raises `RunError` at once if another process holds it."""
         from filelock import FileLock, Timeout
 
         owner = self.folder / ".owner"
@@ -167,7 +169,7 @@ class Run:
             lock.release()
 
     def write_environment(self, device: str, seed: int) -> None:
-        """Record what the run is being made with."""
+        """Record versions and hardware."""
         content = json.dumps(describe_environment(device, seed), indent=2)
         with self._writing():
             atomic_write(self.environment_path, content + "\n")
@@ -183,42 +185,42 @@ class Run:
         return self._checkpoints.index()
 
     def resolve_checkpoint(self, which: Which) -> Which:
-        """The step or name of a checkpoint; raises `RunError` where there is no such one."""
+        """The step or name of a checkpoint; raises `RunError` for a missing one."""
         return self._checkpoints.resolve(which)
 
     def checkpoint_steps(self) -> list[int]:
-        """The steps of all checkpoints there are, ascending."""
+        """The steps of all checkpoints, ascending."""
         return self._checkpoints.steps()
 
     def write_checkpoint(
         self,
         step: int,
         weights: Mapping[str, "Tensor"],
-        training: TrainingState | None = None,
+        training: SavedState | None = None,
         *,
         score: float | None = None,
         is_best: bool = False,
         keep: int | None = None,
     ) -> None:
-        """Save a checkpoint as the last, and on `is_best` as the best with `score`.
+        """Save a checkpoint as the last and, if `is_best`, as the best with `score`.
 
-        With a `keep`, its weights stay until so many others have been saved with one. Raises
-        `TrainingError` when the disk does not take it; the one before is intact then.
+        With `keep`, its weights stay until so many others have been saved with `keep`. Raises
+        `TrainingError` if the disk refuses the files; earlier checkpoints are then intact.
         """
         self._checkpoints.write(step, weights, training, score=score, is_best=is_best, keep=keep)
 
     def write_named(
         self, name: str, weights: Mapping[str, "Tensor"], metadata: Mapping[str, str]
     ) -> None:
-        """Save weights under a name; raises `RunError` when the disk does not take it."""
+        """Save weights under a name; raises `RunError` if the disk refuses the files."""
         self._checkpoints.write_named(name, weights, metadata)
 
     def read_weights(self, which: Which = "best") -> dict[str, "Tensor"]:
         """The weights of a checkpoint, on the CPU; raises `RunError` if they cannot be read."""
         return self._checkpoints.weights(which)
 
-    def read_training(self, step: int) -> TrainingState | None:
-        """The training state saved with a checkpoint; None where it was deleted."""
+    def read_training(self, step: int) -> SavedState | None:
+        """The training state saved with a checkpoint; None if it was deleted."""
         return self._checkpoints.training(step)
 
     # ----------------------------------------------------------------------------------- events
@@ -229,11 +231,11 @@ class Run:
         line = json.dumps(_finite(stamped), ensure_ascii=False, allow_nan=False) + "\n"
         with self._writing(), self.metrics_path.open("a+b") as file:
             if file.tell() and not _ends_line(file):
-                line = "\n" + line  # after a line that a power cut tore
+                line = "\n" + line  # after a line left incomplete by a power failure
             file.write(line.encode())
 
     def read_events(self) -> Iterator[dict[str, Any]]:
-        """Every event so far; lines torn by a power cut are left out."""
+        """All events so far, without lines left incomplete by a power failure."""
         if not self.metrics_path.exists():
             return
         with self.metrics_path.open("rb") as file:
@@ -245,7 +247,7 @@ class Run:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn what the disk refuses into one line."""
+        """Turn an `OSError` into a `RunError` of one line."""
         try:
             yield
         except OSError as error:
@@ -254,16 +256,16 @@ class Run:
 
 
 def newest_run(root: Path = RUNS) -> Run:
-    """The run that wrote a checkpoint last; raises `UsageError` where none has."""
+    """The run that wrote a checkpoint last; raises `UsageError` if there is none."""
     written = [(p.stat().st_mtime_ns, p.parent) for p in root.glob("*/checkpoints.json")]
     if not written:
         what = f"{root}: no trained run here; 's2s train' makes one"
-        raise UsageError(f"{what}, --run names one that lies elsewhere")
+        raise UsageError(f"{what}, --run names one in another folder")
     return Run.open(max(written)[1])
 
 
 def find_run(name: str, root: Path = RUNS) -> Run:
-    """The run called `name` in `root`, or in the folder `name`; raises `UsageError`."""
+    """The run `name` in `root`, or in the folder `name`; raises `UsageError` if there is none."""
     for folder in (Path(name), root / name):
         if (folder / "recipe.yaml").is_file():
             return Run.open(folder)
@@ -274,15 +276,15 @@ def find_run(name: str, root: Path = RUNS) -> Run:
     raise UsageError(f"{name}: no such run, neither as a folder nor in {root}{advice}{listed}")
 
 
-def _is_of(line: str, places: tuple[str, ...]) -> bool:
-    """Whether a line of `differences` is about one of these sections or fields."""
+def _concerns(line: str, places: tuple[str, ...]) -> bool:
+    """Whether a line of `differences` concerns one of these sections or fields."""
     path = line.partition(":")[0]
     return any(f"{path}.".startswith(f"{place}.") for place in places)
 
 
-def _not_the_same(folder: Path, barred: list[str]) -> str:
-    listed = "; ".join(barred[:_MOST_DIFFERENCES])
-    more = len(barred) - _MOST_DIFFERENCES
+def _different_recipe(folder: Path, forbidden: list[str]) -> str:
+    listed = "; ".join(forbidden[:_MAX_DIFFERENCES])
+    more = len(forbidden) - _MAX_DIFFERENCES
     if more > 0:
         listed += f"; and {more} more"
     advice = "--set name=NEW starts a new run, --restart starts over in this folder"
@@ -292,7 +294,7 @@ def _not_the_same(folder: Path, barred: list[str]) -> str:
 def _owner(path: Path) -> str:
     try:
         return f"process {int(path.read_text(encoding='ascii'))}"
-    except (OSError, ValueError):  # it has only just begun, or ends
+    except (OSError, ValueError):  # it has just begun, or is ending
         return "another process"
 
 

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, commit, hardware, seed, and the format of its folder."""
+"""The environment of a run: versions, commit, hardware, seed, and the format of its folder."""
 
 import json
 import os
@@ -14,14 +14,14 @@ import s2s
 from s2s.errors import RunError
 
 FORMAT = 1
-"""Layout of the run directory; raised when an older s2s could no longer read it."""
+"""The format of the run directory; it increases when an older s2s can no longer read it."""
 
 PACKAGES = ("torch", "numpy", "pyarrow", "datasets", "sentencepiece", "sacrebleu", "safetensors")
-"""Packages whose version may change what a run gives."""
+"""Packages whose version may change the results of a run."""
 
 
 def describe_environment(device: str, seed: int) -> dict[str, Any]:
-    """All of it as plain JSON."""
+    """The environment as plain JSON."""
     return {
         "format": FORMAT,
         "s2s": s2s.__version__,
@@ -39,9 +39,9 @@ def describe_environment(device: str, seed: int) -> dict[str, Any]:
 
 
 def check_format(path: Path) -> None:
-    """Refuse the run whose `environment.json` is `path` if a newer s2s wrote it.
+    """Raises `RunError` if a newer s2s wrote the run whose `environment.json` is `path`.
 
-    Raises `RunError`. A run that has none yet was not trained: nothing can be wrong with it.
+    A run without this file was not trained yet and has any format.
     """
     try:
         written = json.loads(path.read_bytes())["format"]
@@ -57,7 +57,7 @@ def check_format(path: Path) -> None:
 
 def _version(package: str) -> str | None:
     if package == "torch":
-        # What is installed need not say for which device it was built; 2.11.0+cu130 does.
+        # Metadata of packages may lack the device of the build, as in 2.11.0+cu130.
         import torch
 
         return str(torch.__version__)
@@ -68,7 +68,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit(folder: Path) -> str | None:
-    """The git commit of s2s's source, with `+` where it has changes; None for an installed one."""
+    """The git commit of s2s's source, with `+` if it has changes; None for an installed s2s."""
     if not (folder.parent / ".git").exists():
         return None
     head = _git(folder, "rev-parse", "HEAD")

@@ -1,6 +1,6 @@
-"""The lexicon of a run, from which shortlists are chosen: `shortlist.safetensors` beside `data/`.
+"""The lexicon of a run for vocabulary shortlists: `shortlist.safetensors` beside `data/`.
 
-It holds ids, so it says which tokenizer they are of, and which data it was learned from.
+It consists of ids, so it records the tokenizer of these ids, and the data it was learned from.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ FINGERPRINT = "fingerprint"
 
 
 def write_lexicon(run: Run, lexicon: Lexicon) -> Path:
-    """Save a lexicon in its run; where it is then. Raises RunError where the disk does not."""
+    """Save a lexicon in its run; returns its path. Raises RunError if the disk refuses it."""
     from safetensors.numpy import save
 
     arrays: dict[str, NDArray[Any]] = {
@@ -29,7 +29,11 @@ def write_lexicon(run: Run, lexicon: Lexicon) -> Path:
         "tokens": lexicon.tokens_VM,
         "probs": lexicon.probs_VM,
     }
-    about = {"format": FORMAT, "tokenizer": _tokenizer_digest(run), "data": _data_print(run) or ""}
+    about = {
+        "format": FORMAT,
+        "tokenizer": _tokenizer_digest(run),
+        "data": _data_fingerprint(run) or "",
+    }
     path = run.folder / NAME
     try:
         atomic_write(path, save(arrays, about))
@@ -41,13 +45,13 @@ def write_lexicon(run: Run, lexicon: Lexicon) -> Path:
 def read_lexicon(run: Run, source_vocabulary: int, target_vocabulary: int) -> Lexicon:
     """The lexicon of a run with vocabularies of these sizes.
 
-    Raises UsageError where there is none, RunError for a file that is damaged or of another
-    tokenizer or other data than the run has. A run without its data is taken at its word.
+    Raises UsageError if there is none, RunError for a damaged file or one of another tokenizer or
+    other data than the run's. The data are not compared if the run no longer has them.
     """
     from safetensors import SafetensorError, safe_open
 
     path = run.folder / NAME
-    again = f"'s2s shortlist --run {run.folder}' makes it anew"
+    again = f"'s2s shortlist --run {run.folder}' makes it again"
     if not path.is_file():
         raise UsageError(
             f"{run.folder}: no shortlist here; 's2s shortlist --run {run.folder}' learns one"
@@ -63,7 +67,7 @@ def read_lexicon(run: Run, source_vocabulary: int, target_vocabulary: int) -> Le
         raise RunError(f"{path}: expected format {FORMAT}, found {found}; {again}")
     if about.get("tokenizer") != _tokenizer_digest(run):
         raise RunError(f"{path}: learned with another tokenizer than this run has; {again}")
-    if _data_print(run) not in (None, about.get("data")):
+    if _data_fingerprint(run) not in (None, about.get("data")):
         raise RunError(f"{path}: learned from other data than this run has; {again}")
     lexicon = Lexicon(*arrays)
     if not _is_sound(lexicon, source_vocabulary, target_vocabulary):
@@ -72,7 +76,7 @@ def read_lexicon(run: Run, source_vocabulary: int, target_vocabulary: int) -> Le
 
 
 def _is_sound(lexicon: Lexicon, source_vocabulary: int, target_vocabulary: int) -> bool:
-    """Whether sizes are as they should be, all ids exist and weights are probabilities."""
+    """Whether all sizes are right, all ids exist and all weights are probabilities."""
     frequent, tokens, probs = lexicon.by_frequency_W, lexicon.tokens_VM, lexicon.probs_VM
     return (
         [a.dtype.name for a in (frequent, tokens, probs)] == ["int64", "int64", "float32"]
@@ -86,7 +90,7 @@ def _is_sound(lexicon: Lexicon, source_vocabulary: int, target_vocabulary: int) 
 
 
 def _tokenizer_digest(run: Run) -> str:
-    """Of the tokenizers themselves: the same ones made again are the same."""
+    """A hash of the tokenizers' files, which is the same for tokenizers trained again."""
     digest = hashlib.sha256()
     for path in sorted(run.tokenizer_folder.rglob("*")):
         if path.is_file() and path.name != FINGERPRINT:
@@ -95,8 +99,8 @@ def _tokenizer_digest(run: Run) -> str:
     return digest.hexdigest()
 
 
-def _data_print(run: Run) -> str | None:
-    """What `prep` wrote of the data; None where the data was deleted."""
+def _data_fingerprint(run: Run) -> str | None:
+    """The fingerprint of the data by `prep`; None if the data were deleted."""
     try:
         return (run.data_folder / FINGERPRINT).read_text(encoding="utf-8")
     except (OSError, ValueError):

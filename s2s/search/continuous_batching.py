@@ -1,22 +1,21 @@
-"""Hands sentences to the decoding loop as others end."""
+"""Continuous batching: a sentence enters the decoding batch as soon as another one ends."""
 
 from collections.abc import Sequence
 from typing import Generic
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from s2s.nn.device import to_device
 from s2s.recipe.search import Search
 from s2s.search.bucketing import Shape, longest_output
 from s2s.search.constraints.logits import shortest_output
-from s2s.search.constraints.spec import FREE, ConstraintSpec
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.decoding_batch import DecodingBatch, NewSentences
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs, Padded
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.shortlist import Shortlisted, restored
+from s2s.search.token_map import token_map_of
 
 
 class SentenceQueue(Generic[M, S]):
@@ -30,23 +29,22 @@ class SentenceQueue(Generic[M, S]):
         shape: Shape,
         device: torch.device,
     ) -> None:
-        self.scorer = scorer
+        self.tokens = token_map_of(scorer)
         self.inputs = inputs
         self.queue, self.padded = bucket
         self.shape = shape
         self.device = device
         self.taken = 0
-        self.listed: dict[int, Tensor] = {}
         self.memory: M | None = None
         self.state: S | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether all have been taken."""
+        """Whether all sentences have entered."""
         return self.taken == len(self.queue)
 
     def enter(self, batch: DecodingBatch[M, S], slots: Sequence[int]) -> list[int]:
-        """Seat the next sources in some of `slots`, in that order; which sources these are."""
+        """Put the next sources into some of `slots`, in that order; returns which sources."""
         entered: list[int] = []
         while len(entered) < len(slots) and not self.is_empty:
             place = self.taken % self.shape.encoded
@@ -55,8 +53,10 @@ class SentenceQueue(Generic[M, S]):
             assert self.memory is not None and self.state is not None
             free = slots[len(entered) : len(entered) + self.shape.encoded - place]
             keys = self.queue[self.taken : self.taken + len(free)]
-            seats = np.asarray(free[: len(keys)], dtype=np.int64)
-            batch.put(seats, self.memory, self.state, place, self._entrants(keys, batch.settings))
+            free_slots = np.asarray(free[: len(keys)], dtype=np.int64)
+            batch.put(
+                free_slots, self.memory, self.state, place, self._entrants(keys, batch.settings)
+            )
             entered.extend(keys)
             self.taken += len(keys)
         return entered
@@ -71,40 +71,25 @@ class SentenceQueue(Generic[M, S]):
         )
 
     def _encode(self, keys: Sequence[int]) -> None:
-        """Encode the next E sentences, dummies of EOS alone behind the last of the queue."""
+        """Encode the next E sentences; dummies of EOS alone follow the last of the queue."""
         texts, lengths, features = self.inputs.encodable(keys, self.padded, self.shape.encoded)
         sources = to_device(texts, self.device)
-        there = [regions.to(str(self.device)) for regions in features]
-        # A scorer that reads no features need not know of them.
-        more = (there,) if there else ()
-        scorer = self._listing(keys, sources)
-        self.memory = scorer.encode(sources, to_device(lengths, self.device), *more)
-        self.state = self.scorer.start(self.memory)
-
-    def _listing(self, keys: Sequence[int], sources: Tensor) -> Scorer[M, S]:
-        """The scorer to encode with; the shortlists, where there are any, are kept by source."""
-        if not isinstance(self.scorer, Shortlisted):
-            return self.scorer
+        moved = [regions.to(str(self.device)) for regions in features]
+        # Scorers without image features have no such argument.
+        more = (moved,) if moved else ()
         wanted = [self.inputs.constraint(key).tokens for key in keys]
-        tokens_EL = self.scorer.shortlist.choose(sources, wanted)
-        self.listed.update(zip(keys, tokens_EL.cpu(), strict=False))
-        return self.scorer.among(tokens_EL)
+        scorer = self.tokens.scorer_for(keys, sources, wanted)
+        self.memory = scorer.encode(sources, to_device(lengths, self.device), *more)
+        self.state = scorer.start(self.memory)
 
     def scorer_of(self, key: int) -> Scorer[M, S]:
-        """The scorer to encode one source with."""
-        if not isinstance(self.scorer, Shortlisted):
-            return self.scorer
-        return self.scorer.among(to_device(self.listed[key].unsqueeze(0), self.device))
+        """The scorer that encodes one source again."""
+        return self.tokens.scorer_of(key)
 
     def constraint(self, key: int) -> ConstraintSpec:
-        """What a source that was encoded demands, in its shortlist's terms if it has one."""
-        constraint = self.inputs.constraint(key)
-        if constraint is FREE or not isinstance(self.scorer, Shortlisted):
-            return constraint
-        return constraint.among(self.listed[key].tolist())
+        """The constraints of an encoded source, in the numbers of its scorer."""
+        return self.tokens.constraint(key, self.inputs.constraint(key))
 
     def restored(self, key: int, found: list[Hypothesis]) -> list[Hypothesis]:
-        """Hypotheses of a source, with tokens for the places in its shortlist if it has one."""
-        if not isinstance(self.scorer, Shortlisted):
-            return found
-        return restored(found, self.listed.pop(key).tolist())
+        """Hypotheses of a source, in tokens of the vocabulary."""
+        return self.tokens.restored(key, found)

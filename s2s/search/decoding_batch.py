@@ -1,4 +1,5 @@
-"""A block: a fixed number of sentences that a scorer decodes in step, each at its own position.
+"""A decoding batch: a fixed number of sentences that a scorer decodes together, each at its own
+step.
 
 Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows, V vocabulary,
 S source time, R sentences that enter.
@@ -14,9 +15,9 @@ from torch import Tensor
 from s2s.nn.device import to_device
 from s2s.recipe.search import Search
 from s2s.search.bucketing import Shape
+from s2s.search.constraints.batch_constraints import BatchConstraints
 from s2s.search.constraints.logits import Past, constrained, is_constrained
 from s2s.search.constraints.spec import ConstraintSpec
-from s2s.search.constraints.state import ConstraintState
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.strategies.base import Choice, StepContext, Strategy
 from s2s.search.topk import digest
@@ -24,34 +25,34 @@ from s2s.special import BOS, PAD
 
 
 class Chosen(NamedTuple):
-    """A strategy's choice for a block, on the host: [B, K] each, as in `strategy.Choice`."""
+    """A strategy's `Choice` for a decoding batch, on the host: [B, K] each."""
 
     rows: NDArray[np.int64]
     tokens: NDArray[np.int64]
     totals: NDArray[np.float64]
     ended: NDArray[np.float64]
     attention: NDArray[np.float32] | None
-    """[B, K, S], where asked for: what each hypothesis looked at before this choice."""
+    """[B, K, S], where requested: the attention of each hypothesis before this choice."""
 
 
 class NewSentences(NamedTuple):
-    """What is special to each of R sentences that enter a block."""
+    """Facts about R sentences that enter a decoding batch."""
 
     places: list[int]
     """Their own numbers, for `StepContext`."""
     shortest: list[int]
-    """Tokens before which their outputs do not end."""
+    """Minimum tokens of their outputs."""
     longest: list[int]
-    """Most predictions of their outputs."""
+    """Most predictions of their outputs, EOS included."""
     constraints: list[ConstraintSpec]
-    """What they demand of their own; nothing, in a block without duties."""
+    """Their own constraints; empty ones in a batch without constraints."""
 
 
 class DecodingBatch(Generic[M, S]):
-    """The device's side of a block: memory, state, last tokens and totals of its rows.
+    """Memory, state, last tokens and totals of the rows of a decoding batch, on the device.
 
-    It steps all its rows, whoever sits there: shapes never change, and nobody reads the rows of
-    a slot whose sentence is done.
+    A step computes all rows, so that shapes never change; nobody reads the rows of a slot whose
+    sentence is done.
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class DecodingBatch(Generic[M, S]):
         shape: Shape,
         device: torch.device,
         *,
-        is_bound: bool = False,
+        has_constraints: bool = False,
     ) -> None:
-        """`is_bound` says whether the sentences have demands of their own."""
+        """`has_constraints`: whether sentences have constraints of their own."""
         slots = shape.slots
         self.scorer = scorer
         self.strategy = strategy
@@ -85,9 +86,9 @@ class DecodingBatch(Generic[M, S]):
         self.history_BKH: Tensor | None = None
         if is_constrained(settings):
             self.history_BKH = torch.full((slots, width, shape.history), PAD, device=device)
-        self.constraint_state: ConstraintState | None = None
-        if is_bound:
-            self.constraint_state = ConstraintState(
+        self.constraints: BatchConstraints | None = None
+        if has_constraints:
+            self.constraints = BatchConstraints(
                 slots, width, device, is_sampling=strategy.is_sampling
             )
         self.fresh_K = torch.zeros(width, dtype=torch.float64, device=device)
@@ -96,34 +97,35 @@ class DecodingBatch(Generic[M, S]):
             self.fresh_K[1:] = -torch.inf
 
     def put(
-        self, slots: NDArray[np.int64], memory: M, state: S, first: int, entrants: NewSentences
+        self, slots: NDArray[np.int64], memory: M, state: S, first: int, sentences: NewSentences
     ) -> None:
         """Sentences `first` and following of an encoded batch enter the given slots [R]."""
         slots_R = to_device(torch.from_numpy(slots), self.device)
         taken_R = torch.arange(first, first + len(slots), device=self.device)
         rows_RK = self.first_row_B1[slots_R] + torch.arange(self.strategy.width, device=self.device)
         if self.memory is None or self.state is None:
-            # Any sentence will do for the slots that stay empty.
-            anyone_B = taken_R[:1].expand(self.slots)
-            self.memory = memory.select(anyone_B)
-            self.state = state.select(anyone_B.repeat_interleave(self.strategy.width))
+            # Any sentence fills the slots that stay empty.
+            any_B = taken_R[:1].expand(self.slots)
+            self.memory = memory.select(any_B)
+            self.state = state.select(any_B.repeat_interleave(self.strategy.width))
         self.memory = self.memory.put(slots_R, memory.select(taken_R))
         entering = state.select(taken_R.repeat_interleave(self.strategy.width))
         self.state = self.state.put(rows_RK.flatten(), entering)
         # Not `tokens[slots] = BOS`, which would copy the number to a GPU and wait for it.
         self.tokens_BK.index_fill_(0, slots_R, BOS)
         self.totals_BK[slots_R] = self.fresh_K
-        self.place_B[slots_R] = to_device(torch.tensor(entrants.places), self.device)
-        self.least_B[slots_R] = to_device(torch.tensor(entrants.shortest), self.device)
+        self.place_B[slots_R] = to_device(torch.tensor(sentences.places), self.device)
+        self.least_B[slots_R] = to_device(torch.tensor(sentences.shortest), self.device)
         self.length_B.index_fill_(0, slots_R, 0)
         self.ended_BK.index_fill_(0, slots_R, 0)
         if self.history_BKH is not None:
             self.history_BKH.index_fill_(0, slots_R, PAD)
-        if self.constraint_state is not None:
-            self.constraint_state.put(slots, entrants.constraints, entrants.longest)
+        if self.constraints is not None:
+            self.constraints.put(slots, sentences.constraints, sentences.longest)
 
     def step(self, want_attention: bool) -> Chosen:
-        """One token for every row; waits for the device once, to bring the choice to the host."""
+        """Predict a token for every row; waits for the device once, to copy the choice to the
+        host."""
         assert self.memory is not None and self.state is not None
         logits, state, attention = self.scorer.step(
             self.memory, self.state, self.tokens_BK.flatten()
@@ -132,15 +134,16 @@ class DecodingBatch(Generic[M, S]):
         normalizer_BK, maxima_BKC = digest(logits_BKV)
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
-        positive = None if self.constraint_state is None else self.constraint_state.positive
-        context = StepContext(self.place_B, self.length_B, self.ended_BK, positive)
-        if self.history_BKH is None and self.constraint_state is None:
+        context = StepContext(self.place_B, self.length_B, self.ended_BK, self.constraints)
+        if self.constraints is not None:
+            context = context._replace(is_last_B=self.constraints.is_last(self.length_B))
+        if self.history_BKH is None and self.constraints is None:
             context = context._replace(maxima_BKC=maxima_BKC)
             choice = self.strategy.choose(logits_BKV, offsets_BK, context)
         else:
             allowed_BKV = self._allowed(logits_BKV, normalizer_BK)
             choice = self.strategy.choose(allowed_BKV, offsets_BK, context)
-            choice = self._noted(choice, logits_BKV, offsets_BK)
+            choice = self._advanced(choice, logits_BKV, offsets_BK)
         self.tokens_BK, self.totals_BK = choice.tokens, choice.totals
         self.length_B += 1
         self.ended_BK += choice.ended > -torch.inf
@@ -160,33 +163,33 @@ class DecodingBatch(Generic[M, S]):
         )
 
     def _allowed(self, logits_BKV: Tensor, normalizer_BK: Tensor) -> Tensor:
-        """A copy of the logits as the strategy is to see them."""
+        """A copy of the logits that constraints leave to the strategy."""
         if self.history_BKH is None:
             allowed_BKV = logits_BKV.clone()
         else:
             past = Past(self.history_BKH, self.length_B, self.least_B)
             allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
-        if self.constraint_state is not None:
+        if self.constraints is not None:
             is_live_BK = self.totals_BK > -torch.inf
-            allowed_BKV = self.constraint_state.restricted(
+            allowed_BKV = self.constraints.restricted(
                 allowed_BKV, logits_BKV, self.length_B, is_live_BK
             )
         return allowed_BKV
 
-    def _noted(self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
-        """The choice, its totals by the model's own logits; its tokens enter the history."""
+    def _advanced(self, choice: Choice, logits_BKV: Tensor, offsets_BK: Tensor) -> Choice:
+        """The choice with totals by the model's own logits; its tokens extend the history."""
         place_BK = choice.rows * logits_BKV.shape[-1] + choice.tokens
         chosen_BK = logits_BKV.flatten(1).gather(-1, place_BK).double()
         totals_BK = offsets_BK.gather(-1, choice.rows) + chosen_BK
         totals_BK = totals_BK.masked_fill(choice.totals == -torch.inf, -torch.inf)
         if self.history_BKH is not None:
             self.history_BKH = self._longer(self.history_BKH, choice)
-        if self.constraint_state is not None:
-            self.constraint_state.note(choice.rows, choice.tokens)
+        if self.constraints is not None:
+            self.constraints.advance(choice.rows, choice.tokens)
         return choice._replace(totals=totals_BK)
 
     def _longer(self, history_BKH: Tensor, choice: Choice) -> Tensor:
-        """The history of the hypotheses that were chosen."""
+        """The history of the chosen hypotheses."""
         rows_BKH = choice.rows.unsqueeze(-1).expand_as(history_BKH)
         place_BK1 = self.length_B.clamp(max=history_BKH.shape[-1] - 1).view(-1, 1, 1)
         return history_BKH.gather(1, rows_BKH).scatter(

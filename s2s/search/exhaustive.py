@@ -20,6 +20,7 @@ from torch import Tensor
 from s2s.nn.device import to_device
 from s2s.recipe.search import ExhaustiveSearch
 from s2s.search.bucketing import longest_output, shape_of
+from s2s.search.constraints.kinds import KINDS
 from s2s.search.constraints.logits import Past, constrained, is_constrained, shortest_output
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
@@ -101,7 +102,7 @@ def exhaust(
 ) -> list[Hypothesis]:
     """The `keep` most probable of all outputs that end within the longest output, best first.
 
-    Of those that keep to the constraints of the search and to the demand.
+    Of those that meet the constraints of the search and of the sentence.
 
     Starts from what another search has found. `proven` says whether nothing better is left (to the
     model's rounding); it is false where `nodes` prefixes did not suffice.
@@ -173,9 +174,9 @@ class Expander(Generic[M, S]):
         logits_NV.index_fill_(1, self.forbidden, -torch.inf)
         if is_constrained(self.settings):
             changed_NV = self._constrained(logits_NV, normalizer_N, prefixes)
-            logits_NV = self._demanded(changed_NV, logits_NV, prefixes)
+            logits_NV = self._restricted(changed_NV, logits_NV, prefixes)
         else:
-            logits_NV = self._demanded(logits_NV, logits_NV, prefixes)
+            logits_NV = self._restricted(logits_NV, logits_NV, prefixes)
         totals_NV = logits_NV.double() + offsets_N.unsqueeze(-1)
         for prefix, end in zip(prefixes, totals_NV[:, EOS].tolist(), strict=False):
             if end > best.threshold:
@@ -207,18 +208,14 @@ class Expander(Generic[M, S]):
         logits_N1V, normalizer_N1 = logits_NV.unsqueeze(1), normalizer_N.unsqueeze(1)
         return constrained(logits_N1V, normalizer_N1, past, self.settings).squeeze(1)
 
-    def _demanded(self, changed_NV: Tensor, own_NV: Tensor, prefixes: list[Tokens]) -> Tensor:
-        """What the demand leaves of `changed`, which may be overwritten; `own` are the model's."""
-        forced, ban = self.constraint.prefix, self.constraint.avoid
+    def _restricted(self, changed_NV: Tensor, own_NV: Tensor, prefixes: list[Tokens]) -> Tensor:
+        """What the sentence's constraints leave of `changed`, in place; `own` are the model's."""
+        kinds = [one for kind in KINDS if (one := self.constraint.of_kind(kind)) is not None]
+        if kinds and changed_NV is own_NV:
+            own_NV = own_NV.clone()
         for row, prefix in enumerate(prefixes):
-            place = len(prefix)
-            if place < len(forced):
-                log_prob = own_NV[row, forced[place]].clone()
-                changed_NV[row] = -torch.inf
-                changed_NV[row, forced[place]] = log_prob
-            elif ban is not None:
-                banned_V = to_device(torch.from_numpy(ban.banned_after(prefix)), self.device)
-                changed_NV[row].masked_fill_(banned_V, -torch.inf)
+            for one in kinds:
+                one.restrict_row(changed_NV[row], own_NV[row], prefix)
         return changed_NV
 
     def _step(self, taken: list[Siblings[S]]) -> tuple[S, Tensor]:

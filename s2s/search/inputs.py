@@ -14,7 +14,7 @@ from torch import Tensor
 from s2s.data.features.lookup import FeatureRows
 from s2s.nn.batch import Regions
 from s2s.search.bucketing import bucket
-from s2s.search.constraints.spec import FREE, ConstraintSpec
+from s2s.search.constraints.spec import UNCONSTRAINED, ConstraintSpec
 from s2s.special import EOS, PAD
 
 Sources = Sequence[Sequence[int]]
@@ -56,7 +56,7 @@ class Inputs(NamedTuple):
 
     def constraint(self, key: int) -> ConstraintSpec:
         """What source number `key` demands."""
-        return FREE if self.constraints is None else self.constraints[key]
+        return UNCONSTRAINED if self.constraints is None else self.constraints[key]
 
     @property
     def has_text(self) -> bool:

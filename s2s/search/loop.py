@@ -18,7 +18,8 @@ from s2s.errors import UsageError
 from s2s.recipe.search import ExhaustiveSearch, Search
 from s2s.search.beam_history import BeamHistory
 from s2s.search.bucketing import longest_output, shape_of
-from s2s.search.constraints.spec import ConstraintKind, ConstraintSpec, kind_of
+from s2s.search.constraints.base import Effect
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.continuous_batching import SentenceQueue
 from s2s.search.decoding_batch import DecodingBatch
 from s2s.search.exhaustive import Asked, exhaust
@@ -96,25 +97,22 @@ def search_stream(
         raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
     numbers = range(len(sources)) if places is None else places
     inputs = Inputs(sources, numbers, constraints, features)
-    buckets: defaultdict[tuple[ConstraintKind, Padded], list[int]] = defaultdict(list)
+    buckets: defaultdict[tuple[Effect, Padded], list[int]] = defaultdict(list)
     for index in range(len(sources)):
         if inputs.is_blank(index):
             yield index, [Hypothesis(index, (), 0.0, 0.0, finished=True)]
         else:
-            buckets[kind_of(inputs.constraint(index)), inputs.padded(index)].append(index)
-    for kind, padded in sorted(buckets, reverse=True):
+            buckets[inputs.constraint(index).effect, inputs.padded(index)].append(index)
+    for effect, padded in sorted(buckets, reverse=True):
         # Long sources have long outputs: begun first, they leave the fewest slots idle at the end.
-        indices = sorted(buckets[kind, padded], key=lambda i: -len(sources[i]))
+        indices = sorted(buckets[effect, padded], key=lambda i: -len(sources[i]))
         regions = sum(padded[1:])
         shape = shape_of(padded[0], strategy.width, settings, device, regions=regions)
         queue = SentenceQueue(scorer, inputs, (indices, padded), shape, torch.device(device))
-        how = (
-            build_constrained_strategy(settings, keep)
-            if kind is ConstraintKind.DRIVEN
-            else strategy
-        )
+        guided = effect is Effect.GUIDE
+        chosen = build_constrained_strategy(settings, keep) if guided else strategy
         batch = DecodingBatch(
-            scorer, how, settings, shape, queue.device, is_bound=kind > ConstraintKind.FREE
+            scorer, chosen, settings, shape, queue.device, has_constraints=effect > Effect.NONE
         )
         for index, found in _decode(queue, batch, want_attention):
             if isinstance(settings, ExhaustiveSearch):

@@ -30,6 +30,7 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.quantized import InferenceModel
 from s2s.nn.step import Step
 from s2s.nn.weighted_sum import weighted_sum
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.ensemble import Bundles, ensemble
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import Scorer
@@ -174,7 +175,7 @@ class Shortlisted:
     """One model or several that share their shortlists, as a scorer over places in these.
 
     Its logits are the members' own for the tokens of a shortlist, so that probabilities are those
-    of a model that knows no others. `search` turns places back into tokens.
+    of a model that knows no others. The token map turns places back into tokens.
     """
 
     members: tuple[Narrowed, ...]
@@ -191,6 +192,10 @@ class Shortlisted:
     def vocabulary(self) -> int:
         """Size of the target vocabulary."""
         return self.shortlist.vocabulary
+
+    def token_map(self) -> "ShortlistTokens":
+        """See `HasTokenMap`."""
+        return ShortlistTokens(self)
 
     def among(self, tokens: Tensor) -> "Shortlisted":
         """Self, to encode sentences with given tokens int64 [B, L]."""
@@ -210,6 +215,38 @@ class Shortlisted:
     def step(self, memory: Any, state: Any, tokens: Tensor) -> Step[Any]:
         """Read the tokens at places int64 [N]; logits [N, L]."""
         return self.scorer.step(memory, state, tokens)
+
+
+class ShortlistTokens:
+    """The token map of a queue: each sentence has the tokens of its own shortlist."""
+
+    def __init__(self, scorer: Shortlisted) -> None:
+        self.scorer = scorer
+        self.listed: dict[int, Tensor] = {}
+        """int64 [L] on the host, by sentence."""
+
+    def scorer_for(
+        self, keys: Sequence[int], source_ES: Tensor, wanted: Sequence[Sequence[int]]
+    ) -> Shortlisted:
+        """See `TokenMap`."""
+        tokens_EL = self.scorer.shortlist.choose(source_ES, wanted)
+        self.listed.update(zip(keys, tokens_EL.cpu(), strict=False))
+        return self.scorer.among(tokens_EL)
+
+    def scorer_of(self, key: int) -> Shortlisted:
+        """See `TokenMap`."""
+        device = self.scorer.shortlist.frequent_F.device
+        return self.scorer.among(to_device(self.listed[key].unsqueeze(0), device))
+
+    def constraint(self, key: int, constraint: ConstraintSpec) -> ConstraintSpec:
+        """See `TokenMap`."""
+        if not constraint.constraints:
+            return constraint
+        return constraint.among(self.listed[key].tolist())
+
+    def restored(self, key: int, found: list[Hypothesis]) -> list[Hypothesis]:
+        """See `TokenMap`."""
+        return restored(found, self.listed.pop(key).tolist())
 
 
 def shortlisted(

@@ -1,15 +1,13 @@
-"""Ids for a model that copies: what a vocabulary lacks is known by where the source has it.
+"""The extended vocabulary of a model that copies (See et al. 2017): ids of unknown source tokens.
 
 Extended ids (`s2s.nn.pointer` reads them), of a target vocabulary of V tokens and a source
 vocabulary of V':
 
-- target: 0 to V-1 as ever; V + j is what the vocabulary lacks and source position j has first;
-- source: 0 to V'-1 as ever; V' + x is a token that the vocabulary lacks and that is x of the
-  extended target vocabulary.
+- target: 0 to V-1 are tokens; V + j is an unknown token that occurs first at source position j;
+- source: 0 to V'-1 are tokens; V' + x is an unknown token with the extended target id x.
 
-What writes nothing, such as features behind a source, is not copied.
-
-So a line of ids is all that is stored and searched; the source's own text turns V + j into text.
+Tokens without text, such as source features, are not copied. So data and search have ids alone; the
+text of the source turns V + j into text.
 """
 
 import re
@@ -28,34 +26,34 @@ from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.text.vocabulary import Characters, Words
 
 NO_TARGET = -1
-"""Target id of a source token that only the source's vocabulary knows."""
+"""Target id of a source token that is only in the source's vocabulary."""
 
 NOT_COPIED = -2
-"""Target id of what is never copied."""
+"""Target id of tokens that are never copied."""
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-class Reading(NamedTuple):
-    """A source line as a model reads it."""
+class EncodedSource(NamedTuple):
+    """A source line as ids, with its text."""
 
     ids: list[int]
-    """Without end of sentence; extended where the model copies."""
+    """Ids without end of sentence, extended if the model copies."""
     spellings: list[str]
-    """What a copy of each writes, in the spelling of the target's tokenizer; none where the model
+    """The text of a copy of each token, as the target's tokenizer spells it; empty if the model
     does not copy."""
     text: str
-    """The line, whole, without the ids of features."""
+    """The whole line, without ids of features."""
     rows: tuple[int, ...] = ()
-    """Rows of the feature files, where sources have some."""
+    """Rows of the feature files, if sources have some."""
 
-    def cut(self, most: int | None) -> "Reading":
+    def cut(self, most: int | None) -> "EncodedSource":
         """Its first `most` tokens; all of them if None."""
-        return Reading(self.ids[:most], self.spellings[:most], self.text, self.rows)
+        return EncodedSource(self.ids[:most], self.spellings[:most], self.text, self.rows)
 
 
 class ExtendedVocabulary:
-    """A pair of tokenizers, their ids extended."""
+    """A pair of tokenizers with extended ids."""
 
     def __init__(self, tokenizers: TokenizerPair) -> None:
         self.source = tokenizers.source
@@ -78,16 +76,16 @@ class ExtendedVocabulary:
         table[: len(SPECIAL_PIECES)] = NOT_COPIED
         return table
 
-    def read(self, lines: Sequence[str]) -> list[Reading]:
-        """Source lines."""
+    def read(self, lines: Sequence[str]) -> list[EncodedSource]:
+        """Source lines as extended ids."""
         return [
             self._read(line, row)
             for line, row in zip(lines, self.source.encode(lines), strict=True)
         ]
 
-    def _read(self, line: str, row: list[int]) -> Reading:
+    def _read(self, line: str, row: list[int]) -> EncodedSource:
         if UNK not in row:
-            return Reading(row, [self._spellings[id_] for id_ in row], line)
+            return EncodedSource(row, [self._spellings[id_] for id_ in row], line)
         unknown = iter(self.source.unknown([line])[0])
         spellings = [
             self._spelled(next(unknown)) if id_ == UNK else self._spellings[id_] for id_ in row
@@ -100,23 +98,23 @@ class ExtendedVocabulary:
             else id_
             for id_, spelling in zip(row, spellings, strict=True)
         ]
-        return Reading(ids, spellings, line)
+        return EncodedSource(ids, spellings, line)
 
-    def targets(self, lines: Sequence[str], readings: Sequence[Reading]) -> list[list[int]]:
-        """Target lines, whose unknown tokens are looked for in the sources of `readings`."""
+    def targets(self, lines: Sequence[str], sources: Sequence[EncodedSource]) -> list[list[int]]:
+        """Target lines as extended ids; unknown tokens are looked up in the source of each line."""
         rows = self.target.encode(lines)
         for place, row in enumerate(rows):
             if UNK in row:
                 unknown = iter(self.target.unknown([lines[place]])[0])
-                first, beyond = _firsts(readings[place].spellings), self.target.size
+                first, beyond = _firsts(sources[place].spellings), self.target.size
                 places = (first.get(spelling) for spelling in unknown)
                 copies = (UNK if found is None else beyond + found for found in places)
                 rows[place] = [next(copies) if id_ == UNK else id_ for id_ in row]
         return rows
 
-    def decode(self, rows: Iterable[Sequence[int]], readings: Iterable[Reading]) -> list[str]:
-        """The text of extended target ids, each row with the source it was made from."""
-        pairs = [(row, reading.spellings) for row, reading in zip(rows, readings, strict=True)]
+    def decode(self, rows: Iterable[Sequence[int]], sources: Iterable[EncodedSource]) -> list[str]:
+        """The text of extended target ids, given the source of each row."""
+        pairs = [(row, source.spellings) for row, source in zip(rows, sources, strict=True)]
         size = self.target.size
         texts = self.target.decode([[t for t in row if t < size] for row, _ in pairs])
         copied = [i for i, (row, _) in enumerate(pairs) if any(t >= size for t in row)]
@@ -126,12 +124,12 @@ class ExtendedVocabulary:
         return texts
 
     def spellings(self, row: Sequence[int], source: Sequence[str]) -> list[str]:
-        """What each extended target id writes, given the spellings of its source."""
+        """The spelling of each extended target id, given the spellings of its source."""
         known, size = self.target.spellings(), self.target.size
         return [known[token] if token < size else source[token - size] for token in row]
 
     def pieces(self, row: Sequence[int], source: Sequence[str]) -> list[str]:
-        """Extended target ids as `Tokenizer.pieces` shows them."""
+        """The labels of extended target ids, as in `Tokenizer.pieces`."""
         size = self.target.size
         shown = self.target.pieces([min(token, size - 1) for token in row])
         return [
@@ -151,7 +149,7 @@ class ExtendedVocabulary:
             and _BYTE.fullmatch(spelling)
             and spelling not in self._known
         ):
-            return ""  # a byte is no text by itself
+            return ""  # a single byte is not text
         match source, target:
             case Words(), Subwords():
                 return SPACE + spelling
@@ -166,12 +164,12 @@ class ExtendedVocabulary:
 
 
 def extended_vocabulary_of(recipe: Model, tokenizers: TokenizerPair) -> ExtendedVocabulary | None:
-    """How a model's ids are extended, if it copies."""
+    """The extended vocabulary of a model that copies; None for others."""
     return ExtendedVocabulary(tokenizers) if recipe.copy == "pointer" else None
 
 
 def _firsts(spellings: Sequence[str]) -> dict[str, int]:
-    """The first position of each."""
+    """The first position of each spelling."""
     first: dict[str, int] = {}
     for place, spelling in enumerate(spellings):
         first.setdefault(spelling, place)

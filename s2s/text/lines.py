@@ -1,8 +1,8 @@
-"""Lines of text out of bytes: they end at a line feed and nowhere else.
+"""Decodes lines of text, which end at a line feed and nowhere else.
 
-U+2028, U+0085, carriage return and form feed are ordinary characters: whoever splits at them gives
-N lines back as N + k. A last line without line feed counts. A byte order mark that opens a file is
-no text.
+U+2028, U+0085, carriage return and form feed are ordinary characters: splitting at them would
+change the number of lines. A last line without line feed counts. A byte order mark at the beginning
+of a file is not text.
 """
 
 import gzip
@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from s2s.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
-"""First bytes of a gzip file (RFC 1952, section 2.3.1); no UTF-8 text begins so."""
+"""First bytes of a gzip file (RFC 1952, section 2.3.1), which are not UTF-8."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -25,8 +25,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
     """The file's bytes, decompressed if they are gzip.
 
-    Raises DataError naming the file: not there, a folder, not readable, or (while it is being
-    read within the context) a gzip stream that is truncated or damaged.
+    Raises DataError, with the file, if it is missing, a folder or unreadable, and (also while it is
+    read within the context) for a truncated or damaged gzip stream.
     """
     try:
         with Path(path).open("rb") as raw:
@@ -48,7 +48,7 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
 def decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
     """The lines of a binary stream, without their line feed; holds one line at a time.
 
-    Raises DataError naming `name` and the line where the bytes are not UTF-8.
+    Raises DataError, with `name` and the line, for bytes that are not UTF-8.
     """
     for number, raw in enumerate(stream, start=1):
         line = raw.removesuffix(b"\n")
@@ -62,6 +62,6 @@ def decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def read_lines(path: str | Path) -> Generator[str, None, None]:
-    """The lines of a text file, `.gz` too; raises as `open_bytes` and `decode_lines` do."""
+    """The lines of a text file or gzip file; raises as `open_bytes` and `decode_lines` do."""
     with open_bytes(path) as stream:
         yield from decode_lines(stream, str(path))

@@ -1,4 +1,4 @@
-"""A source with features: `lemma<TAB>V;PST;3;SG`, two texts with a tokenizer each."""
+"""Source features: `lemma<TAB>V;PST;3;SG`, two texts with a tokenizer each."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from s2s.text.tokenizer import Tokenizer
 
 SEPARATOR = "\t"
-"""Between source and features; the last one of a line counts."""
+"""The separator of source and features; the last one of a line counts."""
 
 SHOWN_SEPARATOR = "⇥"
 
@@ -26,11 +26,11 @@ def with_features(sources: Sequence[str], features: Sequence[str]) -> list[str]:
 
 
 class SourceFeatureTokenizer:
-    """Reads what stands before the last tab of a line with one tokenizer, the rest with another.
+    """Encodes the text before the last tab of a line with one tokenizer, the rest with another.
 
-    The ids of the features follow those of the source's own vocabulary, and the tab's comes last:
-    a feature never shares its id with a character or word of the source. A line without a tab is a
-    source without features.
+    The ids of features follow those of the source's vocabulary, and the id of the tab is the last.
+    So a feature never shares its id with a token of the source. A line without a tab is a source
+    without features.
     """
 
     def __init__(self, base: "Tokenizer", features: "Tokenizer") -> None:
@@ -49,14 +49,14 @@ class SourceFeatureTokenizer:
         return self._separator + 1
 
     def normalize(self, line: str) -> str:
-        """What decoding an encoded line gives back where no token is unknown."""
+        """The line as encoding and decoding return it if no token is unknown."""
         if SEPARATOR not in line:
             return self.base.normalize(line)
         source, _, features = line.rpartition(SEPARATOR)
         return self.base.normalize(source) + SEPARATOR + self.features.normalize(features)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line: the source's, the separator's, the features'."""
+        """Ids of each line: of the source, the separator, the features."""
         split = [line.rpartition(SEPARATOR) if SEPARATOR in line else (line,) for line in lines]
         found = self.base.encode([parts[0] for parts in split])
         featured = [place for place, parts in enumerate(split) if len(parts) > 1]
@@ -88,16 +88,16 @@ class SourceFeatureTokenizer:
         )
 
     def surfaces(self) -> list[str | bytes]:
-        """What each id adds to decoded text."""
+        """The text that each id adds when it is decoded."""
         features = self.features.surfaces()[len(SPECIAL_PIECES) :]
         return [*self.base.surfaces(), *features, SEPARATOR]
 
     def spellings(self) -> Sequence[str]:
-        """What each id of the source writes; features write nothing."""
+        """The spelling of each id of the source; features have none."""
         return [*self.base.spellings(), *[""] * (self.size - self.base.size)]
 
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
-        """The unknown tokens of a source; those of its features write nothing."""
+        """The unknown tokens of a source; those of its features are empty."""
         split = [line.rpartition(SEPARATOR) if SEPARATOR in line else (line,) for line in lines]
         own = self.base.unknown([parts[0] for parts in split])
         features = self.features.unknown([parts[-1] if len(parts) > 1 else "" for parts in split])
@@ -108,12 +108,12 @@ class SourceFeatureTokenizer:
         return self.base.spell(spellings)
 
     def save(self, folder: Path) -> None:
-        """Write both tokenizers into `folder`, which is made if need be."""
+        """Write both tokenizers into `folder`, which is made if missing."""
         self.base.save(folder)
         self.features.save(folder / FEATURES_FOLDER)
 
     def _parts(self, ids: Sequence[int]) -> tuple[list[int], list[int] | None]:
-        """The ids before and after the separator, each as its tokenizer knows them."""
+        """The ids before and after the separator, as their tokenizers number them."""
         row = [int(token) for token in ids]
         if self._separator not in row:
             return row, None

@@ -1,4 +1,4 @@
-"""Subwords by sentencepiece: training, encoding, decoding."""
+"""Subword tokenizers of sentencepiece: training, encoding, decoding."""
 
 import io
 import re
@@ -16,16 +16,16 @@ from s2s.special import BOS, EOS, PAD, SPECIAL_PIECES, UNK
 MODEL_FILE = "sentencepiece.model"
 
 SPACE = "▁"
-"""How sentencepiece writes a space (U+2581)."""
+"""The space of sentencepiece (U+2581)."""
 
 TRAINING_THREADS = 16
-"""Expectations are summed thread by thread, so their number decides the last bits of every score
-and then which pieces survive: it is the same on every machine, whatever its cores."""
+"""Expectations are summed per thread, so the number of threads affects the last bits of scores and
+thus the pieces. It is the same on every machine, whatever its cores."""
 
 LONGEST_LINE = 2000
-"""In characters: longer lines are trained on in pieces. sentencepiece leaves lines of more than
-4,192 bytes out without a word; with that limit raised, a very long one without spaces drives the
-unigram model's scores to infinity."""
+"""Characters; longer lines are split for training. sentencepiece silently skips lines of more than
+4,192 bytes; with a higher limit, a very long line without spaces makes the unigram model's scores
+infinite."""
 
 ALL_CORES = -1
 
@@ -36,14 +36,14 @@ _TOO_LOW = re.compile(r"Vocabulary size is smaller than required_chars\. \d+ vs 
 class Subwords:
     """A trained sentencepiece model, unigram or BPE.
 
-    Characters that the normalization of the model maps away (several spaces, `▁` itself) do not
-    come back from `decode`; see `normalize`.
+    `decode` does not restore characters that the model's normalization removes (several spaces, `▁`
+    itself); see `normalize`.
     """
 
     def __init__(self, model: bytes, alpha: float | None = None) -> None:
         """`model` is a serialized sentencepiece model. Raises RuntimeError if it is not one.
 
-        With `alpha`, encoding draws a segmentation (see `s2s.recipe.recipe.Sampling`).
+        With `alpha`, encoding samples a segmentation (see `s2s.recipe.tokenizer`).
         """
         self._model = model
         self._alpha = alpha
@@ -66,16 +66,16 @@ class Subwords:
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, without begin and end of sentence; on all cores.
 
-        Segmentations that are drawn are a function of the lines and of `seed_sampling`.
+        Sampled segmentations are a function of the lines and of `seed_sampling`.
         """
         if self._alpha is None:
             ids: list[list[int]] = self._processor.encode(
                 list(lines), out_type=int, num_threads=ALL_CORES
             )
             return ids
-        # sentencepiece seeds a generator when a thread first draws, and makes threads for each call
-        # of this kind. With one of them, what is drawn depends on no call before.
-        drawn: list[list[int]] = self._processor.encode(
+        # sentencepiece seeds a generator when a thread first samples, and makes threads for each
+        # such call. With one thread, samples do not depend on earlier calls.
+        sampled: list[list[int]] = self._processor.encode(
             list(lines),
             out_type=int,
             num_threads=1,
@@ -83,10 +83,10 @@ class Subwords:
             alpha=self._alpha,
             nbest_size=-1,
         )
-        return drawn
+        return sampled
 
     def sampling(self, alpha: float) -> "Subwords":
-        """The same model, drawing segmentations."""
+        """The same model with sampled segmentations."""
         return Subwords(self._model, alpha)
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
@@ -95,15 +95,15 @@ class Subwords:
         if not rows:
             return []
         texts: list[str] = self._processor.decode(rows, num_threads=ALL_CORES)
-        # With byte fallback a model can spell any byte: a line break would shift all lines below.
+        # With byte fallback, a model can predict line breaks, which would shift all later lines.
         return [text.replace("\n", " ") for text in texts]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each token as sentencepiece writes it; `▁` is a space."""
+        """The label of each token, that of sentencepiece; `▁` is a space."""
         return [str(self._processor.id_to_piece(int(token))) for token in ids]
 
     def surfaces(self) -> list[str | bytes]:
-        """What each id adds to decoded text, spaces included; bytes where it is a byte."""
+        """The text that each id adds when it is decoded, spaces included; bytes for a byte."""
         return [self._surface(token) for token in range(self.size)]
 
     def _surface(self, token: int) -> str | bytes:
@@ -122,7 +122,7 @@ class Subwords:
         return self._spellings
 
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
-        """The runs of unknown characters of each line, whatever its segmentation."""
+        """The runs of unknown characters of each line, which all segmentations share."""
         rows = [self._processor.encode(list(lines), out_type=kind) for kind in (int, str)]
         return [
             [piece for id_, piece in zip(ids, pieces, strict=True) if id_ == UNK]
@@ -130,8 +130,8 @@ class Subwords:
         ]
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
-        """The text of pieces, known ones or not."""
-        # sentencepiece writes an unknown piece as it is, so a space must be a piece of its own.
+        """The text of pieces, known or not."""
+        # sentencepiece copies an unknown piece, so a space must be a separate piece.
         rows = [[part for piece in row for part in self._parts(piece)] for row in spellings]
         texts: list[str] = self._processor.decode(rows) if rows else []
         return [text.replace(SPACE, " ").replace("\n", " ") for text in texts]
@@ -142,12 +142,12 @@ class Subwords:
         return [part for part in re.split(f"({SPACE})", piece) if part]
 
     def save(self, folder: Path) -> None:
-        """Write the model into `folder`, which is made if need be."""
+        """Write the model into `folder`, which is made if missing."""
         atomic_write(folder / MODEL_FILE, self._model)
 
     @classmethod
     def load(cls, folder: Path) -> "Subwords":
-        """Read what `save` wrote. Raises RunError if it is no sentencepiece model of s2s."""
+        """Read a model that `save` wrote. Raises RunError for any other file."""
         path = folder / MODEL_FILE
         try:
             subwords = cls(path.read_bytes())
@@ -164,13 +164,14 @@ class Subwords:
 
 
 def seed_sampling(*numbers: int) -> None:
-    """Let the next encodings draw as these numbers say; concerns the whole process."""
+    """Seed the sampling of segmentations in the whole process."""
     (seed,) = np.random.SeedSequence(numbers).generate_state(1)
-    sentencepiece.set_random_generator_seed(int(seed) % (2**32 - 1))  # the last one means none
+    # The largest number would mean no seed.
+    sentencepiece.set_random_generator_seed(int(seed) % (2**32 - 1))
 
 
 class SubwordTrainer:
-    """Trains on a random sample of the lines it sees, every line with the same chance."""
+    """Trains on a uniform random sample of the lines it reads."""
 
     def __init__(self, recipe: SubwordTokenizer, seed: int) -> None:
         self._recipe = recipe
@@ -191,7 +192,7 @@ class SubwordTrainer:
         self._num_seen += len(lines)
 
     def train(self) -> Subwords:
-        """Raises DataError where the sample cannot fill the vocabulary, or overflows it."""
+        """The trained model. Raises DataError for a vocabulary too large or too small."""
         written = io.BytesIO()
         sentencepiece.set_random_generator_seed(self._seed % 2**32)
         try:
@@ -205,7 +206,7 @@ class SubwordTrainer:
                 normalization_rule_name=self._recipe.normalization,
                 max_sentence_length=4 * LONGEST_LINE,  # in bytes
                 num_threads=TRAINING_THREADS,
-                minloglevel=2,  # errors only: they are raised as well
+                minloglevel=2,  # only errors, which are also raised
                 pad_id=PAD,
                 unk_id=UNK,
                 bos_id=BOS,
@@ -224,14 +225,14 @@ class SubwordTrainer:
             for start in range(0, len(line), LONGEST_LINE):
                 yield line[start : start + LONGEST_LINE]
 
-    def _advice(self, crash: str) -> str:
-        """What to do about sentencepiece's own words."""
-        asked = f"tokenizer.vocabulary {self._recipe.vocabulary}"
-        if match := _TOO_HIGH.search(crash):
-            return f"{asked} is more than this corpus can fill; set it to at most {match[1]}"
-        if match := _TOO_LOW.search(crash):
+    def _advice(self, error: str) -> str:
+        """The message for an error of sentencepiece."""
+        what = f"tokenizer.vocabulary {self._recipe.vocabulary}"
+        if match := _TOO_HIGH.search(error):
+            return f"{what} is more than this corpus can fill; set it to at most {match[1]}"
+        if match := _TOO_LOW.search(error):
             remedy = f"set it to at least {match[1]}, or lower tokenizer.character_coverage"
-            return f"{asked} has no room for every character of this corpus; {remedy}"
+            return f"{what} has no room for every character of this corpus; {remedy}"
         if not any(line.strip() for line in self._sample):
-            return "tokenizer: the training data holds no text to train on"
-        return f"tokenizer: sentencepiece cannot train on this corpus ({crash})"
+            return "tokenizer: the training data have no text to train on"
+        return f"tokenizer: sentencepiece cannot train on this corpus ({error})"

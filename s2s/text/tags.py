@@ -1,5 +1,5 @@
-"""Tags: symbols such as `<2en>` in front of a source, which say what is wanted of it or where it is
-from (Johnson et al. 2017; Caswell et al. 2019). A tag is one token, whatever the tokenizer."""
+"""Tags: symbols such as `<2en>` before a source, for the target language or the origin of the text
+(Johnson et al. 2017; Caswell et al. 2019). A tag is one token with any tokenizer."""
 
 import json
 import re
@@ -18,9 +18,9 @@ TAGS_FILE = "tags.json"
 
 
 class Tagged:
-    """A tokenizer with tags, whose ids follow those of its own vocabulary.
+    """A tokenizer with tags, whose ids follow those of its vocabulary.
 
-    Tags are known at the beginning of a line only, with or without a space behind them.
+    Tags are recognized only at the beginning of a line, with or without a space after them.
     """
 
     def __init__(self, base: "Tokenizer", tags: Sequence[str]) -> None:
@@ -38,14 +38,14 @@ class Tagged:
         return self.base.size + len(self.tags)
 
     def front(self, line: str) -> str:
-        """The beginning of the line that is tags; the text is what follows it."""
+        """The tags at the beginning of the line; the text follows them."""
         end = 0
         while found := self._front.match(line, end):
             end = found.end()
         return line[:end]
 
     def split(self, lines: Sequence[str]) -> tuple[list[list[int]], list[str]]:
-        """The tags in front of each line as ids, and the lines without them."""
+        """The tags of each line as ids, and the lines without them."""
         ids, texts = [], []
         for line in lines:
             front = self.front(line)
@@ -54,7 +54,7 @@ class Tagged:
         return ids, texts
 
     def normalize(self, line: str) -> str:
-        """What decoding an encoded line gives back where no character is unknown."""
+        """The line as encoding and decoding return it if no character is unknown."""
         (tags,), (text,) = self.split([line])
         return " ".join([*(self._tag(tag) for tag in tags), self.base.normalize(text)])
 
@@ -65,29 +65,29 @@ class Tagged:
         return [front + ids if front else ids for front, ids in zip(tags, encoded, strict=True)]
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
-        """The text of each sequence; a tag shows as it is written."""
+        """The text of each sequence; a tag is spelled as in the source."""
         rows = [[int(token) for token in row] for row in ids]
         if all(token < self.base.size for row in rows for token in row):
             return self.base.decode(rows)
         return [" ".join(self._texts(row)) for row in rows]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each token as a reader of an alignment wants to see it."""
+        """The label of each token."""
         shown: list[str] = []
         for is_tag, run in self._runs(ids):
             shown += [self._tag(token) for token in run] if is_tag else self.base.pieces(run)
         return shown
 
     def surfaces(self) -> list[str | bytes]:
-        """What each id adds to decoded text; a tag stands between spaces."""
+        """The text that each id adds when it is decoded; a tag has spaces around it."""
         return [*self.base.surfaces(), *(f" {tag} " for tag in self.tags)]
 
     def spellings(self) -> Sequence[str]:
-        """What each id writes within a text; tags write nothing."""
+        """The spelling of each id; tags have none."""
         return [*self.base.spellings(), *[""] * len(self.tags)]
 
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
-        """The unknown tokens behind the tags."""
+        """The unknown tokens after the tags."""
         return self.base.unknown(self.split(lines)[1])
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
@@ -95,7 +95,7 @@ class Tagged:
         return self.base.spell(spellings)
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer and the tags into `folder`, which is made if need be."""
+        """Write the tokenizer and the tags into `folder`, which is made if missing."""
         self.base.save(folder)
         atomic_write(folder / TAGS_FILE, json.dumps(self.tags, ensure_ascii=False) + "\n")
 
@@ -112,7 +112,7 @@ class Tagged:
 
 
 def read_tags(folder: Path) -> list[str] | None:
-    """The tags of a tokenizer's folder; None where it has none. Raises RunError for a damaged
+    """The tags of a tokenizer's folder; None if it has none. Raises RunError for an invalid
     file."""
     path = folder / TAGS_FILE
     if not path.exists():
@@ -127,12 +127,12 @@ def read_tags(folder: Path) -> list[str] | None:
 
 
 def untagged(tokenizer: "Tokenizer") -> "Tokenizer":
-    """The tokenizer of what follows the tags."""
+    """The tokenizer of the text after the tags."""
     return tokenizer.base if isinstance(tokenizer, Tagged) else tokenizer
 
 
 def front_of(tokenizer: "Tokenizer", line: str) -> str:
-    """The tags a line begins with, with the space behind them; empty where there are none."""
+    """The tags of a line, with the space after them; empty if there are none."""
     return tokenizer.front(line) if isinstance(tokenizer, Tagged) else ""
 
 
@@ -142,12 +142,12 @@ def is_blank(tokenizer: "Tokenizer", line: str) -> bool:
 
 
 def with_tag(lines: Sequence[str], tag: str) -> list[str]:
-    """The lines with a tag in front; a blank one stays as it is."""
+    """The lines with a tag before them; a blank line stays as it is."""
     return [f"{tag} {line}" if line.strip() else line for line in lines]
 
 
 def check_tag(tokenizer: "Tokenizer", tag: str, place: str) -> None:
-    """Raises UsageError, with the tags there are, for one that a run was not trained with."""
+    """Raises UsageError, with the known tags, for a tag that a run was not trained with."""
     known = tokenizer.tags if isinstance(tokenizer, Tagged) else ()
     if tag not in known:
         listed = f"one of {', '.join(known)}" if known else "none: the run's data have no tags"

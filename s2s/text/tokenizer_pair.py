@@ -30,14 +30,12 @@ from s2s.text.vocabulary import (
 )
 
 PAIR_FILE = "tokenizers.json"
-
-
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class TokenizerPair:
-    """Tokenizers of the two sides: one and the same object where the vocabulary is shared."""
+    """Tokenizers of the two sides: the same object if the vocabulary is shared."""
 
     source: Tokenizer
     target: Tokenizer
@@ -86,7 +84,7 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; 's2s prep' makes the tokenizers") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: damaged ({error}); 's2s prep --force' makes it anew") from error
+        raise RunError(f"{path}: damaged ({error}); 's2s prep --force' makes it again") from error
     if content == {"format": FORMAT, "shared": True}:
         shared = load_tokenizer(folder / "shared")
         return TokenizerPair(shared, shared)
@@ -96,7 +94,7 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
 
 
 def sampling(tokenizer: Tokenizer, alpha: float) -> Tokenizer:
-    """The tokenizer with the subwords of its text drawn at random; tags and features are not."""
+    """The tokenizer with subword sampling of its text; tags and features are not sampled."""
     match tokenizer:
         case Tagged():
             return Tagged(sampling(tokenizer.base, alpha), tokenizer.tags)
@@ -116,7 +114,7 @@ def train_tokenizers(
 ) -> TokenizerPair:
     """Train on chunks of (source lines, target lines), which are read once.
 
-    The source's tokenizer gets the `tags`, which are no part of the lines. Raises DataError where a
+    The source's tokenizer gets the `tags`, which lines do not have. Raises DataError if a
     vocabulary does not fit the text.
     """
     source: Trainer
@@ -135,20 +133,20 @@ def train_tokenizers(
 
 @dataclass(frozen=True)
 class _SourceFeatureTrainer:
-    """Trains on both parts of a source."""
+    """Trains on the text and the features of sources."""
 
     base: Trainer
     features: Trainer
 
     def add(self, lines: Sequence[str]) -> None:
-        """Look at more text."""
+        """Read more text."""
         split = [line.rpartition(SEPARATOR) for line in lines if SEPARATOR in line]
         self.base.add([line for line in lines if SEPARATOR not in line])
         self.base.add([source for source, _, _ in split])
         self.features.add([features for _, _, features in split])
 
     def train(self) -> Tokenizer:
-        """Both tokenizers. Raises DataError where the text cannot fill a vocabulary."""
+        """Both tokenizers. Raises DataError if the text cannot fill a vocabulary."""
         return SourceFeatureTokenizer(self.base.train(), self.features.train())
 
 

@@ -1,4 +1,4 @@
-"""Tokens that need no training but counting: characters and words, kept as JSON."""
+"""Vocabularies of characters and of words, which are counted and kept as JSON."""
 
 import json
 import unicodedata
@@ -18,7 +18,7 @@ VOCABULARY_FILE = "vocabulary.json"
 FORMAT = 1
 
 UNKNOWN_TEXT = "⁇"
-"""How an unknown token reads in decoded text, as in sentencepiece."""
+"""An unknown token in decoded text, as in sentencepiece."""
 
 NUM_CODE_POINTS = 0x110000
 
@@ -26,16 +26,16 @@ SPACE = " "
 
 
 class Characters:
-    """Every character a token, the space included; text comes back as it went in, or composed
-    where characters are decomposed."""
+    """A tokenizer whose tokens are characters, the space included. Decoding restores the text, in
+    Unicode's NFC if `decompose`."""
 
     def __init__(self, characters: Sequence[str], *, decompose: bool = False) -> None:
-        """`characters` are the known ones in the order of their ids, which begin after the special
-        ones; with `decompose`, those of text in Unicode's NFD."""
+        """`characters` are in the order of their ids, which follow the special ones; with
+        `decompose`, they are those of text in Unicode's NFD."""
         self._characters = list(characters)
         self._decompose = decompose
         self._text = ["", UNKNOWN_TEXT, "", "", *characters]
-        # One look-up per character of a whole batch: a dict would cost a Python step for each.
+        # One array lookup for all characters of a batch; a dict would take a Python step for each.
         self._id_of_code = np.full(NUM_CODE_POINTS, UNK, dtype=np.int32)
         codes = _code_points("".join(characters))
         self._id_of_code[codes] = np.arange(len(codes)) + len(SPECIAL_PIECES)
@@ -53,7 +53,7 @@ class Characters:
         return len(self._text)
 
     def normalize(self, line: str) -> str:
-        """The line itself, composed where characters are decomposed."""
+        """The line itself, in NFC if characters are decomposed."""
         return unicodedata.normalize("NFC", line) if self._decompose else line
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -68,7 +68,7 @@ class Characters:
         return encoded
 
     def written(self, line: str) -> list[str]:
-        """The character of `line` that each token of it comes from."""
+        """The character of `line` that each of its tokens comes from."""
         if not self._decompose:
             return list(line)
         return [char for char in line for _ in unicodedata.normalize("NFD", char)]
@@ -78,17 +78,17 @@ class Characters:
         return [self.normalize("".join([self._text[token] for token in row])) for row in ids]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each character; a space shows as `▁`."""
+        """Each character; a space is `▁`."""
         shown = [*SPECIAL_PIECES, *self._characters]
         return [shown[token].replace(" ", "▁") for token in ids]
 
     def surfaces(self) -> list[str | bytes]:
-        """What each id adds to decoded text before it is composed."""
+        """The text that each id adds when it is decoded, before NFC."""
         return list(self._text)
 
     @property
     def between(self) -> str:
-        """What stands between two tokens in text."""
+        """The text between two tokens."""
         return ""
 
     def spellings(self) -> Sequence[str]:
@@ -102,21 +102,20 @@ class Characters:
         return [[c for c in line if self._id_of_code[ord(c)] == UNK] for line in lines]
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
-        """Characters, or what else stands for one, in a row."""
+        """The text of concatenated spellings."""
         return [self.normalize("".join(row)) for row in spellings]
 
     def save(self, folder: Path) -> None:
-        """Write the characters into `folder`, which is made if need be."""
+        """Write the characters into `folder`, which is made if missing."""
         option = {"decompose": True} if self._decompose else {}
         _save(folder, {"kind": "character", **option, "tokens": self._characters})
 
 
 class Words:
-    """Every word between separators a token, by default spaces (U+0020); several count as one."""
+    """A tokenizer whose tokens are words between separators, by default spaces (U+0020)."""
 
     def __init__(self, words: Sequence[str], separators: str = SPACE) -> None:
-        """`words` are the known ones in the order of their ids, which begin after the special
-        ones."""
+        """`words` are in the order of their ids, which follow the special ones."""
         self._words = list(words)
         self._separators = separators
         self._text = ["", UNKNOWN_TEXT, "", "", *words]
@@ -135,7 +134,7 @@ class Words:
         return len(self._text)
 
     def normalize(self, line: str) -> str:
-        """The line without superfluous separators, all of them the first kind."""
+        """The line with single separators, all of them the first of `separators`."""
         return self._separators[0].join(_words(line, self._separators))
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -144,7 +143,7 @@ class Words:
         return [[id_of(word, UNK) for word in _words(line, self._separators)] for line in lines]
 
     def written(self, line: str) -> list[str]:
-        """The word of `line` that each token of it is."""
+        """The word of `line` of each of its tokens."""
         return _words(line, self._separators)
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
@@ -158,12 +157,12 @@ class Words:
         return [shown[token] for token in ids]
 
     def surfaces(self) -> list[str | bytes]:
-        """What each id adds to decoded text, the separator before it included."""
+        """The text that each id adds when it is decoded, with the separator before it."""
         return [self._separators[0] + text if text else "" for text in self._text]
 
     @property
     def between(self) -> str:
-        """What stands between two tokens in text."""
+        """The text between two tokens."""
         return self._separators[0]
 
     def spellings(self) -> Sequence[str]:
@@ -176,12 +175,12 @@ class Words:
         return [[w for w in _words(line, self._separators) if w not in known] for line in lines]
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
-        """Words with separators between."""
+        """The text of words, joined by the separator."""
         between = self._separators[0]
         return [between.join([word for word in row if word]) for row in spellings]
 
     def save(self, folder: Path) -> None:
-        """Write the words into `folder`, which is made if need be."""
+        """Write the words into `folder`, which is made if missing."""
         option = {} if self._separators == SPACE else {"separators": self._separators}
         _save(folder, {"kind": "word", **option, "tokens": self._words})
 
@@ -200,7 +199,7 @@ class CharacterTrainer:
         self._counts += np.bincount(_code_points("".join(lines)), minlength=NUM_CODE_POINTS)
 
     def train(self) -> Characters:
-        """The frequent ones, most frequent first. Raises DataError if there are none."""
+        """The vocabulary, most frequent first. Raises DataError if it would be empty."""
         least = self._recipe.min_count
         codes = np.flatnonzero(self._counts >= least)
         by_count = codes[np.argsort(-self._counts[codes], kind="stable")]
@@ -223,7 +222,7 @@ class WordTrainer:
             self._counts.update(_words(line, self._recipe.separators))
 
     def train(self) -> Words:
-        """The frequent ones, most frequent first. Raises DataError if there are none."""
+        """The vocabulary, most frequent first. Raises DataError if it would be empty."""
         least = self._recipe.min_count
         kept = [word for word, count in self._counts.items() if count >= least]
         kept.sort(key=lambda word: (-self._counts[word], word))
@@ -233,7 +232,7 @@ class WordTrainer:
 
 
 def load_vocabulary(folder: Path) -> Characters | Words:
-    """Read what `save` wrote. Raises RunError where it is not exactly that."""
+    """Read a vocabulary that `save` wrote. Raises RunError for any other file."""
     path = folder / VOCABULARY_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -248,7 +247,7 @@ def load_vocabulary(folder: Path) -> Characters | Words:
 
 
 def _fault(content: Any) -> str | None:
-    """What is wrong with a vocabulary as read, or None."""
+    """The fault of a vocabulary as read; None if it is valid."""
     if not isinstance(content, dict) or not {"format", "kind", "tokens"} <= set(content):
         return "expected the keys format, kind and tokens"
     if content["format"] != FORMAT:

@@ -1,8 +1,8 @@
-"""Where words end: whether a term stands in a text as whole words.
+"""Word boundaries: occurrences of a term in a text as whole words.
 
-Two characters that stand side by side are parts of one word where both join. Letters, digits,
-marks and `_` join, but for scripts written without spaces between words: there nothing does, so
-that a term of such a script counts wherever its characters stand.
+Two adjacent characters belong to one word if both join. Letters, digits, marks and `_` join, except
+in scripts without spaces between words: a term of such a script counts wherever its characters
+occur.
 """
 
 import unicodedata
@@ -28,15 +28,15 @@ SPACELESS = (
     (0x1AFF0, 0x1B16F),  # Kana
     (0x20000, 0x3FFFF),  # ideographs
 )
-"""Code points, first and last, of scripts that put no spaces between words."""
+"""First and last code points of scripts without spaces between words."""
 
 INVISIBLE = "\u00ad\u200c\u200d"
-"""Soft hyphen, zero width non-joiner and joiner: they stand within words."""
+"""Soft hyphen, zero width non-joiner and joiner, which occur within words."""
 
 
 @cache
 def joins(character: str) -> bool:
-    """Whether a character makes one word with a neighbour that joins too."""
+    """Whether a character forms one word with an adjacent one that joins too."""
     code = ord(character)
     if any(first <= code <= last for first, last in SPACELESS):
         return False
@@ -45,21 +45,21 @@ def joins(character: str) -> bool:
 
 
 def single_spaced(text: str) -> str:
-    """The text with a single space (U+0020) for any white space, none at its ends."""
+    """The text with single spaces (U+0020) for white space, and none at its ends."""
     return " ".join(text.split())
 
 
 def occurrences(text: str, term: str) -> int:
-    """How often a term stands in a text as whole words; they may overlap.
+    """The number of occurrences of a term in a text as whole words; they may overlap.
 
-    Upper and lower case differ; any white space is like any other.
+    Case matters; all white space is equal.
     """
     text, term = single_spaced(text), single_spaced(term)
     count, start = 0, text.find(term)
     while start >= 0:
         end = start + len(term)
-        is_glued = start > 0 and joins(text[start - 1]) and joins(term[0])
-        is_glued |= end < len(text) and joins(term[-1]) and joins(text[end])
-        count += not is_glued
+        is_part = start > 0 and joins(text[start - 1]) and joins(term[0])
+        is_part |= end < len(text) and joins(term[-1]) and joins(text[end])
+        count += not is_part
         start = text.find(term, start + 1)
     return count

@@ -1,7 +1,7 @@
-"""Which word of a text a token is a part of.
+"""Word ids: the word of a text that each token is a part of.
 
-Words are what `str.split` makes of the line as the user wrote it, and of the translation as it is
-printed, counted from 0: what the tokenizer normalizes away does not shift their numbers.
+Words are those of `str.split` of the line as the user wrote it, or of the translation as printed,
+numbered from 0. So normalization by the tokenizer does not change their numbers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,14 @@ from s2s.text.tokenizer import Tokenizer
 from s2s.text.vocabulary import Characters, Words
 
 NO_WORD = -1
-"""The owner of tokens that are a part of no word: end of sentence."""
+"""The word id of tokens outside of words: end of sentence."""
 
 
 def source_word_ids(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
-    """The word of `line` each token of `ids`, its encoding, is a part of.
+    """The word of `line` that each token of `ids`, its encoding, is a part of.
 
-    A token that is a space belongs to the word behind it. Where words are encoded otherwise alone
-    than within the line, the number of tokens of the line up to a word's end decides.
+    A space belongs to the word after it. If words alone are encoded differently than within the
+    line, the numbers of tokens of the line up to the words' ends decide.
     """
     ends = _word_ends(line)
     parts = tokenizer.encode(
@@ -32,12 +32,12 @@ def source_word_ids(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list
         counts = np.cumsum([len(part) for part in parts])
     else:
         counts = np.array([len(part) for part in tokenizer.encode([line[:end] for end in ends])])
-    owners = np.searchsorted(counts, np.arange(len(ids)), side="right")
-    return [min(owner, len(ends) - 1) for owner in owners.tolist()]
+    word_ids = np.searchsorted(counts, np.arange(len(ids)), side="right")
+    return [min(word, len(ends) - 1) for word in word_ids.tolist()]
 
 
 def _word_ends(line: str) -> list[int]:
-    """Where the words of a line end."""
+    """The ends of the words of a line."""
     ends: list[int] = []
     end = 0
     for word in line.split():
@@ -46,36 +46,36 @@ def _word_ends(line: str) -> list[int]:
     return ends
 
 
-class Decoder(Protocol):
-    """Ids to text, as a tokenizer does it."""
+class SupportsDecode(Protocol):
+    """Converts ids to text, as a tokenizer does."""
 
     def decode(self, ids: Iterable[Sequence[int]], /) -> list[str]:
         """The text of each sequence."""
 
 
-def target_word_ids(tokenizer: Decoder, ids: Sequence[int]) -> list[int]:
-    """The word of the decoded `ids` each token is a part of: the last one it brings to light.
+def target_word_ids(tokenizer: SupportsDecode, ids: Sequence[int]) -> list[int]:
+    """The word of the decoded `ids` that each token is a part of: the last one that it adds to.
 
-    A token that adds nothing visible, such as a space, belongs to the word behind it.
+    A token that adds nothing visible, such as a space, belongs to the word after it.
     """
     texts = tokenizer.decode([ids[: end + 1] for end in range(len(ids))])
-    owners: list[int] = []
+    word_ids: list[int] = []
     waiting = shown = 0
     for text in texts:
         words = text.split()
         waiting += 1
         if (length := sum(map(len, words))) > shown:
-            owners += [len(words) - 1] * waiting
+            word_ids += [len(words) - 1] * waiting
             waiting, shown = 0, length
-    last = owners[-1] if owners else NO_WORD
-    return owners + [last] * waiting
+    last = word_ids[-1] if word_ids else NO_WORD
+    return word_ids + [last] * waiting
 
 
 def source_units(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[str | None]:
-    """What a reader would copy for each token of `ids`, the encoding of `line`, as it is written.
+    """The text to copy for each token of `ids`, the encoding of `line`.
 
-    That is the character of characters, the word of words, and for subwords the word between
-    spaces that the token is a part of. Tags and features have None: they are no text.
+    It is the character or word of the token, and for subwords the word between spaces that the
+    token is a part of. Tags and features have None, as they are not text.
     """
     front = front_of(tokenizer, line)
     base, text = untagged(tokenizer), line[len(front) :]
@@ -91,6 +91,6 @@ def source_units(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[st
             found = list(base.written(text))
         case _:
             words = text.split()
-            found = [words[owner] if words else None for owner in source_word_ids(base, text, own)]
+            found = [words[word] if words else None for word in source_word_ids(base, text, own)]
     units = [*[None] * before, *found]
     return [*units, *[None] * len(ids)][: len(ids)]

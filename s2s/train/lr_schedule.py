@@ -1,4 +1,4 @@
-"""Learning rate over updates."""
+"""Learning-rate schedules."""
 
 import math
 from typing import assert_never
@@ -15,7 +15,7 @@ from s2s.recipe.train import (
 def learning_rate_factor(
     schedule: Schedule, update: int, total_updates: int, plateaus: int = 0
 ) -> float:
-    """What the peak learning rate is multiplied by at `update` (the first is 1).
+    """The factor of the peak learning rate at `update`, counted from 1.
 
     `total_updates` is where a cosine ends; `plateaus` counts the reductions of a plateau schedule.
     """

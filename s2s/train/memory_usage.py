@@ -1,4 +1,4 @@
-"""How much memory a stretch of work takes, and how much there is."""
+"""The memory that a piece of work takes, and the memory that the machine has."""
 
 import sys
 from pathlib import Path
@@ -10,11 +10,11 @@ import torch
 from s2s.nn.threads import CGROUP
 
 PROC = Path("/proc")
-"""Of Linux, which alone tells a process's peak there, and sets it back."""
+"""Only Linux reports the peak of a process there and lets it be reset."""
 
 
 class Group(NamedTuple):
-    """Where a container's control group tells of memory."""
+    """The files in which a container's control group reports memory."""
 
     most: str
     used: str
@@ -31,13 +31,13 @@ GROUPS = (
         ("total_active_file", "total_inactive_file"),
     ),
 )
-"""Of both versions of control groups; a system has one of them."""
+"""Both versions of control groups; a system has one of them."""
 
 
 class PeakMemory:
-    """The most memory from now on: of the process, or on a GPU what PyTorch holds there.
+    """The peak of memory from now on: of the process, or of PyTorch on a GPU.
 
-    A process's peak can be set back on Linux alone; elsewhere it is that since the process began.
+    Only Linux can reset the peak of a process; elsewhere the peak is that since its start.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -48,19 +48,19 @@ class PeakMemory:
             _set_back()
 
     def read(self) -> int:
-        """Bytes, until now."""
+        """Bytes so far."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return _peak()
 
 
 def held_memory(device: torch.device) -> int:
-    """Bytes, of what `PeakMemory` counts, at this moment."""
+    """Bytes that are held now, counted as `PeakMemory` counts."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _held()
 
 
 def whole_memory(device: torch.device, processes: int = 1) -> int | None:
-    """Bytes that this process may come to hold, with what it holds already.
+    """Bytes that this process may hold in all.
 
     Where several `processes` are neighbours on a CPU, each has its share of what is free; of GPUs
     each has one of its own. None where the system does not say.
@@ -80,7 +80,7 @@ def _set_back() -> None:
 
 
 def _held() -> int:
-    """Bytes of this process in memory at this moment."""
+    """Resident bytes of this process."""
     try:
         return int(psutil.Process().memory_info().rss)
     except (psutil.Error, OSError):  # a root folder without /proc
@@ -88,7 +88,7 @@ def _held() -> int:
 
 
 def _peak() -> int:
-    """The most bytes of this process in memory; psutil knows them on Windows only."""
+    """Peak of the resident bytes of this process; psutil has it on Windows only."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     found = _kibibytes(PROC / "self" / "status", "VmHWM")
@@ -101,7 +101,7 @@ def _peak() -> int:
 
 
 def _available() -> int | None:
-    """Bytes that the machine has for processes; None where it does not say."""
+    """Bytes that the machine has for new work; None where the system does not report them."""
     try:
         return int(psutil.virtual_memory().available)
     except (psutil.Error, OSError):
@@ -109,7 +109,7 @@ def _available() -> int | None:
 
 
 def _left_in_group() -> int | None:
-    """Bytes that a container's limit leaves; None without a limit."""
+    """Bytes left below a container's limit; None without a limit."""
     for group in GROUPS:
         try:
             most = int((CGROUP / group.most).read_text(encoding="ascii"))

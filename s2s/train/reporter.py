@@ -1,4 +1,4 @@
-"""What training tells while it runs: a live display on a terminal, plain lines elsewhere."""
+"""Reports on training: a live display on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -9,11 +9,11 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from s2s.train.objective import Validation
 from s2s.train.state import Position
-from s2s.train.validation import Validation
 
 PLAIN_SECONDS = 15.0
-"""Least time between two plain lines about updates."""
+"""Minimum seconds between two plain lines about updates."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Window:
 
 
 class Reporter(Protocol):
-    """Listens to training. Used as a context manager around it."""
+    """Receives the events of training; a context manager around it."""
 
     def __enter__(self) -> Self: ...
 
@@ -43,16 +43,16 @@ class Reporter(Protocol):
     ) -> None: ...
 
     def begin(self, position: Position, total_updates: int) -> None:
-        """Training starts at `position`, or goes on there."""
+        """Training starts or resumes at `position`."""
 
     def update(self, position: Position, window: Window) -> None:
-        """Some updates were made."""
+        """Some updates are done."""
 
     def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
-        """A validation was made."""
+        """A validation is done."""
 
     def note(self, text: str) -> None:
-        """Something the user should know, in one line."""
+        """A line for the user."""
 
 
 def validation_line(position: Position, validation: Validation, is_best: bool) -> str:
@@ -65,7 +65,7 @@ def validation_line(position: Position, validation: Validation, is_best: bool) -
 
 
 class SilentReporter:
-    """Says nothing: another process of the training does. Others change what they say."""
+    """Reports nothing, as in processes other than rank 0; the base of the other reporters."""
 
     def __enter__(self) -> Self:
         return self
@@ -92,12 +92,12 @@ class SilentReporter:
 
 
 class PlainReporter(SilentReporter):
-    """Lines on a stream that is no terminal: a log file, a batch job."""
+    """Lines on a stream that is not a terminal, such as a log file."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.total_updates = 0
-        self.spoken = -PLAIN_SECONDS
+        self.last_line = -PLAIN_SECONDS
 
     def begin(self, position: Position, total_updates: int) -> None:
         """See `Reporter`."""
@@ -106,9 +106,9 @@ class PlainReporter(SilentReporter):
     def update(self, position: Position, window: Window) -> None:
         """See `Reporter`; at most one line in `PLAIN_SECONDS`."""
         now = time.monotonic()
-        if now - self.spoken < PLAIN_SECONDS:
+        if now - self.last_line < PLAIN_SECONDS:
             return
-        self.spoken = now
+        self.last_line = now
         # Epochs differ by a few batches, so that the total is one within a few updates.
         left = max(0, self.total_updates - position.update) * position.seconds / position.update
         self.note(
@@ -128,7 +128,7 @@ class PlainReporter(SilentReporter):
 
 
 class LiveReporter(SilentReporter):
-    """A progress bar that stays at the bottom of the terminal, validations scrolling above it."""
+    """A progress bar at the bottom of the terminal; validations scroll above it."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.progress = Progress(
@@ -164,7 +164,7 @@ class LiveReporter(SilentReporter):
             loss="-",
             speed="-",
             rate="-",
-            best=_figure(position.best_score),
+            best=_format_score(position.best_score),
         )
 
     def update(self, position: Position, window: Window) -> None:
@@ -180,7 +180,7 @@ class LiveReporter(SilentReporter):
 
     def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
         """See `Reporter`."""
-        self.progress.update(self.task, best=_figure(position.best_score))
+        self.progress.update(self.task, best=_format_score(position.best_score))
         self.note(validation_line(position, validation, is_best))
 
     def note(self, text: str) -> None:
@@ -188,8 +188,8 @@ class LiveReporter(SilentReporter):
         self.progress.console.print(text, highlight=False, markup=False)
 
 
-def _figure(score: float | None) -> str:
-    """A validation figure as read by people: a loss was negated so that larger is better."""
+def _format_score(score: float | None) -> str:
+    """A validation score for a reader: a loss was negated so that larger is better."""
     return "-" if score is None else f"{abs(score):.2f}"
 
 

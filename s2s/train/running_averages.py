@@ -1,4 +1,4 @@
-"""Averages of training's values between two lines of the log."""
+"""Averages of training's numbers between two lines of the log."""
 
 import time
 
@@ -10,21 +10,21 @@ from s2s.train.update import Update
 
 
 class RunningAverages:
-    """Sums over a window of updates, kept on the device until they are read."""
+    """Sums over a window of updates, which stay on the device until they are read."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.restart()
 
     def restart(self) -> None:
-        """Begin a window now."""
+        """Start a new window."""
         self.values: Tensor = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.tokens = self.updates = 0
         self.learning_rate = 0.0
         self.began = time.monotonic()
 
     def add(self, update: Update) -> None:
-        """Count one update in; nothing waits for the device."""
+        """Add an update, without a wait for the device."""
         parts = (update.smoothed, update.nll, update.gradient_norm, update.readout_deviation)
         self.values += torch.stack([part.double() for part in parts])
         self.tokens += update.tokens
@@ -32,7 +32,7 @@ class RunningAverages:
         self.learning_rate = update.learning_rate
 
     def read(self) -> Window:
-        """Averages of the window, which is over then."""
+        """The averages of the window; a new one starts."""
         smoothed, nll, norm, deviation = self.values.tolist()
         window = Window(
             smoothed=smoothed / self.tokens,

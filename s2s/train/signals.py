@@ -1,4 +1,4 @@
-"""Stopping on request: a signal sets a flag that the training loop reads between updates."""
+"""Stop requests: a signal sets a flag that the training loop reads between updates."""
 
 import signal
 import threading
@@ -10,24 +10,24 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """The signal that asked to stop, if one did."""
+    """The signal that requested a stop, if one did."""
 
     def __init__(self, *, is_repeated: bool = False) -> None:
         self.signal_number: int | None = None
         self.is_repeated = is_repeated
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        """Remember the signal; the second one interrupts at once, unless all are repeated."""
+        """Record a signal; the second one interrupts at once, unless a launcher repeats signals."""
         if self.signal_number is None:
             self.signal_number = signal_number
-        elif not self.is_repeated:  # asked twice: do not insist on saving
+        elif not self.is_repeated:  # the second request: stop without saving
             raise KeyboardInterrupt
 
 
 @contextmanager
 def stop_request(*, is_repeated: bool = False) -> Iterator[StopRequest]:
-    """Catch Ctrl-C and SIGTERM for the time of the block; a second one interrupts at once, unless
-    somebody repeats what this process has had already.
+    """Catch Ctrl-C and SIGTERM during the block; a second one interrupts at once, unless a launcher
+    repeats the signals that this process has received already.
 
     Outside the main thread (a notebook's worker) signals cannot be caught and none ever arrives.
     """

@@ -1,6 +1,6 @@
-"""Everything training carries from one update to the next, and how it becomes a checkpoint.
+"""The state of training between updates, and how it is saved and restored.
 
-Randomness is no part of it: batch order is a function of (seed, epoch) and dropout of (seed,
+Randomness is not part of it: batch order is a function of (seed, epoch) and dropout of (seed,
 update), so a resumed run continues exactly.
 """
 
@@ -13,41 +13,41 @@ import torch
 from torch import Tensor
 
 from s2s.errors import RunError
-from s2s.nn.cells.lstm import gather_weights
+from s2s.nn.cells.lstm import flatten_parameters
 from s2s.nn.model import Seq2Seq
 from s2s.nn.state_dict import load_weights
 from s2s.recipe.train import Train
 
 LATER = {"batch_tokens"}
-"""Fields of a position that checkpoints of before may lack."""
+"""Fields of a position that older checkpoints lack."""
 
 
 @dataclass
 class Position:
-    """Where training stands."""
+    """The progress of training."""
 
     update: int = 0
     """Updates made."""
     epoch: int = 0
     """Epochs completed."""
     batch: int = 0
-    """Batches of the current epoch that are behind us."""
+    """Batches of the current epoch that are done."""
     tokens: int = 0
     """Target tokens trained on, padding not counted."""
     seconds: float = 0.0
     """Time spent in training, validation included."""
     best_score: float | None = None
-    """Best validation figure so far, larger is better."""
+    """Best validation score so far; larger is better, so a loss is negated."""
     best_update: int | None = None
-    """Where it was reached."""
+    """The update that reached it."""
     stale: int = 0
     """Validations since then."""
     plateaus: int = 0
     """Reductions of a plateau schedule."""
     ended: str | None = None
-    """Why training is over; None while it is not."""
+    """Why training ended; None while it has not."""
     batch_tokens: int | None = None
-    """What `train.batch_tokens: auto` has come to."""
+    """The batch size that `train.batch_tokens: auto` found."""
 
     @property
     def current_epoch(self) -> int:
@@ -71,7 +71,7 @@ class TrainingState:
         self.recipe = recipe
         self.parameters = dict(model.named_parameters())
         self.stepped: list[str] = list(self.parameters)
-        """Those that this process steps; where several share them, others step the rest."""
+        """Names of the parameters that this process steps; other processes may step the rest."""
         self.optimizer = _optimizer(list(self.parameters.values()), recipe)
         self.average = (
             {name: p.detach().clone() for name, p in self.parameters.items()}
@@ -83,7 +83,7 @@ class TrainingState:
     def update_average(self, left_out: bool | Tensor = False) -> None:
         """Move the average towards the weights, faster in the first updates.
 
-        Not where the update's step was `left_out`, which a device says by a tensor [] of 0 or 1.
+        Not after an update whose step was `left_out`; on a GPU that is a tensor [] of 0 or 1.
         """
         if self.average is None or left_out is True:
             return
@@ -100,9 +100,9 @@ class TrainingState:
 
     @contextmanager
     def averaged(self) -> Iterator[Seq2Seq]:
-        """The model with the weights to be used, in evaluation mode, for the time of the block."""
+        """The model in evaluation mode, with the average of its weights where there is one."""
         self._swap()
-        gather_weights(self.model)
+        flatten_parameters(self.model)
         self.model.eval()
         try:
             yield self.model
@@ -116,7 +116,7 @@ class TrainingState:
             parameter.data, average.data = average.data, parameter.data
 
     def moments(self, parameter: torch.nn.Parameter) -> dict[str, Tensor]:
-        """What the optimizer remembers of a parameter; it begins with zeros."""
+        """The optimizer's moments of a parameter, zeros at first."""
         held: dict[str, Tensor] = self.optimizer.state[parameter]
         if not held:
             held["step"] = torch.tensor(0.0, device=parameter.device)
@@ -125,12 +125,12 @@ class TrainingState:
         return held
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights to be used: the average where there is one. Tied weights appear once."""
+        """The weights that are saved: the average where there is one. Tied weights appear once."""
         source = self.average if self.average is not None else self.parameters
         return {name: tensor.detach().cpu() for name, tensor in source.items()}
 
     def training_tensors(self) -> dict[str, Tensor]:
-        """What else is needed to go on."""
+        """The other tensors that resuming needs."""
         tensors = {}
         for name, parameter in self.parameters.items():
             for key in ("exp_avg", "exp_avg_sq"):
@@ -147,7 +147,7 @@ class TrainingState:
     def restore(
         self, weights: Mapping[str, Tensor], training: Mapping[str, Tensor], meta: Mapping[str, Any]
     ) -> None:
-        """Go back to a checkpoint. Raises RunError if it belongs to another model."""
+        """Restore a checkpoint. Raises RunError if it belongs to another model."""
         self.position = Position.from_json(meta)
         saved_as = "parameter/" if self.average is not None else ""
         source = training if self.average is not None else weights

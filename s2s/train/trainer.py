@@ -5,40 +5,37 @@ Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and
     start         what trains where: versions, device, precision, parameters, updates to come,
                   memory
     update        averages over the updates since the last such event
-    split         memory did not suffice for whole batches, for the first time since the start
-    gradients     norms by part of the model, every 50 updates: a part without any does not learn
+    split         memory was too small for whole batches, for the first time since the start
+    gradients     norms by part of the model, every 50 updates: a part without one does not learn
     validation    loss and scores, and whether they are the best so far
-    interrupted   a signal came; saved
+    interrupted   after a signal; saved
     diverged      the loss is not finite, or worse than guessing; not saved
-    end           why training is over
+    end           why training ended
 
-A `start` with `is_resumed` goes on from its update: what events after that update say was lost.
+A `start` with `is_resumed` resumes at its update: earlier events of later updates are void.
 """
 
 import math
 import os
 import platform
 import time
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import s2s
 from s2s.data.batches import collate, num_target_tokens
 from s2s.data.epochs import Epochs
 from s2s.data.store import Corpus
-from s2s.data.subword_sampling import open_resampler
-from s2s.data.training_targets import TrainingTargets
+from s2s.data.subword_sampling import open_subword_sampler
 from s2s.errors import Interrupted, TrainingError
 from s2s.nn.batch import Batch
 from s2s.nn.device import Precision
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.train import PlateauSchedule, Train
-from s2s.run.checkpoints import TrainingState as SavedState
+from s2s.run.checkpoints import SavedState
 from s2s.run.directory import Run
 from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.train.batch_size_finder import FoundBatchSize
@@ -50,15 +47,15 @@ from s2s.train.distributed.process_group import (
     agreed,
     share,
 )
+from s2s.train.objective import Objective, Validate
 from s2s.train.reporter import Reporter
 from s2s.train.running_averages import RunningAverages
 from s2s.train.signals import StopRequest, stop_request
 from s2s.train.state import Position, TrainingState
 from s2s.train.update import Updater
-from s2s.train.validation import validate
 
 LOG_EVERY = 50
-"""Updates between two readings of the device: losses are summed there in between."""
+"""Updates between two reads of the device, which sums losses in between."""
 
 
 TIME_MULTIPLE = 4
@@ -68,17 +65,19 @@ time and memory than the padding."""
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a training needs besides its state."""
+    """The inputs of a training besides its state."""
 
     recipe: Recipe
     run: Run
     train: Corpus
-    validation: Corpus | None
+    objective: Objective
+    validate: Validate | None
+    """None without validation data."""
     tokenizers: TokenizerPair
     precision: Precision
     batch_size: FoundBatchSize
     group: ProcessGroup = SINGLE_PROCESS
-    """Those who train together; all of them have the same setting but for this."""
+    """The processes that train together; in all else their contexts are equal."""
 
 
 class Trainer:
@@ -96,12 +95,7 @@ class Trainer:
         self.total_updates = self._total_updates()
         self.updater = self._updater()
         self.window = RunningAverages(self.device)
-        self.has_split = context.batch_size.pass_tokens is not None  # which the user has heard
-        self.trained = TrainingTargets(
-            lambda: context.train,
-            context.tokenizers.target,
-            lowercase=context.recipe.scoring.lowercase,
-        )
+        self.has_split = context.batch_size.pass_tokens is not None  # reported already
         state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
         self.saved_at = self.clock = time.monotonic()
@@ -109,15 +103,15 @@ class Trainer:
     def run(self) -> None:
         """Train to the end.
 
-        Raises Interrupted after saving when a signal came, TrainingError when the loss is not
-        finite or diverges, or a checkpoint cannot be written. These come to all of a team; the
-        first one is to tell.
+        Raises Interrupted after a signal, with the state saved, and TrainingError when the loss
+        diverges or a checkpoint cannot be written. All processes of a group raise them; rank 0
+        reports.
         """
         position = self.state.position
         is_repeated = self.group.is_launched
         with stop_request(is_repeated=is_repeated) as stop, closing(self.epochs):
             self._prepare_next()
-            self._event("start", is_resumed=position.update > 0, **self._what())
+            self._event("start", is_resumed=position.update > 0, **self._start_facts())
             self.reporter.begin(position, self.total_updates)
             while position.ended is None:
                 self._update()
@@ -125,10 +119,11 @@ class Trainer:
         self._event("end", reason=position.ended)
 
     def _updater(self) -> Updater:
-        """`pass_tokens` are those of all processes together, of which each has its share."""
+        """The updater; `pass_tokens` are those of all processes, which share them."""
         context, most = self.context, self.context.batch_size.pass_tokens
         return Updater(
             self.state,
+            context.objective,
             context.recipe.seed,
             context.precision,
             self.total_updates,
@@ -155,30 +150,30 @@ class Trainer:
             raise self._diverged(math.nan)
         self.window.add(update)
         if update.parts > len(batches):
-            self._tell_split(update.parts, batches)
+            self._report_split(update.parts, batches)
         if update.part_norms is not None:
             norms = {part: float(norm) for part, norm in update.part_norms.items()}
             self._event("gradients", norms=norms)
             self._log()
 
-    def _tell_split(self, parts: int, batches: list[Batch]) -> None:
-        """Tell once that memory did not suffice for whole batches."""
+    def _report_split(self, parts: int, batches: list[Batch]) -> None:
+        """Report once that memory is too small for whole batches."""
         if self.has_split:
             return
         self.has_split = True
         self._event("split", batches=len(batches), parts=parts)
         pairs = sum(len(batch.target_lengths) for batch in batches)
         self.reporter.note(
-            f"{self.context.run.folder}: memory did not suffice for update "
-            f"{self.state.position.update} ({pairs:,} pairs), which was made in {parts} parts; so "
-            "will others. The gradients are the same; a smaller train.batch_tokens with a larger "
-            "train.accumulate would take less time"
+            f"{self.context.run.folder}: memory was too small for update "
+            f"{self.state.position.update} ({pairs:,} pairs), which was computed in {parts} parts, "
+            "as others will be. The gradients are the same; a smaller train.batch_tokens with a "
+            "larger train.accumulate would take less time"
         )
 
     def _after_update(self, stop: StopRequest) -> None:
         position = self.state.position
         is_save_due = self._since_save() > 60.0 * self.recipe.save_minutes
-        # Nobody goes on before all have stepped.
+        # A barrier: all processes have stepped.
         pending = agreed(self.group.all_gather(PendingActions(stop.signal_number, is_save_due)))
         epoch_ended = position.batch >= len(self.epoch.plan)
         if epoch_ended:
@@ -194,7 +189,7 @@ class Trainer:
             self._event("interrupted", signal=pending.signal_number)
             raise Interrupted(
                 f"{self.context.run.folder}: saved at update {position.update}; "
-                "the same command goes on from there",
+                "the same command resumes there",
                 pending.signal_number,
             )
         if epoch_ended and position.ended is None:
@@ -202,26 +197,24 @@ class Trainer:
             self._prepare_next()
 
     def _validate(self) -> None:
-        """Validate, remember the best, decide about stopping early, and save."""
+        """Validate, update the best score, decide about early stopping, and save."""
         self._log()
-        position, context, corpus = self.state.position, self.context, self.context.validation
-        if corpus is None:
+        position, validate = self.state.position, self.context.validate
+        if validate is None:
             self._save(is_best=True, keep=self.recipe.keep)
             return
         with self.state.averaged() as model:
-            found = validate(
-                model, corpus, context.tokenizers, context.recipe, self.trained, group=self.group
-            )
-        figure = found.figure(self.recipe.best)
-        is_best = position.best_score is None or figure > position.best_score
+            found = validate(model, self.group)
+        score = found.score(self.recipe.best)
+        is_best = position.best_score is None or score > position.best_score
         if is_best:
-            position.best_score, position.best_update, position.stale = figure, position.update, 0
+            position.best_score, position.best_update, position.stale = score, position.update, 0
         else:
             self._count_stale()
         self._tick()
         self._event("validation", is_best=is_best, **found.as_json())
         self.reporter.validation(position, found, is_best)
-        self._save(is_best=is_best, score=figure, keep=self.recipe.keep)
+        self._save(is_best=is_best, score=score, keep=self.recipe.keep)
 
     def _count_stale(self) -> None:
         position, schedule = self.state.position, self.recipe.schedule
@@ -233,7 +226,7 @@ class Trainer:
     def _save(
         self, *, is_best: bool = False, score: float | None = None, keep: int | None = None
     ) -> None:
-        """Write a checkpoint, unless this very update has one."""
+        """Write a checkpoint, unless this update has one."""
         state, position = self.state, self.state.position
         if position.update == self.saved_update:
             return
@@ -247,25 +240,20 @@ class Trainer:
             self.context.run.write_checkpoint(
                 position.update, state.weights(), saved, score=score, is_best=is_best, keep=keep
             )
-        self.group.all_gather(None)  # who goes on, or ends, finds it written
+        self.group.all_gather(None)  # a barrier: the checkpoint is complete
         self.saved_update, self.saved_at = position.update, time.monotonic()
         self.window.restart()
 
     def _log(self) -> None:
-        """Report the updates since the last report, if there are any, and check their loss.
+        """Report the updates since the last report, and check their loss.
 
-        What is about to be saved is checked too, lest a diverged model replace the last good one.
+        A checkpoint is written only after this check, so that a diverged model never replaces the
+        last good one.
         """
         if not self.window.updates:
             return
         window = self.window.read()
-        vocabulary = self.state.model.target_vocabulary
-        # Guessing blindly costs log V a token, the coverage loss is at most its weight, and passes
-        # that guess hardly diverge; worse than that for a while is no training. The doubly
-        # stochastic loss may be anything.
-        added = self.recipe.coverage_loss + self.recipe.r_drop
-        loss = window.nll if self.recipe.doubly_stochastic else window.smoothed
-        if not loss < 1.5 * math.log(vocabulary) + 1.0 + added:
+        if self.context.objective.has_diverged(window.smoothed, window.nll):
             raise self._diverged(window.smoothed)
         self._event("update", **asdict(window))
         self.reporter.update(self.state.position, window)
@@ -281,8 +269,8 @@ class Trainer:
             "try a lower train.optimizer.learning_rate, more warmup or a smaller train.clip_norm"
         )
 
-    def _what(self) -> dict[str, Any]:
-        """What trains, and where."""
+    def _start_facts(self) -> dict[str, Any]:
+        """Facts of the event `start`: what trains, and where."""
         return {
             "total_updates": self.total_updates,
             "parameters": sum(p.numel() for p in self.state.parameters.values()),
@@ -316,18 +304,18 @@ class Trainer:
         return time.monotonic() - self.saved_at
 
     def _epochs(self) -> Epochs:
-        """The epochs; where texts are encoded anew, a GPU has the processor's cores to spare."""
+        """The epochs; with a GPU the cores of the CPU are free for subword sampling."""
         context, rank = self.context, self.group.rank
         spare = ((os.cpu_count() or 1) - 1) // self.group.local_world_size
         threads = 1 if self.device.type == "cpu" else max(1, min(8, spare))
-        resampler = open_resampler(
+        sampler = open_subword_sampler(
             context.train,
             context.tokenizers,
             context.recipe,
             context.run.folder / f"sampling{rank or ''}",
             threads,
         )
-        return Epochs(context.train, context.recipe, TIME_MULTIPLE, resampler)
+        return Epochs(context.train, context.recipe, TIME_MULTIPLE, sampler)
 
     def _prepare_next(self) -> None:
         coming = self.state.position.epoch + 1
@@ -335,17 +323,18 @@ class Trainer:
             self.epochs.prepare(coming)
 
     def _total_updates(self) -> int:
-        """Epochs differ by a few batches; a schedule needs one number that resuming finds again."""
+        """Updates of the whole training, computed from the first epoch: epochs differ by a few
+        batches, and a resumed training needs the same number."""
         per_epoch = math.ceil(len(self.epochs(0).plan) / self.recipe.accumulate)
         total = per_epoch * self.recipe.epochs
         return min(total, self.recipe.max_updates or total)
 
 
 def end_reason(position: Position, recipe: Train) -> str | None:
-    """Why training is over, None while it is not.
+    """Why training has ended; None while it has not.
 
-    Asked anew when a run is resumed: where its recipe has been given more epochs, updates or
-    patience, a finished training goes on.
+    Computed again when a run is resumed: with more epochs, updates or patience in its recipe, an
+    ended training continues.
     """
     if position.epoch >= recipe.epochs:
         return "all epochs are done"
@@ -354,19 +343,3 @@ def end_reason(position: Position, recipe: Train) -> str | None:
     if recipe.patience is not None and position.stale >= recipe.patience:
         return f"no improvement in {position.stale} validations"
     return None
-
-
-def unigram(corpus: Corpus, vocabulary: int, end: int) -> Tensor:
-    """Relative frequencies float32 [V] of target tokens, each counted once more than it occurs so
-    that none is zero; every target counts one `end` of sentence, and ids beyond the vocabulary,
-    which can only be copied, count for nothing."""
-    counts = torch.ones(vocabulary, dtype=torch.float64)
-    for chunk in _chunks(corpus.target_values):
-        counts += torch.bincount(chunk[chunk < vocabulary], minlength=vocabulary)
-    counts[end] += len(corpus)
-    return (counts / counts.sum()).float()
-
-
-def _chunks(values: Any, size: int = 1 << 22) -> Iterable[Tensor]:
-    for start in range(0, len(values), size):
-        yield torch.from_numpy(values[start : start + size].astype("int64"))

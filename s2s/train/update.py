@@ -1,7 +1,4 @@
-"""One update of the parameters: forward, backward, clip, step.
-
-Dimension letters: B sentences, S source time, T target time, N target tokens, E readout width.
-"""
+"""One update of the parameters: forward, backward, clip, step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +9,12 @@ from torch.nn import Parameter
 
 from s2s.errors import TrainingError
 from s2s.nn.batch import Batch
-from s2s.nn.decoders.base import DecoderOutput
-from s2s.nn.device import Precision, autocast, fp32_of, to_device
-from s2s.nn.memory import Memory
-from s2s.nn.model import Seq2Seq
-from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
+from s2s.nn.device import Precision, autocast, fp32_of
 from s2s.recipe.train import Train
-from s2s.special import PAD
 from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from s2s.train.loss.attention import coverage_losses, spread_losses
-from s2s.train.loss.cross_entropy import Loss, Pointed, linear_cross_entropy
 from s2s.train.lr_schedule import learning_rate_factor
 from s2s.train.masked_step import masked_step
+from s2s.train.objective import Objective
 from s2s.train.state import TrainingState
 
 WHOLE = ""
@@ -32,7 +23,7 @@ WHOLE = ""
 
 @dataclass(frozen=True)
 class Update:
-    """What one update saw. Tensors stay on the device: reading them would wait for it."""
+    """Numbers of one update. Tensors stay on the device: reading them would wait for it."""
 
     smoothed: Tensor
     """Minimized loss, summed over tokens."""
@@ -43,105 +34,19 @@ class Update:
     gradient_norm: Tensor
     """Before clipping, of the loss averaged over tokens."""
     readout_deviation: Tensor
-    """Standard deviation of the readout; near 1 means a saturated tanh, through which nothing is
-    learned."""
+    """The objective's diagnostic: the standard deviation of the readout, which near 1 means a
+    saturated tanh without gradient."""
     learning_rate: float
     part_norms: dict[str, Tensor] | None
-    """Gradient norm of each part of the model, where it was asked for."""
+    """Gradient norm of each part of the model, where requested."""
     parts: int
-    """Passes that this process took: more than it had batches where memory did not suffice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """What the loss is made of beside cross-entropy."""
-
-    smoothing: float = 0.0
-    """Of labels."""
-    coverage: float = 0.0
-    """Of the coverage loss of attention (See et al. 2017)."""
-    doubly_stochastic: float = 0.0
-    """Of the squared distance of each position's attention from 1 (Xu et al. 2015)."""
-    r_drop: float = 0.0
-    """Of the divergence between two passes under different dropout masks (Liang et al. 2021)."""
-
-
-def batch_loss(
-    model: Seq2Seq, batch: Batch, weights: LossWeights = LossWeights()
-) -> tuple[Loss, Tensor]:
-    """Loss summed over the batch's target tokens, and their readouts [N, E].
-
-    `batch` is on the host; what follows happens where the model is. The two passes of R-Drop are
-    one pass here over a batch twice as large. The losses then are means of the two passes, and
-    there are twice as many readouts.
-
-    Positions of padding are left out before the output layer, which is where most time goes.
-    """
-    device = model.output.bias.device
-    if weights.r_drop:
-        batch = batch.repeated(2)
-    flat = batch.target_output.t().reshape(-1)
-    inside_N = flat.ne(PAD).nonzero().squeeze(1)
-    targets_N = to_device(flat[inside_N], device)
-    there = batch.to(str(device))
-    memory = model.encode(there.source, there.source_lengths, there.features)
-    decoded = model.decoded(memory, there.target_input)
-    inside_N = to_device(inside_N, device)
-    readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
-    pointed = None
-    if model.is_pointing:
-        pointed = _pointed(model.target_vocabulary, memory, decoded, targets_N, inside_N)
-        targets_N = known_ids(targets_N, model.target_vocabulary)
-    output = (model.output.weight, model.output.bias)
-    loss = linear_cross_entropy(
-        *(readout_NE, *output, targets_N, weights.smoothing), pointed=pointed, r_drop=weights.r_drop
-    )
-    if weights.coverage or weights.doubly_stochastic:
-        added = _attention_loss(memory, decoded, there.target_output, weights)
-        loss = loss._replace(smoothed=loss.smoothed + added)
-    if weights.r_drop:
-        loss = Loss(loss.smoothed / 2, loss.nll / 2)
-    return loss, readout_NE
-
-
-def _attention_loss(
-    memory: Memory, decoded: DecoderOutput, target_BT: Tensor, weights: LossWeights
-) -> Tensor:
-    """The losses of attention, weighed and summed over steps that are no padding."""
-    assert decoded.weights is not None and memory.words_BS is not None
-    inside_BT = target_BT != PAD
-    total = torch.zeros((), device=target_BT.device)
-    if weights.coverage:
-        costs_BT = coverage_losses(decoded.weights, memory.words_BS)
-        total = total + weights.coverage * (costs_BT * inside_BT).sum()
-    if weights.doubly_stochastic:
-        spread_B = spread_losses(decoded.weights, inside_BT, memory.words_BS)
-        total = total + weights.doubly_stochastic * spread_B.sum()
-    return total
-
-
-def _pointed(
-    vocabulary: int, memory: Memory, decoded: DecoderOutput, targets_N: Tensor, inside_N: Tensor
-) -> Pointed:
-    """What pointing says of the N target tokens at places `inside_N` of [T, B], flattened."""
-    assert decoded.gate is not None and decoded.scores is not None
-    assert memory.copies_BS is not None
-    scores_NS = decoded.scores.transpose(0, 1).flatten(0, 1).index_select(0, inside_N)
-    sentence_N = inside_N % decoded.scores.shape[0]
-    copies_NS = memory.copies_BS.index_select(0, sentence_N)
-    words_NS, is_target_NS = copies_NS != PAD, copies_NS == targets_N.unsqueeze(1)
-    gate_N = decoded.gate.flatten().index_select(0, inside_N)
-    return Pointed(
-        gate_N.masked_fill(~words_NS.any(-1), CERTAIN),
-        copied_log_probs(scores_NS, words_NS, is_target_NS),
-        targets_N < vocabulary,
-    )
+    """Passes of this process: more than its batches where memory was too small for these."""
 
 
 def update_seed(seed: int, update: int, rank: int = 0) -> int:
-    """Seed of what is random in an update, another one for every (seed, update, rank) in practice.
+    """Seed of the randomness in an update, in practice different for every (seed, update, rank).
 
-    Generators on a CPU look at the lowest 32 bits alone, so all numbers have to reach these. A
+    Generators on a CPU read the lowest 32 bits only, so all three numbers must change them. A
     multiple of 2^32 over the golden ratio lies far from its neighbours (Knuth, TAOCP 3, 6.4), and
     one of 2^32 over the square root of 2 from both.
     """
@@ -154,14 +59,14 @@ NO_MEMORY = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
 )
-"""In the text of errors that have no type of their own: the system gave a CPU's tensors none, or a
-GPU's libraries found none for themselves."""
+"""Texts of out-of-memory errors without a type of their own: of a CPU's allocator, and of the
+libraries of a GPU."""
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had no memory left, or the system gave none."""
-    is_told = any(words in str(error) for words in NO_MEMORY)
-    return isinstance(error, torch.OutOfMemoryError) or is_told
+    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    is_named = any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or is_named
 
 
 class Updater:
@@ -174,6 +79,7 @@ class Updater:
     def __init__(
         self,
         state: TrainingState,
+        objective: Objective,
         seed: int,
         precision: Precision,
         total_updates: int,
@@ -183,6 +89,7 @@ class Updater:
         pass_tokens: int | None = None,
     ) -> None:
         self.state = state
+        self.objective = objective
         self.group = group
         self.recipe: Train = state.recipe
         self.seed = seed
@@ -197,13 +104,13 @@ class Updater:
     ) -> Update:
         """Accumulate the gradients of `batches` and step.
 
-        The loss is averaged over all their tokens, not over batches; where they are only this
-        process's share of the update, `tokens` says how many there are in all. `watch` asks for the
-        gradient norms of the model's parts.
+        The loss is averaged over all their tokens, not over batches. Where they are only this
+        process's share of the update, `tokens` is the number of tokens of all processes. `watch`
+        requests the gradient norms of the model's parts.
 
-        Where memory does not suffice, the update is made of half batches, of quarters and so on:
-        the gradient is the same but for rounding and what dropout draws. Raises TrainingError
-        where it does not suffice for single pairs.
+        Where memory runs out, the update uses half batches, quarters and so on: the gradient is
+        the same up to rounding and the draws of dropout. Raises TrainingError where memory is too
+        small for single pairs.
         """
         state, position = self.state, self.state.position
         position.update += 1
@@ -232,13 +139,13 @@ class Updater:
         )
 
     def fits(self, batch: Batch) -> bool:
-        """Whether memory suffices for a pass over a batch; its gradients are thrown away."""
+        """Whether memory suffices for a pass over a batch; discards its gradients."""
         is_done = self._gradients([batch], int(batch.target_lengths.sum())) is not None
         self._forget_gradients()
         return is_done
 
     def _fitting(self, batch: Batch) -> list[Batch]:
-        """The batch in parts of no more than `pass_tokens`."""
+        """The batch in parts of at most `pass_tokens`."""
         halves = batch.halves()
         if self.pass_tokens is None or batch.tokens <= self.pass_tokens or len(halves) == 1:
             return [batch]
@@ -263,21 +170,20 @@ class Updater:
     def _pass(self, batch: Batch, tokens: int) -> Tensor:
         with fp32_of(self.precision, self.device):
             with autocast(self.precision, self.device):
-                loss, readout_NE = batch_loss(self.state.model, batch, self._weights())
+                found = self.objective.loss(self.state.model, batch, self.state.position.update)
             self.on_stage("forward")
-            (loss.smoothed / tokens).backward()  # type: ignore[no-untyped-call]
+            (found.loss / tokens).backward()  # type: ignore[no-untyped-call]
             self.on_stage("backward")
-        deviation = readout_NE.detach().float().std()
-        one = torch.ones_like(deviation)
-        return torch.stack((loss.smoothed.detach(), loss.nll.detach(), deviation, one))
+        one = torch.ones_like(found.diagnostic)
+        return torch.stack((found.loss.detach(), found.nll.detach(), found.diagnostic, one))
 
     def _halved(self, batches: Sequence[Batch]) -> list[Batch]:
-        """The batches for another try, once memory ran out somewhere on the way."""
-        self._forget_gradients()  # part of them may have been computed
+        """The batches in halves, after memory ran out."""
+        self._forget_gradients()  # some may have been computed
         halves = [half for batch in batches for half in batch.halves()]
         if len(halves) == len(batches):
             raise TrainingError(
-                f"update {self.state.position.update}: memory does not suffice for a single pair "
+                f"update {self.state.position.update}: memory is too small for a single pair "
                 f"of {batches[0].source.shape[1]} source and {batches[0].target_output.shape[1]} "
                 "target tokens; a smaller data.filters.max_length or data.truncate cuts such pairs"
             )
@@ -288,22 +194,8 @@ class Updater:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _weights(self) -> LossWeights:
-        """In the update that was last begun."""
-        return LossWeights(
-            smoothing=self.recipe.label_smoothing,
-            coverage=self.coverage(),
-            doubly_stochastic=self.recipe.doubly_stochastic,
-            r_drop=self.recipe.r_drop,
-        )
-
-    def coverage(self) -> float:
-        """Weight of the coverage loss in the update that was last begun."""
-        is_on = self.state.position.update > self.recipe.coverage_start
-        return self.recipe.coverage_loss if is_on else 0.0
-
     def learning_rate(self) -> float:
-        """Of the update that was last begun."""
+        """Learning rate of the current update."""
         position = self.state.position
         factor = learning_rate_factor(
             self.recipe.schedule, position.update, self.total_updates, position.plateaus
@@ -311,15 +203,17 @@ class Updater:
         return self.recipe.optimizer.learning_rate * factor
 
     def _norms(self, watch: bool) -> dict[str, Tensor]:
-        """Gradient norm of the whole model, and of its parts where they are watched."""
+        """Gradient norm of the whole model, and with `watch` of its parts."""
         parameters = self.state.parameters
         gradients = [p.grad for p in parameters.values() if p.grad is not None]
         norms = {WHOLE: torch.nn.utils.get_total_norm(gradients)}
         return self.group.whole_norms({**norms, **(_part_norms(parameters) if watch else {})})
 
     def _step(self, norm: Tensor) -> bool | Tensor:
-        """Clip and step; whether that was left out, as where a gradient is not finite, which would
-        destroy the weights. Looking at it is free on a CPU; on a GPU it would wait for the device.
+        """Clip and step, unless a gradient is not finite: it would destroy the weights.
+
+        Returns whether the step was left out. A CPU reads the norm at no cost; on a GPU the host
+        would wait for it, so the device decides.
         """
         optimizer, clip_norm = self.state.optimizer, self.recipe.clip_norm
         for group in optimizer.param_groups:
@@ -339,7 +233,7 @@ class Updater:
 
 
 def _part_norms(parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:
-    """Gradient norm of each layer or module: a part that gets none is not learning."""
+    """Gradient norm of each layer or module: a part without gradient does not learn."""
     parts: dict[str, list[Tensor]] = {}
     for name, parameter in parameters.items():
         if parameter.grad is not None:

@@ -1,4 +1,4 @@
-"""`s2s bench` of models that read features: counted operations, drawn features, a run's own."""
+"""`s2s bench` of models with image features: counted operations, random features, a run's own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,11 @@ from s2s.bench import random_features as drawing
 from s2s.bench.decoding import Decoding
 from s2s.bench.flops import Operations
 from s2s.bench.measure import Amounts, Plan, measure
-from s2s.bench.random_features import ASSUMED_GRID, ASSUMED_VECTOR, drawn_features
+from s2s.bench.random_features import ASSUMED_GRID, ASSUMED_VECTOR, random_features
 from s2s.bench.report import FeatureSizes
 from s2s.bench.startup import Program
 from s2s.bench.tables import tables
-from s2s.bench.workload import Workload, drawn_workload, read_lengths, run_workload
+from s2s.bench.workload import Workload, random_workload, read_lengths, run_workload
 from s2s.errors import DataError
 from s2s.nn.batch import Regions
 from s2s.nn.encoders.regions import FeatureShape
@@ -59,7 +59,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """Of captions, in a folder with its data."""
+    """A recipe of captions, in a folder with its data."""
     write_captions(tmp_path)
     monkeypatch.chdir(tmp_path)
     return load_recipe(Path("recipe.yaml"), ["train.epochs=1"])
@@ -116,7 +116,7 @@ def test_every_shipped_recipe_of_features_is_drawn_without_data(
     found = {}
     for shipped in shipped_recipes():
         recipe = load_recipe(shipped.path)
-        lines = drawn_features(recipe)
+        lines = random_features(recipe)
         if lines is not None:
             found[shipped.name] = [(one.width, one.max_regions) for one in lines.stores]
     assert found == {
@@ -127,11 +127,11 @@ def test_every_shipped_recipe_of_features_is_drawn_without_data(
 
 
 def test_files_that_are_there_have_the_shape(recipe: Recipe) -> None:
-    lines = drawn_features(recipe)
+    lines = random_features(recipe)
     assert lines is not None
     (store,) = lines.stores
     assert (store.width, store.max_regions, len(store)) == (WIDTH, REGIONS, 6)
-    again = drawn_features(recipe)
+    again = random_features(recipe)
     assert again is not None
     rows = np.arange(6)
     assert (store.gather(rows).values_BRD == again.stores[0].gather(rows).values_BRD).all()
@@ -140,7 +140,7 @@ def test_files_that_are_there_have_the_shape(recipe: Recipe) -> None:
 def test_grids_of_other_rows_are_told(recipe: Recipe) -> None:
     model = replace(recipe.model, image_features=(ImageFeatureEncoder(width=24, layers=1, rows=3),))
     with pytest.raises(DataError, match=r"^grid.npy: expected grids of 3 rows .* found 5$"):
-        drawn_workload(replace(recipe, model=model), CPU)
+        random_workload(replace(recipe, model=model), CPU)
 
 
 def test_features_are_trained_on_and_searched(recipe: Recipe) -> None:
@@ -155,12 +155,12 @@ def test_features_are_trained_on_and_searched(recipe: Recipe) -> None:
 
 
 def test_random_weights_write_captions_of_the_mean_length(recipe: Recipe) -> None:
-    workload = drawn_workload(recipe, CPU)
+    workload = random_workload(recipe, CPU)
     decoding = Decoding(workload, 3, ["fp32"])
     for turn in decoding.turns:
         turn.run()
     length = round(float(workload.corpus.target_lengths.mean())) + 1
-    assert {amounts.tokens for amounts in decoding.amounts.values()} == {3 * length}
+    assert {work.tokens for work in decoding.work.values()} == {3 * length}
 
 
 def own_workload(recipe: Recipe, runs: Path) -> Workload:
@@ -175,9 +175,9 @@ def test_a_run_is_measured_on_its_own_features(recipe: Recipe, tmp_path: Path) -
         turn.run()
     translator = pipeline.load_translator(workload.run, device="cpu")  # type: ignore[arg-type]
     texts, _ = open_texts(workload.run, "validation")  # type: ignore[arg-type]
-    greedy = replace(translator, search=decoding.ways[0].settings)
+    greedy = replace(translator, search=decoding.setups[0].settings)
     words = sum(len(text.split()) + 1 for text in greedy(texts[:5]))
-    assert decoding.amounts[decoding.ways[0].key].tokens == words
+    assert decoding.work[decoding.setups[0].key].tokens == words
     assert workload.line == texts[0]
     sources_N, regions_NF = read_lengths(workload.corpus, np.arange(3))
     assert (sources_N == 0).all() and (regions_NF == REGIONS).all() and regions_NF.shape == (3, 1)

@@ -1,4 +1,4 @@
-"""`s2s bench --workers`: several processes find what one finds; their figures are told apart."""
+"""`s2s bench --workers`: several processes find the same outputs, with results of their own."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ import torch
 
 from s2s import pipeline
 from s2s.bench import matmul as products
-from s2s.bench.decoding import Decoding, Way
+from s2s.bench.decoding import Decoding, SearchSetup
 from s2s.bench.measure import Amounts, Plan, measure
 from s2s.bench.startup import Program
 from s2s.bench.tables import tables
-from s2s.bench.training import TeamTraining, Training
-from s2s.bench.workload import drawn_workload, run_workload
+from s2s.bench.training import GroupTraining, Training
+from s2s.bench.workload import random_workload, run_workload
 from s2s.errors import UsageError
 from s2s.inference.process_pool import equal_shares
 from s2s.recipe.load import load_recipe
@@ -50,51 +50,51 @@ def silent(stage: str, done: int, total: int | None) -> None:
     """No progress."""
 
 
-Found = dict[Way, list[Hypothesis]]
+Found = dict[SearchSetup, list[Hypothesis]]
 
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Found:
-    """What was found in each way that was searched last."""
+    """The outputs of the last search in each setup."""
     kept: Found = {}
     search = Decoding.search
 
-    def keep(self: Decoding, way: Way) -> list[Hypothesis]:
-        kept[way] = search(self, way)
-        return kept[way]
+    def keep(self: Decoding, setup: SearchSetup) -> list[Hypothesis]:
+        kept[setup] = search(self, setup)
+        return kept[setup]
 
     monkeypatch.setattr(Decoding, "search", keep)
     return kept
 
 
 def check_same(found: Found) -> None:
-    """Every way finds the same, whoever searches."""
-    several = [way for way in found if way.processes > 1]
+    """A setup has the same outputs for any number of processes."""
+    several = [setup for setup in found if setup.processes > 1]
     assert len(several) * 2 == len(found)
-    for way in several:
-        alone = found[way._replace(processes=1)]
-        assert [one.tokens for one in found[way]] == [one.tokens for one in alone]
+    for setup in several:
+        alone = found[setup._replace(processes=1)]
+        assert [one.tokens for one in found[setup]] == [one.tokens for one in alone]
         assert sum(len(one.tokens) for one in alone) > 0
 
 
 def test_several_processes_find_what_one_finds(found: Found) -> None:
-    """Of long sentences some are left out, by all alike. Figures are rows of their own."""
+    """All setups search the same number of long sentences. Results have their own rows."""
     recipe = dataclasses.replace(RECIPE, tokenizer=CharacterTokenizer(kind="char"))
     report = measure(recipe, PLAN, silent)
     check_same(found)
     assert report.is_complete
-    ways = [(one.search, one.precision, one.processes) for one in report.decoding]
-    alone = [way for way in ways if way[2] == 1]
-    assert ways == [*alone, *((name, precision, 2) for name, precision, _ in alone)]
+    setups = [(one.search, one.precision, one.processes) for one in report.decoding]
+    alone = [setup for setup in setups if setup[2] == 1]
+    assert setups == [*alone, *((name, precision, 2) for name, precision, _ in alone)]
     amounts = {(one.sentences, one.tokens, one.precision) for one in report.decoding}
     assert 1 < report.decoding[0].sentences < PLAN.amounts.sentences
-    assert len(amounts) == len({precision for _, precision, _ in ways})
+    assert len(amounts) == len({precision for _, precision, _ in setups})
     assert all((one.share is None) == (one.processes > 1) for one in report.decoding)
     (table,) = (table for table in tables(report) if table.title == "Decoding")
     column = table.header.index("processes")
-    assert [row[column] for row in table.rows] == [str(processes) for *_, processes in ways]
+    assert [row[column] for row in table.rows] == [str(processes) for *_, processes in setups]
     (table,) = (table for table in tables(report) if table.title == "Training")
-    assert table.header == ("", "figure", "2 processes")
+    assert table.header == ("", "value", "2 processes")
     assert all(len(row) == 3 for row in table.rows)
     machine = dataclasses.replace(report.machine, cores=2, threads=1, others=1.0)
     assert machine.processes == 2 and machine.warning is not None
@@ -126,7 +126,7 @@ def test_without_workers_there_is_no_such_column() -> None:
 
 
 def flat(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """All in one vector of its own."""
+    """All in one new vector."""
     return torch.cat([tensors[name].detach().flatten() for name in sorted(tensors)])
 
 
@@ -140,8 +140,8 @@ def test_several_processes_train_what_one_trains() -> None:
         optimizer=Optimizer(learning_rate=1e-2, epsilon=1e-3),
     )
     recipe = dataclasses.replace(RECIPE, model=model, train=train)
-    workload = drawn_workload(recipe, CPU)
-    alone, group = Training(workload, 2), TeamTraining(workload, 2, 2)
+    workload = random_workload(recipe, CPU)
+    alone, group = Training(workload, 2), GroupTraining(workload, 2, 2)
     with closing(group):
         taken = {turn.name: [turn.run(), turn.run()] for turn in (*alone.turns, *group.turns)}
         assert alone.updater is not None and group.training is not None
@@ -152,11 +152,11 @@ def test_several_processes_train_what_one_trains() -> None:
         )
     assert (one - begun).norm() > 0.1
     assert (found - one).norm() < 1e-4 * (one - begun).norm()
-    figures, expected = group.figures(taken), alone.figures(taken, {})
-    assert figures is not None and expected is not None
-    assert (figures.processes, figures.peak_memory) == (2, None)
-    assert figures.target_tokens == expected.target_tokens
-    assert figures.operations_per_token == expected.operations_per_token
+    results, expected = group.results(taken), alone.results(taken, {})
+    assert results is not None and expected is not None
+    assert (results.processes, results.peak_memory) == (2, None)
+    assert results.target_tokens == expected.target_tokens
+    assert results.operations_per_token == expected.operations_per_token
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
@@ -176,8 +176,8 @@ def test_they_share_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_they_train_and_decode(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line(["bench", "--workers", "2", "--only", "matmul,prep"]) == 2
-    told = capsys.readouterr()
-    assert (told.out, told.err) == (
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (
         "",
         "s2s: error: --workers: is for training and decoding; add one of them to --only, or leave "
         "it out\n",

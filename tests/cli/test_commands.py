@@ -63,7 +63,7 @@ def test_the_four_commands_do_what_they_say(example) -> None:
     assert b"s2s: tokenizer and data prepared\n" in prep.stderr
     assert b"runs/spell: training begins: " in train.stderr
     assert re.search(rb"epoch 4  update \d+ .*validation loss .* chrf \d", train.stderr)
-    assert b"runs/spell: training is over after " in train.stderr
+    assert b"runs/spell: training ended after " in train.stderr
     assert translate.stdout.count(b"\n") == 8
     assert b"s2s: using the newest run, runs/spell\n" in translate.stderr
     bleu_line, chrf_line, exact_line = bleu.stdout.decode().splitlines()
@@ -82,7 +82,7 @@ def test_again_there_is_nothing_to_do(folder: Path, call: Call) -> None:
     assert call("prep")[2].endswith("s2s: everything was up to date\n")
     status, out, err = call("train", "recipe.yaml")
     assert (status, out) == (0, b"")
-    assert err.startswith("runs/spell: training is over after ")
+    assert err.startswith("runs/spell: training ended after ")
     assert (folder / "runs/spell/metrics.jsonl").read_bytes() == before
 
 

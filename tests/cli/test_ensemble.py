@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from s2s.inference.load import load_ensemble
-from s2s.pipeline.output_names import Model as EvaluatedModel
+from s2s.pipeline.output_names import ModelName as EvaluatedModel
 from s2s.pipeline.output_names import describe
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.run.directory import Run

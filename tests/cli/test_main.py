@@ -50,7 +50,7 @@ MISTAKES = [
     (["translate", "--beam", "x"], "Invalid value for '--beam': "),
     (["translate", "--batch-size", "0"], "Invalid value for '--batch-size': "),
     (["bleu", "--split", "train"], "Invalid value for '--split': "),
-    (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one that lies"),
+    (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one in"),
     (["bleu", "--run", "x"], "x: no such run, neither as a folder nor in runs"),
     (["bleu", "a.txt", "--run", "x"], "--run: with reference files the translations are read"),
     (["train"], "recipe.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
@@ -207,7 +207,7 @@ class Recorder:
         def record(*arguments, **options):
             self.calls.append((name, arguments, options))
             return SimpleNamespace(
-                warnings=("validation: 3 texts held line breaks, now spaces",),
+                warnings=("validation: 3 texts had line breaks, now spaces",),
                 table=lambda: "the table",
                 redone=("data",),
                 lines=lambda: ["BLEU 40.0"],
@@ -232,7 +232,7 @@ def test_prep_and_train_pass_their_options_on(capfd, pipeline: Recorder) -> None
     status, out, err = call(capfd, "prep", "--set", "name=x", "--runs", "there", "--force")
     assert (status, out) == (0, "")
     assert err.splitlines() == [
-        "s2s: warning: validation: 3 texts held line breaks, now spaces",
+        "s2s: warning: validation: 3 texts had line breaks, now spaces",
         "the table",
         "s2s: data prepared",
     ]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import s2s_cli.score
-from s2s.inference.nbest import Listing
+from s2s.inference.nbest import NbestOptions
 from s2s.recipe.load import load_recipe
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, SampleSearch, Search
 from s2s.run.directory import Run
@@ -33,14 +33,14 @@ def translate(*options: str) -> int:
     ("options", "search", "listing"),
     [
         ("--beam 4", BeamSearch(kind="beam", width=4), None),
-        ("--scores", BeamSearch(kind="beam"), Listing()),
-        ("--nbest 3", BeamSearch(kind="beam"), Listing(3)),
-        ("--format jsonl", BeamSearch(kind="beam"), Listing(1, "jsonl")),
+        ("--scores", BeamSearch(kind="beam"), NbestOptions()),
+        ("--nbest 3", BeamSearch(kind="beam"), NbestOptions(3)),
+        ("--format jsonl", BeamSearch(kind="beam"), NbestOptions(1, "jsonl")),
         ("--temperature 0.5", SampleSearch(kind="sample", temperature=0.5), None),
         (
             "--samples 2 --top-k 3 --top-p 0.5 --min-p 0.1 --seed 9 --format tsv",
             SampleSearch(kind="sample", samples=2, top_k=3, top_p=0.5, min_p=0.1, seed=9),
-            Listing(),
+            NbestOptions(),
         ),
         (
             "--search exhaustive --nodes 7 --max-ratio 1 --max-offset 2",
@@ -66,7 +66,7 @@ def translate(*options: str) -> int:
     ],
 )
 def test_options_replace_what_the_recipe_says(
-    pipeline: Recorder, options: str, search: Search, listing: Listing | None
+    pipeline: Recorder, options: str, search: Search, listing: NbestOptions | None
 ) -> None:
     assert translate(*options.split()) == 0
     _, (name, _, passed) = pipeline.calls

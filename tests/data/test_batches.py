@@ -1,4 +1,4 @@
-"""Batches cover each pair once, stay within their budget, and equal what plain Python makes."""
+"""Batches have each pair once, respect their budget, and equal those of plain Python."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_a_large_corpus_is_planned_shard_by_shard(monkeypatch: pytest.MonkeyPatc
 
 
 def test_batches_are_filled_greedily() -> None:
-    """No batch could take the first pair of the one that was cut after it."""
+    """No batch has room for the first pair of the next one."""
     lengths = lengths_of(500)
     plan = batch_plan(lengths, 200, seed=1, epoch=0)
     sizes = [len(batch) * max(s[batch].max() + 1 for s in lengths) for batch in plan]

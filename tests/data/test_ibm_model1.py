@@ -1,4 +1,4 @@
-"""Lexical probabilities: against a naive Model 1, from a planted lexicon, from files of others."""
+"""IBM Model 1: against a naive implementation, from a planted lexicon, from files of Moses."""
 
 import gzip
 import random
@@ -33,7 +33,7 @@ def corpus_of(pairs: Pairs) -> Corpus:
 
 
 def random_pairs(count: int, seed: int = 1) -> Pairs:
-    """Lengths from 0: an empty side is no special case."""
+    """Lengths from 0, so that sides may be empty."""
     draw = random.Random(seed)
     return [
         (
@@ -45,7 +45,7 @@ def random_pairs(count: int, seed: int = 1) -> Pairs:
 
 
 def naive_model_one(pairs: Pairs, iterations: int) -> dict[tuple[int, int], float]:
-    """As a book writes it: dictionaries, one pair of tokens at a time."""
+    """The textbook algorithm: dictionaries, one pair of tokens at a time."""
     prob: dict[tuple[int, int], float] = defaultdict(lambda: 1.0)
     for _ in range(iterations):
         count: dict[tuple[int, int], float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""The store gives back what was written, without a copy, or says that it cannot."""
+"""The store returns what was written, without a copy, or an error."""
 
 import json
 import subprocess
@@ -91,8 +91,8 @@ def test_ids_are_as_wide_as_the_vocabulary_needs(
 
 
 def test_a_corpus_is_mapped_and_not_read(tmp_path: Path) -> None:
-    """Opening 40 MB of ids takes no memory of the process's own for them, once another corpus was
-    opened, and one record batch holds all."""
+    """Opening 40 MB of ids allocates no memory for them, after another corpus was opened; all are
+    in one record batch."""
     values = np.arange(10_000_000, dtype=np.uint16)
     path = tmp_path / "c"
     for place, sides in ((tmp_path / "small", [values[:200]]), (path, np.split(values, 10))):
@@ -158,5 +158,5 @@ def test_a_file_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     assert message(path) == (
-        f"{damaged}expected format 1, found none); 's2s prep --force' makes it anew"
+        f"{damaged}expected format 1, found none); 's2s prep --force' makes it again"
     )

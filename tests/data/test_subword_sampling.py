@@ -1,4 +1,4 @@
-"""Segmentations drawn anew for every epoch: what may be drawn, and that it comes again."""
+"""Subword sampling: valid segmentations, reproducible for every seed and epoch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +10,11 @@ import pytest
 import sentencepiece
 
 from s2s import pipeline
-from s2s.data import subword_sampling as resample
-from s2s.data.epochs import Epochs, drawn
+from s2s.data import subword_sampling
+from s2s.data.epochs import Epochs, sampled_pairs
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
-from s2s.data.subword_sampling import Resampler, Stopped, open_resampler
+from s2s.data.subword_sampling import Stopped, SubwordSampler, open_subword_sampler
 from s2s.errors import Interrupted, RecipeError, RunError
 from s2s.recipe.data import FilesData, FileSet, SeveralData
 from s2s.recipe.filters import Truncate
@@ -60,9 +60,9 @@ def recipe_of(folder: Path, tokenizer: Tokenizers, **data: Any) -> Recipe:
     return Recipe(task="translation", data=corpus, tokenizer=tokenizer)
 
 
-def resampler_of(recipe: Recipe, folder: Path, threads: int = 1) -> Resampler:
+def resampler_of(recipe: Recipe, folder: Path, threads: int = 1) -> SubwordSampler:
     prepare(recipe, folder)
-    found = open_resampler(
+    found = open_subword_sampler(
         open_corpus(folder, "train"),
         load_tokenizers(folder / "tokenizer"),
         recipe,
@@ -84,7 +84,7 @@ def both(corpus: Corpus) -> tuple[list[list[int]], list[list[int]]]:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resample, "CHUNK_ROWS", 16)
+    monkeypatch.setattr(subword_sampling, "CHUNK_ROWS", 16)
 
 
 # Tokenizers.
@@ -105,7 +105,7 @@ def test_what_is_drawn_is_another_segmentation_of_the_same_text(kind: str) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_drawn_depends_on_the_seed_and_on_no_call_before(kind: str) -> None:
-    """What sentencepiece promises nowhere; epochs are no function of the seed without it."""
+    """sentencepiece does not document this; epochs depend on it to be a function of the seed."""
     lines = [pair[0] for pair in PAIRS]
     drawing = sampling(train_tokenizers(subwords(kind), [(lines, lines)], seed=1).source, 0.3)
     seed_sampling(1, 0)
@@ -119,7 +119,7 @@ def test_what_is_drawn_depends_on_the_seed_and_on_no_call_before(kind: str) -> N
 
 
 def test_smaller_alphas_of_a_unigram_model_draw_more_pieces() -> None:
-    """As the flattened distribution does; sentencepiece itself is the oracle for the best."""
+    """As in the flattened distribution; sentencepiece is the oracle for the best."""
     lines = [pair[0] for pair in PAIRS]
     best = train_tokenizers(subwords(), [(lines, lines)], seed=1).source
     assert isinstance(best, Subwords)
@@ -213,9 +213,9 @@ def test_what_is_drawn_is_cut_and_weighted_and_batched_by_its_own_lengths(tmp_pa
         tmp_path, subwords(alpha=0.05), truncate=Truncate(source=9), weight=1.5, tag="<bt>"
     )
     recipe = replace(recipe, train=Train(batch_tokens=80))
-    resampler = resampler_of(recipe, tmp_path / "run")
-    epoch = Epochs(resampler.corpus, recipe, 1, resampler)(3)
-    chosen = drawn((70,), (1.5,), seed=1, epoch=3)
+    sampler = resampler_of(recipe, tmp_path / "run")
+    epoch = Epochs(sampler.corpus, recipe, 1, sampler)(3)
+    chosen = sampled_pairs((70,), (1.5,), seed=1, epoch=3)
     assert chosen is not None and len(epoch.corpus) == len(chosen) == 105
     assert epoch.corpus.source_lengths.max() == 9
     source = load_tokenizers(tmp_path / "run" / "tokenizer").source
@@ -228,14 +228,14 @@ def test_what_is_drawn_is_cut_and_weighted_and_batched_by_its_own_lengths(tmp_pa
     for pairs in epoch.plan:
         longest = int(epoch.corpus.target_lengths[pairs].max()) + 1
         assert len(pairs) == 1 or len(pairs) * longest <= 80
-    assert Epochs(resampler.corpus, recipe, 1, None)(3).corpus is resampler.corpus
+    assert Epochs(sampler.corpus, recipe, 1, None)(3).corpus is sampler.corpus
 
 
 def test_epochs_made_ahead_are_those_made_when_asked_for(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, subwords())
-    resampler = resampler_of(recipe, tmp_path / "run")
-    direct = [both(resampler.epoch(number, None)) for number in range(3)]
-    epochs = Epochs(resampler.corpus, recipe, 4, resampler)
+    sampler = resampler_of(recipe, tmp_path / "run")
+    direct = [both(sampler.epoch(number, None)) for number in range(3)]
+    epochs = Epochs(sampler.corpus, recipe, 4, sampler)
     found = []
     for number in range(3):
         found.append(both(epochs(number).corpus))
@@ -246,21 +246,20 @@ def test_epochs_made_ahead_are_those_made_when_asked_for(tmp_path: Path) -> None
     epochs.close()
     assert not (tmp_path / "run" / "sampling").exists()
     with pytest.raises(Stopped):
-        resampler.epoch(5, None)
+        sampler.epoch(5, None)
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resampler = resampler_of(recipe_of(tmp_path, subwords()), tmp_path / "run")
+    sampler = resampler_of(recipe_of(tmp_path, subwords()), tmp_path / "run")
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(resample, "write_corpus", full)
+    monkeypatch.setattr(subword_sampling, "write_corpus", full)
     with pytest.raises(RunError) as error:
-        resampler.epoch(2, None)
+        sampler.epoch(2, None)
     assert str(error.value) == (
-        f"{tmp_path}/run/sampling/epoch2.arrow: the epoch cannot be written there: "
-        "No space left on device"
+        f"{tmp_path}/run/sampling/epoch2.arrow: cannot write the epoch: No space left on device"
     )
 
 
@@ -279,7 +278,7 @@ def test_texts_are_kept_where_they_are_drawn_from_and_nowhere_else(tmp_path: Pat
     assert train.target_texts == [pair[1] for pair in PAIRS]
     assert both(train) == ids == both(open_corpus(run, "validation"))
     assert prepare(recipe_of(tmp_path, subwords(alpha=0.9)), run).redone == ()
-    assert open_resampler(train, load_tokenizers(run / "tokenizer"), without, run, 1) is None
+    assert open_subword_sampler(train, load_tokenizers(run / "tokenizer"), without, run, 1) is None
 
 
 # Training.
@@ -293,7 +292,7 @@ def train(recipe: Recipe, root: Path) -> Run:
 def test_interrupted_and_resumed_is_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within an epoch, and at the end of one; in two corpora, one of them drawn in part."""
+    """Within an epoch and at its end; with two corpora, one of them sampled in part."""
     first = write_task(tmp_path / "one", longest=9)
     second = write_task(tmp_path / "two", str.upper, longest=9, validation=False)
     second = replace(second, test=None, weight=0.6, tag="<up>")
@@ -321,13 +320,13 @@ def test_training_sees_another_segmentation_in_every_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Corpus] = []
-    make = Resampler.epoch
+    make = SubwordSampler.epoch
 
-    def remembered(self: Resampler, number: int, chosen: Any) -> Corpus:
+    def remembered(self: SubwordSampler, number: int, chosen: Any) -> Corpus:
         seen.append(make(self, number, chosen))
         return seen[-1]
 
-    monkeypatch.setattr(Resampler, "epoch", remembered)
+    monkeypatch.setattr(SubwordSampler, "epoch", remembered)
     recipe = small_recipe(write_task(tmp_path / "task", longest=9), batch_tokens=400, epochs=3)
     train(replace(recipe, tokenizer=subwords()), tmp_path)
     assert len(seen) == 3

@@ -12,7 +12,7 @@ from s2s.inference.line_constraints import (
     LineConstraintsReader,
     parse_columns,
 )
-from s2s.inference.nbest import named
+from s2s.inference.nbest import name_lines
 from s2s.recipe.search import BeamSearch
 from s2s.text.extended_vocabulary import ExtendedVocabulary
 from s2s.text.tokenizer_pair import TokenizerPair
@@ -145,5 +145,5 @@ def test_what_cannot_be_avoided_is_reported() -> None:
 
 
 def test_many_lines_are_not_all_named() -> None:
-    assert named([3]) == "line 3"
-    assert named(range(1, 13)) == "lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more"
+    assert name_lines([3]) == "line 3"
+    assert name_lines(range(1, 13)) == "lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more"

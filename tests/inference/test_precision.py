@@ -1,4 +1,4 @@
-"""Precisions that a machine is slow in or has no kernel for, and whether it keeps its promise."""
+"""Precisions that are slow or have no kernel on a machine, and outputs that do not depend on it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ from s2s.inference.translator_factory import TranslatorFactory
 from s2s.nn.device import choose_precision
 from s2s.nn.kernels import adopt, choices, measured, runs_bf16_lstm
 from s2s.nn.weighted_sum import weighted_sum
-from s2s.pipeline.training import resolved_precision
+from s2s.pipeline.training_process import resolved_precision
 from s2s.recipe.load import load_recipe
 from s2s.run.directory import Run
 from s2s.train.distributed.process_group import SINGLE_PROCESS
@@ -35,7 +35,7 @@ Machine = Callable[[dict[str, float]], None]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Makes this machine one whose kernels are as fast as that."""
+    """Sets the measured speeds of kernels."""
 
     def made(speeds: dict[str, float]) -> None:
         monkeypatch.setattr("s2s.nn.kernels.measured", lambda: speeds)
@@ -64,7 +64,7 @@ def test_a_fast_precision_is_used_without_a_word(call: Call, machine: Machine) -
 
 @pytest.mark.usefixtures("run")
 def test_a_slow_one_is_used_with_a_line(call: Call, machine: Machine) -> None:
-    """Once, whatever the number of models."""
+    """Once for any number of models."""
     machine(SLOW)
     command = ("translate", "--run", "random", "--run", "random", "--input", "test.x")
     status, out, err = call(*command, "--precision", "bf16")
@@ -103,7 +103,7 @@ def test_auto_is_what_it_says(
 def test_auto_is_one_precision_for_an_interrupted_output(
     run: Run, call: Call, machine: Machine
 ) -> None:
-    """It is noted beside the output as what it stood for, and another one is refused."""
+    """The note beside the output has the precision that it chose; another one is refused."""
     machine(FAST)
     command = ("translate", "--precision", "auto", "--input", "test.x", "--output", "out.txt")
     call.output(*command)
@@ -122,7 +122,7 @@ def test_auto_is_one_precision_for_an_interrupted_output(
 def test_a_worker_chooses_kernels_as_its_command_does(
     run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However fast they seem to be while the other workers begin."""
+    """Whatever speeds they would measure while other workers start."""
     adopted: list[Mapping[str, float]] = []
     monkeypatch.setattr("s2s.nn.kernels.adopt", adopted.append)
     search = replace(run.recipe.search, precision="bf16")
@@ -158,7 +158,7 @@ def test_adopted_speeds_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_output_goes_on_with_the_kernels_it_was_begun_with(
     run: Run, call: Call, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that is slower today would round the rest in another way."""
+    """Other kernels would round the rest of the output differently."""
     command = ("translate", "--precision", "int8", "--input", "test.x", "--output", "out.txt")
     machine(FAST)
     with monkeypatch.context() as patch:
@@ -178,7 +178,7 @@ def test_an_output_goes_on_with_the_kernels_it_was_begun_with(
 def test_training_keeps_the_precision_that_auto_chose(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, machine: Machine
 ) -> None:
-    """A machine that is measured anew, or another one, must not change the weights."""
+    """Another measurement, or another machine, must not change the weights."""
     monkeypatch.chdir(tmp_path)
     write_example()
     machine(NO_INT8)

@@ -1,4 +1,4 @@
-"""What a terminal shows while a stream is translated."""
+"""Progress on a terminal while a stream is translated."""
 
 import io
 from pathlib import Path

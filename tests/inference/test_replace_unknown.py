@@ -1,4 +1,4 @@
-"""Unknown tokens become the source words that were attended to."""
+"""Unknown tokens are replaced by the source words with the most attention."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import DataError, UsageError
-from s2s.inference.replace_unknown import Replacer, read_dictionary
+from s2s.inference.replace_unknown import UnknownReplacer, read_dictionary
 from s2s.inference.translator import LineTranslator
 from s2s.nn.step import Step
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
@@ -30,7 +30,7 @@ __all__ = ["call", "here", "run_folder"]
 
 
 class Backwards:
-    """Copies its source from the end, looks at what it copies, and knows as little as the source.
+    """Copies its source from the end, attends to the copied tokens, and lacks the same words.
 
     So unknown tokens come where unknown words are, which are never at the place of the output.
     """
@@ -72,7 +72,7 @@ def translator(
         device="cpu",
         longest=50,
         report=lambda _: None,
-        replacer=Replacer(tokenizer, tokenizer, dictionary or {}),
+        replacer=UnknownReplacer(tokenizer, tokenizer, dictionary or {}),
     )
     return replace(made, **changes)
 

@@ -1,4 +1,4 @@
-"""A filter that was stopped at any instant goes on to the file it would have written."""
+"""A filter that is interrupted at any time resumes to the file it would have written."""
 
 import io
 import json
@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from s2s.errors import DataError, Interrupted, S2sError, UsageError
-from s2s.inference.nbest import Listing, Output, listed
+from s2s.errors import DataError, S2sError, UsageError
+from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.resume import Done, OutputFile, count_lines, count_listed, note_path
-from s2s.inference.signals import stop_on_signals
-from s2s.inference.stream import Course, respond_stream
+from s2s.inference.stream import StreamContext, respond_stream
 from s2s.nn.model import Seq2Seq
 from s2s.pipeline import translation as pipeline_filter
 from s2s.pipeline.translation import Files, translate_files
@@ -45,8 +43,8 @@ LINES = ["a b c", "", "b", "c c a b", "unknown a", "b a", " ", "a", "c b", "b b 
 
 
 @pytest.fixture(autouse=True)
-def heeded_signals() -> Iterator[None]:
-    """Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would we."""
+def caught_signals() -> Iterator[None]:
+    """Catch Ctrl-C, which a shell ignores for tests in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -54,7 +52,7 @@ def heeded_signals() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with random weights: what matters here is that outputs are odd and many."""
+    """A run with random weights, whose outputs are arbitrary and many."""
     folder = tmp_path_factory.mktemp("resume")
     (folder / "recipe.yaml").write_text(RECIPE)
     run = Run.create(load_recipe(folder / "recipe.yaml"), folder / "runs")
@@ -104,25 +102,25 @@ def test_what_was_begun_is_ended_as_in_one_go(here: Path, call: Call, options: l
         assert Path("out").read_bytes() == whole, size
 
 
-@pytest.mark.parametrize("listing", [None, Listing(2, "tsv"), Listing(2, "jsonl")])
+@pytest.mark.parametrize("listing", [None, NbestOptions(2, "tsv"), NbestOptions(2, "jsonl")])
 def test_from_every_byte_on_it_becomes_the_same_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: Listing | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: NbestOptions | None
 ) -> None:
-    """With answers that depend on the place of the line in the input, as samples do."""
+    """With outputs that depend on the place of the line in the input, as samples do."""
 
-    def stream(loaded, source, target, *, course, **_) -> int:
+    def stream(loaded, source, target, *, context, **_) -> int:
         def respond(lines: list[str], first: int) -> list[str]:
             texts = [f"{line.upper()}{place}ä" for place, line in enumerate(lines, start=first)]
             if listing is None:
                 return texts
             return [
-                listed([Output(text, -1.0, -1.0, 1, "finished")] * 2, place, listing.form)
+                format_outputs([Output(text, -1.0, -1.0, 1, "finished")] * 2, place, listing.form)
                 for place, text in enumerate(texts, start=first + 1)
             ]
 
-        return respond_stream(source, target, respond, 2, False, course=course)
+        return respond_stream(source, target, respond, 2, False, context=context)
 
-    monkeypatch.setattr("s2s.pipeline.translation.stream", stream)
+    monkeypatch.setattr("s2s.inference.translate_stream.stream", stream)
     monkeypatch.setattr("s2s.inference.load.load_ensemble", lambda *_, **__: None)
     monkeypatch.setattr("s2s.inference.translator_factory._fingerprint", lambda *_: "one")
     monkeypatch.setattr(pipeline_filter, "_check_features", lambda *_: None)  # there is no run
@@ -176,7 +174,7 @@ def test_without_a_file_it_begins_and_with_a_complete_one_nothing_is_left(
     whole = Path("out").read_bytes()
     assert whole.count(b"\n") == len(LINES)
     assert call(*FILES, "--resume")[2] == (
-        "s2s: out: 11 lines are there; nothing says with which model and options\n"
+        "s2s: out: 11 lines exist; nothing says with which model and options\n"
     )
     assert Path("out").read_bytes() == whole
 
@@ -184,7 +182,7 @@ def test_without_a_file_it_begins_and_with_a_complete_one_nothing_is_left(
 def test_what_cannot_be_gone_on_with_is_one_line(here: Path, call: Call) -> None:
     assert call.fault("translate", "--run", "toy", "--resume", stdin=b"a\n") == (
         2,
-        "--resume goes on with a file; name it with --output",
+        "--resume completes a file; name it with --output",
     )
     Path("out").write_text("x\n" * 12)
     status, _, err = call(*FILES, "--resume")
@@ -195,12 +193,12 @@ def test_what_cannot_be_gone_on_with_is_one_line(here: Path, call: Call) -> None
     assert Path("out").read_text() == "x\n" * 12
     assert call.fault(*FILES, "--resume", "--scores") == (
         2,
-        "out: expected a listing (tsv) to go on with, found the row 'x'",
+        "out: expected scored outputs (tsv) to resume, found the row 'x'",
     )
     Path("out").write_text("1\tx\n5\ty\n")
     assert call.fault(*FILES, "--resume", "--scores") == (
         2,
-        "out: a row of line 1 stands before one of line 5",
+        "out: a row of line 1 comes before one of line 5",
     )
 
 
@@ -230,7 +228,7 @@ def test_two_models_or_searches_are_never_mixed(
 
 
 def stop_after(windows: int, call: Call) -> str:
-    """Translate onto a disk that is full after some windows of four lines; what is said then."""
+    """Translate to a disk that is full after some windows of four lines; returns the message."""
     original, count = OutputFile.write, 0
 
     def write(self, data):
@@ -248,7 +246,7 @@ def stop_after(windows: int, call: Call) -> str:
 def test_a_full_disk_is_one_line_and_leaves_whole_lines(here: Path, call: Call) -> None:
     assert stop_after(1, call) == (
         "cannot write the output: No space left on device; 4 lines are done; "
-        "the same command with --resume goes on with out"
+        "the same command with --resume completes out"
     )
     assert Path("out").read_bytes().count(b"\n") == 4
     status, _, err = call("translate", "--run", "toy", "--input", "in", "--output", "/dev/full")
@@ -272,7 +270,7 @@ def test_a_write_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
                 lambda lines, _: lines,
                 2,
                 False,
-                course=Course(advice=lambda done: "x"),
+                context=StreamContext(advice=lambda done: "x"),
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -280,77 +278,8 @@ def test_a_write_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\ntwo\n"
 
 
-# ------------------------------------------------------------------------------------------ signals
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_whole_lines_and_says_how_many(number: signal.Signals) -> None:
-    target = io.BytesIO()
-
-    def answer(lines: list[str], first: int) -> list[str]:
-        if first == 6:
-            signal.raise_signal(number)
-        return lines
-
-    with stop_on_signals() as stop, pytest.raises(Interrupted) as caught:
-        course = Course(start=2, stop=stop, advice=lambda done: f"tail -n +{done + 1}")
-        respond_stream(io.BytesIO(b"x\n" * 100), target, answer, 2, False, course=course)
-    assert target.getvalue() == b"x\n" * 4
-    assert str(caught.value) == "interrupted: 6 lines are done; tail -n +7"
-    assert caught.value.exit_status == 128 + number
-
-
-def test_a_signal_while_a_window_is_written_waits_for_its_end() -> None:
-    class Slow(io.BytesIO):
-        def write(self, data) -> int:
-            if self.tell() == 4:
-                signal.raise_signal(signal.SIGINT)
-            return super().write(data)
-
-    target = Slow()
-    with stop_on_signals() as stop, pytest.raises(Interrupted, match="interrupted: 4 lines"):
-        respond_stream(
-            io.BytesIO(b"x\n" * 9), target, lambda x, _: x, 2, False, course=Course(stop=stop)
-        )
-    assert target.getvalue() == b"x\n" * 4
-
-
-def test_a_second_signal_does_not_wait() -> None:
-    class Stuck(io.BytesIO):
-        def write(self, data) -> int:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-            raise AssertionError("not reached")
-
-    with stop_on_signals() as stop, pytest.raises(Interrupted, match="interrupted: 0 lines"):
-        respond_stream(
-            io.BytesIO(b"x\n"), Stuck(), lambda x, _: x, 2, False, course=Course(stop=stop)
-        )
-
-
-def test_signals_that_are_ignored_stay_ignored_and_all_is_as_before() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with stop_on_signals():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGINT, before)
-    seen: list[int | None] = []
-
-    def look() -> None:
-        with stop_on_signals() as stop:
-            seen.append(stop.number)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    assert seen == [None]
-
-
 def test_the_process_stops_and_another_one_ends_the_file(here: Path, call: Call) -> None:
-    """As typed; the input is a pipe that is open, so that the first has to be stopped."""
+    """As typed; the input is an open pipe, so the first command has to be interrupted."""
     os.mkfifo("fifo")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     program = [sys.executable, "-c", "from s2s_cli.main import main; main()"]
@@ -369,7 +298,7 @@ def test_the_process_stops_and_another_one_ends_the_file(here: Path, call: Call)
         _, err = process.communicate(timeout=HANGS)
     assert process.returncode == 143
     assert err.decode().splitlines()[-1] == (
-        "s2s: interrupted: 10 lines are done; the same command with --resume goes on with out"
+        "s2s: interrupted: 10 lines are done; the same command with --resume completes out"
     )
     part = Path("out").read_bytes()
     assert part.count(b"\n") == 10

@@ -1,4 +1,4 @@
-"""N lines in, N lines out, whatever they hold."""
+"""N lines in, N lines out, for any lines."""
 
 import io
 import json
@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2s.inference.nbest import Listing, Output, joined, listed
+from s2s.inference.nbest import NbestOptions, Output, format_outputs, join_outputs
 from s2s.inference.split_line import split_line
-from s2s.inference.stream import NAMED, list_stream, translate_stream
+from s2s.inference.stream import MAX_NAMED, nbest_stream, translate_stream
 from s2s.inference.translator import LineTranslator
 from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
@@ -75,9 +75,9 @@ def test_garbage_loses_no_line_and_is_not_reported_for_ever() -> None:
     garbage = random.Random(4).randbytes(200_000)
     found, messages, count = run(garbage, window=64)
     lines = garbage.count(b"\n") + (not garbage.endswith(b"\n"))
-    assert count == found.count(b"\n") == lines > 3 * NAMED
-    assert len(messages.splitlines()) == NAMED
-    assert messages.endswith("; further such lines are not named\n")
+    assert count == found.count(b"\n") == lines > 3 * MAX_NAMED
+    assert len(messages.splitlines()) == MAX_NAMED
+    assert messages.endswith("; further such lines are not reported\n")
 
 
 def test_a_window_bounds_what_is_held_and_keeps_order() -> None:
@@ -306,14 +306,16 @@ def test_the_window_changes_nothing(settings: Search) -> None:
     for window in (1, 7, 1000):
         target = io.BytesIO()
         translate_stream(io.BytesIO(text), target, translate_lines, window, False)
-        list_stream(io.BytesIO(text), target, translate_lines, Listing(), window, interactive=False)
+        nbest_stream(
+            io.BytesIO(text), target, translate_lines, NbestOptions(), window, interactive=False
+        )
         outputs.add(target.getvalue())
     assert len(outputs) == 1
 
 
-def rows(settings: Search, text: bytes, listing: Listing) -> list[str]:
+def rows(settings: Search, text: bytes, listing: NbestOptions) -> list[str]:
     target = io.BytesIO()
-    count = list_stream(
+    count = nbest_stream(
         io.BytesIO(text), target, random_translator(settings), listing, 2, interactive=False
     )
     assert count == text.count(b"\n")
@@ -323,14 +325,14 @@ def rows(settings: Search, text: bytes, listing: Listing) -> list[str]:
 def test_the_best_outputs_of_every_line_are_listed() -> None:
     settings = BeamSearch(kind="beam", width=3, max_offset=4)
     text = b"ab\n\nccc\nba\n"
-    tsv = [row.split("\t") for row in rows(settings, text, Listing(3))]
+    tsv = [row.split("\t") for row in rows(settings, text, NbestOptions(3))]
     assert [(row[0], row[1]) for row in tsv if row[0] != "2"] == [
         (line, rank) for line in "134" for rank in "123"
     ]
     assert [row for row in tsv if row[0] == "2"] == [
         ["2", "1", "0.000000", "0.000000", "0", "finished", ""]
     ]
-    objects = [json.loads(row) for row in rows(settings, text, Listing(3, "jsonl"))]
+    objects = [json.loads(row) for row in rows(settings, text, NbestOptions(3, "jsonl"))]
     for fields, one in zip(tsv, objects, strict=True):
         assert list(one) == ["line", "rank", "log_prob", "score", "length", "status", "text"]
         assert fields[0] == str(one["line"])
@@ -367,22 +369,22 @@ def test_outputs_that_are_too_long_or_too_short_are_reported() -> None:
     nine = Seq2Seq(Model(embeddings=16, decoder=SMALL), 300, 9).eval()
     replace(random_translator(settings, notes), scorer=nine).outputs(["ab", ""])
     assert notes == [
-        "1 of 2 outputs are shorter than min_ratio and min_offset ask for, as nothing else was "
+        "1 of 2 outputs are shorter than min_ratio and min_offset require, as nothing else was "
         "allowed: line 1"
     ]
 
 
 def test_samples_are_listed_all() -> None:
     settings = SampleSearch(kind="sample", samples=4, max_offset=4)
-    tsv = [row.split("\t") for row in rows(settings, b"ab\nb\n", Listing())]
+    tsv = [row.split("\t") for row in rows(settings, b"ab\nb\n", NbestOptions())]
     assert [(row[0], row[1]) for row in tsv] == [(line, rank) for line in "12" for rank in "1234"]
 
 
 def test_the_outputs_of_a_line_in_pieces_are_those_of_its_pieces() -> None:
     a, b = Output("a", -1.0, -0.5, 2, "finished"), Output("b", -2.0, -1.0, 2, "cut")
-    assert joined([[a, b]]) == [a, b]
-    assert joined([[a, b], [a], [b, a]]) == [Output("a a b", -4.0, -2.0, 6, "cut")]
-    assert joined([]) == [Output("", 0, 0, 0, "finished")]
+    assert join_outputs([[a, b]]) == [a, b]
+    assert join_outputs([[a, b], [a], [b, a]]) == [Output("a a b", -4.0, -2.0, 6, "cut")]
+    assert join_outputs([]) == [Output("", 0, 0, 0, "finished")]
     settings = BeamSearch(kind="beam", width=3, max_offset=2)
     notes: list[str] = []
     found = random_translator(settings, notes).outputs(["ab. " * 60, "ab"], 0, 3)
@@ -392,5 +394,5 @@ def test_the_outputs_of_a_line_in_pieces_are_those_of_its_pieces() -> None:
 
 def test_a_tab_in_the_text_stays_no_column() -> None:
     output = Output("a\tb", -1.5, -0.5, 3, "cut")
-    assert listed([output], 7, "tsv") == "7\t1\t-1.500000\t-0.500000\t3\tcut\ta b"
-    assert json.loads(listed([output], 7, "jsonl"))["text"] == "a\tb"
+    assert format_outputs([output], 7, "tsv") == "7\t1\t-1.500000\t-0.500000\t3\tcut\ta b"
+    assert json.loads(format_outputs([output], 7, "jsonl"))["text"] == "a\tb"

@@ -1,4 +1,4 @@
-"""Several processes translate what one would."""
+"""Several processes give the same translations as one."""
 
 import io
 import json
@@ -15,19 +15,20 @@ import pytest
 
 from s2s.errors import S2sError, UsageError
 from s2s.inference.line_constraints import LineConstraints, LineConstraintsReader
-from s2s.inference.nbest import Listing
+from s2s.inference.nbest import NbestOptions
+from s2s.inference.translate_stream import stream
 from s2s.inference.translator import LineTranslator
-from s2s.inference.workers import Task, Workers, divided
-from s2s.pipeline.translation import stream
+from s2s.inference.workers import Task, Workers, divide
 from s2s.recipe.search import BeamSearch, SampleSearch, Search
 from s2s.search.constraints.spec import ConstraintSpec
 from tests.inference.test_translator import random_translator
+from tests.search.toys import spec_of
 
 SAMPLES = SampleSearch(kind="sample", samples=2, max_offset=4)
 
 
 def load(search: Search) -> LineTranslator:
-    """What a worker does; found by name in its process."""
+    """The function of a worker, which finds it by name."""
     return random_translator(search)
 
 
@@ -48,8 +49,8 @@ def lines_of_letters(count: int) -> list[str]:
 @pytest.mark.parametrize("most", [1, 2, 3, 40])
 def test_lines_are_divided_into_equal_parts_in_their_order(most: int) -> None:
     lines = lines_of_letters(30)
-    constraints = [ConstraintSpec(prefix=(place,)) for place in range(30)]
-    parts = divided(Task(lines, 100, 5, constraints), most)
+    constraints = [spec_of(prefix=(place,)) for place in range(30)]
+    parts = divide(Task(lines, 100, 5, constraints), most)
     assert len(parts) <= most
     assert [line for part in parts for line in part.lines] == lines
     assert [d for part in parts for d in part.constraints or ()] == constraints
@@ -62,28 +63,28 @@ def test_lines_are_divided_into_equal_parts_in_their_order(most: int) -> None:
 
 
 def test_one_line_is_one_part() -> None:
-    assert divided(Task(["abc"], 0, 1, None), 4) == [Task(["abc"], 0, 1, None)]
-    assert [part.lines for part in divided(Task(["", ""], 0, 1, None), 2)] == [[""], [""]]
+    assert divide(Task(["abc"], 0, 1, None), 4) == [Task(["abc"], 0, 1, None)]
+    assert [part.lines for part in divide(Task(["", ""], 0, 1, None), 2)] == [[""], [""]]
 
 
 def test_workers_do_what_one_process_does() -> None:
-    """Samples depend on a line's place in the input, a demand on the line."""
+    """Samples depend on the place of a line in the input, constraints on the line."""
     lines = lines_of_letters(23)
     constraints = [
-        ConstraintSpec(prefix=(4, 5)) if place % 3 == 0 else ConstraintSpec() for place in range(23)
+        spec_of(prefix=(4, 5)) if place % 3 == 0 else ConstraintSpec() for place in range(23)
     ]
     notes: list[str] = []
     alone = random_translator(SAMPLES, notes)
     expected = alone.outputs(lines, 7, 1, constraints)
-    told = len(notes)
+    before = len(notes)
     with closing(Workers(partial(load, SAMPLES), 2)) as workers:
         for _ in range(2):
             assert workers(alone, lines, 7, 1, constraints) == expected
-    assert len(notes) > told, "what the workers report is reported"
+    assert len(notes) > before, "what the workers report is reported"
 
 
 def test_listings_and_demands_go_to_workers() -> None:
-    """Prefixes, terms that must appear and terms that must not, of lines and of all, listed."""
+    """Prefixes, positive and negative constraints, of single lines and of all, with scores."""
     beam = BeamSearch(kind="beam", width=4, max_offset=9)
     draw = random.Random(5)
     lines = [
@@ -95,9 +96,9 @@ def test_listings_and_demands_go_to_workers() -> None:
     source = "".join(f"{line}\n" for line in ["", *lines]).encode()
     alone = random_translator(beam)
     with closing(Workers(partial(load, beam), 2)) as workers:
-        for listing in (Listing(nbest=3), Listing(nbest=2, form="jsonl")):
+        for listing in (NbestOptions(nbest=3), NbestOptions(nbest=2, form="jsonl")):
             found = []
-            for translator in (alone, replace(alone, elsewhere=workers)):
+            for translator in (alone, replace(alone, workers=workers)):
                 line_constraints = LineConstraintsReader(
                     columns=("source", "prefix", "must", "avoid"),
                     every=LineConstraints(avoid=("d e",)),
@@ -132,13 +133,13 @@ def test_what_goes_wrong_in_a_worker_is_raised_here(
 
 
 def test_workers_are_for_a_cpu(tmp_path: Path) -> None:
-    from s2s.inference.workers import _elsewhere
+    from s2s.inference.workers import translator_with_workers
 
     there = replace(random_translator(SAMPLES), device="cuda")
     with (
         pytest.raises(
             UsageError, match=r"^--workers share the cores of a CPU, found --device cuda"
         ),
-        _elsewhere(lambda: there, 2),
+        translator_with_workers(lambda: there, 2),
     ):
         pass

@@ -5,14 +5,8 @@ import math
 import pytest
 import torch
 
-from s2s.nn.attention import (
-    AdditiveScores,
-    BilinearScores,
-    attend,
-    attend_rows,
-    attend_times,
-    build_scores,
-)
+from s2s.nn.attention import attend, attend_rows, attend_times
+from s2s.nn.attention_scores import AdditiveScores, BilinearScores, build_scores
 from s2s.nn.memory import Memory
 from s2s.recipe.model import (
     AdditiveAttention,

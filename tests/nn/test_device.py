@@ -1,4 +1,4 @@
-"""Where and how precisely training computes."""
+"""Choice of device, precision and threads."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from s2s.recipe.model import Model, StackedDecoder
 
 
 def fp32_of_a_gpu() -> list[str]:
-    """What fp32 means there to products, convolutions and recurrences."""
+    """The precision of fp32 in products, convolutions and recurrences."""
     backends: Any = torch.backends
     if hasattr(backends.cudnn.rnn, "fp32_precision"):
         kinds = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
@@ -25,7 +25,7 @@ def fp32_of_a_gpu() -> list[str]:
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     yield
-    cuda.set_tf32(products=False, recurrences=False)  # what no CPU looks at
+    cuda.set_tf32(products=False, recurrences=False)  # no effect on a CPU
 
 
 def test_the_device_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_the_device_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatc
         ("cuda:2", "--device cuda:2: found 2 CUDA devices; use --device cpu"),
     ],
 )
-def test_devices_that_are_not_there(
+def test_missing_devices_are_refused(
     monkeypatch: pytest.MonkeyPatch, wanted: str, message: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -56,7 +56,7 @@ def test_devices_that_are_not_there(
     assert choose_device("cuda:1").index == 1
 
 
-def test_the_gpu_of_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_chosen_by_number_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
     current: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
@@ -65,7 +65,7 @@ def test_the_gpu_of_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch)
     assert current == [torch.device("cuda:1")]
 
 
-def test_fp32_is_ieee_but_where_tf32_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp32_is_ieee_outside_of_tf32_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     cuda.set_tf32(products=True, recurrences=True)
     choose_device("cpu")
@@ -90,7 +90,7 @@ def test_fp32_is_ieee_but_where_tf32_is_asked_for(monkeypatch: pytest.MonkeyPatc
     ["_accelerator_setAllocatorSettings", "_cuda_cudaCachingAllocator_set_allocator_settings"],
 )
 @pytest.mark.parametrize("chosen", [None, *cuda.ALLOCATOR])
-def test_memory_may_grow_where_the_user_has_not_said(
+def test_segments_expand_unless_the_user_configured_the_allocator(
     setter: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
@@ -140,7 +140,7 @@ def test_precision(
 
 
 @pytest.mark.parametrize(("device", "found"), [("cpu", "--device cpu"), ("cuda", "an older one")])
-def test_tf32_is_refused_where_there_is_none(
+def test_tf32_is_refused_on_hardware_without_it(
     device: str, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
@@ -171,7 +171,7 @@ def test_products_run_in_the_chosen_precision() -> None:
         (256, "cpu", "many", 1),
     ],
 )
-def test_a_small_model_gets_one_thread_unless_the_user_says_otherwise(
+def test_a_small_model_gets_one_thread_unless_the_user_sets_the_number(
     monkeypatch: pytest.MonkeyPatch, width: int, device: str, said: str | None, threads: int
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -1,6 +1,6 @@
-"""In search no sentence sees another: by the operators that it consists of, and where kernels err.
+"""Search rounds every row independently of others: its operators do, and kernels are tested.
 
-Dimension letters: B sentences, K rows of a sentence, N = B*K rows, J vectors of a sentence,
+Dimension letters: B sentences, Q rows of a sentence, N = B*Q rows, J vectors of a sentence,
 S source time, D input channels.
 """
 
@@ -15,12 +15,17 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from s2s.nn import kernels
-from s2s.nn import quantized as packed_module
+from s2s.nn.cells import lstm as lstm_module
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.kernels import product
 from s2s.nn.matmul import Product, RowIndependent, RowwiseProduct, Weights
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import UnrolledLSTMLayer, inference_model, shows_independent_sentences
+from s2s.nn.quantized import (
+    InferenceModel,
+    UnrolledLayer,
+    has_independent_sentences,
+    inference_model,
+)
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
@@ -42,34 +47,34 @@ def test_a_weighted_sum_is_a_batched_product(
     sentences: int, rows: int, count: int, width: int
 ) -> None:
     torch.manual_seed(1)
-    weights_BKJ = torch.randn(sentences, rows, count)
+    weights_BQJ = torch.randn(sentences, rows, count)
     vectors_BJD = torch.randn(sentences, count, width)
-    expected = torch.bmm(weights_BKJ.double(), vectors_BJD.double()).flatten(0, 1)
-    found_ND = weighted_sum(weights_BKJ.flatten(0, 1), vectors_BJD)
+    expected = torch.bmm(weights_BQJ.double(), vectors_BJD.double()).flatten(0, 1)
+    found_ND = weighted_sum(weights_BQJ.flatten(0, 1), vectors_BJD)
     torch.testing.assert_close(found_ND.double(), expected, rtol=1e-5, atol=1e-5)
-    turned_BJD = vectors_BJD.mT.contiguous().mT  # laid out in another order
-    assert torch.equal(weighted_sum(weights_BKJ.flatten(0, 1), turned_BJD), found_ND)
+    transposed_BJD = vectors_BJD.mT.contiguous().mT  # another memory layout
+    assert torch.equal(weighted_sum(weights_BQJ.flatten(0, 1), transposed_BJD), found_ND)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_it_is_the_same_for_a_row_alone(threads: int) -> None:
-    """Bitwise, at widths at which rows begin anywhere in memory."""
+    """Bit for bit, at widths with rows of any alignment."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         torch.manual_seed(1)
-        weights_BKJ, vectors_BJD = torch.randn(25, 5, 19), torch.randn(25, 19, 37)
-        together_BKD = weighted_sum(weights_BKJ.flatten(0, 1), vectors_BJD).view(25, 5, 37)
+        weights_BQJ, vectors_BJD = torch.randn(25, 5, 19), torch.randn(25, 19, 37)
+        together_BKD = weighted_sum(weights_BQJ.flatten(0, 1), vectors_BJD).view(25, 5, 37)
         for b in range(25):
             for k in range(5):
-                alone = weighted_sum(weights_BKJ[b, k : k + 1], vectors_BJD[b : b + 1])
+                alone = weighted_sum(weights_BQJ[b, k : k + 1], vectors_BJD[b : b + 1])
                 assert torch.equal(alone[0], together_BKD[b, k])
     finally:
         torch.set_num_threads(before)
 
 
 def test_its_gradient_is_that_of_the_product() -> None:
-    """Also after it was used in inference mode, which caches where the rows are."""
+    """Also after a use in inference mode, which caches the places of the rows."""
     torch.manual_seed(1)
     weights_NJ = torch.randn(6, 4, requires_grad=True)
     vectors_BJD = torch.randn(3, 4, 5, requires_grad=True)
@@ -93,14 +98,14 @@ def test_other_types_take_the_product() -> None:
 # ---------------------------------------------------------------------------------- by construction
 
 MATRIX_PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "linear", "_mkl_linear"}
-"""Operators that PyTorch leaves to a library which may round a row by its place."""
+"""Operators of libraries that may round a row by its place."""
 
 UNEVEN = {"sigmoid", "sigmoid_", "logaddexp", "addcmul", "addcmul_"}
-"""Operators whose kernel rounds the last elements of what a thread gets in another way."""
+"""Operators whose kernel rounds the last elements of a thread's part differently."""
 
 
 class Watch(TorchDispatchMode):
-    """Notes every operator that might round a row by its place."""
+    """Records every operator that might round a row by its place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +120,7 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def search_steps(model: Seq2Seq | packed_module.InferenceModel) -> Tensor:
+def search_steps(model: Seq2Seq | InferenceModel) -> Tensor:
     source_BS = torch.tensor([[5, 7, 4, 9, 3], [6, 3, 0, 0, 0], [8, 4, 10, 3, 0]])
     memory = model.encode(source_BS, torch.tensor([5, 2, 4]))
     first = model.step(memory, model.start(memory), torch.tensor([2, 2, 2]))
@@ -124,14 +129,14 @@ def search_steps(model: Seq2Seq | packed_module.InferenceModel) -> Tensor:
 
 @every_recipe
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
-def test_a_step_has_no_operator_that_may_see_other_rows(
+def test_a_step_has_no_operator_that_may_depend_on_other_rows(
     recipe: Model, precision: SearchPrecision
 ) -> None:
-    ready = inference_model(build(recipe).eval(), precision)
+    quantized = inference_model(build(recipe).eval(), precision)
     with torch.inference_mode():
-        search_steps(ready)  # kernels are shown to be independent, with any operator
+        search_steps(quantized)  # the first use tests the kernels, with any operator
         with Watch() as watch:
-            search_steps(ready)
+            search_steps(quantized)
     assert "embedding_bag" in watch.names or recipe.attention.kind in ("none", "additive")
     assert not watch.found
 
@@ -148,34 +153,34 @@ ONE_WIDE = [
 
 
 @pytest.mark.parametrize("recipe", ONE_WIDE, ids=["readout", "score", "bridge"])
-def test_nor_has_a_layer_with_a_single_output(recipe: Model) -> None:
-    ready = inference_model(build(recipe).eval(), "fp32")
+def test_a_layer_with_a_single_output_has_no_such_operator(recipe: Model) -> None:
+    quantized = inference_model(build(recipe).eval(), "fp32")
     with torch.inference_mode():
-        search_steps(ready)
+        search_steps(quantized)
         with Watch() as watch:
-            search_steps(ready)
+            search_steps(quantized)
     assert not watch.found
 
 
 def test_packing_keeps_no_second_copy_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is laid out for a recurrent layer's product goes once the kernel has it in its order."""
+    """The stacked weights of a recurrent layer are freed after the kernel has packed them."""
     laid_out = []
 
-    def noted(*layer: Any) -> Weights:
+    def recorded(*layer: Any) -> Weights:
         found = stacked_weights(*layer)
         laid_out.append(weakref.ref(found.weight_OD))
         return found
 
-    stacked_weights = packed_module._stacked_weights
-    monkeypatch.setattr(packed_module, "_stacked_weights", noted)
-    ready = inference_model(build(RECIPES[0]).eval(), "int8")
+    stacked_weights = lstm_module._stacked_weights
+    monkeypatch.setattr(lstm_module, "_stacked_weights", recorded)
+    quantized = inference_model(build(RECIPES[0]).eval(), "int8")
     gc.collect()
     assert laid_out
     assert all(one() is None for one in laid_out)
-    assert ready.ready is not None
+    assert quantized.quantized is not None
 
 
-def test_probes_do_not_mind_the_default_type() -> None:
+def test_the_default_type_does_not_matter_to_tests_of_kernels() -> None:
     recipe, before = RECIPES[0], torch.get_default_dtype()
     model = build(recipe).eval()
     expected = search_steps(inference_model(model, "fp32"))
@@ -184,25 +189,25 @@ def test_probes_do_not_mind_the_default_type() -> None:
     torch.set_default_dtype(torch.float64)
     try:
         for precision in ("fp32", "bf16", "int8"):
-            ready = inference_model(model, precision)
+            quantized = inference_model(model, precision)
         assert kernels.measured().keys() >= {"fp32", "rounded"}
     finally:
         torch.set_default_dtype(before)
-    assert ready.precision == "int8"
+    assert quantized.precision == "int8"
     assert torch.equal(search_steps(inference_model(model, "fp32")), expected)
 
 
-def test_the_watch_sees_them() -> None:
+def test_the_watch_records_products_in_training() -> None:
     with torch.inference_mode(), Watch() as watch:
         search_steps(build(RECIPES[0]).eval())
     assert watch.found & MATRIX_PRODUCTS
 
 
-# ----------------------------------------------------------------------- kernels that do see others
+# -------------------------------------------------------------- kernels that depend on other rows
 
 
 class SeesPlaces:
-    """A kernel whose rounding depends on a row's place; coarse enough to show in bf16."""
+    """A kernel whose rounding depends on a row's place, visibly in bf16 too."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
@@ -214,7 +219,7 @@ class SeesPlaces:
 
 @pytest.fixture
 def broken_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose kernel for every product rounds rows by their place."""
+    """A machine all of whose kernels round rows by their place."""
 
     def made(weights: Weights, precision: SearchPrecision) -> Product:
         return SeesPlaces(weights)
@@ -230,7 +235,7 @@ def weights(outputs: int, inputs: int) -> Weights:
 
 @pytest.mark.usefixtures("broken_kernel")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_kernel_that_sees_other_rows_is_not_used(precision: SearchPrecision) -> None:
+def test_a_kernel_that_depends_on_other_rows_is_replaced(precision: SearchPrecision) -> None:
     given = weights(83, 37)
     times, x_ND, order_N = product(given, precision), torch.randn(24, 37), shuffled(24)
     assert isinstance(times, RowIndependent)
@@ -244,7 +249,7 @@ def test_a_kernel_that_sees_other_rows_is_not_used(precision: SearchPrecision) -
     assert times.chosen[1, torch.get_num_threads()] is times.kernel
 
 
-def test_a_kernel_that_does_not_is_kept() -> None:
+def test_an_independent_kernel_is_kept() -> None:
     times = product(weights(83, 37), "fp32")
     assert isinstance(times, RowIndependent)
     times(torch.randn(24, 37))
@@ -275,27 +280,27 @@ def with_class(layer: nn.Module, kind: type[nn.Module]) -> nn.Module:
 
 
 @pytest.mark.parametrize("recipe", RECIPES[:2], ids=name)
-def test_an_encoder_that_sees_other_sentences_goes_step_by_step(recipe: Model) -> None:
+def test_a_dependent_encoder_layer_is_unrolled(recipe: Model) -> None:
     model = build(recipe).eval()
     assert model.encoder is not None
     layers = model.encoder.forward_layers
     layers[0] = with_class(layers[0], SlidingLSTM)
     with torch.inference_mode():
-        assert not shows_independent_sentences(layers[0])
-        ready = inference_model(model, "fp32")
-        assert isinstance(ready.ready.encoder.forward_layers[0], UnrolledLSTMLayer)
-        found = search_steps(ready)
+        assert not has_independent_sentences(layers[0])
+        quantized = inference_model(model, "fp32")
+        assert isinstance(quantized.quantized.encoder.forward_layers[0], UnrolledLayer)
+        found = search_steps(quantized)
         layers[0] = with_class(layers[0], LSTMLayer)
-        assert shows_independent_sentences(layers[0])
+        assert has_independent_sentences(layers[0])
         torch.testing.assert_close(
             found, search_steps(inference_model(model, "fp32")), rtol=1e-5, atol=1e-5
         )
 
 
-def test_stepped_layers_are_those_of_torch() -> None:
+def test_unrolled_layers_are_those_of_torch() -> None:
     torch.manual_seed(3)
     layer = LSTMLayer(7, 12).requires_grad_(False)
-    stepped, x_TBD = UnrolledLSTMLayer(layer), torch.randn(9, 5, 7)
+    stepped, x_TBD = UnrolledLayer(layer), torch.randn(9, 5, 7)
     found, expected = stepped(x_TBD), layer(x_TBD)
     torch.testing.assert_close(found, expected)
     order_B = shuffled(5)

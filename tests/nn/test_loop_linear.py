@@ -1,4 +1,4 @@
-"""Products with one matrix in a loop: those of any product, and one product for the gradient."""
+"""Products with one matrix in a loop: their values, and one product for the gradient."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ def draw(*shape: int) -> Tensor:
 
 
 def looped(product: Product, x: Tensor) -> Tensor:
-    """What depends on every step, each of which reads the one before."""
+    """A value that depends on every step, each of which reads the previous one."""
     total = x.new_zeros(())
     for _ in range(STEPS):
         x = torch.tanh(product(x))[..., : x.shape[-1]]
@@ -43,7 +43,7 @@ def test_values_and_gradients_are_those_of_a_product(sentences: int | None, has_
     torch.testing.assert_close(gradients, torch.autograd.grad(expected, inputs))
 
 
-def test_what_is_known_is_added() -> None:
+def test_an_addend_is_added() -> None:
     torch.manual_seed(2)
     matrix, known, x = draw(4, 4), draw(STEPS, 3, 4), draw(3, 4)
 
@@ -59,7 +59,7 @@ def test_what_is_known_is_added() -> None:
     torch.testing.assert_close(gradients, torch.autograd.grad(expected, inputs))
 
 
-def test_products_that_nothing_depends_on_add_nothing() -> None:
+def test_unused_products_add_nothing_to_the_gradient() -> None:
     torch.manual_seed(3)
     matrix, x = draw(4, 4), draw(2, 4)
     product = LoopLinear(matrix)
@@ -86,8 +86,8 @@ def test_the_gradient_of_the_matrix_is_one_product() -> None:
     assert made.count((2, 4)) == STEPS
 
 
-def test_rows_are_rounded_but_their_sum_is_not() -> None:
-    """In bf16, where sums of steps would be: 256 + 1 is 256 there."""
+def test_the_sum_over_steps_is_rounded_once() -> None:
+    """In bf16 256 + 1 is 256, so a sum step by step would lose the 1."""
     matrix = torch.ones(1, 1, requires_grad=True)
     steps = torch.tensor([256.0] + [1.0] * 64).view(-1, 1, 1)
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""The assembled model: both ways of running it agree, and each wiring is what its name says."""
+"""The assembled model: teacher forcing is step by step, and each decoder is that of its paper."""
 
 from dataclasses import replace
 
@@ -98,7 +98,7 @@ def test_gradients_step_by_step_are_those_of_teacher_forcing(recipe: Model, gate
     expected = torch.autograd.grad(by_steps.square().mean(), parameters)
     whole = model(source, LENGTHS, target)
     found = torch.autograd.grad(whole.square().mean(), parameters)
-    # Scores and weights of attention are in float32 whatever the model is in.
+    # Scores and weights of attention are float32 for any type of the model.
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
 
@@ -132,7 +132,7 @@ def test_hypotheses_of_a_sentence_share_its_memory(recipe: Model) -> None:
         torch.testing.assert_close(together.logits[k::2], apart.logits)
 
 
-def test_bahdanau_reads_the_context_of_the_state_before() -> None:
+def test_bahdanau_reads_the_context_of_the_previous_state() -> None:
     recipe = replace(RECIPES[0], decoder=BahdanauDecoder(kind="bahdanau", width=12))
     model, (source, target) = build(recipe), pairs()
     decoder = model.decoder
@@ -140,13 +140,13 @@ def test_bahdanau_reads_the_context_of_the_state_before() -> None:
     memory = model.encode(source, LENGTHS)
     state = model.start(memory)
     embedded = model.target_embedding(target[:, 0])
-    context, weights, _, _ = attend_rows(decoder.scores, memory, state.hidden[0])  # h_{i-1}
-    h, c = decoder.layer(0).step(torch.cat((embedded, context), dim=-1), state.layer(0))
+    context, weights, _, _ = attend_rows(decoder.scores, memory, decoder.top(state))  # h_{i-1}
+    h, c = decoder.layer(0).step(torch.cat((embedded, context), dim=-1), state.layers[0])
     expected = model.output(decoder.readout(h, context, embedded))
     step = model.step(memory, state, target[:, 0])
     torch.testing.assert_close(step.logits, expected)
     torch.testing.assert_close(step.attention, weights)
-    torch.testing.assert_close((step.state.hidden[0], step.state.cell[0]), (h, c))
+    torch.testing.assert_close(step.state.layers[0], (h, c))
 
 
 def test_luong_attends_with_the_new_state_and_feeds_its_readout() -> None:
@@ -158,7 +158,7 @@ def test_luong_attends_with_the_new_state_and_feeds_its_readout() -> None:
     state = model.step(memory, model.start(memory), target[:, 0]).state
     embedded = model.target_embedding(target[:, 1])
     assert state.fed is not None
-    h, _ = decoder.layer(0).step(torch.cat((embedded, state.fed), dim=-1), state.layer(0))
+    h, _ = decoder.layer(0).step(torch.cat((embedded, state.fed), dim=-1), state.layers[0])
     context, *_ = attend_rows(decoder.scores, memory, h)
     readout = decoder.readout(h, context)
     step = model.step(memory, state, target[:, 1])

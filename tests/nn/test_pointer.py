@@ -1,4 +1,4 @@
-"""Pointing and coverage: textbook formulas, and both ways of running agree."""
+"""Pointer-generator and coverage: textbook formulas, and teacher forcing is step by step."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,10 +23,10 @@ from s2s.recipe.model import (
     StackedDecoder,
 )
 from s2s.special import BOS, EOS, PAD, UNK
+from s2s.tasks.seq2seq.loss import LossWeights, batch_loss
 from s2s.train.loss import cross_entropy as loss_module
 from s2s.train.loss.attention import coverage_losses
 from s2s.train.loss.cross_entropy import Pointed, linear_cross_entropy
-from s2s.train.update import LossWeights, batch_loss
 from tests.nn.test_model import DECODERS
 
 SIZE, KNOWN = 11, 13
@@ -35,7 +35,7 @@ TARGET_OF_SOURCE = torch.tensor([-2, -2, -2, -2, 4, 9, -1, 12, 5, -1, 6])
 LENGTHS = torch.tensor([9, 5, 1])
 SOURCE = torch.tensor(
     [
-        [4, 6, 24, 6, 5, 26, 7, 26, EOS],  # 6 is known to the source only; 24, 26 to nobody
+        [4, 6, 24, 6, 5, 26, 7, 26, EOS],  # only the source has 6; no vocabulary has 24 and 26
         [10, 9, 8, 9, EOS, PAD, PAD, PAD, PAD],
         [EOS, PAD, PAD, PAD, PAD, PAD, PAD, PAD, PAD],
     ]
@@ -71,13 +71,13 @@ def build(recipe: Model) -> Seq2Seq:
 
 
 def ids(recipe: Model) -> tuple[Tensor, Tensor]:
-    """Extended where the model copies."""
+    """Extended ids, if the model copies."""
     if recipe.copy == "pointer":
         return SOURCE, TARGET
     return SOURCE.masked_fill(SOURCE >= SIZE, UNK), TARGET.masked_fill(TARGET >= KNOWN, UNK)
 
 
-def words_of(source: Tensor) -> Tensor:
+def words_in(source: Tensor) -> Tensor:
     return (source != EOS) & (source != PAD)
 
 
@@ -98,11 +98,11 @@ def name(recipe: Model) -> str:
 
 
 def test_every_source_token_has_an_id_of_the_target() -> None:
-    words = words_of(SOURCE)
-    # 24 - 11 = 13 is V + 0; in the text 0 would be the token itself, here it is any position.
+    words = words_in(SOURCE)
+    # 24 - 11 = 13 is V + 0.
     assert torch.equal(extended_ids(SOURCE, words, TARGET_OF_SOURCE, KNOWN), COPIES)
     shared = torch.arange(SIZE)
-    shared[[UNK, 8]] = -2  # neither what was not extended nor what writes nothing is copied
+    shared[[UNK, 8]] = -2  # tokens without an extended id, or without text, are not copied
     assert torch.equal(
         extended_ids(torch.tensor([[4, 8, SIZE + 5, UNK]]), torch.ones(1, 4) > 0, shared, SIZE),
         torch.tensor([[4, PAD, 5, PAD]]),
@@ -111,8 +111,8 @@ def test_every_source_token_has_an_id_of_the_target() -> None:
 
 
 def mixture(generator: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor, Memory]:
-    """Random logits, gates and scores of some rows a sentence, and a memory that knows `COPIES`."""
-    nothing, words = torch.zeros(3, 0), words_of(SOURCE)
+    """Random logits, gates and scores of some rows a sentence, and a memory with `COPIES`."""
+    nothing, words = torch.zeros(3, 0), words_in(SOURCE)
     mask = SOURCE != PAD
     memory = Memory(nothing, nothing, mask, nothing, words, COPIES, first_positions(COPIES))
     logits = 3 * torch.randn(3 * rows, KNOWN, generator=generator)
@@ -141,12 +141,12 @@ def test_the_mixture_is_the_textbooks_and_sums_to_one() -> None:
     found, expected = mixed.double().softmax(-1), textbook(logits, gates, scores, 2)
     torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
     torch.testing.assert_close(found.sum(-1), torch.ones(6, dtype=torch.float64))
-    # A copy is no padding and no end: these have what the generator gives them.
+    # PAD and EOS are not copied: they have the probabilities of the generator.
     g = torch.where(torch.arange(6) < 4, gates.sigmoid(), 1.0).double().unsqueeze(1)
     only = g * logits.double().softmax(-1)
     special = [PAD, BOS, EOS, UNK]
     torch.testing.assert_close(found[:, special], only[:, special], atol=1e-7, rtol=1e-5)
-    # Without words all is generated, to the last bit; what stands for nothing is impossible.
+    # Without words every token is generated, bit for bit; ids of no token are impossible.
     assert torch.equal(mixed[4:, :KNOWN], logits[4:])
     unused = torch.ones_like(mixed, dtype=torch.bool)
     unused[:, :KNOWN] = False
@@ -190,7 +190,7 @@ def test_a_sentence_alone_is_the_sentence_in_a_batch(recipe: Model) -> None:
 
 
 def batch() -> Batch:
-    """Two pairs and one of an empty source, which validation may have."""
+    """Two pairs, and one with an empty source, which validation may have."""
     output = torch.tensor([[4, KNOWN + 1, 7, EOS], [KNOWN + 1, 6, EOS, PAD], [8, EOS, PAD, PAD]])
     inputs = torch.tensor([[BOS, 4, KNOWN + 1, 7], [BOS, KNOWN + 1, 6, PAD], [BOS, 8, PAD, PAD]])
     return Batch(SOURCE, LENGTHS, inputs, output, torch.tensor([4, 3, 2]))
@@ -198,7 +198,7 @@ def batch() -> Batch:
 
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if r.copy == "pointer"], ids=name)
 def test_the_loss_is_that_of_the_logits_in_value_and_gradient(recipe: Model) -> None:
-    """Two ways to one number: the fused loss with the mixture, and autograd through the logits."""
+    """The fused loss of the mixture against autograd through the logits."""
     model, pairs = build(recipe), batch()
     parameters = dict(model.named_parameters())
     found = batch_loss(model, pairs)[0]
@@ -273,8 +273,8 @@ def test_coverage_is_the_sum_of_earlier_attention() -> None:
     for t in range(target.shape[1]):
         torch.testing.assert_close(state.coverage, covered)
         state = model.step(memory, state, target[:, t]).state
-        covered = covered + weights[:, t] * words_of(source)
-    # It begins without effect: a new model attends as one without coverage does.
+        covered = covered + weights[:, t] * words_in(source)
+    # The weight starts at 0: a new model attends as one without coverage.
     with torch.no_grad():
         assert model.decoder.coverage is not None
         model.decoder.coverage.zero_()
@@ -288,7 +288,7 @@ def test_coverage_is_the_sum_of_earlier_attention() -> None:
 def test_the_coverage_loss_is_the_formula() -> None:
     torch.manual_seed(5)
     weights = torch.rand(3, 4, 9).softmax(-1)
-    words = words_of(SOURCE)
+    words = words_in(SOURCE)
     expected = torch.zeros(3, 4)
     for b in range(3):
         for t in range(4):
@@ -311,7 +311,7 @@ def test_the_coverage_loss_is_minimized_over_target_tokens() -> None:
     memory = model.encode(pairs.source, pairs.source_lengths)
     weights = model.decoded(memory, pairs.target_input).weights
     assert weights is not None
-    costs = coverage_losses(weights, words_of(SOURCE))
+    costs = coverage_losses(weights, words_in(SOURCE))
     total = (costs * (pairs.target_output != PAD)).sum()
     without, with_it = (
         batch_loss(model, pairs, LossWeights(smoothing=0.1, coverage=weight))[0]
@@ -322,7 +322,7 @@ def test_the_coverage_loss_is_minimized_over_target_tokens() -> None:
     assert total > 0
 
 
-def test_dropout_reaches_every_wiring_that_copies() -> None:
+def test_dropout_reaches_every_decoder_that_copies() -> None:
     for decoder in DECODERS:
         model = build(replace(recipe_of(decoder, **COVERED["both"]), dropout=Dropout())).train()
         found = batch_loss(model, batch(), LossWeights(smoothing=0.1, coverage=1.0, r_drop=2.0))[0]

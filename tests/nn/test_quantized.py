@@ -1,4 +1,4 @@
-"""A model packed for search: the same step, to what its precision can hold.
+"""A model for search: the same step, within the precision's rounding.
 
 Dimension letters: N rows, D input channels, O output channels.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.errors import UsageError
-from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.cells.lstm import LSTMLayer, QuantizedLSTMLayer
 from s2s.nn.kernels import (
     SMALL,
     Kernel,
@@ -34,7 +34,7 @@ from s2s.nn.matmul import (
     weight_levels,
 )
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, QuantizedLSTMLayer, inference_model
+from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
@@ -75,13 +75,15 @@ def test_in_fp32_the_step_is_that_of_training(recipe: Model) -> None:
             two_steps(model), two_steps(inference_model(model, "fp32")), strict=True
         ):
             torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(found.state.hidden, expected.state.hidden)
+            torch.testing.assert_close(found.state.layers, expected.state.layers)
 
 
 @every_recipe
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_below_that_it_is_near(recipe: Model, precision: SearchPrecision) -> None:
-    """Rounding to 8 bits moves logits by about a hundredth of what they spread."""
+def test_in_bf16_and_int8_the_step_is_near_that_of_training(
+    recipe: Model, precision: SearchPrecision
+) -> None:
+    """Rounding to 8 bits moves logits by about a hundredth of their standard deviation."""
     model = build(recipe).eval()
     with torch.no_grad():
         steps = zip(two_steps(model), two_steps(inference_model(model, precision)), strict=True)
@@ -91,7 +93,7 @@ def test_below_that_it_is_near(recipe: Model, precision: SearchPrecision) -> Non
             assert 0.0 < error < 0.06
 
 
-def test_int8_is_the_product_of_whole_numbers() -> None:
+def test_int8_is_the_product_of_integers() -> None:
     weights = random_weights(17, 29)
     x_ND = inputs_within(weights, 11)
     reach_OD = weights.weight_OD.double() * weights.bound_D
@@ -101,7 +103,7 @@ def test_int8_is_the_product_of_whole_numbers() -> None:
     expected_NO = whole_ND @ whole_OD.T / 127 * scale_O + weights.bias_O
     assert whole_ND.abs().max() > 100
     found_NO = product(weights, "int8")(x_ND)
-    # A half may fall to the other side in fp32: one whole number of one input channel.
+    # fp32 may round a half to the other side: one unit of one input channel.
     assert (found_NO - expected_NO).abs().max() < 1e-4
     error_NO = found_NO - F.linear(x_ND, weights.weight_OD, weights.bias_O)
     bound_O = 29 * (scale_O / 2 + weights.weight_OD.abs().amax(1) * weights.bound_D.amax() / 254)
@@ -112,7 +114,7 @@ def test_int8_is_the_product_of_whole_numbers() -> None:
 @pytest.mark.parametrize("inputs", [1, 3, 64, 257, 1030])
 @pytest.mark.parametrize("outputs", [1, 17, 83, 256])
 def test_int8_sums_are_exact(rows: int, inputs: int, outputs: int) -> None:
-    """With the largest values too, which a CPU that sums in 16 bits could not hold."""
+    """With the largest values too, where sums in 16 bits would saturate."""
     levels = weight_levels()
     draw = torch.Generator().manual_seed(rows * inputs + outputs)
     whole_ND = torch.randint(-127, 128, (rows, inputs), generator=draw)
@@ -122,13 +124,13 @@ def test_int8_sums_are_exact(rows: int, inputs: int, outputs: int) -> None:
     weights = Weights(whole_OD.float(), torch.zeros(outputs), torch.ones(inputs))
     found_NO = product(weights, "int8")(whole_ND / 127)
     expected_NO = (whole_ND @ whole_OD.T).double() / 127
-    # Above 2^24 a kernel may round a sum to fp32 before it takes the zero point's share off.
+    # Above 2^24 a kernel may round a sum to fp32 before it subtracts the zero point's part.
     lost = 0.0 if 255 * levels * inputs < 2**24 else 2 / 127
     torch.testing.assert_close(found_NO.double(), expected_NO, rtol=1e-6, atol=lost + 1e-5)
 
 
-def test_int8_stays_whole_beyond_its_bound() -> None:
-    """A value beyond the bound counts as the bound; it does not wrap around."""
+def test_int8_saturates_beyond_its_bound() -> None:
+    """A value beyond the bound becomes the bound and does not wrap around."""
     weights = random_weights(5, 3)
     x_ND = weights.bound_D.expand(2, -1)
     times = product(weights, "int8")
@@ -146,8 +148,8 @@ def test_bf16_rounds_what_it_multiplies_and_adds_the_bias_in_fp32() -> None:
 @every_precision
 @pytest.mark.parametrize("rows", [1, 12, 64, 120])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_rows_do_not_see_each_other(precision: SearchPrecision, rows: int, threads: int) -> None:
-    """Bitwise: neither a row's place nor its neighbours change its product."""
+def test_rows_are_independent(precision: SearchPrecision, rows: int, threads: int) -> None:
+    """Bit for bit: neither a row's place nor its neighbours change its product."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -166,20 +168,20 @@ def test_rows_do_not_see_each_other(precision: SearchPrecision, rows: int, threa
 @every_precision
 @pytest.mark.parametrize("width", [5, 12, 50, 203])
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
-def test_nor_do_they_in_a_recurrent_step(
+def test_rows_are_independent_in_a_recurrent_step(
     precision: SearchPrecision, width: int, threads: int
 ) -> None:
-    """Kernels that take a tensor's last elements apart from the others would show here."""
+    """Detects kernels that round a tensor's last elements differently."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         torch.manual_seed(3)
         layer = LSTMLayer(7, width).requires_grad_(False)
-        ready = QuantizedLSTMLayer(layer, torch.ones(7), precision)
+        quantized = QuantizedLSTMLayer(layer, torch.ones(7), precision)
         x_ND, h_NH, c_NH = (torch.rand(252, size) * 2 - 1 for size in (7, width, width))
-        expected = ready.step(x_ND, (h_NH, c_NH))
+        expected = quantized.step(x_ND, (h_NH, c_NH))
         order = torch.randperm(252)
-        found = ready.step(x_ND[order], (h_NH[order], c_NH[order]))
+        found = quantized.step(x_ND[order], (h_NH[order], c_NH[order]))
         assert all(
             torch.equal(one, other[order]) for one, other in zip(found, expected, strict=True)
         )
@@ -204,7 +206,7 @@ def test_packing_leaves_the_model_as_it_was(precision: SearchPrecision) -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_a_bias_alone_survives_weights_of_nothing() -> None:
+def test_weights_of_zero_leave_the_bias() -> None:
     weights = Weights(torch.zeros(4, 3), torch.arange(4.0), torch.zeros(3))
     for precision in PRECISIONS:
         assert torch.equal(product(weights, precision)(torch.zeros(2, 3))[1], weights.bias_O)
@@ -219,7 +221,7 @@ def test_int8_needs_a_cpu() -> None:
 
 @pytest.fixture
 def no_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A CPU for which oneDNN has none."""
+    """A CPU without kernels of oneDNN."""
 
     def refuse(weights: Weights, precision: SearchPrecision) -> Product:
         raise RuntimeError("mkldnn: not on this CPU")
@@ -248,19 +250,19 @@ def test_where_onednn_has_no_kernels_the_products_are_those_of_torch() -> None:
 
 @pytest.mark.parametrize("rows", [1, 11])
 def test_bf16_by_a_product_in_fp32_is_that_of_bf16(rows: int) -> None:
-    """As if every sum were rounded once."""
+    """Every sum is rounded once."""
     weights = random_weights(17, 29)
     x_ND = inputs_within(weights, rows)
     sums_NO = x_ND.bfloat16().double() @ weights.weight_OD.bfloat16().double().T
     found_NO = RoundedProduct(weights, PlainProduct)(x_ND)
     expected_NO = sums_NO.bfloat16().float() + weights.bias_O
-    # A sum in fp32 may fall to the other side of a half.
+    # fp32 may round a sum to the other side of a half.
     assert (found_NO == expected_NO).double().mean() > 0.95
     torch.testing.assert_close(found_NO, expected_NO, rtol=1 / 128, atol=1e-5)
 
 
 def by_kernel(monkeypatch: pytest.MonkeyPatch, **speeds: float) -> None:
-    """A machine whose kernels are as fast as that."""
+    """A machine whose kernels have these speeds."""
     monkeypatch.setattr("s2s.nn.kernels.measured", lambda: speeds)
 
 
@@ -311,10 +313,10 @@ def test_a_slow_precision_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slower_than_fp32("int8", CPU) is None
 
 
-def test_what_onednn_would_compute_by_reference_is_not_used(
+def test_reference_implementations_of_onednn_are_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Times are given, so that the machine's load is none of the test's business."""
+    """The test gives the times, so that the machine's load does not matter."""
 
     def seconds(kernels: Sequence[Kernel], shape: Shape) -> dict[Kernel, float]:
         assert shape == SMALL or "int8" not in kernels
@@ -333,7 +335,7 @@ def test_what_onednn_would_compute_by_reference_is_not_used(
 
 
 def test_this_machine_has_a_kernel_for_fp32() -> None:
-    """Else the tests above would compare torch with itself; true of every wheel for x86."""
+    """Otherwise the tests above would compare torch with itself. Every wheel for x86 has one."""
     if platform.machine() != "x86_64":
         pytest.skip("oneDNN is optional elsewhere")
     made = product(random_weights(5, 3), "fp32")

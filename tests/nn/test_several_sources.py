@@ -76,7 +76,7 @@ def texts(has_text: bool = True) -> tuple[Tensor, Tensor]:
 
 
 def images(files: int = 2) -> list[Regions]:
-    """The features of three samples, with noise where there is padding."""
+    """The features of three samples, with noise at padding."""
     torch.manual_seed(5)
     return [
         Regions(torch.randn(3, int(lengths.max()), shape.width), lengths)
@@ -122,7 +122,7 @@ def test_a_sample_alone_is_the_sample_in_a_batch(recipe: Model, has_text: bool, 
         own = [Regions(values[one, : int(counts[row])], counts[one]) for values, counts in pictures]
         alone = model(source[one, :length], lengths[one], target[one], own)
         batch = whole[one]
-        if recipe.copy == "pointer":  # copies are as many as the memory has positions
+        if recipe.copy == "pointer":  # copied ids are as many as positions of the memory
             assert torch.isneginf(alone[..., ANSWERS + length :]).all()
             assert torch.isneginf(batch[..., ANSWERS + length :]).all()
             alone, batch = (logits[..., : ANSWERS + length] for logits in (alone, batch))
@@ -173,7 +173,7 @@ def test_the_memory_is_text_then_the_regions_of_every_file() -> None:
     torch.testing.assert_close(memory.final_BD, wanted)
 
 
-def test_attention_is_shared_by_all_sources_and_padding_gets_none() -> None:
+def test_attention_is_one_softmax_over_all_sources_without_padding() -> None:
     model = build(recipe_of())
     memory = memory_of(model)
     weights = model.step(memory, model.start(memory), targets()[:, 0]).attention
@@ -205,7 +205,7 @@ def test_every_source_changes_the_output_and_so_does_the_file_it_is_from() -> No
         model(source, lengths, target, [first, Regions(-second.values_BRD, second.lengths_B)]),
     ):
         assert ((changed - whole).abs().amax(dim=(1, 2)) > 1e-3).all()
-    # The same regions are another source where they come from another file.
+    # The same regions from another file are another source.
     alike = Seq2Seq(recipe_of(), WORDS, ANSWERS, features=[SHAPES[0], SHAPES[0]]).eval()
     for parameter in alike.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
@@ -257,11 +257,11 @@ def test_a_grid_is_read_along_rows_then_along_columns() -> None:
 
 
 @pytest.mark.parametrize("has_text", [True, False])
-def test_packed_for_search_it_says_the_same(has_text: bool) -> None:
+def test_the_model_for_search_gives_the_same(has_text: bool) -> None:
     model, target = build(recipe_of(decoder=DECODERS[2]), has_text), targets()
     whole = model(*texts(has_text), target, images())
     for precision, error in (("fp32", 1e-5), ("bf16", 0.2), ("int8", 0.2)):
-        ready = inference_model(model, precision)  # type: ignore[arg-type]
-        memory = ready.encode(*texts(has_text), images())
-        step = ready.step(memory, ready.start(memory), target[:, 0])
+        quantized = inference_model(model, precision)  # type: ignore[arg-type]
+        memory = quantized.encode(*texts(has_text), images())
+        step = quantized.step(memory, quantized.start(memory), target[:, 0])
         torch.testing.assert_close(step.logits, whole[:, 0], atol=error, rtol=0)

@@ -1,4 +1,4 @@
-"""OMP_NUM_THREADS that does not suit the machine is told in one line, and nothing fails of it."""
+"""An OMP_NUM_THREADS that does not suit the machine causes one line on stderr and no failure."""
 
 import os
 import subprocess
@@ -71,14 +71,14 @@ def test_a_system_without_affinity_has_all_cores(
     ("text", "wanted"),
     [(None, None), ("3", 3), (" 2 ", 2), ("4,2", 4), ("0", None), ("-1", None), ("many", None)],
 )
-def test_what_is_asked_for(
+def test_the_number_in_the_variable(
     text: str | None, wanted: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if text is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", text)
     monkeypatch.setattr(threads, "usable_cores", lambda: 4)
-    assert threads.wanted_threads() == wanted
+    assert threads.requested_threads() == wanted
     assert (threads.thread_fault() is None) == (text is None or wanted is not None)
 
 
@@ -86,16 +86,16 @@ def test_what_is_asked_for(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("threads")
     (here / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    assert told(here, "1", "train", "recipe.yaml", "--device", "cpu") == []
+    assert reported(here, "1", "train", "recipe.yaml", "--device", "cpu") == []
     return here
 
 
-def told(folder: Path, said: str, *command: str) -> list[str]:
-    """What a command that goes well tells of threads."""
+def reported(folder: Path, said: str, *command: str) -> list[str]:
+    """Lines about threads on stderr of a command that succeeds."""
     done = subprocess.run(
         [sys.executable, "-c", "from s2s_cli.main import main; main()", *command],
         cwd=folder,
-        # Threads that wait for each other sleep: tests run beside other work.
+        # Waiting threads sleep, because other tests may run at the same time.
         env={**os.environ, "OMP_NUM_THREADS": said, "OMP_WAIT_POLICY": "passive"},
         input=b"March 3, 2024\n",
         capture_output=True,
@@ -120,18 +120,18 @@ BENCH = ("bench", "recipe.yaml", "--quick", "--repeats", "1", "--only", "trainin
     ],
     ids=" ".join,
 )
-def test_too_many_threads_are_told_once(folder: Path, command: tuple[str, ...]) -> None:
+def test_too_many_threads_are_reported_once(folder: Path, command: tuple[str, ...]) -> None:
     cores = threads.usable_cores()
     there = "1 core" if cores == 1 else f"{cores} cores"
     many = cores + 1
-    assert told(folder, str(many), *command) == [
+    assert reported(folder, str(many), *command) == [
         f"s2s: OMP_NUM_THREADS={many}, this machine has {there}: expect it to be slow; "
-        f"OMP_NUM_THREADS={cores} is the most that pays"
+        f"use OMP_NUM_THREADS={cores} or less"
     ]
 
 
-def test_no_number_of_threads_is_told_once(folder: Path) -> None:
-    assert told(folder, "many", *TRANSLATE) == [
-        "s2s: OMP_NUM_THREADS=many: expected a number of threads, 1 or more; goes on as if it "
-        "were not set"
+def test_an_invalid_number_is_reported_once(folder: Path) -> None:
+    assert reported(folder, "many", *TRANSLATE) == [
+        "s2s: OMP_NUM_THREADS=many: expected a number of threads, 1 or more; the variable is "
+        "ignored"
     ]

@@ -18,10 +18,10 @@ from s2s import pipeline
 from s2s.errors import RunError
 from s2s.nn.quantized import InferenceModel
 from s2s.nn.state_dict import load_weights, mean_weights
-from s2s.pipeline.averaging import Figures
+from s2s.pipeline.averaging import ValidationScores
 from s2s.recipe.load import load_recipe
 from s2s.recipe.recipe import Recipe
-from s2s.run.checkpoints import TrainingState
+from s2s.run.checkpoints import SavedState
 from s2s.run.directory import Run
 
 RECIPE = """\
@@ -115,7 +115,7 @@ def test_training_keeps_the_weights_of_the_latest_validations(run: Run) -> None:
 
 
 def test_kept_are_the_validated_alone(tmp_path: Path) -> None:
-    run, state = Run(tmp_path), TrainingState({}, {})
+    run, state = Run(tmp_path), SavedState({}, {})
     run.write_checkpoint(1, random_weights(1), state, keep=2, is_best=True, score=1.0)
     for step in (2, 4, 6):
         run.write_checkpoint(step, random_weights(step), state, keep=2)
@@ -137,7 +137,7 @@ def test_an_index_without_kept_ones_is_read(tmp_path: Path) -> None:
     ("name", "expected"), [("loss", -2.0), ("bleu", 5.0), ("wer", -7.0), ("chrf", -math.inf)]
 )
 def test_checkpoints_rank_by_what_chooses_the_best(name: str, expected: float) -> None:
-    assert Figures(nll=2.0, scores={"bleu": 5.0, "wer": 7.0}).figure(name) == expected
+    assert ValidationScores(nll=2.0, scores={"bleu": 5.0, "wer": 7.0}).score(name) == expected
 
 
 # ------------------------------------------------------------------------------------ the command

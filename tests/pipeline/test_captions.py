@@ -134,7 +134,7 @@ def test_a_file_is_gone_on_with(call: Call) -> None:
     Path("output.txt").write_text("".join(whole.splitlines(keepends=True)[:7]))
     status, _, err = call(*arguments, "--resume")
     assert (status, Path("output.txt").read_text()) == (0, whole)
-    assert "7 lines are there" in err
+    assert "7 lines exist" in err
 
 
 def test_other_features_are_read_where_they_are_named(call: Call) -> None:
@@ -161,7 +161,7 @@ def test_what_does_not_suit_the_model_is_refused_before_anything_is_written(call
     for files, ids, what in (
         (["wide.npy"], ["two.txt"], f"wide.npy: features of width {WIDTH + 1}, the model expects"),
         (["good.npy"], ["three.txt"], "three.txt: expected one id for each of 2 rows"),
-        (["good.npy"], ["twice.txt"], "twice.txt:2: id 'a' was there before"),
+        (["good.npy"], ["twice.txt"], "twice.txt:2: id 'a' occurs before"),
         (["good.npy"], [], "good.npy: expected the ids of its rows in good.ids"),
         (["none.npy"], ["two.txt"], "none.npy: no such file"),
         (["good.npy"] * 2, ["two.txt"] * 2, "--features: expected 1 files of features"),

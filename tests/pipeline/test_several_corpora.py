@@ -13,7 +13,7 @@ import pytest
 
 from s2s import pipeline
 from s2s.data.batches import collate
-from s2s.data.epochs import Epochs, drawn
+from s2s.data.epochs import Epochs, sampled_pairs
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.preparation.report import PrepareReport
 from s2s.data.sources import open as sources
@@ -48,7 +48,7 @@ TEXTS = [tuple(" ".join(RANDOM.choices(WORDS, k=n)) for n in (4, 6)) for _ in ra
 
 
 def test_every_pair_once_needs_no_drawing() -> None:
-    assert drawn((5, 7), (1.0, 1.0), seed=1, epoch=3) is None
+    assert sampled_pairs((5, 7), (1.0, 1.0), seed=1, epoch=3) is None
 
 
 @pytest.mark.parametrize("weight", [0.07, 0.5, 1.0, 1.3, 2.0, 3.9])
@@ -56,7 +56,7 @@ def test_an_epoch_sees_a_share_of_each_corpus_and_epochs_even_it_out(weight: flo
     sizes = (13, 29)
     seen: Counter[int] = Counter()
     for epoch in range(12):
-        rows = drawn(sizes, (weight, 2.0), seed=4, epoch=epoch)
+        rows = sampled_pairs(sizes, (weight, 2.0), seed=4, epoch=epoch)
         assert rows is not None
         first, second = rows[rows < 13], rows[rows >= 13]
         assert len(first) == max(1, round(weight * 13))
@@ -68,7 +68,7 @@ def test_an_epoch_sees_a_share_of_each_corpus_and_epochs_even_it_out(weight: flo
 
 def test_what_is_drawn_is_a_function_of_seed_and_epoch() -> None:
     def rows(seed: int, epoch: int) -> list[int]:
-        found = drawn((40, 40), (0.5, 0.5), seed=seed, epoch=epoch)
+        found = sampled_pairs((40, 40), (0.5, 0.5), seed=seed, epoch=epoch)
         assert found is not None
         return found.tolist()
 
@@ -150,7 +150,7 @@ def test_an_epoch_of_two_corpora(tmp_path: Path) -> None:
     corpus = open_corpus(tmp_path / "run", "train")
     for number in (0, 3):
         epoch = Epochs(corpus, recipe, 1)(number)
-        rows = drawn((30, 40), (2.0, 0.5), seed=1, epoch=number)
+        rows = sampled_pairs((30, 40), (2.0, 0.5), seed=1, epoch=number)
         assert rows is not None and len(rows) == 2 * 30 + 20
         assert sorted(epoch.plan.order.tolist()) == sorted(rows.tolist())
         assert epoch.corpus is corpus

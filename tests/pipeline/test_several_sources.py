@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2s.data.sources.hold_out import SharedSplit
+from s2s.data.sources.hold_out import HoldOutSplit
 from s2s.data.sources.open import open_split
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.recipe.load import load_recipe
@@ -179,7 +179,7 @@ def test_all_questions_about_a_picture_are_held_out_together(
     found = []
     for name in ("train", "validation"):
         split = open_split(data, name)  # type: ignore[arg-type]
-        assert isinstance(split, SharedSplit)
+        assert isinstance(split, HoldOutSplit)
         sources = [line for chunk in split.chunks() for line in chunk.source]
         found.append({tuple(line.split("\t")[1:]) for line in sources})
         assert len(sources) == 3 * len(found[-1])
@@ -199,7 +199,8 @@ def test_a_grid_that_has_not_the_rows_is_refused(
     assert status == 2
     assert err.splitlines()[-1] == (
         "s2s: error: grid.npy: expected grids of 2 rows (model.image_features), all of as many "
-        "regions, found 5"
+        "regions, "
+        "found 5"
     )
     status, _, err = call("check", "recipe.yaml", "--set", "model.image_features=[{}, {rows: 2}]")
     assert status == 2 and "rows needs layers, 1 or more" in err

@@ -87,7 +87,7 @@ def test_training_goes_on_after_tuning(run: Run, call: Callable[..., Any]) -> No
         "runs/toy/recipe.yaml: its search is the best already\n"
     )
     status, _, err = call("train", "recipe.yaml", "--device", "cpu")
-    assert (status, err.count("training is over")) == (0, 1)
+    assert (status, err.count("training ended")) == (0, 1)
     assert run.recipe.search.kind == "greedy", "the user's own recipe file has the last word"
 
 

@@ -29,7 +29,7 @@ WITH_TEXT = RECIPE.replace("source: null", "source: question").replace(
     [
         (
             ["data.image_features=[]", "task=translation"],
-            "data.columns.source: null leaves no source; name a column",
+            "data.columns.source: null leaves no source; name its column",
         ),
         (
             ["data.image_features=[]", "data.columns.source=question"],
@@ -49,19 +49,20 @@ WITH_TEXT = RECIPE.replace("source: null", "source: question").replace(
                 "data.image_features=[{path: a.npy}, {path: b.npy}]",
                 "model.image_features=[{}, {}, {}]",
             ],
-            "model.image_features: expected 1 or 2 sections, one for each of "
-            "data.image_features, found 3",
+            "model.image_features: expected 1 or 2 sections, one for each of data.image_features, "
+            "found 3",
         ),
         (
             [
                 "data.image_features=[{path: a.npy}, {path: b.npy}]",
                 "model.image_features=[{width: 8}, {width: 9}]",
             ],
-            "model.image_features: a width of 9 beside the first of 8; states that a decoder",
+            "model.image_features: a width of 9 beside the first of 8; all that is attended to "
+            "together",
         ),
         (
             ["model.image_features=[{width: 7, layers: 1}]"],
-            "expected an even width for the two directions of an LSTM",
+            "both directions of an LSTM share an even",
         ),
         (["model.attention={kind: none}", "model.context_gate=true"], "context_gate needs"),
         (
@@ -95,6 +96,7 @@ def test_what_cannot_be_beside_text(tmp_path: Path, overrides: list[str], what: 
 
 def test_corpora_that_are_mixed_have_the_same_sources(tmp_path: Path) -> None:
     part = (
+        ""
         "{kind: files, train: {table: a.jsonl}, columns: {source: %s}, "
         "image_features: [{path: %s}]}"
     )

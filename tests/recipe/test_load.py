@@ -222,11 +222,13 @@ def test_features_need_a_tokenizer_and_a_column() -> None:
     assert load(FILES, *both).data.columns.source_features == "f"
     assert faults(FILES, both[0], both[2]) == [
         "--set data.columns.source_features: data.columns.source_features needs "
-        "tokenizer.source_features, which a 'separate' tokenizer has"
+        "tokenizer.source_features "
+        "(of a 'separate' tokenizer)"
     ]
     assert faults(DATASET, *both[:2]) == [
         "--set tokenizer.source_features: tokenizer.source_features needs "
-        "data.columns.source_features, the column to read them from"
+        "data.columns.source_features, the column to "
+        "read them from"
     ]
     assert faults(FILES, *both[:2]) != []
     assert faults(FILES, *both, "data.truncate.source=9") == [

@@ -1,139 +1,100 @@
-"""Recipes with the keys of older versions: read as before, with a line for each old key."""
+"""Old keys of recipes are still read, and a line names the new ones."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from s2s.errors import RecipeError
-from s2s.recipe import renamed
+from s2s.recipe import load
 from s2s.recipe.load import dump_recipe, load_recipe
-from s2s.recipe.schema import all_paths
+from s2s.recipe.renamed import RENAMED, current_keys
+from s2s.recipe.schema import spot_at
 
-OLD = """\
-task: captioning
+OLD = """task: captioning
 data:
   kind: files
-  train: {table: train.tsv}
-  columns: {source: text, features: tags}
-  features:
-    - {path: a.npy}
-tokenizer:
-  kind: separate
-  source: {kind: word}
-  target: {kind: word}
-  features: {kind: word}
+  train: {table: train.jsonl}
+  columns: {source: text, features: tags, target: caption}
+  features: [{path: grid.npy, ids: ids.txt}]
+tokenizer: {kind: separate, source: {kind: word}, target: {kind: word}, features: {kind: word}}
 model:
   features: [{dropout: 0}]
 """
 NEW = (
-    OLD.replace(", features", ", source_features")
-    .replace("\n  features: {kind", "\n  source_features: {kind")
-    .replace("\n  features:", "\n  image_features:")
+    OLD.replace("features: tags", "source_features: tags")
+    .replace("features: {kind", "source_features: {kind")
+    .replace("  features: [", "  image_features: [")
 )
-LINES = {
-    5: "data.columns.features -> data.columns.source_features",
-    6: "data.features -> data.image_features",
-    12: "tokenizer.features -> tokenizer.source_features",
-    14: "model.features -> model.image_features",
-}
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder, in a process that has reported nothing."""
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(load, "_report", found.append)
+    return found
+
+
+def recipe_file(folder: Path, text: str) -> Path:
+    path = folder / "r.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_an_old_recipe_is_the_new_one_and_a_line_names_each_key(
+    tmp_path: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    renamed.report_once.cache_clear()
-    yield
-    renamed.report_once.cache_clear()
+    assert "features: " not in NEW.replace("image_features: ", "").replace("source_features: ", "")
+    old = load_recipe(recipe_file(Path(), OLD))
+    assert sorted(notes) == [
+        "r.yaml:5: data.columns.features is now called data.columns.source_features",
+        "r.yaml:6: data.features is now called data.image_features",
+        "r.yaml:7: tokenizer.features is now called tokenizer.source_features",
+        "r.yaml:9: model.features is now called model.image_features",
+    ]
+    notes.clear()
+    assert load_recipe(recipe_file(Path(), NEW)) == old
+    assert load_recipe(recipe_file(Path(), dump_recipe(old))) == old
+    assert notes == []
 
 
-def load(text: str, *overrides: str) -> Any:
-    Path("r.yaml").write_text(text)
-    return load_recipe(Path("r.yaml"), overrides)
+def test_an_old_key_of_an_override_is_read_too(tmp_path: Path, notes: list[str]) -> None:
+    path = recipe_file(tmp_path, NEW)
+    found = load_recipe(path, ["model.features=[{dropout: 0.5}]", "data.features=[{path: b.npy}]"])
+    assert found.model.image_features[0].dropout == 0.5
+    assert notes == [
+        "--set model.features: model.features is now called model.image_features",
+        "--set data.features: data.features is now called data.image_features",
+    ]
+    notes.clear()
+    tokenizer = "tokenizer={kind: separate, source: {kind: word}, target: {kind: word}, features: "
+    assert load_recipe(path, [tokenizer + "{kind: word}}"]) == load_recipe(path)
+    assert notes == ["--set tokenizer: tokenizer.features is now called tokenizer.source_features"]
 
 
-def faults(text: str, *overrides: str) -> list[str]:
+def test_both_names_in_one_section_are_a_fault_with_its_line(
+    tmp_path: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError) as caught:
-        load(text, *overrides)
-    return str(caught.value).splitlines()
-
-
-def test_old_keys_mean_what_they_meant_with_a_line_each(capfd: Any) -> None:
-    new = load(NEW)
-    assert capfd.readouterr().err == ""
-    assert load(OLD) == new
-    err = capfd.readouterr().err.splitlines()
-    assert sorted(err) == sorted(
-        f"s2s: r.yaml:{line}: {what}; the old key is still read" for line, what in LINES.items()
-    )
-    assert load(OLD) == new
-    assert capfd.readouterr().err == ""  # once for a command
-    assert "\n  features" not in dump_recipe(new)
-
-
-def test_old_keys_in_overrides(capfd: Any) -> None:
-    new = load(
-        NEW, "model.image_features=[{dropout: 0.5}]", "tokenizer.source_features.min_count=2"
-    )
-    old = ("model.features=[{dropout: 0.5}]", "tokenizer.features.min_count=2")
-    assert load(NEW, *old) == new
-    assert capfd.readouterr().err.splitlines() == [
-        "s2s: --set model.features -> model.image_features; the old key is still read",
-        "s2s: --set tokenizer.features.min_count -> tokenizer.source_features.min_count; the old "
-        "key is still read",
-    ]
-    section = "model={features: [{dropout: 0.5}]}"
-    assert load(NEW, section).model == new.model
-    assert "--set model: model.features -> model.image_features" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("text", [OLD, NEW], ids=["old", "new"])
-@pytest.mark.parametrize("key", ["model.features", "model.image_features"])
-def test_an_override_replaces_the_key_under_either_name(text: str, key: str) -> None:
-    assert load(text, f"{key}=[{{dropout: 0.3}}]").model.image_features[0].dropout == 0.3
-
-
-def test_keys_of_several_corpora(capfd: Any) -> None:
-    corpus = (
-        "{kind: files, train: {table: a.tsv}, columns: {source: null}, features: [{path: a.npy}]}"
-    )
-    text = (
-        "task: captioning\ntokenizer: {kind: word}\n"
-        f"data:\n  kind: several\n  corpora:\n    - {corpus}\n    - {corpus}\n"
-    )
-    recipe = load(text)
-    assert [one.image_features[0].path for one in recipe.data.corpora] == ["a.npy", "a.npy"]
-    assert "r.yaml:7: data.corpora[1].features -> data.corpora[1].image_features" in (
-        capfd.readouterr().err
+        load_recipe(recipe_file(Path(), NEW + "  features: []\n"))
+    assert str(caught.value) == (
+        "r.yaml:10: model.features: the old name of 'image_features', which stands here too"
     )
 
 
-def test_a_key_without_a_choice_is_renamed_silently(capfd: Any) -> None:
-    """The recipe in a run's folder has every default written out."""
-    text = "task: translation\ndata: {kind: files, train: {table: t.tsv}, features: []}\n"
-    text += "tokenizer: {kind: word}\nmodel: {features: []}\n"
-    assert load(text).model.image_features == ()
-    assert capfd.readouterr().err == ""
+def test_a_fault_below_an_old_key_has_its_line_and_the_new_name(
+    tmp_path: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=r"r.yaml:9: model.image_features\[0\].dropout: "):
+        load_recipe(recipe_file(Path(), OLD.replace("{dropout: 0}", "{dropout: 7}")))
 
 
-def test_both_names_are_one_fault() -> None:
-    both = NEW + "  features: [{dropout: 0.1}]\n"
-    assert faults(both) == [
-        "r.yaml:15: model.features: is the old name of 'model.image_features', which r.yaml:14 "
-        "has too; leave one out"
-    ]
-
-
-def test_faults_name_the_line_of_the_old_key() -> None:
-    assert faults(OLD.replace("dropout: 0", "dropout: 2")) == [
-        "r.yaml:14: model.image_features[0].dropout: expected less than 1, found 2"
-    ]
-
-
-def test_new_keys_exist_and_old_ones_do_not() -> None:
-    paths = all_paths()
-    for old, new in renamed.RENAMED.items():
-        if renamed.ANY not in old:
-            assert (*old[:-1], new) in paths and old not in paths
+def test_every_new_name_is_a_key_and_no_old_name_is(notes: list[str]) -> None:
+    for section, names in RENAMED.items():
+        keys = tuple(part for key in section for part in ((key, 0) if key == "corpora" else (key,)))
+        for old, new in names.items():
+            assert new in spot_at(keys).names()
+            assert old not in spot_at(keys).names()
+            assert current_keys((*section, old)) == (*section, new)

@@ -1,4 +1,4 @@
-"""The run directory: what survives a crash, who may write, what may change."""
+"""The run directory: crashes, locks, and changes of the recipe."""
 
 import dataclasses
 import errno
@@ -18,7 +18,7 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.recipe.train import ConstantSchedule, Train
-from s2s.run.checkpoints import CheckpointIndex, TrainingState
+from s2s.run.checkpoints import CheckpointIndex, SavedState
 from s2s.run.directory import Run, find_run, newest_run
 
 RECIPE = Recipe(
@@ -125,7 +125,7 @@ def test_the_last_stands_in_for_an_unknown_best(run: Run) -> None:
 def test_training_state_comes_back_bit_for_bit(run: Run) -> None:
     tensors = {"moment": torch.randn(4, 4), "rng": torch.get_rng_state()}
     meta = {"epoch": 3, "patience": None, "scores": [0.1, 1e-300], "text": "ü"}
-    run.write_checkpoint(5, weights(5), TrainingState(tensors, meta))
+    run.write_checkpoint(5, weights(5), SavedState(tensors, meta))
     state = run.read_training(5)
     assert state is not None
     assert state.meta == meta
@@ -148,7 +148,7 @@ def test_a_step_saved_twice_takes_the_newer_training_state(run: Run) -> None:
         run.write_checkpoint(
             5,
             weights(5),
-            TrainingState({}, {"patience": patience}),
+            SavedState({}, {"patience": patience}),
             is_best=bool(patience),
             score=2.0,
         )
@@ -168,7 +168,7 @@ STEPS = [(os, "fsync", nth) for nth in range(1, 8)] + [
 def test_a_full_disk_leaves_the_last_good_checkpoint(
     run: Run, monkeypatch, owner, name, nth
 ) -> None:
-    run.write_checkpoint(1, weights(1), TrainingState({}, {"n": 1}), is_best=True, score=1.0)
+    run.write_checkpoint(1, weights(1), SavedState({}, {"n": 1}), is_best=True, score=1.0)
     before = run.checkpoints()
     original, calls = getattr(owner, name), 0
 
@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
 
     monkeypatch.setattr(owner, name, full)
     try:
-        run.write_checkpoint(2, weights(2), TrainingState({}, {"n": 2}), is_best=True, score=2.0)
+        run.write_checkpoint(2, weights(2), SavedState({}, {"n": 2}), is_best=True, score=2.0)
     except TrainingError as error:
         message = str(error)
         assert "cannot save the checkpoint of update 2: No space left on device" in message

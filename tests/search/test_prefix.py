@@ -10,7 +10,7 @@ from s2s.search.bucketing import longest_output
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
-from tests.search.toys import RecurrentToy, brute_force, plain_beam, rescored
+from tests.search.toys import RecurrentToy, brute_force, plain_beam, rescored, spec_of
 
 LENGTHS: dict[str, Any] = {"max_ratio": 1.0, "max_offset": 3}
 STRATEGIES: list[Search] = [
@@ -31,7 +31,7 @@ def sentences(count: int, seed: int, longest: int = 9) -> list[list[int]]:
 def prefixes(count: int, seed: int, vocabulary: int, longest: int = 4) -> list[ConstraintSpec]:
     draw = random.Random(seed)
     lengths = [draw.randint(0, longest) for _ in range(count)]
-    return [ConstraintSpec(prefix=tuple(draw.choices(range(4, vocabulary), k=n))) for n in lengths]
+    return [spec_of(prefix=tuple(draw.choices(range(4, vocabulary), k=n))) for n in lengths]
 
 
 def facts(found: list[list[Hypothesis]]) -> list[list[tuple[tuple[int, ...], float, float, bool]]]:
@@ -45,7 +45,7 @@ def test_outputs_begin_with_their_prefix_at_the_models_own_price(strategy: Searc
     for source, constraint, one in zip(sources, constraints, found, strict=True):
         for h in one:
             limit = longest_output(len(source), strategy)
-            assert h.tokens[: len(constraint.prefix)] == constraint.prefix[:limit]
+            assert h.tokens[: len(constraint.tokens)] == constraint.tokens[:limit]
             expected = rescored(scorer, source, h.tokens, h.finished)
             assert h.log_prob == pytest.approx(expected, abs=1e-4)
 
@@ -72,7 +72,7 @@ def test_company_and_order_change_nothing_and_who_demands_nothing_pays_nothing(
         facts(search(scorer, sources, strategy, "cpu", constraints=[ConstraintSpec()] * 24)) == free
     )
     for place, constraint in enumerate(constraints):
-        if not constraint.prefix:
+        if not constraint.tokens:
             assert together[place] == free[place]
 
 
@@ -81,7 +81,7 @@ def test_a_beam_behind_a_prefix_is_a_plain_beam_that_starts_there() -> None:
     sources, constraints = sentences(8, 5), prefixes(8, 5, 40, longest=3)
     found = search(scorer, sources, settings, "cpu", keep=3, constraints=constraints)
     for source, constraint, one in zip(sources, constraints, found, strict=True):
-        expected = plain_beam(scorer, source, settings, constraint.prefix)
+        expected = plain_beam(scorer, source, settings, constraint.tokens)
         assert [h.tokens for h in one] == [e[1] for e in expected[: len(one)]]
 
 
@@ -93,7 +93,7 @@ def test_exhaustive_search_finds_the_most_probable_output_with_the_prefix() -> N
         scorer = RecurrentToy(6, seed, sharpness=3.0)
         (constraint,) = prefixes(1, seed, 6, longest=2)
         everything = brute_force(scorer, [7], enumerated)
-        best = next(f for f in everything if f[1][: len(constraint.prefix)] == constraint.prefix)
+        best = next(f for f in everything if f[1][: len(constraint.tokens)] == constraint.tokens)
         (found,) = search(scorer, [[7]], settings, "cpu", constraints=[constraint])[0]
         assert (found.tokens, found.proven) == (best[1], True)
 
@@ -101,6 +101,6 @@ def test_exhaustive_search_finds_the_most_probable_output_with_the_prefix() -> N
 @pytest.mark.parametrize("strategy", STRATEGIES[:4], ids=lambda s: s.kind)
 def test_a_prefix_longer_than_the_longest_output_is_cut(strategy: Search) -> None:
     (found, *_) = search(
-        RecurrentToy(9, 1), [[5]], strategy, "cpu", constraints=[ConstraintSpec(prefix=(7, 8) * 9)]
+        RecurrentToy(9, 1), [[5]], strategy, "cpu", constraints=[spec_of(prefix=(7, 8) * 9)]
     )[0]
     assert (found.tokens, found.finished) == ((7, 8, 7, 8), False)

@@ -31,14 +31,13 @@ from s2s.search.bucketing import bucket
 from s2s.search.constraints.automaton import Spelling
 from s2s.search.constraints.negative import NegativeConstraints
 from s2s.search.constraints.positive import PositiveConstraints, Term
-from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.ensemble import Ensemble, ensemble
 from s2s.search.loop import search
 from s2s.search.shortlist import Shortlist, Shortlisted, shortlisted, whole
 from s2s.special import BOS, EOS, PAD
 from s2s_cli.main import run as command_line
 from tests.search.test_ensemble import SEARCHES, VOCABULARY, folder, network, sentences
-from tests.search.toys import AnyScorer
+from tests.search.toys import AnyScorer, spec_of
 
 __all__ = ["folder"]
 
@@ -222,13 +221,11 @@ def test_a_demanded_prefix_is_in_the_shortlist(settings: Search, count: int) -> 
     sources = sentences(9)
     lists = [scorer.shortlist.choose(padded(source))[0].tolist() for source in sources]
     new = [t for t in range(4, VOCABULARY) if all(t not in one for one in lists)]
-    constraints = [
-        ConstraintSpec(prefix=(new[0], sources[i][0], new[0])[: i % 4]) for i in range(9)
-    ]
+    constraints = [spec_of(prefix=(new[0], sources[i][0], new[0])[: i % 4]) for i in range(9)]
     found = search(scorer, sources, settings, "cpu", constraints=constraints)
     free = search(scorer, sources, settings, "cpu")
     for i, constraint in enumerate(constraints):
-        assert all(h.tokens[: i % 4] == constraint.prefix for h in found[i])
+        assert all(h.tokens[: i % 4] == constraint.tokens for h in found[i])
         if i % 4 == 0:
             assert found[i] == free[i]
         (alone,) = search(
@@ -245,7 +242,7 @@ def test_terms_are_avoided_among_the_tokens_of_a_shortlist(settings: Search) -> 
     free = [one[0].tokens for one in search(scorer, sources, settings, "cpu")]
     terms = {token: surfaces[token] for tokens in free for token in tokens[:1]}
     assert len(terms) > 1
-    constraint = ConstraintSpec(avoid=NegativeConstraints(list(terms.values()), Spelling(surfaces)))
+    constraint = spec_of(avoid=NegativeConstraints(list(terms.values()), Spelling(surfaces)))
     found = search(scorer, sources, settings, "cpu", constraints=[constraint] * 8)
     for source, (one,), before in zip(sources, found, free, strict=True):
         assert not set(one.tokens) & terms.keys()
@@ -261,7 +258,7 @@ def test_terms_are_looked_for_among_the_tokens_of_a_shortlist() -> None:
     lists = [scorer.shortlist.choose(padded(source))[0].tolist() for source in sources]
     first, second = [t for t in range(4, VOCABULARY) if all(t not in one for one in lists)][:2]
     terms = [Term(f"w{first} w{second}", (first, second)), Term(f"w{first}", (first,))]
-    constraint = ConstraintSpec(must=PositiveConstraints(terms, Spelling(surfaces)))
+    constraint = spec_of(must=PositiveConstraints(terms, Spelling(surfaces)))
     settings = BeamSearch(kind="beam", width=4)
     found = search(scorer, sources, settings, "cpu", constraints=[constraint] * 8)
     for source, (one,) in zip(sources, found, strict=True):
@@ -404,7 +401,7 @@ def test_a_damaged_or_stale_shortlist_is_one_line(
     with pytest.raises(RunError, match=message) as error:
         read_lexicon(run, *sizes)
     assert str(error.value) == (
-        f"{path}: {message}; 's2s shortlist --run {run.folder}' makes it anew"
+        f"{path}: {message}; 's2s shortlist --run {run.folder}' makes it again"
     )
 
 

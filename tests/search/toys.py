@@ -15,6 +15,10 @@ from s2s.nn.row_state import TensorRows
 from s2s.nn.step import Step
 from s2s.recipe.search import BeamSearch
 from s2s.search.bucketing import longest_output
+from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints
+from s2s.search.constraints.prefix import PrefixConstraint
+from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.scorer import Scorer
 from s2s.special import BOS, EOS, PAD
 
@@ -148,3 +152,18 @@ def plain_beam(
             return ranked(found)
     cut = [(t / limit**settings.length_penalty, tokens, t, False) for t, tokens in live]
     return ranked(found + cut)
+
+
+def spec_of(
+    prefix: tuple[int, ...] = (),
+    avoid: NegativeConstraints | None = None,
+    must: PositiveConstraints | None = None,
+) -> ConstraintSpec:
+    """The constraints that are given."""
+    return ConstraintSpec(
+        (
+            *([] if avoid is None else [avoid]),
+            *([] if must is None else [must]),
+            *([PrefixConstraint(prefix)] if prefix else []),
+        )
+    )

@@ -1,4 +1,4 @@
-"""Lines end at a line feed and nowhere else; bytes that are no text are named."""
+"""Lines end at a line feed and nowhere else; invalid UTF-8 is an error with its place."""
 
 import gzip
 import io

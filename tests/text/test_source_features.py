@@ -1,4 +1,4 @@
-"""Sources with features: read from any table, split by a tokenizer of their own, learned from."""
+"""Source features: read from any table, split by their own tokenizer, learned by a model."""
 
 import csv
 import io
@@ -64,7 +64,7 @@ def test_what_is_encoded_comes_back_and_so_does_the_tokenizer(tmp_path: Path) ->
 
 
 def test_a_feature_is_no_letter() -> None:
-    """The feature V and the letter V have ids of their own, and every id one meaning."""
+    """The feature V and the letter V have different ids, and every id has one meaning."""
     tokenizer = trained(LINES).source
     (ids,) = tokenizer.encode(["V\tV"])
     assert len(set(ids)) == 3
@@ -146,7 +146,7 @@ search: {kind: greedy}
 def test_a_model_inflects_by_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One lemma, three features, three forms; a line without features is answered and told of."""
+    """One lemma, three features, three forms; a line without features is reported."""
     monkeypatch.chdir(tmp_path)
     endings = {"N;SG": "", "N;PL": "i", "V": "o"}
     stems = ["".join(letters) for letters in itertools.product("abc", repeat=2)]
@@ -163,5 +163,5 @@ def test_a_model_inflects_by_features(
     assert forms == [stem + end for stem in stems for end in endings.values()]
     assert empty == ""
     assert capfd.readouterr().err == (
-        "s2s: 1 of 29 lines come without features: expected source, tab, features\n"
+        "s2s: 1 of 29 lines have no features: expected source, tab, features\n"
     )

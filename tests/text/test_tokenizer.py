@@ -1,4 +1,4 @@
-"""Tokenizers give text back, whatever it holds, and come back from disk as they were."""
+"""Tokenizers restore any text, and are the same after saving and loading."""
 
 import io
 import json
@@ -93,11 +93,11 @@ def test_surfaces_make_up_the_decoded_text(recipe: SideTokenizer) -> None:
         joined = b"".join(surfaces[token] for token in row).decode(errors="replace")
         # How many replacement characters invalid bytes become is each decoder's own choice;
         # a separator that opens the text is dropped.
-        said, wanted = (
+        found, wanted = (
             re.sub(r"\ufffd+", "?", unicodedata.normalize("NFC", t)).lstrip(",").split()
             for t in (joined, text)
         )
-        assert said == wanted
+        assert found == wanted
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_words_end_at_each_separator() -> None:
 
 
 def test_decomposed_characters_share_their_parts() -> None:
-    """가 and 각 begin with the same letters, é is an e with a mark; text comes back composed."""
+    """가 and 각 begin with the same letters, é is an e with a mark; decoded text is in NFC."""
     tokenizer = train(CharacterTokenizer(kind="character", decompose=True), ["각\u00e9"]).source
     assert tokenizer.size == 4 + 3 + 2
     syllable, longer = tokenizer.encode(["가", "각"])
@@ -181,7 +181,7 @@ def test_training_is_deterministic_and_quiet(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_the_sample_is_uniform() -> None:
-    """Each of 40 lines is in a sample of 10 a quarter of the time, in whatever pieces they come."""
+    """Each of 40 lines is in a sample of 10 a quarter of the time, for chunks of any size."""
     lines = [str(i) for i in range(40)]
     counts = dict.fromkeys(lines, 0)
     for seed in range(2000):
@@ -218,7 +218,7 @@ def test_a_byte_that_is_a_line_break_stays_in_its_line() -> None:
         (
             SubwordTokenizer(kind="unigram"),
             ["", "  "],
-            "tokenizer: the training data holds no text to train on",
+            "tokenizer: the training data have no text to train on",
         ),
         (
             CharacterTokenizer(kind="character", min_count=5),
@@ -313,7 +313,7 @@ def test_a_damaged_pair_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"expected tokenizers of format 1, found {'format': 2}"):
         load_tokenizers(tmp_path)
     path.write_text('{"format"')
-    with pytest.raises(RunError, match=r"damaged .*'s2s prep --force' makes it anew"):
+    with pytest.raises(RunError, match=r"damaged .*'s2s prep --force' makes it again"):
         load_tokenizers(tmp_path)
 
 

@@ -19,14 +19,16 @@ from s2s.nn.batch import Batch
 from s2s.pipeline import averaging as pipeline_average
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
+from s2s.tasks.seq2seq import validation
+from s2s.tasks.seq2seq.loss import batch_loss
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train import batch_size_finder as rehearsal
 from s2s.train import memory_usage as memory
-from s2s.train import validation
 from s2s.train.batch_size_finder import FoundBatchSize, find_batch_size
 from s2s.train.distributed.process_group import SINGLE_PROCESS
 from s2s.train.memory_usage import PeakMemory, held_memory, whole_memory
 from s2s.train.state import Position, TrainingState
-from s2s.train.update import Updater, batch_loss
+from s2s.train.update import Updater
 from tests.train.toys import (
     Listener,
     differing,
@@ -69,7 +71,7 @@ class Machine:
                 machine.tried.append(tokens)
                 return iter(())
 
-            def _still_to_come(self) -> int:
+            def _future_moments(self) -> int:
                 return 0
 
         return Counted
@@ -87,7 +89,9 @@ def found_by(
 ) -> FoundBatchSize:
     recipe = with_train(task[0], batch_tokens=batch_tokens)
     state = state or state_of(recipe.train)
-    return find_batch_size(state, recipe, task[1], "fp32", multiple=4)
+    return find_batch_size(
+        state, Seq2SeqObjective(recipe.train), recipe, task[1], "fp32", multiple=4
+    )
 
 
 @pytest.mark.parametrize("per_token", [1, 7, 300, 5000])
@@ -182,14 +186,16 @@ def test_the_batches_that_are_tried_are_the_longest_and_the_usual(
 def test_nothing_changes(task: tuple[Recipe, Corpus]) -> None:
     recipe = with_train(task[0], batch_tokens=4000, average=0.9)
     state, other = (state_of(recipe.train, small_model().dropout) for _ in range(2))
-    found = find_batch_size(state, recipe, task[1], "fp32", multiple=4)
+    found = find_batch_size(
+        state, Seq2SeqObjective(recipe.train), recipe, task[1], "fp32", multiple=4
+    )
     assert found.batch_tokens == 4000
     assert state.position == Position()
     assert all(p.grad is None for p in state.parameters.values())
     assert not state.optimizer.state
     batch = collate(task[1], np.arange(30))
     for one in (state, other):
-        Updater(one, 1, "fp32", 10)([batch])
+        Updater(one, Seq2SeqObjective(one.recipe), 1, "fp32", 10)([batch])
     assert differing(state.weights(), other.weights()) == []
 
 
@@ -328,12 +334,12 @@ def test_a_batch_that_does_not_fit_is_split_and_said_once(
         tokens.append(batch.tokens)
         return whole(self, batch, count)
 
-    monkeypatch.setattr(rehearsal._BatchSizeFinder, "run_layers", lambda self, largest: 90)
+    monkeypatch.setattr(rehearsal._BatchSizeFinder, "grow", lambda self, largest: 90)
     monkeypatch.setattr(Updater, "_pass", watched)
     run, listener = train(recipe, tmp_path / "runs")
-    told = [note for note in listener.notes if "suffice" in note]
+    told = [note for note in listener.notes if "too small" in note]
     assert len(told) == 1
-    assert "memory does not suffice for batches of 300 tokens" in told[0]
+    assert "memory is too small for batches of 300 tokens" in told[0]
     assert 45 < max(tokens) <= 90
     assert started(run)[0]["pass_tokens"] == 90
 
@@ -359,9 +365,9 @@ def test_a_training_that_is_over_is_not_rehearsed(
 ) -> None:
     recipe = small_recipe(write_task(tmp_path / "task"), epochs=1, batch_tokens="auto")
     train(recipe, tmp_path)
-    monkeypatch.setattr(rehearsal._BatchSizeFinder, "run_layers", lambda self, largest: 1 / 0)
+    monkeypatch.setattr(rehearsal._BatchSizeFinder, "grow", lambda self, largest: 1 / 0)
     _, listener = train(recipe, tmp_path)
-    assert any("training is over" in note for note in listener.notes)
+    assert any("training ended" in note for note in listener.notes)
 
 
 def test_every_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from s2s.data.batches import collate
 from s2s.data.store import Corpus
 from s2s.recipe.train import Optimizer, Train
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.masked_step import masked_step
 from s2s.train.state import TrainingState
 from s2s.train.update import Updater
@@ -95,7 +96,7 @@ def test_the_average_moves_with_the_steps_that_are_taken() -> None:
 def test_an_update_whose_gradient_is_not_finite_changes_nothing(corpus: Corpus) -> None:
     recipe = Train(average=0.9, optimizer=Optimizer(learning_rate=0.1))
     state = state_of(recipe)
-    update = Updater(state, 1, "fp32", 100)
+    update = Updater(state, Seq2SeqObjective(state.recipe), 1, "fp32", 100)
     batch = [collate(corpus, torch.arange(5).numpy())]
     update(batch)
     weights = [p.detach().clone() for p in state.parameters.values()]

@@ -15,14 +15,15 @@ from s2s.nn.batch import Batch
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.train import Train
 from s2s.run.directory import Run
-from s2s.train import update as update_module
+from s2s.tasks.seq2seq import objective as objective_module
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.update import Updater, is_out_of_memory
 from tests.train.toys import Listener, differing, small_recipe, state_of, weights, write_task
 
 
 def shrink(most: int, patch: pytest.MonkeyPatch, *, late: bool = False) -> list[int]:
     """Memory for `most` pairs, or none left in the backward pass of more; pairs of every pass."""
-    whole: Callable[..., Any] = update_module.batch_loss
+    whole: Callable[..., Any] = objective_module.batch_loss
     seen: list[int] = []
 
     def explode(gradient: torch.Tensor) -> None:
@@ -37,7 +38,7 @@ def shrink(most: int, patch: pytest.MonkeyPatch, *, late: bool = False) -> list[
             readout_NE.register_hook(explode)
         return loss, readout_NE
 
-    patch.setattr(update_module, "batch_loss", limited)
+    patch.setattr(objective_module, "batch_loss", limited)
     return seen
 
 
@@ -54,7 +55,9 @@ def updated(corpus: Corpus) -> tuple[dict[str, torch.Tensor], Any]:
         seen.update({name: p.grad.clone() for name, p in state.parameters.items()})
 
     state.optimizer.step = step  # type: ignore[assignment]
-    return seen, Updater(state, 1, "fp32", 100)(batches(corpus, 3, 13))
+    return seen, Updater(state, Seq2SeqObjective(state.recipe), 1, "fp32", 100)(
+        batches(corpus, 3, 13)
+    )
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -80,7 +83,7 @@ def test_a_single_pair_that_does_not_fit_is_told(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shrink(0, monkeypatch)
-    with pytest.raises(TrainingError, match="update 1: memory does not suffice for a single pair"):
+    with pytest.raises(TrainingError, match="update 1: memory is too small for a single pair"):
         updated(corpus)
 
 
@@ -88,7 +91,7 @@ def test_other_errors_are_not_swallowed(corpus: Corpus, monkeypatch: pytest.Monk
     def broken(*arguments: Any, **options: Any) -> None:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(update_module, "batch_loss", broken)
+    monkeypatch.setattr(objective_module, "batch_loss", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
         updated(corpus)
 
@@ -112,7 +115,7 @@ def test_training_says_it_once_and_sees_every_pair(
     shrink(6, monkeypatch)
     pipeline.train(recipe, runs=tmp_path / "one", device="cpu", reporter=listener)
     pipeline.train(recipe, runs=tmp_path / "two", device="cpu", reporter=other)
-    told = [note for note in listener.notes if "memory did not suffice" in note]
+    told = [note for note in listener.notes if "memory was too small" in note]
     assert len(told) == 1
     run, again = Run.open(tmp_path / "one" / "toy"), Run.open(tmp_path / "two" / "toy")
     assert differing(weights(run), weights(again)) == []

@@ -179,7 +179,7 @@ def check_demands(run: Run) -> None:
     with pytest.raises(UsageError, match="this model copies words that are in none"):
         demanding.outputs([f"{line}\tknows"])
     listed = GreedySearch(kind="greedy", shortlist=10)
-    with pytest.raises(UsageError, match="has no use for a shortlist"):
+    with pytest.raises(UsageError, match="cannot use a shortlist"):
         load_ensemble((run,), search=listed, device="cpu")
     with pytest.raises(UsageError, match="has no use for a shortlist"):
         learn_shortlist(run)

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from s2s.metrics.corpus import score
+from s2s.train.objective import Validation
 from s2s.train.reporter import LiveReporter, PlainReporter, Window, reporter, validation_line
 from s2s.train.state import Position
-from s2s.train.validation import Validation
 
 WINDOW = Window(
     smoothed=2.5,

@@ -103,10 +103,10 @@ def test_stopped_by_a_request(
             train(recipe, tmp_path / "stopped")
         assert caught.value.exit_status == 128 + signal.SIGTERM
         assert str(caught.value) == (
-            f"{tmp_path}/stopped/toy: saved at update {stop}; the same command goes on from there"
+            f"{tmp_path}/stopped/toy: saved at update {stop}; the same command resumes there"
         )
     run, listener = train(recipe, tmp_path / "stopped")
-    assert f"training goes on at update {STOPS[variant][-1]}: " in listener.notes[0]
+    assert f"training resumes at update {STOPS[variant][-1]}: " in listener.notes[0]
 
     assert position(run) == position(straight)
     assert position(run)["update"] > STOPS[variant][-1] + 2
@@ -131,7 +131,7 @@ def test_a_request_during_the_last_update_changes_nothing(
     stop_after([5], monkeypatch)
     run, listener = train(recipe, tmp_path)
     assert run.checkpoints().last == 5
-    assert "training is over" in listener.notes[-1]
+    assert "training ended" in listener.notes[-1]
 
 
 def test_asked_twice_it_stops_at_once() -> None:
@@ -218,7 +218,7 @@ def test_the_command_survives_signals_and_power_cuts(
     stopped = last_update(first.run)
     assert status == 130
     assert said.splitlines()[-1] == (
-        f"s2s: runs/toy: saved at update {stopped}; the same command goes on from there"
+        f"s2s: runs/toy: saved at update {stopped}; the same command resumes there"
     )
     assert "Traceback" not in said
 
@@ -226,7 +226,7 @@ def test_the_command_survives_signals_and_power_cuts(
         stop_after([stopped + 3], patch)
         assert command_line(["train", "toy.yaml"]) == 143
     said = capfd.readouterr().err
-    assert f"training goes on at update {stopped}: " in said
+    assert f"training resumes at update {stopped}: " in said
     assert last_update(first.run) == stopped + 3
 
     stopped = last_update(first.run)
@@ -239,8 +239,8 @@ def test_the_command_survives_signals_and_power_cuts(
     end = ("--set", f"train.max_updates={stopped + 25}")
     assert command_line(["train", "toy.yaml", *end]) == 0
     said = capfd.readouterr().err
-    assert f"training goes on at update {stopped}: " in said
-    assert "training is over" in said.splitlines()[-1]
+    assert f"training resumes at update {stopped}: " in said
+    assert "training ended" in said.splitlines()[-1]
     assert last_update(second.run) == position(second.run)["update"] == stopped + 25
     # What was lost with the power is in the log twice, the same both times.
     log = [json.dumps(figure) for figure in figures(second.run)]

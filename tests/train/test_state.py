@@ -13,13 +13,15 @@ from s2s.errors import RunError
 from s2s.recipe.model import Dropout
 from s2s.recipe.train import Train
 from s2s.special import PAD
+from s2s.tasks.seq2seq.loss import LossWeights, batch_loss
+from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.train.state import Position, TrainingState
-from s2s.train.update import LossWeights, Updater, batch_loss
+from s2s.train.update import Updater
 from tests.train.toys import state_of
 
 
 def updater(state: TrainingState, seed: int = 1) -> Updater:
-    return Updater(state, seed, "fp32", 100)
+    return Updater(state, Seq2SeqObjective(state.recipe), seed, "fp32", 100)
 
 
 def batches(corpus: Corpus, *sizes: int) -> list:

@@ -89,7 +89,7 @@ def test_the_user_hears_how_it_begins_and_ends(recipe: Recipe, tmp_path: Path) -
     what, memory = first.split("; ")
     assert what == f"{run.folder}: training begins: {size:,} parameters, fp32 on cpu"
     assert re.fullmatch(r"batches of 64 tokens take up to [\d.]+ GiB of [\d.]+ GiB", memory)
-    assert last.startswith(f"{run.folder}: training is over after {position.update} updates and ")
+    assert last.startswith(f"{run.folder}: training ended after {position.update} updates and ")
     assert last.endswith(
         f" (all epochs are done); best validation {-(position.best_score or 0):.2f} "
         f"at update {position.best_update}"
@@ -119,7 +119,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(recipe: Recipe, tmp_path: Pat
     again, same, listener = train(with_train(recipe, epochs=1), tmp_path)
     assert same == position
     assert len(listener.notes) == 1
-    assert listener.notes[0].startswith(f"{run.folder}: training is over after ")
+    assert listener.notes[0].startswith(f"{run.folder}: training ended after ")
     assert differing(weights(again), before[0]) == []
     assert (events(again), again.checkpoints()) == before[1:]
 
@@ -138,7 +138,7 @@ def test_the_number_of_updates_may_be_limited_and_raised_later(
 
     run, position, listener = train(with_train(recipe, max_updates=41), tmp_path)
     assert (position.update, position.ended) == (41, "all updates are done")
-    assert f"training goes on at update {limit}: " in listener.notes[0]
+    assert f"training resumes at update {limit}: " in listener.notes[0]
     straight = dataclasses.replace(with_train(recipe, max_updates=41), name="straight")
     assert differing(weights(run), weights(train(straight, tmp_path)[0])) == []
 
@@ -176,8 +176,8 @@ def test_without_validation_the_last_is_the_best(tmp_path: Path) -> None:
     assert (events(run, "validation"), listener.validations) == ([], [])
     assert listener.notes[-1].endswith("(all epochs are done)")
     assert listener.notes[1] == (
-        f"{run.folder}: no validation pairs: training goes to its end whatever train.patience "
-        "says, and the last checkpoint counts as the best"
+        f"{run.folder}: no validation pairs: training ignores train.patience and runs to "
+        "its end, and the last checkpoint counts as the best"
     )
     with pytest.raises(UsageError, match="its recipe has no validation split"):
         pipeline.evaluate(run=run, split="validation", device="cpu")
@@ -264,7 +264,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(recipe: Recipe, tmp_path: Path
     assert str(caught.value).endswith(f"of update {last} is intact")
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == [str(last)]
     run, position, listener = train(recipe, tmp_path)
-    assert f"goes on at update {last}: " in listener.notes[0]
+    assert f"resumes at update {last}: " in listener.notes[0]
     straight = dataclasses.replace(recipe, name="straight")
     assert differing(weights(run), weights(train(straight, tmp_path)[0])) == []
     assert position.ended == "all epochs are done"
@@ -332,7 +332,7 @@ def test_a_training_state_that_was_deleted_is_missed(recipe: Recipe, tmp_path: P
     with pytest.raises(
         UsageError,
         match=rf"toy: the training state of update {position.update} was deleted, so training "
-        r"cannot go on; --restart starts over$",
+        r"cannot resume; --restart starts over$",
     ):
         train(with_train(recipe, epochs=2), tmp_path)
     assert pipeline.evaluate(run=run, device="cpu").saved is not None

@@ -17,9 +17,9 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import CharacterTokenizer
 from s2s.recipe.train import ConstantSchedule, Optimizer, Train
 from s2s.run.directory import Run
+from s2s.train.objective import Validation
 from s2s.train.reporter import PlainReporter, Window
 from s2s.train.state import Position, TrainingState
-from s2s.train.validation import Validation
 
 SYMBOLS = "abcdefgh"
 

@@ -1,4 +1,4 @@
-"""Features out of `.npz` and Parquet files, read from front to back in blocks."""
+"""Features of `.npz` and Parquet files, read sequentially in blocks."""
 
 import math
 import zipfile
@@ -22,11 +22,11 @@ from s2s.errors import DataError
 Check = Callable[[tuple[int, ...], np.dtype[Any], str], None]
 
 SUFFIX = ".npy"
-"""Of an array in a `.npz` archive; what is before it is the id."""
+"""The suffix of an array in a `.npz` archive, whose name before it is the id."""
 
 
 def npz_names(path: Path) -> list[str]:
-    """The arrays of an archive. Raises DataError where it is none, or holds something else."""
+    """The names of an archive's arrays. Raises DataError for another file or other contents."""
     with _archive(path) as archive:
         names = archive.namelist()
     for name in names:
@@ -38,8 +38,8 @@ def npz_names(path: Path) -> list[str]:
 def npz_blocks(path: Path) -> Iterator[Block]:
     """A block for every array [width] or [regions, width]; its name is the id.
 
-    Names are ids and nothing else: no file of that name is opened or written. Raises DataError for
-    an array that is no features, is damaged, or is shorter than its header says.
+    Names are only used as ids: no file of that name is opened or written. Raises DataError for an
+    array of another shape or type, a damaged array, or one shorter than its header says.
     """
     names = npz_names(path)
     with _archive(path) as archive:
@@ -56,7 +56,7 @@ def npz_blocks(path: Path) -> Iterator[Block]:
 def npz_array_blocks(path: Path, ids: IdIndex, num_bytes: int) -> Iterator[Block]:
     """The rows of an archive's only array, [rows, width] or [rows, regions, width].
 
-    Raises DataError as `npz_blocks`, or where there are not as many rows as ids.
+    Raises DataError as `npz_blocks` does, and unless there are as many rows as ids.
     """
     names = npz_names(path)
     if len(names) != 1:
@@ -77,7 +77,7 @@ def npz_array_blocks(path: Path, ids: IdIndex, num_bytes: int) -> Iterator[Block
 def parquet_blocks(path: Path, columns: FeatureColumns, num_bytes: int) -> Iterator[Block]:
     """The rows of a Parquet file, about `num_bytes` at a time. Raises DataError."""
     try:
-        # The buffered reader takes a column chunk page by page, however large it is.
+        # The buffered reader reads a column chunk page by page, whatever its size.
         with pa.parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             check_columns(file.schema_arrow, columns, str(path))
             groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
@@ -110,7 +110,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         raise DataError(f"{path}: no such file") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: not a .npz archive, truncated or damaged ({error})") from error
-    except (NotImplementedError, RuntimeError) as error:  # a method of compression, a password
+    except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
         raise DataError(f"{path}: cannot be read ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -119,7 +119,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 def _header(
     file: BinaryIO, size: int, check: Check, place: str
 ) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of an archive's array, which has to fill its place of `size` bytes."""
+    """Shape and type of an archive's array, which must have `size` bytes with its header."""
     shape, type_, fortran = read_header(file, place)
     check(shape, type_, place)
     if fortran:

@@ -1,4 +1,4 @@
-"""Columns of Arrow: ids, and vectors or grids as lists, read without a copy where they can be."""
+"""Arrow columns of ids and of features as lists, read without a copy if possible."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ class FeatureColumns:
     """The columns of a table of features."""
 
     id: str = "id"
-    """Texts or whole numbers, each there once."""
+    """Column of unique texts or whole numbers."""
     features: str = "features"
-    """Lists of floating-point numbers, or lists of such lists."""
+    """Column of lists of floating-point numbers, or of lists of such lists."""
 
 
 class Block(NamedTuple):
-    """The features of some rows, one below the other."""
+    """The features of some rows, concatenated."""
 
     ids: pa.LargeStringArray
     lengths: NDArray[np.int64]
-    """int64 [rows]: regions of each."""
+    """int64 [rows]: the number of regions of each."""
     values: NDArray[Any]
     """[regions of all rows, width]."""
 
 
 def open_mapped(path: Path, columns: FeatureColumns, name: str) -> tuple[IdIndex, Layout] | None:
-    """Ids and places of an Arrow file or stream; None where it is compressed and so not mapped.
+    """Ids and layout of an Arrow file or stream; None if it is compressed, which cannot be mapped.
 
-    Raises DataError where it is no Arrow, is damaged, or its columns are no features.
+    Raises DataError for another file, a damaged one, or columns that are not features.
     """
     blocks: list[Block] = []
     for block, is_mapped in _mapped_blocks(path, columns, name):
@@ -59,12 +59,12 @@ def open_mapped(path: Path, columns: FeatureColumns, name: str) -> tuple[IdIndex
 
 
 def arrow_blocks(path: Path, columns: FeatureColumns) -> Iterator[Block]:
-    """The rows of an Arrow file or stream, a record batch at a time; raises as `open_mapped`."""
+    """The rows of an Arrow file or stream, by record batch; raises as `open_mapped` does."""
     return (block for block, _ in _mapped_blocks(path, columns, str(path)))
 
 
 def check_width(block: Block, width: int, name: str) -> None:
-    """Raises DataError where a block is not as wide as the first one."""
+    """Raises DataError unless a block has this width, that of the first one."""
     if block.values.shape[1] != width:
         raise DataError(
             f"{name}: expected vectors of one width, found {width} and, at "
@@ -73,7 +73,7 @@ def check_width(block: Block, width: int, name: str) -> None:
 
 
 def block_of(batch: pa.RecordBatch, columns: FeatureColumns, place: str) -> Block:
-    """Raises DataError where the batch has no such columns or they hold something else."""
+    """The features of a batch. Raises DataError for missing columns or wrong types."""
     check_columns(batch.schema, columns, place)
     ids = _ids(batch.column(columns.id), f"{place}: column '{columns.id}'")
     column = batch.column(columns.features)
@@ -83,7 +83,7 @@ def block_of(batch: pa.RecordBatch, columns: FeatureColumns, place: str) -> Bloc
 
 
 def check_columns(schema: pa.Schema, columns: FeatureColumns, place: str) -> None:
-    """Raises DataError where one of the columns is not there."""
+    """Raises DataError if a column is missing."""
     for name in (columns.id, columns.features):
         if name not in schema.names:
             found = ", ".join(schema.names) or "none"
@@ -91,7 +91,7 @@ def check_columns(schema: pa.Schema, columns: FeatureColumns, place: str) -> Non
 
 
 def _mapped_blocks(path: Path, columns: FeatureColumns, name: str) -> Iterator[tuple[Block, bool]]:
-    """Every record batch with rows, and whether its features lie in the mapped file itself."""
+    """Every record batch with rows, and whether its features are views of the mapped file."""
     try:
         with pa.memory_map(str(path)) as mapped:
             whole = mapped.read_buffer()
@@ -147,7 +147,7 @@ def _lists(ids: pa.LargeStringArray, column: pa.Array, place: str) -> Block:
     if len(empty):
         id_ = ids[int(empty[0])].as_py()
         raise DataError(f"{place}: expected at least one region, found none for '{id_}'")
-    width = _even(sizes, place)
+    width = _common_width(sizes, place)
     if not pa.types.is_floating(below.type):
         raise DataError(f"{place}: expected lists of floating-point numbers, found {below.type}")
     numbers = below[first : first + width * len(sizes)]
@@ -166,7 +166,7 @@ def _is_list(type_: pa.DataType) -> bool:
 
 
 def _level(column: pa.Array, place: str) -> tuple[NDArray[np.int64], int, pa.Array]:
-    """One level of lists: how long each is, the array below, and where in it the first begins."""
+    """One level of lists: their lengths, the start of the first in the array below, that array."""
     if not _is_list(column.type):
         raise DataError(
             f"{place}: expected lists of numbers, or lists of such lists, found {column.type}"
@@ -183,8 +183,8 @@ def _level(column: pa.Array, place: str) -> tuple[NDArray[np.int64], int, pa.Arr
     return lengths, int(offsets[0]), column.values
 
 
-def _even(sizes: NDArray[np.int64], place: str) -> int:
-    """The one size that all vectors have."""
+def _common_width(sizes: NDArray[np.int64], place: str) -> int:
+    """The width of all vectors. Raises DataError if they differ."""
     width = int(sizes[0])
     other = np.flatnonzero(sizes != width)
     if len(other):
@@ -192,5 +192,5 @@ def _even(sizes: NDArray[np.int64], place: str) -> int:
             f"{place}: expected vectors of one width, found {width} and {sizes[other[0]]}"
         )
     if width == 0:
-        raise DataError(f"{place}: empty; found vectors of no width")
+        raise DataError(f"{place}: empty; found vectors of width 0")
     return width

@@ -1,7 +1,7 @@
-"""Files that cannot be mapped (`.npz`, Parquet, compressed Arrow), written once as one that can.
+"""Converts feature files that cannot be mapped (`.npz`, Parquet, compressed Arrow) once.
 
 The copy is an uncompressed Arrow file, written block by block and renamed into place when it is
-complete; its name says which file it is made of.
+complete. Its name is a fingerprint of the original.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from s2s.errors import DataError
 from s2s.files import replace_file, sync_file, sync_folder, temporary_beside
 
 BLOCK_BYTES = 16 * 2**20
-"""Features that are in memory at a time; also the size of the copy's record batches."""
+"""Bytes of features in memory at a time, and of a record batch of the copy."""
 
 COLUMNS = FeatureColumns()
-"""Of the copy."""
+"""The columns of the copy."""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -34,10 +34,10 @@ Progress = Callable[[str, int, int | None], None]
 def converted(
     path: Path, ids: IdIndex | None, columns: FeatureColumns, cache: Path, progress: Progress
 ) -> Path:
-    """The copy of `path` in the folder `cache`, made now unless it is there and up to date.
+    """The copy of `path` in the folder `cache`, made unless it is there and up to date.
 
-    `ids` are those of a `.npz` file that holds one array. Raises DataError for what the file is
-    not, OSError where the copy cannot be written.
+    `ids` are those of a `.npz` file with one array. Raises DataError for an invalid file, OSError
+    if the copy cannot be written.
     """
     target = cache / f"features-{_fingerprint(path, ids, columns)}.arrow"
     if target.is_file():
@@ -55,7 +55,7 @@ def converted(
 
 
 def _fingerprint(path: Path, ids: IdIndex | None, columns: FeatureColumns) -> str:
-    """What a copy is known by: the file's path, size and time, and how it is read."""
+    """A hash of the file's path, size and time, and of how it is read."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
@@ -70,7 +70,7 @@ def _fingerprint(path: Path, ids: IdIndex | None, columns: FeatureColumns) -> st
 
 
 def _write(blocks: Iterator[Block], target: Path, path: Path, progress: Progress) -> None:
-    """Raises DataError where the file is empty, or its vectors are not of one type and width."""
+    """Raises DataError for an empty file, or for vectors of different types or widths."""
     num_rows = 0
     with ExitStack() as stack:
         schema: pa.Schema | None = None
@@ -90,7 +90,7 @@ def _write(blocks: Iterator[Block], target: Path, path: Path, progress: Progress
 
 @contextmanager
 def _atomic(target: Path) -> Iterator[Path]:
-    """A temporary name for a file that takes its place when the block ends well."""
+    """Yield a temporary name of a file, which replaces `target` if the block raises nothing."""
     temporary = temporary_beside(target)
     try:
         yield temporary
@@ -135,7 +135,7 @@ def _joined(blocks: list[Block]) -> Block:
 
 
 def _schema(block: Block) -> pa.Schema:
-    """float16 stays so; anything else becomes what `gather` would make of it."""
+    """The schema of the copy: float16 as it is, anything else as `gather` converts it."""
     item = pa.float16() if block.values.dtype == np.float16 else pa.float32()
     grid = pa.large_list(pa.list_(item, block.values.shape[1]))
     return pa.schema({COLUMNS.id: pa.large_string(), COLUMNS.features: grid})
@@ -144,7 +144,7 @@ def _schema(block: Block) -> pa.Schema:
 def _batch(block: Block, schema: pa.Schema) -> pa.RecordBatch:
     grid = schema.field(COLUMNS.features).type
     stored = grid.value_type.value_type.to_pandas_dtype()
-    with np.errstate(over="ignore"):  # an infinity is found by the check of the features
+    with np.errstate(over="ignore"):  # the check of features finds infinities
         values = pa.array(block.values.astype(stored).reshape(-1))
     vectors = pa.FixedSizeListArray.from_arrays(values, type=grid.value_type)
     offsets = pa.array(np.concatenate([[0], np.cumsum(block.lengths)]))

@@ -1,7 +1,7 @@
-"""The ids of a feature file: which row belongs to which, in little memory.
+"""An index from the ids of a feature file to its rows, in little memory.
 
-A Python dict of a million file names takes some 150 MB; here an id takes its own bytes and 20 more
-(offset, hash, row), so that ten million names of 25 letters take 450 MB.
+A Python dict of a million file names takes about 150 MB. Here an id takes its own bytes and 20 more
+(offset, hash, row), so ten million names of 25 letters take 450 MB.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,16 +18,16 @@ from s2s.text.lines import read_lines
 BLOCK = 65_536
 """Ids that exist as Python strings at a time."""
 
-LEAST_LIKE = 60
-"""Similarity, of 100, from which on another id is proposed in place of one that is not there:
-`123.jpg` is 67 like `images/123.jpg`."""
+LEAST_SIMILARITY = 60
+"""The least similarity, of 100, of an id that is proposed for a missing one. That of `123.jpg` and
+`images/123.jpg` is 67."""
 
 SHOWN = 3
-"""Ids that a message names."""
+"""The most ids that a message names."""
 
 
 class IdIndex:
-    """Ids in the order of their rows, each there once."""
+    """Unique ids in the order of their rows."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class IdIndex:
         *,
         hash_of: Callable[[str], int] = hash,
     ) -> None:
-        """Raises DataError for an id that is empty or there twice, at `place(row)`."""
+        """Raises DataError, with `place(row)`, for an empty or repeated id."""
         self._hash_of = hash_of
         self._text, self._bounds, hashes = _collect(ids, place, hash_of)
         self._order = np.argsort(hashes, kind="stable").astype(_row_type(len(hashes)))
@@ -54,7 +54,7 @@ class IdIndex:
         return (self[row] for row in range(len(self)))
 
     def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """The row of each id, int64 [ids]; -1 for one that is not there."""
+        """The row of each id, int64 [ids]; -1 for a missing one."""
         hashes = np.fromiter(map(self._hash_of, ids), np.int64, len(ids))
         first = np.searchsorted(self._hashes, hashes, side="left").tolist()
         last = np.searchsorted(self._hashes, hashes, side="right").tolist()
@@ -64,10 +64,10 @@ class IdIndex:
         return np.fromiter(rows, np.int64, len(ids))
 
     def nearest(self, id_: str) -> str | None:
-        """The id most like one that is not there, if any is like it; reads all of them."""
+        """The id most similar to a missing one, if any is similar; reads all ids."""
         from rapidfuzz import process
 
-        best: tuple[float, str] = (LEAST_LIKE, "")
+        best: tuple[float, str] = (LEAST_SIMILARITY, "")
         ids = iter(self)
         while block := list(islice(ids, BLOCK)):
             found = process.extractOne(id_, block, score_cutoff=best[0])
@@ -76,7 +76,7 @@ class IdIndex:
         return best[1] or None
 
     def _row_among(self, id_: str, span: slice) -> int:
-        """The row of `id_` among those of its hash, or -1."""
+        """The row of `id_` among those with its hash, or -1."""
         raw = id_.encode()
         for row in self._order[span].tolist():
             if self._text[self._bounds[row] : self._bounds[row + 1]] == raw:
@@ -95,23 +95,23 @@ class IdIndex:
         if repeated:
             row, first = min(repeated)
             raise DataError(
-                f"{place(row)}: id '{self[row]}' was there before, at {place(first)}; expected "
+                f"{place(row)}: id '{self[row]}' occurs before, at {place(first)}; expected "
                 f"every id once, found {len(repeated):,} that repeat{_s(repeated)} an earlier one"
             )
 
 
 def read_ids(path: Path) -> IdIndex:
-    """The ids of a text file, one on each line; line i belongs to row i of the array.
+    """The ids of a text file, one a line; line i belongs to row i of the array.
 
-    Raises DataError where a line is empty, no UTF-8, or there twice.
+    Raises DataError for a line that is empty, repeated or not UTF-8.
     """
     return IdIndex(
         (line.removesuffix("\r") for line in read_lines(path)), lambda row: f"{path}:{row + 1}"
     )
 
 
-def named(ids: Sequence[str], total: int | None = None) -> str:
-    """`'a', 'b', 'c' and 7 others`, of `total` ids that the first are at hand of."""
+def list_ids(ids: Sequence[str], total: int | None = None) -> str:
+    """`'a', 'b', 'c' and 7 others`, from the first of `total` ids."""
     count = len(ids) if total is None else total
     shown = ", ".join(f"'{id_}'" for id_ in ids[:SHOWN])
     return f"{shown}{_and_others(count - min(len(ids), SHOWN))}"
@@ -132,7 +132,7 @@ def _row_type(num_rows: int) -> type[np.signedinteger[Any]]:
 def _collect(
     ids: Iterable[str], place: Callable[[int], str], hash_of: Callable[[str], int]
 ) -> tuple[bytes, NDArray[np.int64], NDArray[np.int64]]:
-    """All ids as UTF-8 in a row, where each begins and the last ends, and their hashes."""
+    """All ids as concatenated UTF-8, the bounds of each, and their hashes."""
     texts: list[bytes] = []
     lengths: list[NDArray[np.int64]] = []
     hashes: list[NDArray[np.int64]] = []

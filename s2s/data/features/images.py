@@ -1,4 +1,4 @@
-"""Images on the disk: which there are, what each is called, and how one is read."""
+"""Finds images in files and folders, gives them ids, and reads them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Files of a folder that are taken for images; a file that is named may be called anything."""
+"""Suffixes of images in a folder; a file given by name may have any."""
 
 Naming = Literal["name", "stem", "path"]
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image that features are wanted of."""
+    """An image to extract features from."""
 
     path: Path
     id: str
@@ -27,18 +27,18 @@ class ImageFile:
 def find_images(names: Iterable[str], naming: Naming) -> list[ImageFile]:
     """The images among files and folders, those of a folder in the order of their paths.
 
-    An id is the file's name, that without its suffix, or its path below the folder that was given
-    (of a file: the path that was given). Raises UsageError where there are no images, DataError for
-    what is not there, for two images of one id and for an id that is no line of text.
+    An id is the file's name, its name without suffix, or its path below the given folder (for a
+    given file, that path). Raises UsageError if there are no images, DataError for a missing file,
+    for two images of one id and for an id that is not a line of text.
     """
     found: dict[str, ImageFile] = {}
     for path, below in _files(names):
         id_ = _id(path, below, naming)
         if id_ in found and found[id_].path == path:
-            continue  # given twice, once perhaps as a part of its folder
+            continue  # given twice, perhaps as a file of a given folder
         if id_ in found:
             advice = "" if naming == "path" else "; --ids path tells them apart"
-            raise DataError(f"{path}: its id '{id_}' is that of {found[id_].path} too{advice}")
+            raise DataError(f"{path}: its id '{id_}' is also that of {found[id_].path}{advice}")
         found[id_] = ImageFile(path, id_)
     if not found:
         raise UsageError(
@@ -48,27 +48,27 @@ def find_images(names: Iterable[str], naming: Naming) -> list[ImageFile]:
 
 
 def read_image(path: Path) -> "Image":
-    """The image as it is meant to be seen, in red, green and blue; the first of several frames.
+    """The image in RGB, rotated as its EXIF data say; the first of several frames.
 
-    Raises OSError or ValueError (with all that Pillow derives from them) where it cannot be read.
+    Raises OSError or ValueError (also those derived by Pillow) if it cannot be read.
     """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
             upright = ImageOps.exif_transpose(file)
-            # Pillow warns of palettes with transparency that lose it on the way.
+            # Pillow warns when it drops the transparency of a palette.
             image = upright.convert("RGBA") if "transparency" in upright.info else upright
             return image.convert("RGB")
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error
     except (SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
-        # What Pillow's parsers raise for some damaged files.
+        # Raised by Pillow's parsers for some damaged files.
         raise ValueError(f"damaged ({error})") from error
 
 
 def _files(names: Iterable[str]) -> Iterator[tuple[Path, Path]]:
-    """Every image file, and its path below what was asked for."""
+    """Every image file, and its path below the given folder."""
     for name in names:
         path = Path(name)
         if path.is_dir():
@@ -97,6 +97,6 @@ def _id(path: Path, below: Path, naming: Naming) -> str:
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # bytes of a file name that are none
+    except UnicodeEncodeError:  # undecodable bytes in a file name
         return False
     return True

@@ -1,4 +1,4 @@
-"""Lines that name features: which rows of the feature files they mean, and what these hold.
+"""Looks up the features that lines name: ids to rows of the feature files, rows to batches.
 
 Dimension letters: N lines, F feature files, B samples, R regions, D width.
 """
@@ -30,41 +30,41 @@ if TYPE_CHECKING:
 
 
 FEATURES_FOLDER = "features"
-"""Of a run, where copies of feature files lie that cannot be mapped as they are."""
+"""The folder of a run for copies of feature files that cannot be mapped."""
 
 
 MISSING = -1
-"""In the place of a row that is not there."""
+"""The row of an id that is missing."""
 
 
 class Named(NamedTuple):
-    """What lines name."""
+    """Lines, split into text and the features that they name."""
 
     texts: list[str]
-    """Without the ids; empty where sources have no text."""
+    """The lines without ids; empty if sources have no text."""
     rows_NF: NDArray[np.int64]
-    """Rows of the files; MISSING where a file does not have the id."""
+    """Rows of the files; MISSING for an id that a file lacks."""
     ids: list[tuple[str, ...]]
-    """Of each line; empty where a line has too few of them."""
+    """The ids of each line; empty for a line with too few."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureLines:
-    """The open feature files of a recipe, and how a line names rows of them."""
+    """The open feature files of a recipe, and the columns of a line that name their rows."""
 
     stores: tuple[FeatureStore, ...]
     columns: tuple[int, ...]
-    """For each file, which of a line's ids is meant."""
+    """For each file, the number of its id in a line."""
     has_text: bool
-    """Whether text stands before the ids."""
+    """Whether lines have text before the ids."""
 
     @property
     def num_ids(self) -> int:
-        """Ids in a line."""
+        """The number of ids in a line."""
         return max(self.columns) + 1
 
     def read(self, lines: Sequence[str]) -> Named:
-        """What lines name; text is what stands before the last `num_ids` tabs."""
+        """Lines, split; the text is before the last `num_ids` tabs."""
         split = [line.rsplit(SEPARATOR, self.num_ids - (not self.has_text)) for line in lines]
         wanted = self.num_ids + self.has_text
         texts = [parts[0] if self.has_text else "" for parts in split]
@@ -76,17 +76,17 @@ class FeatureLines:
         return Named(texts, rows_NF, ids)
 
     def fault(self, line: str) -> str:
-        """What is wrong with a line that names something that is not there."""
+        """The message about a line that names missing features."""
         named = self.read([line])
         if not named.ids[0]:
             wanted = ["text"] * self.has_text + ["id"] * self.num_ids
             return f"expected {', tab, '.join(wanted)}, found {line[:40]!r}"
         missing = int(np.flatnonzero(named.rows_NF[0] == MISSING)[0])
         id_ = named.ids[0][self.columns[missing]]
-        return self.stores[missing].lacking(id_, 1, 1)
+        return self.stores[missing].missing_message(id_, 1, 1)
 
     def regions(self, rows_NF: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64 [N, F]: how many regions each sample has in each file."""
+        """int64 [N, F]: the number of regions of each sample in each file."""
         counts = [store.regions(rows_NF[:, f]) for f, store in enumerate(self.stores)]
         return np.stack(counts, axis=1)
 
@@ -95,10 +95,10 @@ class FeatureLines:
     ) -> tuple[Regions, ...]:
         """The features of B samples, padded to `times` regions; to the largest if None.
 
-        With `times`, the features may be others than preparation has checked: raises DataError
-        where they are no finite numbers.
+        With `times`, features may differ from those that preparation has checked: raises DataError
+        if they are not finite.
         """
-        import torch  # prep does without
+        import torch  # not needed by prep
 
         from s2s.nn.batch import Regions
 
@@ -116,7 +116,7 @@ class FeatureLines:
 
     @cached_property
     def uniform(self) -> tuple[int | None, ...]:
-        """For each file the regions of every row, where all have as many."""
+        """For each file the number of regions of a row; None if rows differ."""
         every = (store.regions(np.arange(len(store))) for store in self.stores)
         return tuple(int(r[0]) if r.min() == r.max() else None for r in every)
 
@@ -130,7 +130,7 @@ class FeatureRows:
     """int64 [sources, files]."""
 
     def regions(self, key: int) -> tuple[int, ...]:
-        """How many regions source number `key` has in each file."""
+        """The number of regions of source `key` in each file."""
         return tuple(self.lines.regions(self.rows_NF[key : key + 1])[0].tolist())
 
     def gather(self, keys: Sequence[int], times: Sequence[int]) -> tuple[Regions, ...]:
@@ -138,11 +138,11 @@ class FeatureRows:
         return self.lines.gather(self.rows_NF[list(keys)], times)
 
     def part(self, start: int, end: int) -> FeatureRows:
-        """The features of the sources from one place to another."""
+        """The features of the sources from `start` to `end`."""
         return FeatureRows(self.lines, self.rows_NF[start:end])
 
     def repeated(self, counts: Sequence[int]) -> FeatureRows:
-        """The features of each source, as often as `counts` says."""
+        """The features of each source, repeated `counts` times."""
         return FeatureRows(self.lines, np.repeat(self.rows_NF, counts, axis=0))
 
 
@@ -151,11 +151,11 @@ def open_features(
     files: Sequence[tuple[Path, Path | None]] | None = None,
     cache: Path | None = None,
 ) -> FeatureLines | None:
-    """The feature files of a recipe's data, if it has any; `files` (and ids) in their place.
+    """The feature files of a recipe's data, if it has any; `files` (and ids) replace them.
 
-    What cannot be mapped is copied into the folder `cache`, as `open_store` says.
+    Files that cannot be mapped are copied into the folder `cache`; see `open_store`.
 
-    Raises DataError where a file is not as it should be, UsageError for another number of files.
+    Raises DataError for an invalid file, UsageError for another number of files.
     """
     wanted = image_features_of(data)
     if files is not None and len(files) != len(wanted):
@@ -174,27 +174,28 @@ def open_features(
 
 
 def columns_of(files: Sequence[ImageFeatureFile]) -> tuple[int, ...]:
-    """For each file, which of a line's ids is meant."""
+    """For each file, the number of its id in a line."""
     names = id_columns(files)
     return tuple(names.index(file.column) for file in files)
 
 
 def check_grids(lines: FeatureLines, model: Model) -> None:
-    """Raises DataError for a file whose grids have not the rows that they are to be read along."""
+    """Raises DataError for a file whose grids do not have the rows of the recipe."""
     for place, (store, regions) in enumerate(zip(lines.stores, lines.uniform, strict=True)):
         rows = model.image_feature_encoder(place).rows
         if rows and (regions is None or regions % rows):
             found = f"{store.max_regions} at most" if regions is None else f"{regions}"
             raise DataError(
                 f"{store.name}: expected grids of {rows} rows (model.image_features), all of as "
-                f"many regions, found {found}"
+                "many "
+                f"regions, found {found}"
             )
 
 
 def check_shapes(lines: FeatureLines, shapes: Sequence[tuple[int, int]], model: Model) -> None:
-    """Raises DataError for a file of another width than a model reads, or of other grids.
+    """Raises DataError for a file whose width or grids a model cannot read.
 
-    `shapes` are a width and the regions that positions are learned for, 0 for any number.
+    `shapes` has a width and the number of regions with learned positions, 0 for any number.
     """
     check_grids(lines, model)
     for store, (width, regions) in zip(lines.stores, shapes, strict=True):

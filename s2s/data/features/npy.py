@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from s2s.errors import DataError
 
 _HEADER_ERRORS = (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError)
-"""What reading a header made of anything has been seen to raise."""
+"""Errors that numpy raises for invalid headers."""
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """The array of a file, read only where it is looked at: [rows, width] or [rows, R, width].
+    """The array of a file, memory-mapped: [rows, width] or [rows, regions, width].
 
-    Raises DataError where the file is no such array of floating-point numbers, is truncated, or
-    holds more than its header says. Nothing is unpickled.
+    Raises DataError for another array, for one that is truncated, and for a file with more than its
+    header says. Nothing is unpickled.
     """
     try:
         with path.open("rb") as file:
@@ -47,9 +47,9 @@ def map_npy(path: Path) -> NDArray[Any]:
 
 
 def read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Shape, type and whether columns come first; `file` is left where the data begin.
+    """Shape, type and whether the order is Fortran's; `file` is then at the start of the data.
 
-    Raises DataError where there is no header.
+    Raises DataError if there is no header.
     """
     try:
         version = npy_format.read_magic(file)
@@ -64,7 +64,7 @@ def read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[An
 
 
 def check_array(shape: tuple[int, ...], type_: np.dtype[Any], name: str) -> None:
-    """Raises DataError unless this is features: floating-point, a vector or a grid per row."""
+    """Raises DataError unless an array has features: floats, with a vector or a grid per row."""
     if type_.kind != "f":
         raise DataError(f"{name}: expected floating-point numbers, found {_type_name(type_)}")
     if len(shape) not in (2, 3):
@@ -77,7 +77,7 @@ def check_array(shape: tuple[int, ...], type_: np.dtype[Any], name: str) -> None
 
 
 def check_vectors(shape: tuple[int, ...], type_: np.dtype[Any], name: str) -> None:
-    """Raises DataError unless this is the features of one id: a vector or a grid."""
+    """Raises DataError unless an array has the features of one id: a vector or a grid of floats."""
     if type_.kind != "f":
         raise DataError(f"{name}: expected floating-point numbers, found {_type_name(type_)}")
     if len(shape) not in (1, 2):

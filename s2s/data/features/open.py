@@ -25,17 +25,17 @@ def open_store(
     cache: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> FeatureStore:
-    """Map a feature file; nothing but the ids is read.
+    """Map a feature file; only the ids are read.
 
     `.npy`: one array [N, width] or [N, regions, width]; the id of row i is on line i of the text
     file `ids`, by default the file named `.ids` beside the array. `.npz` and `.safetensors`: an
     array [width] or [regions, width] for every id, or one array and a list of ids as with `.npy`.
     `.arrow`, `.feather` and `.parquet`: the columns that `columns` names.
 
-    What cannot be mapped (`.npz`, `.parquet`, compressed Arrow) is copied into the folder `cache`
-    first, once; without `cache`, into a temporary folder that goes with the store.
+    Files that cannot be mapped (`.npz`, `.parquet`, compressed Arrow) are copied once into the
+    folder `cache`; without `cache`, into a temporary folder that is deleted with the store.
 
-    Raises DataError for whatever the file is not, and for ids that are there twice.
+    Raises DataError for an invalid file and for repeated ids.
     """
     match path.suffix.lower():
         case ".npy":
@@ -83,7 +83,7 @@ def _open_copy(
     cache: Path | None,
     progress: Progress,
 ) -> FeatureStore:
-    """The store of a file that has to be copied; messages name the file itself."""
+    """The store of a file that has to be copied; messages name the original."""
     if cache is not None:
         return _open_converted(path, converted(path, ids, columns, cache, progress))
     folder = Path(tempfile.mkdtemp(prefix="s2s-features-"))
@@ -98,20 +98,20 @@ def _open_copy(
 
 def _open_converted(path: Path, copy: Path) -> FeatureStore:
     found = open_mapped(copy, COLUMNS, str(path))
-    assert found is not None, "a copy that is compressed"
+    assert found is not None, "copies are not compressed"
     return FeatureStore(str(path), *found)
 
 
 def _ids_of(path: Path, ids: Path | None) -> Path:
-    """The list of ids: the one that is given, else the one beside the array."""
+    """The list of ids: `ids` if given, otherwise the one beside the array."""
     beside = path.with_suffix(".ids")
     if ids is None and not beside.is_file():
-        raise DataError(f"{path}: expected the ids of its rows in {beside}, which is not there")
+        raise DataError(f"{path}: expected the ids of its rows in {beside}, which does not exist")
     return ids or beside
 
 
 def _has_ids_beside(path: Path, num_arrays: int) -> bool:
-    """Whether a file of named arrays is one array and a list, and not one id and its features."""
+    """Whether a file of named arrays is one array with a list of ids beside it."""
     return num_arrays == 1 and path.with_suffix(".ids").is_file()
 
 

@@ -1,4 +1,4 @@
-"""safetensors files, mapped: a tensor for every id, or one tensor and a list of ids."""
+"""Maps safetensors files: a tensor for every id, or one tensor and a list of ids."""
 
 import json
 from dataclasses import dataclass
@@ -18,22 +18,21 @@ TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 """The format's names of floating-point types; numpy has no bfloat16, so its bits are mapped."""
 
 LENGTH_BYTES = 8
-"""The length of the header, which opens the file."""
+"""Bytes of the length of the header, at the beginning of the file."""
 
 
 class Tensor(NamedTuple):
-    """What the header says of one tensor."""
+    """The header's entry of one tensor."""
 
     type: str
     shape: tuple[int, ...]
     begin: int
-    """Where its bytes begin, counted from the end of the header."""
+    """The position of its first byte after the header."""
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A file whose header has been read; safetensors has checked that its tensors lie one behind
-    the other and fill it."""
+    """A file whose header has been read; safetensors has checked that its tensors fill it."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -51,7 +50,7 @@ class TensorFile:
         return self._mapped(type_, tensor.shape)
 
     def layout(self) -> tuple[IdIndex, Layout]:
-        """Ids and places where every id has a tensor, [width] or [regions, width].
+        """Ids and layout of a file with a tensor for every id, [width] or [regions, width].
 
         Raises DataError for one of another type, rank or width than the first.
         """
@@ -103,9 +102,9 @@ class TensorFile:
 
 
 def open_tensors(path: Path) -> TensorFile:
-    """Read the header. Raises DataError where the file is no safetensors file, or truncated."""
+    """Read the header. Raises DataError for another file or a truncated one."""
     try:
-        # Checks types, offsets and the size of the file; it does not tell where tensors begin.
+        # Checks types, offsets and the size of the file, but does not return offsets.
         with safe_open(path, framework="np"):
             pass
         with path.open("rb") as file:
@@ -122,10 +121,10 @@ def open_tensors(path: Path) -> TensorFile:
 
 
 def _compact(pairs: list[tuple[str, Any]]) -> Any:
-    """An object of the header while it is parsed: a tensor's takes a third of the memory so."""
+    """A JSON object of the header; that of a tensor is made a tuple of a third of its memory."""
     found = dict(pairs)
     if found.keys() == {"dtype", "shape", "data_offsets"} and isinstance(found["dtype"], str):
         return Tensor(found["dtype"], tuple(found["shape"]), found["data_offsets"][0])
     if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return found

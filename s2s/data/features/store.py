@@ -2,9 +2,9 @@
 
 B: rows of a batch, R: regions of the longest grid among them, D: width.
 
-All formats come down to one picture: arrays of [regions, width] mapped from the disk, one below the
-other, and for every row where its regions begin and how many they are. A vector is a grid of one
-region. Only the regions that are asked for are read, and the operating system may drop them again.
+All formats have one layout: arrays of [regions, width] mapped from the disk, and for every row the
+start and the number of its regions. A vector is a grid of one region. Only the requested regions
+are read, and the operating system may evict them again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,23 +25,23 @@ class Gathered:
     """The features of some rows."""
 
     values_BRD: Values
-    """float16 or float32 [rows, regions, width]; zero behind the last region of a row."""
+    """float16 or float32 [rows, regions, width]; zero after the last region of a row."""
     lengths_B: NDArray[np.int64]
-    """int64 [rows]: regions of each, at least one."""
+    """int64 [rows]: the number of regions of each, at least one."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the regions of every row lie."""
+    """The positions of the regions of every row."""
 
     pieces: tuple[NDArray[Any], ...]
     """Arrays [regions of many rows, width], all of one type; bfloat16 as its bits, uint16."""
     piece_rows: NDArray[np.int64]
-    """int64 [pieces + 1]: piece p holds the rows from `piece_rows[p]` to `piece_rows[p + 1]`."""
+    """int64 [pieces + 1]: piece p has the rows from `piece_rows[p]` to `piece_rows[p + 1]`."""
     starts: NDArray[np.int64]
-    """int64 [rows]: the first region of a row, counted in its piece."""
+    """int64 [rows]: the first region of a row within its piece."""
     lengths: NDArray[np.int64]
-    """int64 [rows]: regions of a row."""
+    """int64 [rows]: the number of regions of a row."""
 
 
 def one_piece(array: NDArray[Any]) -> Layout:
@@ -57,26 +57,26 @@ def one_piece(array: NDArray[Any]) -> Layout:
 
 
 class FeatureStore:
-    """A feature file, open. `open_store` makes it.
+    """An open feature file; `open_store` makes it.
 
-    Not for sending to another process: there, open the file again.
+    It cannot be sent to another process, which has to open the file again.
     """
 
     def __init__(self, name: str, ids: IdIndex, layout: Layout) -> None:
         assert len(ids) == len(layout.starts) == layout.piece_rows[-1]
         self.name = name
-        """The file, as messages name it."""
+        """The name of the file in messages."""
         self.ids = ids
         self._layout = layout
         self.width: int = layout.pieces[0].shape[1]
-        """Length of a region's vector."""
+        """The length of a region's vector."""
         stored = layout.pieces[0].dtype
         self.is_bfloat16 = stored.kind == "u"
         half = stored.newbyteorder("=") == np.float16
         self.dtype = np.dtype(np.float16 if half else np.float32)
-        """Of what `gather` gives: float16 as it is stored, anything else as float32."""
+        """The type of `gather`'s values: float16 as stored, anything else as float32."""
         self.max_regions = int(layout.lengths.max())
-        """Regions of the largest grid; 1 where all features are vectors."""
+        """The number of regions of the largest grid; 1 if all features are vectors."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,27 +86,27 @@ class FeatureStore:
         return bool(self.ids.find([id_])[0] >= 0)
 
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """The row of each id, int64 [ids]. Raises DataError where one has no features."""
+        """The row of each id, int64 [ids]. Raises DataError if one has no features."""
         rows = self.ids.find(ids)
         missing = np.flatnonzero(rows < 0)
         if len(missing):
-            raise DataError(self.lacking(ids[missing[0]], len(missing), len(ids)))
+            raise DataError(self.missing_message(ids[missing[0]], len(missing), len(ids)))
         return rows
 
-    def lacking(self, id_: str, count: int, total: int) -> str:
-        """The line that says that `count` of `total` ids are not there, `id_` being the first."""
+    def missing_message(self, id_: str, count: int, total: int) -> str:
+        """A message that `count` of `total` ids are missing, with the first, `id_`."""
         near = self.ids.nearest(id_)
         advice = f" (did you mean '{near}'?)" if near else ""
         others = f"; {count:,} of {total:,} ids have none" if total > 1 else ""
         return f"{self.name}: no features for '{id_}'{advice}{others}"
 
     def regions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many regions each row has, int64 [rows]."""
+        """The number of regions of each row, int64 [rows]."""
         return self._layout.lengths[rows]
 
     def gather(self, rows: NDArray[np.int64]) -> Gathered:
-        """The features of some rows, in their order, read from the disk now."""
-        assert len(rows) == 0 or rows.min() >= 0, "a row that is not there"
+        """The features of some rows, in their order, read from the disk."""
+        assert len(rows) == 0 or rows.min() >= 0, "a missing row"
         lengths_B = self._layout.lengths[rows]
         shape = (len(rows), int(lengths_B.max(initial=0)), self.width)
         values_BRD = np.zeros(shape, self.dtype)
@@ -115,7 +115,7 @@ class FeatureStore:
             pieces_B.tolist(), self._layout.starts[rows].tolist(), lengths_B.tolist(), strict=True
         )
         # A copy for each row beats indices of all regions (measured: ten times faster).
-        with np.errstate(over="ignore"):  # what is too large for float32 is an infinity
+        with np.errstate(over="ignore"):  # numbers too large for float32 become infinities
             for row, (piece, start, length) in enumerate(places):
                 stored = self._layout.pieces[piece][start : start + length]
                 values_BRD[row, :length] = _widened(stored) if self.is_bfloat16 else stored
@@ -124,7 +124,7 @@ class FeatureStore:
     def blocks(
         self, rows: NDArray[np.int64], num_bytes: int
     ) -> Iterator[tuple[NDArray[np.int64], Gathered]]:
-        """These rows in their order and what they hold, about `num_bytes` at a time."""
+        """Rows in their order with their features, about `num_bytes` at a time."""
         region_bytes = self.width * self.dtype.itemsize
         per_block = max(1, num_bytes // (self.max_regions * region_bytes))
         for first in range(0, len(rows), per_block):
@@ -133,5 +133,5 @@ class FeatureStore:
 
 
 def _widened(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """bfloat16 as float32, of which it is the upper half."""
+    """bfloat16, the upper half of a float32, as float32."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

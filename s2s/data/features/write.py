@@ -1,4 +1,4 @@
-"""Feature files, written row by row while they are computed; there when they are complete."""
+"""Writes feature files row by row; a file is in place only when it is complete."""
 
 import json
 import os
@@ -15,24 +15,24 @@ from s2s.errors import DataError, UsageError
 from s2s.files import replace_file, sync_folder, temporary_beside
 
 LONGEST_HEADER = 100_000_000
-"""Of a safetensors file, in bytes, by its specification."""
+"""The most bytes of a safetensors header, by its specification."""
 
 
 class Writer(Protocol):
-    """What features are given to."""
+    """A writer of features."""
 
     def append(self, ids: Sequence[str], values: Values) -> None:
-        """Add rows: [rows, width] or [rows, regions, width], alike in all calls."""
+        """Add rows: [rows, width] or [rows, regions, width], of one shape in all calls."""
 
 
 @contextmanager
 def write_features(path: Path, ids: Sequence[str]) -> Iterator[Writer]:
-    """Yield a writer; the file is at `path` when the block has ended well.
+    """Yield a writer; the file is at `path` once the block has ended without an error.
 
     `.npy` gets its ids in a file named `.ids` beside it; `.safetensors` has a tensor for each.
-    `ids` are those that rows may come for, in this order; some may stay away.
+    `ids` are those of the rows to come, in this order; some may be skipped.
 
-    Raises UsageError for another name, DataError where nothing has been written.
+    Raises UsageError for another name, DataError if nothing was written.
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def write_features(path: Path, ids: Sequence[str]) -> Iterator[Writer]:
             with temporary[1].open("xb") as file:
                 file.write("".join(f"{id_}\n" for id_ in writer.ids).encode())
                 _sync(file)
-            # Old ids must not stand beside a new array, nor new ids beside an old one.
+            # Old ids must never be beside a new array, nor new ids beside an old one.
             beside.unlink(missing_ok=True)
         for part, written in zip(parts, temporary, strict=True):
             replace_file(written, part)
@@ -62,13 +62,13 @@ def write_features(path: Path, ids: Sequence[str]) -> Iterator[Writer]:
 
 
 def check_output(path: Path) -> None:
-    """Raises UsageError for a name that tells no format."""
+    """Raises UsageError for a name of neither format."""
     if path.suffix not in (".npy", ".safetensors"):
         raise UsageError(f"{path}: expected a file named .npy or .safetensors")
 
 
 class _Npy:
-    """One array; room is left in its header for the number of rows, known in the end."""
+    """Writes one array, and the number of rows into its header at the end."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.ids: list[str] = []
@@ -91,7 +91,7 @@ class _Npy:
         self._file.seek(end)
 
     def _write_header(self) -> None:
-        """Of one length whatever the number of rows: numpy leaves room for arrays to grow."""
+        """The header has one length for any number of rows: numpy pads it."""
         header = {
             "descr": npy_format.dtype_to_descr(self._type),
             "fortran_order": False,
@@ -101,7 +101,7 @@ class _Npy:
 
 
 class _Safetensors:
-    """A tensor for every id; room for the header of all is left at the front."""
+    """Writes a tensor for every id, and the header into reserved space at the end."""
 
     def __init__(self, file: BinaryIO, ids: Sequence[str]) -> None:
         self.ids: list[str] = []
@@ -115,7 +115,7 @@ class _Safetensors:
         if not self.ids:
             self._shape, self._type = values.shape[1:], values.dtype
             header = self._header(self._expected)
-            # The values begin at a multiple of 8, as the specification has it.
+            # The values begin at a multiple of 8, as the specification says.
             self._room = len(header) + -len(header) % 8
             if self._room > LONGEST_HEADER:
                 raise UsageError(

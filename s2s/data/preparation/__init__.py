@@ -1,1 +1,1 @@
-"""Prepares a corpus once: tokenizers, filters, encoded data, a report."""
+"""Preparation of a corpus: tokenizers, filters, encoded data, a report."""

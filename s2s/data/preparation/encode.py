@@ -1,4 +1,4 @@
-"""One split from text to ids on disk, with its figures."""
+"""Encodes a split from text to ids on disk and counts what it reads and keeps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.features.lookup import MISSING, Named
-from s2s.data.preparation.feature_coverage import LACKING, FeatureFiles, Lacking
+from s2s.data.preparation.feature_coverage import LACKING, FeatureFiles, PairsWithoutFeatures
 from s2s.data.preparation.filters import Overlap, PairFilter, pair_hashes
 from s2s.data.preparation.overlap import HeldOut
 from s2s.data.preparation.report import SideCounts, SplitReport
@@ -23,39 +23,39 @@ from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair
 
 WIDEST = 2**31 - 1
-"""Ids beyond the vocabulary count a source's tokens, and held-out sources are as long as can be."""
+"""The bound of ids that count a source's tokens: held-out sources may have any length."""
 
 
 @dataclass
-class Encoder:
-    """Encodes the splits of one preparation: the held-out ones first, to compare training with."""
+class SplitEncoder:
+    """Encodes the splits of a preparation; training comes last, to be compared with the others."""
 
     tokenizers: TokenizerPair
     filters: tuple[Filters, ...]
-    """Of each corpus."""
+    """The filters of each corpus."""
     truncate: Truncate
     folder: Path
-    """Where the files go."""
+    """The folder of the files."""
     evaluated: Filters
-    """Of the corpus that validation and test are of."""
+    """The filters of the corpus that has validation and test."""
     keeps_texts: bool = False
-    """Whether the training split keeps its texts, as the others do."""
+    """Whether the training split keeps its texts, as the others always do."""
     extended_vocabulary: ExtendedVocabulary | None = None
     """Extends ids, for a model that copies."""
     features: FeatureFiles | None = None
-    """The feature files that lines name, where there are some."""
+    """The feature files that lines name, if there are some."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
     _held_out: HeldOut = field(init=False)
 
     def __post_init__(self) -> None:
-        asked = (one.unseen for one in (*self.filters, self.evaluated))
-        self._held_out = HeldOut(kind for kind in asked if kind)
+        kinds = (one.unseen for one in (*self.filters, self.evaluated))
+        self._held_out = HeldOut(kind for kind in kinds if kind)
 
     def encode(self, name: SplitName, split: Split, progress: Callable[[int], None]) -> SplitReport:
-        """Write `folder/NAME.arrow`; `progress` is told how many pairs have been read.
+        """Write `folder/NAME.arrow`; `progress` is called with the number of pairs read.
 
-        Training is filtered, and validation where its filters say `unseen`. Raises DataError where
-        the source is faulty or too little is left.
+        Training is filtered, and validation if its filters have `unseen`. Raises DataError if the
+        source is faulty or too few pairs are left.
         """
         is_train = name == "train"
         vocabulary = self._vocabulary() if is_train or self.extended_vocabulary is None else WIDEST
@@ -88,11 +88,11 @@ class Encoder:
         return counts.report()
 
     def num_in_train(self, name: SplitName) -> int | None:
-        """How many pairs of a held-out split training has too, once all splits are encoded."""
+        """The number of pairs of a held-out split that training has too, after all splits."""
         return self._overlaps[name].count if name in self._overlaps else None
 
     def _filters_of(self, name: SplitName) -> list[PairFilter]:
-        """Of each corpus that the split has pairs of; none where nothing is left out."""
+        """The filters of each corpus in the split; none if nothing is dropped."""
         filters = self.filters if name == "train" else (self.evaluated,)
         if name == "test" or (name == "validation" and not self.evaluated.unseen):
             return []
@@ -103,18 +103,18 @@ class Encoder:
         return self.features is None or self.features.lines.has_text
 
     def _with_features(self, chunk: Chunk, counts: "_SplitCounts") -> tuple[Chunk, Named | None]:
-        """The pairs whose features are all there, and what their lines name."""
+        """The pairs that have all their features, and the features that their lines name."""
         if self.features is None:
             return chunk, None
         named = self.features.lines.read(chunk.source)
-        is_there = (named.rows_NF != MISSING).all(axis=1)
-        if is_there.all():
+        is_complete = (named.rows_NF != MISSING).all(axis=1)
+        if is_complete.all():
             return chunk, named
         counts.lacking.add(chunk.source, named)
         chunk = chunk._replace(
-            source=list(compress(chunk.source, is_there)),
-            target=list(compress(chunk.target, is_there)),
-            references=chunk.references and list(compress(chunk.references, is_there)),
+            source=list(compress(chunk.source, is_complete)),
+            target=list(compress(chunk.target, is_complete)),
+            references=chunk.references and list(compress(chunk.references, is_complete)),
         )
         return chunk, self.features.lines.read(chunk.source)
 
@@ -122,7 +122,7 @@ class Encoder:
         return self.keeps_texts or name != "train"
 
     def _vocabulary(self) -> int:
-        """More than any id of the training split."""
+        """A bound of the ids of the training split."""
         source, target = self.tokenizers.source.size, self.tokenizers.target.size
         if self.extended_vocabulary is None:
             return max(source, target)
@@ -130,17 +130,16 @@ class Encoder:
         return source + target + longest + 1  # with a tag
 
     def _ids(self, sources: list[str], targets: list[str]) -> tuple[Encoded, Encoded]:
-        """Both sides, whole; without source text the sources are empty."""
+        """Both sides, not truncated; without source text the sources are empty."""
         if self.extended_vocabulary is None:
             pair = self.tokenizers
-            source = encode(pair.source, sources) if self._has_source_text else none(len(sources))
+            source = encode(pair.source, sources) if self._has_source_text else empty(len(sources))
             return source, encode(pair.target, targets)
-        readings = self.extended_vocabulary.read(sources)
-        # What is cut off a source cannot be copied.
-        seen = [reading.cut(self.truncate.source) for reading in readings]
-        return flat([r.ids for r in readings]), flat(
-            self.extended_vocabulary.targets(targets, seen)
-        )
+        encoded = self.extended_vocabulary.read(sources)
+        # Tokens that are cut off a source cannot be copied.
+        cut = [source.cut(self.truncate.source) for source in encoded]
+        target_ids = self.extended_vocabulary.targets(targets, cut)
+        return concatenate([source.ids for source in encoded]), concatenate(target_ids)
 
     def _encode_chunk(self, whole: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
         chunk, named = self._with_features(whole, counts)
@@ -150,15 +149,17 @@ class Encoder:
         if chunk.tag:
             texts_only = with_tag(texts_only, chunk.tag)
         source, target = self._ids(texts_only, chunk.target)
-        source, source_lost = truncated(source, self.truncate.source)
-        target, target_lost = truncated(target, self.truncate.target)
+        source, source_lost = truncate_rows(source, self.truncate.source)
+        target, target_lost = truncate_rows(target, self.truncate.target)
         hashes = pair_hashes(chunk.source, chunk.target)
         texts, references = (sources, chunk.target), chunk.references
         if counts.filters:
             text = _untagged(source) if chunk.tag else source
             one = counts.filters[chunk.corpus]
             held_out = self._held_out.found(counts.name, chunk, one.unseen) if one.unseen else {}
-            measured = text if self._has_source_text else target  # no length is no fault there
+            measured = (
+                text if self._has_source_text else target
+            )  # sources without text have no length
             kept = one.keep(measured, target, hashes, held_out)
             hashes = hashes[kept]
             source, target = _select(source, kept), _select(target, kept)
@@ -168,7 +169,7 @@ class Encoder:
             rows_NF = None if rows_NF is None else rows_NF[kept]
         if counts.name == "train":
             for overlap in self._overlaps.values():
-                overlap.see(hashes)
+                overlap.update(hashes)
         else:
             counts.hashes.append(hashes)
             self._held_out.add(counts.name, chunk)
@@ -183,41 +184,41 @@ class Encoder:
 
 @dataclass
 class _SplitCounts:
-    """Figures of a split while it is read."""
+    """Counts of a split while it is read."""
 
     name: SplitName
     filters: list[PairFilter]
-    """Of each corpus; none where nothing is left out."""
+    """The filters of each corpus; none if nothing is dropped."""
     source: SideCounts
     target: SideCounts
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
     num_read: int = 0
     num_line_breaks: int = 0
-    lacking: Lacking = field(default_factory=Lacking)
+    lacking: PairsWithoutFeatures = field(default_factory=PairsWithoutFeatures)
 
     def add(self, chunk: Chunk, source: Encoded, target: Encoded) -> None:
-        """Count a chunk and what of it is kept."""
+        """Count a chunk, and its pairs that are kept."""
         self.num_read += len(chunk.source)
         self.num_line_breaks += chunk.num_line_breaks
         self.source.add(source)
         self.target.add(target)
 
     def check(self) -> None:
-        """Raises DataError where a filter has left less than the recipe allows."""
+        """Raises DataError if a filter has dropped more than the recipe allows."""
         for number, one in enumerate(self.filters, start=1):
             corpus = f", corpus {number}" if len(self.filters) > 1 else ""
             one.check(f"{self.name}{corpus}")
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Pairs kept of each of several corpora; none for a single one."""
+        """The number of pairs kept of each of several corpora; none for a single one."""
         if len(self.filters) < 2:
             return ()
         return tuple(one.num_read - one.dropped.total() for one in self.filters)
 
     def report(self) -> SplitReport:
-        """The figures of the whole split; `in_train` is filled in when training has been read."""
-        # Adding up counters would leave out what is zero.
+        """The report of the whole split; `in_train` is filled in after training is read."""
+        # Adding counters would drop reasons with a count of zero.
         lacking = self.lacking.num_pairs
         dropped: dict[str, int] = {LACKING: lacking} if lacking else {}
         for one in self.filters:
@@ -236,24 +237,24 @@ class _SplitCounts:
 
 
 def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> Encoded:
-    """The ids of lines, in a row."""
-    return flat(tokenizer.encode(lines))
+    """The ids of lines, concatenated."""
+    return concatenate(tokenizer.encode(lines))
 
 
-def none(count: int) -> Encoded:
+def empty(count: int) -> Encoded:
     """Rows without ids."""
     return Encoded(np.zeros(0, dtype=np.int32), np.zeros(count, dtype=np.int64))
 
 
-def flat(ids: Sequence[Sequence[int]]) -> Encoded:
-    """Lists of ids in a row."""
+def concatenate(ids: Sequence[Sequence[int]]) -> Encoded:
+    """Lists of ids, concatenated."""
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     values = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
     return Encoded(values, lengths)
 
 
-def truncated(rows: Encoded, most: int | None) -> tuple[Encoded, NDArray[np.int64]]:
-    """The first `most` ids of each row, and how many each has lost, int64 [rows]."""
+def truncate_rows(rows: Encoded, most: int | None) -> tuple[Encoded, NDArray[np.int64]]:
+    """The first `most` ids of each row, and the number that each has lost, int64 [rows]."""
     kept = rows.lengths if most is None else np.minimum(rows.lengths, most)
     lost = rows.lengths - kept
     if most is None or not lost.any():
@@ -264,7 +265,7 @@ def truncated(rows: Encoded, most: int | None) -> tuple[Encoded, NDArray[np.int6
 
 
 def _untagged(rows: Encoded) -> Encoded:
-    """The rows as long as their texts are without the tag that each begins with."""
+    """The rows with their lengths less the tag that each begins with."""
     return Encoded(rows.values, rows.lengths - (rows.lengths > 0))
 
 

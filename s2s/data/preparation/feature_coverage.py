@@ -1,4 +1,4 @@
-"""Which pairs lack features, and which features no pair has."""
+"""Coverage of feature files: pairs that lack features, and features that no pair has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ from s2s.errors import DataError
 from s2s.recipe.image_features import ImageFeatureFile
 
 LACKING = "no features"
-"""Why a pair is left out."""
+"""The reason for which these pairs are dropped."""
 
 
 @dataclass
-class Lacking:
+class PairsWithoutFeatures:
     """The pairs of a split that lack features."""
 
     num_pairs: int = 0
-    """Pairs that lack some."""
+    """The number of pairs."""
     by_file: dict[int, int] = field(default_factory=dict)
-    """For each file, by its number, pairs that it has no features for."""
+    """The number of pairs for which each file, by its number, has no features."""
     first: dict[int, str] = field(default_factory=dict)
-    """The first line of these."""
+    """The first line of these for each file."""
 
     def add(self, lines: Sequence[str], named: Named) -> None:
         """Count the lines of a chunk."""
@@ -37,19 +37,20 @@ class Lacking:
                 self.first.setdefault(number, lines[int(is_missing_NF[:, number].argmax())])
 
     def check(self, place: str, num_read: int, features: "FeatureFiles") -> None:
-        """Raises DataError where more pairs lack features than the recipe allows, or all do."""
+        """Raises DataError if more pairs lack features than the recipe allows, or all do."""
         for number, count in self.by_file.items():
             allowed = features.recipe[number].max_missing
             if count > allowed * num_read or self.num_pairs == num_read:
                 raise DataError(
                     f"{place}: {features.lines.fault(self.first[number])}; {count:,} of "
                     f"{num_read:,} pairs have none, more than "
-                    f"data.image_features[{number}].max_missing {allowed:g} allows"
+                    f"data.image_features[{number}].max_missing "
+                    f"{allowed:g} allows"
                 )
 
 
 class FeatureFiles:
-    """The feature files of a preparation, and which of their rows pairs have."""
+    """The feature files of a preparation, and the rows of them that pairs use."""
 
     def __init__(self, lines: FeatureLines, recipe: Sequence[ImageFeatureFile]) -> None:
         self.lines = lines
@@ -57,15 +58,15 @@ class FeatureFiles:
         self._checks = [FeatureCheck(store) for store in lines.stores]
 
     def use(self, rows_NF: NDArray[np.int64]) -> None:
-        """Note the rows of some pairs."""
+        """Mark the rows of some pairs as used."""
         for number, check in enumerate(self._checks):
             check.is_used[rows_NF[:, number]] = True
 
     def report(self, progress: Progress) -> tuple[FeatureReport, ...]:
-        """The figures of every file; reads the features of all pairs.
+        """The report of every file; reads the features of all pairs.
 
-        Raises DataError where they are no finite numbers, or where more of them have no pair than
-        the recipe allows.
+        Raises DataError for features that are not finite, or if more of them have no pair than the
+        recipe allows.
         """
         found = []
         for one, check in zip(self.recipe, self._checks, strict=True):

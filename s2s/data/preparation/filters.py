@@ -1,4 +1,4 @@
-"""Which pairs are left out, and why."""
+"""Filters of sentence pairs, which count what they drop by reason."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,19 @@ from s2s.recipe.filters import Filters, Truncate
 EMPTY, TOO_LONG, RATIO, DUPLICATE = "empty side", "too long", "length ratio", "duplicate"
 
 SHORT = 10
-"""The ratio says nothing about pairs in which no side is longer than this."""
+"""The length ratio does not apply to pairs in which no side is longer than this."""
 
-NOWHERE = Truncate()
-"""Nothing is cut."""
+NO_TRUNCATION = Truncate()
 
 
 class PairFilter:
-    """Decides pair by pair, in order, and counts what it has dropped by reason."""
+    """Decides pair by pair, in order, and counts the pairs it drops by reason."""
 
     def __init__(
-        self, filters: Filters, truncate: Truncate = NOWHERE, *, split: SplitName = "train"
+        self, filters: Filters, truncate: Truncate = NO_TRUNCATION, *, split: SplitName = "train"
     ) -> None:
-        """A side that `truncate` cuts has no greatest length but that; other splits than training
-        lose nothing but what `unseen` finds."""
+        """On a side that `truncate` cuts, its length replaces `max_length`. Of splits other than
+        training, only pairs that `unseen` finds are dropped."""
         self._filters = filters
         self._is_train = split == "train"
         self.unseen = filters.unseen
@@ -53,9 +52,9 @@ class PairFilter:
         hashes: NDArray[np.int64],
         held_out: Mapping[str, NDArray[np.bool_]],
     ) -> NDArray[np.bool_]:
-        """bool [pairs]: which of the next pairs stay.
+        """bool [pairs]: which of the next pairs to keep.
 
-        `held_out` says by reason which of them later splits have.
+        `held_out` has, by reason, which of them occur in other splits: bool [pairs].
         """
         faults = self._faults_of_length(source, target) if self._is_train else {}
         kept = np.ones(len(source.lengths), dtype=bool)
@@ -80,9 +79,9 @@ class PairFilter:
         }
 
     def check(self, place: str) -> None:
-        """Raises DataError, with the counts, if nothing or less than the recipe allows is left.
+        """Raises DataError, with the counts, if more is dropped than the recipe allows, or all.
 
-        `place` says which pairs those are.
+        `place` names the pairs in the message.
         """
         num_dropped = self.dropped.total()
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.dropped.items() if count)
@@ -96,16 +95,16 @@ class PairFilter:
 
 
 class SeenPairs:
-    """A set of hashes in 8 bytes each: sorted runs, two of similar size merged as in a merge sort.
+    """A set of hashes in 8 bytes each: sorted runs, of which two of similar size are merged.
 
-    A Python set takes ten times that.
+    A Python set takes ten times the memory.
     """
 
     def __init__(self) -> None:
         self._runs: list[NDArray[np.int64]] = []
 
     def add(self, hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """bool [hashes]: which are new, counting only the first of equal ones; all are in then."""
+        """Add hashes; bool [hashes]: which are new, of equal ones only the first."""
         run, firsts = np.unique(hashes, return_index=True)
         is_new = np.ones(len(run), dtype=bool)
         for seen in self._runs:
@@ -127,21 +126,21 @@ class Overlap:
     """Counts the held-out pairs that occur in training."""
 
     def __init__(self, hashes: NDArray[np.int64]) -> None:
-        """`hashes` are the held-out pairs'."""
+        """`hashes` are those of the held-out pairs."""
         self._hashes = hashes
         self._is_in_train = np.zeros(len(hashes), dtype=bool)
 
-    def see(self, train: NDArray[np.int64]) -> None:
-        """Look at more training pairs."""
+    def update(self, train: NDArray[np.int64]) -> None:
+        """Compare with more training pairs."""
         self._is_in_train |= np.isin(self._hashes, train)
 
     @property
     def count(self) -> int:
-        """How many held-out pairs have been seen."""
+        """The number of held-out pairs that training has."""
         return int(np.count_nonzero(self._is_in_train))
 
 
 def pair_hashes(source: Sequence[str], target: Sequence[str]) -> NDArray[np.int64]:
-    """int64 [pairs]; they differ from process to process, so they are never stored."""
+    """int64 [pairs]: hashes, which differ between processes and so are never stored."""
     pairs: Any = zip(source, target, strict=True)
     return np.fromiter(map(hash, pairs), np.int64, len(source))

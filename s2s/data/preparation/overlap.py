@@ -1,9 +1,8 @@
-"""Training pairs that validation or test has too, and validation pairs that test has.
+"""Overlap of splits: training pairs that validation or test has, validation pairs that test has.
 
-Whoever is scored on what training has seen is scored for memory (Elangovan et al. 2021). What an
-evaluated split has is remembered as 64-bit hashes, 8 bytes a pair and reference: among 10^6 of them
-and 10^8 training pairs, two different ones that look the same are expected 5 times in a million
-preparations.
+A score on pairs seen in training measures memorization (Elangovan et al. 2021). The pairs of an
+evaluated split are kept as 64-bit hashes, 8 bytes a pair and reference. Among 10^6 of them and 10^8
+training pairs, a collision is expected 5 times in a million preparations.
 """
 
 import unicodedata
@@ -24,40 +23,40 @@ REASONS: Mapping[SplitName, tuple[str, ...]] = {
     "validation": ("in test",),
     "test": (),
 }
-"""Why a pair of a split can be left out, in the order in which it is counted."""
+"""The reasons for which pairs of a split can be dropped, in the order of counting."""
 
 
 class HeldOut:
-    """What the splits that come before training have, compared by what the recipe asks for."""
+    """The pairs of validation and test, compared as the recipe says."""
 
     def __init__(self, kinds: Iterable[Compared]) -> None:
-        """`kinds` are those that some corpus asks for; nothing is remembered for others."""
+        """`kinds` are the comparisons of all corpora; only these hashes are kept."""
         self._kinds = sorted(set(kinds))
         self._hashes: dict[tuple[Compared, str], SortedHashes] = defaultdict(SortedHashes)
 
     def add(self, name: SplitName, chunk: Chunk) -> None:
-        """Remember pairs of a split; where they have references, each of them makes a pair."""
+        """Add pairs of a split; each of several references makes a pair."""
         for kind in self._kinds:
             self._hashes[kind, f"in {name}"].add(_hashes(chunk, kind))
 
     def found(self, name: SplitName, chunk: Chunk, kind: Compared) -> dict[str, NDArray[np.bool_]]:
-        """bool [pairs] for each reason why pairs of split `name` can be left out."""
+        """bool [pairs] for each reason for which pairs of split `name` can be dropped."""
         hashes = _hashes(chunk._replace(references=None), kind)
         return {reason: self._hashes[kind, reason].has(hashes) for reason in REASONS[name]}
 
 
 class SortedHashes:
-    """A set of 64-bit hashes, sorted when it is asked for the first time."""
+    """A set of 64-bit hashes, sorted at the first lookup."""
 
     def __init__(self) -> None:
         self._parts: list[NDArray[np.uint64]] = []
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
-        """Put hashes in."""
+        """Add hashes to the set."""
         self._parts.append(hashes)
 
     def has(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """bool [hashes]: which are in."""
+        """bool [hashes]: which are in the set."""
         if len(self._parts) > 1:
             self._parts = [np.unique(np.concatenate(self._parts))]
         known = self._parts[0] if self._parts else np.empty(0, dtype=np.uint64)
@@ -65,21 +64,22 @@ class SortedHashes:
 
 
 def compared(text: str) -> str:
-    """What of a text is compared: neither case nor white space nor punctuation.
+    """The text without case, white space and punctuation, as texts are compared.
 
-    So `I don't!` is `i don ' t .`: one corpus often has both. A text of punctuation alone keeps it.
+    So `I don't!` equals `i don ' t .`; corpora often have both. A text of punctuation alone keeps
+    it.
     """
     folded = text.casefold()
     return folded.translate(_WITHOUT_PUNCTUATION) or "".join(folded.split())
 
 
 class _Characters(dict[int, int | None]):
-    """A table for `str.translate` that is filled in as characters are met."""
+    """A table for `str.translate`, filled on demand."""
 
     def __missing__(self, code: int) -> int | None:
         character = chr(code)
-        is_left_out = character.isspace() or unicodedata.category(character).startswith("P")
-        self[code] = None if is_left_out else code
+        is_dropped = character.isspace() or unicodedata.category(character).startswith("P")
+        self[code] = None if is_dropped else code
         return self[code]
 
 
@@ -87,13 +87,13 @@ _WITHOUT_PUNCTUATION = _Characters()
 
 
 def text_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
-    """uint64: a hash of each text, the same in every process."""
+    """uint64 [texts]: a hash of each text, the same in every process."""
     digests = (blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
 def _hashes(chunk: Chunk, kind: Compared) -> NDArray[np.uint64]:
-    """uint64: a hash of each pair, or of each source; the same in every process."""
+    """uint64: a hash of each pair, or of each source, the same in every process."""
     return text_hashes(_keys(chunk, kind))
 
 

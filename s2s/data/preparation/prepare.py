@@ -1,12 +1,12 @@
-"""From raw pairs to a tokenizer and encoded splits, redone only as far as something has changed.
+"""Prepares raw pairs: trains tokenizers and encodes splits, redoing only what has changed.
 
     folder/tokenizer/   the tokenizers       fingerprint: training data, tokenizer section, seed
     folder/data/        train.arrow, validation.arrow, test.arrow, report.json
                                              fingerprint: the above, filters, held-out data
 
-Each folder is replaced as a whole. Memory does not grow with the corpus, apart from the sample the
-tokenizer is trained on, 8 bytes a pair where duplicates are dropped, and 8 a pair of validation and
-test where `filters.unseen` asks for that.
+Each folder is replaced as a whole. Memory does not grow with the corpus, except for the sample that
+the tokenizer is trained on, 8 bytes a pair to drop duplicates, and 8 bytes a pair of validation and
+test for `filters.unseen`.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_features
-from s2s.data.preparation.encode import Encoder
+from s2s.data.preparation.encode import SplitEncoder
 from s2s.data.preparation.feature_coverage import FeatureFiles
 from s2s.data.preparation.report import PrepareReport, SplitReport
-from s2s.data.sources.chunks import file_identity
+from s2s.data.sources.chunks import file_fingerprint
 from s2s.data.sources.columns import id_columns
-from s2s.data.sources.fingerprint import identity_of
+from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.data.sources.open import open_split
 from s2s.data.sources.split import SPLITS, Split, SplitName
 from s2s.data.store import Corpus
@@ -38,13 +38,13 @@ from s2s.text.source_features import SEPARATOR
 from s2s.text.tokenizer_pair import load_tokenizers, train_tokenizers
 
 FORMAT = 1
-"""Version of what lies in the two folders; another version is prepared anew."""
+"""Version of the two folders; another version is prepared again."""
 
 FINGERPRINT_FILE = "fingerprint"
 REPORT_FILE = "report.json"
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how many pairs it has done, and of how many if that is known."""
+"""Called with the stage, the number of pairs done, and their total if it is known."""
 
 Splits = Mapping[SplitName, Split]
 
@@ -56,21 +56,21 @@ def prepare(
     force: bool = False,
     progress: Progress = lambda stage, done, total: None,
 ) -> PrepareReport:
-    """Make `folder/tokenizer` and `folder/data`, or do nothing where they are up to date.
+    """Make `folder/tokenizer` and `folder/data`, or do nothing if they are up to date.
 
     Raises DataError for data that is not as the recipe says, RunError if `folder` cannot be
     written.
     """
-    splits = _open_splits(recipe)
-    prints = _fingerprints(recipe, splits)
-    if not force and (report := _finished(folder, splits, prints)):
+    splits = open_splits(recipe)
+    fingerprints = fingerprints_of(recipe, splits)
+    if not force and (report := _finished(folder, splits, fingerprints)):
         return report
-    is_trained = not force and _read_print(folder / "tokenizer") == prints["tokenizer"]
+    is_trained = not force and _read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
     work = _Work(recipe, splits, folder, progress)
     try:
         if not is_trained:
-            work.make_tokenizers(prints["tokenizer"])
-        report = work.make_data(prints["data"])
+            work.make_tokenizers(fingerprints["tokenizer"])
+        report = work.make_data(fingerprints["data"])
     except OSError as error:
         place = error.filename or folder
         raise RunError(f"{place}: preparation failed ({error.strerror or error})") from error
@@ -78,33 +78,33 @@ def prepare(
 
 
 def is_prepared(recipe: Recipe, folder: Path) -> bool:
-    """Whether `prepare` would have nothing to do. Raises DataError where a source is missing."""
-    splits = _open_splits(recipe)
-    return _finished(folder, splits, _fingerprints(recipe, splits)) is not None
+    """Whether `prepare` would have nothing to do. Raises DataError for a missing source."""
+    splits = open_splits(recipe)
+    return _finished(folder, splits, fingerprints_of(recipe, splits)) is not None
 
 
 def is_data_missing(recipe: Recipe, folder: Path) -> bool:
-    """Whether only `folder/data` is gone: made again, it will be what it was.
+    """Whether only `folder/data` is missing, so that `prepare` would make the same again.
 
-    Raises DataError where a source is missing.
+    Raises DataError for a missing source.
     """
     if (folder / "data").exists():
         return False
-    prints = _fingerprints(recipe, _open_splits(recipe))
-    return _read_print(folder / "tokenizer") == prints["tokenizer"]
+    fingerprints = fingerprints_of(recipe, open_splits(recipe))
+    return _read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
 
 
 def open_corpus(folder: Path, split: SplitName, features: FeatureLines | None = None) -> Corpus:
-    """A split that `prepare` has written, and the feature files that its batches read.
+    """A split that `prepare` has written, with the feature files that its batches read.
 
-    Raises RunError if it is not there or damaged.
+    Raises RunError if it is missing or damaged.
     """
     return replace(Corpus.open(folder / "data" / f"{split}.arrow"), features=features)
 
 
 @dataclass
 class _Work:
-    """What there is to do once something has changed."""
+    """The steps of preparation, for a recipe whose data have changed."""
 
     recipe: Recipe
     splits: Splits
@@ -112,10 +112,10 @@ class _Work:
     progress: Progress
     began: float = field(default_factory=time.perf_counter)
     num_train: int | None = None
-    """Training pairs, once they have been counted."""
+    """The number of training pairs, after they have been counted."""
 
     def make_tokenizers(self, fingerprint: str) -> None:
-        """Train the tokenizers and put them into the folder."""
+        """Train the tokenizers and write them to the folder."""
         with atomic_folder(self.folder / "tokenizer") as temporary:
             recipe = self.recipe
             pair = train_tokenizers(
@@ -123,18 +123,18 @@ class _Work:
             )
             pair.save(temporary)
             (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
-            # What another tokenizer has encoded must not stay beside this one.
+            # Data encoded by another tokenizer must not stay beside this one.
             remove(self.folder / "data")
 
     def make_data(self, fingerprint: str) -> PrepareReport:
-        """Encode all splits and put them into the folder."""
+        """Encode all splits and write them to the folder."""
         pair = load_tokenizers(self.folder / "tokenizer")
         with atomic_folder(self.folder / "data") as temporary:
             data = self.recipe.data
             filters = tuple(part.filters for part in corpora_of(data))
             lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
             features = None if lines is None else FeatureFiles(lines, image_features_of(data))
-            encoder = Encoder(
+            encoder = SplitEncoder(
                 pair,
                 filters,
                 data.truncate,
@@ -144,7 +144,7 @@ class _Work:
                 extended_vocabulary=extended_vocabulary_of(self.recipe.model, pair),
                 features=features,
             )
-            # Training comes last: what it shares with the others is counted on the way.
+            # Training comes last: its overlap with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
             report = PrepareReport(
                 splits={
@@ -177,7 +177,7 @@ class _Work:
         self.num_train = num_pairs
         self.progress("training the tokenizer", 0, None)
 
-    def _encode(self, encoder: Encoder, name: SplitName) -> SplitReport:
+    def _encode(self, encoder: SplitEncoder, name: SplitName) -> SplitReport:
         total = self.num_train if name == "train" else None
         stage = f"encoding {name}"
         return encoder.encode(
@@ -185,46 +185,47 @@ class _Work:
         )
 
 
-def _open_splits(recipe: Recipe) -> Splits:
+def open_splits(recipe: Recipe) -> Splits:
+    """The splits that the recipe's data have."""
     opened = {name: open_split(recipe.data, name) for name in SPLITS}
     return {name: split for name, split in opened.items() if split is not None}
 
 
-def _fingerprints(recipe: Recipe, splits: Splits) -> dict[str, str]:
-    """What `tokenizer` and `data` depend on. Raises DataError where a source is missing."""
-    identities = {name: split.identity() for name, split in splits.items()}
-    # Fields that came later count only where they are used: what was prepared before stays.
+def fingerprints_of(recipe: Recipe, splits: Splits) -> dict[str, str]:
+    """The fingerprints of `tokenizer` and `data`. Raises DataError for a missing source."""
+    fingerprints = {name: split.fingerprint() for name, split in splits.items()}
+    # Fields added later count only if they are used: older data stay up to date.
     tags = tags_of(recipe)
     tokenizer = {
         "format": FORMAT,
         "seed": recipe.seed,
-        "tokenizer": identity_of(recipe.tokenizer),
-        "train": identities["train"],
+        "tokenizer": fingerprint_of(recipe.tokenizer),
+        "train": fingerprints["train"],
         **({"tags": tags} if tags else {}),
     }
-    filters = [identity_of(part.filters) for part in corpora_of(recipe.data)]
+    filters = [fingerprint_of(part.filters) for part in corpora_of(recipe.data)]
     truncate = recipe.data.truncate
     data = {
         "tokenizer": tokenizer,
         "filters": filters if len(filters) > 1 else filters[0],
-        "splits": identities,
+        "splits": fingerprints,
         **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
         **({"texts": True} if _is_sampled(recipe) else {}),
         **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
-        **_features_identity(recipe),
+        **_features_fingerprint(recipe),
     }
     return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
 
 
-def _features_identity(recipe: Recipe) -> dict[str, Any]:
-    """What encoded data depend on beside pairs. Raises DataError where a file is missing."""
+def _features_fingerprint(recipe: Recipe) -> dict[str, Any]:
+    """The fingerprint of feature files. Raises DataError for a missing file."""
     files = image_features_of(recipe.data)
     if not files:
         return {}
     found = [
         {
-            "file": file_identity(Path(one.path)),
-            "ids": None if one.ids is None else file_identity(Path(one.ids)),
+            "file": file_fingerprint(Path(one.path)),
+            "ids": None if one.ids is None else file_fingerprint(Path(one.ids)),
             "allowed": [one.max_missing, one.max_unused],
         }
         for one in files
@@ -238,7 +239,7 @@ def tags_of(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _is_sampled(recipe: Recipe) -> bool:
-    """Whether training reads texts, to draw another segmentation of them in every epoch."""
+    """Whether training reads texts, to sample their segmentation in every epoch."""
     return any(sampling_alphas(recipe.tokenizer))
 
 
@@ -246,16 +247,18 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _read_print(folder: Path) -> str | None:
+def _read_fingerprint(folder: Path) -> str | None:
     try:
         return (folder / FINGERPRINT_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
 
 
-def _finished(folder: Path, splits: Splits, prints: Mapping[str, str]) -> PrepareReport | None:
-    """The report of what is in `folder` if it is all there and up to date, else None."""
-    if any(_read_print(folder / part) != expected for part, expected in prints.items()):
+def _finished(
+    folder: Path, splits: Splits, fingerprints: Mapping[str, str]
+) -> PrepareReport | None:
+    """The report in `folder` if everything is there and up to date, else None."""
+    if any(_read_fingerprint(folder / part) != expected for part, expected in fingerprints.items()):
         return None
     data = folder / "data"
     if not all((data / f"{name}.arrow").is_file() for name in splits):

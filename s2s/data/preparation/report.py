@@ -1,4 +1,4 @@
-"""What preparation found and did: figures for people, kept beside the data."""
+"""The report of preparation, kept beside the data."""
 
 from __future__ import annotations
 
@@ -21,60 +21,60 @@ PERCENTILES = (50, 90, 99, 100)
 
 @dataclass(frozen=True, kw_only=True)
 class SideReport:
-    """One side of the pairs kept."""
+    """Counts of one side of the kept pairs."""
 
     tokens: int
     """Tokens, end of sentence not counted."""
     unknown: int
-    """Those among them that are not in the vocabulary."""
+    """Tokens that are not in the vocabulary."""
     lengths: tuple[int, ...]
-    """Length in tokens of a side at the 50th, 90th and 99th percentile, and the longest."""
+    """Lengths in tokens: the 50th, 90th and 99th percentile, and the largest."""
     cut: int = 0
-    """Texts that were longer than `data.truncate` allows."""
+    """Texts longer than `data.truncate` allows."""
     cut_tokens: int = 0
-    """Tokens that were cut off them; `tokens` and `lengths` are without."""
+    """Tokens cut off these texts, which `tokens` and `lengths` do not count."""
 
     @property
     def unknown_rate(self) -> float:
-        """Share of the tokens that is unknown."""
+        """The share of unknown tokens."""
         return self.unknown / max(self.tokens, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """One split."""
+    """Counts of one split."""
 
     read: int
     """Pairs in the source."""
     kept: int
     """Pairs written."""
     dropped: dict[str, int]
-    """Pairs left out, by reason; a pair counts for the first that applies."""
+    """Pairs dropped, by reason; a pair counts for the first that applies."""
     line_breaks: int
-    """Texts that held a line break, which became a space."""
+    """Texts with a line break, which became a space."""
     in_train: int | None
-    """Pairs of validation or test that training sees too; None for the training split."""
+    """Pairs of validation or test that training has too; None for the training split."""
     source: SideReport
     target: SideReport
     corpora: tuple[int, ...] = ()
-    """Pairs written of each of several corpora, in the recipe's order."""
+    """Pairs written of each of several corpora, in the order of the recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureReport:
-    """One feature file."""
+    """Counts of one feature file."""
 
     path: str
     width: int
     regions: tuple[int, int]
-    """Of the smallest and the largest grid in use."""
+    """The numbers of regions of the smallest and the largest grid in use."""
     rows: int
     """Ids."""
     unused: int
-    """Those among them that no pair has."""
+    """Ids that no pair has."""
 
     def __str__(self) -> str:
-        """On one line."""
+        """The report on one line."""
         least, most = self.regions
         regions = f"{most}" if least == most else f"{least} to {most}"
         return (
@@ -85,22 +85,22 @@ class FeatureReport:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareReport:
-    """All of `prepare`."""
+    """The report of `prepare`."""
 
     splits: dict[str, SplitReport]
-    """By name: train, validation, test, as far as the recipe has them."""
+    """The splits of the recipe by name: train, validation, test."""
     source_vocabulary: int
     target_vocabulary: int
     seconds: float
-    """How long it took when it was last done."""
+    """The duration of the last preparation."""
     features: tuple[FeatureReport, ...] = ()
-    """Of every feature file."""
+    """The reports of all feature files."""
     redone: tuple[str, ...] = ()
-    """What this call has made: `tokenizer`, `data`, both or (everything was up to date) nothing."""
+    """What this call has made: `tokenizer`, `data`, both, or nothing if all was up to date."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know about the data, one line each."""
+        """Warnings about the data, one line each."""
         found = []
         for name, split in self.splits.items():
             if split.in_train:
@@ -109,11 +109,11 @@ class PrepareReport:
                     "a score on them says little"
                 )
             if split.line_breaks:
-                found.append(f"{name}: {split.line_breaks} texts held line breaks, now spaces")
+                found.append(f"{name}: {split.line_breaks} texts had line breaks, now spaces")
         return tuple(found)
 
     def table(self) -> Table:
-        """The figures as a table, one column per split."""
+        """The report as a table, one column per split."""
         from rich.table import Table
 
         table = Table("", *self.splits)
@@ -129,14 +129,14 @@ class PrepareReport:
         return table
 
     def to_json(self) -> str:
-        """As text that `from_json` reads."""
+        """The report as JSON, which `from_json` reads."""
         content = asdict(self)
         del content["redone"]
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> PrepareReport:
-        """What `to_json` wrote, `redone` empty. Raises ValueError for anything else."""
+        """The report that `to_json` wrote, `redone` empty. Raises ValueError for anything else."""
         try:
             content = json.loads(text)
             splits = {name: _split(split) for name, split in content.pop("splits").items()}
@@ -151,16 +151,16 @@ class PrepareReport:
 
 @dataclass
 class SideCounts:
-    """Adds up one side's figures chunk by chunk."""
+    """Counts one side of the pairs, chunk by chunk."""
 
     vocabulary: int
-    """Ids from here on are unknown tokens too, which a model can copy."""
+    """Ids from this one on are unknown tokens too, which a model can copy."""
     num_tokens: int = 0
     num_unknown: int = 0
     num_cut: int = 0
     num_cut_tokens: int = 0
     by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
-    """int64 [longest + 1]: how many sides have each length."""
+    """int64 [longest + 1]: the number of texts of each length."""
 
     def add(self, rows: Encoded) -> None:
         """Count these rows."""
@@ -172,12 +172,12 @@ class SideCounts:
         self.by_length = counts
 
     def add_cut(self, lost: NDArray[np.int64]) -> None:
-        """Count what was cut off some rows: int64 [rows] tokens each."""
+        """Count the tokens cut off some rows, int64 [rows]."""
         self.num_cut += int(np.count_nonzero(lost))
         self.num_cut_tokens += int(lost.sum())
 
     def report(self) -> SideReport:
-        """The figures of all rows so far."""
+        """The report of all rows so far."""
         cumulated = np.cumsum(self.by_length)
         ranks = np.ceil(cumulated[-1] * np.asarray(PERCENTILES) / 100)
         lengths = np.searchsorted(cumulated, np.maximum(ranks, 1)) if cumulated[-1] else [0] * 4

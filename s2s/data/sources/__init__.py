@@ -1,1 +1,1 @@
-"""Where text comes from: files, tables, data sets, splits."""
+"""Sources of sentence pairs: text files, tables, data sets."""

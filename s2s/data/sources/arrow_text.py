@@ -1,4 +1,4 @@
-"""Text columns of Arrow data, nested ones too."""
+"""Text columns of Arrow data, also nested ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,56 +7,56 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from s2s.data.sources.chunks import Chunk, missing_column
-from s2s.data.sources.columns import Layout
+from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
 
 
-def check_columns(schema: pa.Schema, layout: Layout, place: str) -> None:
-    """Raises DataError, with what there is, unless every column is there and holds what it should.
+def check_columns(schema: pa.Schema, columns: SplitColumns, place: str) -> None:
+    """Raises DataError, with what was found, for a missing column or one of the wrong type.
 
-    The source's are of texts, ids of texts or whole numbers, targets of texts or lists of texts,
-    references of lists of texts.
+    Source columns hold text, ids text or whole numbers, targets text or lists of texts, references
+    lists of texts.
     """
-    for name in (*layout.parts, *layout.ids, *layout.references):
+    for name in (*columns.parts, *columns.ids, *columns.references):
         found = _plain_type(schema, name, place)
-        is_id = name in layout.ids and pa.types.is_integer(found)
+        is_id = name in columns.ids and pa.types.is_integer(found)
         if not (_is_text(found) or is_id):
             raise DataError(f"{place}: column '{name}' holds {found}, expected text")
-    name = layout.columns.target
+    name = columns.recipe.target
     found = _plain_type(schema, name, place)
     if not (_is_text(found) or _is_list_of_texts(found)):
         raise DataError(f"{place}: column '{name}' holds {found}, expected text")
-    if layout.columns.references is not None:
-        found = _type_of(schema, layout.columns.references, place)
+    if columns.recipe.references is not None:
+        found = _type_of(schema, columns.recipe.references, place)
         if not _is_list_of_texts(found):
             raise DataError(
-                f"{place}: column '{layout.columns.references}' holds {found}, expected lists of "
+                f"{place}: column '{columns.recipe.references}' holds {found}, expected lists of "
                 "texts"
             )
 
 
-def pairs(batch: pa.RecordBatch | pa.Table, layout: Layout, place: tuple[str, int]) -> Chunk:
+def pairs(batch: pa.RecordBatch | pa.Table, columns: SplitColumns, place: tuple[str, int]) -> Chunk:
     """The pairs of checked columns; `place` is the file's name and the batch's first row (from 0).
 
-    Raises DataError naming the row of a null or of an empty list.
+    Raises DataError, with the row, for a null or an empty list.
     """
-    parts = [texts(batch, name, place) for name in (*layout.parts, *layout.ids)]
-    target = layout.columns.target
+    parts = [texts(batch, name, place) for name in (*columns.parts, *columns.ids)]
+    target = columns.recipe.target
     is_list = _is_list_of_texts(_type_of(batch.schema, target, place[0]))
     targets: Sequence[str | list[str]]
     targets = lists_of_texts(batch, target, place) if is_list else texts(batch, target, place)
-    named = layout.columns.references
+    named = columns.recipe.references
     if named is not None:
-        return layout.chunk(parts, targets, lists_of_texts(batch, named, place))
-    singles = [texts(batch, name, place) for name in layout.references]
+        return columns.chunk(parts, targets, lists_of_texts(batch, named, place))
+    singles = [texts(batch, name, place) for name in columns.references]
     references = [list(options) for options in zip(*singles, strict=True)] if singles else None
-    return layout.chunk(parts, targets, references)
+    return columns.chunk(parts, targets, references)
 
 
 def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:
-    """A checked column as strings, whole numbers too; `place` as in `pairs`.
+    """A checked column as strings, also of whole numbers; `place` as in `pairs`.
 
-    Raises DataError naming the row of a null.
+    Raises DataError, with the row, for a null.
     """
     column = _column(batch, name)
     if column.null_count:
@@ -73,7 +73,7 @@ def lists_of_texts(
 ) -> list[list[str]]:
     """A checked column of lists; `place` as in `texts`.
 
-    Raises DataError naming the row of an empty list, or of a null.
+    Raises DataError, with the row, for an empty list or a null.
     """
     values: list[list[str]] = _column(batch, name).to_pylist()
     for row, texts_of_row in enumerate(values, start=place[1] + 1):
@@ -95,13 +95,13 @@ def _is_list_of_texts(type_: Any) -> bool:
 
 
 def _plain_type(schema: pa.Schema, name: str, place: str) -> Any:
-    """The type of a column; of its values where they are in a dictionary."""
+    """The type of a column, or of the values of a dictionary column."""
     found = _type_of(schema, name, place)
     return found.value_type if pa.types.is_dictionary(found) else found
 
 
 def _type_of(schema: pa.Schema, name: str, place: str) -> Any:
-    """The type of a column or, along dots, of a field within one."""
+    """The type of a column or, for a name with dots, of a field within one."""
     if name in schema.names:
         return schema.field(name).type
     head, *rest = name.split(".")

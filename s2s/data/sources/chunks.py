@@ -1,4 +1,4 @@
-"""Chunks of sentence pairs, and what every kind of source has to say about files and columns."""
+"""Chunks of sentence pairs, and the errors and fingerprints that all sources share."""
 
 import difflib
 import stat
@@ -10,23 +10,22 @@ from s2s.errors import DataError
 from s2s.text.source_features import with_features
 
 CHUNK_PAIRS = 10_000
-"""Pairs read, encoded and written at a time: a few megabytes of text, enough to keep all cores
-busy."""
+"""Pairs read, encoded and written at a time: a few megabytes of text, which keep all cores busy."""
 
 
 class Chunk(NamedTuple):
-    """Some consecutive pairs of a split: as many source lines as target lines."""
+    """Consecutive pairs of a split: as many source lines as target lines."""
 
     source: list[str]
     target: list[str]
     num_line_breaks: int = 0
-    """Texts that held line breaks, replaced by spaces: a line of output answers one of input."""
+    """Texts with line breaks, which became spaces: each text must be one line."""
     corpus: int = 0
-    """Which of the recipe's corpora the pairs are of."""
+    """The number of the recipe's corpus that the pairs come from."""
     tag: str | None = None
-    """The tag to be put in front of every source."""
+    """The tag of every source."""
     references: list[list[str]] | None = None
-    """All references of every pair, one or more; None where the target is the only one."""
+    """All references of every pair, one or more; None if the target is the only one."""
 
     def with_references(self, references: list[list[str]]) -> "Chunk":
         """The chunk with references, each of them one line."""
@@ -36,7 +35,7 @@ class Chunk(NamedTuple):
 
 
 def clean(source: list[str], target: list[str], features: list[str] | None = None) -> Chunk:
-    """A chunk in which every text is one line, features being a part of the source."""
+    """A chunk in which every text is one line; features become a part of the source."""
     if features is not None:
         source = with_features(source, features)
     broken = sum("\n" in line for line in source) + sum("\n" in line for line in target)
@@ -56,8 +55,8 @@ def with_texts(chunk: Chunk, references: list[list[str]]) -> Chunk:
     return chunk.with_references([list(options) for options in zip(*references, strict=True)])
 
 
-def file_identity(path: Path) -> dict[str, Any]:
-    """What changes when a file is written to. Raises DataError unless it is a regular file."""
+def file_fingerprint(path: Path) -> dict[str, Any]:
+    """Path, size and time of a file. Raises DataError unless it is a regular file."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
@@ -70,18 +69,18 @@ def file_identity(path: Path) -> dict[str, Any]:
 
 
 def missing_column(place: str, name: str, found: Collection[str]) -> DataError:
-    """The error for a column that `place` does not have, with the ones it has."""
-    return DataError(f"{place}: no column '{name}'{did_you_mean(name, found)}; {listed(found)}")
+    """The error for a column that `place` does not have, with those it has."""
+    return DataError(f"{place}: no column '{name}'{did_you_mean(name, found)}; {found_list(found)}")
 
 
 def did_you_mean(name: str, found: Collection[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where nothing is close."""
+    """` (did you mean 'x'?)`, or nothing if no name is close."""
     close = difflib.get_close_matches(name, found, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
-def listed(found: Collection[str]) -> str:
-    """`found: a, b, c`, shortened where there are very many."""
+def found_list(found: Collection[str]) -> str:
+    """`found: a, b, c`, shortened if there are very many."""
     shown = list(found)[:20]
     more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     return f"found: {', '.join(shown) or 'none'}{more}"

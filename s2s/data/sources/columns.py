@@ -1,8 +1,8 @@
-"""Which columns of a table make a pair, and how a line of source is made of them.
+"""The columns of a table that make a pair, and the source line they make.
 
-A source line is the text, its source features and the ids of its image features
-(`data.image_features`), separated by tabs; without source text it is the ids alone. So it stays one
-line from preparation to `s2s translate`.
+A source line has the text, then the source features, then the ids of the image features that
+`data.image_features` names, with tabs between; without source text it has the ids alone. So a
+source is one line, from preparation to `s2s translate`.
 """
 
 from collections.abc import Sequence
@@ -10,47 +10,47 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2s.data.sources.chunks import Chunk, clean
-from s2s.data.sources.fingerprint import identity_of
+from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.recipe.data import Columns
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.text.source_features import with_features
 
 
 def id_columns(files: Sequence[ImageFeatureFile]) -> tuple[str, ...]:
-    """The columns that hold ids, each once, in the order a line has them."""
+    """The columns that hold ids, each once, in the order of a line."""
     return tuple(dict.fromkeys(file.column for file in files))
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Columns of a split."""
+class SplitColumns:
+    """The columns that are read of a split."""
 
-    columns: Columns
+    recipe: Columns
     ids: tuple[str, ...] = ()
     """Columns of ids."""
     is_train: bool = False
-    """Whether each of several targets makes a pair of its own; if not, all are references."""
+    """Whether each of several targets makes a pair; otherwise all are references."""
     references: tuple[str, ...] = ()
-    """Columns with a reference each."""
+    """Columns of one reference each."""
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Columns of text that a source line is made of, before its ids."""
-        named = (self.columns.source, self.columns.source_features)
+        """Columns of the text of a source line, before its ids."""
+        named = (self.recipe.source, self.recipe.source_features)
         return tuple(name for name in named if name is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All columns of interest, each once."""
-        last = (self.columns.target, self.columns.references)
+        """All columns to read, each once."""
+        last = (self.recipe.target, self.recipe.references)
         held = (*self.references, *last)
         named = (*self.parts, *self.ids, *(name for name in held if name is not None))
         return tuple(dict.fromkeys(named))
 
-    def identity(self) -> dict[str, Any]:
-        """What pairs depend on, as JSON."""
+    def fingerprint(self) -> dict[str, Any]:
+        """All that pairs depend on, as JSON."""
         return {
-            "columns": identity_of(self.columns),
+            "columns": fingerprint_of(self.recipe),
             **({"ids": list(self.ids)} if self.ids else {}),
             **({"references": self.references} if self.references else {}),
         }
@@ -61,8 +61,8 @@ class Layout:
         targets: Sequence[str | list[str]],
         references: Sequence[list[str]] | None = None,
     ) -> Chunk:
-        """Pairs of columns: `parts` are those of `self.parts` and of the ids, `references` lists
-        of all references."""
+        """Pairs from columns: `parts` are those of `self.parts` and of the ids, `references` has
+        all references of each pair."""
         source, *others = parts
         for other in others:
             source = with_features(source, other)

@@ -1,36 +1,37 @@
-"""What prepared data are known by, in a form that new recipe fields leave as it was."""
+"""Fingerprints of recipe sections, which do not change when a recipe gets new fields."""
 
 from dataclasses import asdict
 from typing import Any
 
-from s2s.recipe.renamed import FORMER_NAMES
 from s2s.recipe.section import Section
 
 LATER: dict[str, Any] = {
-    "features": None,
+    "source_features": None,
     "references": None,
     "decompose": False,
     "separators": " ",
     "unseen": False,
 }
-"""Fields that came after the first prepared data, with the value that changes nothing."""
+"""Fields added since the first release of prepared data, with the value that changes nothing."""
+
+FIRST_NAMES = {"source_features": "features"}
+"""Names that fields had when data were first prepared: those data stay up to date."""
 
 OF_TRAINING = ("sampling",)
-"""Fields that say how training reads what is prepared, and leave it as it is."""
+"""Fields that affect how training reads prepared data, not the data."""
 
 
-def identity_of(section: Section) -> dict[str, Any]:
-    """The section as JSON, without later fields where they say nothing: what was prepared before
-    they came stays up to date."""
-    return _settled(asdict(section))  # type: ignore[call-overload, no-any-return]
+def fingerprint_of(section: Section) -> dict[str, Any]:
+    """The section as JSON, without later fields that change nothing: data prepared before these
+    fields existed stay up to date."""
+    return _without_later(asdict(section))  # type: ignore[call-overload, no-any-return]
 
 
-def _settled(values: Any) -> Any:
+def _without_later(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
-    named = {FORMER_NAMES.get(key, key): value for key, value in values.items()}
     return {
-        key: _settled(value)
-        for key, value in named.items()
+        FIRST_NAMES.get(key, key): _without_later(value)
+        for key, value in values.items()
         if key not in OF_TRAINING and not (key in LATER and value == LATER[key])
     }

@@ -1,4 +1,4 @@
-"""Validation pairs taken out of the training split, for data that come without any."""
+"""Validation pairs held out from the training split, for data without a validation split."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,39 +14,38 @@ from s2s.text.source_features import SEPARATOR
 
 
 @dataclass(frozen=True)
-class SharedSplit:
-    """Training pairs that are held out for validation, or those that are left.
+class HoldOutSplit:
+    """Training pairs that are held out for validation, or the others.
 
-    A pair's source text and the seed alone decide where it goes; where sources name features, the
-    ids of these instead of all text. So repetitions of a source, and all there is about an image,
-    never stand on both sides, neither order nor number of the pairs matter, and nothing is
-    remembered.
+    A hash of the seed and a pair's source decides; if sources name image features, a hash of the
+    ids of these. So all pairs of a source, or of an image, go to the same part, and neither the
+    order nor the number of pairs matters.
     """
 
     split: Split
-    """What is divided."""
-    share: HoldOut
+    """The training split, which is divided."""
+    hold_out: HoldOut
     is_held_out: bool
-    """Which of the two parts this is."""
+    """Whether this is the part that is held out."""
     num_ids: int = 0
-    """Ids that a source line ends with."""
+    """The number of ids that a source line ends with."""
 
-    def identity(self) -> dict[str, Any]:
-        """What is divided, and how."""
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprint of the split, and how it is divided."""
         return {
-            "divided": self.split.identity(),
-            "share": self.share.share,
-            "seed": self.share.seed,
+            "divided": self.split.fingerprint(),
+            "share": self.hold_out.share,
+            "seed": self.hold_out.seed,
             "is_held_out": self.is_held_out,
             **({"num_ids": self.num_ids} if self.num_ids else {}),
         }
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError where the split does, and where no pair falls to this part."""
+        """Raises DataError as the split does, and if this part has no pair."""
         num_read = num_kept = 0
         for chunk in self.split.chunks():
-            deciding = map(self._deciding, chunk.source)
-            kept = [is_held_out(text, self.share) == self.is_held_out for text in deciding]
+            keys = map(self._key, chunk.source)
+            kept = [is_held_out(text, self.hold_out) == self.is_held_out for text in keys]
             num_read += len(kept)
             num_kept += sum(kept)
             if any(kept):
@@ -59,19 +58,19 @@ class SharedSplit:
         if num_kept == 0:
             part = "validation" if self.is_held_out else "training"
             raise DataError(
-                f"data.hold_out.share {self.share.share:g}: of {num_read:,} pairs, none "
+                f"data.hold_out.share {self.hold_out.share:g}: of {num_read:,} pairs, none "
                 f"is left for {part}"
             )
 
-    def _deciding(self, source: str) -> str:
-        """What of a source line decides where its pair goes."""
+    def _key(self, source: str) -> str:
+        """The part of a source line that decides."""
         if not self.num_ids:
             return source
         return SEPARATOR.join(source.rsplit(SEPARATOR, self.num_ids)[-self.num_ids :])
 
 
-def is_held_out(source: str, share: HoldOut) -> bool:
-    """Whether pairs of this source are for validation: a number drawn from [0, 1) by a hash of seed
-    and text is smaller than the share."""
-    drawn = blake2b(f"{share.seed}\n{source}".encode(), digest_size=8).digest()
-    return int.from_bytes(drawn) < share.share * 2**64
+def is_held_out(source: str, hold_out: HoldOut) -> bool:
+    """Whether pairs of this source are for validation: a hash of seed and text, as a number in
+    [0, 1), is smaller than the share."""
+    digest = blake2b(f"{hold_out.seed}\n{source}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) < hold_out.share * 2**64

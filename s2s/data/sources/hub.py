@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, and local folders laid out like one."""
+"""Data sets of the Hugging Face Hub, and local folders of the same layout."""
 
 import re
 import sys
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.data.sources.arrow_text import check_columns, pairs
-from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, did_you_mean, file_identity, listed
-from s2s.data.sources.columns import Layout
+from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, did_you_mean, file_fingerprint, found_list
+from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
 from s2s.recipe.data import DatasetData
 
@@ -25,19 +25,19 @@ class DatasetSplit:
     data: DatasetData
     split: str
     """Name of the split in the data set, or a slice of one (`train[:1000]`)."""
-    layout: Layout
+    columns: SplitColumns
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """Size and time of a local folder's files; name, configuration and revision on the hub.
 
-        The hub is not asked whether a data set without pinned revision has changed: a run goes on
-        with the data it began with, also without network. `s2s prep --force` fetches anew.
+        The hub is not asked whether a data set without a pinned revision has changed: a run keeps
+        the data it began with, also without network. `s2s prep --force` fetches them again.
         """
         folder = Path(self.data.dataset)
         named = {
             "config": self.data.config,
             "split": self.split,
-            **self.layout.identity(),
+            **self.columns.fingerprint(),
         }
         if not folder.is_dir():
             return {"dataset": self.data.dataset, "revision": self.data.revision, **named}
@@ -46,16 +46,16 @@ class DatasetSplit:
             for path in folder.rglob("[!.]*")
             if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
         )
-        return {"folder": [file_identity(path) for path in files], **named}
+        return {"folder": [file_fingerprint(path) for path in files], **named}
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError for a split or column that is not there, listing those that are."""
+        """Raises DataError for a missing split or column, with those that there are."""
         dataset = self._open()
         place = f"{self.data.dataset}, split '{self.split}'"
-        check_columns(dataset.features.arrow_schema, self.layout, place)
+        check_columns(dataset.features.arrow_schema, self.columns, place)
         first_row = 0
         for table in dataset.with_format("arrow").iter(CHUNK_PAIRS):
-            yield pairs(table, self.layout, (place, first_row))
+            yield pairs(table, self.columns, (place, first_row))
             first_row += table.num_rows
 
     def _open(self) -> "Dataset":
@@ -68,7 +68,7 @@ class DatasetSplit:
         if base not in splits:
             raise DataError(
                 f"{self.data.dataset}: no split '{base}'{did_you_mean(base, splits)}; "
-                f"{listed(splits)}"
+                f"{found_list(splits)}"
             )
         try:
             dataset: Dataset = builder.as_dataset(split=self.split)
@@ -78,24 +78,24 @@ class DatasetSplit:
 
 
 def open_dataset(
-    data: DatasetData, split: Literal["train", "validation", "test"], layout: Layout
+    data: DatasetData, split: Literal["train", "validation", "test"], columns: SplitColumns
 ) -> DatasetSplit | None:
-    """The split of that role, or None where the recipe names none."""
+    """The split of that role; None if the recipe names none."""
     name = {
         "train": data.splits.train,
         "validation": data.splits.validation,
         "test": data.splits.test,
     }[split]
-    return None if name is None else DatasetSplit(data, name, layout)
+    return None if name is None else DatasetSplit(data, name, columns)
 
 
-@lru_cache(maxsize=8)  # the three splits of a run share what resolving the data set costs
+@lru_cache(maxsize=8)  # the three splits of a run resolve the data set once
 def _prepared(dataset: str, config: str | None, revision: str | None) -> "DatasetBuilder":
-    """The data set downloaded (unless it is a folder) and converted in the library's cache.
+    """The data set, downloaded (unless it is a folder) and converted in the library's cache.
 
-    Where its splits have unlike columns, such as references in test alone, the library converts
-    them only one by one: `info.splits` is empty then, and `_prepared_alone` does that. Raises
-    DataError with the library's own words where it fails.
+    The library converts splits of different columns, such as references in test alone, only one at
+    a time: `info.splits` is empty then, and `_prepared_alone` does that. Raises DataError with the
+    library's message.
     """
     import datasets
 
@@ -105,7 +105,7 @@ def _prepared(dataset: str, config: str | None, revision: str | None) -> "Datase
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         if isinstance(error.__cause__, datasets.table.CastError) and builder.config.data_files:
             return _builder(dataset, config, revision)
-        raise _in_its_words(dataset, error) from error
+        raise _library_error(dataset, error) from error
     return builder
 
 
@@ -113,7 +113,7 @@ def _prepared(dataset: str, config: str | None, revision: str | None) -> "Datase
 def _prepared_alone(
     dataset: str, config: str | None, revision: str | None, split: str
 ) -> "DatasetBuilder":
-    """One split of a data set whose splits have unlike columns. Raises DataError."""
+    """One split of a data set whose splits have different columns. Raises DataError."""
     import datasets
 
     files = _builder(dataset, config, revision).config.data_files[split]
@@ -121,7 +121,7 @@ def _prepared_alone(
     try:
         builder.download_and_prepare()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise _in_its_words(dataset, error) from error
+        raise _library_error(dataset, error) from error
     return builder
 
 
@@ -131,22 +131,24 @@ def _builder(
     revision: str | None,
     files: dict[str, list[str]] | None = None,
 ) -> "DatasetBuilder":
-    """What converts the data set, or some files of it. Raises DataError where there is none."""
+    """The builder of the data set, or of some of its files. Raises DataError if there is none."""
     if dataset.startswith((".", "/", "~")) and not Path(dataset).is_dir():
         raise DataError(f"{dataset}: no such folder")
     import datasets
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are raised, and told by us
+    datasets.logging.set_verbosity(
+        datasets.logging.CRITICAL
+    )  # errors are raised, and reported by s2s
     try:
         return datasets.load_dataset_builder(dataset, config, revision=revision, data_files=files)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise _in_its_words(dataset, error) from error
+        raise _library_error(dataset, error) from error
 
 
-def _in_its_words(dataset: str, error: Exception) -> DataError:
-    """What the library has to say."""
-    told = error.__cause__ or error  # "an error occurred" has the error itself as its cause
-    reason = " ".join(str(told).split()) or type(told).__name__
+def _library_error(dataset: str, error: Exception) -> DataError:
+    """An error with the message of the library."""
+    cause = error.__cause__ or error  # "an error occurred" has the error itself as its cause
+    reason = " ".join(str(cause).split()) or type(cause).__name__
     return DataError(f"{dataset}: {reason}")

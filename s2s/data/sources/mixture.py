@@ -1,4 +1,4 @@
-"""Several corpora as one split, each pair with its corpus and its tag."""
+"""A mixture of corpora as one split, each pair with its corpus and its tag."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from s2s.data.sources.split import Split
 
 @dataclass(frozen=True)
 class Mixture:
-    """Corpora one after the other."""
+    """Several corpora, one after the other."""
 
     parts: tuple[Split, ...]
     tags: tuple[str | None, ...]
 
-    def identity(self) -> dict[str, Any]:
-        """What the corpora depend on. Raises DataError where a file is missing."""
-        return {"corpora": [part.identity() for part in self.parts], "tags": list(self.tags)}
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprints of the corpora. Raises DataError for a missing file."""
+        return {"corpora": [part.fingerprint() for part in self.parts], "tags": list(self.tags)}
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError, with the place, for whatever is not a pair of texts."""
+        """Raises DataError, with the place, for anything that is not a pair of texts."""
         for place, (part, tag) in enumerate(zip(self.parts, self.tags, strict=True)):
             for chunk in part.chunks():
                 yield chunk._replace(corpus=place, tag=tag)

@@ -1,4 +1,4 @@
-"""Where sentence pairs come from: one kind of split per kind of source, all read the same way.
+"""Opens the splits of a recipe's data: text files, tables, data sets, generated corpora.
 
 A split can be read any number of times and holds one chunk of pairs in memory.
 """
@@ -10,18 +10,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, assert_never
 
-from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, clean, file_identity, with_texts
-from s2s.data.sources.columns import Layout, id_columns
-from s2s.data.sources.hold_out import SharedSplit
+from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, clean, file_fingerprint, with_texts
+from s2s.data.sources.columns import SplitColumns, id_columns
+from s2s.data.sources.hold_out import HoldOutSplit
 from s2s.data.sources.hub import open_dataset
 from s2s.data.sources.mixture import Mixture
 from s2s.data.sources.split import SPLITS, Split, SplitName
 from s2s.data.sources.tables import open_table
-from s2s.data.sources.target_text import TreatedSplit
+from s2s.data.sources.target_text import TargetTextSplit
 from s2s.errors import DataError
 from s2s.recipe.data import (
     AnyCorpus,
-    Corpus,
+    CorpusData,
     Data,
     DatasetData,
     FilesData,
@@ -32,22 +32,22 @@ from s2s.recipe.data import (
 from s2s.recipe.filters import TargetText
 from s2s.text.lines import read_lines
 
-TREATMENT = {item.name for item in fields(Corpus)} - {"kind"}
-"""Fields that say what is done with pairs, not which there are."""
+PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
+"""Fields about the processing of pairs, which do not affect the pairs that are generated."""
 
 
 @dataclass(frozen=True)
 class ParallelFiles:
-    """Plain text files: sources, targets, any references; lines of one number belong together."""
+    """Plain text files of sources, targets and any references; lines i belong together."""
 
     source: Path
     target: Path
     references: tuple[Path, ...] = ()
 
-    def identity(self) -> dict[str, Any]:
-        """Size and time of all files."""
-        pair = {"source": file_identity(self.source), "target": file_identity(self.target)}
-        references = [file_identity(path) for path in self.references]
+    def fingerprint(self) -> dict[str, Any]:
+        """Path, size and time of all files."""
+        pair = {"source": file_fingerprint(self.source), "target": file_fingerprint(self.target)}
+        references = [file_fingerprint(path) for path in self.references]
         return {**pair, "references": references} if references else pair
 
     def chunks(self) -> Iterator[Chunk]:
@@ -71,7 +71,7 @@ class ParallelFiles:
             raise DataError(f"{self.source}: empty file")
 
     def _unequal(self, counts: list[int]) -> DataError:
-        """`counts` are of lines: of sources, targets and each file of references."""
+        """The error for unequal `counts` of lines of sources, targets and references."""
         others = zip((self.target, *self.references), counts[1:], strict=True)
         path, count = next(other for other in others if other[1] != counts[0])
         return DataError(
@@ -82,19 +82,23 @@ class ParallelFiles:
 
 @dataclass(frozen=True)
 class Generated:
-    """A corpus that s2s makes itself."""
+    """A synthetic corpus."""
 
     data: GeneratedData
     split: SplitName
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """The generator's parameters."""
-        own = {name: value for name, value in asdict(self.data).items() if name not in TREATMENT}
+        own = {
+            name: value
+            for name, value in asdict(self.data).items()
+            if name not in PROCESSING_FIELDS
+        }
         return {**own, "filters": None, "split": self.split}
 
     def chunks(self) -> Iterator[Chunk]:
         """Runs the generator."""
-        from s2s.data.synthetic.corpus import generate  # it brings a localization library along
+        from s2s.data.synthetic.corpus import generate  # imports a localization library
 
         pairs = generate(self.data, self.split)
         while batch := list(islice(pairs, CHUNK_PAIRS)):
@@ -102,9 +106,9 @@ class Generated:
 
 
 def open_split(data: Data, split: SplitName) -> Split | None:
-    """The split of the recipe's data, or None where the recipe has none of that name.
+    """The split of the recipe's data; None if the recipe has none of that name.
 
-    Nothing is read before its `identity` or its `chunks` are asked for.
+    Nothing is read before a call of `fingerprint` or `chunks`.
     """
     chosen = corpora_of(data)
     if isinstance(data, SeveralData) and split != "train":
@@ -118,7 +122,7 @@ def open_split(data: Data, split: SplitName) -> Split | None:
 
 
 def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
-    """The split of a corpus, or None where it has none of that name."""
+    """The split of a corpus; None if it has none of that name."""
     opened: Split | None
     if isinstance(data, GeneratedData) or data.hold_out is None or split == "test":
         opened = _open(data, split)
@@ -126,42 +130,43 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
         divided = _open(data, "train", is_train=split == "train")
         assert divided is not None, "every recipe names training pairs"
         is_held_out, num_ids = split == "validation", len(id_columns(data.image_features))
-        opened = SharedSplit(divided, data.hold_out, is_held_out, num_ids)
+        opened = HoldOutSplit(divided, data.hold_out, is_held_out, num_ids)
     if opened is None or data.target_text == TargetText():
         return opened
-    return TreatedSplit(opened, data.target_text)
+    return TargetTextSplit(opened, data.target_text)
 
 
 def _open(data: AnyCorpus, split: SplitName, *, is_train: bool | None = None) -> Split | None:
-    """The split as the source has it, read as training data if `is_train`, by default if it is."""
+    """The split of the source; `is_train` says whether to read it as training data (None: if it
+    is)."""
     reads_train = split == "train" if is_train is None else is_train
     match data:
         case DatasetData():
-            return open_dataset(data, split, _layout(data, split, reads_train))
+            return open_dataset(data, split, _columns(data, split, reads_train))
         case FilesData():
-            return _open_files(data, split, _layout(data, split, reads_train))
+            return _open_files(data, split, _columns(data, split, reads_train))
         case GeneratedData():
             return Generated(data, split)
         case _:
             assert_never(data)
 
 
-def _layout(data: DatasetData | FilesData, split: SplitName, is_train: bool) -> Layout:
-    """What is read of a split; only those that are held out from the first have references."""
+def _columns(data: DatasetData | FilesData, split: SplitName, is_train: bool) -> SplitColumns:
+    """The columns to read of a split; that of training has no references."""
     columns = data.columns
     if split == "train":
         columns = replace(columns, references=None)
-    return Layout(columns, id_columns(data.image_features), is_train)
+    return SplitColumns(columns, id_columns(data.image_features), is_train)
 
 
-def _open_files(data: FilesData, split: SplitName, layout: Layout) -> Split | None:
+def _open_files(data: FilesData, split: SplitName, columns: SplitColumns) -> Split | None:
     files = {"train": data.train, "validation": data.validation, "test": data.test}[split]
     if files is None:
         return None
     references = files.references or ()
     if files.table is not None:
-        layout = replace(layout, references=references)
-        return open_table(Path(files.table), layout, has_header=data.header)
+        columns = replace(columns, references=references)
+        return open_table(Path(files.table), columns, has_header=data.header)
     assert files.source is not None and files.target is not None  # FileSet has checked
     return ParallelFiles(Path(files.source), Path(files.target), tuple(map(Path, references)))
 

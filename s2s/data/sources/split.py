@@ -1,4 +1,4 @@
-"""What every source of sentence pairs offers."""
+"""The protocol of a split of sentence pairs."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, Protocol
@@ -12,14 +12,14 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 class Split(Protocol):
     """The pairs of one split, in order."""
 
-    def identity(self) -> dict[str, Any]:
-        """What the pairs depend on, as JSON: if it has not changed, neither have they. Cheap.
+    def fingerprint(self) -> dict[str, Any]:
+        """All that the pairs depend on, as JSON; they are the same as long as it is. Cheap.
 
-        Raises DataError where a file is missing.
+        Raises DataError for a missing file.
         """
 
     def chunks(self) -> Iterator[Chunk]:
         """The pairs, a few thousand at a time, from the first one on.
 
-        Raises DataError, with the place, for whatever is not a pair of texts.
+        Raises DataError, with the place, for anything that is not a pair of texts.
         """

@@ -8,13 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_identity, missing_column
-from s2s.data.sources.columns import Layout
+from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_fingerprint, missing_column
+from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
 from s2s.text.lines import decode_lines, open_bytes
 
 LONGEST_CELL = 2**31 - 1
-"""In characters: the csv module's own limit of 131,072 would refuse long documents."""
+"""Characters. The default of the csv module, 131,072, would refuse long documents."""
 
 
 @dataclass(frozen=True)
@@ -23,21 +23,21 @@ class RowTable:
     JSONL (one object a line)."""
 
     path: Path
-    layout: Layout
+    columns: SplitColumns
     has_header: bool
     format: str
     """`.tsv`, `.csv` or `.jsonl`."""
 
-    def identity(self) -> dict[str, Any]:
-        """Size and time of the file, and how it is read."""
+    def fingerprint(self) -> dict[str, Any]:
+        """Path, size and time of the file, and how it is read."""
         return {
-            "table": file_identity(self.path),
-            **self.layout.identity(),
+            "table": file_fingerprint(self.path),
+            **self.columns.fingerprint(),
             "header": self.has_header,
         }
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError with file and line for a row that holds no pair of texts."""
+        """Raises DataError, with file and line, for a row that is not a pair of texts."""
         num_pairs = 0
         rows = self._cells()
         while batch := list(islice(rows, CHUNK_PAIRS)):
@@ -46,22 +46,22 @@ class RowTable:
         if num_pairs == 0:
             raise DataError(f"{self.path}: empty file")
 
-    def _chunk(self, columns: list[list[Any]]) -> Chunk:
-        """The pairs of columns as `_cells` has them."""
-        layout = self.layout
-        num_parts = len(layout.parts) + len(layout.ids)
-        parts, targets, rest = columns[:num_parts], columns[num_parts], columns[num_parts + 1 :]
-        if layout.columns.references is not None:
-            return layout.chunk(parts, targets, rest[0])
+    def _chunk(self, cells: list[list[Any]]) -> Chunk:
+        """The pairs of the columns that `_cells` yields."""
+        columns = self.columns
+        num_parts = len(columns.parts) + len(columns.ids)
+        parts, targets, rest = cells[:num_parts], cells[num_parts], cells[num_parts + 1 :]
+        if columns.recipe.references is not None:
+            return columns.chunk(parts, targets, rest[0])
         singles = [list(options) for options in zip(*rest, strict=True)] if rest else None
-        return layout.chunk(parts, targets, singles)
+        return columns.chunk(parts, targets, singles)
 
     def _cells(self) -> Iterator[list[Any]]:
-        """What each row has in the columns of interest: parts of the source, target, references."""
+        """The cells of each row that are read: parts of the source, target, references."""
         if self.format == ".jsonl":
             yield from self._json_cells()
             return
-        if self.layout.columns.references is not None:
+        if self.columns.recipe.references is not None:
             raise DataError(
                 f"{self.path}: data.columns.references needs lists of texts, which {self.format} "
                 "does not have; expected .jsonl or .parquet, or 'references' beside 'table'"
@@ -73,8 +73,8 @@ class RowTable:
             if header is None:
                 return
             names = header[1]
-        layout = self.layout
-        wanted = (*layout.parts, *layout.ids, layout.columns.target, *layout.references)
+        columns = self.columns
+        wanted = (*columns.parts, *columns.ids, columns.recipe.target, *columns.references)
         places = [self._position(name, names) for name in wanted]
         for number, cells in rows:
             try:
@@ -103,7 +103,7 @@ class RowTable:
                 raise DataError(f"{place}: not valid CSV ({error})") from error
 
     def _position(self, name: str, names: Sequence[str] | None) -> int:
-        """Where the column is: by its name in the header, or by its number where there is none."""
+        """The position of a column, by its name in the header; without header, by its number."""
         if names is not None:
             if name in names:
                 return names.index(name)
@@ -122,13 +122,13 @@ class RowTable:
                     row = json.loads(line)
                 except ValueError as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
-                layout = self.layout
-                cells: list[Any] = [_json_text(row, name, place) for name in layout.parts]
-                cells += [_json_id(row, name, place) for name in layout.ids]
-                cells.append(_json_target(row, layout.columns.target, place))
-                cells += [_json_text(row, name, place) for name in layout.references]
-                if layout.columns.references is not None:
-                    cells.append(_json_texts(row, layout.columns.references, place))
+                columns = self.columns
+                cells: list[Any] = [_json_text(row, name, place) for name in columns.parts]
+                cells += [_json_id(row, name, place) for name in columns.ids]
+                cells.append(_json_target(row, columns.recipe.target, place))
+                cells += [_json_text(row, name, place) for name in columns.references]
+                if columns.recipe.references is not None:
+                    cells.append(_json_texts(row, columns.recipe.references, place))
                 yield cells
 
 
@@ -137,14 +137,14 @@ class ParquetTable:
     """A Parquet file."""
 
     path: Path
-    layout: Layout
+    columns: SplitColumns
 
-    def identity(self) -> dict[str, Any]:
-        """Size and time of the file, and how it is read."""
-        return {"table": file_identity(self.path), **self.layout.identity()}
+    def fingerprint(self) -> dict[str, Any]:
+        """Path, size and time of the file, and how it is read."""
+        return {"table": file_fingerprint(self.path), **self.columns.fingerprint()}
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError for a column that is not there or holds something else than text."""
+        """Raises DataError for a column that is missing or does not hold text."""
         import pyarrow
         import pyarrow.parquet
 
@@ -152,13 +152,13 @@ class ParquetTable:
 
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
-                check_columns(file.schema_arrow, self.layout, str(self.path))
+                check_columns(file.schema_arrow, self.columns, str(self.path))
                 first_row = 0
-                wanted = self.layout.names
+                wanted = self.columns.names
                 roots = sorted({name.partition(".")[0] for name in wanted} | set(wanted))
                 known = [name for name in roots if name in file.schema_arrow.names]
                 for batch in file.iter_batches(CHUNK_PAIRS, columns=known):
-                    yield pairs(batch, self.layout, (str(self.path), first_row))
+                    yield pairs(batch, self.columns, (str(self.path), first_row))
                     first_row += batch.num_rows
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: no such file") from error
@@ -168,16 +168,16 @@ class ParquetTable:
             raise DataError(f"{self.path}: empty file")
 
 
-def open_table(path: Path, layout: Layout, *, has_header: bool) -> RowTable | ParquetTable:
-    """The table, its format told by its name. Raises DataError for a name that tells none."""
+def open_table(path: Path, columns: SplitColumns, *, has_header: bool) -> RowTable | ParquetTable:
+    """The table, of the format that its name ends with. Raises DataError for an unknown ending."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     match suffixes:
         case [*_, ".parquet"]:
-            return ParquetTable(path, layout)
+            return ParquetTable(path, columns)
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_, ".gz"]:
-            return RowTable(path, layout, has_header, format_)
+            return RowTable(path, columns, has_header, format_)
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
-            return RowTable(path, layout, has_header, format_)
+            return RowTable(path, columns, has_header, format_)
         case _:
             raise DataError(
                 f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
@@ -185,12 +185,12 @@ def open_table(path: Path, layout: Layout, *, has_header: bool) -> RowTable | Pa
 
 
 def _json_text(row: Any, name: str, place: str) -> str:
-    """The text under `name`, a key or a path of keys. Raises DataError where there is none."""
+    """The text under `name`, a key or a path of keys. Raises DataError if there is none."""
     return _checked(_json_value(row, name, place), name, place)
 
 
 def _json_texts(row: Any, name: str, place: str) -> list[str]:
-    """The texts under `name`, one or more. Raises DataError where there are none."""
+    """The texts under `name`, one or more. Raises DataError if there are none."""
     values = _json_value(row, name, place)
     if not isinstance(values, list) or not values:
         found = "an empty list" if values == [] else _kind(values)
@@ -199,7 +199,7 @@ def _json_texts(row: Any, name: str, place: str) -> list[str]:
 
 
 def _json_target(row: Any, name: str, place: str) -> str | list[str]:
-    """The text under `name`, or the texts. Raises DataError where there are none."""
+    """The text under `name`, or the texts. Raises DataError if there are none."""
     value = _json_value(row, name, place)
     return (
         _json_texts(row, name, place) if isinstance(value, list) else _json_text(row, name, place)
@@ -207,14 +207,14 @@ def _json_target(row: Any, name: str, place: str) -> str | list[str]:
 
 
 def _json_id(row: Any, name: str, place: str) -> str:
-    """The id under `name`, a text or a whole number. Raises DataError where there is none."""
+    """The id under `name`, a text or a whole number. Raises DataError if there is none."""
     value = _json_value(row, name, place)
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_number else _checked(value, name, place)
 
 
 def _json_value(row: Any, name: str, place: str) -> Any:
-    """What stands under a key or a path of keys."""
+    """The value under a key or a path of keys. Raises DataError if there is none."""
     value = row
     if not (isinstance(row, dict) and name in row):
         for key in name.split("."):
@@ -237,7 +237,7 @@ def _checked(value: Any, name: str, place: str) -> str:
 
 
 def _check_encodable(text: str, name: str, place: str) -> None:
-    """JSON can spell half a surrogate pair, which is no character and cannot be written."""
+    """Raises DataError for half a surrogate pair, which JSON can spell and UTF-8 cannot."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""A split whose targets are rewritten before anything else sees them."""
+"""A split whose targets are normalized before anything else reads them."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -7,25 +7,25 @@ from typing import Any
 from s2s.data.sources.chunks import Chunk
 from s2s.data.sources.split import Split
 from s2s.recipe.filters import TargetText
-from s2s.text.normalize import plain
+from s2s.text.normalize import normalize
 
 
 @dataclass(frozen=True)
-class TreatedSplit:
-    """Another split, its targets and references as `how` says."""
+class TargetTextSplit:
+    """A split with normalized targets and references."""
 
     split: Split
-    how: TargetText
+    recipe: TargetText
 
-    def identity(self) -> dict[str, Any]:
-        """What is rewritten, and how."""
-        return {"rewritten": self.split.identity(), "how": asdict(self.how)}
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprint of the split, and how its targets are normalized."""
+        return {"rewritten": self.split.fingerprint(), "how": asdict(self.recipe)}
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError where the split does."""
+        """Raises DataError as the split does."""
         for chunk in self.split.chunks():
-            target = [plain(text, self.how) for text in chunk.target]
+            target = [normalize(text, self.recipe) for text in chunk.target]
             references = chunk.references and [
-                [plain(text, self.how) for text in texts] for texts in chunk.references
+                [normalize(text, self.recipe) for text in texts] for texts in chunk.references
             ]
             yield chunk._replace(target=target, references=references)

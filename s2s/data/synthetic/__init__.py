@@ -1,1 +1,1 @@
-"""A corpus made by the rules of three languages."""
+"""A synthetic corpus from the rules of three languages."""

@@ -1,12 +1,12 @@
-"""A corpus from language rules: values as people write them, and as they are read aloud.
+"""A synthetic corpus from language rules: values in written form and in spoken form.
 
     de: March 3, 2024           der dritte März zweitausendvierundzwanzig
     en: mardi à 15 h 07         Tuesday at three oh-seven p.m.
     fr: 1.081,01 £              mille quatre-vingt-une livres et un penny
 
-The source opens with the language of the target, as in Johnson et al. 2017 (section 3); it is
-itself written in any of the three languages. The rules ask for what attention is good at: the
-order changes, words agree in gender and number, digits far apart decide one word.
+The source begins with the language of the target, as in Johnson et al. 2017 (section 3); it is
+itself written in any of the three languages. The task needs attention: the order changes, words
+agree in gender and number, and distant digits determine one word.
 """
 
 import hashlib
@@ -26,22 +26,21 @@ SHARES = {"test": 5, "validation": 5, "train": 90}
 def generate(data: GeneratedData, split: str) -> Iterator[tuple[str, str]]:
     """Pairs of `split` (train, validation or test), a function of `data.seed` alone.
 
-    Every value belongs to one split, in all its forms and languages. Sources are all different.
-    The text also depends on the versions of Babel and unicode-rbnf: their rules are corrected
-    now and then.
+    Every value belongs to one split, in all its forms and languages. All sources differ. The text
+    also depends on the versions of Babel and unicode-rbnf, whose rules are corrected at times.
 
     Raises:
-        DataError: more pairs are asked for than the split has values.
+        DataError: the recipe has more pairs than the split has values.
     """
     assert split in SHARES, split
-    key, asked = ("pairs", data.pairs) if split == "train" else ("held_out", data.held_out)
+    key, count = ("pairs", data.pairs) if split == "train" else ("held_out", data.held_out)
     possible = NUM_VALUES * SHARES[split] // 100
-    if asked > possible:
+    if count > possible:
         raise DataError(
             f"data.{key}: corpus '{data.corpus}' has at most {possible:,} pairs for {split}, "
-            f"but {asked:,} are asked for"
+            f"found {count:,}"
         )
-    return _pairs(data.seed, split, asked)
+    return _pairs(data.seed, split, count)
 
 
 def _pairs(seed: int, split: str, count: int) -> Iterator[tuple[str, str]]:
@@ -60,7 +59,7 @@ def _pairs(seed: int, split: str, count: int) -> Iterator[tuple[str, str]]:
 
 
 def split_of(value: Value, seed: int) -> str:
-    """The split that `value` belongs to; a hash decides, so that no list of values is kept."""
+    """The split of `value`, which depends on its hash, so no list of values is kept."""
     digest = hashlib.blake2b(f"{seed} {value}".encode(), digest_size=8).digest()
     position = int.from_bytes(digest, "big") % 100
     if position < SHARES["test"]:

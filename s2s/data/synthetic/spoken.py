@@ -1,7 +1,7 @@
-"""Values as they are read aloud, with number names by CLDR's spell-out rules (unicode-rbnf).
+"""Spoken forms of values, with number names by CLDR's spell-out rules (unicode-rbnf).
 
-The phrases around the numbers are written here: gender, singular and plural, articles, and where
-a language puts the day, the month and the half of the day.
+This file has the phrases around the numbers: gender, singular and plural, articles, and the order
+of day, month and half of the day.
 """
 
 import datetime
@@ -27,7 +27,7 @@ Gender = Literal["masculine", "feminine", "neuter"]
 
 
 class Noun(NamedTuple):
-    """What is counted; the gender decides between un and une, ein and eine."""
+    """A counted noun; its gender decides between un and une, ein and eine."""
 
     singular: str
     plural: str
@@ -85,7 +85,7 @@ HOUR = Noun("heure", "heures", "feminine")
 
 
 def spoken(value: Value, language: Language, style: Style) -> str:
-    """`value` in words; a date names its weekday where the written `style` does (`full`)."""
+    """`value` in words; a date has its weekday if the written `style` does (`full`)."""
     match value:
         case Day(date):
             return _date(date, language, has_weekday=style == "full")
@@ -101,7 +101,7 @@ def spoken(value: Value, language: Language, style: Style) -> str:
 
 
 def cardinal(number: int, language: Language, gender: Gender | None = None) -> str:
-    """`number` in words, agreeing with a noun of `gender`, or as in counting without one."""
+    """`number` in words that agree with a noun of `gender`; without one, as in counting."""
     match language:
         case "en":
             return _spell(number, language, "spellout-cardinal")
@@ -189,6 +189,6 @@ def _engine(language: Language) -> "RbnfEngine":
 
 @lru_cache(maxsize=100_000)
 def _spell(number: int, language: Language, rule: str) -> str:
-    # The rules mark where a long word may be broken with U+00AD, which nobody types.
+    # The rules mark hyphenation points with U+00AD, which is not typed.
     text = _engine(language).format_number(number, ruleset_names=[rule]).text
     return text.replace("\u00ad", "")

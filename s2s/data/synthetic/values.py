@@ -1,4 +1,4 @@
-"""Values that a generated corpus is about, and the words that count them in each language."""
+"""The values of a generated corpus: days, appointments, prices and measures."""
 
 import datetime
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ UNITS: tuple[Unit, ...] = ("length-kilometer", "mass-kilogram", "mass-tonne")
 FIRST_DAY = datetime.date(1900, 1, 1)
 NUM_DAYS = (datetime.date(2100, 1, 1) - FIRST_DAY).days
 WHOLE_DIGITS = 4
-"""Prices stay below 10,000: longer ones make the targets long, not more instructive."""
+"""Prices are below 10,000: larger ones only make targets longer."""
 COUNT_DIGITS = 5
-"""Measures stay below 100,000."""
+"""Measures are below 100,000."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Appointment:
 
 @dataclass(frozen=True)
 class Price:
-    """An amount of money, more than nothing."""
+    """An amount of money greater than zero."""
 
     currency: Currency
     whole: int
@@ -66,11 +66,11 @@ NUM_VALUES = (
     + len(CURRENCIES) * (10**WHOLE_DIGITS * 100 - 1)
     + len(UNITS) * (10**COUNT_DIGITS - 1)
 )
-"""How many different values `draw` can return."""
+"""The number of different values that `draw` can return."""
 
 
 def draw(random: Random) -> Value:
-    """A random value; dates are twice as frequent as each other kind, having most to learn."""
+    """A random value; dates, which have the most forms, are twice as frequent as other kinds."""
     match random.randrange(5):
         case 0 | 1:
             return Day(FIRST_DAY + datetime.timedelta(days=random.randrange(NUM_DAYS)))
@@ -92,8 +92,8 @@ def _draw_price(random: Random) -> Price:
 
 
 def _draw_number(random: Random, digits: int) -> int:
-    """A number of at most `digits` digits, every length being as likely.
+    """A number of at most `digits` digits; every length is equally likely.
 
-    Small numbers hold the irregular forms (one euro, quatre-vingts) and are rare otherwise.
+    Small numbers have the irregular forms (one euro, quatre-vingts) and would be rare otherwise.
     """
     return random.randrange(10 ** random.randint(1, digits))

@@ -1,6 +1,6 @@
-"""Values as people write them, by the patterns of the Unicode locale data (CLDR) in Babel.
+"""Written forms of values, by the patterns of the Unicode locale data (CLDR) in Babel.
 
-No two values share a written form, whatever the languages: a source has one right answer.
+No two values share a written form in any of the languages: a source has one correct target.
 """
 
 import datetime
@@ -45,7 +45,7 @@ def forms(value: Value) -> tuple[tuple[Language, Style], ...]:
 
 
 def written(value: Value, language: Language, style: Style) -> str:
-    """`value` in the figures and signs of `language`, with ordinary spaces."""
+    """`value` in the digits and signs of `language`, with ordinary spaces."""
     # CLDR groups French digits with U+202F and joins units with U+00A0; keyboards have neither.
     return _written(value, language, style).replace("\u202f", " ").replace("\u00a0", " ")
 

@@ -1,4 +1,4 @@
-"""From tokens to words: the alignment of words, counted as `s2s.text.word_ids` counts them.
+"""Word alignments from attention weights; words are numbered as `s2s.text.word_ids` does.
 
 Dimension letters: T predictions, S source tokens, U target words, W source words.
 """
@@ -16,11 +16,11 @@ __all__ = ["NO_WORD", "align_words", "source_word_ids", "target_word_ids", "word
 def word_weights(
     weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]
 ) -> NDArray[np.float64]:
-    """[U, W + 1] of weights [T, S] and the owners of source and target tokens.
+    """[U, W + 1]: the weights between words, of weights [T, S] and the word ids of the tokens.
 
     A source word's weight is the sum over its tokens, a target word's row the mean over its own.
-    The last column is what lies on no word, so rows still sum to one. The row of a target word
-    without tokens is zero.
+    The last column holds the weight on tokens of no word, so rows still sum to one. The row of a
+    target word without tokens is zero.
     """
     num_source, num_target = max(source, default=-1) + 1, max(target, default=-1) + 1
     to_word = np.zeros((len(source), num_source + 1))
@@ -36,15 +36,15 @@ def word_weights(
 def align_words(
     weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Links (source word, target word): of each target word to the source word it weighs most.
+    """Links (source word, target word): each target word with the source word of most weight.
 
-    A word that weighs what is no word (end of sentence) most has no link. Of equal weights the
-    word nearer to the beginning is linked.
+    A target word with the most weight on tokens of no word (end of sentence) has no link. Of equal
+    weights, the first word is linked.
     """
     matrix_UW = word_weights(weights, source, target)
-    nowhere = matrix_UW.shape[1] - 1
+    no_word = matrix_UW.shape[1] - 1
     return sorted(
         (int(best), word)
         for word, best in enumerate(matrix_UW.argmax(axis=1))
-        if best != nowhere and matrix_UW[word, best] > 0.0
+        if best != no_word and matrix_UW[word, best] > 0.0
     )

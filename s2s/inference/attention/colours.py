@@ -1,4 +1,4 @@
-"""Weights as colours, in the terminal and in PNG files alike."""
+"""The colours of weights, in the terminal and in PNG files."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ RAMP = (
     (0.75, (94, 201, 98)),
     (1.0, (253, 231, 37)),
 )
-"""Five points of viridis (van der Walt and Smith 2015): even steps to the eye, also without colour
-vision and in print."""
+"""Five points of viridis (van der Walt and Smith 2015), which is perceptually uniform, also for
+readers without colour vision and in print."""
 
 Colour = tuple[int, int, int]
 
@@ -26,7 +26,7 @@ def colour(weight: float) -> Colour:
 
 
 def ink(background: Colour) -> Colour:
-    """Black or white, whichever reads better on a background (luma of ITU-R BT.601)."""
+    """Black or white, the one with more contrast to a background (luma of ITU-R BT.601)."""
     red, green, blue = background
     is_light = 0.299 * red + 0.587 * green + 0.114 * blue > 128
     return (0, 0, 0) if is_light else (255, 255, 255)

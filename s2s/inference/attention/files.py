@@ -1,4 +1,4 @@
-"""Where attention maps are written: pictures, a page, arrays."""
+"""The files of attention maps: pictures, a page, arrays."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class MapFiles:
-    """What is to be written. Raises UsageError where pictures are asked for without Pillow."""
+    """The files to write. Raises UsageError for pictures without Pillow."""
 
     png: Path | None = None
-    """A folder: `line-1.png` and following, none for a line without tokens."""
+    """A folder of `line-1.png` and following; a line without tokens has no picture."""
     html: Path | None = None
     npz: Path | None = None
     fonts: tuple[Path, ...] = ()
-    """Font files for pictures, to be preferred to those of the machine."""
+    """Font files for pictures, preferred to those of the machine."""
     grid: Grid | None = None
-    """How regions lie on their image; None for a square."""
+    """The grid of the regions; None for a square one."""
     images: Path | None = None
-    """The folder of images that features were made of."""
+    """The folder of the images that the features were extracted from."""
 
     def __post_init__(self) -> None:
         if self.png is not None and find_spec("PIL") is None:
@@ -45,11 +45,11 @@ class MapFiles:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Whether there is no file to write."""
         return self.png is None and self.html is None and self.npz is None
 
     def write(self, maps: Sequence[AttentionMap], title: str, report: Report) -> None:
-        """Write all files, each whole or not at all; `report` is told what could not be drawn."""
+        """Write all files, each whole or not at all; `report` gets notes on what was not drawn."""
         images = None if self.images is None else _images(self.images, report)
         if self.html is not None:
             shown = None if images is None else partial(_shown, images)
@@ -62,7 +62,7 @@ class MapFiles:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """How pictures are drawn."""
+    """The fonts, grid and images of pictures."""
 
     fonts: tuple[Path, ...]
     grid: Grid | None
@@ -76,7 +76,7 @@ def _images(folder: Path, report: Report) -> "ImageFolder":
 
 
 def _shown(images: "ImageFolder", id_: str) -> tuple[str, float] | None:
-    """An image for a page: its data URI, and its ratio of width to height."""
+    """An image for a page: its data URI and its ratio of width to height."""
     from s2s.inference.attention.images import data_uri
 
     image = images.open(id_)
@@ -86,22 +86,24 @@ def _shown(images: "ImageFolder", id_: str) -> tuple[str, float] | None:
 def _write_pictures(
     folder: Path, maps: Sequence[AttentionMap], report: Report, drawing: _Drawing
 ) -> None:
-    from s2s.inference.attention.png import MOST, lacking_letters
+    from s2s.inference.attention.png import MAX_TOKENS, missing_letters
     from s2s.inference.attention.regions_png import regions_png
 
-    lacking: set[str] = set()
+    missing: set[str] = set()
     folder.mkdir(parents=True, exist_ok=True)
     for number, attention in enumerate(maps, start=1):
         size = max(text_part(attention).weights.shape)
-        if size > MOST:
-            report(f"line {number}: {size:,} tokens are too many for a picture ({MOST} at most)")
+        if size > MAX_TOKENS:
+            report(
+                f"line {number}: {size:,} tokens are too many for a picture ({MAX_TOKENS} at most)"
+            )
         elif attention.source:
             png = regions_png(attention, drawing.grid, drawing.images, drawing.fonts)
             if png is None:
                 report(f"line {number}: one region an image: nothing to draw")
                 continue
             atomic_write(folder / f"line-{number}.png", png)
-            lacking |= lacking_letters(text_part(attention), drawing.fonts)
-    if lacking:
-        some = "".join(sorted(lacking)[:10])
-        report(f"no font here has {len(lacking)} letters ({some}): boxes; --font or --html helps")
+            missing |= missing_letters(text_part(attention), drawing.fonts)
+    if missing:
+        some = "".join(sorted(missing)[:10])
+        report(f"no font here has {len(missing)} letters ({some}): boxes; --font or --html helps")

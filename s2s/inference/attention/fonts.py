@@ -1,7 +1,7 @@
-"""Labels of heat maps as images, in whatever fonts this machine has.
+"""Labels of heat maps as images, in the fonts of this machine.
 
-A label is drawn in runs, each in the first font that has its letters; what no font has shows as the
-box of the last one. Letters are joined and ordered right to left by raqm, which comes with Pillow.
+A label is drawn in runs, each in the first font that has its letters. A letter that no font has
+shows as the box of the last font. raqm, which comes with Pillow, shapes right-to-left scripts.
 """
 
 import unicodedata
@@ -38,10 +38,10 @@ KNOWN = (
     "NotoSansThai-Regular.ttf",
     "LeelawUI.ttf",
 )
-"""Fonts of wide coverage that Linux, macOS and Windows bring along; Pillow knows their folders."""
+"""Fonts of wide coverage on Linux, macOS and Windows; Pillow knows their folders."""
 
 UNUSED = "\U0010fffd"
-"""The last code point for private use: what a font draws for it, it draws for all it lacks."""
+"""The last code point for private use, which a font draws like any letter that it lacks."""
 
 
 class Fonts:
@@ -49,10 +49,10 @@ class Fonts:
 
     def __init__(self, fonts: Sequence[Font]) -> None:
         self._fonts = list(fonts)
-        self._missing = [self._picture(font, UNUSED) for font in fonts]
+        self._boxes = [self._picture(font, UNUSED) for font in fonts]
         self._choice: dict[str, int | None] = {}
-        self.lacking: set[str] = set()
-        """Letters asked for that no font has."""
+        self.missing: set[str] = set()
+        """Letters drawn so far that no font has."""
 
     def level(self, label: str) -> Image.Image:
         """The label as a mask (mode L) of its own width and the fonts' common height."""
@@ -68,7 +68,7 @@ class Fonts:
         return mask
 
     def upright(self, label: str) -> Image.Image:
-        """The label for a column: read upwards, or letter below letter where those are square."""
+        """The label of a column: turned upwards, or letter below letter if some letter is wide."""
         if not any(unicodedata.east_asian_width(letter) in "WF" for letter in label):
             return self.level(label).transpose(Image.Transpose.ROTATE_90)
         letters = [self.level(cluster) for cluster in clusters(label)]
@@ -94,18 +94,18 @@ class Fonts:
         return runs[::-1] if is_leftwards else runs
 
     def _font_of(self, cluster: str) -> int:
-        """The first font that has the letter; its marks are left to the font."""
+        """The number of the first font that has the letter; marks do not count."""
         letter = cluster[0]
         if letter not in self._choice:
             having = [
                 place
                 for place, font in enumerate(self._fonts)
-                if self._picture(font, letter) != self._missing[place]
+                if self._picture(font, letter) != self._boxes[place]
             ]
             self._choice[letter] = having[0] if having else None
         chosen = self._choice[letter]
         if chosen is None:
-            self.lacking.add(letter)
+            self.missing.add(letter)
             return len(self._fonts) - 1
         return chosen
 
@@ -117,9 +117,9 @@ class Fonts:
 
 @lru_cache
 def load_fonts(size: int, chosen: tuple[Path, ...] = ()) -> Fonts:
-    """The fonts given, then those of the machine, then the Latin one inside Pillow.
+    """The fonts in `chosen`, then those of the machine, then the Latin one inside Pillow.
 
-    Raises DataError for a given file that is no font.
+    Raises DataError for a chosen file that is not a font.
     """
     fonts = []
     for path in chosen:
@@ -134,6 +134,6 @@ def load_fonts(size: int, chosen: tuple[Path, ...] = ()) -> Fonts:
             continue
     default = ImageFont.load_default(size)
     if isinstance(default, Font):
-        # In front of fonts with more letters it would only break words into two styles.
+        # It comes last: before fonts with more letters it would split words into two styles.
         fonts.append(default)
     return Fonts(fonts)

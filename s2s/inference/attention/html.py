@@ -1,4 +1,4 @@
-"""Heat maps as one HTML page that needs nothing but itself: no script, no font, no request.
+"""Heat maps as one self-contained HTML page: no script, no font, no request.
 
 The browser shapes and orders the letters of every script, so this is the format for right-to-left
 and East Asian text.
@@ -14,11 +14,11 @@ from s2s.inference.attention.regions_html import sheets
 from s2s.inference.attention.visible_tokens import visible, visible_line
 
 LARGE = 24
-"""With more tokens than this on a side, cells are small and show no numbers."""
+"""Cells of a map with more tokens on a side are small and show no numbers."""
 
 LEAST = 0.0005
-"""Weights below show as 0.000 and need neither colour nor tooltip of their own: most are such, and
-the page is much smaller without."""
+"""Weights below show as 0.000 and get neither a colour nor a tooltip of their own. Most weights are
+so small, and the page is much smaller without."""
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --text: #1b1b1f; --faint: #6b6b76; --line: #e3e3ea;
@@ -56,10 +56,10 @@ def page(
     grid: Grid | None = None,
     images: Callable[[str], tuple[str, float] | None] | None = None,
 ) -> Iterator[str]:
-    """The page in parts, one per map, to be written as they come.
+    """The parts of the page, one per map.
 
-    `grid` says how regions lie that make no square; `images` has the data URI of an id's image and
-    its ratio of width to height, if there is one. Raises UsageError for regions that make no grid.
+    `grid` is that of regions, a square one if None. `images` returns the data URI of an id's image
+    and its ratio of width to height, or None. Raises UsageError for regions that make no grid.
     """
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -72,17 +72,17 @@ def page(
         "largest weight there, which is given below it.</p>\n"
     )
     for number, attention in enumerate(maps, start=1):
-        there: dict[str, tuple[str, float]] = {}
+        found: dict[str, tuple[str, float]] = {}
         for picture in attention.pictures if images is not None else ():
             image = images(picture.id) if images is not None else None
             if image is not None:
-                there[picture.id] = image
-        yield _section(attention, number, sheets(attention, grid, there))
+                found[picture.id] = image
+        yield _section(attention, number, sheets(attention, grid, found))
     yield "</body>\n</html>\n"
 
 
 def _section(attention: AttentionMap, number: int, regions: str) -> str:
-    """One sentence: source, translation, the table and what was seen on images."""
+    """One line: source, translation, the table and the attention on images."""
     texts = "".join(
         f'<p dir="auto" lang="">{escape(visible_line(text))}</p>\n'
         for text in (attention.source_text, attention.target_text)

@@ -1,4 +1,4 @@
-"""The images that features were made of, to draw attention on. Needs Pillow."""
+"""The images that features were extracted from, to draw attention on. Needs Pillow."""
 
 import base64
 import io
@@ -10,20 +10,20 @@ from PIL import Image
 from s2s.errors import DataError, UsageError
 
 SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
-"""What may follow an id in the name of its file."""
+"""Suffixes of an id in the name of its file."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Pillow knows more, some of which it hands to other programs."""
+"""Pillow reads more formats, some of them through other programs."""
 
 SIDE = 320
 """Pixels of the longer side of an image in a page."""
 
-NAMED = 10
-"""So many images that are not there are named."""
+MAX_NAMED = 10
+"""The most missing images that are reported."""
 
 
 class ImageFolder:
-    """Images by the ids of their features. Raises UsageError where the folder is none."""
+    """Images by the ids of their features. Raises UsageError for a path that is not a folder."""
 
     def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
         if not folder.is_dir():
@@ -33,7 +33,7 @@ class ImageFolder:
         self._missing: set[str] = set()
 
     def open(self, id_: str) -> Image.Image | None:
-        """The image of an id, in RGB; None, and told once, where it cannot be had.
+        """The image of an id, in RGB; None, reported once, if it is missing or unreadable.
 
         Raises DataError for an id that leads out of the folder.
         """
@@ -46,7 +46,7 @@ class ImageFolder:
                 )
             if path.is_file():
                 return self._read(path, id_)
-        self._miss(id_, f"no image '{id_}'")
+        self._report_missing(id_, f"no image '{id_}'")
         return None
 
     def _read(self, path: Path, id_: str) -> Image.Image | None:
@@ -54,20 +54,20 @@ class ImageFolder:
             with Image.open(path, formats=FORMATS) as image:
                 return image.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            self._miss(id_, f"{path.name} cannot be read as an image ({error})")
+            self._report_missing(id_, f"{path.name} cannot be read as an image ({error})")
             return None
 
-    def _miss(self, id_: str, what: str) -> None:
+    def _report_missing(self, id_: str, what: str) -> None:
         if id_ in self._missing:
             return
         self._missing.add(id_)
-        if len(self._missing) <= NAMED:
-            last = "; further ones are not named" if len(self._missing) == NAMED else ""
+        if len(self._missing) <= MAX_NAMED:
+            last = "; further ones are not reported" if len(self._missing) == MAX_NAMED else ""
             self._report(f"{self._folder}: {what}: drawn without it{last}")
 
 
 def data_uri(image: Image.Image) -> str:
-    """The image as a JPEG of at most `SIDE` pixels a side, for a page that needs nothing else."""
+    """The image as a JPEG of at most `SIDE` pixels a side, for a self-contained page."""
     small = image.copy()
     small.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Attention matrices and their tokens as arrays, for numpy and whatever else reads `.npz`."""
+"""Attention matrices and their tokens as arrays in an `.npz` file."""
 
 import io
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ from s2s.inference.attention.maps import AttentionMap
 
 def arrays(maps: Iterable[AttentionMap]) -> dict[str, NDArray[Any]]:
     """For line n, counted from 1: `weights_n` float32 [T, S], `source_n` [S] and `target_n` [T];
-    of lines with images `images_n` [P], their ids, and `regions_n` int64 [P, 2], the first column
-    and the number of regions of each.
+    for lines with images also `images_n` [P], their ids, and `regions_n` int64 [P, 2], the first
+    column and the number of regions of each.
 
-    Tokens are as the tokenizer writes them, but for U+0000 at their end, which numpy drops.
+    Tokens are as the tokenizer writes them, without U+0000 at their end, which numpy drops.
     """
     found: dict[str, NDArray[Any]] = {}
     for number, attention in enumerate(maps, start=1):

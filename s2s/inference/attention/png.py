@@ -11,8 +11,8 @@ from s2s.inference.attention.fonts import load_fonts
 from s2s.inference.attention.maps import AttentionMap
 from s2s.inference.attention.visible_tokens import visible
 
-MOST = 600
-"""Tokens on a side of the largest picture; beyond, image viewers give up before the eye does."""
+MAX_TOKENS = 600
+"""The most tokens on a side of a picture: image viewers fail on larger ones."""
 
 MARGIN = 16
 GAP = 6
@@ -26,11 +26,11 @@ class Scale:
     cell: int
     font: int
     number: int | None
-    """Size of the per cent in the cells, if there is room for them."""
+    """Size of the percentage in a cell; None if there is no room for it."""
 
 
 def scale_of(attention: AttentionMap) -> Scale:
-    """The more tokens, the smaller the cells."""
+    """The sizes for a map: the more tokens, the smaller."""
     count = max(attention.weights.shape)
     if count <= 12:
         return Scale(44, 18, 15)
@@ -42,7 +42,7 @@ def scale_of(attention: AttentionMap) -> Scale:
 def draw_map(attention: AttentionMap, fonts: tuple[Path, ...] = ()) -> Image.Image:
     """The picture: a row per predicted token, a column per source token.
 
-    Raises DataError for a font file that is none.
+    Raises DataError for a file that is not a font.
     """
     scale = scale_of(attention)
     label_fonts = load_fonts(scale.font, fonts)
@@ -63,10 +63,10 @@ def draw_map(attention: AttentionMap, fonts: tuple[Path, ...] = ()) -> Image.Ima
     return picture
 
 
-def lacking_letters(attention: AttentionMap, fonts: tuple[Path, ...] = ()) -> set[str]:
-    """Letters of a drawn map that no font here has."""
+def missing_letters(attention: AttentionMap, fonts: tuple[Path, ...] = ()) -> set[str]:
+    """Letters of a drawn map that no font has."""
     letters = {letter for token in (*attention.source, *attention.target) for letter in token}
-    return letters & load_fonts(scale_of(attention).font, fonts).lacking
+    return letters & load_fonts(scale_of(attention).font, fonts).missing
 
 
 def _draw_cells(
@@ -87,7 +87,7 @@ def _draw_cells(
 def _write(
     picture: Image.Image, mask: Image.Image, place: tuple[int, int, int], weight: float
 ) -> None:
-    """A number in the middle of the cell at (x, y, its size)."""
+    """Draw a number in the middle of the cell at `place`: (x, y, size)."""
     x, y, cell = place
     position = (x + (cell - 1 - mask.width) // 2, y + (cell - 1 - mask.height) // 2)
     picture.paste(ink(colour(weight)), position, mask)

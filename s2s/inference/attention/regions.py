@@ -1,4 +1,4 @@
-"""Attention over the regions of an image: how they lie, and how much of it each has.
+"""Attention over the regions of an image, as a grid of weights.
 
 Dimension letters: T predictions, S columns of a map, R rows and C columns of a grid.
 """
@@ -17,21 +17,21 @@ Heat = NDArray[np.float32]
 
 
 class Grid(NamedTuple):
-    """How regions lie on their image: row by row, from the top left."""
+    """The grid of an image's regions, row by row from the top left."""
 
     rows: int
     columns: int
 
 
 class RegionMap(NamedTuple):
-    """What one image was to every prediction."""
+    """The attention of every prediction to one image."""
 
     picture: Picture
     grid: Grid
     heat_TRC: Heat
-    """Each prediction's weights, as shares of its largest on this image."""
+    """The weights of each prediction, divided by its largest one on this image."""
     largest_T: Heat
-    """That largest weight; a share of the whole source, not of the image alone."""
+    """That largest weight, as a share of the whole source."""
 
 
 def parse_grid(text: str) -> Grid:
@@ -42,14 +42,14 @@ def parse_grid(text: str) -> Grid:
     return Grid(int(rows), int(columns))
 
 
-def grid_of(picture: Picture, asked: Grid | None) -> Grid | None:
-    """How an image's regions lie: as asked, else as a square; None for a vector.
+def grid_of(picture: Picture, chosen: Grid | None) -> Grid | None:
+    """The grid of an image's regions: `chosen`, by default a square; None for a vector.
 
-    Raises UsageError where that does not go.
+    Raises UsageError for a number of regions that does not fit.
     """
     if picture.count == 1:
         return None
-    if asked is None:
+    if chosen is None:
         side = isqrt(picture.count)
         if side * side != picture.count:
             raise UsageError(
@@ -57,19 +57,22 @@ def grid_of(picture: Picture, asked: Grid | None) -> Grid | None:
                 "--grid ROWSxCOLUMNS says how they lie"
             )
         return Grid(side, side)
-    if asked.rows * asked.columns != picture.count:
+    if chosen.rows * chosen.columns != picture.count:
         raise UsageError(
-            f"--grid {asked.rows}x{asked.columns}: expected the {picture.count} regions of "
-            f"'{picture.id}', found {asked.rows * asked.columns}"
+            f"--grid {chosen.rows}x{chosen.columns}: expected the {picture.count} regions of "
+            f"'{picture.id}', found {chosen.rows * chosen.columns}"
         )
-    return asked
+    return chosen
 
 
-def region_maps(attention: AttentionMap, asked: Grid | None = None) -> list[RegionMap]:
-    """A map for each image of a line that has more than one region; raises UsageError."""
+def region_maps(attention: AttentionMap, chosen: Grid | None = None) -> list[RegionMap]:
+    """A map for each image of a line that has more than one region.
+
+    Raises UsageError as `grid_of` does.
+    """
     found = []
     for picture in attention.pictures:
-        grid = grid_of(picture, asked)
+        grid = grid_of(picture, chosen)
         if grid is not None:
             weights_TS = attention.weights[:, picture.columns]
             largest_T = weights_TS.max(axis=1)
@@ -79,7 +82,7 @@ def region_maps(attention: AttentionMap, asked: Grid | None = None) -> list[Regi
 
 
 def text_part(attention: AttentionMap) -> AttentionMap:
-    """The map without its images; its rows sum to what they leave to the text."""
+    """The map without its images; its rows sum to their weight on the text."""
     if not attention.pictures:
         return attention
     end = attention.pictures[0].first

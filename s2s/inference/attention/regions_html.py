@@ -1,4 +1,4 @@
-"""What a model looked at on an image, word by word, as a part of a page without scripts."""
+"""Attention on an image, token by token, as a part of a page without scripts."""
 
 from html import escape
 
@@ -7,7 +7,7 @@ from s2s.inference.attention.regions import Grid, RegionMap, region_maps
 from s2s.inference.attention.visible_tokens import visible
 
 LEAST = 0.005
-"""Shares of the largest weight below are drawn as none."""
+"""Smaller shares of the largest weight are not drawn."""
 
 STYLE = """
 .sheet { display: flex; flex-wrap: wrap; gap: .8rem; overflow: visible; }
@@ -23,17 +23,15 @@ figure:hover .grid, figure:focus .grid { transform: scale(2); position: relative
 """
 
 
-def sheets(
-    attention: AttentionMap, asked: Grid | None, images: dict[str, tuple[str, float]]
-) -> str:
+def sheets(attention: AttentionMap, grid: Grid | None, images: dict[str, tuple[str, float]]) -> str:
     """A figure for each predicted token and image; pointing at one, or focus on it, enlarges it.
 
-    `images` has the data URI and the ratio of width to height of those images that are there.
+    `images` has the data URI and the ratio of width to height of the images that were found.
     Raises UsageError for regions that make no grid.
     """
     return "".join(
         _sheet(found, attention.target, images.get(found.picture.id))
-        for found in region_maps(attention, asked)
+        for found in region_maps(attention, grid)
     )
 
 
@@ -54,11 +52,12 @@ def _sheet(found: RegionMap, target: tuple[str, ...], image: tuple[str, float] |
 def _figure(token: str, heat: list[float], largest: float, columns: int) -> str:
     word = escape(visible(token))
     place = max(range(len(heat)), key=heat.__getitem__)
-    said = f"{largest:.0%} in row {place // columns + 1}, column {place % columns + 1}"
+    description = f"{largest:.0%} in row {place // columns + 1}, column {place % columns + 1}"
     cells = "".join(
         "<i></i>" if share < LEAST else f'<i style="--w:{share:.2f}"></i>' for share in heat
     )
     return (
-        f'<figure tabindex="0"><div class="grid" role="img" aria-label="{said}">{cells}</div>'
+        f'<figure tabindex="0"><div class="grid" role="img" aria-label="{description}">'
+        f"{cells}</div>"
         f"<figcaption><bdi>{word}</bdi><small>{largest:.0%}</small></figcaption></figure>\n"
     )

@@ -1,6 +1,7 @@
-"""What a model looked at on an image, word by word, as a picture. Needs Pillow.
+"""Attention on an image, token by token, as a picture. Needs Pillow.
 
-As in Xu et al. (2015), figures 2 and 3: one small picture for each word, bright where attention is.
+As in Xu et al. (2015), figures 2 and 3: one small picture for each token, bright where the
+attention is.
 
 Dimension letters: R rows and C columns of a grid, Y and X pixels.
 """
@@ -24,10 +25,10 @@ TILE = 150
 """Pixels of a tile's longer side."""
 
 ACROSS = 6
-"""Tiles side by side."""
+"""The most tiles side by side."""
 
 DARK = 0.2
-"""What is left of an image's light where there is no attention."""
+"""Brightness of an image without attention, as a share of its own."""
 
 FONT, SMALL = 17, 13
 
@@ -35,9 +36,9 @@ _RAMP = np.array([colour(step / 255) for step in range(256)], dtype=np.uint8)
 
 
 def tile(heat_RC: Heat, image: Image.Image | None) -> Image.Image:
-    """One word's attention: the image, bright where the word looked; colours where there is none.
+    """The attention of one token: the image, bright where the attention is; colours without image.
 
-    Between the middles of neighbouring cells it changes evenly. `heat` is at most 1.
+    Brightness is interpolated linearly between the centres of cells. `heat` is at most 1.
     """
     width, height = _size(heat_RC.shape, image)
     smooth = Image.fromarray(heat_RC.astype(np.float32)).resize(
@@ -61,7 +62,10 @@ def _size(shape: tuple[int, ...], image: Image.Image | None) -> tuple[int, int]:
 def sheet(
     found: RegionMap, target: Sequence[str], image: Image.Image | None, fonts: tuple[Path, ...] = ()
 ) -> Image.Image:
-    """A tile for each predicted token, the token and its largest weight below; first the image."""
+    """A tile for each predicted token, with the token and its largest weight below.
+
+    The image comes first.
+    """
     words, numbers = load_fonts(FONT, fonts), load_fonts(SMALL, fonts)
     tiles: list[Image.Image] = []
     labels: list[tuple[Image.Image, Image.Image | None]] = []
@@ -90,18 +94,18 @@ def sheet(
 
 def regions_png(
     attention: AttentionMap,
-    asked: Grid | None,
+    grid: Grid | None,
     images: ImageFolder | None = None,
     fonts: tuple[Path, ...] = (),
 ) -> bytes | None:
-    """A PNG of all that a line looked at: its words as a heat map, then a sheet for each image.
+    """The attention of a line as a PNG: its text as a heat map, then a sheet for each image.
 
-    None where there is nothing to draw: one region an image, and no words. Raises UsageError for
+    None if there is nothing to draw: no text, and one region an image. Raises UsageError for
     regions that make no grid, DataError for an id that leads out of the folder of images.
     """
     text = text_part(attention)
     parts = [draw_map(text, fonts)] if text.source else []
-    for found in region_maps(attention, asked):
+    for found in region_maps(attention, grid):
         image = None if images is None else images.open(found.picture.id)
         parts.append(sheet(found, attention.target, image, fonts))
     if not parts:

@@ -1,7 +1,7 @@
 """Heat maps in a terminal: a row per predicted token, a column per source token.
 
-As many columns as fit stand side by side; the rest follow in panels below. A panel leaves out the
-rows that have nothing to show in it, so that 80 by 80 tokens can be read along their diagonal.
+A panel has as many columns as fit; the others follow in panels below. A panel leaves out rows
+whose weights in it are all small, so that 80 by 80 tokens can be read along their diagonal.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from s2s.inference.attention.maps import AttentionMap, Weights
 from s2s.inference.attention.visible_tokens import clusters, visible
 
 SHADES = ((0.05, "·"), (0.25, "░"), (0.5, "▒"), (0.75, "▓"), (float("inf"), "█"))
-"""How a weight below each bound is shaded where there are no colours."""
+"""The shade of a weight below each bound, in a terminal without colours."""
 
 LONGEST_LABEL = 32
-"""Cells of a label; what is longer ends in an ellipsis."""
+"""The most cells of a label; a longer one ends in an ellipsis."""
 
 LEVEL_WIDTH = 14
-"""Widest column whose label is written level; wider ones are set upright, letter below letter."""
+"""The widest column with a horizontal label; wider labels are written letter below letter."""
 
 NUMBER_WIDTH = 5
-"""Least width of a column that shows per cent: a shade, three digits, a gap."""
+"""The least width of a column with percentages: a shade, three digits, a gap."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a map is fitted into a width."""
+    """The sizes of a map that fits a width."""
 
     label: int
     """Cells of the row labels."""
@@ -40,13 +40,13 @@ class _Layout:
     per_panel: int
     """Columns of a panel."""
     is_level: bool
-    """Whether source labels are written level."""
+    """Whether source labels are horizontal."""
 
 
 def render(attention: AttentionMap, width: int, *, coloured: bool) -> Text:
-    """The heat map in lines of at most `width` cells (where that holds a label and a column).
+    """The heat map in lines of at most `width` cells, if a label and a column fit into them.
 
-    `coloured` asks for backgrounds, which need at least 256 colours; without, weights are shaded
+    `coloured` gives cells a background, which needs 256 colours; otherwise they are shaded
     characters.
     """
     source = [cut_label(visible(token), LONGEST_LABEL) for token in attention.source]
@@ -65,7 +65,7 @@ def render(attention: AttentionMap, width: int, *, coloured: bool) -> Text:
 
 
 def legend(*, coloured: bool) -> Text:
-    """What the shades mean."""
+    """The meaning of the shades."""
     if coloured:
         steps = (0.0, 0.25, 0.5, 0.75, 1.0)
         scale = Text(" ").join(Text(f" {step:4.0%} ", style_of(step)) for step in steps)
@@ -88,9 +88,9 @@ def cut_label(label: str, longest: int) -> str:
 
 
 def _layout(source: list[str], target: list[str], width: int) -> _Layout:
-    """The widest columns with which all source tokens fit side by side, else panels of alike size.
+    """The widest columns with which all source tokens fit into one panel, else equal panels.
 
-    Columns in panels are two cells wide.
+    Columns of several panels are two cells wide.
     """
     label = max(map(cell_len, target), default=0)
     room = max(width - label - 1, 2)
@@ -106,7 +106,7 @@ def _layout(source: list[str], target: list[str], width: int) -> _Layout:
 
 
 def _rows(weights: Weights, columns: slice) -> list[int]:
-    """The rows a panel shows: of weights that are not next to nothing, or their largest of all."""
+    """The rows that a panel shows: their weights in it reach the lowest bound or their maximum."""
     shown = weights[:, columns].max(axis=1) >= np.minimum(SHADES[0][0], weights.max(axis=1))
     return [int(row) for row in np.flatnonzero(shown)]
 
@@ -141,7 +141,7 @@ def _cells(weights: Weights, layout: _Layout, coloured: bool) -> list[Text]:
 
 
 def _cell(weight: float, width: int, coloured: bool) -> Text:
-    """One weight; numbers where they fit, none for what rounds to 0 %."""
+    """One weight, as a number if it fits and does not round to 0 %."""
     percent = f"{100 * weight:.0f}" if weight >= 0.005 else ""
     has_number = width >= NUMBER_WIDTH
     if coloured:

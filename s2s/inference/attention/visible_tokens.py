@@ -1,20 +1,19 @@
-"""Tokens as people can see them, in every picture alike."""
+"""Tokens without invisible characters, for all kinds of maps."""
 
 import unicodedata
 
 _JOINERS = "\u200c\u200d"
-"""Invisible, and a part of how words are written in Persian or the scripts of India."""
+"""Invisible characters that belong to the spelling of Persian and of scripts of India."""
 
 _INVISIBLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
-"""Unicode categories of what shows as nothing, or acts on the text around it."""
+"""Unicode categories of characters that are invisible or change the text around them."""
 
 
 def visible(token: str) -> str:
-    """The token with nothing invisible in it; `▁` stays as the mark of a space.
+    """The token without invisible characters; `▁` stays as the mark of a space.
 
     ASCII controls become their pictures (U+0000 is `␀`), other invisible characters their code
-    (`<U+202E>`). A mark that has no letter before it gets a circle to sit on; an empty token is
-    `∅`.
+    (`<U+202E>`). A combining mark without a letter gets a circle; an empty token is `∅`.
     """
     has_letter = any(unicodedata.category(letter)[0] == "L" for letter in token)
     shown = "".join(_visible(letter, has_letter) for letter in token)
@@ -24,7 +23,7 @@ def visible(token: str) -> str:
 
 
 def visible_line(text: str) -> str:
-    """A whole line, made visible word by word."""
+    """A line without invisible characters, word by word."""
     return " ".join(visible(word) for word in text.split(" ") if word)
 
 
@@ -42,7 +41,7 @@ def _visible(letter: str, has_letter: bool) -> str:
 
 
 def clusters(text: str) -> list[str]:
-    """The text cut into what stands in one place: a letter with the marks upon it."""
+    """The text as a list of letters, each with its combining marks."""
     found: list[str] = []
     for letter in text:
         joins = found and (letter in _JOINERS or found[-1][-1] == "\u200d")

@@ -1,1 +1,1 @@
-"""Recurrent cells over whole sequences and by single steps."""
+"""Recurrent layers, over whole sequences and one step at a time."""

@@ -1,9 +1,9 @@
 """An LSTM layer over whole sequences in bf16 on a GPU, by cuDNN.
 
-`torch.lstm` does not do it: under `torch.autocast` cuDNN computes in fp16, whatever type was asked
-for, and gradients below 6e-5 lose their digits there unless the loss is scaled; without autocast it
-copies bf16 weights into one buffer at every call. So cuDNN is called below autocast here, with
-weights laid out beforehand. Where it refuses, or is wrong, the layer runs in fp32.
+`torch.lstm` has two faults here. Under `torch.autocast` cuDNN computes in fp16, whatever the type
+of autocast is, and gradients below 6e-5 underflow unless the loss is scaled. Without autocast it
+copies bf16 weights into one buffer at every call. So this module calls cuDNN with autocast off and
+weights flattened beforehand. Where cuDNN refuses, or is inaccurate, the layer runs in fp32.
 
 Dimension letters: T time, B sentences, D input width, H hidden width.
 """
@@ -18,30 +18,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.cells.base import CellState
 from s2s.nn.device import to_device
 
-State = tuple[Tensor, Tensor]
-"""(h, c), each [B, H]."""
-
 PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-"""Of an `nn.LSTM` of one layer, in cuDNN's order."""
+"""Parameters of an `nn.LSTM` of one layer, in cuDNN's order."""
 
 LSTM = 2
-"""Among PyTorch's numbers of cuDNN's modes."""
+"""PyTorch's number of cuDNN's LSTM mode."""
 
 TOLERANCE = 0.03
-"""Largest norm of the difference between bf16 and fp32, as a share of fp32's: several times what
-rounding makes it."""
+"""Largest norm of the difference between bf16 and fp32, relative to fp32's norm: several times what
+rounding causes."""
 
 
 class Kernels(NamedTuple):
-    """PyTorch's operators for the recurrent layers of a device's library."""
+    """PyTorch's operators of a device's library for recurrent layers."""
 
     forward: Callable[..., tuple[Tensor, ...]]
     """As `torch._cudnn_rnn`."""
     backward: Callable[..., tuple[Any, ...]]
-    """As `torch.ops.aten._cudnn_rnn_backward`. It may be called once for each forward, whose
-    reserved memory it overwrites."""
+    """As `torch.ops.aten._cudnn_rnn_backward`. It overwrites the memory that the forward pass
+    reserved, so it may be called once."""
     flatten: Callable[..., Tensor]
     """As `torch._cudnn_rnn_flatten_weight`."""
 
@@ -51,31 +49,31 @@ KERNELS = {
         torch._cudnn_rnn, torch.ops.aten._cudnn_rnn_backward, torch._cudnn_rnn_flatten_weight
     )
 }
-"""By type of device."""
+"""The operators of each type of device."""
 
 
-class LaidOut(NamedTuple):
-    """Weights of a layer as the library reads them."""
+class FlatWeights(NamedTuple):
+    """Weights of a layer in the layout of the library."""
 
     flat: Tensor
-    """All of them."""
+    """All weights in one tensor."""
     parts: tuple[Tensor, ...]
     """Each of `PARAMETERS`, a view of `flat`."""
 
     @classmethod
-    def of(cls, weights: Sequence[Tensor], kind: torch.dtype, kernels: Kernels) -> "LaidOut":
+    def of(cls, weights: Sequence[Tensor], kind: torch.dtype, kernels: Kernels) -> "FlatWeights":
         """A copy of the weights in the type `kind`."""
         parts = [weight.detach().to(kind, copy=True) for weight in weights]
         width, input_width = parts[1].shape[1], parts[0].shape[1]
         with torch.no_grad():
             flat = kernels.flatten(
                 parts, len(parts), input_width, LSTM, width, 0, 1, False, False
-            )  # which lays the parts into it
+            )  # makes the parts views of it
         return cls(flat, tuple(parts))
 
 
 class _Sequence(torch.autograd.Function):
-    """Outputs [T, B, H] and the last h and c [1, B, H] of input, first h and c, and weights."""
+    """Outputs [T, B, H] and last h and c [1, B, H], from input, first h and c, and weights."""
 
     @staticmethod
     def forward(  # noqa: PLR0917 (the interface of autograd)
@@ -87,19 +85,19 @@ class _Sequence(torch.autograd.Function):
         kernels: Kernels,
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        laid_out = LaidOut.of(weights, kind, kernels)
+        flat_weights = FlatWeights.of(weights, kind, kernels)
         given = [part.to(kind).contiguous() for part in (x_TBD, h_1BH, c_1BH)]
-        output, h, c, reserve = _run(given, laid_out, kernels, is_training=True)
-        ctx.save_for_backward(*given, output, reserve, laid_out.flat, *laid_out.parts)
+        output, h, c, reserve = _run(given, flat_weights, kernels, is_training=True)
+        ctx.save_for_backward(*given, output, reserve, flat_weights.flat, *flat_weights.parts)
         ctx.kinds = [part.dtype for part in (x_TBD, h_1BH, c_1BH, *weights)]
-        ctx.kernels, ctx.is_over = kernels, False
+        ctx.kernels, ctx.is_done = kernels, False
         ctx.set_materialize_grads(False)
         return output, h, c
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        assert not ctx.is_over, "cuDNN goes back once"
-        ctx.is_over = True
+        assert not ctx.is_done, "the backward pass works once"
+        ctx.is_done = True
         x, h, c, output, reserve, flat, *weights = ctx.saved_tensors
         needed = ctx.needs_input_grad
         with without_autocast(x.device.type):
@@ -114,17 +112,17 @@ class _Sequence(torch.autograd.Function):
 
 
 def _shape(h_1BH: Tensor, *, is_training: bool) -> tuple[Any, ...]:
-    """What the operators are told of a layer: mode, hidden width, no projection, one layer, time
-    first, no dropout, one direction, no packed sequences."""
+    """The operators' arguments that describe a layer: mode, hidden width, no projection, one layer,
+    time first, no dropout, one direction, no packed sequences."""
     return LSTM, h_1BH.shape[-1], 0, 1, False, 0.0, is_training, False, [], None
 
 
 def _run(
-    given: Sequence[Tensor], laid_out: LaidOut, kernels: Kernels, *, is_training: bool
+    given: Sequence[Tensor], flat_weights: FlatWeights, kernels: Kernels, *, is_training: bool
 ) -> tuple[Tensor, ...]:
-    """Output, last h, last c and what the gradient needs, of x, h and c in the weights' type."""
+    """Output, last h, last c and the gradient's reserve, from x, h and c in the weights' type."""
     x_TBD, h_1BH, c_1BH = given
-    flat, parts = laid_out
+    flat, parts = flat_weights
     with without_autocast(x_TBD.device.type):
         found = kernels.forward(
             *(x_TBD, list(parts), len(parts), flat, h_1BH, c_1BH),
@@ -138,19 +136,20 @@ def sequence(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output [T, B, H] and last h and c [1, B, H], all in the type `kind`.
 
-    Of x [T, B, D] and the first h and c [1, B, H], with `PARAMETERS`. Gradients can be had once.
+    `given` are x [T, B, D] and the first h and c [1, B, H], `weights` those of `PARAMETERS`. The
+    backward pass works once.
     """
     if torch.is_grad_enabled() and any(t.requires_grad for t in (*given, *weights)):
         found: tuple[Tensor, Tensor, Tensor] = _Sequence.apply(*given, kind, kernels, *weights)  # type: ignore[no-untyped-call]
         return found
     given = [part.to(kind).contiguous() for part in given]
-    laid_out = LaidOut.of(weights, kind, kernels)
-    output, h, c, _ = _run(given, laid_out, kernels, is_training=False)
+    flat_weights = FlatWeights.of(weights, kind, kernels)
+    output, h, c, _ = _run(given, flat_weights, kernels, is_training=False)
     return output, h, c
 
 
-def wanted_kernels(x: Tensor, weight: Tensor) -> Kernels | None:
-    """Those that a layer has to use for input `x`; None where `torch.lstm` does what is asked."""
+def kernels_for(x: Tensor, weight: Tensor) -> Kernels | None:
+    """The operators to use for input `x`; None where `torch.lstm` computes in the right type."""
     kernels = KERNELS.get(x.device.type)
     if kernels is None or weight.dtype == torch.bfloat16:
         return kernels
@@ -162,19 +161,19 @@ def wanted_kernels(x: Tensor, weight: Tensor) -> Kernels | None:
 
 
 def lstm_in_bf16(
-    lstm: nn.LSTM, x_TBD: Tensor, state: State | None, kernels: Kernels
-) -> tuple[Tensor, State]:
+    lstm: nn.LSTM, x_TBD: Tensor, state: CellState | None, kernels: Kernels
+) -> tuple[Tensor, CellState]:
     """Outputs [T, B, H] and the last (h, c), bf16, from the state (zeros if None)."""
     weights = [lstm.get_parameter(name) for name in PARAMETERS]
     given = (x_TBD, *_first(x_TBD, state, lstm.hidden_size))
-    if is_right(kernels, x_TBD.device, lstm.input_size, lstm.hidden_size):
+    if is_accurate(kernels, x_TBD.device, lstm.input_size, lstm.hidden_size):
         output, h_1BH, c_1BH = sequence(given, weights, torch.bfloat16, kernels)
     else:
         output, h_1BH, c_1BH = _in_fp32(given, weights)
     return output, (h_1BH[0], c_1BH[0])
 
 
-def _first(x_TBD: Tensor, state: State | None, width: int) -> State:
+def _first(x_TBD: Tensor, state: CellState | None, width: int) -> tuple[Tensor, Tensor]:
     """The first h and c [1, B, H]."""
     if state is not None:
         return state[0].unsqueeze(0), state[1].unsqueeze(0)
@@ -183,48 +182,48 @@ def _first(x_TBD: Tensor, state: State | None, width: int) -> State:
 
 
 def _in_fp32(given: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """`sequence` where there is none in bf16: computed in fp32, answered in bf16."""
+    """`sequence` computed in fp32, with results in bf16."""
     x, h, c = (part.float().contiguous() for part in given)
-    is_training = torch.is_grad_enabled()  # as cuDNN understands it: whether gradients may be asked
+    is_training = torch.is_grad_enabled()  # in cuDNN's sense: whether a backward pass may follow
     with without_autocast(x.device.type):
         whole = [weight.float() for weight in weights]
         found = torch.lstm(x, (h, c), whole, True, 1, 0.0, is_training, False, False)
     return tuple(part.to(torch.bfloat16) for part in found)
 
 
-class GatheredLSTM(nn.Module):
-    """A layer without gradients in bf16, whose weights are laid out once."""
+class FlattenedLSTM(nn.Module):
+    """A layer in bf16 without gradients, whose weights are flattened once."""
 
     def __init__(self, lstm: nn.LSTM, kernels: Kernels) -> None:
         super().__init__()
         weights = [lstm.get_parameter(name) for name in PARAMETERS]
         self.kernels = kernels
         self.width = lstm.hidden_size
-        self.laid_out: LaidOut | None = None
+        self.flat_weights: FlatWeights | None = None
         self.lstm: nn.LSTM | None = None
-        if is_right(kernels, weights[0].device, lstm.input_size, lstm.hidden_size):
-            self.laid_out = LaidOut.of(weights, torch.bfloat16, kernels)
+        if is_accurate(kernels, weights[0].device, lstm.input_size, lstm.hidden_size):
+            self.flat_weights = FlatWeights.of(weights, torch.bfloat16, kernels)
         else:
             self.lstm = lstm.float()
 
-    def forward(self, x_TBD: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x_TBD: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
         """See `lstm_in_bf16`."""
         given: Sequence[Tensor] = (x_TBD, *_first(x_TBD, state, self.width))
-        if self.laid_out is None:
+        if self.flat_weights is None:
             assert self.lstm is not None
             found = _in_fp32(given, [self.lstm.get_parameter(name) for name in PARAMETERS])
         else:
             given = [part.to(torch.bfloat16).contiguous() for part in given]
-            found = _run(given, self.laid_out, self.kernels, is_training=False)
+            found = _run(given, self.flat_weights, self.kernels, is_training=False)
         return found[0], (found[1][0], found[2][0])
 
 
 @cache
-def is_right(kernels: Kernels, device: torch.device, input_width: int, width: int) -> bool:
-    """Whether a layer of these widths in bf16 gives what it gives in fp32, its gradients too.
+def is_accurate(kernels: Kernels, device: torch.device, input_width: int, width: int) -> bool:
+    """Whether a layer of these widths in bf16 agrees with fp32, gradients included.
 
-    A short sequence tells, once; where it does not, a RuntimeWarning says so. It draws nothing from
-    PyTorch's own generators, on which what is random in an update depends.
+    It is tested once on a short sequence; if it does not agree, a RuntimeWarning says so. The test
+    uses a generator of its own, so that the random numbers of training do not change.
     """
     try:
         with torch.inference_mode(False), torch.enable_grad(), without_autocast(device.type):
@@ -232,7 +231,7 @@ def is_right(kernels: Kernels, device: torch.device, input_width: int, width: in
         fault = "gives wrong results"
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "ALLOC" in str(error):
-            raise  # which says nothing of the kernels
+            raise  # it does not show a fault of the kernels
         is_near, fault = False, f"refuses ({error})"
     if not is_near:
         text = f"an LSTM layer of {input_width} inputs and {width} units runs in fp32 on {device}"
@@ -243,11 +242,11 @@ def is_right(kernels: Kernels, device: torch.device, input_width: int, width: in
 def _worst_difference(
     kernels: Kernels, device: torch.device, input_width: int, width: int
 ) -> float:
-    """Of outputs and gradients in bf16 from those of the equations in fp32: see `TOLERANCE`."""
-    drawn, tiny_TBH = _drawn(input_width, width, device)
+    """The largest difference of outputs and gradients from the equations' (see `TOLERANCE`)."""
+    tensors, tiny_TBH = _random_inputs(input_width, width, device)
 
     def outcome(run: Callable[..., tuple[Tensor, ...]]) -> list[Tensor]:
-        leaves = [tensor.clone().requires_grad_() for tensor in drawn]
+        leaves = [tensor.clone().requires_grad_() for tensor in tensors]
         output, h, c = (part.float() for part in run(leaves[:3], leaves[3:]))
         loss = (output * tiny_TBH).sum() + ((h + c) * tiny_TBH[:1]).sum()
         return [part.detach() for part in (output, h, c, *torch.autograd.grad(loss, leaves))]
@@ -256,11 +255,13 @@ def _worst_difference(
     expected = outcome(_by_equations)
     pairs = zip(found, expected, strict=True)
     worst = torch.stack([(one - other).norm() / other.norm() for one, other in pairs]).amax()
-    return float(worst)  # NaN is no less than anything
+    return float(worst)  # NaN compares false with any tolerance
 
 
-def _drawn(input_width: int, width: int, device: torch.device) -> tuple[list[Tensor], Tensor]:
-    """x, h, c and weights, fp32 but exact in bf16; gradients [T, B, H] that fp16 rounds to zero."""
+def _random_inputs(
+    input_width: int, width: int, device: torch.device
+) -> tuple[list[Tensor], Tensor]:
+    """x, h, c and weights, fp32 but exact in bf16; gradients [T, B, H] that underflow in fp16."""
     time, batch = 5, 16
     scale_of: list[tuple[tuple[int, ...], float]] = [
         ((time, batch, input_width), 1.0),
@@ -273,8 +274,8 @@ def _drawn(input_width: int, width: int, device: torch.device) -> tuple[list[Ten
         ((time, batch, width), 2.0**-30),
     ]
     generator = torch.Generator().manual_seed(1)
-    drawn = [torch.randn(shape, generator=generator) * scale for shape, scale in scale_of]
-    *given, tiny_TBH = (to_device(one.bfloat16().float(), device) for one in drawn)
+    tensors = [torch.randn(shape, generator=generator) * scale for shape, scale in scale_of]
+    *given, tiny_TBH = (to_device(one.bfloat16().float(), device) for one in tensors)
     return given, tiny_TBH
 
 
@@ -292,7 +293,7 @@ def _by_equations(given: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[T
 
 
 def without_autocast(device: str) -> AbstractContextManager[object]:
-    """Context in which operations on a type of device run in the types they are given."""
+    """Context without autocast on a type of device."""
     if not torch.amp.is_autocast_available(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)

@@ -1,23 +1,29 @@
-"""Recurrent layers: whole sequences in one fused kernel, or one step at a time.
+"""LSTM layers: whole sequences in one fused kernel, or one step at a time.
 
     i, f, o = sigmoid(W x + U h + b)      g = tanh(W x + U h + b)
     c = f * c + i * g                     h = o * tanh(c)
 
 (Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; the gate order i, f, g, o
-is PyTorch's.) A layer is an `nn.LSTM` of one layer, so that both ways of running share parameters.
+is PyTorch's.) A layer holds an `nn.LSTM` of one layer, whose parameters both ways share.
 
 Dimension letters: T time, B sentences, N rows, D input width, H hidden width.
 """
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.cells.cudnn_lstm import lstm_in_bf16, wanted_kernels
+from s2s.nn.cells.base import Cell, CellState, LoopCell
+from s2s.nn.cells.cudnn_lstm import KERNELS, FlattenedLSTM, kernels_for, lstm_in_bf16
+from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
+from s2s.nn.matmul import Weights
+from s2s.recipe.choices import SearchPrecision
 
 
-class LSTMLayer(nn.Module):
+class LSTMLayer(Cell):
     """One unidirectional LSTM layer.
 
     Initialization: input weights Glorot uniform and recurrent weights orthogonal per gate, biases
@@ -25,8 +31,7 @@ class LSTMLayer(nn.Module):
     """
 
     def __init__(self, input_width: int, width: int) -> None:
-        super().__init__()
-        self.width = width
+        super().__init__(input_width, width)
         self.lstm = nn.LSTM(input_width, width)
         self.reset_parameters()
 
@@ -57,45 +62,66 @@ class LSTMLayer(nn.Module):
 
     @property
     def bias(self) -> Tensor:
-        """b [4H]; the kernel keeps it as a sum of two."""
+        """b [4H]; `nn.LSTM` has it as the sum of two."""
         first, second = self.lstm.bias_ih_l0, self.lstm.bias_hh_l0
         assert isinstance(first, Tensor)
         assert isinstance(second, Tensor)
         return first + second
 
-    def forward(
-        self, x_TBD: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Outputs [T, B, H] and the last (h, c), each [B, H], from the state (zeros if None)."""
-        kernels = wanted_kernels(x_TBD, self.input_weight)
+    @property
+    def multiplications(self) -> int:
+        """See `Cell`."""
+        return self.input_weight.numel() + self.recurrent_weight.numel()
+
+    def forward(self, x_TBD: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
+        """See `Cell`."""
+        kernels = kernels_for(x_TBD, self.input_weight)
         if kernels is not None:
             return lstm_in_bf16(self.lstm, x_TBD, state, kernels)
         initial = None
-        if state is not None:  # cuDNN refuses a part of a wider tensor
+        if state is not None:  # cuDNN refuses views of a wider tensor
             h_BH, c_BH = state
             initial = (h_BH.contiguous().unsqueeze(0), c_BH.contiguous().unsqueeze(0))
         h_TBH, (h_1BH, c_1BH) = self.lstm(x_TBD, initial)
         return h_TBH, (h_1BH[0], c_1BH[0])
 
-    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """One step from (h, c), each [N, H], to the next."""
+    def initial(self, bridge_NH: Tensor) -> CellState:
+        """c = the projection, h = tanh(c)."""
+        return torch.tanh(bridge_NH), bridge_NH
+
+    def output(self, state: CellState) -> Tensor:
+        """See `StepCell`."""
+        return state[0]
+
+    def step(self, x_ND: Tensor, state: CellState) -> CellState:
+        """See `StepCell`."""
         h_NH, c_NH = state
         return lstm_cell(self.project(x_ND) + F.linear(h_NH, self.recurrent_weight), c_NH)
 
     def project(self, x: Tensor) -> Tensor:
-        """W x + b [..., 4H] of the first input channels; several steps at a time if wished.
+        """W x + b [..., 4H] of the first input channels.
 
-        Splitting the input by channels lets the part that is known beforehand (the embeddings of
-        teacher forcing) be multiplied for all steps at once; `Recurrence` adds the others.
+        In teacher forcing the embeddings are known beforehand, so that one product projects those
+        of all steps; `LoopLSTM` adds the other channels.
         """
         return F.linear(x, self.input_weight[:, : x.shape[-1]], self.bias)
 
+    def in_loop(self, start: int = 0) -> LoopCell:
+        """See `Cell`."""
+        return LoopLSTM(self, start)
 
-class Recurrence:
-    """A layer in a loop over time of training: `LSTMLayer.step` with weights laid out once.
+    def quantized(self, bound_D: Tensor, precision: SearchPrecision) -> nn.Module:
+        """See `Cell`."""
+        return QuantizedLSTMLayer(self, bound_D, precision)
 
-    Input channels from `start` on are given at each step, those before it are projected already.
-    """
+    def for_encoder(self) -> nn.Module:
+        """See `Cell`; on a GPU the weights lie as cuDNN reads them."""
+        kernels = KERNELS.get(self.input_weight.device.type)
+        return self if kernels is None else FlattenedLSTM(self.lstm, kernels)
+
+
+class LoopLSTM:
+    """`LSTMLayer.step` for a loop over time: one product over [x; h], see `LoopLinear`."""
 
     def __init__(self, layer: LSTMLayer, start: int = 0) -> None:
         weights = (layer.input_weight[:, start:], layer.recurrent_weight)
@@ -103,28 +129,68 @@ class Recurrence:
         self.product = LoopLinear(torch.cat(weights, dim=1), None if start else layer.bias)
 
     def __call__(
-        self, x_ND: Tensor, state: tuple[Tensor, Tensor], gates_NG: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """One step from (h, c), each [N, H], to the next.
-
-        `gates` [N, 4H] are what `LSTMLayer.project` makes of the channels before `start`.
-        """
+        self, x_ND: Tensor, state: CellState, projected_NG: Tensor | None = None
+    ) -> CellState:
+        """See `LoopCell`."""
         h_NH, c_NH = state
-        return lstm_cell(self.product(torch.cat((x_ND, h_NH), dim=-1), gates_NG), c_NH)
+        return lstm_cell(self.product(torch.cat((x_ND, h_NH), dim=-1), projected_NG), c_NH)
 
 
-def gather_weights(model: nn.Module) -> None:
-    """Have every fused layer's weights lie side by side on a GPU, which copies of them do not.
+class QuantizedLSTMLayer(nn.Module):
+    """`LSTMLayer.step` in one product over [x; h], and tanh alone.
 
-    Otherwise cuDNN would bring them together at every call, and warn of it. Nothing on a CPU.
+    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
+    beforehand, which is exact. The kernel of `torch.sigmoid` rounds the last elements of a thread's
+    part differently, so that a row's result would depend on its place; that of tanh does not.
+    """
+
+    def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
+        super().__init__()
+        self.num_gates = 3 * layer.width
+        bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
+        rebuild = partial(_stacked_weights, layer, bound_D)
+        self.product = product(rebuild(), precision, rebuild)
+
+    def initial(self, bridge_NH: Tensor) -> CellState:
+        """See `StepCell`."""
+        return torch.tanh(bridge_NH), bridge_NH
+
+    def output(self, state: CellState) -> Tensor:
+        """See `StepCell`."""
+        return state[0]
+
+    def step(self, x_ND: Tensor, state: CellState) -> CellState:
+        """See `StepCell`."""
+        h_NH, c_NH = state
+        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1)).tanh_()
+        gates_NG[:, : self.num_gates].add_(1.0).mul_(0.5)
+        i, f, o, g = gates_NG.chunk(4, dim=-1)
+        # Each operation rounds once, so that no kernel can fuse two of them.
+        c_NH = (f * c_NH).add_(i * g)
+        return c_NH.tanh().mul_(o), c_NH
+
+
+@torch.no_grad()
+def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
+    """Weights of the product over [x; h]: the gates i, f and o, halved, and the candidate g."""
+    weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
+    i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
+    both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
+    return Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
+
+
+def flatten_parameters(model: nn.Module) -> None:
+    """Flatten the weights of every fused layer, as cuDNN reads them; no effect on a CPU.
+
+    Those of copies are not flat, and cuDNN would flatten them at every call and warn of it.
     """
     for module in model.modules():
-        if isinstance(module, nn.LSTM):
+        if isinstance(module, nn.RNNBase):
             module.flatten_parameters()
 
 
 def lstm_cell(gates_NG: Tensor, c_NH: Tensor) -> tuple[Tensor, Tensor]:
-    """(h, c), each [N, H], of the gates before their nonlinearities [N, 4H] and the cell before."""
+    """(h, c), each [N, H], from the gates before their nonlinearities [N, 4H] and the last c."""
     i, f, g, o = gates_NG.chunk(4, dim=-1)
     c_NH = torch.sigmoid(f) * c_NH + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c_NH), c_NH

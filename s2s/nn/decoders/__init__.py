@@ -1,1 +1,1 @@
-"""Decoders: how attention and recurrence are connected."""
+"""Decoders: the ways to connect attention and recurrence."""

@@ -1,7 +1,7 @@
-"""The decoder of Bahdanau et al. 2015: attend with the previous state.
+"""The decoder of Bahdanau et al. 2015, which attends with the previous state.
 
-Dimension letters: T target time, B sentences, N rows, E embedding width, D source state width,
-H decoder width, G gates of a layer (4 H).
+Dimension letters: T target time, B sentences, N rows, E embedding width, D encoder state width,
+H decoder width, G width of a projected input.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from s2s.nn.attention import LoopMemory
 from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout
-from s2s.nn.decoders.loop import _LoopedLayers, _stack, _state, _step_mask, _times
+from s2s.nn.decoders.loop import LoopLayers, apply_mask, next_state, stack_steps, step_mask
 from s2s.nn.memory import DecoderState, Memory
 from s2s.recipe.model import BahdanauDecoder, Model
 
@@ -23,39 +23,41 @@ class Bahdanau(Decoder):
 
     context_layer = 0
 
-    def __init__(self, recipe: Model, wiring: BahdanauDecoder, source_width: int) -> None:
-        upper = [wiring.width] * (wiring.layers - 1)
+    def __init__(self, recipe: Model, section: BahdanauDecoder, source_width: int) -> None:
+        upper = [section.width] * (section.layers - 1)
         super().__init__(recipe, source_width, [recipe.embeddings + source_width, *upper])
         self.embeddings = recipe.embeddings
-        widths = (wiring.width, source_width, recipe.embeddings)
+        widths = (section.width, source_width, recipe.embeddings)
         self.readout = Readout(widths, recipe.embeddings)
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
-        """See `Decoder`; attention and recurrence are a loop, all else is done for all steps."""
+        """See `Decoder`; only attention and recurrence are a loop over time."""
         state = self.start(memory)
-        gates_TBG = self.layer(0).project(e_TBE)
-        drop_BD = _step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
+        projected_TBG = self.layer(0).project(e_TBE)
+        drop_BD = step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
         run_layers, loop_memory = (
-            _LoopedLayers(self, self.embeddings),
+            LoopLayers(self, self.embeddings),
             LoopMemory.of(self.scores, memory),
         )
-        hs, looks = [], []
-        for gates_BG in gates_TBG.unbind(0):
-            found = self.attend_rows(memory, state.hidden[-1], state, loop_memory)
-            found = found._replace(context=_times(found.context, drop_BD))
-            h_BH, new = run_layers(found.context, state, gates_BG)
-            state = _state(new, found)
+        hs, attentions = [], []
+        for projected_BG in projected_TBG.unbind(0):
+            attention = self.attend_rows(memory, self.top(state), state, loop_memory)
+            attention = attention._replace(context=apply_mask(attention.context, drop_BD))
+            h_BH, new = run_layers(attention.context, state, projected_BG)
+            state = next_state(new, attention)
             hs.append(h_BH)
-            looks.append(found)
-        h_TBH, whole = self.drop(torch.stack(hs)), _stack(looks)
+            attentions.append(attention)
+        h_TBH, whole = self.drop(torch.stack(hs)), stack_steps(attentions)
         r_TBE = self.drop_readout(self.readout(h_TBH, whole.context, e_TBE))
-        return self.decoded(r_TBE, whole, h_TBH, e_TBE)
+        return self.decoder_output(r_TBE, whole, h_TBH, e_TBE)
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
-        found = self.attend_rows(memory, state.hidden[-1], state)
-        h_NH, layers = self.step_layers(torch.cat((e_NE, found.context), dim=-1), state, first=0)
-        r_NE = self.readout(h_NH, found.context, e_NE)
-        return self.decoded(r_NE, found, h_NH, e_NE), _state(layers, found)
+        attention = self.attend_rows(memory, self.top(state), state)
+        h_NH, layers = self.step_layers(
+            torch.cat((e_NE, attention.context), dim=-1), state, first=0
+        )
+        r_NE = self.readout(h_NH, attention.context, e_NE)
+        return self.decoder_output(r_NE, attention, h_NH, e_NE), next_state(layers, attention)

@@ -1,20 +1,22 @@
-"""What all decoders share; `s2s.nn.decoders.build` has the decoders themselves.
+"""The base of all decoders; `s2s.nn.decoders.build` has the table of them.
 
-Every decoder runs in two ways that share parameters and agree to rounding: a whole target at once
-(teacher forcing) and step by step (search).
+Every decoder runs in two ways, which share parameters and agree to rounding: over a whole target
+(teacher forcing) and one step at a time (search).
 
-Dimension letters: T target time, B sentences, N rows, E embedding width, D source state width,
+Dimension letters: T target time, B sentences, N rows, E embedding width, D encoder state width,
 H decoder width, S source time, L layers.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times, build_scores
-from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times
+from s2s.nn.attention_scores import build_scores
+from s2s.nn.cells.base import Cell, CellState, StepCell
+from s2s.nn.cells.build import build_cell
 from s2s.nn.dropout import drop_channels
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import DecoderState, Memory
@@ -23,30 +25,22 @@ from s2s.recipe.model import Model
 
 
 class DecoderOutput(NamedTuple):
-    """What is below the output layer, [T, B, ...] and [B, T, S] or [N, ...] and [N, S]."""
+    """The input of the output layer: [T, B, ...] and [B, T, S], or [N, ...] and [N, S]."""
 
     readout: Tensor
     """[..., E]."""
     weights: Tensor | None
-    """float32, the attention; None for the bottleneck."""
+    """float32, of attention; None without attention."""
     scores: Tensor | None = None
-    """float32, whose softmax the weights are."""
+    """float32; the weights are their softmax."""
     gate: Tensor | None = None
-    """float32 [T, B] or [N], the logit of generating rather than copying, where a model copies."""
-
-
-class LSTMStep(Protocol):
-    """A recurrent layer as a decoding step uses it: one that trains, or one packed for search."""
-
-    def step(self, x_ND: Tensor, state: tuple[Tensor, Tensor], /) -> tuple[Tensor, Tensor]:
-        """One step from (h, c), each [N, H], to the next."""
-        ...
+    """float32 [T, B] or [N], the logit of generating instead of copying, if the model copies."""
 
 
 class Readout(nn.Module):
     """r = tanh(W [h; c; e] + b), as wide as the embeddings, so that the output matrix can be tied.
 
-    Without e, the word before, it is Luong's attentional state; with it, Bahdanau's deep output.
+    Without e, the previous word, it is Luong's attentional vector; with e, Bahdanau's deep output.
     """
 
     def __init__(self, widths: tuple[int, ...], embeddings: int) -> None:
@@ -57,7 +51,7 @@ class Readout(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """r [..., E] of parts that are concatenated along channels."""
+        """r [..., E] of parts, concatenated along channels."""
         return torch.tanh(self.linear(torch.cat(parts, dim=-1)))
 
     def in_loop(self) -> Callable[..., Tensor]:
@@ -67,13 +61,13 @@ class Readout(nn.Module):
 
 
 class Decoder(nn.Module):
-    """What all wirings share: layers, the score function, the bridge to the first state."""
+    """Recurrent layers, a score function and the bridge to the first state. Abstract."""
 
     readout: Readout
     reads_embedding = True
-    """Whether the readout reads the word before, behind all else."""
+    """Whether the readout reads the previous word, after its other inputs."""
     context_layer: int | None = None
-    """The layer that reads the context, behind all else; none in some."""
+    """The layer that reads the context, after its other inputs; None if no layer does."""
 
     def __init__(self, recipe: Model, source_width: int, input_widths: list[int]) -> None:
         super().__init__()
@@ -83,30 +77,30 @@ class Decoder(nn.Module):
         self.source_width = source_width
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
-        self.layers = nn.ModuleList(LSTMLayer(w, width) for w in input_widths)
+        self.layers = nn.ModuleList(build_cell(w, width) for w in input_widths)
+        self.output_bound = self.layer(0).output_bound
         self.scores = build_scores(recipe.attention, source_width, width)
         self.bridge = nn.Linear(source_width, width * len(input_widths))
         nn.init.xavier_uniform_(self.bridge.weight)
         nn.init.zeros_(self.bridge.bias)
-        # At first coverage adds nothing, and nothing has to be unlearned.
+        # From 0 coverage first adds nothing to the scores.
         self.coverage = nn.Parameter(torch.zeros(1)) if recipe.coverage else None
         copies = recipe.copy == "pointer"
         self.gate = Gate(source_width + width + recipe.embeddings) if copies else None
         self.context_gate = Gate(width) if recipe.context_gate else None
 
     def keys(self, states_BSD: Tensor) -> Tensor:
-        """The source's share of the attention score, computed once per sentence."""
+        """`AttentionScore.keys` of encoder states; the states themselves without attention."""
         return states_BSD if self.scores is None else self.scores.keys(states_BSD)
 
     def start(self, memory: Memory) -> DecoderState:
-        """c_0 = W [last states] + b and h_0 = tanh(c_0), for each layer."""
-        cells = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
+        """The first state, which each layer makes of its part of W [last states] + b."""
+        parts = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
         covered_BS = None
         if self.coverage is not None:
             covered_BS = torch.zeros_like(memory.mask_BS, dtype=torch.float32)
-        return DecoderState(
-            hidden=tuple(torch.tanh(c) for c in cells), cell=cells, coverage=covered_BS
-        )
+        layers = (self.stepper(index).initial(part) for index, part in enumerate(parts))
+        return DecoderState(tuple(layers), coverage=covered_BS)
 
     def attend_rows(
         self,
@@ -115,49 +109,58 @@ class Decoder(nn.Module):
         state: DecoderState,
         loop_memory: LoopMemory | None = None,
     ) -> AttentionOutput:
-        """What one step's queries find, as `attend_rows`."""
+        """`attend_rows` of one step's queries, with coverage and the context gate."""
         covered = None
         if self.coverage is not None and state.coverage is not None:
             covered = (self.coverage, state.coverage)
-        found = attend_rows(self.scores, memory, query_NH, covered, loop_memory)
+        attention = attend_rows(self.scores, memory, query_NH, covered, loop_memory)
         if self.context_gate is None:
-            return found
-        return _gated(found, self.context_gate.rows(query_NH))
+            return attention
+        return _gated(attention, self.context_gate.rows(query_NH))
 
     def attend_times(self, memory: Memory, query_TBH: Tensor) -> AttentionOutput:
-        """What the queries of all steps find, as `attend_times`."""
-        found = attend_times(self.scores, memory, query_TBH, self.coverage)
+        """`attend_times` of the queries of all steps, with coverage and the context gate."""
+        attention = attend_times(self.scores, memory, query_TBH, self.coverage)
         if self.context_gate is None:
-            return found
-        return _gated(found, self.context_gate(query_TBH))
+            return attention
+        return _gated(attention, self.context_gate(query_TBH))
 
-    def decoded(
-        self, readout: Tensor, found: AttentionOutput, h: Tensor, e: Tensor
+    def decoder_output(
+        self, readout: Tensor, attention: AttentionOutput, h: Tensor, e: Tensor
     ) -> DecoderOutput:
-        """What steps come to, whole sequences or rows; h is what the readout read."""
+        """The output of whole sequences or of rows; h and e as the readout reads them."""
         gate = None
         if self.gate is not None:
-            parts = (found.context, h, e)
+            parts = (attention.context, h, e)
             gate = self.gate(*parts) if h.dim() == 3 else self.gate.rows(*parts)
-        return DecoderOutput(readout, found.weights, found.scores, gate)
+        return DecoderOutput(readout, attention.weights, attention.scores, gate)
 
-    def layer(self, index: int) -> LSTMLayer:
-        """Layer `index`, typed."""
+    def layer(self, index: int) -> Cell:
+        """Layer `index` of a model in training."""
         layer = self.layers[index]
-        assert isinstance(layer, LSTMLayer)
+        assert isinstance(layer, Cell)
         return layer
 
-    def stepper(self, index: int) -> LSTMStep:
-        """Layer `index` as a decoding step uses it."""
-        return cast(LSTMStep, self.layers[index])
+    def stepper(self, index: int) -> StepCell:
+        """Layer `index` of a model in training or in search."""
+        return cast(StepCell, self.layers[index])
+
+    def top(self, state: DecoderState) -> Tensor:
+        """h [N, H] of the top layer."""
+        return self.stepper(len(self.layers) - 1).output(state.layers[-1])
 
     def layer_bounds(self, embedding_E: Tensor, state_D: Tensor) -> list[Tensor]:
-        """What the absolute value of each input channel of each layer does not exceed.
+        """The largest absolute value of each input channel of each layer.
 
-        Embeddings are within `embedding_E`, encoder states and therefore contexts, being means of
-        them, within `state_D`; everything else is a state of an LSTM or a tanh, and within 1.
+        Embeddings are within `embedding_E`. Encoder states are within `state_D`, and so are
+        contexts, which are means of them. Readouts are within 1 and outputs of layers within
+        `output_bound`.
         """
-        bounds = [embedding_E.new_ones(width) for width in self.input_widths]
+        first, *upper = self.input_widths
+        bounds = [
+            embedding_E.new_ones(first),
+            *(embedding_E.new_full((width,), self.output_bound) for width in upper),
+        ]
         bounds[0][: len(embedding_E)] = embedding_E
         if self.context_layer is not None:
             bounds[self.context_layer][-len(state_D) :] = state_D
@@ -165,7 +168,7 @@ class Decoder(nn.Module):
 
     def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
         """The same of the readout's input channels."""
-        bound_D = embedding_E.new_ones(self.readout.width)
+        bound_D = embedding_E.new_full((self.readout.width,), self.output_bound)
         bound_D[self.width : self.width + len(state_D)] = state_D
         if self.reads_embedding:
             bound_D[-len(embedding_E) :] = embedding_E
@@ -184,17 +187,18 @@ class Decoder(nn.Module):
         for index in range(first, len(self.layers)):
             if index > first:
                 x_TBD = self.drop(x_TBD)
-            x_TBD, _ = self.layer(index)(x_TBD, start.layer(index))
+            x_TBD, _ = self.layer(index)(x_TBD, start.layers[index])
         return x_TBD
 
     def step_layers(
         self, x_ND: Tensor, state: DecoderState, first: int
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """One step of layers `first` and above: top output [N, H] and their new (h, c)."""
+    ) -> tuple[Tensor, list[CellState]]:
+        """One step of layers `first` and above: top output [N, H] and their new states."""
         new = []
         for index in range(first, len(self.layers)):
-            new.append(self.stepper(index).step(x_ND, state.layer(index)))
-            x_ND = new[-1][0]
+            layer = self.stepper(index)
+            new.append(layer.step(x_ND, state.layers[index]))
+            x_ND = layer.output(new[-1])
         return x_ND, new
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
@@ -208,9 +212,9 @@ class Decoder(nn.Module):
         raise AssertionError("abstract")
 
 
-def _gated(found: AttentionOutput, logits: Tensor) -> AttentionOutput:
-    """What was found, times sigmoid(logits [...])."""
-    # A sigmoid by way of tanh: the kernel of `torch.sigmoid` rounds a tensor's last elements in
-    # another way, and which rows these are would show.
-    gate = (0.5 * torch.tanh(0.5 * logits) + 0.5).to(found.context.dtype).unsqueeze(-1)
-    return found._replace(context=found.context * gate)
+def _gated(attention: AttentionOutput, logits: Tensor) -> AttentionOutput:
+    """`attention`, its context times sigmoid(logits [...])."""
+    # sigmoid(z) = (tanh(z / 2) + 1) / 2: the kernel of `torch.sigmoid` rounds a tensor's last
+    # elements differently, so that a row's result would depend on its place.
+    gate = (0.5 * torch.tanh(0.5 * logits) + 0.5).to(attention.context.dtype).unsqueeze(-1)
+    return attention._replace(context=attention.context * gate)

@@ -1,10 +1,8 @@
-"""The wirings of decoders, under the names the literature gives them.
+"""The table of decoders, under the names of the literature.
 
-Where attention feeds nothing back, teacher forcing runs fused LSTM kernels over the whole
-target and attends to all steps in two products; where it does, only the recurrence is a loop.
-
-Dimension letters: T target time, B sentences, N rows, E embedding width, D source state width,
-H decoder width, S source time, G gates of a layer (4 H).
+Where the recurrence does not read the attention, teacher forcing runs fused kernels over the whole
+target and computes the attention of all steps in two products. Otherwise attention and recurrence
+are a loop over time.
 """
 
 from typing import assert_never
@@ -17,13 +15,13 @@ from s2s.recipe.model import BahdanauDecoder, LuongDecoder, Model, StackedDecode
 
 
 def build_decoder(recipe: Model, source_width: int) -> Decoder:
-    """The wiring a recipe asks for, over source states of `source_width`."""
+    """The decoder of a recipe, over encoder states of `source_width`."""
     match recipe.decoder:
-        case LuongDecoder() as wiring:
-            return Luong(recipe, wiring, source_width)
-        case BahdanauDecoder() as wiring:
-            return Bahdanau(recipe, wiring, source_width)
-        case StackedDecoder() as wiring:
-            return Stacked(recipe, wiring, source_width)
+        case LuongDecoder() as section:
+            return Luong(recipe, section, source_width)
+        case BahdanauDecoder() as section:
+            return Bahdanau(recipe, section, source_width)
+        case StackedDecoder() as section:
+            return Stacked(recipe, section, source_width)
         case _:
             assert_never(recipe.decoder)

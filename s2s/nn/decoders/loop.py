@@ -1,61 +1,67 @@
-"""What decoders share that loop over time in training.
+"""Parts of the decoders whose training is a loop over time.
 
-Dimension letters: T target time, B sentences, N rows, D source state width, S source time,
-G gates of a layer (4 H).
+Dimension letters: T target time, B sentences, N rows, D encoder state width, S source time,
+G width of a projected input.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from s2s.nn.attention import AttentionOutput
-from s2s.nn.cells.lstm import Recurrence
+from s2s.nn.cells.base import CellState
 from s2s.nn.decoders.base import Decoder
 from s2s.nn.dropout import channel_mask
 from s2s.nn.memory import DecoderState
 
 
-def _state(
-    layers: list[tuple[Tensor, Tensor]], found: AttentionOutput, fed: Tensor | None = None
+def next_state(
+    layers: Sequence[CellState], attention: AttentionOutput, fed: Tensor | None = None
 ) -> DecoderState:
-    hidden, cell = tuple(h for h, _ in layers), tuple(c for _, c in layers)
-    return DecoderState(hidden, cell, fed, found.coverage)
+    """The state after a step, from the layers' new states and the step's attention."""
+    return DecoderState(tuple(layers), fed, attention.coverage)
 
 
-class _LoopedLayers:
+class LoopLayers:
     """`Decoder.step_layers` of all layers, for a loop over time of training.
 
-    Of the first layer's input, channels from `start` on are given at each step.
+    Each step gives the first layer's input channels from `start` on.
     """
 
     def __init__(self, decoder: Decoder, start: int) -> None:
         first, *upper = (decoder.layer(index) for index in range(len(decoder.layers)))
-        self.layers = [Recurrence(first, start), *map(Recurrence, upper)]
+        self.outputs = [layer.output for layer in (first, *upper)]
+        self.layers = [first.in_loop(start), *(layer.in_loop() for layer in upper)]
 
     def __call__(
-        self, x_ND: Tensor, state: DecoderState, gates_NG: Tensor
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """`gates` are what the first layer makes of the other channels."""
-        new = [self.layers[0](x_ND, state.layer(0), gates_NG)]
+        self, x_ND: Tensor, state: DecoderState, projected_NG: Tensor
+    ) -> tuple[Tensor, list[CellState]]:
+        """`projected` is `Cell.project` of the first layer's other channels."""
+        new = [self.layers[0](x_ND, state.layers[0], projected_NG)]
+        h_NH = self.outputs[0](new[0])
         for index, layer in enumerate(self.layers[1:], start=1):
-            new.append(layer(new[-1][0], state.layer(index)))
-        return new[-1][0], new
+            new.append(layer(h_NH, state.layers[index]))
+            h_NH = self.outputs[index](new[index])
+        return h_NH, new
 
 
-def _step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:
-    """A variational mask [B, D] for a loop over time; None when nothing is dropped."""
+def step_mask(like_TBD: Tensor, rate: float, training: bool) -> Tensor | None:
+    """A variational mask [B, D] for a loop over time; None without dropout."""
     return channel_mask(like_TBD, rate, None)[0] if training and rate > 0 else None
 
 
-def _times(x: Tensor, mask: Tensor | None) -> Tensor:
+def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """`x` times the mask, if there is one."""
     return x if mask is None else x * mask
 
 
-def _stack(looks: list[AttentionOutput]) -> AttentionOutput:
+def stack_steps(attentions: list[AttentionOutput]) -> AttentionOutput:
     """Contexts [T, B, D], weights and scores [B, T, S] of T steps."""
-    weights = [look.weights for look in looks if look.weights is not None]
-    scores = [look.scores for look in looks if look.scores is not None]
+    weights = [attention.weights for attention in attentions if attention.weights is not None]
+    scores = [attention.scores for attention in attentions if attention.scores is not None]
     return AttentionOutput(
-        torch.stack([look.context for look in looks]),
+        torch.stack([attention.context for attention in attentions]),
         torch.stack(weights, dim=1) if weights else None,
         torch.stack(scores, dim=1) if scores else None,
     )

@@ -1,4 +1,4 @@
-"""Encoders: from source ids to the states that attention looks at.
+"""The encoder of texts: from embeddings to encoder states.
 
 Dimension letters: S source time, B sentences, E embedding width, D state width, H units of
 a direction.
@@ -7,7 +7,7 @@ a direction.
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.cells.lstm import LSTMLayer
+from s2s.nn.cells.build import build_cell
 from s2s.nn.dropout import drop_channels
 from s2s.nn.reverse import reversal, reverse
 from s2s.recipe.model import Encoder
@@ -16,9 +16,9 @@ from s2s.recipe.model import Encoder
 class RecurrentEncoder(nn.Module):
     """Stacked bidirectional LSTM, h_t = [forward; backward] (Schuster & Paliwal 1997).
 
-    A dense batch with the backward direction run forward over per-sentence reversed input: padding
-    then follows the words in both directions and cannot reach them, and the fused kernels apply,
-    which they do not for packed sequences on a CPU.
+    The backward direction runs forward over each sentence reversed. So padding follows the words in
+    both directions and does not reach them, and a dense batch runs in fused kernels, which a CPU
+    does not have for packed sequences.
     """
 
     def __init__(self, recipe: Encoder, embeddings: int, dropout: float) -> None:
@@ -27,9 +27,11 @@ class RecurrentEncoder(nn.Module):
         self.directions = 2 if recipe.bidirectional else 1
         self.width = recipe.width * self.directions
         widths = [embeddings] + [self.width] * (recipe.layers - 1)
-        self.forward_layers = nn.ModuleList(LSTMLayer(w, recipe.width) for w in widths)
+        layers = [build_cell(w, recipe.width) for w in widths]
+        self.output_bound = layers[0].output_bound
+        self.forward_layers = nn.ModuleList(layers)
         self.backward_layers = nn.ModuleList(
-            LSTMLayer(w, recipe.width) for w in (widths if recipe.bidirectional else [])
+            build_cell(w, recipe.width) for w in (widths if recipe.bidirectional else [])
         )
 
     def forward(self, x_SBE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""From the features of a file to states that attention looks at, as it looks at those of words.
+"""The encoder of image features: from regions to encoder states, as those of words.
 
 Dimension letters: B samples, R regions (of a grid Y rows and X columns), W width of features,
 D state width, T time, N sequences.
@@ -17,15 +17,15 @@ from s2s.recipe.model import Encoder
 
 
 class FeatureShape(NamedTuple):
-    """What a model has to know of a feature file."""
+    """The shape of a feature file's samples."""
 
     width: int
     """W."""
     regions: int
-    """Of the largest grid that positions are learned for."""
+    """Regions of the largest grid, for learned positions."""
 
 
-class Encoded(NamedTuple):
+class EncoderOutput(NamedTuple):
     """One source, encoded."""
 
     states_BSD: Tensor
@@ -33,19 +33,19 @@ class Encoded(NamedTuple):
     mask_BS: Tensor
     """bool, true inside."""
     words_BS: Tensor
-    """bool, true at what is covered: all but padding and a text's EOS."""
+    """bool, true at the positions that coverage counts: all but padding and a text's EOS."""
     final_BD: Tensor
     """The source as one vector."""
 
 
 class RegionEncoder(nn.Module):
-    """s_i = tanh(W norm(x_i) + b + p_i + m), then bidirectional LSTMs where they are asked for.
+    """s_i = tanh(W norm(x_i) + b + p_i + m), then bidirectional LSTMs if the recipe has layers.
 
-    p_i is a learned position, m the mark of the source; both are left out unless they are asked
-    for, and regions then are a set. The tanh keeps states within what those of an LSTM are within.
-    The LSTM reads the regions in their order, or layer after layer the rows of a grid and its
-    columns in turn (Visin et al. 2015, "ReNet", section 2, who begin with columns). The vector of
-    the whole is the states' mean (Xu et al. 2015, section 3.1.2, average the features themselves).
+    p_i is a learned position, m the mark of the source; both are optional. Without p_i and LSTMs
+    the regions are a set. The tanh keeps states within the bounds of an LSTM's. The LSTM reads the
+    regions in their order, or in turn the rows and the columns of a grid, one layer for each (Visin
+    et al. 2015, "ReNet", section 2, who begin with columns). The vector of the source is the
+    states' mean (Xu et al. 2015, section 3.1.2, average the features).
     """
 
     def __init__(
@@ -64,13 +64,15 @@ class RegionEncoder(nn.Module):
         sweeps, layers = (
             (recipe.layers, 1) if recipe.rows else (min(recipe.layers, 1), recipe.layers)
         )
-        self.sweeps = nn.ModuleList(
+        encoders = [
             RecurrentEncoder(Encoder(layers=layers, width=width // 2), width, dropout)
             for _ in range(sweeps)
-        )
+        ]
+        self.output_bound = encoders[-1].output_bound if encoders else 1.0  # of the tanh
+        self.sweeps = nn.ModuleList(encoders)
 
-    def forward(self, regions: Regions, mark_D: Tensor | None) -> Encoded:
-        """The regions' states."""
+    def forward(self, regions: Regions, mark_D: Tensor | None) -> EncoderOutput:
+        """Regions' states, with the mark of the source added, if it has one."""
         values_BRW, lengths_B = regions
         place_R = torch.arange(values_BRW.shape[1], device=lengths_B.device)
         mask_BR = place_R < lengths_B.unsqueeze(1)
@@ -88,19 +90,21 @@ class RegionEncoder(nn.Module):
                 states_RBD, _ = sweep(states_BRD.transpose(0, 1), lengths_B)
                 states_BRD = states_RBD.transpose(0, 1).contiguous()
             else:
-                states_BRD = _swept(sweep, states_BRD, self.rows, along_columns=number % 2 == 1)
+                states_BRD = _read_lines(
+                    sweep, states_BRD, self.rows, along_columns=number % 2 == 1
+                )
         if not self.sweeps:
             states_BRD = self._drop(states_BRD, self.dropouts[1])
         states_BRD = states_BRD * mask_BR.unsqueeze(-1).to(states_BRD.dtype)
         mean_BD = states_BRD.float().sum(1) / lengths_B.unsqueeze(1)
-        return Encoded(states_BRD, mask_BR, mask_BR, mean_BD.to(states_BRD.dtype))
+        return EncoderOutput(states_BRD, mask_BR, mask_BR, mean_BD.to(states_BRD.dtype))
 
     def _drop(self, x_BRC: Tensor, rate: float) -> Tensor:
         return drop_channels(x_BRC.transpose(0, 1), rate, self.training).transpose(0, 1)
 
 
-def _swept(sweep: nn.Module, states_BRD: Tensor, rows: int, *, along_columns: bool) -> Tensor:
-    """States [B, R, D] of a grid, read along each of its rows, or along each of its columns."""
+def _read_lines(sweep: nn.Module, states_BRD: Tensor, rows: int, *, along_columns: bool) -> Tensor:
+    """States [B, R, D] of a grid, read along each row or along each column."""
     batch, regions, width = states_BRD.shape
     grid_BYXD = states_BRD.view(batch, rows, regions // rows, width)
     if along_columns:

@@ -1,7 +1,7 @@
-"""Terms that must appear: how far each hypothesis has come with them.
+"""Positive lexical constraints: terms that must appear (Hokamp & Liu 2017; Post & Vilar 2018).
 
-Whether a term has appeared is read off the text of the output, whatever tokens spell it; which
-tokens bring a hypothesis nearer to it follows the tokenizer's own segmentation.
+Whether a term has appeared is read off the text of the output, so any tokens may spell it. The
+tokens that advance a hypothesis towards a term are those of the tokenizer's own segmentation.
 
 Dimension letters: Q states of an automaton, V vocabulary, n terms, E combinations of terms that one
 token can complete, A tokens that advance a term, B sentences (slots), K hypotheses, J candidates.
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -21,10 +21,12 @@ from torch import Tensor
 
 from s2s.nn.device import to_device
 from s2s.search.constraints.automaton import LETTER, Automaton, Spelling, Tables
+from s2s.search.constraints.base import ConstraintStep, Effect
+from s2s.special import EOS
 from s2s.text.word_boundaries import joins
 
 MOST_TERMS = 62
-"""Different terms of a line: each is a bit of an integer."""
+"""Most different terms of a line: each is a bit of an integer."""
 
 NO_TOKEN = -1
 
@@ -39,6 +41,8 @@ class Term(NamedTuple):
 
 class PositiveConstraints:
     """Terms that must appear, each as often as it is given, compiled for a vocabulary."""
+
+    effect: ClassVar[Effect] = Effect.GUIDE
 
     def __init__(self, terms: Sequence[Term], spelling: Spelling) -> None:
         """At most `MOST_TERMS` of the terms are different."""
@@ -73,13 +77,12 @@ class PositiveConstraints:
         return int((self.need_n * self.size_n).sum())
 
     @property
-    def tokens(self) -> list[int]:
-        """Those that lead to the terms."""
-        found: list[int] = np.unique(self.advance_QA[self.advance_QA != NO_TOKEN]).tolist()
-        return found
+    def tokens(self) -> tuple[int, ...]:
+        """Tokens that advance a hypothesis towards a term."""
+        return tuple(np.unique(self.advance_QA[self.advance_QA != NO_TOKEN]).tolist())
 
-    def among(self, tokens: Sequence[int]) -> "PositiveConstraints":
-        """The same for a vocabulary of these tokens alone, which go by their places."""
+    def among(self, tokens: Sequence[int]) -> Self:
+        """See `Constraint`."""
         place = {token: place for place, token in enumerate(tokens)} | {NO_TOKEN: NO_TOKEN}
         part = copy(self)
         part.next_QV = self.next_QV[:, tokens]
@@ -88,8 +91,16 @@ class PositiveConstraints:
         part.advance_QA = np.array(advance, dtype=np.int64).reshape(self.advance_QA.shape)
         return part
 
+    def of_piece(self, number: int) -> Self | None:
+        """See `Constraint`: the first piece has to have the terms."""
+        return self if number == 0 else None
+
+    def restrict_row(self, allowed_V: Tensor, logits_V: Tensor, prefix: Sequence[int]) -> None:
+        """Raises AssertionError: only beam search looks for terms."""
+        raise AssertionError("build_constrained_strategy refuses other searches")
+
     def _read(self, state: int, term: int) -> int:
-        """Characters of a term that have just been read, the space in front included if it has a
+        """Characters of a term that have just been read, with the space before it if that has a
         token of its own."""
         count = self._automaton.progress(state, term)
         if not self._gaps[term]:
@@ -97,7 +108,7 @@ class PositiveConstraints:
         return count + 1 if count or self._automaton.states[state].last != LETTER else 0
 
     def _combine(self, tables: Tables, spelling: Spelling) -> None:
-        """Number what tokens, and the end, complete: how often each term."""
+        """Number the combinations of terms that a token, or the end, completes."""
         found, number = np.unique(tables.met_QV, return_inverse=True)
         bits = sorted({0, *found.tolist(), *tables.ends_Q.tolist()})
         several = [[bit >> i & 1 for i in range(len(self.terms))] for bit in bits]
@@ -112,7 +123,7 @@ class PositiveConstraints:
         self.hits_En = np.array(several, dtype=np.int64).reshape(len(several), -1)
 
     def _advances(self, spelling: Spelling) -> NDArray[np.int64]:
-        """Tokens of the terms that come nearer to one, by state."""
+        """Tokens that advance a term, by state."""
         tokens = [_tokens(term, spelling) for term in self.terms]
         rows: list[list[int]] = []
         for state in range(len(self.next_QV)):
@@ -159,8 +170,8 @@ def _tokens(term: Term, spelling: Spelling) -> set[int]:
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Tables of several goals, one below the other; n and A are the largest of theirs."""
+class StackedTables:
+    """The stacked tables of several sentences; n and A are their largest."""
 
     next_QV: Tensor
     hit_QV: Tensor
@@ -170,21 +181,21 @@ class Stack:
     advance_QA: Tensor
 
     @classmethod
-    def of(cls, positive: Sequence[PositiveConstraints], device: torch.device) -> "Stack":
-        """The goals' tables."""
-        first_e = np.cumsum([0, *(len(goal.hits_En) for goal in positive)])
-        terms = max(1, *(len(goal.terms) for goal in positive))
-        tokens = max(goal.advance_QA.shape[1] for goal in positive)
+    def of(cls, positive: Sequence[PositiveConstraints], device: torch.device) -> "StackedTables":
+        """The tables of these constraints."""
+        first_e = np.cumsum([0, *(len(one.hits_En) for one in positive)])
+        terms = max(1, *(len(one.terms) for one in positive))
+        tokens = max(one.advance_QA.shape[1] for one in positive)
         parts = [
             (
-                goal.next_QV,
-                goal.hit_QV + np.int32(first),
-                _wide(goal.hits_En, terms, 0),
-                goal.ends_Q + first,
-                _wide(goal.partial_Qn, terms, 0),
-                _wide(goal.advance_QA, tokens, NO_TOKEN),
+                one.next_QV,
+                one.hit_QV + np.int32(first),
+                _wide(one.hits_En, terms, 0),
+                one.ends_Q + first,
+                _wide(one.partial_Qn, terms, 0),
+                _wide(one.advance_QA, tokens, NO_TOKEN),
             )
-            for goal, first in zip(positive, first_e.tolist(), strict=False)
+            for one, first in zip(positive, first_e.tolist(), strict=False)
         ]
         columns = zip(*parts, strict=True)
         tables = (torch.from_numpy(np.concatenate(column)) for column in columns)
@@ -196,8 +207,8 @@ def _wide(table: NDArray[np.int64], width: int, fill: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How far hypotheses have come."""
+class Progress:
+    """The progress of hypotheses."""
 
     state: Tensor
     """int64 [B, J], states of their sentences' automata."""
@@ -206,98 +217,102 @@ class Standing:
 
 
 class PositiveState:
-    """Where the hypotheses of a block stand with the terms of their sentences."""
+    """The progress of the hypotheses of a decoding batch with the terms of their sentences."""
 
     def __init__(self, slots: int, width: int, device: torch.device) -> None:
         self.device = device
         self.width = width
         self.positive: list[PositiveConstraints | None] = [None] * slots
         self.first_of: dict[PositiveConstraints, int] = {}
-        self.stack: Stack | None = None
+        self.stack: StackedTables | None = None
         self.first_B1 = torch.zeros(slots, 1, dtype=torch.int64, device=device)
         self.need_B1n = torch.zeros(slots, 1, 0, dtype=torch.int64, device=device)
         self.size_B1n = self.need_B1n
         self.total_B1 = self.first_B1
         self.most = 0  # the largest total: reading it would wait for the device
-        self.is_last_B1 = torch.zeros(slots, 1, dtype=torch.bool, device=device)
-        """Whether an output is cut behind the next token."""
         empty_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
-        self.standing = Standing(empty_BK, empty_BK.unsqueeze(-1)[..., :0])
+        self.reached = Progress(empty_BK, empty_BK.unsqueeze(-1)[..., :0])
 
     def put(self, slots: NDArray[np.int64], positive: Sequence[PositiveConstraints]) -> None:
-        """Sentences with these goals enter the given slots."""
-        for slot, goal in zip(slots.tolist(), positive, strict=True):
-            self.positive[slot] = goal
-        if any(goal not in self.first_of for goal in positive):
-            seated = list(dict.fromkeys(goal for goal in self.positive if goal is not None))
-            heights = [len(goal.next_QV) for goal in seated]
-            self.first_of = dict(zip(seated, np.cumsum([0, *heights]).tolist(), strict=False))
-            self.stack = Stack.of(seated, self.device)
+        """See `ConstraintState`."""
+        for slot, one in zip(slots.tolist(), positive, strict=True):
+            self.positive[slot] = one
+        if any(one not in self.first_of for one in positive):
+            present = list(dict.fromkeys(one for one in self.positive if one is not None))
+            heights = [len(one.next_QV) for one in present]
+            self.first_of = dict(zip(present, np.cumsum([0, *heights]).tolist(), strict=False))
+            self.stack = StackedTables.of(present, self.device)
         assert self.stack is not None
         terms = self.stack.hits_En.shape[1]
         first, need, size, total = [], [], [], []
-        for one in self.positive:
-            spare = [0] * (terms - (0 if one is None else len(one.terms)))
-            first.append(0 if one is None else self.first_of[one])
-            need.append(spare if one is None else [*one.need_n.tolist(), *spare])
-            size.append(spare if one is None else [*one.size_n.tolist(), *spare])
-            total.append(0 if one is None else one.total)
+        for held in self.positive:
+            spare = [0] * (terms - (0 if held is None else len(held.terms)))
+            first.append(0 if held is None else self.first_of[held])
+            need.append(spare if held is None else [*held.need_n.tolist(), *spare])
+            size.append(spare if held is None else [*held.size_n.tolist(), *spare])
+            total.append(0 if held is None else held.total)
         self.most = max(total)
         self.first_B1, self.need_B1n, self.size_B1n, self.total_B1 = (
             to_device(torch.tensor(column), self.device).unsqueeze(1)
             for column in (first, need, size, total)
         )
-        state_BK, counts_BKn = self.standing.state.clone(), self.standing.counts
+        state_BK, counts_BKn = self.reached.state.clone(), self.reached.counts
         widened_BKn = counts_BKn.new_zeros(*counts_BKn.shape[:2], terms)
-        kept = min(terms, counts_BKn.shape[2])  # those of who still sits fit
+        kept = min(terms, counts_BKn.shape[2])  # those of sentences that stay
         widened_BKn[..., :kept] = counts_BKn[..., :kept]
-        # Who never sat in a slot reads along in the first table, which may be another now.
-        empty = [slot for slot, goal in enumerate(self.positive) if goal is None]
+        # Slots that were always empty read the first table, which may be another one now.
+        empty = [slot for slot, one in enumerate(self.positive) if one is None]
         begun = to_device(torch.tensor([*empty, *slots.tolist()]), self.device)
         state_BK.index_fill_(0, begun, 0)
         widened_BKn.index_fill_(0, begun, 0)
-        self.standing = Standing(state_BK, widened_BKn)
+        self.reached = Progress(state_BK, widened_BKn)
 
-    def after(self, rows_BJ: Tensor, tokens_BJ: Tensor) -> Standing:
-        """Where hypotheses `rows` stand when `tokens` continue them."""
+    def after(self, rows_BJ: Tensor, tokens_BJ: Tensor) -> Progress:
+        """The progress of hypotheses `rows` when `tokens` continue them."""
         assert self.stack is not None
-        before_BJ = self.standing.state.gather(1, rows_BJ) + self.first_B1
+        before_BJ = self.reached.state.gather(1, rows_BJ) + self.first_B1
         hits_BJn = self.stack.hits_En[self.stack.hit_QV[before_BJ, tokens_BJ].long()]
         rows_BJn = rows_BJ.unsqueeze(-1).expand_as(hits_BJn)
-        counts_BJn = self.standing.counts.gather(1, rows_BJn) + hits_BJn
+        counts_BJn = self.reached.counts.gather(1, rows_BJn) + hits_BJn
         next_BJ = self.stack.next_QV[before_BJ, tokens_BJ].long()
-        return Standing(next_BJ, torch.minimum(counts_BJn, self.need_B1n))
+        return Progress(next_BJ, torch.minimum(counts_BJn, self.need_B1n))
 
-    def progress(self, standing: Standing) -> Tensor:
-        """int64 [B, J], tokens of terms that have appeared, and of one that is being spelled."""
+    def progress(self, reached: Progress) -> Tensor:
+        """int64 [B, J], tokens of terms that have appeared, and of a term that is being spelled."""
         assert self.stack is not None
-        partial_BJn = self.stack.partial_Qn[standing.state + self.first_B1]
-        is_open_BJn = standing.counts < self.need_B1n
+        partial_BJn = self.stack.partial_Qn[reached.state + self.first_B1]
+        is_open_BJn = reached.counts < self.need_B1n
         spelled_BJ = (partial_BJn * is_open_BJn).amax(-1)
-        return (standing.counts * self.size_B1n).sum(-1) + spelled_BJ
+        return (reached.counts * self.size_B1n).sum(-1) + spelled_BJ
+
+    def restrict(self, allowed_BKV: Tensor, step: ConstraintStep) -> Tensor:
+        """See `ConstraintState`. A hypothesis must not end before it has all terms."""
+        is_incomplete_BK = ~self.may_end() & step.applies_B.unsqueeze(1)
+        allowed_BKV[..., EOS].masked_fill_(is_incomplete_BK, -torch.inf)
+        return allowed_BKV
 
     def may_end(self) -> Tensor:
         """bool [B, K], whether all terms will have appeared if a hypothesis ends now."""
         assert self.stack is not None
-        ends_BK = self.stack.ends_Q[self.standing.state + self.first_B1]
-        counts_BKn = self.standing.counts + self.stack.hits_En[ends_BK]
+        ends_BK = self.stack.ends_Q[self.reached.state + self.first_B1]
+        counts_BKn = self.reached.counts + self.stack.hits_En[ends_BK]
         return (counts_BKn >= self.need_B1n).all(-1)
 
     def completing(self) -> Tensor:
         """bool [B, K, V], tokens that show a term to have appeared."""
         assert self.stack is not None
-        return self.stack.hit_QV[self.standing.state + self.first_B1] > self._none()
+        return self.stack.hit_QV[self.reached.state + self.first_B1] > self._none()
 
     def advancing(self) -> Tensor:
-        """int64 [B, K, A], tokens of terms that come nearer to one, else `NO_TOKEN`."""
+        """int64 [B, K, A], tokens that advance a term, else `NO_TOKEN`."""
         assert self.stack is not None
-        return self.stack.advance_QA[self.standing.state + self.first_B1]
+        return self.stack.advance_QA[self.reached.state + self.first_B1]
 
     def _none(self) -> Tensor:
-        """[B, 1, 1], the number of no term at all, which opens each goal's combinations."""
+        """[B, 1, 1], the number of the empty combination, the first of each sentence."""
         assert self.stack is not None
         return self.stack.hit_QV[self.first_B1, 0].unsqueeze(-1)
 
-    def note(self, rows_BK: Tensor, tokens_BK: Tensor) -> None:
-        """Hypotheses `rows` were continued by `tokens`."""
-        self.standing = self.after(rows_BK, tokens_BK)
+    def advance(self, rows_BK: Tensor, tokens_BK: Tensor) -> None:
+        """See `ConstraintState`."""
+        self.reached = self.after(rows_BK, tokens_BK)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.search.constraints.positive import PositiveState
+from s2s.search.constraints.batch_constraints import BatchConstraints
 
 Floats = NDArray[np.float64]
 
@@ -31,16 +31,18 @@ class Choice(NamedTuple):
 
 
 class StepContext(NamedTuple):
-    """Who is being decided about, for strategies that have to know."""
+    """The sentences of a step, for strategies that depend on them."""
 
     place_B: Tensor
-    """int64 [B], each sentence's own number, the same in whatever company it is searched."""
+    """int64 [B], each sentence's own number, whichever sentences it is decoded with."""
     length_B: Tensor
-    """int64 [B], predictions its live hypotheses have made so far."""
+    """int64 [B], tokens of the live hypotheses so far."""
     ended_BK: Tensor
     """int64 [B, K], how many hypotheses have ended in each row so far."""
-    positive: PositiveState | None = None
-    """Where they stand with terms that must appear, if any must."""
+    constraints: BatchConstraints | None = None
+    """The constraints of the sentences, if they have any."""
+    is_last_B: Tensor | None = None
+    """bool [B], whether an output is cut after the next token, where there are constraints."""
     maxima_BKC: Tensor | None = None
     """The largest logit of every chunk of tokens but the first (`top.digest`), where logits are as
     the model has them."""

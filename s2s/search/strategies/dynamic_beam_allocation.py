@@ -49,11 +49,11 @@ class DynamicBeamAllocation(BeamVariant):
 
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """See `Strategy`. The end is -inf already where terms are missing."""
-        positive = context.positive
-        assert positive is not None
+        assert context.constraints is not None and context.is_last_B is not None
+        positive = context.constraints.state(PositiveState)
         ends_BK = offsets_BK + logits_BKV[..., EOS].double()
         logits_BKV[..., EOS] = -torch.inf
-        is_done_BK = positive.progress(positive.standing) >= positive.total_B1
+        is_done_BK = positive.progress(positive.reached) >= positive.total_B1
         done = best_tokens(logits_BKV, offsets_BK.masked_fill(~is_done_BK, -torch.inf), self.width)
         is_taken_BK = ranks_of_ends(ends_BK, done.values) < self.width
         candidates = self._candidates(
@@ -67,7 +67,9 @@ class DynamicBeamAllocation(BeamVariant):
         progress_BK = progress_BJ.gather(1, chosen_BK)
         progress_BK = progress_BK.masked_fill(chosen.values_BJ == -torch.inf, -1)
         is_behind_BK = progress_BK < progress_BK.amax(-1, keepdim=True)
-        totals_BK = chosen.values_BJ.masked_fill(positive.is_last_B1 & is_behind_BK, -torch.inf)
+        totals_BK = chosen.values_BJ.masked_fill(
+            context.is_last_B.unsqueeze(1) & is_behind_BK, -torch.inf
+        )
         return Choice(
             rows=chosen.rows_BJ,
             tokens=chosen.tokens_BJ,

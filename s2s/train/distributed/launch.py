@@ -1,4 +1,4 @@
-"""Training in several processes: which they are."""
+"""Starts or finds the processes that train together."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def launched(device: str) -> Iterator[tuple[ProcessGroup, str]]:
-    """The processes that torchrun started, or this one alone, and the device for it.
+    """The process group that torchrun started, or that of this process alone, and its device.
 
-    Raises UsageError where they do not find each other, or `device` is not for each of them.
+    Raises UsageError where the processes do not find each other, or `device` names one GPU.
     """
     from s2s.train.distributed.process_group import SINGLE_PROCESS
 
@@ -35,7 +35,7 @@ def launched(device: str) -> Iterator[tuple[ProcessGroup, str]]:
 
 
 def is_launched() -> bool:
-    """Whether the environment names other processes, as torchrun and its like have it."""
+    """Whether the environment describes a process group, as torchrun sets it."""
     names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     return all(name in os.environ for name in names) and os.environ["WORLD_SIZE"] != "1"
 
@@ -44,9 +44,9 @@ def is_launched() -> bool:
 def with_workers(
     group: ProcessGroup, count: int, work: partial[Position], device: str
 ) -> Iterator[ProcessGroup]:
-    """`count` processes on this machine's CPU in place of one; the team as it is where that is 1.
+    """A group of `count` processes on this machine's CPU; `group` itself where `count` is 1.
 
-    Raises UsageError where there are several already, or it is a GPU that trains.
+    Raises UsageError where torchrun has started several, or a GPU trains.
     """
     if count == 1:
         yield group

@@ -1,9 +1,9 @@
-"""Processes that train one model together.
+"""Data-parallel training: the group of processes that train one model.
 
-All of them run the same loop over the same plan. Of every batch each takes its share of the
-sentences; gradients are summed over the processes, so that an update is the one that a single
-process would have made, up to rounding. What the loop decides by a clock, a signal or a score it
-decides by what `ProcessGroup.all_gather` returned, which is the same for all. Rank 0 alone writes.
+All processes run the same loop over the same batches. Each takes its share of the sentences of a
+batch; the gradients are summed over the group, so that an update equals that of a single process up
+to rounding. Decisions by a clock, a signal or a score use the result of `ProcessGroup.all_gather`,
+which is the same in every process. Only rank 0 writes files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,51 +21,51 @@ T = TypeVar("T")
 
 
 class WorkerLost(TrainingError):
-    """Another process of the team has ended before its work was done."""
+    """Another process of the group has ended before its work was done."""
 
 
 class ReportedByRankZero(TrainingError):
-    """What has come to all processes of the team, and the first one tells."""
+    """An error that all processes of the group have, and rank 0 reports."""
 
 
 class ProcessGroup(Protocol):
-    """One process's view of the processes that train together."""
+    """A process's view of the group that it trains in; names as in `torch.distributed`."""
 
     @property
     def rank(self) -> int:
-        """The place of this process among them, from 0."""
+        """Number of this process, from 0."""
 
     @property
     def size(self) -> int:
-        """How many they are."""
+        """Number of processes in the group."""
 
     @property
     def local_world_size(self) -> int:
-        """How many of them share this machine's cores, this one included."""
+        """Number of processes of the group on this machine, which share its cores."""
 
     @property
     def is_launched(self) -> bool:
-        """Whether a launcher started them. It passes on the signals it gets, which they may have
-        got themselves, and ends those who take too long."""
+        """Whether a launcher such as torchrun started the processes. It forwards its signals, so
+        that a process may receive one twice, and kills processes that take too long to stop."""
 
     def all_gather(self, value: T) -> list[T]:
-        """Everybody's value, in the order of ranks; returns when all have come here.
+        """The values of all processes, by rank; returns when all processes have called it.
 
-        Raises PartnerLost where another process is gone.
+        Raises WorkerLost where another process has ended.
         """
 
     def broadcast(self, state: TrainingState) -> None:
-        """Train this state, which becomes that of the first process."""
+        """Overwrite `state` with that of rank 0, and share it from here on."""
 
     def sum_gradients(self, parameters: Mapping[str, Parameter], sums: Tensor) -> Tensor:
-        """Sum the gradients, and `sums`, over the team; returns the latter.
+        """Sum the gradients, and `sums`, over the group; returns the latter.
 
-        Afterwards only parameters that this process steps have gradients; they must not be stepped
-        again before all have come to `gather`.
+        Afterwards only the parameters that this process steps have gradients. They must not be
+        stepped again before the next `all_gather`.
         """
 
     def whole_norms(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The norms of gradients as a whole, from those of the parameters that each one steps."""
+        """The norms of all gradients, from those of the parameters that each process steps."""
 
     def check_same(self, state: TrainingState) -> None:
         """Raise TrainingError where weights differ between processes that step all of them."""
@@ -73,7 +73,7 @@ class ProcessGroup(Protocol):
 
 @final
 class SingleProcess:
-    """A process that trains by itself."""
+    """The group of one process."""
 
     rank = 0
     size = 1
@@ -103,16 +103,16 @@ SINGLE_PROCESS = SingleProcess()
 
 
 class PendingActions(NamedTuple):
-    """What a process would do after an update, were it alone."""
+    """What a process wants to do after an update."""
 
     signal_number: int | None
     """Stop, because of this signal."""
     is_save_due: bool
-    """Save, because the last time is long ago."""
+    """Save, because the last checkpoint is old."""
 
 
 def agreed(all_pending: Sequence[PendingActions]) -> PendingActions:
-    """Stop if anybody has had a signal; save by the clock of the first."""
+    """The actions of all: stop if any process received a signal; save by the clock of rank 0."""
     signals = [
         pending.signal_number for pending in all_pending if pending.signal_number is not None
     ]
@@ -120,13 +120,14 @@ def agreed(all_pending: Sequence[PendingActions]) -> PendingActions:
 
 
 def share(pairs: NDArray[np.int64], group: ProcessGroup) -> NDArray[np.int64]:
-    """The pairs of a batch that are this process's: every one of so many, since neighbours are of
-    similar length."""
+    """This process's share of a batch: every `group.size`-th pair, since neighbouring pairs have
+    similar lengths."""
     return pairs[group.rank :: group.size]
 
 
 def divided(sizes: Mapping[str, int], count: int) -> list[list[str]]:
-    """Names in `count` groups whose sizes add up to about the same, the largest given out first."""
+    """Names in `count` groups of about equal total size: the largest first, each to the smallest
+    group."""
     groups: list[list[str]] = [[] for _ in range(count)]
     totals = [0] * count
     for name in sorted(sizes, key=lambda name: -sizes[name]):

@@ -1,17 +1,17 @@
-"""Several processes on one machine's CPU: weights in memory that all share.
+"""A process group on the CPU of one machine, with the weights in shared memory.
 
-Every process steps a part of the parameters, with their moments and average, for all:
+Each process steps a part of the parameters, with their moments and average, for all processes:
 
-    backward          each process, of its sentences
+    backward          of the process's own sentences
     hand over         gradients of parameters that others step go to shared memory
-    gather            all are there
-    sum, norm         of the parameters one steps oneself
-    gather            the norm of the whole
-    clip, step        of the parameters one steps oneself, into the shared weights
-    gather            nobody begins the next update before
+    all_gather        a barrier: all gradients are in place
+    sum, norm         of the parameters that the process steps
+    all_gather        the norm of all gradients
+    clip, step        of the parameters that the process steps, into the shared weights
+    all_gather        a barrier: the next update may begin
 
-The first process is the hub: values come to it through pipes and go out again. A pipe whose other
-end is gone is noticed at once, on both sides.
+Rank 0 is the hub: it receives the values of the others through pipes and sends all values back.
+Both ends of a pipe notice at once when the other process has ended.
 """
 
 import math
@@ -41,39 +41,39 @@ from s2s.train.state import TrainingState
 T = TypeVar("T")
 
 ALIGNMENT = 16
-"""Tensors begin at multiples of so many numbers, 64 bytes: a line of the cache."""
+"""Tensors begin at multiples of this many numbers: 64 bytes, a cache line."""
 
 
 class Exchange(Protocol):
-    """How values travel."""
+    """Sends a value to all processes and receives theirs."""
 
     def __call__(self, value: T) -> list[T]:
-        """See `ProcessGroup.gather`."""
+        """See `ProcessGroup.all_gather`."""
 
 
 @dataclass(frozen=True)
 class SharedFile:
-    """A file without a name, which several processes map into their memory."""
+    """An anonymous file that several processes map into memory."""
 
     descriptor: int
 
     @classmethod
     def make(cls) -> "SharedFile":
-        """An empty one. On Linux no file system holds it, whose size might be limited: the
-        /dev/shm of a container often is."""
+        """An empty file. On Linux it lies in no file system, as the /dev/shm of a container is
+        often too small."""
         if platform.system() == "Linux":
             return cls(os.memfd_create("s2s"))
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
     def map(self, num_bytes: int) -> mmap.mmap:
-        """Map it, and close it: the mapping holds it now."""
+        """Map the file and close it: the mapping keeps it."""
         mapped = mmap.mmap(self.descriptor, num_bytes)
         os.close(self.descriptor)
         return mapped
 
     def __reduce__(self) -> tuple[Callable[[Any], "SharedFile"], tuple[Any]]:
-        """Sent along when a process starts, as a descriptor of the same file."""
+        """Pickle as a descriptor of the same file, for a process that is being started."""
         from multiprocessing.reduction import DupFd
 
         return _received, (DupFd(self.descriptor),)
@@ -85,19 +85,19 @@ def _received(duplicate: Any) -> SharedFile:
 
 @final
 class SharedMemoryGroup:
-    """A process that shares the state's memory with the others."""
+    """A process that shares the training state's memory with the others."""
 
     is_launched = False
 
     def __init__(self, rank: int, size: int, exchange: Exchange, memory: SharedFile) -> None:
-        """`memory` is empty as yet; `join` maps it."""
+        """`memory` is empty; `broadcast` maps it."""
         self.rank = rank
         self.size = self.local_world_size = size
         self.exchange = exchange
         self.memory = memory
         self.groups: list[list[str]] = []
         self.handed: list[dict[str, Tensor]] = []
-        """For each rank, the gradients it hands over."""
+        """By rank, the gradients that the process hands over."""
 
     def all_gather(self, value: T) -> list[T]:
         """See `ProcessGroup`."""
@@ -131,7 +131,7 @@ class SharedMemoryGroup:
         for rank, group in enumerate(self.groups):
             for name in group if rank != self.rank else ():
                 gradient, parameters[name].grad = parameters[name].grad, None
-                if gradient is None:  # no sentence of a small batch is ours
+                if gradient is None:  # this process has no sentence of a small batch
                     handed[name].zero_()
                 else:
                     handed[name].copy_(gradient)
@@ -154,7 +154,7 @@ class SharedMemoryGroup:
         return {name: torch.tensor(math.sqrt(square)) for name, square in squares.items()}
 
     def check_same(self, state: TrainingState) -> None:
-        """See `ProcessGroup`; there is only one copy of them."""
+        """See `ProcessGroup`; there is only one copy of the weights."""
 
 
 def _room(size: int) -> int:
@@ -162,7 +162,7 @@ def _room(size: int) -> int:
 
 
 def _views(section: Tensor, parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:
-    """A tensor like each parameter, in a section of the shared memory."""
+    """A tensor of each parameter's shape, in a section of the shared memory."""
     sizes = [parameter.numel() for parameter in parameters.values()]
     begins = accumulate(map(_room, sizes), initial=0)
     return {
@@ -172,7 +172,7 @@ def _views(section: Tensor, parameters: Mapping[str, Parameter]) -> dict[str, Te
 
 
 def _tensors(state: TrainingState) -> list[dict[str, Tensor]]:
-    """All that a step changes: weights, moments, the average."""
+    """The tensors that a step changes: weights, moments, the average."""
     moments = [
         {name: state.moments(parameter)[key] for name, parameter in state.parameters.items()}
         for key in ("exp_avg", "exp_avg_sq")
@@ -185,14 +185,14 @@ def _tensors(state: TrainingState) -> list[dict[str, Tensor]]:
 
 
 class Work(Protocol):
-    """What a worker does; sent to another process, so a partial of a function."""
+    """The work of a worker process. It is pickled, so it is a partial of a function."""
 
     def __call__(self, *, group: SharedMemoryGroup) -> object:
-        """Train as a member of the team."""
+        """Train as a process of the group."""
 
 
 class Failure(NamedTuple):
-    """What a worker sends when it cannot go on."""
+    """The error of a worker, as it is sent to rank 0."""
 
     reason: str
     trace: str
@@ -200,9 +200,9 @@ class Failure(NamedTuple):
 
 @contextmanager
 def workers(count: int, work: Work) -> Iterator[SharedMemoryGroup]:
-    """`count` processes that train together, this one included; the others do `work`.
+    """A group of `count` processes, this one included; the others execute `work`.
 
-    They end with the block, whatever they are at. Raises UsageError on Windows.
+    They are killed at the end of the block. Raises UsageError on Windows.
     """
     if platform.system() == "Windows":
         raise UsageError("--workers: expected Linux or macOS, found Windows; leave it out")
@@ -230,8 +230,8 @@ def workers(count: int, work: Work) -> Iterator[SharedMemoryGroup]:
 
 
 def _work(pipe: Connection, place: tuple[int, int], memory: SharedFile, work: Work) -> None:
-    """What a worker's process does."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they go to all; the first process decides
+    """The main function of a worker process."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # all processes receive them; rank 0 decides
         signal.signal(number, signal.SIG_IGN)
 
     def exchange(value: T) -> list[T]:
@@ -239,13 +239,13 @@ def _work(pipe: Connection, place: tuple[int, int], memory: SharedFile, work: Wo
             pipe.send(value)
             answer: list[T] = pipe.recv()
         except (EOFError, OSError):
-            raise WorkerLost("the first process is gone") from None
+            raise WorkerLost("the process of rank 0 has ended") from None
         return answer
 
     try:
         work(group=SharedMemoryGroup(*place, exchange, memory))
     except (Interrupted, ReportedByRankZero, WorkerLost):
-        pass  # the first process knows
+        pass  # rank 0 reports it
     except Exception as error:
         reason = str(error) if isinstance(error, S2sError) else f"{type(error).__name__}: {error}"
         with suppress(OSError):
@@ -254,14 +254,14 @@ def _work(pipe: Connection, place: tuple[int, int], memory: SharedFile, work: Wo
 
 @final
 class _Hub:
-    """The first process's end of all pipes."""
+    """Rank 0's end of all pipes."""
 
     def __init__(self, pipes: Sequence[Connection], processes: Sequence[BaseProcess]) -> None:
         self.pipes = pipes
         self.processes = processes
 
     def __call__(self, value: T) -> list[T]:
-        """See `Exchange`. Raises PartnerLost where a worker has ended, or cannot go on."""
+        """See `Exchange`. Raises WorkerLost where a worker has ended or failed."""
         values = [value, *(self._received(place) for place in range(len(self.pipes)))]
         for place, pipe in enumerate(self.pipes):
             try:
@@ -290,5 +290,5 @@ class _Hub:
             how = signal.Signals(-code).name + (", was memory short?" if code == -9 else "")
         return WorkerLost(
             f"worker process {process.pid} ended before its work was done ({how}); "
-            "the same command goes on from the last checkpoint"
+            "the same command resumes from the last checkpoint"
         )

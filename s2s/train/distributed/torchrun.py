@@ -1,5 +1,6 @@
-"""Processes that torchrun, or another launcher of its kind, has started: on several GPUs or several
-machines. Each has the whole state; gradients are summed by `torch.distributed`.
+"""A process group that torchrun or a similar launcher has started, on several GPUs or machines.
+
+Each process has the whole training state; `torch.distributed` sums the gradients.
 
     torchrun --standalone --nproc-per-node 4 --no-python s2s train recipe.yaml
 """
@@ -22,12 +23,12 @@ from s2s.train.state import TrainingState
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=2)
-"""How long processes wait for the first one, which may be preparing a large corpus. They do not
-wait for one that is gone: its connections are closed, and torchrun ends them."""
+"""How long processes wait for rank 0, which may be preparing a large corpus. They do not wait for a
+process that has ended: its connections are closed, and torchrun kills the others."""
 
 
 def local_device(wanted: str) -> str:
-    """The device of this process where `wanted` is for all: every process has a GPU of its own.
+    """The device of this process where `wanted` is that of all: each process has its own GPU.
 
     Raises UsageError where `wanted` names one GPU.
     """
@@ -41,15 +42,15 @@ def local_device(wanted: str) -> str:
 
 @contextmanager
 def torchrun_group(device: torch.device) -> Iterator["TorchrunGroup"]:
-    """The processes whose number, and whose meeting point, the environment tells.
+    """The process group that the environment variables of the launcher describe.
 
-    Raises UsageError where they do not find each other.
+    Raises UsageError where the processes do not find each other.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        # Values that are no tensors travel between processors: a GPU would be waited for.
+        # Values other than tensors travel between CPUs: NCCL would wait for the GPU.
         host = dist.new_group(backend="gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
@@ -59,12 +60,13 @@ def torchrun_group(device: torch.device) -> Iterator["TorchrunGroup"]:
     except Interrupted:
         dist.destroy_process_group()
         raise
-    dist.destroy_process_group()  # after an error others may be gone, and waiting for them is vain
+    # Not after an error: other processes may have ended, and this would wait for them.
+    dist.destroy_process_group()
 
 
 @final
 class TorchrunGroup:
-    """A process with a state of its own, which is the same as the others'."""
+    """A process with its own copy of the training state."""
 
     is_launched = True
 
@@ -96,7 +98,7 @@ class TorchrunGroup:
         """See `ProcessGroup`."""
         pieces = [sums]
         for parameter in parameters.values():
-            if parameter.grad is None:  # no sentence of a small batch is ours
+            if parameter.grad is None:  # this process has no sentence of a small batch
                 parameter.grad = torch.zeros_like(parameter)
             pieces.append(parameter.grad.flatten())
         flat = torch.cat(pieces)
@@ -112,7 +114,7 @@ class TorchrunGroup:
         return flat[: len(sums)]
 
     def whole_norms(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `ProcessGroup`; each process has all gradients."""
+        """See `ProcessGroup`; every process has all gradients."""
         return dict(norms)
 
     def check_same(self, state: TrainingState) -> None:
@@ -122,14 +124,14 @@ class TorchrunGroup:
         for rank, found in enumerate(self.all_gather(own)):
             if found != own:
                 raise TrainingError(
-                    f"the weights of processes {self.rank} and {rank} differ, which they never "
-                    "should; are machine and software the same everywhere?"
+                    f"the weights of processes {self.rank} and {rank} differ, although "
+                    "they should be equal; do all machines have the same hardware and software?"
                 )
 
 
 def _lost(error: RuntimeError) -> WorkerLost:
     reason = str(error).partition("\n")[0]
     return WorkerLost(
-        f"another process of this training is gone ({reason}); "
-        "the same command goes on from the last checkpoint"
+        f"another process of this training has ended ({reason}); "
+        "the same command resumes from the last checkpoint"
     )

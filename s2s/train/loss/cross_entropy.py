@@ -15,7 +15,7 @@ from s2s.nn.pointer import NEVER
 from s2s.train.loss.cross_entropy_bf16 import packed_linear_cross_entropy, runs_packed
 
 CPU_CHUNK = 64
-"""Tokens whose logits are worked on at a time: 64 x 8,000 float32 stay in a core's L2 cache."""
+"""Tokens whose logits are computed at a time: 64 x 8,000 float32 stay in a core's L2 cache."""
 
 
 ROW_MULTIPLE = 128
@@ -31,14 +31,14 @@ class Loss(NamedTuple):
     """Sums over tokens; divide by their number to average."""
 
     smoothed: Tensor
-    """Label-smoothed cross-entropy and all that is added to it, the quantity that is minimized;
+    """The minimized loss: label-smoothed cross-entropy and all that is added to it;
     differentiable."""
     nll: Tensor
     """Negative log-likelihood of the targets, no gradient."""
 
 
 class Pointed(NamedTuple):
-    """What a model that copies adds to its readouts (`s2s.nn.pointer`)."""
+    """The inputs that a pointer-generator adds to its readouts (`s2s.nn.pointer`)."""
 
     gate_N: Tensor
     """float32, logit of generating the token rather than copying it."""
@@ -123,7 +123,7 @@ def _chunk_loss_and_gradient(
 
 
 class _ChunkSoftmax:
-    """What both losses read of a chunk's logits, which become exp(logit - largest) in place."""
+    """The softmax of a chunk, for both losses; the logits become exp(logit - largest) in place."""
 
     def __init__(
         self, logits_CV: Tensor, targets_C: Tensor, smoothing: float, r_drop: float
@@ -246,10 +246,8 @@ def linear_cross_entropy(
     assert not (r_drop and len(targets_N) % 2), "two rows a token"
     is_bf16 = readout_NE.dtype == torch.bfloat16 and readout_NE.device.type == "cpu"
     if pointed is None and not r_drop and is_bf16 and runs_packed():
-        inference_model = packed_linear_cross_entropy(
-            readout_NE, weight_VE, bias_V, targets_N, smoothing
-        )
-        return Loss(*inference_model)
+        packed = packed_linear_cross_entropy(readout_NE, weight_VE, bias_V, targets_N, smoothing)
+        return Loss(*packed)
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         readout_NE,
         weight_VE,

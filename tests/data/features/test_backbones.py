@@ -16,7 +16,7 @@ from s2s.errors import DataError, UsageError
 
 
 def why_not(library: str) -> str | None:
-    """Why a library cannot be used here: not installed, or built for another torch."""
+    """The reason why a library cannot be used here: not installed, or built for another torch."""
     try:
         importlib.import_module(library)
     except Exception as error:
@@ -32,7 +32,7 @@ timm_only = pytest.mark.skipif(WITHOUT_TIMM is not None, reason=str(WITHOUT_TIMM
 
 
 class Trap:
-    """Unpickling it would be seen."""
+    """A class whose unpickling would be noticed."""
 
     def __reduce__(self) -> Any:
         return os.mkdir, ("trapped",)
@@ -110,7 +110,7 @@ def images(size: int = 64) -> Tensor:
 
 
 def save_random(module: nn.Module, path: Path) -> None:
-    """Random weights; statistics too, so that nothing is the identity by accident."""
+    """Random weights and statistics, so that no layer is the identity by accident."""
     generator = torch.Generator().manual_seed(2)
     for name, buffer in module.named_buffers():
         if name.endswith("running_mean"):
@@ -149,7 +149,7 @@ def test_the_mean_of_the_regions_is_what_torchvision_classifies(
 
 @torchvision_only
 def test_regions_are_row_by_row(tmp_path: Path) -> None:
-    """A change in the top right corner reaches the ends of the first rows only."""
+    """A change in the top right corner only affects the ends of the first rows."""
     from torchvision import models
 
     save_random(models.squeezenet1_1(), tmp_path / "x.pth")
@@ -203,16 +203,16 @@ def test_weights_where_torchvision_keeps_them(
 
 @torchvision_only
 def test_pictures_are_prepared_as_the_weights_were_trained() -> None:
-    """Both files of resnet50 have their own way, told by the file's name."""
+    """Both files of resnet50 have their own transforms, found by the name of the file."""
     from torchvision import models
 
-    from s2s.data.features.backbones.torchvision import _weights
+    from s2s.data.features.backbones.torchvision import find_weights
 
     entries = list(models.get_model_weights("resnet50"))
     for entry in entries:
         path = Path("somewhere", Path(entry.url).name)
-        assert _weights("resnet50", entries, path) == (entry, path)
-    found, _ = _weights("resnet50", entries, Path("mine.pth"))
+        assert find_weights("resnet50", entries, path) == (entry, path)
+    found, _ = find_weights("resnet50", entries, Path("mine.pth"))
     assert found == models.get_model_weights("resnet50").DEFAULT
 
 

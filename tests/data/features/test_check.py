@@ -1,4 +1,4 @@
-"""Whether features fit the examples that ask for them, and what is said where they do not."""
+"""Checks of features against examples: reports, warnings and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def test_a_check_counts_and_names(tmp_path: Path) -> None:
     name = f"{tmp_path}/x.npy"
     assert report.warnings == (
         f"{name}: 4 of 7 examples have no features: 'x', 'y', 'z' and 1 other",
-        f"{name}: 2 of 4 ids are of no example: 'b.jpg', 'c.jpg'",
+        f"{name}: 2 of 4 ids belong to no example: 'b.jpg', 'c.jpg'",
     )
     report.refuse(most_missing=4 / 7)
     with pytest.raises(DataError) as caught:
@@ -74,7 +74,7 @@ def test_a_check_of_features_that_fit_says_nothing(tmp_path: Path) -> None:
 def test_features_that_are_no_numbers(
     bad: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found in whatever block they lie; 1e300 is finite only until it becomes float32."""
+    """They are found in any block; 1e300 becomes infinite in float32."""
     array = np.ones((4, 2, 3))
     array[1, 0, 2] = array[3, 1, 1] = bad
     store = small_store(tmp_path, array)
@@ -104,6 +104,6 @@ def test_features_of_another_width_than_the_model_s(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         check_width(store, 2048)
     assert str(caught.value) == (
-        f"{tmp_path}/x.npy: features of width 3, the model expects 2048; they have to come from "
-        "the network that those of its training came from"
+        f"{tmp_path}/x.npy: features of width 3, the model expects 2048; they must come from "
+        "the network that made those of training"
     )

@@ -1,4 +1,4 @@
-"""Feature files that are not what they should be: one line each, and nothing outside is opened."""
+"""Invalid feature files: an error of one line each, and no other file is opened."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ def save(folder: Path, array: np.ndarray[Any, Any], ids: list[str] | str = IDS) 
 
 
 def refusal(path: Path, ids: Path | None = None) -> str:
-    """The line that opening the file gives, without the folder."""
+    """The error of opening the file, without the folder."""
     with pytest.raises(DataError) as caught:
         open_store(path, ids, cache=path.parent / "cache")
     line = str(caught.value)
@@ -46,13 +46,13 @@ GOOD = np.ones((4, 3), np.float32)
 
 
 class Trap:
-    """Unpickling it would be seen."""
+    """A class whose unpickling would be noticed."""
 
     def __reduce__(self) -> Any:
         return os.mkdir, ("trapped",)
 
     def __repr__(self) -> str:
-        """Without its address: tests have the same names in every process."""
+        """Without its address, so that tests have the same names in every process."""
         return "Trap()"
 
 
@@ -107,12 +107,12 @@ def test_arrays_that_are_no_features(
         ("", "x.ids: expected one id for each of 4 rows, found 0"),
         (
             "a\nb\nc\nb\n",
-            "x.ids:4: id 'b' was there before, at x.ids:2; expected every id once, "
+            "x.ids:4: id 'b' occurs before, at x.ids:2; expected every id once, "
             "found 1 that repeats an earlier one",
         ),
         (
             "d\na\nd\nd\n",
-            "x.ids:3: id 'd' was there before, at x.ids:1; expected every id once, "
+            "x.ids:3: id 'd' occurs before, at x.ids:1; expected every id once, "
             "found 2 that repeat an earlier one",
         ),
     ],
@@ -127,7 +127,7 @@ def test_lists_of_ids_that_are_no_text(tmp_path: Path) -> None:
     assert refusal(path) == "x.ids:3: not valid UTF-8 (byte 1 of the line is 0xff)"
     assert refusal(path, tmp_path / "no.txt") == "no.txt: no such file"
     path.with_suffix(".ids").unlink()
-    assert refusal(path) == "x.npy: expected the ids of its rows in x.ids, which is not there"
+    assert refusal(path) == "x.npy: expected the ids of its rows in x.ids, which does not exist"
 
 
 def test_files_that_are_not_there_or_of_no_kind(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_files_that_are_not_there_or_of_no_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "safetensors", "arrow", "stream", "parquet"])
 def test_truncated_anywhere(kind: str, tmp_path: Path) -> None:
-    """Every length from nothing to all but the last byte, where the file is small enough."""
+    """Every length up to all but the last byte, if the file is small enough."""
     array = np.arange(4 * 40, dtype=np.float16).reshape(4, 40)
     path = save(tmp_path, array)
     if kind != "npy":
@@ -320,7 +320,7 @@ def test_archives_with_an_array_twice_or_cut(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", array)
         archive.writestr("a.npy", array)
-    with pytest.raises(DataError, match=r"x\.npz, row 2: id 'a' was there before"):
+    with pytest.raises(DataError, match=r"x\.npz, row 2: id 'a' occurs before"):
         open_store(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", array[:-1])
@@ -329,89 +329,8 @@ def test_archives_with_an_array_twice_or_cut(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
-@pytest.mark.parametrize(
-    ("columns", "expected"),
-    [
-        ({"name": ["a"], "features": [[1.0]]}, "no column 'id'; found: name, features"),
-        ({"id": ["a"], "image": [[1.0]]}, "no column 'features'; found: id, image"),
-        (
-            {"id": [1.5], "features": [[1.0]]},
-            "column 'id': expected texts or whole numbers as ids, found double",
-        ),
-        (
-            {"id": ["a", None], "features": [[1.0], [2.0]]},
-            "column 'id': expected an id in every row, found 1 nulls",
-        ),
-        (
-            {"id": ["a"], "features": [1.0]},
-            "column 'features': expected lists of numbers, or lists of such lists, found double",
-        ),
-        (
-            {"id": ["a"], "features": [[1]]},
-            "column 'features': expected lists of floating-point numbers, found int64",
-        ),
-        (
-            {"id": ["a", "b"], "features": [[1.0], None]},
-            "column 'features': expected a list everywhere, found 1 nulls",
-        ),
-        (
-            {"id": ["a", "b"], "features": [[1.0], [None]]},
-            "column 'features': expected numbers, found 1 nulls",
-        ),
-        (
-            {"id": ["a", "b"], "features": [[1.0], [1.0, 2.0]]},
-            "column 'features': expected vectors of one width, found 1 and 2",
-        ),
-        (
-            {"id": ["a", "b"], "features": [[[1.0]], [[1.0, 2.0]]]},
-            "column 'features': expected vectors of one width, found 1 and 2",
-        ),
-        (
-            {"id": ["a", "b"], "features": [[[1.0]], []]},
-            "column 'features': expected at least one region, found none for 'b'",
-        ),
-        (
-            {"id": ["a"], "features": [[]]},
-            "column 'features': empty; found vectors of no width",
-        ),
-    ],
-)  # fmt: skip
-def test_tables_that_are_no_features(
-    suffix: str, columns: dict[str, Any], expected: str, tmp_path: Path
-) -> None:
-    path = tmp_path / f"x{suffix}"
-    table = pa.table(columns)
-    if columns.get("features") == [[]]:
-        table = table.set_column(1, "features", pa.array([[]], pa.list_(pa.float32())))
-    if suffix == ".parquet":
-        pyarrow.parquet.write_table(table, path)
-    else:
-        pyarrow.feather.write_feather(table, path, compression="uncompressed")
-    assert refusal(path) == f"x{suffix}: {expected}"
-    if expected.startswith("no column"):
-        return
-    (tmp_path / "ids").write_text("a\n")
-    assert refusal(path, tmp_path / "ids") == (
-        f"x{suffix}: has a column of ids; expected no list of ids, found ids"
-    )
-
-
-def test_tables_whose_batches_differ_or_are_empty(tmp_path: Path) -> None:
-    path = tmp_path / "x.arrow"
-    schema = pa.schema({"id": pa.string(), "features": pa.list_(pa.float32())})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        writer.write_table(pa.table({"id": ["a"], "features": [[1.0, 2.0]]}).cast(schema))
-        writer.write_table(pa.table({"id": ["b"], "features": [[1.0]]}).cast(schema))
-    assert refusal(path) == "x.arrow: expected vectors of one width, found 2 and, at 'b', 1"
-    pyarrow.feather.write_feather(schema.empty_table(), path, compression="uncompressed")
-    assert refusal(path) == "x.arrow: empty; found no rows"
-    pyarrow.parquet.write_table(schema.empty_table(), tmp_path / "x.parquet")
-    assert refusal(tmp_path / "x.parquet") == "x.parquet: empty; found no features"
-
-
 def test_ids_are_not_paths(tmp_path: Path) -> None:
-    """Whatever an id looks like, no file but the feature file, its ids and the copy is opened.
+    """For any id, only the feature file, its ids and the copy are opened.
 
     Modules are: the first time, which nobody watches.
     """

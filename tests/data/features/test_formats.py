@@ -1,4 +1,4 @@
-"""Every format of feature files holds the same content, and `gather` is plain indexing."""
+"""All formats of feature files have the same content, and `gather` equals indexing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +84,7 @@ def write_arrow(folder: Path, content: Grids) -> Path:
 
 
 def write_stream(folder: Path, content: Grids) -> Path:
-    """As `datasets` keeps its tables; all vectors of one fixed width."""
+    """As in tables of `datasets`, with vectors of one fixed width."""
     item = pa.from_numpy_dtype(next(iter(content.values())).dtype)
     data = table(content, pa.large_list(pa.list_(item, WIDTH)))
     path = folder / "features.arrow"
@@ -117,7 +117,7 @@ RECTANGULAR: list[Write] = [write_npy, write_npz_array, write_safetensors_array]
 
 
 def assert_holds(store: FeatureStore, content: Grids) -> None:
-    """That the store gathers what plain indexing gives, in any order and with repetitions."""
+    """Assert that the store gathers the same as indexing, in any order and with repetitions."""
     assert (len(store), store.width) == (len(content), WIDTH)
     assert sorted(store.ids) == sorted(content)
     wanted = [IDS[i] for i in (3, 0, 0, 4, 2, 1)]
@@ -181,7 +181,7 @@ def test_vectors_in_a_column(type_: pa.DataType, tmp_path: Path) -> None:
 
 
 def test_fixed_grids_and_numbers_as_ids(tmp_path: Path) -> None:
-    """Lists of fixed size on both levels, as a table that has been cut and written again."""
+    """Lists of fixed size on both levels, as in a slice of a table that was written again."""
     values = np.arange(6 * 2 * WIDTH, dtype=np.float32).reshape(6, 2, WIDTH)
     type_ = pa.list_(pa.list_(pa.float32(), WIDTH), 2)
     data = pa.table(
@@ -194,7 +194,7 @@ def test_fixed_grids_and_numbers_as_ids(tmp_path: Path) -> None:
 
 
 def test_bfloat16(tmp_path: Path) -> None:
-    """numpy does not know the type; its values come out as torch sees them."""
+    """numpy lacks the type; its values equal those of torch."""
     grid = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1)).bfloat16()
     save_torch({"a": grid, "b": grid[:1] * 2}, tmp_path / "x.safetensors")
     store = open_store(tmp_path / "x.safetensors")
@@ -296,7 +296,7 @@ def test_only_mapped_formats_make_no_copy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hash_of", [hash, len, lambda id_: 0, lambda id_: -hash(id_)])
 def test_an_index_finds_what_a_dict_finds(hash_of: Callable[[str], int]) -> None:
-    """Whatever the hashes, all equal included."""
+    """For any hashes, even all equal."""
     random = np.random.default_rng(3)
     ids = [f"{number:x}é" for number in random.permutation(300).tolist()]
     index = IdIndex(ids, str, hash_of=hash_of)

@@ -46,7 +46,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 IDS = ["a.PNG", "b.png", "d.bmp", "e.png", "g.png", "c.png", "f.png"]
-"""Those that can be read, in the order of their paths."""
+"""The readable ones, in the order of their paths."""
 
 
 def prepare(image: Image.Image) -> Tensor:
@@ -73,7 +73,7 @@ def backbone(factor: float = 1.0) -> Backbone:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Puts a small network in the place of those of the libraries."""
+    """Replaces the networks of the libraries by a small one."""
 
     def install(factor: float = 1.0) -> None:
         monkeypatch.setattr(
@@ -85,7 +85,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def expected(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """What the network makes of each image by itself, in float32."""
+    """The features of each image alone, in float32."""
     paths = {image.id: image.path for image in find_images([str(folder)], "name")}
     with torch.no_grad():
         maps = {id_: network()(prepare(read_image(paths[id_]))[None])[0] for id_ in IDS}
@@ -93,7 +93,7 @@ def expected(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def extract(folder: Path, output: Path, **options: Any) -> list[str]:
-    """The lines about images that were left out."""
+    """The lines about images that were skipped."""
     skipped: list[str] = []
     images = find_images([str(folder)], "name")
     extract_features(
@@ -131,7 +131,7 @@ def test_features_are_what_the_network_gives(
 def test_features_of_an_image_do_not_depend_on_the_others(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit: whatever their order and number, and whoever reads them."""
+    """Bit for bit, for any order, batch and number of workers."""
     images = [image for image in find_images([str(pictures)], "name") if image.id in IDS]
     output = pictures / "x.npy"
     found = []
@@ -182,7 +182,7 @@ def test_all_batches_have_one_shape(pictures: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_numbers_that_do_not_fit(pictures: Path, small: Callable[[float], None]) -> None:
-    """A failure leaves what was there before."""
+    """After a failure, earlier files are intact."""
     output = pictures / "x.npy"
     extract(pictures, output)
     before = output.read_bytes(), output.with_suffix(".ids").read_bytes()
@@ -255,9 +255,9 @@ def test_names_of_images(pictures: Path) -> None:
 
 def test_names_that_will_not_do(pictures: Path) -> None:
     (pictures / "below" / "b.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"b\.png: its id 'b\.png' is that of .*; --ids path tells"):
+    with pytest.raises(DataError, match=r"its id 'b\.png' is also that of .*; --ids path tells"):
         find_images([str(pictures)], "name")
-    with pytest.raises(DataError, match="its id 'b' is that of"):
+    with pytest.raises(DataError, match="its id 'b' is also that of"):
         find_images([str(pictures)], "stem")
     assert len(find_images([str(pictures)], "path")) == 10
     with pytest.raises(DataError, match="no such file or folder"):
@@ -300,7 +300,7 @@ def test_images_are_turned_as_their_camera_was(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_images_fail_in_one_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is cut off or wrong: OSError or ValueError, which are reported by name."""
+    """Any truncated or damaged file raises OSError or ValueError, which are reported by name."""
     image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (9, 9, 3), dtype=np.uint8))
     random = np.random.default_rng(7)
     for suffix in ("png", "jpg", "gif", "bmp", "tif", "webp"):
@@ -382,7 +382,7 @@ def test_a_library_that_is_built_for_another_torch(
 
 
 def test_opening_a_store_loads_no_torch() -> None:
-    """Features are read where the command line has to be quick."""
+    """Features are read by commands that must start quickly."""
     probe = (
         "import sys, s2s.data.features.open, s2s.data.features.check; print('torch' in sys.modules)"
     )

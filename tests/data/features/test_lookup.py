@@ -13,13 +13,13 @@ from s2s.data.epochs import Epochs
 from s2s.data.features.lookup import open_features
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.preparation.report import PrepareReport
-from s2s.data.subword_sampling import open_resampler
+from s2s.data.subword_sampling import open_subword_sampler
 from s2s.errors import DataError
 from s2s.recipe.filters import TargetText
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.load import load_recipe
 from s2s.recipe.recipe import Recipe
-from s2s.text.normalize import plain
+from s2s.text.normalize import normalize
 from s2s.text.tokenizer_pair import load_tokenizers
 from tests.captions import RECIPE, REGIONS, WIDTH, write_captions
 
@@ -120,7 +120,7 @@ def test_files_that_do_not_fit_are_refused(recipe: Recipe) -> None:
     ids = Path("ids.txt").read_text()
     for text, what in (
         (ids + "one more\n", "ids.txt: expected one id for each of 263 rows"),
-        (ids.replace("img 7.jpg", "img 8.jpg"), "ids.txt:.*'img 8.jpg' was there before"),
+        (ids.replace("img 7.jpg", "img 8.jpg"), "ids.txt:.*'img 8.jpg' occurs before"),
     ):
         Path("ids.txt").write_text(text)
         with pytest.raises(DataError, match=what):
@@ -170,7 +170,7 @@ def test_held_out_validation_keeps_an_images_captions_together(recipe: Recipe) -
     assert 20 < report.splits["validation"].kept < 70
 
 
-def test_segmentations_drawn_anew_keep_their_features(recipe: Recipe) -> None:
+def test_sampled_segmentations_keep_their_features(recipe: Recipe) -> None:
     tokenizer = "{kind: unigram, vocabulary: 30, sampling: {alpha: 0.1}}"
     Path("recipe.yaml").write_text(
         RECIPE.replace("tokenizer: {kind: word}", f"tokenizer: {tokenizer}")
@@ -179,17 +179,17 @@ def test_segmentations_drawn_anew_keep_their_features(recipe: Recipe) -> None:
     prepare(recipe, Path("run"))
     corpus = open_corpus(Path("run"), "train", open_features(recipe.data))
     tokenizers = load_tokenizers(Path("run/tokenizer"))
-    resampler = open_resampler(corpus, tokenizers, recipe, Path("run/sampling"), 1)
-    assert resampler is not None and corpus.rows_NF is not None
-    drawn = resampler.epoch(0, np.array([5, 2, 9]))
-    assert drawn.rows_NF is not None
-    assert drawn.rows_NF.tolist() == corpus.rows_NF[[2, 5, 9]].tolist()
-    assert drawn.features is corpus.features and not drawn.source_lengths.any()
-    assert drawn.memory_lengths.tolist() == [REGIONS - 1] * 3
+    sampler = open_subword_sampler(corpus, tokenizers, recipe, Path("run/sampling"), 1)
+    assert sampler is not None and corpus.rows_NF is not None
+    sampled = sampler.epoch(0, np.array([5, 2, 9]))
+    assert sampled.rows_NF is not None
+    assert sampled.rows_NF.tolist() == corpus.rows_NF[[2, 5, 9]].tolist()
+    assert sampled.features is corpus.features and not sampled.source_lengths.any()
+    assert sampled.memory_lengths.tolist() == [REGIONS - 1] * 3
     texts = tokenizers.target.decode(
         [
-            drawn.target_values[a:b].tolist()
-            for a, b in zip(drawn.target_offsets, drawn.target_offsets[1:], strict=False)
+            sampled.target_values[a:b].tolist()
+            for a, b in zip(sampled.target_offsets, sampled.target_offsets[1:], strict=False)
         ]
     )
     assert texts == corpus.texts(np.array([2, 5, 9]))[1]
@@ -206,9 +206,9 @@ def test_segmentations_drawn_anew_keep_their_features(recipe: Recipe) -> None:
     ],
 )
 def test_targets_without_case_and_punctuation(text: str, expected: str) -> None:
-    assert plain(text, TargetText(lowercase=True, punctuation=False)) == expected
-    assert plain(text, TargetText()) == text
-    assert plain(text, TargetText(lowercase=True)) == text.lower()
+    assert normalize(text, TargetText(lowercase=True, punctuation=False)) == expected
+    assert normalize(text, TargetText()) == text
+    assert normalize(text, TargetText(lowercase=True)) == text.lower()
 
 
 def test_targets_are_rewritten_in_all_splits_and_references(recipe: Recipe) -> None:
@@ -217,8 +217,8 @@ def test_targets_are_rewritten_in_all_splits_and_references(recipe: Recipe) -> N
         for row in rows:
             row["captions"] = [f"{caption.upper()} ." for caption in row["captions"]]
         rewrite(split, rows)
-    treated = replace(recipe.data, target_text=TargetText(lowercase=True, punctuation=False))  # type: ignore[type-var]
-    prepare(replace(recipe, data=treated), Path("run"))  # type: ignore[arg-type]
+    normalized = replace(recipe.data, target_text=TargetText(lowercase=True, punctuation=False))  # type: ignore[type-var]
+    prepare(replace(recipe, data=normalized), Path("run"))  # type: ignore[arg-type]
     assert load_tokenizers(Path("run/tokenizer")).target.size == 4 + 13
     for split in ("validation", "test"):
         references = open_corpus(Path("run"), split).references

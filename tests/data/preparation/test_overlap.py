@@ -26,7 +26,7 @@ Pair = tuple[str, str]
 RANDOM = Random(7)
 PLAIN: list[Pair] = [(f"i can ' t {n} .", f"why , {n % 9} ?") for n in range(40)]
 SHOUTED: list[Pair] = [(f"I can't {n}", f"WHY  {n % 9}?!") for n in range(40)]
-"""The same pairs, spelled otherwise: 40 sources, 9 targets."""
+"""The same pairs in another spelling: 40 sources, 9 targets."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def recipe_of(data: Any) -> Recipe:
 
 
 def texts(folder: Path, split: Any) -> list[Pair]:
-    """Validation or test as it was prepared."""
+    """Prepared pairs of validation or test."""
     corpus = open_corpus(folder, split)
     assert corpus.source_texts is not None and corpus.target_texts is not None
     return list(zip(corpus.source_texts, corpus.target_texts, strict=True))
@@ -74,14 +74,14 @@ def decoded(folder: Path) -> list[Pair]:
 
 
 def key(pair: Pair, kind: str) -> tuple[str, ...]:
-    """What the ASCII letters and digits of a pair, or of its source, are."""
+    """The ASCII letters and digits of a pair, or of its source."""
     return tuple(
         re.sub("[^a-z0-9]", "", text.lower()) for text in pair[: 2 if kind == "pairs" else 1]
     )
 
 
-def drawn_splits() -> dict[str, list[Pair]]:
-    """Pairs with a source and a target of any other, in two spellings, in all three splits."""
+def random_splits() -> dict[str, list[Pair]]:
+    """Random pairs of shared sources and targets in two spellings, in all three splits."""
 
     def draw(count: int) -> list[Pair]:
         rows = RANDOM.choices(PLAIN + SHOUTED, k=count)
@@ -93,7 +93,7 @@ def drawn_splits() -> dict[str, list[Pair]]:
 
 @pytest.mark.parametrize("kind", ["pairs", "sources"])
 def test_what_later_splits_have_is_dropped_and_nothing_else(tmp_path: Path, kind: Any) -> None:
-    splits = drawn_splits()
+    splits = random_splits()
     report = prepare(recipe_of(files(tmp_path, splits, unseen=kind)), tmp_path)
     keys = {name: {key(pair, kind) for pair in pairs} for name, pairs in splits.items()}
     train = [p for p in splits["train"] if key(p, kind) not in keys["validation"] | keys["test"]]
@@ -153,7 +153,7 @@ def test_each_reference_makes_a_pair_and_goes_with_its_line(tmp_path: Path) -> N
 
 
 def test_each_of_several_corpora_has_its_own(tmp_path: Path) -> None:
-    """Tags are no text; held-out pairs are those of the corpus that is evaluated."""
+    """Tags are not text; held-out pairs are those of the evaluated corpus."""
     first, second = tmp_path / "1", tmp_path / "2"
     for folder in (first, second):
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""Preparation redoes what has changed and nothing else, and leaves whole folders or none."""
+"""Preparation redoes only what has changed, and leaves complete folders or none."""
 
 import io
 import json
@@ -202,7 +202,7 @@ def test_a_failure_half_way_leaves_whole_folders(
     target = {
         "train": (prepare_module, "train_tokenizers"),
         "save": (prepare_module, "remove"),
-        "encode": (encode.Overlap, "see"),
+        "encode": (encode.Overlap, "update"),
         "report": (PrepareReport, "to_json"),
     }[at]
     with monkeypatch.context() as patch:
@@ -289,7 +289,7 @@ def test_line_breaks_are_reported(recipe: Recipe, tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = FilesData(kind="files", train=FileSet(table=str(path)))
     report = prepare(replace(recipe, data=data), tmp_path)
-    assert report.warnings == ("train: 2 texts held line breaks, now spaces",)
+    assert report.warnings == ("train: 2 texts had line breaks, now spaces",)
     assert text_of(tmp_path, "train") == [("a b c", "d e"), ("f", "g")]
 
 
@@ -314,9 +314,9 @@ def test_the_report_comes_back_and_shows(recipe: Recipe, tmp_path: Path) -> None
 
 
 def test_progress_tells_stages_and_totals(recipe: Recipe, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int | None]] = []
-    prepare(recipe, tmp_path, progress=lambda *step: told.append(step))
-    assert told == [
+    stages: list[tuple[str, int, int | None]] = []
+    prepare(recipe, tmp_path, progress=lambda *step: stages.append(step))
+    assert stages == [
         *(("reading", done, None) for done in (32, 64, 96, 100)),
         ("training the tokenizer", 0, None),
         ("encoding test", 10, None),
@@ -339,7 +339,7 @@ def test_an_unchanged_run_imports_neither_torch_nor_datasets(tmp_path: Path) -> 
         "print(prepare(recipe, Path(sys.argv[1])).redone)\n"
         "print({'torch', 'datasets', 'babel', 'pandas'} & set(sys.modules))\n"
     )
-    told = []
+    stages = []
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-c", script, str(tmp_path)],
@@ -347,9 +347,9 @@ def test_an_unchanged_run_imports_neither_torch_nor_datasets(tmp_path: Path) -> 
             text=True,
             check=True,
         )
-        told.append(done.stdout.splitlines())
-    assert told[0][0] == "('tokenizer', 'data')"
-    assert told[1] == ["()", "set()"]
+        stages.append(done.stdout.splitlines())
+    assert stages[0][0] == "('tokenizer', 'data')"
+    assert stages[1] == ["()", "set()"]
 
 
 def test_a_missing_source_is_an_error_at_once(recipe: Recipe, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pyarrow.parquet
 import pytest
 
 from s2s import pipeline
-from s2s.data.preparation.encode import flat, truncated
-from s2s.data.preparation.prepare import _fingerprints, _open_splits, open_corpus, prepare
+from s2s.data.preparation.encode import concatenate, truncate_rows
+from s2s.data.preparation.prepare import fingerprints_of, open_corpus, open_splits, prepare
 from s2s.data.preparation.report import PrepareReport
 from s2s.inference.attention.maps import attention_maps
 from s2s.pipeline import scoring as pipeline_score
@@ -57,8 +57,8 @@ def rows(folder: Path, split: Any, side: str) -> list[list[int]]:
 @pytest.mark.parametrize("most", [None, 1, 3, 99])
 def test_the_first_ids_of_each_row_stay(most: int | None) -> None:
     lists = [[RANDOM.randrange(9) for _ in range(RANDOM.randrange(6))] for _ in range(50)]
-    kept, lost = truncated(flat(lists), most)
-    expected = flat([row[:most] for row in lists])
+    kept, lost = truncate_rows(concatenate(lists), most)
+    expected = concatenate([row[:most] for row in lists])
     assert np.array_equal(kept.values, expected.values)
     assert np.array_equal(kept.lengths, expected.lengths)
     assert lost.tolist() == [len(row) - len(row[:most]) for row in lists]
@@ -130,13 +130,13 @@ def test_only_the_data_depend_on_it(tmp_path: Path) -> None:
 
 
 def test_what_was_prepared_before_these_fields_stays() -> None:
-    """The fingerprint is that of the fields there were before, written out here."""
+    """The fingerprint is that of the original fields, written out here."""
     recipe = Recipe(
         task="translation",
         data=GeneratedData(kind="generated", corpus="dates"),
         tokenizer=SubwordTokenizer(kind="unigram"),
     )
-    identities = {
+    fingerprints = {
         split: {
             "kind": "generated",
             "corpus": "dates",
@@ -159,15 +159,15 @@ def test_what_was_prepared_before_these_fields_stays() -> None:
             "normalization": "nmt_nfkc",
             "max_sentences": 200_000,
         },
-        "train": identities["train"],
+        "train": fingerprints["train"],
     }
     filters = {"max_length": 200, "max_ratio": 9.0, "duplicates": False, "max_dropped": 0.5}
-    data = {"tokenizer": tokenizer, "filters": filters, "splits": identities}
+    data = {"tokenizer": tokenizer, "filters": filters, "splits": fingerprints}
     expected = {
         name: hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         for name, content in (("tokenizer", tokenizer), ("data", data))
     }
-    assert _fingerprints(recipe, _open_splits(recipe)) == expected
+    assert fingerprints_of(recipe, open_splits(recipe)) == expected
 
 
 def test_a_long_line_is_cut_and_not_translated_in_pieces() -> None:
@@ -177,15 +177,15 @@ def test_a_long_line_is_cut_and_not_translated_in_pieces() -> None:
     lines = ["abc", "", "abcdefghijabcdefghijabcdefghij", "abcde"]
     expected = whole([line[:4] for line in lines])
     assert cut(lines) == expected == ["abc", "", "abcd", "abcd"]
-    told = "2 of 4 lines are longer than 4 tokens (data.truncate.source): only so many are read"
-    assert notes == [told]
+    note = "2 of 4 lines are longer than 4 tokens (data.truncate.source): only so many are read"
+    assert notes == [note]
     assert [m.target_text for m in attention_maps(cut, lines)] == expected
-    assert notes == [told, told]
+    assert notes == [note, note]
     assert cut(["abcd"]) == ["abcd"] and len(notes) == 2
 
 
 def test_a_run_reads_what_it_was_trained_on(tmp_path: Path) -> None:
-    """Translation, scores of given outputs and validation see the same beginning of a source."""
+    """Translation, scoring and validation read the same first tokens of a source."""
     recipe = small_recipe(write_task(tmp_path / "task"), max_updates=30)
     recipe = replace(recipe, data=replace(recipe.data, truncate=Truncate(source=2)))
     pipeline.train(recipe, runs=tmp_path, device="cpu", reporter=Listener())

@@ -1,4 +1,4 @@
-"""Validation pairs out of training: which, and that nothing is on both sides."""
+"""Held-out validation pairs: their selection, and that no source is in both parts."""
 
 import random
 from pathlib import Path
@@ -72,14 +72,14 @@ def test_a_part_without_pairs_is_said(tmp_path: Path) -> None:
 
 
 def test_the_parts_are_other_data_to_a_run(tmp_path: Path) -> None:
-    """What `prep` compares tells them apart, and changes with how they are made."""
+    """Fingerprints of the parts differ, and change with the settings."""
     parts(tmp_path, [("a", "b"), ("c", "d")] * 9, share=0.5, seed=1)
     files = FileSet(source=str(tmp_path / "x"), target=str(tmp_path / "y"))
-    identities = []
+    fingerprints = []
     for hold_out in (HoldOut(share=0.5), HoldOut(share=0.4), HoldOut(share=0.5, seed=9)):
         data = FilesData(kind="files", train=files, hold_out=hold_out)
         for name in ("train", "validation"):
             split = open_split(data, name)  # type: ignore[arg-type]
             assert split is not None
-            identities.append(split.identity())
-    assert all(a != b for i, a in enumerate(identities) for b in identities[:i])
+            fingerprints.append(split.fingerprint())
+    assert all(a != b for i, a in enumerate(fingerprints) for b in fingerprints[:i])

@@ -1,4 +1,4 @@
-"""Data sets read through the `datasets` library, from folders laid out as the hub lays them out."""
+"""Data sets read through the `datasets` library, from folders with the layout of the hub."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ PAIRS = [(f"Zeile {i}", f"line {i}") for i in range(7)]
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of these tests goes to the user's cache, and two pairs make a chunk."""
+    """Tests do not write to the user's cache, and a chunk has two pairs."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(hub, "CHUNK_PAIRS", 2)
 
@@ -141,18 +141,18 @@ def test_a_split_without_rows(tmp_path: Path) -> None:
 def test_identity_of_a_folder_and_of_a_hub_name(folder: Path) -> None:
     opened = open_split(dataset(folder), "train")
     assert opened is not None
-    first = opened.identity()
-    assert opened.identity() == first
+    first = opened.fingerprint()
+    assert opened.fingerprint() == first
     (folder / ".git").mkdir()
     (folder / ".git" / "index").touch()
-    assert opened.identity() == first
+    assert opened.fingerprint() == first
     with (folder / "train.jsonl").open("a") as file:
         file.write("{}\n")
-    assert opened.identity() != first
+    assert opened.fingerprint() != first
     on_hub = DatasetData(kind="dataset", dataset="owner/name", revision="v1")
     named = open_split(on_hub, "validation")
     assert named is not None
-    assert named.identity() == {
+    assert named.fingerprint() == {
         "dataset": "owner/name",
         "revision": "v1",
         "config": None,

@@ -1,4 +1,4 @@
-"""Every kind of source yields the same pairs; every fault names its place."""
+"""All kinds of sources yield the same pairs; every error has its place."""
 
 import csv
 import gzip
@@ -67,7 +67,7 @@ NESTED = "".join(json.dumps({"translation": {"de": s, "en": t}}) + "\n" for s, t
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pairs a chunk, so that every source has chunk borders within."""
+    """Two pairs a chunk, so that every source has several chunks."""
     for module in (chunks, sources, tables):
         monkeypatch.setattr(module, "CHUNK_PAIRS", 2)
 
@@ -159,10 +159,10 @@ def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
     opened = open_split(data, "train")
     assert opened is not None
     with pytest.raises(DataError, match=r"a\.en: no such file"):
-        opened.identity()
+        opened.fingerprint()
     target.mkdir()
     with pytest.raises(DataError, match=r"a\.en: expected a file, found a folder, pipe or device"):
-        opened.identity()
+        opened.fingerprint()
     target.rmdir()
     target.write_text("")
     assert message(data) == f"{source}: empty file"
@@ -273,17 +273,17 @@ def test_identity_changes_with_the_file_and_how_it_is_read(tmp_path: Path) -> No
     path = tmp_path / "t.tsv"
     path.write_text("de\ten\nb\tc\n")
 
-    def identity(data: FilesData) -> dict[str, Any]:
+    def fingerprint(data: FilesData) -> dict[str, Any]:
         opened = open_split(data, "train")
         assert opened is not None
-        return opened.identity()
+        return opened.fingerprint()
 
-    first = identity(table(path))
-    assert identity(table(path)) == first
-    assert identity(table(path, "en", "de")) != first
-    assert identity(table(path, header=False)) != first
+    first = fingerprint(table(path))
+    assert fingerprint(table(path)) == first
+    assert fingerprint(table(path, "en", "de")) != first
+    assert fingerprint(table(path, header=False)) != first
     path.write_text("de\ten\nb\tcc\n")
-    assert identity(table(path)) != first
+    assert fingerprint(table(path)) != first
 
 
 def test_generated_pairs() -> None:
@@ -292,4 +292,4 @@ def test_generated_pairs() -> None:
     assert len(pairs_of(data, "test")) == 11
     assert pairs_of(data) == pairs_of(data)
     opened = [open_split(data, name) for name in sources.SPLITS]
-    assert len({json.dumps(split.identity()) for split in opened if split}) == 3
+    assert len({json.dumps(split.fingerprint()) for split in opened if split}) == 3

@@ -1,4 +1,4 @@
-"""The generated corpus: right answers by hand, splits that share no value, one target a source."""
+"""The generated corpus: targets checked by hand, disjoint splits, one target for each source."""
 
 import datetime
 import itertools
@@ -217,7 +217,7 @@ def test_written_form_is_the_known_one(
 
 
 def test_written_form_names_one_value() -> None:
-    """Whatever the languages, and with the days that a swap of day and month confuses."""
+    """In all languages, also for dates whose day and month can be swapped."""
     swaps: list[Value] = [
         Day(datetime.date(2024, month, day))
         for month, day in itertools.product(range(1, 13), range(1, 13))
@@ -229,7 +229,7 @@ def test_written_form_names_one_value() -> None:
 
 
 def test_spoken_form_names_one_value() -> None:
-    """Nothing of a value is lost or confused on the way to words."""
+    """Different values have different spoken forms."""
     for language in LANGUAGES:
         owner: dict[str, Value] = {}
         for value in sample(2000):
@@ -254,11 +254,11 @@ def test_counts_are_as_asked_and_sources_differ() -> None:
 
 
 def test_splits_share_no_value() -> None:
-    """Neither in another format nor in another language: the answers are values in disguise."""
+    """Not even in another format or language."""
     data = small(pairs=3000, held_out=300)
-    said = {split: {target for _, target in generate(data, split)} for split in SPLITS}
+    found = {split: {target for _, target in generate(data, split)} for split in SPLITS}
     for one, other in itertools.combinations(SPLITS, 2):
-        assert said[one].isdisjoint(said[other])
+        assert found[one].isdisjoint(found[other])
     owner = {
         source: value
         for value in sample(5000)
@@ -291,8 +291,8 @@ def test_text_is_plain_and_tagged() -> None:
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ("train", r"data\.pairs: corpus 'dates' has at most 3,044,\d{3} pairs for train, but"),
-        ("test", r"data\.held_out: corpus 'dates' has at most 169,\d{3} pairs for test, but"),
+        ("train", r"data\.pairs: corpus 'dates' has at most 3,044,\d{3} pairs for train, found"),
+        ("test", r"data\.held_out: corpus 'dates' has at most 169,\d{3} pairs for test, found"),
     ],
 )
 def test_more_pairs_than_values_is_one_clear_line(split: str, message: str) -> None:

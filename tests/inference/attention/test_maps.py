@@ -30,7 +30,9 @@ from s2s.recipe.model import (
 from s2s.recipe.search import GreedySearch, SampleSearch
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.special import BOS, EOS, PAD
+from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.subword import Subwords, SubwordTrainer
+from s2s.text.tags import Tagged
 from s2s.text.vocabulary import Characters, Words
 from s2s.text.word_ids import source_word_ids, target_word_ids
 from s2s_cli import attention as command
@@ -54,7 +56,7 @@ class Places:
 
 
 class Copy:
-    """A scorer that repeats its source and looks at what it repeats."""
+    """A scorer that copies its source and attends to the tokens that it copies."""
 
     vocabulary = VOCABULARY
 
@@ -71,6 +73,13 @@ class Copy:
         logits.scatter_(1, source.gather(1, place), 30.0)
         attention = torch.zeros(source.shape).scatter_(1, place, 1.0)
         return Step(logits, Places(state.x + 1), attention)
+
+
+class TaggedCopy(Copy):
+    """A copy that predicts a space for a tag."""
+
+    def encode(self, source: Tensor, lengths: Tensor) -> Places:
+        return Places(source.masked_fill(source >= VOCABULARY, LETTERS.encode([" "])[0][0]))
 
 
 def translator_of(scorer: Any, notes: list[str] | None = None, longest: int = 50) -> LineTranslator:
@@ -152,16 +161,16 @@ def test_word_weights_keep_the_sum_of_their_rows() -> None:
     ],
 )
 def test_every_source_token_has_the_word_it_is_a_part_of(subwords: Subwords, line: str) -> None:
-    """The pieces of a word spell it, whatever stands around it."""
+    """The pieces of a word spell it, independent of its context."""
     (ids,) = subwords.encode([line])
-    owners = source_word_ids(subwords, line, ids)
-    assert owners == sorted(owners)
+    word_ids = source_word_ids(subwords, line, ids)
+    assert word_ids == sorted(word_ids)
     for place, word in enumerate(line.split()):
-        own = [token for token, owner in zip(ids, owners, strict=True) if owner == place]
+        own = [token for token, word in zip(ids, word_ids, strict=True) if word == place]
         assert own == subwords.encode([word])[0]
 
 
-def test_owners_of_characters_and_words() -> None:
+def test_word_ids_of_characters_and_words() -> None:
     line = " ab  c"
     (ids,) = LETTERS.encode([line])
     # A space goes with the word behind it.
@@ -176,12 +185,12 @@ def test_owners_of_characters_and_words() -> None:
     assert target_word_ids(tokens, []) == []
 
 
-def test_target_owners_follow_the_printed_words(subwords: Subwords) -> None:
+def test_target_word_ids_follow_the_printed_words(subwords: Subwords) -> None:
     for line in ("die katze schläft", "der baumhund", "die ☃ wiese"):
         (ids,) = subwords.encode([line])
-        owners = target_word_ids(subwords, ids)
-        assert owners == sorted(owners)
-        assert set(owners) == set(range(len(subwords.decode([ids])[0].split())))
+        word_ids = target_word_ids(subwords, ids)
+        assert word_ids == sorted(word_ids)
+        assert set(word_ids) == set(range(len(subwords.decode([ids])[0].split())))
 
 
 # From the model to the map.
@@ -247,12 +256,47 @@ def test_a_line_in_pieces_keeps_its_words(line: str) -> None:
     np.testing.assert_array_equal(found.weights, np.eye(len(found.source)))
     text = "".join(line.split())
     spelled = [""] * len(line.split())
-    for token, owner in zip(found.source, found.source_word_ids, strict=True):
-        if owner >= 0:
-            spelled[owner] += token.replace("▁", "")
+    for token, word in zip(found.source, found.source_word_ids, strict=True):
+        if word >= 0:
+            spelled[word] += token.replace("▁", "")
     assert spelled == line.split()
     assert "".join(found.target_text.split()) == text
     assert len(found.alignments().split()) == len(found.target_text.split())
+
+
+def test_a_long_line_with_source_features_stays_whole_as_in_translate() -> None:
+    """Features belong to the whole line, so neither command cuts it."""
+    tokenizer = SourceFeatureTokenizer(LETTERS, Words(["N", "PL"]))
+    recipe = Model(embeddings=6, encoder=Encoder(width=5), decoder=WIRINGS[0])
+    torch.manual_seed(5)
+    model = Seq2Seq(recipe, tokenizer.size, VOCABULARY).eval()
+    notes: list[str] = []
+    short = translator_of(model, notes, longest=4)
+    featured = replace(short, source=tokenizer)
+    lines = ["ab cd. ef, gh ij. kl\tN PL", "ab\tN"]
+    maps = attention_maps(featured, lines)
+    assert not notes
+    assert [found.target_text for found in maps] == featured(lines)
+    assert [found.source.count("</s>") for found in maps] == [1, 1]
+    assert maps[0].source == (*"ab▁cd.▁ef,▁gh▁ij.▁kl", "⇥", "N", "PL", "</s>")
+
+
+@pytest.mark.parametrize("front", ["<2en> ", "<2en>", ""])
+def test_the_pieces_of_a_line_with_tags_keep_its_words(front: str) -> None:
+    """The tag of a line, or of `--tag`, precedes every piece."""
+    tokenizer = Tagged(LETTERS, ["<2en>"])
+    translator = replace(translator_of(TaggedCopy(), longest=5), source=tokenizer, tag="<2en>")
+    line = f"{front}ab cd. ef, gh ij. kl mn"
+    (found,) = attention_maps(translator, [line])
+    assert [found.target_text] == translator([line])
+    assert found.source_text == (line if front else f"<2en> {line}")
+    words = found.source_text.split()
+    spelled = [""] * len(words)
+    for token, word in zip(found.source, found.source_word_ids, strict=True):
+        if word >= 0 and token != "<2en>":
+            spelled[word] += token.replace("▁", "")
+    assert spelled == [word.removeprefix("<2en>") for word in words]
+    assert found.source.count("<2en>") == found.source.count("</s>") > 1
 
 
 def test_a_model_without_attention_has_no_map() -> None:

@@ -97,7 +97,7 @@ MAPS = [
 
 
 def columns_of(lines: list[str], rows: int) -> str:
-    """Header letters read downwards: cells of a wide letter are it and a hole."""
+    """Header letters, read downwards; a wide letter takes two cells."""
     grid = [[c for letter in clusters(line) for c in (letter, "")[: cell_len(letter)]]
             for line in lines[:rows]]  # fmt: skip
     width = max(map(len, grid))

@@ -1,4 +1,4 @@
-"""Attention over the regions of images: what is drawn is where attention lies."""
+"""Attention over the regions of images is drawn at the right places."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ WORDS = ("a", "dog", "runs", "</s>")
 def map_of(
     count: int, *, tokens: tuple[str, ...] = (), id_: str = "dog.jpg", target: Any = WORDS
 ) -> AttentionMap:
-    """Word t looks at region 2 t with 0.75 and at the next with 0.25; at tokens with nothing."""
+    """Token t attends to region 2 t with 0.75 and to the next with 0.25, not to source tokens."""
     weights = np.zeros((len(target), len(tokens) + count), dtype=np.float32)
     for row in range(len(target)):
         weights[row, len(tokens) + 2 * row % count] = 0.75

@@ -1,4 +1,4 @@
-"""The layer in bf16 beside PyTorch's own, with cuDNN's operators in plain operations."""
+"""The LSTM layer in bf16 against PyTorch's, with an emulation of cuDNN's operators."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from s2s.nn.cells.cudnn_lstm import (
     KERNELS,
     PARAMETERS,
-    GatheredLSTM,
+    FlattenedLSTM,
     Kernels,
-    is_right,
+    is_accurate,
+    kernels_for,
     sequence,
-    wanted_kernels,
 )
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.encoders.recurrent import RecurrentEncoder
@@ -28,11 +28,11 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The stand-in for cuDNN is what a CPU has."""
+    """A CPU whose operators are the emulation of cuDNN's."""
     monkeypatch.setitem(KERNELS, "cpu", FAKE)
-    is_right.cache_clear()
+    is_accurate.cache_clear()
     yield
-    is_right.cache_clear()
+    is_accurate.cache_clear()
 
 
 def drawn(kind: torch.dtype) -> tuple[nn.LSTM, list[Tensor]]:
@@ -68,7 +68,7 @@ def test_gradients_are_those_of_pytorchs_layer(read: str) -> None:
 
 
 @pytest.mark.parametrize("needing", [[0], [1], [0, 2], [3, 4, 5, 6], [4]])
-def test_gradients_are_made_for_what_needs_them(needing: list[int]) -> None:
+def test_only_needed_gradients_are_computed(needing: list[int]) -> None:
     lstm, given = drawn(torch.float64)
     leaves = [*given, *parameters(lstm)]
     for place, leaf in enumerate(leaves):
@@ -80,7 +80,7 @@ def test_gradients_are_made_for_what_needs_them(needing: list[int]) -> None:
     torch.testing.assert_close(torch.autograd.grad(y.square().sum(), wanted), expected)
 
 
-def test_gradients_can_be_had_once() -> None:
+def test_the_backward_pass_works_once() -> None:
     lstm, given = drawn(torch.float64)
     y, _, _ = sequence(given, parameters(lstm), torch.float64, FAKE)
     y.sum().backward(retain_graph=True)
@@ -88,7 +88,7 @@ def test_gradients_can_be_had_once() -> None:
         y.sum().backward()
 
 
-def test_without_gradients_nothing_is_kept_for_them() -> None:
+def test_nothing_is_saved_without_gradients() -> None:
     lstm, given = drawn(torch.float32)
     expected, _ = lstm(given[0], (given[1], given[2]))
     with torch.no_grad():
@@ -108,16 +108,16 @@ def layer() -> LSTMLayer:
 def test_a_cpu_has_its_own_layer() -> None:
     x = torch.randn(TIME, BATCH, INPUTS)
     with torch.autocast("cpu", torch.bfloat16):
-        assert wanted_kernels(x, layer().input_weight) is None
+        assert kernels_for(x, layer().input_weight) is None
 
 
 @pytest.mark.usefixtures("on_cpu")
-def test_fp32_is_left_to_pytorch() -> None:
+def test_pytorch_computes_fp32() -> None:
     x = torch.randn(TIME, BATCH, INPUTS)
-    assert wanted_kernels(x, layer().input_weight) is None
+    assert kernels_for(x, layer().input_weight) is None
     with torch.autocast("cpu", torch.float16):
-        assert wanted_kernels(x, layer().input_weight) is None
-    assert wanted_kernels(x, layer().bfloat16().input_weight) is FAKE
+        assert kernels_for(x, layer().input_weight) is None
+    assert kernels_for(x, layer().bfloat16().input_weight) is FAKE
 
 
 def trained(made: LSTMLayer, x: Tensor, state: tuple[Tensor, Tensor]) -> list[Tensor]:
@@ -131,7 +131,7 @@ def trained(made: LSTMLayer, x: Tensor, state: tuple[Tensor, Tensor]) -> list[Te
 def test_autocast_to_bf16_is_bf16_and_near_fp32() -> None:
     made, x = layer(), torch.randn(TIME, BATCH, INPUTS)
     wide = torch.randn(BATCH, 2 * WIDTH)
-    state = wide[:, :WIDTH], wide[:, WIDTH:]  # parts of a wider tensor
+    state = wide[:, :WIDTH], wide[:, WIDTH:]  # views of a wider tensor
     expected = trained(made, x, state)
     with torch.autocast("cpu", torch.bfloat16):
         found = trained(made, x, state)
@@ -170,7 +170,7 @@ def of_another(change: str) -> Kernels:
         ("fp16", "wrong results"),
     ],
 )
-def test_kernels_that_are_wrong_are_not_used(
+def test_inaccurate_kernels_are_not_used(
     change: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels = of_another(change)
@@ -181,19 +181,19 @@ def test_kernels_that_are_wrong_are_not_used(
     with torch.autocast("cpu", torch.bfloat16):
         with pytest.warns(RuntimeWarning, match=f"3 inputs and 5 units runs in fp32.*{said}"):
             found = trained(made, x, state)
-        again = trained(made, x, state)  # says it once
+        repeated = trained(made, x, state)  # warns once
     assert found[0].dtype == torch.bfloat16
-    torch.testing.assert_close(again, found, rtol=0, atol=0)
+    torch.testing.assert_close(repeated, found, rtol=0, atol=0)
     torch.testing.assert_close(found[0], expected[0].bfloat16(), rtol=0, atol=0)
     for one, other in zip(found[3:], expected[3:], strict=True):  # y is rounded in the loss
         assert (one - other).norm() < 0.01 * other.norm()
 
 
 @pytest.mark.parametrize("widths", [(1, 1), (3, 5), (24, 16), (40, 72)])
-def test_kernels_that_are_right_are_used(widths: tuple[int, int]) -> None:
+def test_accurate_kernels_are_used(widths: tuple[int, int]) -> None:
     before = torch.get_rng_state()
     with torch.inference_mode():
-        assert is_right(FAKE, CPU, *widths)
+        assert is_accurate(FAKE, CPU, *widths)
     assert torch.equal(torch.get_rng_state(), before), "dropout draws what it drew before"
 
 
@@ -201,7 +201,7 @@ def test_kernels_that_are_right_are_used(widths: tuple[int, int]) -> None:
     "error",
     [torch.OutOfMemoryError("all gone"), RuntimeError("cuDNN: CUDNN_STATUS_ALLOC_FAILED")],
 )
-def test_a_lack_of_memory_says_nothing_of_kernels(error: RuntimeError) -> None:
+def test_a_lack_of_memory_is_no_fault_of_kernels(error: RuntimeError) -> None:
     errors = [error]
 
     def forward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -211,12 +211,12 @@ def test_a_lack_of_memory_says_nothing_of_kernels(error: RuntimeError) -> None:
 
     kernels = Kernels(forward, FAKE.backward, FAKE.flatten)
     with pytest.raises(RuntimeError):
-        is_right(kernels, CPU, INPUTS, WIDTH)
-    assert is_right(kernels, CPU, INPUTS, WIDTH)
+        is_accurate(kernels, CPU, INPUTS, WIDTH)
+    assert is_accurate(kernels, CPU, INPUTS, WIDTH)
 
 
 @pytest.mark.parametrize("is_good", [True, False])
-def test_an_encoder_for_search_lays_its_weights_out_once(
+def test_an_encoder_for_search_flattens_its_weights_once(
     is_good: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(1)
@@ -233,14 +233,14 @@ def test_an_encoder_for_search_lays_its_weights_out_once(
     monkeypatch.setitem(KERNELS, "cpu", Kernels(forward, FAKE.backward, flatten))
     with torch.no_grad():
         if is_good:
-            ready = BF16Encoder(encoder)
+            quantized = BF16Encoder(encoder)
         else:
             with pytest.warns(RuntimeWarning):
-                ready = BF16Encoder(encoder)
+                quantized = BF16Encoder(encoder)
         flattened.clear()
-        found = [ready(x, lengths) for _ in range(2)]
+        found = [quantized(x, lengths) for _ in range(2)]
     assert not flattened
-    layers = [module for module in ready.modules() if isinstance(module, GatheredLSTM)]
+    layers = [module for module in quantized.modules() if isinstance(module, FlattenedLSTM)]
     assert len(layers) == 4
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
     for one, other in zip(found[0], expected, strict=True):

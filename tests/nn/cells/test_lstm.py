@@ -1,9 +1,9 @@
-"""The recurrent layers against the equations, PyTorch's cell and packed sequences."""
+"""LSTM layers against the equations, PyTorch's cell and packed sequences."""
 
 import torch
 from torch import nn
 
-from s2s.nn.cells.lstm import LSTMLayer, Recurrence
+from s2s.nn.cells.lstm import LoopLSTM, LSTMLayer
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.reverse import reversal, reverse
 from s2s.recipe.model import Encoder
@@ -56,7 +56,7 @@ def test_input_may_be_projected_in_parts() -> None:
     made = layer(input_width=3 + 4)
     x, rest = torch.randn(2, 3), torch.randn(2, 4)
     state = torch.randn(2, 5), torch.randn(2, 5)
-    in_parts = Recurrence(made, start=3)(rest, state, made.project(x))
+    in_parts = LoopLSTM(made, start=3)(rest, state, made.project(x))
     torch.testing.assert_close(in_parts, made.step(torch.cat((x, rest), dim=-1), state))
 
 
@@ -64,7 +64,7 @@ def test_a_loop_of_steps_is_the_whole_sequence_in_gradients_too() -> None:
     made = layer()
     x, h, c = torch.randn(7, 4, 3), torch.randn(4, 5), torch.randn(4, 5)
     whole, _ = made(x, (h, c))
-    step, state, found = Recurrence(made), (h, c), []
+    step, state, found = LoopLSTM(made), (h, c), []
     for x_ND in x:
         state = step(x_ND, state)
         found.append(state[0])
@@ -75,15 +75,15 @@ def test_a_loop_of_steps_is_the_whole_sequence_in_gradients_too() -> None:
     torch.testing.assert_close(gradients, expected)
 
 
-def test_reversing_twice_is_nothing_and_reversing_once_is_flipping_each_sentence() -> None:
+def test_reversing_flips_each_sentence_and_twice_gives_the_input() -> None:
     x = torch.randn(6, 3, 2)
     lengths = torch.tensor([6, 4, 1])
     order = reversal(lengths, 6)
-    mirrored = reverse(x, order)
+    reversed_x = reverse(x, order)
     for b, length in enumerate(lengths.tolist()):
-        torch.testing.assert_close(mirrored[:length, b], x[:length, b].flip(0))
-        torch.testing.assert_close(mirrored[length:, b], x[length:, b])
-    torch.testing.assert_close(reverse(mirrored, order), x)
+        torch.testing.assert_close(reversed_x[:length, b], x[:length, b].flip(0))
+        torch.testing.assert_close(reversed_x[length:, b], x[length:, b])
+    torch.testing.assert_close(reverse(reversed_x, order), x)
 
 
 def test_gradient_of_reversal() -> None:
@@ -108,8 +108,8 @@ def test_bidirectional_stack_is_pytorchs_on_packed_sequences() -> None:
                     stem = name.removesuffix("_l0")
                     getattr(theirs, f"{stem}_l{index}{suffix}").copy_(value)
     x, lengths = torch.randn(7, 4, 3), torch.tensor([7, 5, 2, 1])
-    inference_model = nn.utils.rnn.pack_padded_sequence(x, lengths)
-    expected, (h, _) = theirs(inference_model)
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths)
+    expected, (h, _) = theirs(packed)
     states, final = ours(x, lengths)
     torch.testing.assert_close(states, nn.utils.rnn.pad_packed_sequence(expected)[0])
     torch.testing.assert_close(final, torch.cat((h[-2], h[-1]), dim=-1))

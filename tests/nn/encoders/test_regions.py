@@ -1,4 +1,4 @@
-"""Features of images in memory, alone or behind a text: both ways of decoding agree, padding and
+"""Features of images in memory, alone or after a text: teacher forcing is step by step, padding and
 the order of regions change nothing.
 
 Dimension letters: B samples, R regions, W width of features, S source time, T target time.
@@ -101,7 +101,7 @@ def samples(has_text: bool, files: int = 2) -> tuple[Tensor, Tensor, list[Region
 
 
 def permuted(regions: Regions) -> Regions:
-    """Each sample's regions backwards."""
+    """Each sample's regions in reverse order."""
     values = regions.values_BRD.clone()
     for row, count in enumerate(regions.lengths_B.tolist()):
         values[row, :count] = values[row, :count].flip(0)
@@ -147,7 +147,7 @@ def test_the_order_of_regions_changes_nothing(recipe: Model, has_text: bool) -> 
     whole = model(source, lengths, target, features)
     other = model(source, lengths, target, [permuted(one) for one in features])
     torch.testing.assert_close(other, whole, atol=1e-5, rtol=1e-5)
-    # ... but which features they are does.
+    # Other features do change it.
     less = [Regions(values * 0.5, counts) for values, counts in features]
     bare = replace(recipe, image_features=(ImageFeatureEncoder(normalization="none"),))
     model = build(bare, has_text)
@@ -166,7 +166,7 @@ def test_with_positions_or_a_recurrence_the_order_counts(encoder: ImageFeatureEn
     whole = model(source, lengths, target, features)
     other = model(source, lengths, target, [permuted(one) for one in features])
     assert (other - whole).abs().amax() > 1e-3
-    # What lies behind the last region still has no say.
+    # Padding after the last region still changes nothing.
     longer = [
         Regions(torch.nn.functional.pad(values, (0, 0, 0, 0)), counts)
         for values, counts in features
@@ -182,7 +182,7 @@ def test_every_parameter_is_trained(recipe: Model, has_text: bool) -> None:
     source, lengths, features, target = samples(has_text)
     model(source, lengths, target, features).square().sum().backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    # Without attention, what states are marked with reaches the output through regions alone.
+    # Without attention the marks reach the output through regions only.
     assert not idle
     assert (model.marks is not None) and model.marks.shape == (2 + has_text, 10)
     assert build(recipe, has_text=False, files=1).marks is None
@@ -190,16 +190,16 @@ def test_every_parameter_is_trained(recipe: Model, has_text: bool) -> None:
 
 @every_recipe
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
-def test_packed_for_search_the_step_is_near(recipe: Model, precision: SearchPrecision) -> None:
+def test_the_step_for_search_is_near(recipe: Model, precision: SearchPrecision) -> None:
     model = build(recipe, has_text=True)
     with torch.no_grad():
         assert model.marks is not None
-        model.marks[0] = 3.0  # the states of the text are far beyond 1 then
+        model.marks[0] = 3.0  # puts states of the text far beyond 1
     source, lengths, features, target = samples(has_text=True)
-    ready = inference_model(model, precision)
+    quantized = inference_model(model, precision)
     found = []
     with torch.no_grad():
-        for scorer in (model, ready):
+        for scorer in (model, quantized):
             memory = scorer.encode(source, lengths, features)
             step = scorer.step(memory, scorer.start(memory), target[:, 0])
             found.append(scorer.step(memory, step.state, target[:, 1]).logits)
@@ -228,21 +228,22 @@ def test_copies_are_of_words_and_never_of_regions() -> None:
         torch.testing.assert_close(step.logits, whole[:, t], atol=1e-5, rtol=1e-5)
 
 
-def test_the_gate_scales_what_attention_found() -> None:
+def test_the_context_gate_scales_the_context() -> None:
     model = build(RECIPES[0], has_text=False)
     source, lengths, features, _ = samples(has_text=False)
     memory = model.encode(source, lengths, features)
     state, decoder = model.start(memory), model.decoder
     assert decoder.context_gate is not None
+    query = decoder.top(state)
     linear = decoder.context_gate.linear
-    found = decoder.attend_rows(memory, state.hidden[0], state)
-    beta = torch.sigmoid(state.hidden[0] @ linear.weight[0] + linear.bias)
-    plain = attend_rows(decoder.scores, memory, state.hidden[0])
+    found = decoder.attend_rows(memory, query, state)
+    beta = torch.sigmoid(query @ linear.weight[0] + linear.bias)
+    plain = attend_rows(decoder.scores, memory, query)
     torch.testing.assert_close(found.context, beta.unsqueeze(1) * plain.context)
     torch.testing.assert_close(found.weights, plain.weights)
 
 
-def test_a_state_is_the_tanh_of_a_projection_and_the_whole_their_mean() -> None:
+def test_a_state_is_the_tanh_of_a_projection_and_the_vector_their_mean() -> None:
     torch.manual_seed(5)
     encoder = RegionEncoder(ImageFeatureEncoder(), FeatureShape(7, 6), 8, 0.0).eval()
     regions = samples(has_text=False)[2][0]

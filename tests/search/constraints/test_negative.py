@@ -12,7 +12,7 @@ from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.text.word_boundaries import joins, occurrences
-from tests.search.toys import RecurrentToy, brute_force, rescored
+from tests.search.toys import RecurrentToy, brute_force, rescored, spec_of
 
 LENGTHS: dict[str, Any] = {"max_ratio": 1.0, "max_offset": 3}
 STRATEGIES: list[Search] = [
@@ -116,7 +116,7 @@ def sentences(count: int, seed: int, longest: int = 9) -> list[list[int]]:
 def constraints(count: int, seed: int) -> list[ConstraintSpec]:
     draw = random.Random(seed)
     several = [NegativeConstraints(draw.sample(TERMS, k), SPELLING) for k in (1, 1, 2, 3)]
-    return [ConstraintSpec(avoid=draw.choice([None, *several])) for _ in range(count)]
+    return [spec_of(avoid=draw.choice([None, *several])) for _ in range(count)]
 
 
 def facts(found: list[list[Hypothesis]]) -> list[list[tuple[tuple[int, ...], float, float, bool]]]:
@@ -131,8 +131,9 @@ def test_no_output_holds_what_it_must_not(strategy: Search) -> None:
     found = search(scorer, sources, strategy, "cpu", constraints=asked)
     hit = 0
     for source, constraint, one, before in zip(sources, asked, found, free, strict=True):
+        avoided = constraint.of_kind(NegativeConstraints)
         for h in one:
-            for term in constraint.avoid.terms if constraint.avoid else ():
+            for term in avoided.terms if avoided else ():
                 assert occurrences(text_of(h.tokens), term) == 0
                 hit += occurrences(text_of(before[0].tokens), term) > 0
             expected = rescored(scorer, source, h.tokens, h.finished)
@@ -143,7 +144,7 @@ def test_no_output_holds_what_it_must_not(strategy: Search) -> None:
     )
     assert facts(again) == facts(found)[::-2]
     for one, before, constraint in zip(found, free, asked, strict=True):
-        if constraint.avoid is None:
+        if constraint.of_kind(NegativeConstraints) is None:
             assert facts([one]) == facts([before])
 
 
@@ -155,7 +156,7 @@ def test_a_wide_beam_finds_the_best_of_what_is_left(seed: int) -> None:
     spelling = Spelling(SURFACES[:vocabulary])
     scorer = RecurrentToy(vocabulary, seed, sharpness=3.0)
     terms = random.Random(seed).sample(TERMS[:5], 2)
-    constraint = ConstraintSpec(avoid=NegativeConstraints(terms, spelling))
+    constraint = spec_of(avoid=NegativeConstraints(terms, spelling))
     best = next(
         f
         for f in brute_force(scorer, [7], settings)
@@ -170,7 +171,7 @@ def test_a_wide_beam_finds_the_best_of_what_is_left(seed: int) -> None:
 
 def test_where_nothing_else_is_left_the_output_ends() -> None:
     spelling = Spelling([*SPECIAL, " a", " b"])
-    constraint = ConstraintSpec(avoid=NegativeConstraints(["a", "b", "⁇"], spelling))
+    constraint = spec_of(avoid=NegativeConstraints(["a", "b", "⁇"], spelling))
     for strategy in STRATEGIES[:2]:
         (found,) = search(RecurrentToy(6, 1), [[5]], strategy, "cpu", constraints=[constraint])[0]
         assert (found.tokens, found.finished) == ((), True)

@@ -17,7 +17,7 @@ from s2s.search.loop import search
 from s2s.search.strategies.dynamic_beam_allocation import allocated
 from s2s.special import EOS
 from s2s.text.word_boundaries import occurrences, single_spaced
-from tests.search.toys import RecurrentToy, log_probs, rescored
+from tests.search.toys import RecurrentToy, log_probs, rescored, spec_of
 
 Tokens = tuple[int, ...]
 SURFACES: list[str | bytes] = [
@@ -52,7 +52,7 @@ def is_met(tokens: tuple[int, ...], terms: list[str]) -> bool:
 
 def goal(terms: list[str], vocabulary: int = len(SURFACES)) -> ConstraintSpec:
     spelling = Spelling(SURFACES[:vocabulary])
-    return ConstraintSpec(
+    return spec_of(
         must=PositiveConstraints([spelled(term, vocabulary) for term in terms], spelling)
     )
 
@@ -145,7 +145,7 @@ def test_where_tokens_are_letters_a_term_is_spaced_from_the_word_before() -> Non
         sentences(20, 2),
         settings,
         "cpu",
-        constraints=[ConstraintSpec(must=must)] * 20,
+        constraints=[spec_of(must=must)] * 20,
     )
     for (h,) in found:
         text = "".join(str(surfaces[token]) for token in h.tokens)
@@ -155,7 +155,7 @@ def test_where_tokens_are_letters_a_term_is_spaced_from_the_word_before() -> Non
 def test_without_terms_it_is_the_beam() -> None:
     settings = BeamSearch(kind="beam", width=6, **LENGTHS)
     scorer, sources = RecurrentToy(len(SURFACES), 3), sentences(30, 3)
-    nothing = ConstraintSpec(must=PositiveConstraints([], Spelling(SURFACES)))
+    nothing = spec_of(must=PositiveConstraints([], Spelling(SURFACES)))
     found = search(scorer, sources, settings, "cpu", keep=6, constraints=[nothing] * 30)
     assert facts(found) == facts(search(scorer, sources, settings, "cpu", keep=6))
 
@@ -163,9 +163,9 @@ def test_without_terms_it_is_the_beam() -> None:
 def test_terms_go_together_with_a_prefix_and_with_bans() -> None:
     settings = BeamSearch(kind="beam", width=5, no_repeat_ngram=4, **LENGTHS)
     scorer, sources = RecurrentToy(len(SURFACES), 4), sentences(20, 4)
-    constraint = ConstraintSpec(
+    constraint = spec_of(
         prefix=(8, 9),
-        must=goal(["b a", "猫"]).must,
+        must=goal(["b a", "猫"]).of_kind(PositiveConstraints),
         avoid=NegativeConstraints(["a b", "ab"], Spelling(SURFACES)),
     )
     for (h,) in search(scorer, sources, settings, "cpu", constraints=[constraint] * 20):

@@ -14,7 +14,7 @@ from s2s.search.constraints.positive import PositiveConstraints
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
-from tests.search.toys import RecurrentToy, log_probs, rescored
+from tests.search.toys import RecurrentToy, log_probs, rescored, spec_of
 
 Outputs = set[tuple[int, ...]]
 LENGTHS: dict[str, Any] = {"max_ratio": 1.0, "max_offset": 4}
@@ -90,7 +90,7 @@ def test_groups_of_one_are_greedy_searches_that_avoid_each_other(diversity: floa
 def test_n_best_lists_are_distinct_and_company_changes_nothing(settings: Search) -> None:
     scorer, sources = RecurrentToy(14, 4), sentences(40, 4)
     constraints = [
-        ConstraintSpec(prefix=(5, 9)) if len(source) % 2 else ConstraintSpec() for source in sources
+        spec_of(prefix=(5, 9)) if len(source) % 2 else ConstraintSpec() for source in sources
     ]
     found = search(scorer, sources, settings, "cpu", keep=6, constraints=constraints)
     for one in found:
@@ -109,7 +109,7 @@ def test_n_best_lists_are_distinct_and_company_changes_nothing(settings: Search)
     )
     assert facts(mixed) == [facts(found)[i] for i in order]
     surfaces = ["", "", "", "", *(f" w{i}" for i in range(10))]
-    ban = ConstraintSpec(avoid=NegativeConstraints(["w1", "w2"], Spelling(surfaces)))
+    ban = spec_of(avoid=NegativeConstraints(["w1", "w2"], Spelling(surfaces)))
     for one in search(scorer, sources[:9], settings, "cpu", keep=6, constraints=[ban] * 9):
         assert not {5, 6} & {token for h in one for token in h.tokens}
 
@@ -121,6 +121,6 @@ def test_what_groups_do_not_go_with_is_refused() -> None:
     )
     with pytest.raises(UsageError, match="expected a divisor of the beam's width 6, found 4"):
         override(beam, {"groups": 4})
-    goal = ConstraintSpec(must=PositiveConstraints([], Spelling(["", "", "", "", " a"])))
+    goal = spec_of(must=PositiveConstraints([], Spelling(["", "", "", "", " a"])))
     with pytest.raises(UsageError, match="need a beam of one group"):
         search(RecurrentToy(5, 1), [[4]], grouped(4, 2, 0.5), "cpu", constraints=[goal])

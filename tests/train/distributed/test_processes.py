@@ -21,7 +21,7 @@ from s2s.data.batches import collate, num_target_tokens
 from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import TrainingError, UsageError
 from s2s.nn.batch import Batch
-from s2s.pipeline.training import train_run
+from s2s.pipeline.training_process import train_run
 from s2s.recipe.load import dump_recipe
 from s2s.recipe.model import Dropout
 from s2s.recipe.recipe import Recipe
@@ -164,7 +164,7 @@ def test_workers_train_what_one_process_does(plain: Recipe, alone: Run, tmp_path
     run, listener = train(plain, tmp_path, 2)
     assert_same_course(run, alone)
     assert [event["processes"] for event in events(run, "start")] == [2]
-    assert "training is over after 14 updates" in listener.notes[-1]
+    assert "training ended after 14 updates" in listener.notes[-1]
     assert not (run.folder / "sampling").exists()
 
 
@@ -187,7 +187,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     straight, _ = train(recipe, tmp_path / "straight", 2)
     train(with_train(recipe, max_updates=9), tmp_path / "stopped", 2)
     run, listener = train(recipe, tmp_path / "stopped", 2)
-    assert "training goes on at update 9: " in listener.notes[0]
+    assert "training resumes at update 9: " in listener.notes[0]
     assert len(listener.notes) == 2
     assert position(run)["update"] == 23
     assert differing(weights(run), weights(straight)) == []
@@ -198,7 +198,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     run, listener = train(with_train(recipe, max_updates=25), tmp_path / "stopped", 1)
     assert listener.notes[1] == (
         f"{run.folder}: number of processes: 2 before, 1 from here on; the sums are the same up to "
-        "rounding, dropout is drawn anew"
+        "rounding, dropout differs"
     )
 
 
@@ -317,7 +317,7 @@ def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(
     said = capfd.readouterr().err
     assert said.splitlines()[-1] == (
         f"s2s: error: worker process {killed[0]} ended before its work was done (SIGKILL, was "
-        "memory short?); the same command goes on from the last checkpoint"
+        "memory short?); the same command resumes from the last checkpoint"
     )
     assert "Traceback" not in said
     assert len(killed) == 1 and not active_children()
@@ -334,9 +334,9 @@ def test_a_worker_that_is_killed_ends_all_and_ctrl_c_saves(
     assert status == 130
     stopped = command.run.checkpoints().last
     assert stopped is not None and stopped > saved
-    assert f"training goes on at update {saved}: " in said
+    assert f"training resumes at update {saved}: " in said
     assert said.splitlines()[-1] == (
-        f"s2s: runs/toy: saved at update {stopped}; the same command goes on from there"
+        f"s2s: runs/toy: saved at update {stopped}; the same command resumes there"
     )
     assert not any(Path(f"/proc/{process}").exists() for process in others)
 
@@ -365,7 +365,7 @@ def test_torchrun_trains_what_one_process_does(plain: Recipe, alone: Run, tmp_pa
     assert status == 0, said
     assert_same_course(command.run, alone)
     assert [event["processes"] for event in events(command.run, "start")] == [2]
-    assert said.count("training is over after 14 updates") == 1
+    assert said.count("training ended after 14 updates") == 1
 
 
 def test_torchrun_passes_a_signal_on(long: Recipe, tmp_path: Path) -> None:

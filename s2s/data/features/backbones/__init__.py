@@ -1,1 +1,1 @@
-"""Pretrained vision models that make image features."""
+"""Pretrained vision models that extract image features."""

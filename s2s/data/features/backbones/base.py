@@ -1,9 +1,9 @@
-"""Image networks that features come from, of torchvision and timm.
+"""Image backbones of torchvision and timm, which extract features.
 
 B: images, C: channels, H, W: height and width, R: regions, D: width.
 
-Weights come from a file of the user's, or from the folder where the library itself has put what it
-downloaded; nothing is fetched from anywhere.
+Weights come from a file of the user, or from the folder to which the library downloads them;
+s2s downloads nothing.
 """
 
 from collections import OrderedDict
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 TIMM = "timm/"
-"""What the name of a network of timm begins with; others are torchvision's."""
+"""The prefix of the names of timm's networks; others are torchvision's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +31,21 @@ class Backbone:
 
     name: str
     origin: str
-    """Where its weights are from."""
+    """The file of its weights."""
     prepare: Callable[["Image"], Tensor]
-    """Resizes, crops and normalizes an image, [3, H, W], as the network was trained with."""
+    """Resizes, crops and normalizes an image to [3, H, W], as in training of the network."""
     last_map: Callable[[Tensor], Tensor]
     """The last feature map of images [B, 3, H, W], as [B, R, D]."""
     network: nn.Module
 
     def grids(self, images_BCHW: Tensor) -> Tensor:
-        """The regions of each image, row by row from its top left: [B, R, D]."""
+        """The regions of each image, row by row from the top left: [B, R, D]."""
         with torch.inference_mode():
             return self.last_map(images_BCHW)
 
 
 def missing_library(library: str, error: Exception) -> UsageError:
-    """The error for a library that is not installed, or does not fit the installed torch."""
+    """The error for a library that is not installed, or incompatible with the installed torch."""
     if isinstance(error, ModuleNotFoundError):
         return UsageError(f"image networks need {library}: pip install 's2s[vision]'")
     reason = str(error).partition("\n")[0]
@@ -55,9 +55,9 @@ def missing_library(library: str, error: Exception) -> UsageError:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file, or of a state dict that `torch.save` wrote.
+    """The tensors of a `.safetensors` file, or of a state dict saved by `torch.save`.
 
-    Code that such a file may carry is never run. Raises DataError.
+    Code in such a file is never executed. Raises DataError.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -86,9 +86,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load_weights(
     network: nn.Module, weights: dict[str, Tensor], unused: tuple[str, ...], place: str
 ) -> None:
-    """Fill the network, whose parts `unused` (prefixes of names) have no say in its features.
+    """Load the weights, except for parts whose names begin with `unused`: features ignore them.
 
-    Raises DataError where a tensor is missing, there without need, or of another shape.
+    Raises DataError for a tensor that is missing, unknown or of another shape.
     """
 
     def is_used(name: str) -> bool:
@@ -97,8 +97,8 @@ def load_weights(
     own: Any = network.state_dict()
     wanted = {name: tensor for name, tensor in own.items() if is_used(name)}
     given: Any = OrderedDict((name, tensor) for name, tensor in weights.items() if is_used(name))
-    given._metadata = own._metadata  # versions of the parts, which some ask for
-    # Counters of batches that older files lack.
+    given._metadata = own._metadata  # versions of modules, which some modules read
+    # Older files lack the counters of batches.
     missing = [n for n in wanted if n not in given and not n.endswith("num_batches_tracked")]
     if missing:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Opens the network of an image library by its name."""
+"""Opens a network of torchvision or timm by its name."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from s2s.data.features.backbones.base import TIMM, Backbone
 
 
 def open_backbone(name: str, weights: Path | None) -> Backbone:
-    """The network `name` of torchvision, or of timm where it begins with `timm/`.
+    """The network `name` of torchvision, or of timm if it begins with `timm/`.
 
-    Raises UsageError where the library or the network is not there, or has no weights here;
-    DataError for a file of weights that are not the network's.
+    Raises UsageError if the library, the network or its weights are missing, DataError for weights
+    of another network.
     """
     if name.startswith(TIMM):
         from s2s.data.features.backbones.timm import open_timm

@@ -1,4 +1,4 @@
-"""Networks of timm. See `backbone.py` for the letters."""
+"""Networks of timm; `base.py` has the dimension letters."""
 
 import difflib
 from pathlib import Path
@@ -18,7 +18,7 @@ from s2s.errors import UsageError
 
 
 def open_timm(name: str, file: Path | None) -> Backbone:
-    """Raises as `open_backbone` does."""
+    """The network `name` of timm; raises as `open_backbone` does."""
     try:
         import timm
         from timm.data import create_transform, resolve_data_config
@@ -30,7 +30,7 @@ def open_timm(name: str, file: Path | None) -> Backbone:
         raise UsageError(f"--backbone {TIMM}{name}: no network of timm{advice}")
     try:
         network = timm.create_model(name, pretrained=False, num_classes=0).eval()
-    except RuntimeError as error:  # a tag of weights that the network does not have
+    except RuntimeError as error:  # the network has no weights of that tag
         raise UsageError(f"--backbone {TIMM}{name}: {error}") from error
     path = file or _cached(name, network.pretrained_cfg)
     classifier = network.pretrained_cfg.get("classifier") or ()
@@ -46,7 +46,7 @@ def open_timm(name: str, file: Path | None) -> Backbone:
 
 
 def _cached(name: str, settings: dict[str, Any]) -> Path:
-    """The file of weights that timm would use, in the cache of the hub where it puts them."""
+    """The file of weights that timm would use, in the cache of the Hugging Face Hub."""
     from huggingface_hub import try_to_load_from_cache
 
     hub, _, revision = (settings.get("hf_hub_id") or "").partition("@")
@@ -60,12 +60,12 @@ def _cached(name: str, settings: dict[str, Any]) -> Path:
 
 
 class _LastMap:
-    """Brings what networks of different kinds give into one shape."""
+    """Returns the last feature map of any kind of network in one shape."""
 
     def __init__(self, network: nn.Module, name: str) -> None:
         self._network: Any = network
         self._name = name
-        # Networks of tokens have this; timm itself asks for it so.
+        # Only networks of tokens have it; timm reads it in the same way.
         self._num_prefix = getattr(network, "num_prefix_tokens", 0)
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:

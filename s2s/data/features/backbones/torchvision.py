@@ -1,4 +1,4 @@
-"""Networks of torchvision. See `backbone.py` for the letters."""
+"""Networks of torchvision; `base.py` has the dimension letters."""
 
 import difflib
 import re
@@ -34,14 +34,14 @@ LAST = {
 """The part of each family's networks whose output is the last feature map."""
 
 HEADS = ("AuxLogits.", "aux1.", "aux2.", "classifier.", "fc.", "head.", "heads.")
-"""What comes after it."""
+"""The parts after it."""
 
 OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 """Names in torchvision's files of densenet: `norm.1.weight` became `norm1.weight`."""
 
 
 def open_torchvision(name: str, file: Path | None) -> Backbone:
-    """Raises as `open_backbone` does."""
+    """The network `name` of torchvision; raises as `open_backbone` does."""
     try:
         from torchvision import models
     except Exception as error:
@@ -55,8 +55,8 @@ def open_torchvision(name: str, file: Path | None) -> Backbone:
             f"{', '.join(known[:3])}, ... or, of timm, timm/NAME"
         )
     entries = list(models.get_model_weights(name))
-    entry, path = _weights(name, entries, file)
-    # Both would draw all their weights from a truncated normal, which takes half a minute.
+    entry, path = find_weights(name, entries, file)
+    # Both would initialize all weights from a truncated normal, which takes half a minute.
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     network = models.get_model(name, weights=None, **options).eval()
     weights = {OLD_DENSENET.sub(r"\1\2", key): value for key, value in read_weights(path).items()}
@@ -71,10 +71,10 @@ def open_torchvision(name: str, file: Path | None) -> Backbone:
     )
 
 
-def _weights(name: str, entries: list[Any], file: Path | None) -> tuple[Any, Path]:
-    """Which of the library's weights they are, and the file of them.
+def find_weights(name: str, entries: list[Any], file: Path | None) -> tuple[Any, Path]:
+    """The library's entry for the weights, and their file.
 
-    A file of one's own is prepared for as that of the same name, else as the library's best.
+    A user's file has the entry of the same file name, otherwise that of the library's best.
     """
     names = [Path(entry.url).name for entry in entries]
     default = len(entries) - 1  # the library lists its best weights last
@@ -91,7 +91,7 @@ def _weights(name: str, entries: list[Any], file: Path | None) -> tuple[Any, Pat
 
 
 class _LastMap:
-    """Runs a network and keeps what one of its parts gave."""
+    """Runs a network and keeps the output of one of its parts."""
 
     def __init__(self, network: nn.Module, part: str, family: str) -> None:
         self._network = network
@@ -104,8 +104,8 @@ class _LastMap:
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         self._network(images_BCHW)
-        if self._family == "vit":  # the first token stands for the class
+        if self._family == "vit":  # the first token is the class token
             return self._kept[:, 1:]
-        if self._family == "densenet":  # whose last activation belongs to no part
+        if self._family == "densenet":  # its last activation is outside of the part
             self._kept = torch.relu(self._kept)
         return self._kept.flatten(2).transpose(1, 2)

@@ -1,0 +1,47 @@
+"""A stream of lines through a loaded translator, whatever is written of each line."""
+
+from dataclasses import replace
+from typing import BinaryIO
+
+from s2s.inference.line_constraints import ConstrainedTranslator, LineConstraintsReader
+from s2s.inference.nbest import NbestOptions
+from s2s.inference.progress import StreamProgress
+from s2s.inference.stream import StreamContext, nbest_stream, translate_stream
+from s2s.inference.translator import LineTranslator
+from s2s.search.strategies.build import build_constrained_strategy
+
+
+def stream(
+    loaded: LineTranslator,
+    source: BinaryIO,
+    target: BinaryIO,
+    *,
+    batch_size: int,
+    listing: NbestOptions | None = None,
+    line_constraints: LineConstraintsReader | None = None,
+    context: StreamContext | None = None,
+) -> int:
+    """Translate or list every line of `source`; returns the number of its lines.
+
+    See `respond_stream` for `batch_size`, `context` and the errors raised. Raises UsageError for a
+    search that cannot meet terms that lines require.
+    """
+    if line_constraints is not None and line_constraints.has_terms:
+        build_constrained_strategy(loaded.search)  # reports a mistake early
+    context = StreamContext() if context is None else context
+    progress = StreamProgress(source, None, context.start)
+    context = replace(context, progress=progress)
+    loaded = replace(loaded, progress=progress)
+    translator = (
+        loaded if line_constraints is None else ConstrainedTranslator(loaded, line_constraints)
+    )
+    is_typed = source.isatty()
+    if listing is None:
+        count = translate_stream(source, target, translator, batch_size, is_typed, context=context)
+    else:
+        count = nbest_stream(
+            source, target, translator, listing, batch_size, interactive=is_typed, context=context
+        )
+    if line_constraints is not None:
+        line_constraints.finish(count)
+    return count

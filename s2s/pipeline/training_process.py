@@ -1,0 +1,155 @@
+"""A training run, from prepared data to its end, as each of its processes executes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2s.data.features.lookup import check_grids, open_features
+from s2s.data.preparation.prepare import open_corpus
+from s2s.errors import UsageError
+from s2s.nn.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    limit_threads,
+)
+from s2s.nn.kernels import slow_training
+from s2s.tasks.build import build_task
+from s2s.text.tokenizer_pair import load_tokenizers
+from s2s.train.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
+from s2s.train.reporter import SilentReporter
+from s2s.train.reporter import reporter as default_reporter
+from s2s.train.state import TrainingState
+from s2s.train.trainer import TIME_MULTIPLE, Trainer, TrainingContext, end_reason
+
+if TYPE_CHECKING:
+    import torch
+
+    from s2s.recipe.recipe import Recipe
+    from s2s.run.directory import Run
+    from s2s.train.distributed.process_group import ProcessGroup
+    from s2s.train.reporter import Reporter
+    from s2s.train.state import Position
+
+
+def train_run(
+    run: Run, recipe: Recipe, device: str, reporter: Reporter | None, *, group: ProcessGroup
+) -> Position:
+    """Train a run whose data are prepared, or resume it, as one process of a group.
+
+    Raises what `Trainer.run` does, UsageError where the training state was deleted, DataError for
+    features that have changed.
+    """
+    keep_freed_memory()
+    chosen = choose_device(device)
+    limit_threads(recipe.model, chosen, group.local_world_size)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    features = open_features(recipe.data, cache=run.features_folder)
+    if features is not None:
+        check_grids(features, recipe.model)
+    corpus = open_corpus(run.folder, "train", features)
+    validation = None
+    if (run.data_folder / "validation.arrow").exists():
+        validation = open_corpus(run.folder, "validation", features)
+    task = build_task(recipe, tokenizers)
+    state = TrainingState(task.initial_model(corpus).to(chosen), recipe.train)
+    last = run.checkpoints().last
+    if last is not None:
+        _resume(run, state, last)
+    group.broadcast(state)
+    precision = resolved_precision(run, recipe, chosen, group)
+    if end_reason(state.position, recipe.train) is None:
+        batch_size = find_batch_size(
+            state, task.objective, recipe, corpus, precision, multiple=TIME_MULTIPLE, group=group
+        )
+    else:
+        batch_size = fixed_batch_size(state, recipe)
+    recipe = with_batch_tokens(recipe, batch_size.batch_tokens)
+    context = TrainingContext(
+        recipe=recipe,
+        run=run,
+        train=corpus,
+        objective=task.objective,
+        validate=None if validation is None else task.validation(validation, corpus),
+        tokenizers=tokenizers,
+        precision=precision,
+        batch_size=batch_size,
+        group=group,
+    )
+    if group.rank == 0:
+        run.write_environment(str(chosen), recipe.seed)
+    with reporter or (SilentReporter() if group.rank else default_reporter()) as listening:
+        trainer = Trainer(context, state, listening)
+        if state.position.ended is None:
+            listening.note(_opening(context, state, chosen))
+            slow = slow_training(precision, chosen)
+            lines = [slow, batch_size.warning, _other_size(run, group.size)]
+            warnings = task.warnings(corpus, has_validation=validation is not None)
+            for line in (*lines, *warnings):
+                if line is not None:
+                    listening.note(f"{run.folder}: {line}")
+            trainer.run()
+        listening.note(_closing(run, state.position))
+    return state.position
+
+
+def _resume(run: Run, state: TrainingState, step: int) -> None:
+    saved = run.read_training(step)
+    if saved is None:
+        raise UsageError(
+            f"{run.folder}: the training state of update {step} was deleted, so training "
+            "cannot resume; --restart starts over"
+        )
+    state.restore(run.read_weights(step), saved.tensors, saved.meta)
+
+
+def _opening(context: TrainingContext, state: TrainingState, device: torch.device) -> str:
+    size = sum(parameter.numel() for parameter in state.parameters.values())
+    update = state.position.update
+    verb = f"resumes at update {update:,}" if update else "begins"
+    return (
+        f"{context.run.folder}: training {verb}: {size:,} parameters, {context.precision} on "
+        f"{device}; {context.batch_size.memory}"
+    )
+
+
+def resolved_precision(
+    run: Run, recipe: Recipe, device: torch.device, group: ProcessGroup
+) -> Precision:
+    """The precision of a run: the recipe's, or what `auto` chose when the run began.
+
+    A second measurement of this machine's speed must not change the weights of a resumed run, and
+    all processes compute in the precision of rank 0.
+    """
+    wanted: str = recipe.train.precision
+    if wanted == "auto" and run.checkpoints().last is not None:
+        begun = [event["precision"] for event in run.read_events() if event["event"] == "start"]
+        wanted = begun[-1] if begun else wanted
+    return group.all_gather(choose_precision(wanted, device))[0]
+
+
+def _other_size(run: Run, size: int) -> str | None:
+    """A line for the user where the number of processes has changed."""
+    before = size
+    for event in run.read_events():
+        if event["event"] == "start":
+            before = event.get("processes", 1)
+    if before == size:
+        return None
+    return (
+        f"number of processes: {before} before, {size} from here on; the sums are the same up to "
+        "rounding, dropout differs"
+    )
+
+
+def _closing(run: Run, position: Position) -> str:
+    best = ""
+    if position.best_score is not None:
+        best = (
+            f"; best validation {abs(position.best_score):.2f} at update {position.best_update:,}"
+        )
+    return (
+        f"{run.folder}: training ended after {position.update:,} updates and "
+        f"{position.seconds / 60:.1f} min ({position.ended}){best}"
+    )

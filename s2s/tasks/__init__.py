@@ -1,0 +1,1 @@
+"""Tasks: the model that each one trains, its loss and its validation."""

@@ -1,0 +1,103 @@
+"""The loss of a sequence-to-sequence model: cross-entropy, and the losses of attention.
+
+Dimension letters: B sentences, S source time, T target time, N target tokens, E readout width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from s2s.nn.batch import Batch
+from s2s.nn.decoders.base import DecoderOutput
+from s2s.nn.device import to_device
+from s2s.nn.memory import Memory
+from s2s.nn.model import Seq2Seq
+from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
+from s2s.special import PAD
+from s2s.train.loss.attention import coverage_losses, spread_losses
+from s2s.train.loss.cross_entropy import Loss, Pointed, linear_cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Weights of the parts of the loss beside cross-entropy."""
+
+    smoothing: float = 0.0
+    """Label smoothing (Szegedy et al. 2016)."""
+    coverage: float = 0.0
+    """Coverage loss (See et al. 2017, section 2.3)."""
+    doubly_stochastic: float = 0.0
+    """Doubly stochastic attention (Xu et al. 2015, equation 14)."""
+    r_drop: float = 0.0
+    """R-Drop: the divergence between two passes with different dropout (Liang et al. 2021)."""
+
+
+def batch_loss(
+    model: Seq2Seq, batch: Batch, weights: LossWeights = LossWeights()
+) -> tuple[Loss, Tensor]:
+    """Loss summed over the batch's target tokens, and their readouts [N, E].
+
+    `batch` is on the host and moves to the model's device. R-Drop runs its two passes as one pass
+    over a batch of twice the size; the losses are then means of the two passes, and there are twice
+    as many readouts. Padding is removed before the output layer, which takes most of the time.
+    """
+    device = model.output.bias.device
+    if weights.r_drop:
+        batch = batch.repeated(2)
+    flat = batch.target_output.t().reshape(-1)
+    inside_N = flat.ne(PAD).nonzero().squeeze(1)
+    targets_N = to_device(flat[inside_N], device)
+    there = batch.to(str(device))
+    memory = model.encode(there.source, there.source_lengths, there.features)
+    decoded = model.decoded(memory, there.target_input)
+    inside_N = to_device(inside_N, device)
+    readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
+    pointed = None
+    if model.is_pointing:
+        pointed = _pointed(model.target_vocabulary, memory, decoded, targets_N, inside_N)
+        targets_N = known_ids(targets_N, model.target_vocabulary)
+    output = (model.output.weight, model.output.bias)
+    loss = linear_cross_entropy(
+        *(readout_NE, *output, targets_N, weights.smoothing), pointed=pointed, r_drop=weights.r_drop
+    )
+    if weights.coverage or weights.doubly_stochastic:
+        added = _attention_loss(memory, decoded, there.target_output, weights)
+        loss = loss._replace(smoothed=loss.smoothed + added)
+    if weights.r_drop:
+        loss = Loss(loss.smoothed / 2, loss.nll / 2)
+    return loss, readout_NE
+
+
+def _attention_loss(
+    memory: Memory, decoded: DecoderOutput, target_BT: Tensor, weights: LossWeights
+) -> Tensor:
+    """The weighted losses of attention, summed over target tokens."""
+    assert decoded.weights is not None and memory.words_BS is not None
+    inside_BT = target_BT != PAD
+    total = torch.zeros((), device=target_BT.device)
+    if weights.coverage:
+        costs_BT = coverage_losses(decoded.weights, memory.words_BS)
+        total = total + weights.coverage * (costs_BT * inside_BT).sum()
+    if weights.doubly_stochastic:
+        spread_B = spread_losses(decoded.weights, inside_BT, memory.words_BS)
+        total = total + weights.doubly_stochastic * spread_B.sum()
+    return total
+
+
+def _pointed(
+    vocabulary: int, memory: Memory, decoded: DecoderOutput, targets_N: Tensor, inside_N: Tensor
+) -> Pointed:
+    """The pointer's part in the N target tokens at places `inside_N` of [T, B], flattened."""
+    assert decoded.gate is not None and decoded.scores is not None
+    assert memory.copies_BS is not None
+    scores_NS = decoded.scores.transpose(0, 1).flatten(0, 1).index_select(0, inside_N)
+    sentence_N = inside_N % decoded.scores.shape[0]
+    copies_NS = memory.copies_BS.index_select(0, sentence_N)
+    words_NS, is_target_NS = copies_NS != PAD, copies_NS == targets_N.unsqueeze(1)
+    gate_N = decoded.gate.flatten().index_select(0, inside_N)
+    return Pointed(
+        gate_N.masked_fill(~words_NS.any(-1), CERTAIN),
+        copied_log_probs(scores_NS, words_NS, is_target_NS),
+        targets_N < vocabulary,
+    )

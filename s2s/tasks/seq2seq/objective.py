@@ -1,0 +1,48 @@
+"""The objective of sequence-to-sequence models, and when training has failed."""
+
+import math
+from typing import Any
+
+from s2s.nn.batch import Batch
+from s2s.nn.model import Seq2Seq
+from s2s.recipe.train import Train
+from s2s.tasks.seq2seq.loss import LossWeights, batch_loss
+from s2s.train.objective import BatchLoss
+
+
+class Seq2SeqObjective:
+    """Cross-entropy of the target tokens, and the losses that a recipe adds."""
+
+    def __init__(self, recipe: Train, vocabulary: int | None = None) -> None:
+        """`vocabulary` is the size V of the target vocabulary, which bounds the loss of a model
+        that guesses; None where divergence is not checked."""
+        self.recipe = recipe
+        self.vocabulary = vocabulary
+
+    def loss(self, model: Seq2Seq, batch: Batch, update: int, carried: Any = None) -> BatchLoss:
+        """See `Objective`. Sentences are independent of each other, so nothing is carried on."""
+        assert carried is None, "sentences carry no state"
+        loss, readout_NE = batch_loss(model, batch, self.weights(update))
+        return BatchLoss(loss.smoothed, loss.nll, readout_NE.detach().float().std())
+
+    def weights(self, update: int) -> LossWeights:
+        """The weights of the parts of the loss in an update."""
+        recipe = self.recipe
+        return LossWeights(
+            smoothing=recipe.label_smoothing,
+            coverage=recipe.coverage_loss if update > recipe.coverage_start else 0.0,
+            doubly_stochastic=recipe.doubly_stochastic,
+            r_drop=recipe.r_drop,
+        )
+
+    def has_diverged(self, loss: float, nll: float) -> bool:
+        """See `Objective`.
+
+        A uniform guess costs log V a token, the coverage loss is at most its weight, and two passes
+        that guess hardly differ; a model that stays worse than that is not training. Doubly
+        stochastic attention has no bound, so with it the likelihood alone decides.
+        """
+        assert self.vocabulary is not None
+        value = nll if self.recipe.doubly_stochastic else loss
+        added = self.recipe.coverage_loss + self.recipe.r_drop
+        return not value < 1.5 * math.log(self.vocabulary) + 1.0 + added
