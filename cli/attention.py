@@ -51,7 +51,7 @@ def attention(
     ] = None,
     png: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write an image for each line (s2s[plots])."),
+        typer.Option(metavar="FOLDER", help="Write an image for each line; needs Pillow."),
     ] = None,
     npz: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write weights and tokens for numpy.")

@@ -59,7 +59,7 @@ def features(
 ) -> None:
     """Compute image features with a pretrained network.
 
-    Needs pip install 's2s[vision]'.
+    Needs pip install pillow timm torchvision.
     A .npy file is one array, with the ids of its rows in an .ids file beside it; a .safetensors
     file has a tensor for every id. Weights come from --weights or from the library's cache; nothing
     is downloaded.

@@ -37,9 +37,9 @@ class MapFiles:
 
     def __post_init__(self) -> None:
         if self.png is not None and find_spec("PIL") is None:
-            raise UsageError("--png needs Pillow: pip install 's2s[plots]'; --html needs nothing")
+            raise UsageError("--png needs Pillow: pip install pillow; --html needs nothing")
         if self.images is not None and find_spec("PIL") is None:
-            raise UsageError("--images needs Pillow: pip install 's2s[plots]'")
+            raise UsageError("--images needs Pillow: pip install pillow")
         if self.images is not None and self.png is None and self.html is None:
             raise UsageError("--images: nothing is drawn on them without --png or --html")
 

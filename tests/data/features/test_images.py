@@ -360,7 +360,7 @@ def test_without_the_libraries(
         arguments = ["features", str(pictures), "--backbone", name, "-o", str(pictures / "x.npy")]
         assert command_line(arguments) == 2
         assert capsys.readouterr().err == (
-            f"s2s: error: image networks need {library}: pip install 's2s[vision]'\n"
+            f"s2s: error: image networks need {library}: pip install pillow timm torchvision\n"
         )
 
 

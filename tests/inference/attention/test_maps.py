@@ -336,7 +336,7 @@ def test_the_command_draws_on_stdout(extended_vocabulary: Path, capfd) -> None:
 
 
 def test_the_command_writes_files(extended_vocabulary: Path, capfd) -> None:
-    pytest.importorskip("PIL", reason="pictures need Pillow: s2s[plots]")
+    pytest.importorskip("PIL", reason="pictures need Pillow")
     files = ["--html", "a.html", "--npz", "a.npz", "--png", "p"]
     assert run(["attention", "--input", "in.txt", *files]) == 0
     assert capfd.readouterr().out == ""

@@ -242,7 +242,7 @@ def test_arrays_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attention", MAPS, ids=lambda m: f"{len(m.source)} tokens")
 def test_a_picture_has_a_cell_for_every_weight(attention: AttentionMap) -> None:
-    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow: s2s[plots]")
+    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
     from s2s.inference.attention.png import GAP, MARGIN, draw_map, png, scale_of
 
     with image.open(io.BytesIO(png(draw_map(attention)))) as picture:
@@ -260,7 +260,7 @@ def test_a_picture_has_a_cell_for_every_weight(attention: AttentionMap) -> None:
 
 
 def test_letters_without_a_font_are_reported(tmp_path: Path) -> None:
-    pytest.importorskip("PIL", reason="pictures need Pillow: s2s[plots]")
+    pytest.importorskip("PIL", reason="pictures need Pillow")
     notes: list[str] = []
     maps = [map_of(["\U0001f9ff\U000130b9", "</s>"], ["a", "</s>"]), EMPTY, map_of(
         words("w", 601), words("v", 3))]  # fmt: skip
@@ -271,7 +271,7 @@ def test_letters_without_a_font_are_reported(tmp_path: Path) -> None:
 
 
 def test_a_font_that_is_none_is_the_users_mistake(tmp_path: Path) -> None:
-    pytest.importorskip("PIL", reason="pictures need Pillow: s2s[plots]")
+    pytest.importorskip("PIL", reason="pictures need Pillow")
     font = tmp_path / "no.ttf"
     font.write_text("no font")
     with pytest.raises(DataError, match=r"no\.ttf: cannot be read as a font"):
@@ -280,7 +280,7 @@ def test_a_font_that_is_none_is_the_users_mistake(tmp_path: Path) -> None:
 
 def test_pictures_without_pillow_are_refused_in_a_line(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(attention_files, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"--png needs Pillow: pip install 's2s\[plots\]'"):
+    with pytest.raises(UsageError, match=r"--png needs Pillow: pip install pillow"):
         MapFiles(png=tmp_path)
     assert MapFiles().is_empty
 

@@ -84,7 +84,7 @@ def test_a_grid_is_rows_and_columns(text: str) -> None:
 
 
 def test_a_tile_is_bright_where_attention_is() -> None:
-    pytest.importorskip("PIL", reason="pictures need Pillow: s2s[plots]")
+    pytest.importorskip("PIL", reason="pictures need Pillow")
     from s2s.inference.attention.regions_png import tile
 
     heat_RC = np.zeros((3, 5), dtype=np.float32)
@@ -100,7 +100,7 @@ def test_a_tile_is_bright_where_attention_is() -> None:
 
 
 def test_the_image_shows_through_and_is_dark_elsewhere() -> None:
-    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow: s2s[plots]")
+    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
     from s2s.inference.attention.regions_png import DARK, tile
 
     heat_RC = np.zeros((4, 4), dtype=np.float32)
@@ -114,7 +114,7 @@ def test_the_image_shows_through_and_is_dark_elsewhere() -> None:
 
 
 def test_a_sheet_has_a_tile_for_every_token(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow: s2s[plots]")
+    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
     from s2s.inference.attention.regions_png import ACROSS
 
     sizes = []
@@ -131,7 +131,7 @@ def test_a_sheet_has_a_tile_for_every_token(tmp_path: Path) -> None:
 
 
 def test_images_are_found_by_their_ids(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow: s2s[plots]")
+    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
     from s2s.inference.attention.images import ImageFolder
 
     image.new("RGB", (3, 2), (1, 2, 3)).save(tmp_path / "a.png")
@@ -150,7 +150,7 @@ def test_images_are_found_by_their_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("id_", ["../secret.png", "/etc/hostname", "link.png", "sub/../../x"])
 def test_an_id_never_leads_out_of_the_folder(tmp_path: Path, id_: str) -> None:
-    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow: s2s[plots]")
+    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
     from s2s.inference.attention.images import ImageFolder
 
     inside = tmp_path / "images"
@@ -162,7 +162,7 @@ def test_an_id_never_leads_out_of_the_folder(tmp_path: Path, id_: str) -> None:
 
 
 def test_a_vector_is_told_and_not_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("PIL", reason="pictures need Pillow: s2s[plots]")
+    pytest.importorskip("PIL", reason="pictures need Pillow")
     notes: list[str] = []
     MapFiles(png=tmp_path / "p").write([map_of(1), map_of(4)], "x", notes.append)
     assert notes == ["line 1: one region an image: nothing to draw"]
@@ -170,7 +170,7 @@ def test_a_vector_is_told_and_not_drawn(tmp_path: Path) -> None:
 
 
 def test_images_are_for_what_is_drawn_on_them(tmp_path: Path) -> None:
-    pytest.importorskip("PIL", reason="pictures need Pillow: s2s[plots]")
+    pytest.importorskip("PIL", reason="pictures need Pillow")
     with pytest.raises(UsageError, match=r"--images: nothing is drawn on them without --png"):
         MapFiles(images=tmp_path)
     with pytest.raises(UsageError, match=r"--images: expected a folder, found "):
@@ -191,7 +191,7 @@ def test_the_page_has_a_cell_for_every_region_and_escapes_words() -> None:
 
 
 def test_the_page_has_each_image_once(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow: s2s[plots]")
+    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
     image.new("RGB", (64, 32), (9, 9, 9)).save(tmp_path / "dog.jpg")
     file = tmp_path / "a.html"
     maps = [map_of(9), map_of(9, tokens=("what", "</s>"), id_="cat.jpg")]

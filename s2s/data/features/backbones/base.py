@@ -47,7 +47,7 @@ class Backbone:
 def missing_library(library: str, error: Exception) -> UsageError:
     """The error for a library that is not installed, or incompatible with the installed torch."""
     if isinstance(error, ModuleNotFoundError):
-        return UsageError(f"image networks need {library}: pip install 's2s[vision]'")
+        return UsageError(f"image networks need {library}: pip install pillow timm torchvision")
     reason = str(error).partition("\n")[0]
     return UsageError(
         f"{library} does not fit torch {torch.__version__} ({reason}); install both from one index"
