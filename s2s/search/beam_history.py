@@ -1,4 +1,4 @@
-"""The host's side of a block: who sits where, back-pointers, which hypotheses have ended.
+"""The beam history on the host: sentences by slot, back-pointers, ended hypotheses.
 
 Dimension letters: B sentences (slots), K hypotheses per sentence, S source time, H steps kept.
 """
@@ -23,19 +23,19 @@ LEAST_COVERED = 1e-9
 
 
 class Ended(NamedTuple):
-    """A hypothesis that will not grow any more."""
+    """A hypothesis that has ended or was cut."""
 
     score: float
     log_prob: float
     step: int
-    """The step that ended it: predicted EOS, or its last token where it was cut."""
+    """The step that ended it: that of EOS, or of its last token where it was cut."""
     row: int
     """Its row before that step if it is finished, after it if it was cut."""
     finished: bool
 
 
 class BeamHistory:
-    """History of a block as a ring of H steps, long enough for the longest output."""
+    """The history of a decoding batch: a ring of H steps, enough for the longest output."""
 
     def __init__(self, strategy: Strategy, shape: Shape) -> None:
         self.strategy = strategy
@@ -54,11 +54,11 @@ class BeamHistory:
 
     @property
     def empty(self) -> Slots:
-        """Slots where nobody sits, ascending."""
+        """Slots without a sentence, ascending."""
         return np.flatnonzero(self.key_B < 0)
 
     def admit(self, slot: int, key: int, positions: Positions, limit: int) -> None:
-        """Seat source `key`; `limit` is the most predictions it may have."""
+        """Put source `key` into a slot; `limit` is its maximum number of predictions."""
         self.key_B[slot] = key
         self.first_step_B[slot] = self.clock
         self.positions[slot] = positions
@@ -67,7 +67,7 @@ class BeamHistory:
         self.ended[slot] = []
 
     def record(self, chosen: Chosen) -> Slots:
-        """Note a step; the slots whose sentence is done with it.
+        """Record a step; returns the slots whose sentence is done.
 
         Raises S2sError where probabilities are not numbers.
         """
@@ -87,10 +87,10 @@ class BeamHistory:
         return np.flatnonzero(is_done_B & is_seated_B)
 
     def release(self, slot: int) -> list[Hypothesis]:
-        """The best hypotheses of a slot, which is empty then; draws come in their own order.
+        """Remove a sentence and return its best hypotheses; samples keep their order.
 
-        Those that were cut rank below all that finished; of equal scores the earlier ended ranks
-        higher, then the lower row.
+        Hypotheses that were cut rank below finished ones; among equal scores the one that ended
+        earlier ranks higher, then that of the lower row.
         """
         if self.strategy.is_sampling:
             ranked = sorted(self.ended[slot], key=lambda e: e.row)
@@ -102,7 +102,7 @@ class BeamHistory:
         return best or [Hypothesis(key, (), -np.inf, -np.inf, finished=False)]
 
     def _distinct(self, slot: int, ranked: list[Ended]) -> list[Hypothesis]:
-        """The first `keep` of them; what several groups of a beam have found comes once."""
+        """The first `keep` hypotheses, without duplicates that several groups have found."""
         found: dict[object, Hypothesis] = {}
         for number, ended in enumerate(ranked):
             hypothesis = self._hypothesis(slot, ended)
@@ -129,7 +129,7 @@ class BeamHistory:
         length_B: Slots,
         finished: bool,
     ) -> None:
-        """Add the hypotheses above -inf of the slots that may; keep track of the `keep`-th best."""
+        """Add the hypotheses above -inf of the allowed slots; update the `keep`-th best score."""
         slots, rows = np.nonzero((log_probs_BK > -np.inf) & may_B[:, None])
         if slots.size == 0:
             return
@@ -148,10 +148,11 @@ class BeamHistory:
                 self.settled_B[slot] = best[self.strategy.keep - 1]
 
     def _uncovered(self, slots: Slots, rows: Slots, finished: bool) -> NDArray[np.float64]:
-        """What hypotheses that end now left out: the sum over the source of -log(min(c, 1)).
+        """Coverage penalty of the hypotheses that end now: the sum over the source of -log(min(c,
+        1)).
 
-        c is all attention a word or region got (Wu et al. 2016, section 7, where the sum is -cp);
-        EOS of the source is no word. Attention of exactly 0 counts as LEAST_COVERED.
+        c is the total attention of a word or region (Wu et al. 2016, section 7, where the sum is
+        -cp); the EOS of the source is not a word. Attention of 0 counts as LEAST_COVERED.
         """
         if self.attention_HBKS is None:
             raise UsageError("a coverage penalty needs a model with attention")

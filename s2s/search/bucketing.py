@@ -1,12 +1,12 @@
-"""The few fixed shapes that search computes in.
+"""Bucketing: the fixed shapes in which search computes.
 
-Matrix kernels round differently for different shapes. So that the result for a sentence is a
-function of the sentence alone, every shape it meets on its way is one too: its padded source
-length, the rows of the block it is decoded in, the sentences it is encoded with. Within a fixed
+Matrix kernels round differently for different shapes. The result for a sentence is to be a function
+of the sentence alone, so every shape is one too: its padded source length, the rows of its decoding
+batch, the number of sentences it is encoded with. Within a fixed
 shape a row's arithmetic does not depend on the other rows (`s2s.nn.matmul`, `s2s.nn.weighted_sum`).
 
-Dimension letters: B sentences of a block (its slots), K hypotheses per sentence, N = B*K rows,
-S source time, H steps of history, E sentences encoded together.
+Dimension letters: B sentences of a decoding batch (its slots), K hypotheses per sentence, N = B*K
+rows, S source time, H steps of history, E sentences encoded together.
 """
 
 import math
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from s2s.recipe.search import Search
 
 ROWS = {"cpu": 128, "cuda": 512}
-"""Most rows of a block. A CPU is busy with 128; a GPU needs more to be."""
+"""Most rows of a decoding batch. 128 keep a CPU busy; a GPU needs more."""
 
 SLOTS = {"cpu": 64, "cuda": 512}
-"""Most sentences of a block. The more there are, the more are idle when a queue runs dry."""
+"""Most sentences of a decoding batch. More of them leave more idle when the queue is empty."""
 
 ENCODED = {"cpu": 16, "cuda": 128}
 """Sentences encoded together. On a CPU 16 cost a quarter of 64; dummies cost as much as words."""
 
 CELLS = {"cpu": 1 << 15, "cuda": 1 << 19}
-"""Most source positions (rows x source time) of a block: long sources get fewer rows, so that the
-memory a block needs is bounded."""
+"""Most source positions (rows x source time) of a decoding batch: long sources get fewer rows,
+which bounds memory."""
 
 STEP = 16
 """Source lengths are rounded up to a multiple of this, long ones to coarser steps."""
@@ -62,14 +62,14 @@ def bucket(length: int) -> int:
 def longest_output(length: int, search: Search) -> int:
     """Most predictions (EOS is one) for a source of `length` tokens without EOS; at least 1.
 
-    Features have no length: what is said of them may be as long as `max_offset`.
+    Image features have no length: their outputs may have `max_offset` tokens.
     """
     # The subtraction keeps 1.1 * 10 = 11.000000000000002 at 11.
     return max(1, math.ceil(search.max_ratio * length - 1e-9) + search.max_offset)
 
 
 def _even(slots: int) -> int:
-    """As many or a few less, so that up to 4 threads share the rows of a block evenly."""
+    """`count` or slightly fewer slots, so that up to 4 threads share the rows evenly."""
     return slots // 4 * 4 if slots >= 4 else max(1, slots)
 
 

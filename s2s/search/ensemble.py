@@ -37,7 +37,7 @@ class Bundles:
 
 
 class Ensemble:
-    """Predicts with the mean of its members' probabilities, attends with that of their weights.
+    """Predicts the mean of its members' probabilities, and the mean of their attention weights.
 
     The members read the same source ids and predict the same tokens.
     """
@@ -64,7 +64,7 @@ class Ensemble:
     def step(self, memory: Bundles, state: Bundles, tokens: Tensor) -> Step[Bundles]:
         """Read `tokens` int64 [N]; the logits are logarithms of the mean probabilities.
 
-        There is attention where all members have it, over equally many positions.
+        Attention is the mean of the members'; None unless all have it, over equally many positions.
         """
         parts = zip(self.members, memory.members, state.members, strict=True)
         steps = [member.step(own, before, tokens) for member, own, before in parts]
@@ -76,7 +76,7 @@ class Ensemble:
 
 
 class ForcedEnsemble:
-    """The same mean under teacher forcing: at every step, of the members' probabilities."""
+    """The ensemble under teacher forcing."""
 
     def __init__(self, members: Sequence[Forced]) -> None:
         self.members = tuple(members)
@@ -95,12 +95,12 @@ class ForcedEnsemble:
 
 
 def ensemble(members: Sequence[Scorer[Any, Any]]) -> Scorer[Any, Any]:
-    """The members as one scorer; a single one is itself, to the last bit."""
+    """The members as one scorer; a single member is returned as it is."""
     return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def forcible(scorer: Scorer[Any, Any]) -> Forced:
-    """What search steps over, under teacher forcing."""
+    """A scorer under teacher forcing."""
     if isinstance(scorer, Ensemble):
         return ForcedEnsemble([forcible(member) for member in scorer.members])
     if isinstance(scorer, InferenceModel):
@@ -114,8 +114,8 @@ def mean_of_probabilities(logits: Sequence[Tensor]) -> Tensor:
 
     N may be several dimensions.
 
-    A `logsumexp` over the members, written out: that of torch sums five members or more in an order
-    that depends on where a row lies in the block, and with it the last bit of the row's scores.
+    A `logsumexp` over the members, written out: torch sums five members or more in an order that
+    depends on the place of a row among others, and so does the last bit of the scores.
     """
     members_NV = [member_NV.float().log_softmax(-1) for member_NV in logits]
     # Finite, so that a token without probability for any member is -inf and not NaN.

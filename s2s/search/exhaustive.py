@@ -1,9 +1,9 @@
 """Exhaustive search: branch and bound over the tree of all outputs.
 
-A prefix is worth no less than any of its completions, for log-probabilities only add up to less.
-So no prefix at or below the best outputs found so far can lead to a better one, and when no other
-prefix is left they are the best there are (Stahlberg & Byrne 2019, "On NMT search errors and model
-errors: cat got your tongue?", section 2; there one prefix at a time, here a block of them).
+Log-probabilities are negative, so no completion of a prefix is more probable than the prefix. A
+prefix no better than the best outputs so far is pruned; when no prefix is left, these outputs are
+the most probable ones (Stahlberg & Byrne 2019, "On NMT search errors and model errors: cat got your
+tongue?", section 2; there one prefix at a time, here a batch).
 
 Dimension letters: N rows expanded together, V vocabulary, C children.
 """
@@ -32,43 +32,43 @@ from s2s.special import BOS, EOS, PAD
 Tokens = tuple[int, ...]
 
 
-class Asked(NamedTuple):
-    """What is looked for."""
+class ExhaustiveInput(NamedTuple):
+    """The source and the settings of a search."""
 
     source: tuple[int, Inputs]
-    """Its number, and all that is searched."""
+    """The number of the source, and all inputs."""
     settings: ExhaustiveSearch
     constraint: ConstraintSpec
     keep: int
-    """How many of the best outputs."""
+    """Number of outputs that are kept."""
 
 
 class Siblings(NamedTuple, Generic[S]):
-    """Prefixes not yet expanded, children of rows that were expanded together; worst first."""
+    """Prefixes to expand, which are children of rows expanded together; worst first."""
 
     state: S
-    """After what their parents read, a row per parent."""
+    """State after the parents, a row per parent."""
     parents: list[Tokens]
-    """A prefix per row of the state."""
+    """The prefix of each row of the state."""
     rows_C: NDArray[np.int64]
     tokens_C: NDArray[np.int64]
     totals_C: NDArray[np.float64]
 
     def cut(self, start: int, stop: int) -> "Siblings[S]":
-        """Those from `start` to `stop`."""
+        """The siblings from `start` to `stop`."""
         part = slice(start, stop)
         return self._replace(
             rows_C=self.rows_C[part], tokens_C=self.tokens_C[part], totals_C=self.totals_C[part]
         )
 
     def prefixes(self) -> list[Tokens]:
-        """The tokens of each; the root has none."""
+        """The tokens of each prefix; the root has none."""
         pairs = zip(self.rows_C.tolist(), self.tokens_C.tolist(), strict=True)
         return [(*self.parents[row], token) if token != BOS else () for row, token in pairs]
 
 
 class Best:
-    """The `keep` most probable finished outputs so far; of equal ones the first found."""
+    """The `keep` most probable finished outputs so far; among equal ones the first found."""
 
     def __init__(self, keep: int, incumbents: Sequence[Hypothesis]) -> None:
         self.keep = keep
@@ -77,19 +77,19 @@ class Best:
 
     @property
     def threshold(self) -> float:
-        """What an output has to exceed to be among them."""
+        """The log-probability that a new output has to exceed."""
         if len(self.found) < self.keep:
             return -np.inf
         return sorted(self.found.values(), reverse=True)[self.keep - 1]
 
     def offer(self, tokens: Tokens, log_prob: float) -> None:
-        """An output that may be one of them; what can be none any more is forgotten."""
+        """Add an output, and drop the worst where there are more than `keep`."""
         self.found.setdefault(tokens, log_prob)
         ranked = sorted(self.found.items(), key=lambda item: -item[1])
         self.found = dict(ranked[: self.keep])
 
     def hypotheses(self, key: int, proven: bool) -> list[Hypothesis]:
-        """Best first; outputs that were cut only where too few have ended."""
+        """Best first; outputs that were cut follow where fewer than `keep` have ended."""
         ranked = sorted(self.found.items(), key=lambda item: -item[1])
         ended = [Hypothesis(key, t, p, p, finished=True, proven=proven) for t, p in ranked]
         cut = [replace(h, proven=False) for h in self.incumbents if not h.finished]
@@ -98,14 +98,14 @@ class Best:
 
 @torch.inference_mode()
 def exhaust(
-    scorer: Scorer[M, S], asked: Asked, device: str, *, incumbents: Sequence[Hypothesis]
+    scorer: Scorer[M, S], asked: ExhaustiveInput, device: str, *, incumbents: Sequence[Hypothesis]
 ) -> list[Hypothesis]:
     """The `keep` most probable of all outputs that end within the longest output, best first.
 
     Of those that meet the constraints of the search and of the sentence.
 
-    Starts from what another search has found. `proven` says whether nothing better is left (to the
-    model's rounding); it is false where `nodes` prefixes did not suffice.
+    Starts from the results of another search. `proven` says whether no better output exists, to the
+    model's rounding; it is false where the search ended after `nodes` prefixes.
     """
     best = Best(asked.keep, incumbents)
     expander = Expander(scorer, asked, torch.device(device))
@@ -119,7 +119,7 @@ def exhaust(
 
 
 def _taken(stack: list[Siblings[S]], most: int, threshold: float) -> list[Siblings[S]]:
-    """Up to `most` prefixes above the threshold off the stack, deepest first, then best first."""
+    """Pop up to `most` prefixes above the threshold, deepest first, then best first."""
     taken: list[Siblings[S]] = []
     while most > 0 and stack:
         top = stack.pop()
@@ -135,12 +135,12 @@ def _taken(stack: list[Siblings[S]], most: int, threshold: float) -> list[Siblin
 
 
 class Expander(Generic[M, S]):
-    """Reads prefixes of one sentence, always N rows at a time, so that shapes never change."""
+    """Expands prefixes of one sentence, always N rows at a time, so that shapes never change."""
 
     def __init__(
         self,
         scorer: Scorer[M, S],
-        asked: Asked,
+        asked: ExhaustiveInput,
         device: torch.device,
     ) -> None:
         (key, inputs), settings = asked.source, asked.settings
@@ -159,12 +159,13 @@ class Expander(Generic[M, S]):
         self.forbidden = to_device(torch.tensor([PAD, BOS]), device)
 
     def root(self) -> Siblings[S]:
-        """The prefix of no tokens."""
+        """The empty prefix."""
         start, zero = self.scorer.start(self.memory), np.zeros(1, dtype=np.int64)
         return Siblings(start, [()], zero, zero + BOS, np.zeros(1))
 
     def expand(self, taken: list[Siblings[S]], best: Best) -> Siblings[S]:
-        """Offer the ends of prefixes; their children that can still become one of the best."""
+        """Offer the prefixes with EOS, and return their children that may lead to one of the
+        best."""
         prefixes = [prefix for part in taken for prefix in part.prefixes()]
         totals_N = torch.full((self.rows,), -torch.inf, dtype=torch.float64)
         totals_N[: len(prefixes)] = torch.from_numpy(np.concatenate([p.totals_C for p in taken]))
@@ -182,7 +183,7 @@ class Expander(Generic[M, S]):
             if end > best.threshold:
                 best.offer(prefix, end)
         totals_NV[:, EOS] = -torch.inf
-        # A child needs room for EOS behind it.
+        # A child needs room for EOS.
         is_full = to_device(
             torch.tensor([len(prefix) + 2 > self.longest for prefix in prefixes]), self.device
         )
@@ -194,7 +195,7 @@ class Expander(Generic[M, S]):
     def _constrained(
         self, logits_NV: Tensor, normalizer_N: Tensor, prefixes: list[Tokens]
     ) -> Tensor:
-        """Every prefix as a sentence of its own, for each has its length."""
+        """Logits constraints, with every prefix as a sentence, since lengths differ."""
         tokens_NH = torch.full((self.rows, self.longest), PAD)
         for row, prefix in enumerate(prefixes):
             tokens_NH[row, : len(prefix)] = torch.tensor(prefix, dtype=torch.int64)
@@ -238,7 +239,7 @@ def _above(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Rows, tokens and values of the totals above a threshold, on the host."""
     rows_C, tokens_C = torch.nonzero(totals_NV > threshold, as_tuple=True)
-    # float64 holds ids exactly, so one copy carries all.
+    # float64 represents ids exactly, so one copy to the host suffices.
     found = (rows_C.double(), tokens_C.double(), totals_NV[rows_C, tokens_C])
     rows, tokens, totals = torch.stack(found).cpu().numpy()
     return rows.astype(np.int64), tokens.astype(np.int64), totals

@@ -1,4 +1,4 @@
-"""Forced decoding: what a model gives to outputs that are there already, by teacher forcing.
+"""Forced decoding: log-probabilities of given outputs, by teacher forcing.
 
 Dimension letters: B pairs, S source time, T target time, V vocabulary.
 """
@@ -50,16 +50,16 @@ def forced(
 ) -> list[float]:
     """Log-probability of each target, EOS included, given its source (ids without EOS, `features`).
 
-    What search gives to the same tokens, to rounding. As there, a source without tokens has an
-    output without tokens for certain; any other output of it, and any of a source with features, is
-    asked of the model. The model must be in `eval()` mode.
+    They equal those of search for the same tokens, to rounding. As in search, a source without
+    tokens has the empty output with probability 1; the model scores any other output of it, and any
+    output of a source with image features. The model must be in `eval()` mode.
     """
     found = [0.0] * len(pairs)
     inputs = Inputs([source for source, _ in pairs], range(len(pairs)), None, features)
     asked = [i for i, (_, target) in enumerate(pairs) if len(target) or not inputs.is_blank(i)]
     asked.sort(key=lambda i: (bucket(len(pairs[i][1]) + 1), inputs.padded(i), i))
     while asked:
-        time = bucket(len(pairs[asked[-1]][1]) + 1)  # the longest target that is left
+        time = bucket(len(pairs[asked[-1]][1]) + 1)  # the longest remaining target
         count = max(1, min(PAIRS, CELLS // time))
         batch, asked = asked[-count:], asked[:-count]
         totals = _totals(model, inputs, batch, [pairs[i][1] for i in batch], time, device)

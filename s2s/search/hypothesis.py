@@ -1,4 +1,4 @@
-"""What search finds: token ids and what they are worth, no tensors."""
+"""A hypothesis: token ids and scores, without tensors."""
 
 from dataclasses import dataclass, field
 
@@ -11,20 +11,20 @@ class Hypothesis:
     """One output for one source."""
 
     key: int
-    """Which source: its place in the sequence that was searched."""
+    """The index of its source."""
     tokens: tuple[int, ...]
     """The output without EOS."""
     log_prob: float
     """Sum of the model's own log-probabilities of the tokens, and of EOS where it is finished."""
     score: float
-    """What ranks it among the hypotheses of its source; larger is better."""
+    """Score that ranks it among the hypotheses of its source; larger is better."""
     finished: bool
-    """Whether it ended by itself; false where the longest output cut it."""
+    """Whether it ended with EOS; false where it was cut at the longest output."""
     proven: bool | None = None
-    """Whether nothing more probable exists, which exhaustive search alone can say."""
+    """Whether no output is more probable; only exhaustive search knows."""
     attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
-    """Weights [length, source tokens + 1], where asked for: a row per token and one for EOS where
-    it is finished; the last column is the source's EOS."""
+    """Attention weights [length, source tokens + 1], where requested: a row per token, and one for
+    EOS if it is finished; the last column is the EOS of the source."""
 
     @property
     def length(self) -> int:

@@ -1,4 +1,4 @@
-"""What is searched: texts, features, or both, in shapes that are functions of each source alone.
+"""The inputs of search: texts, image features or both, in shapes that depend on each source alone.
 
 Dimension letters: E sentences encoded together, S source time, F feature files.
 """
@@ -25,37 +25,37 @@ each feature file."""
 
 
 class Encodable(NamedTuple):
-    """What a scorer encodes."""
+    """The inputs of `Scorer.encode`."""
 
     source_ES: Tensor
-    """int64, texts with EOS; S is 0 where there are none."""
+    """int64, texts with EOS; S is 0 without text."""
     length_E: Tensor
     features: tuple[Regions, ...]
 
 
 class Positions(NamedTuple):
-    """Where in the memory a source lies, padding apart."""
+    """The positions of a source in the memory, without padding."""
 
     all: NDArray[np.int64]
     """int64: its words and EOS, then its regions."""
     covered: NDArray[np.bool_]
-    """bool, for each of them: whether it is to be looked at, as all are but EOS."""
+    """bool, by position: true but for EOS, which coverage leaves out."""
 
 
 class Inputs(NamedTuple):
-    """What is searched."""
+    """The sources of a search."""
 
     sources: Sources
     """Token ids without EOS."""
     places: Sequence[int]
-    """Each source's own number: what its samples depend on."""
+    """The number of each source, on which its samples depend."""
     constraints: Sequence[ConstraintSpec] | None
-    """What each demands of its output, if any does."""
+    """The constraints of each source; None if no source has any."""
     features: FeatureRows | None
-    """What else is known of each."""
+    """The image features of each source."""
 
     def constraint(self, key: int) -> ConstraintSpec:
-        """What source number `key` demands."""
+        """The constraints of source `key`."""
         return UNCONSTRAINED if self.constraints is None else self.constraints[key]
 
     @property
@@ -64,7 +64,7 @@ class Inputs(NamedTuple):
         return self.features is None or self.features.lines.has_text
 
     def is_blank(self, key: int) -> bool:
-        """Whether there is nothing to search for."""
+        """Whether a source has neither tokens nor image features."""
         return self.features is None and len(self.sources[key]) == 0
 
     def padded(self, key: int) -> Padded:
@@ -80,7 +80,7 @@ class Inputs(NamedTuple):
         )
 
     def encodable(self, keys: Sequence[int], padded: Padded, count: int) -> Encodable:
-        """`count` sources: those of `keys`, of the same padded lengths, and dummies behind them."""
+        """`count` sources: those of `keys`, of the same padded lengths, followed by dummies."""
         source_ES = np.full((count, padded[0]), PAD, dtype=np.int64)
         length_E = np.zeros(count, dtype=np.int64)
         if self.has_text:
@@ -98,7 +98,7 @@ class Inputs(NamedTuple):
         return Encodable(torch.from_numpy(source_ES), torch.from_numpy(length_E), features)
 
     def positions(self, key: int, padded: Padded) -> Positions:
-        """Where a source of these padded lengths lies."""
+        """The positions of a source of these padded lengths."""
         words = len(self.sources[key]) + 1 if self.has_text else 0
         lengths = (words, *(() if self.features is None else self.features.regions(key)))
         starts = np.cumsum([0, *padded[:-1]])

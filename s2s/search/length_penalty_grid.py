@@ -1,9 +1,9 @@
 """Beam search for several length penalties at once.
 
-Penalties rank hypotheses that have ended; which prefixes live, and which of them end, they do not
-decide. So one search that runs on until its beam is used up has found whatever a search with any
-length penalty would find, and ranking its hypotheses anew gives that search's best. (What else may
-stop a beam, that nothing living can still win, loses nothing: see `Beam.bound`.)
+A length penalty ranks ended hypotheses; it decides neither which prefixes stay in the beam nor
+which of them end. So one search that ends only when its beam is used up finds the hypotheses of a
+search with any length penalty, and ranking them again gives the best of that search. (A beam may
+also stop when no live hypothesis can win, which loses nothing: see `Beam.bound`.)
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ from s2s.search.strategies.build import build_complete, build_strategy
 
 
 def num_searches(settings: Sequence[BeamSearch]) -> int:
-    """How many searches `search_penalties` makes."""
+    """Number of searches that `search_penalties` runs."""
     return len({_searched_as(one) for one in settings})
 
 
@@ -38,9 +38,9 @@ def search_penalties(
 ) -> list[list[Hypothesis]]:
     """For each of the settings, the best hypothesis of every source, as `search` gives it.
 
-    Settings that differ in their length penalty alone share a search, but not where there is a
-    coverage penalty: what it takes off a score is not kept apart. `progress` is called with a
-    setting of the search at work and the number of sources done.
+    Settings that differ only in their length penalty share a search, unless they have a coverage
+    penalty, which is not stored apart from the score. `progress` is called with a setting of the
+    current search and the number of sources done.
     """
     together: defaultdict[BeamSearch, list[int]] = defaultdict(list)
     for place, one in enumerate(settings):
@@ -72,20 +72,20 @@ def search_penalties(
 
 
 def _searched_as(settings: BeamSearch) -> BeamSearch:
-    """What settings that can share a search have in common."""
+    """A key that settings have in common if they can share a search."""
     if settings.coverage_penalty:
         return settings
     return replace(settings, length_penalty=0.0, length_normalization="length")
 
 
 def _best(ended: Sequence[Hypothesis], strategy: Strategy) -> Hypothesis:
-    """The best of all that ended: of equal scores the earlier, which is the shorter.
+    """The best ended hypothesis: among equal scores the earlier, which is the shorter.
 
-    Hypotheses of equal length come by log-probability, and so do their scores.
+    Hypotheses of equal length are ordered by log-probability, as their scores are.
     """
     log_probs = np.array([h.log_prob for h in ended])
     lengths = np.array([h.length for h in ended], dtype=np.int64)
-    if not lengths.any():  # a source without tokens, to which nothing else applies
+    if not lengths.any():  # a source without tokens
         return ended[0]
     scores = strategy.score(log_probs, lengths).tolist()
     best = min(

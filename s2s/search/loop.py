@@ -22,7 +22,7 @@ from s2s.search.constraints.base import Effect
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.continuous_batching import SentenceQueue
 from s2s.search.decoding_batch import DecodingBatch
-from s2s.search.exhaustive import Asked, exhaust
+from s2s.search.exhaustive import ExhaustiveInput, exhaust
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs, Padded, Sources
 from s2s.search.scorer import M, S, Scorer
@@ -117,7 +117,7 @@ def search_stream(
         for index, found in _decode(queue, batch, want_attention):
             if isinstance(settings, ExhaustiveSearch):
                 of_one = queue.scorer_of(index)
-                whole = Asked((index, inputs), settings, queue.constraint(index), keep)
+                whole = ExhaustiveInput((index, inputs), settings, queue.constraint(index), keep)
                 best = exhaust(of_one, whole, device, incumbents=found)
             else:
                 best = found

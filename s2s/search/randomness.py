@@ -1,9 +1,9 @@
-"""Random numbers that are a function of what they are for, not of what was drawn before.
+"""Counter-based random numbers: functions of their use, not of numbers drawn before.
 
-A generator with a state would give a sentence other numbers in other company. Here a number is the
-hash of its coordinates (seed, sentence, sample, step), so it is the same in every batch, block and
-order, and any number of them costs a few passes over small tensors (Salmon et al. 2011, "Parallel
-random numbers: as easy as 1, 2, 3", is the idea).
+With a stateful generator a sentence's numbers would depend on the other sentences. Here a number is
+a hash of its coordinates (seed, sentence, sample, step), so it is the same in every batch and
+order, and computing many costs a few passes over small tensors (after Salmon et al. 2011, "Parallel
+random numbers: as easy as 1, 2, 3").
 """
 
 from torch import Tensor
@@ -24,7 +24,7 @@ _BITS = (1 << 64) - 1
 
 def uniforms(seed: int, *coordinates: Tensor) -> Tensor:
     """float64 in [0, 1), one for each tuple of coordinates (int64, broadcast together)."""
-    # The seed's part is computed on the host: a number goes to a GPU with what it is for.
+    # The seed's part is computed on the host, as an argument of the kernels.
     first, *others = coordinates
     hashed = _mixed((first ^ _mixed_number(seed + _GOLDEN)) + _GOLDEN)
     for coordinate in others:

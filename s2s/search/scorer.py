@@ -1,4 +1,4 @@
-"""What search needs of a model: start from a memory, step over tokens.
+"""The interface of a model in search: encode sources, start, step over tokens.
 
 Dimension letters: B sentences, K hypotheses per sentence, N = B*K rows, V vocabulary,
 S source time.
@@ -35,7 +35,7 @@ S = TypeVar("S", bound=Rows)
 
 
 class Scorer(Protocol[M, S]):
-    """A model as search sees it. Its rows never influence each other."""
+    """A model in search. Its rows never influence each other."""
 
     @property
     def vocabulary(self) -> int:
@@ -45,7 +45,7 @@ class Scorer(Protocol[M, S]):
     def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = (), /) -> M:
         """Memory of B sentences; source int64 [B, S] padded with PAD, lengths int64 [B].
 
-        With `features` of them where the model reads such; S is 0 where it reads no text.
+        `features` are their image features, if the model reads any; S is 0 if it reads no text.
         """
         ...
 
@@ -56,6 +56,6 @@ class Scorer(Protocol[M, S]):
     def step(self, memory: M, state: S, tokens: Tensor) -> Step[S]:
         """Read `tokens` (int64 [N]), N = B*K rows, the K rows of a sentence adjacent.
 
-        The logits are the caller's, to be overwritten if it likes.
+        The caller may overwrite the logits.
         """
         ...

@@ -1,6 +1,6 @@
-"""The best of many candidates, ties broken by a stated rule.
+"""Top-k with a rule for ties.
 
-`torch.topk` leaves open which of equal values it returns; here the lower index wins, always.
+`torch.topk` does not define which of equal values it returns; here the lower index always wins.
 
 Dimension letters: B sentences, K hypotheses per sentence, V vocabulary, C chunks, W chunk width,
 J candidates, R results.
@@ -15,15 +15,15 @@ CHUNK = 64
 """Tokens per chunk W: near sqrt(V) for the usual vocabularies, which balances the two passes."""
 
 ROUNDS = 8
-"""Up to this many results, as many passes for the maximum are quicker than a stable sort."""
+"""Up to this many results, one pass per maximum is faster than a stable sort."""
 
 
 CACHED = 1 << 18
-"""Logits that stay in the caches of a CPU's cores while they are looked at (1 MiB)."""
+"""Logits that fit the caches of a CPU's cores (1 MiB)."""
 
 
 class Digest(NamedTuple):
-    """What a step asks of all logits, each of which is looked at in one go."""
+    """Results of one pass over all logits of a step."""
 
     normalizer: Tensor
     """float32 [...], log sum exp."""
@@ -32,10 +32,10 @@ class Digest(NamedTuple):
 
 
 def digest(logits: Tensor) -> Digest:
-    """Of float32 [..., V].
+    """The digest of float32 [..., V].
 
-    On a CPU some rows at a time: what is in between is then never sent to memory, which takes
-    longer than to compute it.
+    On a CPU some rows at a time: intermediate results then stay in the caches, since writing them
+    to memory takes longer than computing them.
     """
     if logits.device.type != "cpu":
         return Digest(logits.logsumexp(-1), _chunk_maxima(logits))
@@ -56,9 +56,9 @@ def digest(logits: Tensor) -> Digest:
 
 
 def _equal_parts(count: int, at_once: int) -> int:
-    """Rows of a part, no more than `at_once`, such that no part of several rows has one beside it.
+    """Rows of a part, at most `at_once`, such that no part has a single row unless all have.
 
-    The sum over a single row is divided among threads, and so rounded in another way.
+    The sum over a single row is divided among threads, and so it rounds differently.
     """
     while at_once > 1 and count % at_once == 1:
         at_once -= 1
@@ -87,7 +87,7 @@ def largest(values_BJ: Tensor, count: int) -> tuple[Tensor, Tensor]:
     rest_BJ = values_BJ.clone()
     found = []
     for _ in range(count):
-        found.append(rest_BJ.max(dim=-1, keepdim=True))  # of equal values the first
+        found.append(rest_BJ.max(dim=-1, keepdim=True))  # the first of equal values
         rest_BJ.scatter_(-1, found[-1].indices, -torch.inf)
     return torch.cat([f.values for f in found], -1), torch.cat([f.indices for f in found], -1)
 
@@ -98,7 +98,7 @@ def first_largest(logits_BKV: Tensor, maxima_BKC: Tensor | None = None) -> tuple
     `maxima_BKC` as for `best_tokens`.
     """
     maxima_BKC = _up_to_date(logits_BKV, maxima_BKC)
-    first_BK1 = maxima_BKC.max(-1, keepdim=True).indices * CHUNK  # of equal values the first
+    first_BK1 = maxima_BKC.max(-1, keepdim=True).indices * CHUNK  # the first of equal values
     within_W = torch.arange(CHUNK, device=logits_BKV.device)
     place_BKW = (first_BK1 + within_W).clamp_(max=logits_BKV.shape[-1] - 1)
     best = logits_BKV.gather(-1, place_BKW).max(-1, keepdim=True)

@@ -1,8 +1,8 @@
-"""Terms as a finite automaton that reads text, whatever tokens spell it.
+"""Terms as a finite automaton that reads text, however tokens spell it.
 
-A search bans or counts whole words of the *text*. So the terms are compiled into one automaton over
-characters (Aho & Corasick 1975, with word boundaries), and its steps over the characters of every
-token of the vocabulary into one table: a hypothesis carries a state, a token is a look-up.
+Constraints are on whole words of the *text*. So the terms are compiled into one automaton over
+characters (Aho & Corasick 1975, with word boundaries), and its transitions over the characters of
+every token into one table: a hypothesis carries a state, and a token is one look-up.
 
 Dimension letters: Q states, C classes of characters, V vocabulary, L characters of a token,
 n terms.
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from s2s.text.word_boundaries import joins
 
 SPACE, LETTER, OTHER = 0, 1, 2
-"""Classes of characters that stand in no term; the others follow."""
+"""Classes of the characters that occur in no term; the others follow."""
 
 BYTES = 0x110000
 """A token that is a byte of UTF-8 stands for this code point plus the byte."""
 
 STATES = 16
-"""Rows of a table that are filled together."""
+"""States whose rows of a table are computed together."""
 
 Ints = NDArray[np.int64]
 
@@ -33,7 +33,7 @@ class Spelling:
     """The characters of every token of a vocabulary."""
 
     def __init__(self, surfaces: Sequence[str | bytes]) -> None:
-        """`surfaces` are what each token adds to decoded text."""
+        """`surfaces` are the text that each token adds to an output."""
         self._surfaces = list(surfaces)
         self.token_of = {surface: token for token, surface in enumerate(surfaces)}
         rows = [_codes(surface) for surface in surfaces]
@@ -46,7 +46,7 @@ class Spelling:
         self.class_of_code = np.array([_class(code) for code in self.codes], dtype=np.int64)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What tokens spell."""
+        """The text of tokens."""
         several = (self._surfaces[token] for token in tokens)
         raw = b"".join(one.encode() if isinstance(one, str) else one for one in several)
         return raw.decode(errors="replace")
@@ -85,16 +85,16 @@ def _class(code: int) -> int:
 
 @dataclass(frozen=True)
 class State:
-    """What has been read, as far as it matters."""
+    """A state: the part of the text read so far that matters."""
 
     places: frozenset[tuple[int, int]] = frozenset()
-    """(term, characters of it) that have just been read."""
+    """(term, number of its characters) that the text ends with."""
     whole: frozenset[int] = frozenset()
-    """Terms that have just been read whole and are met unless a letter follows."""
+    """Terms that the text ends with, which are met unless a letter follows."""
     last: int = SPACE
     """Class of the last character: SPACE, LETTER or OTHER."""
     part: bytes = b""
-    """Bytes of a character of a term that is not complete."""
+    """Bytes of an incomplete character of a term."""
 
 
 Met = frozenset[int]
@@ -102,7 +102,7 @@ NOTHING: Met = frozenset()
 
 
 class Automaton:
-    """All states that reading text can lead to, numbered; state 0 is before the text."""
+    """All reachable states, numbered; state 0 is the beginning of the text."""
 
     def __init__(self, terms: Sequence[str]) -> None:
         """`terms` are single-spaced and not empty."""
@@ -126,7 +126,7 @@ class Automaton:
 
     def _build(self) -> None:
         numbers = {self.states[0]: 0}
-        for state in self.states:  # grows while it is walked
+        for state in self.states:  # grows during the loop
             found = [self._read(state, c) for c in range(self.classes)]
             for new, _ in found:
                 if new not in numbers:
@@ -145,9 +145,7 @@ class Automaton:
             if any(encoding.startswith(part) for encoding in self._encoded):
                 return State(state.places, state.whole, state.last, part), NOTHING
         met = NOTHING
-        if (
-            state.part
-        ):  # no character of a term after all; what else bytes spell counts as no letter
+        if state.part:  # not a character of a term; other bytes count as no letter
             state, met = self._step(_without_part(state), OTHER)
             if byte is not None:
                 state, more = self._read(state, symbol)
@@ -156,10 +154,10 @@ class Automaton:
         return new, met | more
 
     def _step(self, state: State, symbol: int) -> tuple[State, Met]:
-        """As `_read`, of a symbol that is a character."""
+        """`_read` of a symbol that is a character."""
         kind = self._kind[symbol]
         if kind == SPACE == state.last:
-            return state, NOTHING  # several spaces are like one
+            return state, NOTHING  # several spaces count as one
         is_glued = kind == LETTER == state.last
         begun = () if is_glued else self._starts.get(symbol, ())
         places, whole = set(), set()
@@ -181,7 +179,7 @@ class Automaton:
         return self.states[number].whole
 
     def read(self, number: int, symbols: Sequence[int]) -> tuple[int, list[int]]:
-        """The state after symbols from a state, and the terms met on the way, each time."""
+        """The state after symbols from a state, and the terms met on the way, with repetitions."""
         met: list[int] = []
         for symbol in symbols:
             met.extend(self.met[number][symbol])
@@ -189,7 +187,7 @@ class Automaton:
         return number, met
 
     def progress(self, number: int, term: int) -> int:
-        """Characters of a term that have just been read, in a state."""
+        """Number of characters of a term that the text of a state ends with."""
         state = self.states[number]
         if term in state.whole:
             return len(self.terms[term])
@@ -201,13 +199,13 @@ def _without_part(state: State) -> State:
 
 
 class Tables:
-    """The steps of an automaton over whole tokens."""
+    """The transitions of an automaton over whole tokens."""
 
     def __init__(self, automaton: Automaton, spelling: Spelling, bits_n: Sequence[int]) -> None:
-        """`bits_n` are what each term that is met leaves in `met`."""
+        """`bits_n` are the bits that each term sets in `met`."""
         classes = automaton.classes
         bits = [[_or(bits_n, met) for met in row] for row in automaton.met]
-        # As few bytes as will do, and few states at a time: this is all a matter of caches.
+        # Small types, and few states at a time, so that the tables stay in the caches.
         kind = np.min_scalar_type(max(bits_n, default=1))
         met_Z = np.array(bits, dtype=kind).ravel()
         step_Z = np.array(automaton.steps, dtype=np.int32).ravel() * np.int32(classes)
@@ -234,7 +232,7 @@ class Tables:
         self.met_QV: NDArray[np.unsignedinteger] = met_QV[:, back_V]
         """[Q, V], the bits of terms that a token shows to be met."""
         self.twice_QV: NDArray[np.bool_] = twice_QV[:, back_V]
-        """bool [Q, V], whether one of them is met more than once."""
+        """bool [Q, V], whether a token meets one of them more than once."""
         self.ends_Q: Ints = np.array(
             [_or(bits_n, automaton.met_at_end(q)) for q in range(states)], dtype=np.int64
         )

@@ -1,6 +1,7 @@
-"""What an output may and may not hold, as logits of -inf before the strategy chooses.
+"""Logits constraints: repetition penalty, repeated n-grams, minimum length.
 
-Constraints never change what a hypothesis is worth: its total stays the model's log-probability.
+They change the logits before the strategy chooses (others call them logits processors), but not the
+total of a hypothesis, which is the log-probability of the model.
 
 Dimension letters: B sentences, K hypotheses per sentence, H steps of history, V vocabulary,
 W windows of history, G tokens of an n-gram.
@@ -18,18 +19,18 @@ from s2s.special import EOS, PAD
 
 
 class Past(NamedTuple):
-    """What live hypotheses hold so far."""
+    """The tokens of the live hypotheses."""
 
     tokens_BKH: Tensor
-    """int64, their tokens in order, PAD behind them."""
+    """int64, in order, padded with PAD."""
     length_B: Tensor
-    """int64, how many: the same for all hypotheses of a sentence."""
+    """int64, number of tokens: the same for all hypotheses of a sentence."""
     least_B: Tensor
-    """int64, tokens before which none may end."""
+    """int64, minimum number of tokens."""
 
 
 def is_constrained(search: Search) -> bool:
-    """Whether a search has constraints at all."""
+    """Whether a search has logits constraints."""
     return (
         search.min_ratio > 0.0
         or search.min_offset > 0
@@ -48,15 +49,15 @@ def shortest_output(length: int, search: Search) -> int:
 
 
 def constrained(logits_BKV: Tensor, normalizer_BK: Tensor, past: Past, search: Search) -> Tensor:
-    """A copy of the logits as the strategy is to see them; log p = logit - normalizer.
+    """A copy of the logits with the constraints applied; log p = logit - normalizer.
 
-    - Tokens that a hypothesis holds already have their log-probability multiplied by
+    - Tokens of the hypothesis have their log-probability multiplied by
       `repetition_penalty`. (Keskar et al. 2019, section 4.1, divide or multiply the logit by its
-      sign, which depends on where the logits' zero happens to be; log-probabilities have one sign.)
-    - A token that would complete an n-gram the hypothesis holds already is out (Paulus et al.
-      2018, section 2.5); EOS completes none.
-    - EOS is out before the least length.
-    - Where that leaves nothing, the output may end: the constraints cannot be met.
+      sign, which depends on the arbitrary zero of logits; log-probabilities have one sign.)
+    - A token that would complete an n-gram of the hypothesis is excluded (Paulus et al. 2018,
+      section 2.5); EOS completes none.
+    - EOS is excluded before the minimum length.
+    - Where no token is left, the output may end: the constraints cannot be met.
     """
     changed_BKV = logits_BKV.clone()
     if search.repetition_penalty != 1.0:
@@ -74,7 +75,7 @@ def constrained(logits_BKV: Tensor, normalizer_BK: Tensor, past: Past, search: S
 
 
 def _is_past(logits_BKV: Tensor, past: Past) -> Tensor:
-    """bool [B, K, V], tokens that a hypothesis holds; PAD too."""
+    """bool [B, K, V], tokens of each hypothesis; PAD too."""
     is_past_BKV = torch.zeros_like(logits_BKV, dtype=torch.bool)
     return is_past_BKV.scatter_(-1, past.tokens_BKH, True)
 
@@ -92,6 +93,6 @@ def _repeats(logits_BKV: Tensor, past: Past, size: int) -> Tensor:
     is_same_BKW = (windows_BKWG[..., :-1] == last_BKG.unsqueeze(2)).all(-1)
     end_W = torch.arange(size, time + 1, device=logits_BKV.device)
     is_same_BKW &= (end_W <= past.length_B.unsqueeze(1)).unsqueeze(1)
-    # PAD is out anyway: it stands for the windows that forbid nothing.
+    # PAD is excluded anyway: it stands for windows that exclude nothing.
     tokens_BKW = windows_BKWG[..., -1].masked_fill(~is_same_BKW, PAD)
     return is_repeat_BKV.scatter_(-1, tokens_BKW, True)

@@ -1,6 +1,6 @@
-"""Strategies: which continuations live, which hypotheses end, how the ended ones rank.
+"""Search strategies: which continuations stay, which hypotheses end, how ended ones rank.
 
-The tie rule of every strategy: of equal values an end ranks ahead of a continuation, then the
+The tie rule of every strategy: among equal values an end ranks before a continuation, then the
 lower row, then the lower token id.
 
 Dimension letters: B sentences, K hypotheses per sentence, V vocabulary.
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 class Choice(NamedTuple):
-    """What one step decides. A row with total -inf is dead: nothing continues it."""
+    """The decision of a step. A row with total -inf is dead: nothing continues it."""
 
     rows: Tensor
     """int64 [B, K], which hypothesis 0..K-1 each live one continues."""
@@ -44,31 +44,31 @@ class StepContext(NamedTuple):
     is_last_B: Tensor | None = None
     """bool [B], whether an output is cut after the next token, where there are constraints."""
     maxima_BKC: Tensor | None = None
-    """The largest logit of every chunk of tokens but the first (`top.digest`), where logits are as
-    the model has them."""
+    """The largest logit of every chunk of tokens but the first (`s2s.search.topk.digest`), where
+    logits are as the model has them."""
 
 
 class Strategy(Protocol):
-    """How to decode, as the loop sees it. Every sentence is decided by itself."""
+    """A search strategy. It decides for each sentence independently."""
 
     @property
     def width(self) -> int:
-        """K, hypotheses per sentence. A sentence is done when as many have ended."""
+        """K, hypotheses per sentence. A sentence is done when K have ended."""
         ...
 
     @property
     def keep(self) -> int:
-        """How many of the best hypotheses are wanted, at most `width`."""
+        """Number of hypotheses to return, at most `width`."""
         ...
 
     @property
     def coverage_penalty(self) -> float:
-        """Weight of the coverage penalty, which the ledger takes off scores; 0 for none."""
+        """Weight of the coverage penalty, which the beam history subtracts; 0 for none."""
         ...
 
     @property
     def is_sampling(self) -> bool:
-        """Whether row k is draw k: it continues itself alone, and comes back k-th, not ranked."""
+        """Whether row k is sample k: it continues only itself and is returned k-th, unranked."""
         ...
 
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
@@ -80,9 +80,9 @@ class Strategy(Protocol):
         ...
 
     def score(self, log_probs: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """What ranks ended hypotheses; `lengths` count EOS."""
+        """Scores that rank ended hypotheses; `lengths` count EOS."""
         ...
 
     def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
-        """No completion of a hypothesis of this total, at most `limit` long, scores above this."""
+        """Upper bounds of the scores of completions of at most `limit` predictions."""
         ...

@@ -16,8 +16,8 @@ from s2s.special import EOS
 class Beam:
     """The `width` best prefixes at every step (Jurafsky & Martin, section on beam search).
 
-    Of all continuations of a sentence's hypotheses, ends included, those ends that rank among the
-    `width` best are taken; the `width` best others live on. A sentence stops
+    Of all continuations of a sentence's hypotheses, ends that rank among the `width` best become
+    ended hypotheses; the `width` best other continuations stay in the beam. A sentence stops
 
     - when `width` hypotheses have ended (the textbook's rule: a longer search might still find
       a better one), or
@@ -57,10 +57,10 @@ class Beam:
     def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
         """See `Strategy`: total / lp(limit)^length_penalty.
 
-        Proof: a completion has log_prob <= total <= 0, for log-probabilities only add up to less,
+        Proof: a completion has log_prob <= total <= 0, since log-probabilities are negative,
         and 1 <= length <= limit. lp grows with the length and is positive, and length_penalty >= 0,
-        so the largest denominator brings a negative number closest to zero: log_prob / lp(length)^p
-        <= total / lp(length)^p <= total / lp(limit)^p. The coverage penalty only takes away.
+        so a negative number is largest over the largest denominator: log_prob / lp(length)^p
+        <= total / lp(length)^p <= total / lp(limit)^p. The coverage penalty only subtracts.
         """
         bounds: Floats = np.minimum(totals, 0.0) / self._normalizer(limits)
         return bounds
@@ -72,7 +72,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class BeamVariant:
-    """What a strategy takes over from the beam it is built around."""
+    """A strategy built around a beam, which shares its width and scores."""
 
     beam: Beam
 
@@ -83,25 +83,25 @@ class BeamVariant:
 
     @property
     def keep(self) -> int:
-        """As of the beam."""
+        """See `Beam`."""
         return self.beam.keep
 
     @property
     def coverage_penalty(self) -> float:
-        """As of the beam."""
+        """See `Beam`."""
         return self.beam.coverage_penalty
 
     @property
     def is_sampling(self) -> bool:
-        """Hypotheses compete."""
+        """False: hypotheses compete."""
         return False
 
     def score(self, log_probs: Floats, lengths: NDArray[np.int64]) -> Floats:
-        """As of the beam."""
+        """See `Beam`."""
         return self.beam.score(log_probs, lengths)
 
     def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
-        """As of the beam."""
+        """See `Beam`."""
         return self.beam.bound(totals, limits)
 
 

@@ -1,4 +1,4 @@
-"""The strategy a recipe asks for."""
+"""Builds the strategy of a recipe."""
 
 from typing import assert_never
 
@@ -12,11 +12,11 @@ from s2s.search.strategies.greedy import Greedy
 from s2s.search.strategies.sampling import Sample
 
 MOST = 1000
-"""Outputs of a line that exhaustive search gives: the widest beam."""
+"""Most outputs of a line in exhaustive search: the widest beam."""
 
 
 def most_outputs(search: Search) -> int:
-    """How many outputs of a line a search can give."""
+    """Most outputs of a line that a search returns."""
     match search:
         case GreedySearch():
             return 1
@@ -31,21 +31,20 @@ def most_outputs(search: Search) -> int:
 
 
 def build_complete(search: BeamSearch) -> Strategy:
-    """A beam that gives back every hypothesis that ends, whatever it scores.
+    """A beam that returns every ended hypothesis.
 
-    Nothing but `width` ends, or the longest output, stops it, so that what is found is the same for
-    any length penalty. One step ends at most `width`, so fewer than twice as many finish; of those
-    that were cut, which rank below, the best come along. A coverage penalty is left out.
+    It stops only after `width` ends or at the longest output, so that its hypotheses are the same
+    for any length penalty. A step ends at most `width` hypotheses, so fewer than twice as many
+    finish; the best of those that were cut follow them. It has no coverage penalty.
     """
     return Beam(width=search.width, length_penalty=search.length_penalty, keep=2 * search.width)
 
 
 def build_strategy(search: Search, keep: int = 1) -> Strategy:
-    """The strategy a recipe asks for, of which the `keep` best hypotheses are wanted.
+    """The strategy of a recipe's search, which returns the `keep` best hypotheses.
 
-    Samples come back whole, whatever `keep` is; for exhaustive search it is the beam that it starts
-    from. Raises UsageError where the search does not find
-    that many.
+    Sampling returns all samples. The strategy of exhaustive search is the beam it starts from.
+    Raises UsageError where the search does not return that many.
     """
     if keep > most_outputs(search):
         raise UsageError(
@@ -76,7 +75,7 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
 
 
 def build_constrained_strategy(search: Search, keep: int = 1) -> Strategy:
-    """The strategy for sentences in which terms must appear.
+    """The strategy for sentences with positive constraints.
 
     Raises UsageError for any search but a beam, and as `build_strategy` does.
     """

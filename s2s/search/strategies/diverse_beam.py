@@ -19,14 +19,14 @@ from s2s.special import EOS
 
 
 class Own(NamedTuple):
-    """What one group chooses from."""
+    """The candidates of one group."""
 
     logits_BkV: Tensor
     offsets_Bk: Tensor
     ends_Bk: Tensor
-    """float64, totals with the end."""
+    """float64, totals with EOS."""
     ended_B1: Tensor
-    """How many of its hypotheses have ended before."""
+    """Number of its hypotheses that have ended before."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DiverseBeam(BeamVariant):
 
     A token that n hypotheses of earlier groups have chosen in the same step is chosen as if its
     log-probability were less by n times `diversity` (the paper's Hamming diversity; an end counts
-    as a token). Diversity only chooses: totals and scores are the model's own.
+    as a token). Diversity only affects the choice: totals and scores are the model's own.
     """
 
     groups: int
@@ -44,7 +44,7 @@ class DiverseBeam(BeamVariant):
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
         """See `Strategy`."""
         size = self.width // self.groups
-        # Before the first token row 0 alone lives, and every group begins with it.
+        # Before the first token only row 0 is live, and every group starts from it.
         is_first_B1 = (context.length_B == 0).unsqueeze(1)
         offsets_BK = offsets_BK.clone()
         offsets_BK[:, ::size] = torch.where(is_first_B1, offsets_BK[:, :1], offsets_BK[:, ::size])
@@ -75,7 +75,7 @@ class DiverseBeam(BeamVariant):
         penalized_Bk = ends_Bk - penalty_BV[:, EOS].double().unsqueeze(1)
         is_taken_Bk = ranks_of_ends(penalized_Bk, best.values) < offsets_Bk.shape[1]
         is_taken_Bk &= ends_Bk > -torch.inf
-        # A group that is over with these ends goes on with nothing, and takes no tokens.
+        # A group that is done after these ends continues nothing and takes no tokens.
         is_over_B1 = ended_B1 + is_taken_Bk.sum(1, keepdim=True) >= offsets_Bk.shape[1]
         is_live_Bk = (best.values > -torch.inf) & ~is_over_B1
         taken_BV.scatter_add_(1, best.tokens, is_live_Bk.to(taken_BV.dtype))
@@ -91,7 +91,8 @@ class DiverseBeam(BeamVariant):
         )
 
     def bound(self, totals: Floats, limits: NDArray[np.int64]) -> Floats:
-        """As of the beam for the best; of several, some may come twice, so that nothing is sure."""
+        """See `Beam`, for one output. Of several outputs some may be equal, so there is no
+        bound."""
         if self.keep == 1:
             return super().bound(totals, limits)
         return np.full_like(totals, np.inf)

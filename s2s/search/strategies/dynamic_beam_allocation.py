@@ -1,13 +1,13 @@
-"""Beam search for outputs in which terms must appear: dynamic beam allocation.
+"""Dynamic beam allocation: beam search with positive lexical constraints.
 
 Post & Vilar 2018, "Fast lexically constrained decoding with dynamic beam allocation for neural
 machine translation"; grid beam search (Hokamp & Liu 2017) with a beam of one size. The beam is
-divided into banks by how many tokens of the terms a hypothesis has: those with few would win on
-probability alone.
+divided into banks by how many tokens of the terms a hypothesis has: by probability alone
+those with few would win.
 
-Differences from the paper: what has appeared is read off the text, so that terms may overlap and
-lie in one another, and a term is met only where no letter follows; an unused place of a bank goes
-to the bank with the most tokens; an end competes with the continuations of hypotheses that have met
+Differences from the paper: terms are found in the text, so that they may overlap and contain one
+another, and a term is met only where no letter follows; unused places go to the bank with the most
+tokens; an end competes with the continuations of hypotheses that have met
 all terms.
 
 Dimension letters: B sentences, K hypotheses per sentence, V vocabulary, J candidates, A tokens that
@@ -28,15 +28,15 @@ from s2s.special import EOS
 
 
 class Candidates(NamedTuple):
-    """Continuations of a sentence's hypotheses, none twice; best first, ties as in `Strategy`."""
+    """Distinct continuations of a sentence's hypotheses; best first, ties as in `Strategy`."""
 
     rows_BJ: Tensor
     tokens_BJ: Tensor
     values_BJ: Tensor
-    """float64; -inf for what is none."""
+    """float64; -inf where there is no candidate."""
 
     def at(self, index_BK: Tensor) -> "Candidates":
-        """Those at these places."""
+        """The candidates at these places."""
         return Candidates(*(column_BJ.gather(1, index_BK) for column_BJ in self))
 
 
@@ -44,7 +44,7 @@ class Candidates(NamedTuple):
 class DynamicBeamAllocation(BeamVariant):
     """A beam whose places are divided among hypotheses by their progress with the terms.
 
-    Of sentences without terms it is the beam itself.
+    Without terms it equals the beam.
     """
 
     def choose(self, logits_BKV: Tensor, offsets_BK: Tensor, context: StepContext) -> Choice:
@@ -63,7 +63,7 @@ class DynamicBeamAllocation(BeamVariant):
         banks = (positive.total_B1, positive.most + 1)
         chosen_BK = allocated(candidates.values_BJ, progress_BJ, banks, self.width)
         chosen = candidates.at(chosen_BK)
-        # Of outputs that are cut, those with the most tokens of the terms.
+        # Of outputs that are cut, only those with the most tokens of the terms stay.
         progress_BK = progress_BJ.gather(1, chosen_BK)
         progress_BK = progress_BK.masked_fill(chosen.values_BJ == -torch.inf, -1)
         is_behind_BK = progress_BK < progress_BK.amax(-1, keepdim=True)
@@ -110,8 +110,8 @@ class DynamicBeamAllocation(BeamVariant):
 
 
 def _ordered(rows_BJ: Tensor, tokens_BJ: Tensor, values_BJ: Tensor) -> Candidates:
-    """Candidates in their order, without those that come twice."""
-    # A candidate without value must not hide its like that has one: it goes last.
+    """Candidates in order, without duplicates."""
+    # A candidate of -inf must not hide its duplicate with a value, so it goes last.
     is_none_BJ = values_BJ == -torch.inf
     most = 1 << 31
     key_BJ = (rows_BJ * most + tokens_BJ).masked_fill(is_none_BJ, torch.iinfo(torch.int64).max)
@@ -126,12 +126,11 @@ def _ordered(rows_BJ: Tensor, tokens_BJ: Tensor, values_BJ: Tensor) -> Candidate
 
 
 def allocated(values_BJ: Tensor, bank_BJ: Tensor, totals: tuple[Tensor, int], width: int) -> Tensor:
-    """Places [B, K] of the candidates that live on, in their order; J is at least K.
+    """Places [B, K] of the candidates that stay, in order; J is at least K.
 
-    `values` are sorted, best first; `totals` are a sentence's total [B, 1], and a number that all
-    are below. Banks 0 to its total of a sentence get K / (total + 1) places
-    each and the last ones one more as far as that leaves some. What a bank does not use goes to the
-    bank with the most tokens.
+    `values` are sorted, best first; `totals` are each sentence's total [B, 1] and a number above
+    all of them. Banks 0 to total get K / (total + 1) places each; the last banks share the
+    remainder. Places that a bank does not use go to the bank with the most tokens.
     """
     count = values_BJ.shape[1]
     total_B1, banks = totals

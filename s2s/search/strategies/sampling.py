@@ -1,4 +1,4 @@
-"""Sampling: every row of a sentence draws an output of its own.
+"""Sampling: each row of a sentence draws its own output.
 
 Dimension letters: B sentences, K samples per sentence, V vocabulary.
 """
@@ -21,10 +21,10 @@ from s2s.special import EOS
 class Sample:
     """Ancestral sampling from the model, or from its truncated distribution.
 
-    A token is drawn from softmax(logits / temperature), of which there remain, in this order, the
-    `top_k` most probable (Fan et al. 2018), the fewest that hold `top_p` of what is left (Holtzman
-    et al. 2020), those at least `min_p` times as probable as the first (Nguyen et al. 2024). Of
-    equally probable tokens the lower id is kept first. The limit of temperature 0 is greedy search.
+    A token is drawn from softmax(logits / temperature), truncated in this order to the `top_k` most
+    probable tokens (Fan et al. 2018), to the fewest of these with probability `top_p` (Holtzman et
+    al. 2020), and to those at least `min_p` times as probable as the first (Nguyen et al. 2024).
+    Among equally probable tokens the lower id is kept first. Temperature 0 is greedy search.
 
     Sample k of a sentence depends on (seed, the sentence's place in the input, k) alone.
     """
@@ -81,21 +81,19 @@ class Sample:
     def _draw(self, logits_BKV: Tensor, uniform_BK: Tensor) -> Tensor:
         """Tokens [B, K]: where the cumulative distribution passes the uniform numbers."""
         logits_BKV, tokens_BKV = self._ordered(logits_BKV)
-        # The largest is taken off first, so that the smallest of temperatures overflows nothing.
+        # The largest logit is subtracted first, so that small temperatures do not overflow.
         lead_BKV = logits_BKV.double() - logits_BKV.amax(-1, keepdim=True)
         weights_BKV = self._truncated((lead_BKV / self.settings.temperature).exp())
         cumulative_BKV = weights_BKV.cumsum(-1)
         passed_BK1 = uniform_BK.unsqueeze(-1) * cumulative_BKV[..., -1:]
         place_BK1 = (cumulative_BKV <= passed_BK1).sum(-1, keepdim=True)
-        place_BK1 = place_BK1.clamp(
-            max=logits_BKV.shape[-1] - 1
-        )  # all are passed where some is NaN
+        place_BK1 = place_BK1.clamp(max=logits_BKV.shape[-1] - 1)  # NaN passes all
         if tokens_BKV is not None:
             place_BK1 = tokens_BKV.gather(-1, place_BK1)
         return place_BK1.squeeze(-1)
 
     def _ordered(self, logits_BKV: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits and their tokens, the most probable first where that is needed."""
+        """Logits and their tokens, the most probable first where truncation needs that."""
         if self.settings.top_k is None and self.settings.top_p == 1.0:
             return logits_BKV, None
         sorted_BKV, tokens_BKV = logits_BKV.sort(dim=-1, descending=True, stable=True)
@@ -103,7 +101,7 @@ class Sample:
         return sorted_BKV[..., :most], tokens_BKV[..., :most]
 
     def _truncated(self, weights_BKV: Tensor) -> Tensor:
-        """Weights (the largest is 1) with zeros where a token is out of the question."""
+        """Weights (the largest is 1), zero for tokens that truncation excludes."""
         if self.settings.top_p < 1.0:
             cumulative_BKV = weights_BKV.cumsum(-1)
             enough_BK1 = self.settings.top_p * cumulative_BKV[..., -1:]
