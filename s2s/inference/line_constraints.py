@@ -1,4 +1,4 @@
-"""What single lines demand of their output, as text: read from columns, a file and options."""
+"""Constraints on the output of single lines, as text: read from columns, a file and options."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -28,28 +28,28 @@ Value = TypeVar("Value")
 Terms = tuple[str, ...]
 
 COLUMNS = ("source", "features", "prefix", "must", "avoid")
-"""What a column of the input may hold."""
+"""Names of the columns that an input may have."""
 
 BETWEEN_TERMS = "|||"
 
 COMPILED = 64
-"""So many sets of terms are kept compiled."""
+"""Sets of terms whose compiled form is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineConstraints:
-    """What one line demands of its output."""
+    """The constraints on the output of one line."""
 
     prefix: str = ""
-    """What the output begins with."""
+    """The beginning of the output."""
     must: tuple[str, ...] = ()
-    """Terms that the output must hold, each as often as it is given."""
+    """Terms that must appear, each as often as it is given."""
     avoid: tuple[str, ...] = ()
-    """Terms that the output must not hold."""
+    """Terms that must not appear."""
 
 
 def parse_columns(text: str) -> tuple[str, ...]:
-    """The names in `source,prefix,...`; raises UsageError for what are no columns."""
+    """The names in `source,prefix,...`; raises UsageError for other names."""
     names = tuple(name.strip() for name in text.split(","))
     known = ", ".join(COLUMNS)
     for name in names:
@@ -63,7 +63,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 
 class LineConstraintsReader:
-    """Splits lines of input into what is to be translated and what is demanded of the output."""
+    """Splits lines of input into sources and constraints."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class LineConstraintsReader:
         prefixes: Path | None = None,
         every: LineConstraints | None = None,
     ) -> None:
-        """`prefixes` is a file whose line i belongs to line i of the input; `every` line demands
-        the terms of a wish, beside its own.
+        """`prefixes` is a file whose line i belongs to line i of the input; `every` has terms for
+        all lines.
 
         Raises UsageError where prefixes come from both a column and a file, and for empty terms.
         """
@@ -90,11 +90,11 @@ class LineConstraintsReader:
 
     @property
     def has_terms(self) -> bool:
-        """Whether terms may have to appear."""
+        """Whether lines may have positive constraints."""
         return bool(self.every.must) or "must" in (self.columns or ())
 
     def read(self, lines: Sequence[str], first: int) -> tuple[list[str], list[LineConstraints]]:
-        """Sources and what they demand; `first` is the place of the first line, from 0.
+        """Sources and their constraints; `first` is the place of the first line, from 0.
 
         Raises DataError for a line without its columns, and for a file of prefixes that is shorter
         than the input.
@@ -117,7 +117,7 @@ class LineConstraintsReader:
         return sources, line_constraints
 
     def _lines_of(self, file: Path, first: int, count: int) -> list[str]:
-        """`count` lines of the file from place `first`, which lies at or behind the last read."""
+        """`count` lines of the file from place `first`, at or after the last line read."""
         if self._prefixes is None:
             self._prefixes = read_lines(file)
         skipped = first - self._taken
@@ -159,7 +159,7 @@ def _terms(cell: str) -> tuple[str, ...]:
 
 
 class ConstrainedTranslator:
-    """A translator of lines whose outputs do as the lines demand, or are reported."""
+    """A translator of lines with constraints; it reports outputs that do not meet them."""
 
     def __init__(self, translator: LineTranslator, reader: LineConstraintsReader) -> None:
         self.translator = translator
@@ -171,15 +171,15 @@ class ConstrainedTranslator:
         return [outputs[0].text for outputs in self.outputs(lines, first)]
 
     def outputs(self, lines: list[str], first: int = 0, keep: int = 1) -> list[list[Output]]:
-        """As `LineTranslator.outputs`; each output says which demands it does not meet."""
+        """As `LineTranslator.outputs`; each output names the constraints it does not meet."""
         sources, line_constraints = self.reader.read(lines, first)
         target = self.translator.target
         if self.translator.extended_vocabulary is not None and any(
             w.avoid or w.must for w in line_constraints
         ):
             raise UsageError(
-                "terms are looked for in the vocabulary, and this model copies words that are in "
-                "none (model.copy); leave --must and --avoid out"
+                "--must and --avoid work on the vocabulary, and this model copies words outside of it "
+                "(model.copy); leave them out"
             )
         whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
         prefixes = self.translator.read_targets(
@@ -195,7 +195,7 @@ class ConstrainedTranslator:
         return checked
 
     def _report(self, outputs: list[Output], first: int) -> None:
-        """One line about the outputs that do not do as demanded."""
+        """Report outputs that do not meet their constraints, in one line."""
         missed = [
             (first + place, output.unmet)
             for place, output in enumerate(outputs, start=1)
@@ -206,7 +206,7 @@ class ConstrainedTranslator:
         kinds = [what.partition(" ")[0] for _, several in missed for what in several]
         parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds)]
         self.translator.report(
-            f"{len(missed):,} of {len(outputs):,} outputs do not meet the demands of their lines "
+            f"{len(missed):,} of {len(outputs):,} outputs do not meet the constraints of their lines "
             f"({', '.join(parts)}): {name_lines([number for number, _ in missed])}"
         )
 
@@ -286,12 +286,12 @@ class Compiler:
 
     @cached_property
     def spelling(self) -> Spelling:
-        """What tokens add to text."""
+        """The text of each token."""
         return Spelling(self.target.surfaces())
 
 
 def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:
-    """What is in the cache, from which what was asked for longest ago may go."""
+    """The cached value of a key; the least recently used one is dropped."""
     cache.move_to_end(key)
     if len(cache) > COMPILED:
         cache.popitem(last=False)
@@ -299,7 +299,7 @@ def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:
 
 
 def unmet(text: str, constraints: LineConstraints, target: Tokenizer) -> tuple[str, ...]:
-    """Which demands a text does not meet."""
+    """The constraints that a text does not meet."""
     found: list[str] = []
     if not text.startswith(target.normalize(constraints.prefix)):
         found.append(f"prefix {constraints.prefix}")

@@ -30,13 +30,13 @@ class Resampling:
 
 
 class Statistics(Protocol):
-    """What a metric needs of each line, references included."""
+    """The numbers that a metric needs of each line."""
 
     def values(self, rows: Rows) -> tuple[float, ...]:
         """The metric's values of these lines taken together, in the order of its table entry."""
 
     def line_values(self) -> NDArray[np.float64] | None:
-        """The values of every line by itself [N, F]; None where a line alone has none."""
+        """The values of each single line [N, F]; None where a single line has none."""
 
 
 class Metric(Protocol):

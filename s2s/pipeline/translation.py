@@ -81,7 +81,7 @@ class _Translation:
             )
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the output, for the note beside an unfinished one."""
+        """Everything that decides the output, for the note beside an unfinished one."""
         reader = self.line_constraints
         constraints = None
         if reader is not None:
@@ -265,7 +265,7 @@ def _check_attention(runs: Sequence[Run]) -> None:
             )
         if run.recipe.model.copy != "none":
             raise UsageError(
-                f"{run.folder}: this model copies unknown words by itself (model.copy); leave out "
+                f"{run.folder}: this model copies unknown words (model.copy); leave out "
                 "--replace-unknown"
             )
         if not has_source_text(run.recipe.data):
@@ -325,7 +325,7 @@ def _input(path: Path | None) -> Iterator[BinaryIO]:
 
 
 def _standard(stream: Any, name: str, option: str) -> BinaryIO:
-    if stream is None:  # closed by whoever started this process
+    if stream is None:  # the parent process has closed it
         raise DataError(f"{name} is closed; {option} FILE stands in for it")
     binary: BinaryIO = stream.buffer
     return binary

@@ -111,7 +111,7 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
 
 
 def _source_features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
-    """What is wrong where a source's features and their tokenizer do not come together, or None."""
+    """A fault of source features without a tokenizer or the reverse, else None."""
     column = None if isinstance(data, GeneratedData) else data.columns.source_features
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     if column is not None and not is_split:

@@ -76,7 +76,7 @@ def _even(slots: int) -> int:
 def shape_of(time: int, width: int, search: Search, device: str, *, regions: int = 0) -> Shape:
     """Sizes of the bucket of padded length `time` for `width` hypotheses a sentence.
 
-    `regions` are those of features behind the text.
+    `regions` are the regions of image features, after the text.
     """
     kind = "cpu" if device.startswith("cpu") else "cuda"
     sentences = CELLS[kind] // (time + regions)

@@ -210,7 +210,7 @@ class Expander(Generic[M, S]):
         return constrained(logits_N1V, normalizer_N1, past, self.settings).squeeze(1)
 
     def _restricted(self, changed_NV: Tensor, own_NV: Tensor, prefixes: list[Tokens]) -> Tensor:
-        """What the sentence's constraints leave of `changed`, in place; `own` are the model's."""
+        """Apply the sentence's constraints to `changed`, in place; `own` are the model's."""
         kinds = [one for kind in KINDS if (one := self.constraint.of_kind(kind)) is not None]
         if kinds and changed_NV is own_NV:
             own_NV = own_NV.clone()

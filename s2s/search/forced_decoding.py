@@ -68,7 +68,7 @@ def forced(
     return found
 
 
-def _totals(  # noqa: PLR0917 (what a batch is made of)
+def _totals(  # noqa: PLR0917 (the parts of a batch)
     model: Forced, inputs: Inputs, batch: list[int], targets: list[Ids], time: int, device: str
 ) -> list[float]:
     """Log-probabilities of a batch whose targets are padded to `time`."""

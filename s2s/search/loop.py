@@ -30,7 +30,7 @@ from s2s.search.strategies.base import Strategy
 from s2s.search.strategies.build import build_constrained_strategy, build_strategy
 
 
-def search(  # noqa: PLR0913 (what is searched, how, and what is told on the way)
+def search(  # noqa: PLR0913 (inputs, settings and callbacks of a search)
     scorer: Scorer[M, S],
     sources: Sources,
     settings: Search,

@@ -1,4 +1,4 @@
-"""A shortlist: the target tokens a sentence's output is made of, likely ones and frequent ones.
+"""Shortlists: the target tokens that the output of a sentence may have.
 
 The output layer and all that search does with its logits then cost as much as L tokens, not as much
 as the vocabulary (Jean et al. 2015, "On using very large target vocabulary", section 3.3; Devlin

@@ -11,7 +11,7 @@ TASKS: dict[str, Callable[[Recipe, TokenizerPair], Task]] = {
     "translation": Seq2SeqTask,
     "captioning": Seq2SeqTask,
 }
-"""What builds a task, by the recipe's `task`."""
+"""The class of each task, by the recipe's `task`."""
 
 
 def build_task(recipe: Recipe, tokenizers: TokenizerPair) -> Task:

@@ -1,4 +1,4 @@
-"""What training minimizes and how it is validated, as the trainer sees them.
+"""The objective of training and its validation, as the trainer sees them.
 
 A task (`s2s.tasks`) has an objective and hands the trainer a function that validates; the trainer
 knows of neither search nor metrics.

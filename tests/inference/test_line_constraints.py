@@ -83,7 +83,7 @@ def test_outputs_begin_with_their_prefix_or_say_that_they_do_not() -> None:
     assert all(output.text.startswith("ba") for output in found[0])
     assert [one[0].unmet for one in found] == [(), (), (), ("prefix bbbbbbbbb",)]
     assert demanded(notes) == [
-        "1 of 4 outputs do not meet the demands of their lines (1 prefix): line 14"
+        "1 of 4 outputs do not meet the constraints of their lines (1 prefix): line 14"
     ]
     plain = random_translator(BEAM).outputs(["ab", "b"], first=10, keep=2)
     assert [o.text for o in found[1]] == [o.text for o in plain[1]]
@@ -140,7 +140,7 @@ def test_what_cannot_be_avoided_is_reported() -> None:
     (outputs,) = translator.outputs(["ab\tb a-\ta|||c"])
     assert outputs[0].unmet == ("avoid a",)
     assert demanded(notes) == [
-        "1 of 1 outputs do not meet the demands of their lines (1 avoid): line 1"
+        "1 of 1 outputs do not meet the constraints of their lines (1 avoid): line 1"
     ]
 
 

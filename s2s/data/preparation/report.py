@@ -96,7 +96,8 @@ class PrepareReport:
     features: tuple[FeatureReport, ...] = ()
     """The reports of all feature files."""
     redone: tuple[str, ...] = ()
-    """What this call has made: `tokenizer`, `data`, both, or nothing if all was up to date."""
+    """The parts that this call prepared: `tokenizer`, `data`, both, or nothing if all was up to
+    date."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Effect(IntEnum):
 
 
 class Constraint(Protocol):
-    """What the output of one sentence must or must not be."""
+    """A constraint on the output of one sentence."""
 
     effect: ClassVar[Effect]
 
@@ -80,7 +80,7 @@ class ConstraintState(Protocol[C_contra]):
         ...
 
     def restrict(self, allowed_BKV: Tensor, step: ConstraintStep) -> Tensor:
-        """What the constraints leave of the allowed logits, which may be overwritten."""
+        """The allowed logits after the constraints; the argument may be overwritten."""
         ...
 
     def advance(self, rows_BK: Tensor, tokens_BK: Tensor) -> None:

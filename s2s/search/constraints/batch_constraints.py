@@ -64,7 +64,7 @@ class BatchConstraints:
     def restricted(
         self, allowed_BKV: Tensor, logits_BKV: Tensor, length_B: Tensor, is_live_BK: Tensor
     ) -> Tensor:
-        """What the constraints leave of `allowed`, which is overwritten; `logits` are the model's.
+        """`allowed` after the constraints; it is overwritten. `logits` are the model's.
 
         A hypothesis without an allowed token is given up. Where all hypotheses of a sentence are
         without one they may end, and the constraints are not met.

@@ -103,7 +103,7 @@ SINGLE_PROCESS = SingleProcess()
 
 
 class PendingActions(NamedTuple):
-    """What a process wants to do after an update."""
+    """Actions that a process requests after an update."""
 
     signal_number: int | None
     """Stop, because of this signal."""
