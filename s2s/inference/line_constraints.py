@@ -178,7 +178,8 @@ class ConstrainedTranslator:
             w.avoid or w.must for w in line_constraints
         ):
             raise UsageError(
-                "--must and --avoid work on the vocabulary, and this model copies words outside of it "
+                "--must and --avoid work on the vocabulary, and this model copies words outside "
+                "of it "
                 "(model.copy); leave them out"
             )
         whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
@@ -206,7 +207,8 @@ class ConstrainedTranslator:
         kinds = [what.partition(" ")[0] for _, several in missed for what in several]
         parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds)]
         self.translator.report(
-            f"{len(missed):,} of {len(outputs):,} outputs do not meet the constraints of their lines "
+            f"{len(missed):,} of {len(outputs):,} outputs do not meet the constraints of their "
+            "lines "
             f"({', '.join(parts)}): {name_lines([number for number, _ in missed])}"
         )
 

@@ -176,7 +176,7 @@ def check_demands(run: Run) -> None:
     demanding = ConstrainedTranslator(
         translator, LineConstraintsReader(columns=("source", "avoid"))
     )
-    with pytest.raises(UsageError, match="this model copies words that are in none"):
+    with pytest.raises(UsageError, match="this model copies words outside of it"):
         demanding.outputs([f"{line}\tknows"])
     listed = GreedySearch(kind="greedy", shortlist=10)
     with pytest.raises(UsageError, match="cannot use a shortlist"):
