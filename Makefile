@@ -1,4 +1,4 @@
-# What there is to do. Everything runs in .venv, which `make setup` fills with the versions of
+# Targets of the project. Everything runs in .venv, which `make setup` fills with the versions of
 # constraints.txt. For a GPU build of torch other than the default, install it there first:
 # python3 -m venv .venv && .venv/bin/pip install torch==2.13.0 --index-url ...
 

@@ -30,9 +30,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.nn.device import keep_freed_memory
+from s2s.nn.inference_model import InferenceModel, inference_model
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Encoder, Model

@@ -16,8 +16,8 @@ from s2s.data.store import Corpus
 from s2s.nn.cells.cudnn_lstm import KERNELS, is_accurate
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.device import Precision, autocast, fp32_of
+from s2s.nn.inference_model import inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import inference_model
 from s2s.recipe.load import load_recipe
 from s2s.recipe.model import Dropout
 from s2s.recipe.search import BeamSearch, GreedySearch, Search

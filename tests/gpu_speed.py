@@ -190,7 +190,7 @@ def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[
 
 def decoding(check: Check) -> None:
     """Output tokens a second of greedy and beam search, and how far precisions agree."""
-    from s2s.nn.quantized import inference_model
+    from s2s.nn.inference_model import inference_model
     from s2s.search.loop import search
     from s2s.special import EOS
     from tests.gpu_correct import SEARCHES

@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 
 TESTS = (
     "tests/nn/test_independent_rows.py",
-    "tests/nn/test_quantized.py",
+    "tests/nn/test_inference_model.py",
     "tests/search/test_ensemble.py",
     "tests/search/test_scorers.py",
     "tests/search/test_networks.py",

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from s2s.data.ibm_model1 import Lexicon
-from s2s.nn import quantized as packed_module
+from s2s.nn import inference_model as packed_module
 from s2s.nn.batch import Batch, Regions
 from s2s.nn.cells.cudnn_lstm import KERNELS
 from s2s.nn.device import Precision
 from s2s.nn.encoders.regions import FeatureShape
+from s2s.nn.inference_model import inference_model
 from s2s.nn.kernels import runs_bf16_lstm
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import inference_model
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
@@ -35,13 +35,7 @@ from s2s.recipe.model import (
     NoAttention,
     StackedDecoder,
 )
-from s2s.recipe.search import (
-    BeamSearch,
-    ExhaustiveSearch,
-    GreedySearch,
-    SampleSearch,
-    Search,
-)
+from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.recipe.train import Train
 from s2s.search.constraints.automaton import Spelling
 from s2s.search.constraints.negative import NegativeConstraints

@@ -16,8 +16,8 @@ from s2s.bench.timing import Clock, Measurements, Turn, rate, scaled
 from s2s.bench.workload import Workload, read_lengths, workload_of
 from s2s.inference.process_pool import Pool, equal_shares
 from s2s.nn.device import keep_freed_memory
+from s2s.nn.inference_model import InferenceModel, inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import BeamSearch, GreedySearch

@@ -13,9 +13,9 @@ import torch
 
 from s2s.errors import UsageError
 from s2s.nn.device import choose_precision
+from s2s.nn.inference_model import InferenceModel, inference_model
 from s2s.nn.kernels import PRECISIONS, choose_search_precision, speeds
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import (
     AdditiveAttention,

@@ -17,8 +17,8 @@ from s2s.data.sources.split import SplitName
 from s2s.data.store import Corpus, Ids
 from s2s.nn.device import choose_precision
 from s2s.nn.encoders.regions import FeatureShape
+from s2s.nn.inference_model import InferenceModel
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel
 from s2s.recipe.data import corpora_of, has_source_text
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (

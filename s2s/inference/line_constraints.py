@@ -164,7 +164,7 @@ class ConstrainedTranslator:
     def __init__(self, translator: LineTranslator, reader: LineConstraintsReader) -> None:
         self.translator = translator
         self.reader = reader
-        self.compiler = Compiler(translator.target)
+        self.compiler = ConstraintCompiler(translator.target)
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line, as `LineTranslator`."""
@@ -213,7 +213,7 @@ class ConstrainedTranslator:
         )
 
 
-class Compiler:
+class ConstraintCompiler:
     """Compiles constraints given as text; the same terms are compiled once."""
 
     def __init__(self, target: Tokenizer) -> None:
@@ -283,7 +283,7 @@ class Compiler:
             return single_spaced(self.target.normalize(term)), ids
         (text,) = self.target.decode([ids])
         joined = self.spelling.text(ids)
-        # Another text than the tokens spell: it has been composed.
+        # The decoded text differs from that of the tokens by Unicode composition.
         return single_spaced(text if joined.endswith(text) else joined), ids
 
     @cached_property

@@ -82,7 +82,7 @@ def load_translator(
     from s2s.data.features.lookup import check_shapes, open_features
     from s2s.inference.translator import LineTranslator
     from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
-    from s2s.nn.quantized import inference_model
+    from s2s.nn.inference_model import inference_model
     from s2s.nn.state_dict import feature_shapes, load_weights
     from s2s.text.extended_vocabulary import extended_vocabulary_of
     from s2s.text.tokenizer_pair import load_tokenizers
@@ -216,7 +216,7 @@ def with_shortlist(translator: LineTranslator, run: Run) -> LineTranslator:
             f"{run.folder}: a model that copies (model.copy) cannot use a shortlist, which "
             "excludes the tokens it copies; search with --shortlist 0"
         )
-    from s2s.nn.quantized import InferenceModel
+    from s2s.nn.inference_model import InferenceModel
     from s2s.search.ensemble import Ensemble
     from s2s.search.shortlist import shortlisted
 

@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 import s2s
 from s2s.data.training_targets import TrainingTargets
 from s2s.inference.translator import LineTranslator
-from s2s.metrics.base import (
-    Additive,
-    References,
-    Resampling,
-    case_of,
-    mean,
-    write_signature,
-)
+from s2s.metrics.base import Additive, References, Resampling, case_of, mean, write_signature
 from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
 from s2s.metrics.scores import Score, Scores
 from s2s.recipe.metrics import METRICS, VALUES, text_metrics

@@ -25,9 +25,8 @@ from s2s.nn.matmul import (
     RowIndependent,
     RowwiseProduct,
     Weights,
-    onednn_product,
-    runs_onednn,
 )
+from s2s.nn.onednn import onednn_product, runs_onednn
 from s2s.recipe.choices import SearchPrecision, SearchPrecisionChoice
 
 Kernel = Literal["fp32", "bf16", "rounded", "int8"]

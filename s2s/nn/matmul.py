@@ -16,25 +16,13 @@ Dimension letters: N rows, D input channels, O output channels.
 """
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple, Protocol, assert_never
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.nn.weighted_sum import weighted_sum
-from s2s.recipe.choices import SearchPrecision
-
-LEVELS = 127
-"""Largest integer of int8 inputs and weights."""
-
-NARROW_LEVELS = 64
-"""The same of weights on a CPU that sums two products in 16 bits: 2 * 255 * 64 < 2^15."""
-
-ZERO_POINT = 128
-"""The unsigned input of an int8 product that represents 0. oneDNN has fast kernels for signed
-inputs on CPUs with AMX only."""
 
 NO_POST_OP: tuple[Any, ...] = ("none", [], "")
 """Arguments of oneDNN's operators for no operation after the product."""
@@ -109,41 +97,6 @@ class RoundedProduct:
         return y_NO.bfloat16() + self.bias_O
 
 
-class Int8Product:
-    """The product in int8 on a CPU, by oneDNN."""
-
-    def __init__(self, weights: Weights, levels: int) -> None:
-        """`levels` is the largest integer of the weights."""
-        least = torch.finfo(torch.float32).tiny
-        bound_D = weights.bound_D.float()
-        reach_OD = weights.weight_OD.float() * bound_D
-        self.scale_O = reach_OD.abs().amax(1).clamp_min(least) / levels
-        whole_OD = (reach_OD / self.scale_O.unsqueeze(1)).round_().to(torch.int8)
-        self.weight_OD = torch.ops.onednn.qlinear_prepack(whole_OD, None)
-        self.zeros_O = torch.zeros(len(whole_OD), dtype=torch.int64)
-        self.bias_O = weights.bias_O.float()
-        self.levels_D = LEVELS / bound_D.clamp_min(least)
-
-    def __call__(self, x_ND: Tensor) -> Tensor:
-        """See `Product`."""
-        whole_ND = (x_ND * self.levels_D).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
-        # Inverting the sign bit adds the zero point.
-        unsigned_ND = whole_ND.view(torch.uint8).bitwise_xor_(ZERO_POINT)
-        return _int8_product(unsigned_ND, (self.weight_OD, self.scale_O, self.zeros_O), self.bias_O)
-
-
-def _int8_product(
-    x_ND: Tensor, weight: tuple[Tensor, Tensor, Tensor], bias_O: Tensor | None
-) -> Tensor:
-    """float32 [N, O] of uint8 [N, D], and of packed weights, their scales and zero points."""
-    of_input = (1.0 / LEVELS, ZERO_POINT)  # scale and zero point
-    of_output = (1.0, 0, torch.float32)
-    y_NO: Tensor = torch.ops.onednn.qlinear_pointwise(
-        *(x_ND, *of_input), *weight, bias_O, *of_output, *NO_POST_OP
-    )
-    return y_NO
-
-
 class RowwiseProduct:
     """The product in a floating-point type on a CPU, summed row by row: slower than a kernel for
     matrices, and independent of other rows by construction."""
@@ -200,49 +153,3 @@ def has_independent_rows(product: Product, rows: int, bound_D: Tensor) -> bool:
     # Every row in the next place, and in a random one.
     orders = torch.arange(rows).roll(1), torch.randperm(rows, generator=generator)
     return all(torch.equal(product(x_ND[order_N]), y_NO[order_N]) for order_N in orders)
-
-
-def onednn_product(weights: Weights, precision: SearchPrecision) -> Product:
-    """The product by oneDNN's kernel, even if it is slow."""
-    match precision:
-        case "fp32":
-            return OneDNNProduct(weights, torch.float32)
-        case "bf16":
-            return OneDNNProduct(weights, torch.bfloat16)
-        case "int8":
-            return Int8Product(weights, weight_levels())
-        case _:
-            assert_never(precision)
-
-
-@cache
-def runs_onednn(precision: SearchPrecision) -> bool:
-    """Whether this PyTorch multiplies in a precision by oneDNN on this CPU, tested by a product.
-
-    PyTorch may be built without oneDNN, lack one of its operators, or reject an older CPU.
-    """
-    ones = torch.ones(16, 16, dtype=torch.float32)
-    try:
-        found = onednn_product(Weights(ones, ones[0], ones[0]), precision)(ones)
-    except (RuntimeError, AttributeError):  # AttributeError: no such operator
-        return False
-    return torch.allclose(found, 17.0 * ones, rtol=0.01)
-
-
-@cache
-def weight_levels() -> int:
-    """Largest integer of int8 weights on this CPU.
-
-    Without VNNI a CPU sums two products in 16 bits, and larger sums saturate. A product of the
-    largest inputs and weights shows whether they do.
-    """
-    inputs, rows = 64, 16
-    largest = ZERO_POINT + LEVELS
-    x_ND = torch.full((rows, inputs), largest, dtype=torch.uint8)
-    weight_OD = torch.full((rows, inputs), LEVELS, dtype=torch.int8)
-    packed_OD = torch.ops.onednn.qlinear_prepack(weight_OD, None)
-    scale_O = torch.full((rows,), float(LEVELS), dtype=torch.float32)
-    zeros_O = torch.zeros(rows, dtype=torch.int64)
-    sums_NO = _int8_product(x_ND, (packed_OD, scale_O, zeros_O), None)
-    is_exact = bool((sums_NO == float(LEVELS * LEVELS * inputs)).all())
-    return LEVELS if is_exact else NARROW_LEVELS

@@ -101,7 +101,7 @@ class Seq2Seq(nn.Module):
         return self.target_vocabulary
 
     @property
-    def is_pointing(self) -> bool:
+    def is_copying(self) -> bool:
         """Whether the model copies, so that its ids are of the extended vocabularies."""
         return self.target_of_source is not None
 
@@ -174,7 +174,7 @@ class Seq2Seq(nn.Module):
         memory = self.encode(source, lengths, features)
         decoded = self.decoded(memory, target_input)
         logits_BTV: Tensor = self.output(decoded.readout).transpose(0, 1)
-        if decoded.gate is None or decoded.scores is None or not self.is_pointing:
+        if decoded.gate is None or decoded.scores is None or not self.is_copying:
             return logits_BTV
         flat_NV, scores_NS = logits_BTV.flatten(0, 1).float(), decoded.scores.flatten(0, 1)
         mixed_NX = mixed_logits(flat_NV, decoded.gate.t().flatten(), scores_NS, memory)
@@ -209,7 +209,7 @@ class Seq2Seq(nn.Module):
         return drop_channels(e_TBE, dropout.embedding, self.training)
 
     def _look_up(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-        if self.is_pointing:
+        if self.is_copying:
             ids = known_ids(ids, embedding.num_embeddings)
         embedded: Tensor = embedding(ids)
         return embedded

@@ -31,7 +31,11 @@ NEVER = -1e30
 
 
 class Gate(nn.Module):
-    """The logit of g: above 0, generating a token is more probable than copying it."""
+    """The logit of a scalar gate, a linear function of its inputs.
+
+    Of the pointer-generator it is that of generating a token rather than copying it; of
+    `model.context_gate` that of passing the context on.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

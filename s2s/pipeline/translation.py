@@ -117,7 +117,7 @@ def translate(
     With `others`, the models of all runs are averaged. `search` is the run's own if None. With a
     `listing`, `target` gets a row for each output of a line. `line_constraints` split lines into
     sources and constraints. Lines without a tag get `tag`, where one is given. With a dictionary
-    `unknown`, empty perhaps, source words or what it has for them replace unknown tokens of the
+    `unknown`, which may be empty, its entries or else source words replace unknown tokens of the
     output. `features` are read in place of the recipe's. `workers` processes translate side by
     side, on a CPU. The output does not depend on `batch_size`, the most lines read together.
 
@@ -251,7 +251,7 @@ def _done(
     """The part of the output that exists, if the same command began it."""
     is_known = check_note(path, fingerprint)
     done = count_lines(file) if form is None else count_listed(file, form, str(path))
-    doubt = "" if is_known or not done.lines else "; nothing says with which model and options"
+    doubt = "" if is_known or not done.lines else "; without a record of the model and options"
     report_on_stderr(f"{path}: {done.lines:,} lines exist{doubt}")
     return done
 

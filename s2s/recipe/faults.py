@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from s2s.recipe.schema import Spot, close_to, meant, spot_at, without_tags
+from s2s.recipe.schema import Spot, spot_at, without_tags
 from s2s.recipe.section import AUTO
+from s2s.recipe.suggestions import close_to, meant
 from s2s.recipe.yaml import Document, Fault, Keys, dotted
 
 TYPES = {

@@ -13,32 +13,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from s2s.recipe.data import (
-    AnyCorpus,
-    Data,
-    FilesData,
-    GeneratedData,
-    corpora_of,
-    image_features_of,
-)
+from s2s.recipe.data import AnyCorpus, Data, FilesData, GeneratedData, corpora_of, image_features_of
 from s2s.recipe.metrics import VALUES, MetricName
-from s2s.recipe.model import (
-    Model,
-)
+from s2s.recipe.model import Model
 from s2s.recipe.rules import source_faults
 from s2s.recipe.scoring import Scoring
-from s2s.recipe.search import (
-    BeamSearch,
-    Search,
-)
+from s2s.recipe.search import BeamSearch, Search
 from s2s.recipe.section import Count, Section
-from s2s.recipe.tokenizer import (
-    SeparateTokenizers,
-    Tokenizers,
-)
-from s2s.recipe.train import (
-    Train,
-)
+from s2s.recipe.tokenizer import SeparateTokenizers, Tokenizers
+from s2s.recipe.train import Train
 
 COPIED_BY_COPYING = (
     "metrics: 'copied' is not for a model with model.copy, whose training targets are not stored "

@@ -1,4 +1,7 @@
-"""The beam history on the host: sentences by slot, back-pointers, ended hypotheses.
+"""The beam history on the host: back-pointers, and ended hypotheses, which it ranks.
+
+Here the n best outputs of a sentence are chosen; strategies only say how an ended hypothesis
+scores.
 
 Dimension letters: B sentences (slots), K hypotheses per sentence, S source time, H steps kept.
 """

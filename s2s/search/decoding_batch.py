@@ -16,7 +16,7 @@ from s2s.nn.device import to_device
 from s2s.recipe.search import Search
 from s2s.search.bucketing import Shape
 from s2s.search.constraints.batch_constraints import BatchConstraints
-from s2s.search.constraints.logits import Past, constrained, is_constrained
+from s2s.search.constraints.logits import LiveTokens, constrained, is_constrained
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.strategies.base import Choice, StepContext, Strategy
@@ -167,8 +167,8 @@ class DecodingBatch(Generic[M, S]):
         if self.history_BKH is None:
             allowed_BKV = logits_BKV.clone()
         else:
-            past = Past(self.history_BKH, self.length_B, self.least_B)
-            allowed_BKV = constrained(logits_BKV, normalizer_BK, past, self.settings)
+            live_tokens = LiveTokens(self.history_BKH, self.length_B, self.least_B)
+            allowed_BKV = constrained(logits_BKV, normalizer_BK, live_tokens, self.settings)
         if self.constraints is not None:
             is_live_BK = self.totals_BK > -torch.inf
             allowed_BKV = self.constraints.restricted(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from s2s.nn.batch import Regions
+from s2s.nn.inference_model import InferenceModel
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel
 from s2s.nn.step import Step
 from s2s.search.forced_decoding import Forced
 from s2s.search.scorer import Rows, Scorer

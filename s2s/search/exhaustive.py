@@ -21,7 +21,7 @@ from s2s.nn.device import to_device
 from s2s.recipe.search import ExhaustiveSearch
 from s2s.search.bucketing import longest_output, shape_of
 from s2s.search.constraints.kinds import KINDS
-from s2s.search.constraints.logits import Past, constrained, is_constrained, shortest_output
+from s2s.search.constraints.logits import LiveTokens, constrained, is_constrained, shortest_output
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs
@@ -201,13 +201,13 @@ class Expander(Generic[M, S]):
             tokens_NH[row, : len(prefix)] = torch.tensor(prefix, dtype=torch.int64)
         lengths = [len(prefix) for prefix in prefixes] + [0] * (self.rows - len(prefixes))
         length_N = to_device(torch.tensor(lengths), self.device)
-        past = Past(
+        live_tokens = LiveTokens(
             to_device(tokens_NH.unsqueeze(1), self.device),
             length_N,
             torch.full_like(length_N, self.shortest),
         )
         logits_N1V, normalizer_N1 = logits_NV.unsqueeze(1), normalizer_N.unsqueeze(1)
-        return constrained(logits_N1V, normalizer_N1, past, self.settings).squeeze(1)
+        return constrained(logits_N1V, normalizer_N1, live_tokens, self.settings).squeeze(1)
 
     def _restricted(self, changed_NV: Tensor, own_NV: Tensor, prefixes: list[Tokens]) -> Tensor:
         """Apply the sentence's constraints to `changed`, in place; `own` are the model's."""

@@ -46,7 +46,7 @@ def search(  # noqa: PLR0913 (inputs, settings and callbacks of a search)
 ) -> list[list[Hypothesis]]:
     """The `keep` best hypotheses of every source (token ids without EOS), best first.
 
-    Samples come back all, in their own order.
+    Sampling returns all samples, in their order.
 
     `progress` is called with the number of sources done, `reduce` with every hypothesis as it is
     found, to keep less of it. See `search_stream` for the rest.
@@ -83,14 +83,14 @@ def search_stream(
     want_attention: bool = False,
     strategy: Strategy | None = None,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
-    """(index of source, its `keep` best hypotheses) as they are found, long sources first.
+    """Pairs (index of source, its `keep` best hypotheses) as they are found, long sources first.
 
-    `places` number the sources for sampling, 0 and following if None; `constraints` say what each
-    source's own output may and must hold, `features` what is known of it beside tokens. A source
-    without either has one hypothesis without tokens; the model is not asked. Fewer than `keep`
-    hypotheses come back only where there are no more. A module must be in `eval()` mode.
-    Raises UsageError where `keep` exceeds the beam, S2sError where the model predicts NaN. A
-    `strategy` takes the place of the one that the settings ask for.
+    `places` number the sources for sampling, from 0 if None. `constraints` are those of each output,
+    `features` the image features of each source. A source without tokens and features has one empty
+    hypothesis; the model does not run. Fewer than `keep` hypotheses are returned only if there are no
+    more. A module must be in `eval()` mode. `strategy` replaces that of the settings.
+
+    Raises UsageError where `keep` exceeds the beam, S2sError where the model predicts NaN.
     """
     strategy = strategy or build_strategy(settings, keep)
     if want_attention and isinstance(settings, ExhaustiveSearch):
@@ -104,7 +104,7 @@ def search_stream(
         else:
             buckets[inputs.constraint(index).effect, inputs.padded(index)].append(index)
     for effect, padded in sorted(buckets, reverse=True):
-        # Long sources have long outputs: begun first, they leave the fewest slots idle at the end.
+        # Long sources have long outputs: starting with them leaves the fewest slots idle at the end.
         indices = sorted(buckets[effect, padded], key=lambda i: -len(sources[i]))
         regions = sum(padded[1:])
         shape = shape_of(padded[0], strategy.width, settings, device, regions=regions)

@@ -25,9 +25,9 @@ from s2s.data.ibm_model1 import Lexicon
 from s2s.errors import UsageError
 from s2s.nn.batch import Regions
 from s2s.nn.device import to_device
+from s2s.nn.inference_model import InferenceModel
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel
 from s2s.nn.step import Step
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.search.constraints.spec import ConstraintSpec

@@ -139,7 +139,7 @@ class Updater:
         )
 
     def fits(self, batch: Batch) -> bool:
-        """Whether memory suffices for a pass over a batch; discards its gradients."""
+        """Whether a pass over a batch fits into memory; discards its gradients."""
         is_done = self._gradients([batch], int(batch.target_lengths.sum())) is not None
         self._forget_gradients()
         return is_done

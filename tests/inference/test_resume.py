@@ -174,7 +174,7 @@ def test_without_a_file_it_begins_and_with_a_complete_one_nothing_is_left(
     whole = Path("out").read_bytes()
     assert whole.count(b"\n") == len(LINES)
     assert call(*FILES, "--resume")[2] == (
-        "s2s: out: 11 lines exist; nothing says with which model and options\n"
+        "s2s: out: 11 lines exist; without a record of the model and options\n"
     )
     assert Path("out").read_bytes() == whole
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.nn.attention_scores import AttentionScore, ScoreMultiplications, build_scores
+from s2s.nn.inference_model import QuantizedLinear, inference_model
 from s2s.nn.loop_linear import LoopLinear
-from s2s.nn.quantized import QuantizedLinear, inference_model
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model

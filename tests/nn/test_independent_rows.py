@@ -17,15 +17,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from s2s.nn import kernels
 from s2s.nn.cells import lstm as lstm_module
 from s2s.nn.cells.lstm import LSTMLayer
-from s2s.nn.kernels import product
-from s2s.nn.matmul import Product, RowIndependent, RowwiseProduct, Weights
-from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import (
+from s2s.nn.inference_model import (
     InferenceModel,
     UnrolledLayer,
     has_independent_sentences,
     inference_model,
 )
+from s2s.nn.kernels import product
+from s2s.nn.matmul import Product, RowIndependent, RowwiseProduct, Weights
+from s2s.nn.model import Seq2Seq
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model

@@ -26,7 +26,7 @@ from s2s.special import BOS, EOS, PAD, UNK
 from s2s.tasks.seq2seq.loss import LossWeights, batch_loss
 from s2s.train.loss import cross_entropy as loss_module
 from s2s.train.loss.attention import coverage_losses
-from s2s.train.loss.cross_entropy import Pointed, linear_cross_entropy
+from s2s.train.loss.cross_entropy import CopyInputs, linear_cross_entropy
 from tests.nn.test_model import DECODERS
 
 SIZE, KNOWN = 11, 13
@@ -228,10 +228,10 @@ def test_value_and_gradients_are_the_formulas(
     targets = torch.randint(0, 9, (10,))  # 7 and 8 are not in the vocabulary
     copies = torch.tensor([0, 3, 7, 8, 3]).expand(10, 5)
     is_match, words = copies == targets.unsqueeze(1), torch.ones(10, 5, dtype=torch.bool)
-    pointed = Pointed(gates, copied_log_probs(scores, words, is_match), targets < 7)
+    copy_inputs = CopyInputs(gates, copied_log_probs(scores, words, is_match), targets < 7)
     known = targets.masked_fill(targets >= 7, UNK)
     found = linear_cross_entropy(
-        readout, weight, bias, known, smoothing, pointed=pointed, r_drop=r_drop
+        readout, weight, bias, known, smoothing, copy_inputs=copy_inputs, r_drop=r_drop
     )
     gradients = torch.autograd.grad(found.smoothed, tensors)
 

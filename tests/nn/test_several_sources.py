@@ -11,9 +11,9 @@ from torch import Tensor
 
 from s2s.nn.batch import Regions
 from s2s.nn.encoders.regions import FeatureShape
+from s2s.nn.inference_model import inference_model
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import inference_model
 from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,

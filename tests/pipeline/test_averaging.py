@@ -16,7 +16,7 @@ from torch import Tensor
 
 from s2s import pipeline
 from s2s.errors import RunError
-from s2s.nn.quantized import InferenceModel
+from s2s.nn.inference_model import InferenceModel
 from s2s.nn.state_dict import load_weights, mean_weights
 from s2s.pipeline.averaging import ValidationScores
 from s2s.recipe.load import load_recipe

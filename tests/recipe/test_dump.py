@@ -10,7 +10,7 @@ from s2s.errors import RecipeError
 from s2s.recipe.data import FilesData, FileSet
 from s2s.recipe.load import differences, dump_recipe, load_recipe, recipe_schema, shipped_recipes
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.schema import OTHER_NAMES, all_paths
+from s2s.recipe.suggestions import OTHER_NAMES, all_paths
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.recipe.train import CosineSchedule, InverseSqrtSchedule, Optimizer, Train
 from s2s.recipe.yaml import dotted

@@ -14,8 +14,8 @@ import torch
 from s2s import pipeline
 from s2s.errors import UsageError
 from s2s.inference.load import load_ensemble
+from s2s.nn.inference_model import InferenceModel, inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.nn.step import Step
 from s2s.recipe.model import Encoder, GeneralAttention, LuongDecoder, Model, StackedDecoder
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search

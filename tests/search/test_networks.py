@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from s2s.nn.quantized import inference_model
+from s2s.nn.inference_model import inference_model
 from s2s.recipe.search import ExhaustiveSearch, SampleSearch, Search
 from s2s.search.loop import search
 from s2s.special import EOS

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from s2s.errors import UsageError
+from s2s.nn.inference_model import inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import inference_model
 from s2s.recipe.model import (
     AdditiveAttention,
     Attention,

@@ -9,8 +9,8 @@ import random
 import pytest
 import torch
 
+from s2s.nn.inference_model import InferenceModel, inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, inference_model
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import (
     AdditiveAttention,

@@ -18,8 +18,8 @@ from s2s import pipeline
 from s2s.data.ibm_model1 import Lexicon
 from s2s.errors import RunError, UsageError
 from s2s.inference.load import load_ensemble
+from s2s.nn.inference_model import inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import inference_model
 from s2s.nn.step import Step
 from s2s.pipeline.output_names import describe
 from s2s.pipeline.scoring import score_pairs

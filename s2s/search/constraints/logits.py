@@ -18,7 +18,7 @@ from s2s.search.bucketing import longest_output
 from s2s.special import EOS, PAD
 
 
-class Past(NamedTuple):
+class LiveTokens(NamedTuple):
     """The tokens of the live hypotheses."""
 
     tokens_BKH: Tensor
@@ -48,7 +48,9 @@ def shortest_output(length: int, search: Search) -> int:
     return min(wanted, longest_output(length, search) - 1)
 
 
-def constrained(logits_BKV: Tensor, normalizer_BK: Tensor, past: Past, search: Search) -> Tensor:
+def constrained(
+    logits_BKV: Tensor, normalizer_BK: Tensor, live_tokens: LiveTokens, search: Search
+) -> Tensor:
     """A copy of the logits with the constraints applied; log p = logit - normalizer.
 
     - Tokens of the hypothesis have their log-probability multiplied by
@@ -64,35 +66,39 @@ def constrained(logits_BKV: Tensor, normalizer_BK: Tensor, past: Past, search: S
         # penalty * log p, as a logit
         shift_BK1 = (1.0 - search.repetition_penalty) * normalizer_BK.unsqueeze(-1)
         penalized_BKV = search.repetition_penalty * logits_BKV + shift_BK1
-        changed_BKV = torch.where(_is_past(logits_BKV, past), penalized_BKV, changed_BKV)
+        changed_BKV = torch.where(_is_past(logits_BKV, live_tokens), penalized_BKV, changed_BKV)
     if search.no_repeat_ngram is not None:
-        changed_BKV.masked_fill_(_repeats(changed_BKV, past, search.no_repeat_ngram), -torch.inf)
-    is_short_B1 = (past.length_B < past.least_B).unsqueeze(1)
+        changed_BKV.masked_fill_(
+            _repeats(changed_BKV, live_tokens, search.no_repeat_ngram), -torch.inf
+        )
+    is_short_B1 = (live_tokens.length_B < live_tokens.least_B).unsqueeze(1)
     changed_BKV[..., EOS] = changed_BKV[..., EOS].masked_fill(is_short_B1, -torch.inf)
     is_stuck_BK = changed_BKV.amax(-1) == -torch.inf
     changed_BKV[..., EOS] = torch.where(is_stuck_BK, logits_BKV[..., EOS], changed_BKV[..., EOS])
     return changed_BKV
 
 
-def _is_past(logits_BKV: Tensor, past: Past) -> Tensor:
+def _is_past(logits_BKV: Tensor, live_tokens: LiveTokens) -> Tensor:
     """bool [B, K, V], tokens of each hypothesis; PAD too."""
     is_past_BKV = torch.zeros_like(logits_BKV, dtype=torch.bool)
-    return is_past_BKV.scatter_(-1, past.tokens_BKH, True)
+    return is_past_BKV.scatter_(-1, live_tokens.tokens_BKH, True)
 
 
-def _repeats(logits_BKV: Tensor, past: Past, size: int) -> Tensor:
+def _repeats(logits_BKV: Tensor, live_tokens: LiveTokens, size: int) -> Tensor:
     """bool [B, K, V], tokens that complete an n-gram of `size` tokens for the second time."""
     is_repeat_BKV = torch.zeros_like(logits_BKV, dtype=torch.bool)
-    time = past.tokens_BKH.shape[-1]
+    time = live_tokens.tokens_BKH.shape[-1]
     if size > time:
         return is_repeat_BKV
-    windows_BKWG = past.tokens_BKH.unfold(-1, size, 1)
-    place_BG = past.length_B.unsqueeze(1) + torch.arange(1 - size, 0, device=logits_BKV.device)
+    windows_BKWG = live_tokens.tokens_BKH.unfold(-1, size, 1)
+    place_BG = live_tokens.length_B.unsqueeze(1) + torch.arange(
+        1 - size, 0, device=logits_BKV.device
+    )
     place_BKG = place_BG.clamp(0, time - 1).unsqueeze(1).expand(-1, windows_BKWG.shape[1], -1)
-    last_BKG = past.tokens_BKH.gather(-1, place_BKG)
+    last_BKG = live_tokens.tokens_BKH.gather(-1, place_BKG)
     is_same_BKW = (windows_BKWG[..., :-1] == last_BKG.unsqueeze(2)).all(-1)
     end_W = torch.arange(size, time + 1, device=logits_BKV.device)
-    is_same_BKW &= (end_W <= past.length_B.unsqueeze(1)).unsqueeze(1)
+    is_same_BKW &= (end_W <= live_tokens.length_B.unsqueeze(1)).unsqueeze(1)
     # PAD is excluded anyway: it stands for windows that exclude nothing.
     tokens_BKW = windows_BKWG[..., -1].masked_fill(~is_same_BKW, PAD)
     return is_repeat_BKV.scatter_(-1, tokens_BKW, True)

@@ -18,7 +18,7 @@ from s2s.search.topk import best_tokens
 from s2s.special import EOS
 
 
-class Own(NamedTuple):
+class GroupCandidates(NamedTuple):
     """The candidates of one group."""
 
     logits_BkV: Tensor
@@ -58,7 +58,7 @@ class DiverseBeam(BeamVariant):
         for group, first in enumerate(range(0, self.width, size)):
             rows = slice(first, first + size)
             columns = logits_BKV[:, rows], offsets_BK[:, rows], ends_BK[:, rows]
-            part = self._group(Own(*columns, ended_BG1[:, group]), taken_BV)
+            part = self._group(GroupCandidates(*columns, ended_BG1[:, group]), taken_BV)
             started = part.rows + first
             parts.append(part._replace(rows=started.masked_fill(is_first_B1, 0)))
         rows_BK, tokens_BK, totals_BK, ended_BK = (
@@ -66,7 +66,7 @@ class DiverseBeam(BeamVariant):
         )
         return Choice(rows=rows_BK, tokens=tokens_BK, totals=totals_BK, ended=ended_BK)
 
-    def _group(self, own: Own, taken_BV: Tensor) -> Choice:
+    def _group(self, own: GroupCandidates, taken_BV: Tensor) -> Choice:
         """The choice of one group, whose tokens are added to those `taken`."""
         logits_BkV, offsets_Bk, ends_Bk, ended_B1 = own
         penalty_BV = self.diversity * taken_BV

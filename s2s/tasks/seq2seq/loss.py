@@ -15,8 +15,8 @@ from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
 from s2s.special import PAD
-from s2s.train.loss.attention import coverage_losses, spread_losses
-from s2s.train.loss.cross_entropy import Loss, Pointed, linear_cross_entropy
+from s2s.train.loss.attention import coverage_losses, doubly_stochastic_losses
+from s2s.train.loss.cross_entropy import CopyInputs, Loss, linear_cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +53,15 @@ def batch_loss(
     decoded = model.decoded(memory, there.target_input)
     inside_N = to_device(inside_N, device)
     readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
-    pointed = None
-    if model.is_pointing:
-        pointed = _pointed(model.target_vocabulary, memory, decoded, targets_N, inside_N)
+    copy_inputs = None
+    if model.is_copying:
+        copy_inputs = _copy_inputs(model.target_vocabulary, memory, decoded, targets_N, inside_N)
         targets_N = known_ids(targets_N, model.target_vocabulary)
     output = (model.output.weight, model.output.bias)
     loss = linear_cross_entropy(
-        *(readout_NE, *output, targets_N, weights.smoothing), pointed=pointed, r_drop=weights.r_drop
+        *(readout_NE, *output, targets_N, weights.smoothing),
+        copy_inputs=copy_inputs,
+        r_drop=weights.r_drop,
     )
     if weights.coverage or weights.doubly_stochastic:
         added = _attention_loss(memory, decoded, there.target_output, weights)
@@ -80,14 +82,14 @@ def _attention_loss(
         costs_BT = coverage_losses(decoded.weights, memory.words_BS)
         total = total + weights.coverage * (costs_BT * inside_BT).sum()
     if weights.doubly_stochastic:
-        spread_B = spread_losses(decoded.weights, inside_BT, memory.words_BS)
+        spread_B = doubly_stochastic_losses(decoded.weights, inside_BT, memory.words_BS)
         total = total + weights.doubly_stochastic * spread_B.sum()
     return total
 
 
-def _pointed(
+def _copy_inputs(
     vocabulary: int, memory: Memory, decoded: DecoderOutput, targets_N: Tensor, inside_N: Tensor
-) -> Pointed:
+) -> CopyInputs:
     """The pointer's part in the N target tokens at places `inside_N` of [T, B], flattened."""
     assert decoded.gate is not None and decoded.scores is not None
     assert memory.copies_BS is not None
@@ -96,7 +98,7 @@ def _pointed(
     copies_NS = memory.copies_BS.index_select(0, sentence_N)
     words_NS, is_target_NS = copies_NS != PAD, copies_NS == targets_N.unsqueeze(1)
     gate_N = decoded.gate.flatten().index_select(0, inside_N)
-    return Pointed(
+    return CopyInputs(
         gate_N.masked_fill(~words_NS.any(-1), CERTAIN),
         copied_log_probs(scores_NS, words_NS, is_target_NS),
         targets_N < vocabulary,

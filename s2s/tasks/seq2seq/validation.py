@@ -11,8 +11,8 @@ from s2s.data.training_targets import TrainingTargets
 from s2s.inference.scoring import score_run
 from s2s.inference.translator import LineTranslator
 from s2s.metrics.corpus import Request
+from s2s.nn.inference_model import inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import inference_model
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.tasks.seq2seq.loss import batch_loss

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 
-def spread_losses(weights_BTS: Tensor, inside_BT: Tensor, words_BS: Tensor) -> Tensor:
+def doubly_stochastic_losses(weights_BTS: Tensor, inside_BT: Tensor, words_BS: Tensor) -> Tensor:
     """float32 [B]: sum_i (1 - sum_t a_ti)^2 over the words or regions i of a source, t its target.
 
     Xu et al. 2015, equation 14; `inside_BT` (bool) excludes padding. The EOS of a text is not a

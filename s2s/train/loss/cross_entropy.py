@@ -37,7 +37,7 @@ class Loss(NamedTuple):
     """Negative log-likelihood of the targets, no gradient."""
 
 
-class Pointed(NamedTuple):
+class CopyInputs(NamedTuple):
     """The inputs that a pointer-generator adds to its readouts (`s2s.nn.pointer`)."""
 
     gate_N: Tensor
@@ -80,7 +80,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         totals = torch.zeros(2, device=bias_V.device)
         mixture = None
         if gate_N is not None and copied_N is not None and is_known_N is not None:
-            mixture = _Mixture(Pointed(gate_N, copied_N, is_known_N), smoothing, r_drop)
+            mixture = _Mixture(CopyInputs(gate_N, copied_N, is_known_N), smoothing, r_drop)
         for start in range(0, num_tokens, chunk):
             rows = slice(start, min(start + chunk, num_tokens))
             logits_CV = multiply(readout_NE[start : start + chunk], output_EV)
@@ -92,8 +92,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             bias_gradient_V += logits_CV.sum(0)
             gradient_NV[rows] = logits_CV
         ctx.num_tokens = num_tokens
-        pointed = (None, None) if mixture is None else mixture.gradients
-        ctx.save_for_backward(readout_NE, output_EV, gradient_NV, bias_gradient_V, *pointed)
+        copy_inputs = (None, None) if mixture is None else mixture.gradients
+        ctx.save_for_backward(readout_NE, output_EV, gradient_NV, bias_gradient_V, *copy_inputs)
         ctx.mark_non_differentiable(totals[1])
         return totals[0], totals[1]
 
@@ -105,8 +105,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         readout_gradient = readout_gradient * scale.to(readout_NE.dtype)
         weight_gradient = multiply(gradient_NV.t(), readout_NE).float() * scale
         output = (readout_gradient, weight_gradient, bias_gradient_V * scale)
-        pointed = (None, None) if gate_N is None else (gate_N * scale, copied_N * scale)
-        return *output, *pointed, None, None, None, None
+        copy_inputs = (None, None) if gate_N is None else (gate_N * scale, copied_N * scale)
+        return *output, *copy_inputs, None, None, None, None
 
 
 def _chunk_loss_and_gradient(
@@ -130,13 +130,13 @@ class _ChunkSoftmax:
     ) -> None:
         self.exps_CV = logits_CV
         self.target_C1 = targets_C.unsqueeze(1)
-        self.apart = _Apart(logits_CV, r_drop) if r_drop else None
-        said_C1 = logits_CV.gather(1, self.target_C1)
-        mean_C1 = logits_CV.mean(dim=1, keepdim=True) if smoothing else said_C1
+        self.apart = _RDrop(logits_CV, r_drop) if r_drop else None
+        target_logit_C1 = logits_CV.gather(1, self.target_C1)
+        mean_C1 = logits_CV.mean(dim=1, keepdim=True) if smoothing else target_logit_C1
         top_C1 = logits_CV.amax(dim=1, keepdim=True)
         self.sums_C1 = logits_CV.sub_(top_C1).exp_().sum(dim=1, keepdim=True)
         normalizer_C1 = self.sums_C1.log() + top_C1
-        self.nll_C1 = normalizer_C1 - said_C1
+        self.nll_C1 = normalizer_C1 - target_logit_C1
         """-log P_generated(target)."""
         self.uniform_C1 = normalizer_C1 - mean_C1
         """-log P_generated, averaged over the vocabulary."""
@@ -154,7 +154,7 @@ class _ChunkSoftmax:
         return 0.0
 
 
-class _Apart:
+class _RDrop:
     """R-Drop within a chunk: rows 2i and 2i + 1 are a token under two dropout masks.
 
     With z, y the logits of the two, d = z - y and P, Q their distributions, both directions of the
@@ -192,16 +192,19 @@ class _Mixture:
     log P_copied -(1 - e) (1 - r).
     """
 
-    def __init__(self, pointed: Pointed, smoothing: float, r_drop: float) -> None:
-        self.pointed = pointed
+    def __init__(self, copy_inputs: CopyInputs, smoothing: float, r_drop: float) -> None:
+        self.copy_inputs = copy_inputs
         self.smoothing = smoothing
         self.r_drop = r_drop
-        self.gradients = (torch.empty_like(pointed.gate_N), torch.empty_like(pointed.copied_N))
+        self.gradients = (
+            torch.empty_like(copy_inputs.gate_N),
+            torch.empty_like(copy_inputs.copied_N),
+        )
 
     def chunk(self, logits_CV: Tensor, targets_C: Tensor, rows: slice) -> Tensor:
-        """As `_chunk_loss_and_gradient`, of tokens `rows`; notes the gradients of what points."""
+        """As `_chunk_loss_and_gradient`, of tokens `rows`; stores the gradients of the copy inputs."""
         smoothing, share = self.smoothing, 1.0 - self.smoothing
-        gate_C, copied_C, is_known_C = (part[rows] for part in self.pointed)
+        gate_C, copied_C, is_known_C = (part[rows] for part in self.copy_inputs)
         chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing, self.r_drop)
         said_C = (-chunk.nll_C1.squeeze(1)).masked_fill(~is_known_C, NEVER)
         generated_C = F.logsigmoid(gate_C) + said_C
@@ -225,7 +228,7 @@ def linear_cross_entropy(
     targets_N: Tensor,
     smoothing: float = 0.0,
     *,
-    pointed: Pointed | None = None,
+    copy_inputs: CopyInputs | None = None,
     r_drop: float = 0.0,
 ) -> Loss:
     """Loss of predicting `targets_N` (int64) from readouts through logits = W r + b, summed.
@@ -235,9 +238,9 @@ def linear_cross_entropy(
     in the type of `readout_NE`, everything else in float32 unless
     `s2s.train.loss.cross_entropy_bf16` applies.
 
-    `pointed` makes the target's probability that of generating or copying it; targets that are not
-    known may be any id below V. Smoothing then is of what is generated alone: (1 - e) of the loss
-    is -log P(target) of the mixture, e the cross-entropy of the generator with the uniform.
+    `copy_inputs` makes the target's probability that of generating or copying it; targets that are
+    not known may be any id below V. Smoothing then is of what is generated alone: (1 - e) of the
+    loss is -log P(target) of the mixture, e the cross-entropy of the generator with the uniform.
 
     With `r_drop` a > 0 rows 2i and 2i + 1 are one token under two dropout masks, P and Q what is
     generated there, and a (KL(P|Q) + KL(Q|P)) / 2 is added for each two rows (R-Drop, Liang et al.
@@ -245,14 +248,14 @@ def linear_cross_entropy(
     """
     assert not (r_drop and len(targets_N) % 2), "two rows a token"
     is_bf16 = readout_NE.dtype == torch.bfloat16 and readout_NE.device.type == "cpu"
-    if pointed is None and not r_drop and is_bf16 and runs_packed():
+    if copy_inputs is None and not r_drop and is_bf16 and runs_packed():
         packed = packed_linear_cross_entropy(readout_NE, weight_VE, bias_V, targets_N, smoothing)
         return Loss(*packed)
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         readout_NE,
         weight_VE,
         bias_V,
-        *(pointed or (None, None, None)),
+        *(copy_inputs or (None, None, None)),
         targets_N,
         smoothing,
         r_drop,

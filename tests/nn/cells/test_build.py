@@ -7,9 +7,9 @@ from torch.nn import functional as F
 
 from s2s.nn.cells.base import Cell, CellState, LoopCell
 from s2s.nn.cells.build import CELLS
+from s2s.nn.inference_model import inference_model
 from s2s.nn.kernels import product
 from s2s.nn.matmul import Weights
-from s2s.nn.quantized import inference_model
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
 from tests.nn import test_model as models

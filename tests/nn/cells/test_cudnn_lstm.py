@@ -18,7 +18,7 @@ from s2s.nn.cells.cudnn_lstm import (
 )
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.encoders.recurrent import RecurrentEncoder
-from s2s.nn.quantized import BF16Encoder
+from s2s.nn.inference_model import BF16Encoder
 from s2s.recipe.model import Encoder
 from tests.fake_cudnn import FAKE
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from s2s.nn.attention import attend_rows
 from s2s.nn.batch import Regions
 from s2s.nn.encoders.regions import FeatureShape, RegionEncoder
+from s2s.nn.inference_model import inference_model
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import inference_model
 from s2s.nn.state_dict import feature_shapes
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.image_features import ImageFeatureEncoder
@@ -29,7 +29,7 @@ from s2s.recipe.model import (
     NoAttention,
     StackedDecoder,
 )
-from s2s.train.loss.attention import spread_losses
+from s2s.train.loss.attention import doubly_stochastic_losses
 
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 11, 13
 LENGTHS = torch.tensor([9, 4, 1])
@@ -263,7 +263,7 @@ def test_the_doubly_stochastic_loss_is_that_of_the_paper() -> None:
     weights = torch.softmax(torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1)), -1)
     inside = torch.tensor([[True, True, True], [True, True, False]])
     words = torch.tensor([[True, True, True, True], [True, False, True, False]])
-    found = spread_losses(weights, inside, words).tolist()
+    found = doubly_stochastic_losses(weights, inside, words).tolist()
     for row, (steps, places) in enumerate(((range(3), range(4)), (range(2), (0, 2)))):
         sums = [sum(float(weights[row, t, i]) for t in steps) for i in places]
         assert found[row] == pytest.approx(sum((1 - total) ** 2 for total in sums), rel=1e-5)

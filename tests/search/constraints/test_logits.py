@@ -13,7 +13,7 @@ from s2s.errors import UsageError
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.recipe.search_overrides import override
 from s2s.search.bucketing import longest_output
-from s2s.search.constraints.logits import Past, constrained, shortest_output
+from s2s.search.constraints.logits import LiveTokens, constrained, shortest_output
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.special import BOS, EOS, PAD
@@ -121,13 +121,13 @@ def test_ngrams_of_a_past_are_those_a_plain_loop_finds() -> None:
         size, length = draw.randint(1, 4), draw.randint(0, 9)
         tokens = [draw.randrange(4, 7) for _ in range(length)]
         padded = torch.tensor([[[*tokens, *[PAD] * (9 - length)]]])
-        past = Past(padded, torch.tensor([length]), torch.tensor([0]))
+        live_tokens = LiveTokens(padded, torch.tensor([length]), torch.tensor([0]))
         settings = replace(STRATEGIES[0], no_repeat_ngram=size)
         logits = torch.zeros(1, 1, 8)
         logits[..., [PAD, BOS]] = -math.inf
         banned = {v for v in range(4, 8) if (*tokens, v)[-size:] in ngrams(tuple(tokens), size)}
         found = (
-            (constrained(logits, logits.logsumexp(-1), past, settings)[0, 0] == -math.inf)
+            (constrained(logits, logits.logsumexp(-1), live_tokens, settings)[0, 0] == -math.inf)
             .nonzero()
             .flatten()
         )

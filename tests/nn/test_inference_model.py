@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from s2s.errors import UsageError
 from s2s.nn.cells.lstm import LSTMLayer, QuantizedLSTMLayer
+from s2s.nn.inference_model import InferenceModel, inference_model
+from s2s.nn.int8 import weight_levels
 from s2s.nn.kernels import (
     SMALL,
     Kernel,
@@ -30,11 +32,9 @@ from s2s.nn.matmul import (
     RoundedProduct,
     RowIndependent,
     Weights,
-    runs_onednn,
-    weight_levels,
 )
 from s2s.nn.model import Seq2Seq
-from s2s.nn.quantized import InferenceModel, inference_model
+from s2s.nn.onednn import runs_onednn
 from s2s.nn.step import Step
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
@@ -226,7 +226,7 @@ def no_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(weights: Weights, precision: SearchPrecision) -> Product:
         raise RuntimeError("mkldnn: not on this CPU")
 
-    monkeypatch.setattr("s2s.nn.matmul.onednn_product", refuse)
+    monkeypatch.setattr("s2s.nn.onednn.onednn_product", refuse)
     for cached in (runs_onednn, measured):
         cached.cache_clear()
     yield

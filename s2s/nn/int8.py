@@ -1,0 +1,77 @@
+"""Matrix products in int8: scales of weights and inputs, and the kernel of oneDNN.
+
+Dimension letters: N rows, D input channels, O output channels.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from s2s.nn.matmul import NO_POST_OP, Weights
+
+LEVELS = 127
+"""Largest integer of int8 inputs and weights."""
+
+
+NARROW_LEVELS = 64
+"""The same of weights on a CPU that sums two products in 16 bits: 2 * 255 * 64 < 2^15."""
+
+
+ZERO_POINT = 128
+"""The unsigned input of an int8 product that represents 0. oneDNN has fast kernels for signed
+inputs on CPUs with AMX only."""
+
+
+class Int8Product:
+    """The product in int8 on a CPU, by oneDNN."""
+
+    def __init__(self, weights: Weights, levels: int) -> None:
+        """`levels` is the largest integer of the weights."""
+        least = torch.finfo(torch.float32).tiny
+        bound_D = weights.bound_D.float()
+        reach_OD = weights.weight_OD.float() * bound_D
+        self.scale_O = reach_OD.abs().amax(1).clamp_min(least) / levels
+        whole_OD = (reach_OD / self.scale_O.unsqueeze(1)).round_().to(torch.int8)
+        self.weight_OD = torch.ops.onednn.qlinear_prepack(whole_OD, None)
+        self.zeros_O = torch.zeros(len(whole_OD), dtype=torch.int64)
+        self.bias_O = weights.bias_O.float()
+        self.levels_D = LEVELS / bound_D.clamp_min(least)
+
+    def __call__(self, x_ND: Tensor) -> Tensor:
+        """See `Product`."""
+        whole_ND = (x_ND * self.levels_D).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
+        # Inverting the sign bit adds the zero point.
+        unsigned_ND = whole_ND.view(torch.uint8).bitwise_xor_(ZERO_POINT)
+        return _int8_product(unsigned_ND, (self.weight_OD, self.scale_O, self.zeros_O), self.bias_O)
+
+
+def _int8_product(
+    x_ND: Tensor, weight: tuple[Tensor, Tensor, Tensor], bias_O: Tensor | None
+) -> Tensor:
+    """float32 [N, O] of uint8 [N, D], and of packed weights, their scales and zero points."""
+    of_input = (1.0 / LEVELS, ZERO_POINT)  # scale and zero point
+    of_output = (1.0, 0, torch.float32)
+    y_NO: Tensor = torch.ops.onednn.qlinear_pointwise(
+        *(x_ND, *of_input), *weight, bias_O, *of_output, *NO_POST_OP
+    )
+    return y_NO
+
+
+@cache
+def weight_levels() -> int:
+    """Largest integer of int8 weights on this CPU.
+
+    Without VNNI a CPU sums two products in 16 bits, and larger sums saturate. A product of the
+    largest inputs and weights shows whether they do.
+    """
+    inputs, rows = 64, 16
+    largest = ZERO_POINT + LEVELS
+    x_ND = torch.full((rows, inputs), largest, dtype=torch.uint8)
+    weight_OD = torch.full((rows, inputs), LEVELS, dtype=torch.int8)
+    packed_OD = torch.ops.onednn.qlinear_prepack(weight_OD, None)
+    scale_O = torch.full((rows,), float(LEVELS), dtype=torch.float32)
+    zeros_O = torch.zeros(rows, dtype=torch.int64)
+    sums_NO = _int8_product(x_ND, (packed_OD, scale_O, zeros_O), None)
+    is_exact = bool((sums_NO == float(LEVELS * LEVELS * inputs)).all())
+    return LEVELS if is_exact else NARROW_LEVELS
