@@ -85,10 +85,10 @@ def search_stream(
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """Pairs (index of source, its `keep` best hypotheses) as they are found, long sources first.
 
-    `places` number the sources for sampling, from 0 if None. `constraints` are those of each output,
-    `features` the image features of each source. A source without tokens and features has one empty
-    hypothesis; the model does not run. Fewer than `keep` hypotheses are returned only if there are no
-    more. A module must be in `eval()` mode. `strategy` replaces that of the settings.
+    `places` number the sources for sampling, from 0 if None. `constraints` are those of each
+    output, `features` the image features of each source. A source without tokens and features has
+    one empty hypothesis; the model does not run. Fewer than `keep` hypotheses are returned only if
+    there are no more. A module must be in `eval()` mode. `strategy` replaces that of the settings.
 
     Raises UsageError where `keep` exceeds the beam, S2sError where the model predicts NaN.
     """
@@ -104,7 +104,8 @@ def search_stream(
         else:
             buckets[inputs.constraint(index).effect, inputs.padded(index)].append(index)
     for effect, padded in sorted(buckets, reverse=True):
-        # Long sources have long outputs: starting with them leaves the fewest slots idle at the end.
+        # Long sources have long outputs: starting with them leaves the fewest slots idle at the
+        # end.
         indices = sorted(buckets[effect, padded], key=lambda i: -len(sources[i]))
         regions = sum(padded[1:])
         shape = shape_of(padded[0], strategy.width, settings, device, regions=regions)

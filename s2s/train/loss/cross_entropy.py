@@ -202,7 +202,8 @@ class _Mixture:
         )
 
     def chunk(self, logits_CV: Tensor, targets_C: Tensor, rows: slice) -> Tensor:
-        """As `_chunk_loss_and_gradient`, of tokens `rows`; stores the gradients of the copy inputs."""
+        """As `_chunk_loss_and_gradient`, of tokens `rows`; stores the gradients of the copy
+        inputs."""
         smoothing, share = self.smoothing, 1.0 - self.smoothing
         gate_C, copied_C, is_known_C = (part[rows] for part in self.copy_inputs)
         chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing, self.r_drop)
