@@ -73,7 +73,7 @@ def test_a_stage_without_time_or_packages_is_skipped(tmp_path: Path) -> None:
     assert list(table(tmp_path)) == ["lstm       skipped: no time left"]
 
 
-def test_a_stage_that_breaks_is_told(tmp_path: Path) -> None:
+def test_a_stage_that_breaks_is_reported(tmp_path: Path) -> None:
     arguments = Namespace(out=tmp_path, device="nowhere")
     ended = start_stage("machine", arguments, 60.0)
     assert ended["status"] == "exit status 2", "its command line was refused"

@@ -1,4 +1,4 @@
-"""Training and search on another device than the host's: nothing of theirs stays behind.
+"""Training and search on another device than the host's: all their tensors are on it.
 
 No GPU is needed: `tests.pretend_gpu` stands for one, and gives the results of the CPU.
 """
@@ -330,9 +330,7 @@ DEMANDED = [
 
 
 @pytest.mark.parametrize(("what", "how"), DEMANDED)
-def test_demands_wait_for_nothing_more(
-    what: str, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_constraints_add_no_wait(what: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = steps_of(monkeypatch)
     with elsewhere() as device:
         model = there(network("luong"))
@@ -364,7 +362,7 @@ def test_a_step_of_exhaustive_search_waits_three_times(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("what", "how"), DEMANDED)
-def test_demands(what: str, how: str) -> None:
+def test_constraints(what: str, how: str) -> None:
     model, demands = network("luong"), DEMANDS[what] * 3
     check_search(model, lambda: there(model), SEARCHES[how], constraints=demands)
 

@@ -137,7 +137,7 @@ def test_files_that_are_there_have_the_shape(recipe: Recipe) -> None:
     assert (store.gather(rows).values_BRD == again.stores[0].gather(rows).values_BRD).all()
 
 
-def test_grids_of_other_rows_are_told(recipe: Recipe) -> None:
+def test_grids_of_other_rows_are_reported(recipe: Recipe) -> None:
     model = replace(recipe.model, image_features=(ImageFeatureEncoder(width=24, layers=1, rows=3),))
     with pytest.raises(DataError, match=r"^grid.npy: expected grids of 3 rows .* found 5$"):
         random_workload(replace(recipe, model=model), CPU)

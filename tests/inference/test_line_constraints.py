@@ -1,4 +1,4 @@
-"""What lines demand of their outputs: read, met, or reported."""
+"""Constraints of lines: read, met, or reported."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +36,8 @@ def test_columns_that_are_none_are_refused(text: str, message: str) -> None:
         parse_columns(text)
 
 
-def demanded(notes: list[str]) -> list[str]:
-    """What is said of demands; a random model's outputs are cut as well, and that is said too."""
+def notes_on_constraints(notes: list[str]) -> list[str]:
+    """The notes on constraints; others report that outputs of a random model were cut."""
     return [note for note in notes if "were cut at the longest" not in note]
 
 
@@ -82,7 +82,7 @@ def test_outputs_begin_with_their_prefix_or_say_that_they_do_not() -> None:
     found = translator.outputs(["ab\tba", "b\t", "", "a\tbbbbbbbbb"], first=10, keep=2)
     assert all(output.text.startswith("ba") for output in found[0])
     assert [one[0].unmet for one in found] == [(), (), (), ("prefix bbbbbbbbb",)]
-    assert demanded(notes) == [
+    assert notes_on_constraints(notes) == [
         "1 of 4 outputs do not meet the constraints of their lines (1 prefix): line 14"
     ]
     plain = random_translator(BEAM).outputs(["ab", "b"], first=10, keep=2)
@@ -100,7 +100,7 @@ def test_outputs_avoid_terms_of_their_line_and_of_every_line() -> None:
     texts = [[output.text for output in outputs] for outputs in found]
     assert not any(occurrences(text, everywhere) for several in texts for text in several)
     assert not any(occurrences(text, own) for text in texts[0])
-    assert demanded(notes) == []
+    assert notes_on_constraints(notes) == []
     with pytest.raises(UsageError, match="--avoid: expected a term"):
         LineConstraintsReader(every=LineConstraints(avoid=("a", " ")))
 
@@ -118,7 +118,7 @@ def test_outputs_hold_their_terms_or_say_that_they_do_not() -> None:
         assert all(occurrences(outputs[0].text, term) for term in terms)
     assert occurrences(found[0][0].text, "w") == 2
     assert [one[0].unmet for one in found] == [(), ("must +",), (), ("must x w",), ("must +",)]
-    (note,) = demanded(notes)
+    (note,) = notes_on_constraints(notes)
     assert note.endswith("(3 must): lines 2, 4, 5")
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_avoided_is_reported() -> None:
     translator = ConstrainedTranslator(random_translator(BEAM, notes), reader)
     (outputs,) = translator.outputs(["ab\tb a-\ta|||c"])
     assert outputs[0].unmet == ("avoid a",)
-    assert demanded(notes) == [
+    assert notes_on_constraints(notes) == [
         "1 of 1 outputs do not meet the constraints of their lines (1 avoid): line 1"
     ]
 

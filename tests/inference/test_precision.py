@@ -155,7 +155,7 @@ def test_adopted_speeds_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> Non
         measured.cache_clear()
 
 
-def test_an_output_goes_on_with_the_kernels_it_was_begun_with(
+def test_an_output_resumes_with_the_kernels_that_began_it(
     run: Run, call: Call, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other kernels would round the rest of the output differently."""
@@ -247,7 +247,9 @@ def test_the_promise_is_kept_here(call: Call, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_broken_promise_is_told_by_precision(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_promise_is_reported_by_precision(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def sees_places(weights_NJ: Tensor, vectors_BJD: Tensor) -> Tensor:
         found_ND = weighted_sum(weights_NJ, vectors_BJD)
         return found_ND * (1.0 + 1e-6 * torch.arange(len(found_ND)).unsqueeze(1))

@@ -83,7 +83,7 @@ def test_workers_do_what_one_process_does() -> None:
     assert len(notes) > before, "what the workers report is reported"
 
 
-def test_listings_and_demands_go_to_workers() -> None:
+def test_nbest_options_and_constraints_reach_workers() -> None:
     """Prefixes, positive and negative constraints, of single lines and of all, with scores."""
     beam = BeamSearch(kind="beam", width=4, max_offset=9)
     draw = random.Random(5)

@@ -167,7 +167,7 @@ def test_the_latest_are_averaged_and_validated(run: Run, call: Callable[..., Any
 def test_an_average_of_equal_weights_is_validated_as_training_did(
     run: Run, call: Callable[..., Any]
 ) -> None:
-    """The figures of the average are those that training would print of the same weights."""
+    """The scores of the average are those that training would print for the same weights."""
     twin, last = run.folder / "checkpoints" / "11", run.folder / "checkpoints" / "12"
     shutil.copytree(last, twin)
     status, out, _ = call("average", "toy", "--steps", "11,12", "--device", "cpu")
@@ -285,7 +285,7 @@ def test_a_name_that_is_not_there_is_one_line(run: Run, call: Callable[..., Any]
     )
 
 
-def test_training_goes_on_as_if_nothing_had_happened(run: Run, call: Callable[..., Any]) -> None:
+def test_training_resumes_unaffected_by_an_average(run: Run, call: Callable[..., Any]) -> None:
     more = ("recipe.yaml", "--set", "train.max_updates=20", "--device", "cpu")
     plain = shutil.copytree("runs", "plain")
     assert call("train", *more, "--runs", str(plain))[0] == 0

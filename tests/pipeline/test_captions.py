@@ -211,7 +211,7 @@ def test_attention_lies_where_the_thing_is(trained: Path) -> None:
     assert found.weights[:5].mean(0).argmax() == place
 
 
-def test_a_change_of_the_features_prepares_data_anew_and_no_tokenizer(
+def test_a_change_of_the_features_prepares_data_again_but_no_tokenizer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from s2s.recipe.load import load_recipe

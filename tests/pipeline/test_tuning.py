@@ -74,7 +74,7 @@ def test_the_table_is_what_each_search_scores_and_the_winner_is_used(
     )[1]  # fmt: skip
 
 
-def test_training_goes_on_after_tuning(run: Run, call: Callable[..., Any]) -> None:
+def test_training_resumes_after_tuning(run: Run, call: Callable[..., Any]) -> None:
     short = ("--beams", "2", "--length-penalties", "0.5")
     assert call("tune-search", "toy", *short)[0] == 0
     assert run.recipe.search == BeamSearch(
@@ -103,7 +103,7 @@ def test_an_error_rate_chooses_the_lowest(run: Run, call: Callable[..., Any]) ->
     assert (search.width, search.length_penalty) == (winner["width"], winner["length_penalty"])
 
 
-def test_of_equal_figures_the_cheapest_wins(run: Run, call: Callable[..., Any]) -> None:
+def test_among_equal_values_the_cheapest_search_wins(run: Run, call: Callable[..., Any]) -> None:
     assert call("tune-search", "toy", "--beams", "3,2", "--metric", "exact")[0] == 0
     *_, event = run.read_events()
     assert event["event"] == "tuning"

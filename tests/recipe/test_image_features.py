@@ -123,7 +123,7 @@ def test_a_recipe_is_written_and_read_back_equal(tmp_path: Path, text: str) -> N
     assert load(tmp_path, text=dump_recipe(recipe)) == recipe
 
 
-def test_states_are_as_wide_as_a_texts_unless_told() -> None:
+def test_states_are_as_wide_as_those_of_text_by_default() -> None:
     def width(has_text: bool, **fields: Any) -> int:
         return Model(**fields).state_width(has_text)
 

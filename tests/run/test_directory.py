@@ -277,7 +277,7 @@ with Run(Path(sys.argv[1])).lock():
 """
 
 
-def test_a_second_process_is_told_who_holds_the_run(run: Run) -> None:
+def test_the_error_of_a_second_process_names_the_first(run: Run) -> None:
     command = [sys.executable, "-c", HOLD, str(run.folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

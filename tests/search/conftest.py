@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """A test may ask for more: they are as they were behind it."""
+    """A test may set more threads; they are restored after it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""Forced prefixes: outputs begin with them, and are what search finds behind them."""
+"""Prefix constraints: outputs begin with them and continue as search continues them."""
 
 import random
 from typing import Any
@@ -51,7 +51,7 @@ def test_outputs_begin_with_their_prefix_at_the_models_own_price(strategy: Searc
 
 
 @every_strategy
-def test_company_and_order_change_nothing_and_who_demands_nothing_pays_nothing(
+def test_batch_and_order_change_nothing_for_sentences_with_or_without_prefix(
     strategy: Search,
 ) -> None:
     scorer, sources, constraints = RecurrentToy(11, 2), sentences(24, 2), prefixes(24, 2, 11)
@@ -76,7 +76,7 @@ def test_company_and_order_change_nothing_and_who_demands_nothing_pays_nothing(
             assert together[place] == free[place]
 
 
-def test_a_beam_behind_a_prefix_is_a_plain_beam_that_starts_there() -> None:
+def test_a_beam_after_a_prefix_is_a_plain_beam_that_starts_there() -> None:
     scorer, settings = RecurrentToy(40, 5), BeamSearch(kind="beam", width=3, **LENGTHS)
     sources, constraints = sentences(8, 5), prefixes(8, 5, 40, longest=3)
     found = search(scorer, sources, settings, "cpu", keep=3, constraints=constraints)

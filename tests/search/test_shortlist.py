@@ -216,7 +216,7 @@ def test_attention_comes_with_the_tokens_it_led_to() -> None:
 
 @pytest.mark.parametrize("settings", [*EVERY[:3], EXHAUSTIVE], ids=[*NAMES[:3], "exhaustive"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_demanded_prefix_is_in_the_shortlist(settings: Search, count: int) -> None:
+def test_a_prefix_is_in_the_shortlist(settings: Search, count: int) -> None:
     scorer = with_shortlists([network(5), network(6, stacked=True)][:count])
     sources = sentences(9)
     lists = [scorer.shortlist.choose(padded(source))[0].tolist() for source in sources]
@@ -343,7 +343,7 @@ def test_coverage_grows_with_the_shortlist(random_run: Callable[..., Run], folde
     assert covered(run, 1, 0) is None
 
 
-def test_without_a_shortlist_the_user_is_told_how_to_get_one(
+def test_without_a_shortlist_the_error_says_how_to_make_one(
     random_run: Callable[..., Run], folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     random_run("one")

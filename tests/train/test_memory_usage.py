@@ -79,7 +79,7 @@ def test_an_update_in_parts_is_the_whole_one(
         torch.testing.assert_close(gradient, whole[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_a_single_pair_that_does_not_fit_is_told(
+def test_a_single_pair_that_does_not_fit_is_reported(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shrink(0, monkeypatch)

@@ -134,7 +134,7 @@ def test_the_averaged_model_is_in_place_for_a_block_alone(corpus: Corpus) -> Non
 
 
 @pytest.mark.parametrize("average", [0.0, 0.7])
-def test_a_restored_state_goes_on_bit_for_bit(corpus: Corpus, average: float) -> None:
+def test_a_restored_state_continues_bit_for_bit(corpus: Corpus, average: float) -> None:
     recipe = Train(average=average)
     first, rest = batches(corpus, 8, 8), batches(corpus, 11, 5)
     straight = state_of(recipe, Dropout())

@@ -316,7 +316,7 @@ def test_data_that_has_changed_is_noticed(recipe: Recipe, tmp_path: Path) -> Non
 
 
 def test_data_that_was_deleted_is_made_again(recipe: Recipe, tmp_path: Path) -> None:
-    """Encoding is a function of tokenizer and text, so training goes on as if nothing had been."""
+    """Encoding is a function of tokenizer and text, so a resumed training is not affected."""
     run, _, _ = train(with_train(recipe, epochs=1), tmp_path)
     shutil.rmtree(run.data_folder)
     run, position, _ = train(with_train(recipe, epochs=2), tmp_path)

@@ -123,7 +123,7 @@ def with_train(recipe: Recipe, **changes: Any) -> Recipe:
 
 
 class Listener(PlainReporter):
-    """Keeps what it is told; `at` is called after every update that is reported."""
+    """Keeps all reports; `at` is called after each reported update."""
 
     def __init__(self) -> None:
         super().__init__()

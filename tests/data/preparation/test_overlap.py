@@ -228,5 +228,5 @@ def test_texts_that_count_as_the_same(text: str, same: str) -> None:
         ("cafe", "cafe\u0301"),
     ],
 )
-def test_texts_that_are_told_apart(text: str, other: str) -> None:
+def test_texts_that_differ(text: str, other: str) -> None:
     assert compared(text) != compared(other)

@@ -54,7 +54,7 @@ def test_a_square_needs_no_telling_and_a_vector_has_nothing_to_show() -> None:
     assert region_maps(map_of(1)) == []
 
 
-def test_regions_behind_tokens_keep_their_places() -> None:
+def test_regions_after_tokens_keep_their_places() -> None:
     both = map_of(9, tokens=("what", "</s>"))
     np.testing.assert_array_equal(region_maps(both)[0].heat_TRC, region_maps(map_of(9))[0].heat_TRC)
     assert text_part(both).source == ("what", "</s>")
@@ -161,7 +161,7 @@ def test_an_id_never_leads_out_of_the_folder(tmp_path: Path, id_: str) -> None:
         ImageFolder(inside, print).open(id_)
 
 
-def test_a_vector_is_told_and_not_drawn(tmp_path: Path) -> None:
+def test_a_vector_is_reported_and_not_drawn(tmp_path: Path) -> None:
     pytest.importorskip("PIL", reason="pictures need Pillow")
     notes: list[str] = []
     MapFiles(png=tmp_path / "p").write([map_of(1), map_of(4)], "x", notes.append)

@@ -182,7 +182,7 @@ def test_small_batches_leave_workers_without_work(plain: Recipe, tmp_path: Path)
 
 
 def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
-    """With dropout, which every process draws for itself; and going on alone is told."""
+    """With dropout, which differs between processes; a resume by one process is reported."""
     recipe = small_recipe(write_task(tmp_path / "task"), max_updates=23, average=0.9)
     straight, _ = train(recipe, tmp_path / "straight", 2)
     train(with_train(recipe, max_updates=9), tmp_path / "stopped", 2)
@@ -203,14 +203,14 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_workers_find_the_same_divergence(plain: Recipe, tmp_path: Path) -> None:
-    """All stop at the same update; it is told once."""
+    """All stop at the same update; it is reported once."""
     wild = with_train(plain, optimizer=Optimizer(learning_rate=1e3), max_updates=30)
     with pytest.raises(TrainingError, match=r"training diverged .*; nothing was saved yet; "):
         train(wild, tmp_path, 2)
     assert len(events(Run.open(tmp_path / "toy"), "diverged")) == 1
 
 
-def test_what_stops_a_worker_is_told_here(plain: Recipe, tmp_path: Path) -> None:
+def test_an_error_of_a_worker_is_raised_by_rank_zero(plain: Recipe, tmp_path: Path) -> None:
     """Here that it finds no tokenizer."""
     work = partial(train_run, Run(tmp_path / "nowhere"), plain, "cpu", None)
     with (
