@@ -27,8 +27,11 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 Terms = tuple[str, ...]
 
-COLUMNS = ("source", "features", "prefix", "must", "avoid")
+COLUMNS = ("source", "source_features", "image_ids", "prefix", "must", "avoid")
 """Names of the columns that an input may have."""
+
+RENAMED_COLUMNS = {"features": "source_features"}
+"""Old names of columns, which are still read."""
 
 BETWEEN_TERMS = "|||"
 
@@ -50,7 +53,8 @@ class LineConstraints:
 
 def parse_columns(text: str) -> tuple[str, ...]:
     """The names in `source,prefix,...`; raises UsageError for other names."""
-    names = tuple(name.strip() for name in text.split(","))
+    written = (name.strip() for name in text.split(","))
+    names = tuple(RENAMED_COLUMNS.get(name, name) for name in written)
     known = ", ".join(COLUMNS)
     for name in names:
         if name not in COLUMNS:
@@ -101,8 +105,9 @@ class LineConstraintsReader:
         """
         rows = [self._cells(line, first + place) for place, line in enumerate(lines, start=1)]
         sources = [row["source"] for row in rows]
-        if self.columns is not None and "features" in self.columns:
-            sources = with_features(sources, [row["features"] for row in rows])
+        for name in ("source_features", "image_ids"):
+            if name in (self.columns or ()):
+                sources = with_features(sources, [row[name] for row in rows])
         prefixes = [row.get("prefix", "") for row in rows]
         if self.file is not None:
             prefixes = self._lines_of(self.file, first, len(lines))

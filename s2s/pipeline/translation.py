@@ -49,6 +49,10 @@ class Files:
     """Read in place of those of the runs' recipes."""
 
 
+FIRST_NAMES = {"source_features": "features"}
+"""Names of columns in the notes of outputs that were begun before the columns were renamed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Translation:
     """How lines are translated, wherever they come from."""
@@ -86,7 +90,7 @@ class _Translation:
         constraints = None
         if reader is not None:
             constraints = {
-                "columns": reader.columns,
+                "columns": reader.columns and [FIRST_NAMES.get(c, c) for c in reader.columns],
                 "file": str(reader.file),
                 **asdict(reader.every),
             }

@@ -26,7 +26,7 @@ BEAM = BeamSearch(kind="beam", width=3, max_offset=3)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source,target", "--columns: expected some of source, features, prefix"),
+        ("source,target", "--columns: expected some of source, source_features, prefix"),
         ("prefix", "--columns: expected source among them, found 'prefix'"),
         ("source,prefix,source", "--columns: expected every column once"),
     ],
@@ -147,3 +147,14 @@ def test_what_cannot_be_avoided_is_reported() -> None:
 def test_many_lines_are_not_all_named() -> None:
     assert name_lines([3]) == "line 3"
     assert name_lines(range(1, 13)) == "lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more"
+
+
+def test_columns_of_features_and_their_old_name_follow_the_source() -> None:
+    lines = ["x\tV;PST\tgo", "y\tN\tdog"]
+    for name in ("source_features", "features"):
+        reader = LineConstraintsReader(columns=parse_columns(f"prefix,{name},source"))
+        sources, constraints = reader.read(lines, 0)
+        assert sources == ["go\tV;PST", "dog\tN"]
+        assert [one.prefix for one in constraints] == ["x", "y"]
+    reader = LineConstraintsReader(columns=parse_columns("image_ids,source_features,source"))
+    assert reader.read(["7.jpg\tN\tdog"], 0)[0] == ["dog\tN\t7.jpg"]

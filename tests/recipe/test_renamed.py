@@ -77,10 +77,21 @@ def test_both_names_in_one_section_are_a_fault_with_its_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError) as caught:
-        load_recipe(recipe_file(Path(), NEW + "  features: []\n"))
+        load_recipe(recipe_file(Path(), NEW + "  features: [{dropout: 0.5}]\n"))
     assert str(caught.value) == (
         "r.yaml:10: model.features: the old name of 'image_features', which stands here too"
     )
+
+
+@pytest.mark.parametrize("empty", ["null", "[]"])
+def test_an_empty_key_beside_its_other_name_says_nothing(
+    tmp_path: Path, notes: list[str], empty: str
+) -> None:
+    expected = load_recipe(recipe_file(tmp_path, NEW))
+    assert load_recipe(recipe_file(tmp_path, NEW + f"  features: {empty}\n")) == expected
+    old = OLD + ("  image_features: []\n" if empty == "[]" else "")
+    columns = "target: caption, source_features: null}"
+    assert load_recipe(recipe_file(tmp_path, old.replace("target: caption}", columns))) == expected
 
 
 def test_a_fault_below_an_old_key_has_its_line_and_the_new_name(
