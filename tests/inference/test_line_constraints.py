@@ -26,7 +26,7 @@ BEAM = BeamSearch(kind="beam", width=3, max_offset=3)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source,target", "--columns: expected some of source, source_features, prefix"),
+        ("source,target", "--columns: expected some of source, source_features, image_ids"),
         ("prefix", "--columns: expected source among them, found 'prefix'"),
         ("source,prefix,source", "--columns: expected every column once"),
     ],
