@@ -120,7 +120,8 @@ class _Drawer:
         from rich.console import Console
 
         self.console = Console(highlight=False)
-        self.is_coloured = self.console.color_system in ("256", "truecolor")
+        has_colours = self.console.color_system in ("256", "truecolor")
+        self.is_coloured = has_colours and not self.console.no_color
         self.grid = grid
         self.number = 0
 

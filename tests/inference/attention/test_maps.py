@@ -351,3 +351,15 @@ def test_input_that_is_no_text_is_a_line_on_stderr(extended_vocabulary: Path, ca
     (extended_vocabulary / "bad.txt").write_bytes(b"ok\n\xff\n")
     assert run(["attention", "--input", "bad.txt", "--alignments"]) == 2
     assert "bad.txt:2: not valid UTF-8" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("1", False)])
+def test_no_color_asks_for_shades(
+    monkeypatch: pytest.MonkeyPatch, no_color: str | None, coloured: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    assert command._Drawer(None).is_coloured is coloured
