@@ -159,7 +159,9 @@ def _report(error: Exception) -> int:
             note(f"error: {line}")
         return error.exit_status
     if isinstance(error, _ClickError):
-        note(f"error: {' '.join(error.format_message().split())} (--help lists the options)")
+        # typer puts the kind of the error in front of a value that is not among the choices.
+        text = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
+        note(f"error: {text} (--help lists commands and options)")
         return int(error.exit_code)
     if isinstance(error, OSError):  # such as a full disk or a file without permission
         note(f"error: {' '.join(str(error).split())}")

@@ -16,6 +16,7 @@ from tests.house import (
     modules,
     upward,
 )
+from tests.machines import TESTS as MACHINE_TESTS
 
 ENTRIES = [
     *("bench", "data", "errors.py", "files.py", "inference", "metrics", "nn", "pipeline"),
@@ -104,3 +105,8 @@ def test_every_package_is_in_the_wheel() -> None:
         for path in (ROOT / "s2s").rglob("__init__.py")
     }
     assert listed == folders | {"s2s_cli", "s2s_cli.options", "s2s.recipes"}
+
+
+def test_the_files_for_other_processors_have_tests_for_them() -> None:
+    for name in MACHINE_TESTS:
+        assert "pytest.mark.kernels" in (ROOT / name).read_text(encoding="utf-8"), name

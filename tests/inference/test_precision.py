@@ -22,7 +22,7 @@ from tests.commands import Call, call, write_example
 
 __all__ = ["call"]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("one_thread")]
 
 FAST = {"fp32": 1e11, "rounded": 9e10, "bf16": 3e11, "int8": 8e11}
 SLOW = {"fp32": 1e11, "rounded": 9e10, "bf16": 2e10, "int8": 6e10}
@@ -125,7 +125,7 @@ def test_a_worker_chooses_kernels_as_its_command_does(
     """Whatever speeds they would measure while other workers start."""
     adopted: list[Mapping[str, float]] = []
     monkeypatch.setattr("s2s.nn.kernels.adopt", adopted.append)
-    search = replace(run.recipe.search, precision="bf16")
+    search = replace(run.recipe.search, precision="int8")
     how = TranslatorFactory(
         runs=(run,),
         search=search,

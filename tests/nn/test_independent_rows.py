@@ -31,6 +31,8 @@ from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
 from tests.nn.test_model import RECIPES, build, name
 
+pytestmark = pytest.mark.kernels
+
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name)
 
 

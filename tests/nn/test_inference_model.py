@@ -40,6 +40,8 @@ from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
 from tests.nn.test_model import RECIPES, build, name
 
+pytestmark = pytest.mark.kernels
+
 PRECISIONS: list[SearchPrecision] = ["fp32", "bf16", "int8"]
 every_precision = pytest.mark.parametrize("precision", PRECISIONS)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name)

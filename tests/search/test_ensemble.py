@@ -140,6 +140,7 @@ def test_an_ensemble_of_one_is_the_model(settings: Search) -> None:
     )
 
 
+@pytest.mark.kernels
 @every_search
 def test_a_model_with_itself_is_the_model_to_rounding(settings: Search) -> None:
     model, sources = network(5), sentences(20)
@@ -151,6 +152,7 @@ def test_a_model_with_itself_is_the_model_to_rounding(settings: Search) -> None:
             assert one.log_prob == pytest.approx(other.log_prob, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.kernels
 @every_search
 def test_batched_is_one_by_one(settings: Search) -> None:
     models = [network(5), network(6, stacked=True), network(7)]

@@ -12,6 +12,8 @@ from s2s.search.loop import search
 from s2s.special import EOS
 from tests.search.test_scorers import WIRINGS, network, sentences
 
+pytestmark = pytest.mark.kernels
+
 LENGTHS: dict[str, Any] = {"max_ratio": 1.0, "max_offset": 3}
 SETTINGS: list[Search] = [
     SampleSearch(kind="sample", samples=3, top_p=0.9, **LENGTHS),

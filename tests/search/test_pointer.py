@@ -103,6 +103,7 @@ def facts(found: list[Any]) -> list[Any]:
     return [[(h.tokens, h.log_prob, h.score, h.finished) for h in one] for one in found]
 
 
+@pytest.mark.kernels
 @every_wiring
 @pytest.mark.parametrize("settings", SEARCHES, ids=IDS)
 def test_company_number_and_order_change_nothing(index: int, settings: Search) -> None:
@@ -122,6 +123,7 @@ def test_company_number_and_order_change_nothing(index: int, settings: Search) -
     assert outcome(mixed) == [together[i] for i in mixed]
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("index", [1, 3], ids=["fed", "stacked"])
 def test_packed_weights_copy_too(index: int) -> None:
     model, sources = network(index), sentences(20)

@@ -30,6 +30,8 @@ from s2s.search.loop import search
 from s2s.search.topk import digest
 from tests.search.toys import plain_beam, rescored
 
+pytestmark = pytest.mark.kernels
+
 VOCABULARY = 83
 GREEDY = GreedySearch(kind="greedy", max_ratio=1.5, max_offset=4)
 BEAM = BeamSearch(kind="beam", width=5, max_ratio=1.5, max_offset=4)

@@ -189,6 +189,7 @@ def test_shortlists_of_all_tokens_find_what_the_model_finds(settings: Search) ->
         assert found.log_prob == pytest.approx(expected.log_prob, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.kernels
 @every_search
 @pytest.mark.parametrize("count", [1, 2])
 def test_batched_is_one_by_one_to_the_last_bit(settings: Search, count: int) -> None:

@@ -90,6 +90,7 @@ def position(run: Run) -> dict[str, Any]:
     return {name: value for name, value in saved.meta.items() if name != "seconds"}
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_stopped_by_a_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
