@@ -46,8 +46,8 @@ from s2s.nn.batch import Batch
 from s2s.nn.device import Precision, keep_freed_memory
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.model import Seq2Seq
+from s2s.recipe.model import AnyDecoder, Dropout, Encoder, GeneralAttention, Model
 from s2s.recipe.model import BahdanauDecoder as Bahdanau
-from s2s.recipe.model import Decoder, Dropout, Encoder, GeneralAttention, Model
 from s2s.recipe.model import LuongDecoder as Luong
 from s2s.recipe.model import StackedDecoder as Stacked
 from s2s.recipe.train import Train
@@ -58,7 +58,7 @@ from s2s.train.trainer import TIME_MULTIPLE
 from s2s.train.update import Updater
 
 VOCABULARY = 8000
-DECODERS: dict[str, Decoder] = {
+DECODERS: dict[str, AnyDecoder] = {
     "luong": Luong(kind="luong", width=512),
     "stacked": Stacked(kind="stacked", width=512),
     "fed": Luong(kind="luong", width=512, input_feeding=True),
@@ -132,7 +132,7 @@ class Training:
     @classmethod
     def of(
         cls,
-        decoder: Decoder,
+        decoder: AnyDecoder,
         corpus: Corpus,
         batch_tokens: int,
         updates: int,
@@ -164,7 +164,7 @@ class Training:
         return tokens / (time.perf_counter() - began)
 
 
-def losses(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> None:
+def losses(decoder: AnyDecoder, corpus: Corpus, arguments: argparse.Namespace) -> None:
     """Print how much the losses of the variants differ."""
     before: list[float] = []
     for name, kind in list(WAYS.items())[1:]:
@@ -182,7 +182,7 @@ def losses(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> N
         before = found
 
 
-def compare(decoder: Decoder, corpus: Corpus, arguments: argparse.Namespace) -> dict[str, float]:
+def compare(decoder: AnyDecoder, corpus: Corpus, arguments: argparse.Namespace) -> dict[str, float]:
     """Median rate of each variant."""
     trainings = {}
     for name, kind in WAYS.items():

@@ -15,9 +15,9 @@ from s2s.nn.device import Precision, choose_device
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.model import (
     AdditiveAttention,
+    AnyDecoder,
     Attention,
     BahdanauDecoder,
-    Decoder,
     Dropout,
     Encoder,
     GeneralAttention,
@@ -59,7 +59,7 @@ def device_of(check: Check) -> torch.device:
 def network(wiring: str, sizes: Sizes, dropout: Dropout = NOTHING) -> Seq2Seq:
     """With random weights, on the host and in training."""
     additive: Attention = AdditiveAttention(kind="additive")
-    wirings: dict[str, tuple[Decoder, Attention]] = {
+    wirings: dict[str, tuple[AnyDecoder, Attention]] = {
         "luong": (LuongDecoder(kind="luong", width=sizes.decoder), _GENERAL),
         "stacked": (StackedDecoder(kind="stacked", width=sizes.decoder), _GENERAL),
         "bahdanau": (BahdanauDecoder(kind="bahdanau", width=sizes.decoder), additive),

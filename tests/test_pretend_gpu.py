@@ -24,9 +24,9 @@ from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
+    AnyDecoder,
     Attention,
     BahdanauDecoder,
-    Decoder,
     Dropout,
     Encoder,
     GeneralAttention,
@@ -59,7 +59,7 @@ SHAPE = FeatureShape(7, 6)
 LENGTHS: dict[str, Any] = {"max_ratio": 1.2, "max_offset": 3}
 GENERAL, ADDITIVE = GeneralAttention(kind="general"), AdditiveAttention(kind="additive", width=8)
 LUONG = LuongDecoder(kind="luong", width=14)
-MODELS: dict[str, tuple[Decoder, Attention, dict[str, Any]]] = {
+MODELS: dict[str, tuple[AnyDecoder, Attention, dict[str, Any]]] = {
     "luong": (LUONG, GENERAL, {}),
     "bottleneck": (replace(LUONG, layers=2), NoAttention(kind="none"), {}),
     "fed": (replace(LUONG, input_feeding=True), ADDITIVE, {"coverage": True}),

@@ -43,7 +43,7 @@ Load = Callable[[], LineTranslator]
 """Makes a worker's translator. It is sent to another process, so it must pickle."""
 
 
-class Task(NamedTuple):
+class WorkerTask(NamedTuple):
     """The share of one worker in the lines of a window."""
 
     lines: list[str]
@@ -64,7 +64,7 @@ class Workers:
     """Processes with a translator each, until they are closed."""
 
     def __init__(self, load: Load, count: int) -> None:
-        self.pool: Pool[Task, Answer] = Pool(partial(_translating, load), count)
+        self.pool: Pool[WorkerTask, Answer] = Pool(partial(_translating, load), count)
 
     def close(self) -> None:
         """Terminate them, whatever they are doing."""
@@ -83,7 +83,9 @@ class Workers:
         Raises the error of a worker, and S2sError if one has died.
         """
         found: list[list[Output]] = []
-        for answer in self.pool(divide(Task(lines, first, keep, constraints), self.pool.size)):
+        for answer in self.pool(
+            divide(WorkerTask(lines, first, keep, constraints), self.pool.size)
+        ):
             found.extend(answer.outputs)
             for note in answer.notes:
                 translator.report(note)
@@ -92,11 +94,11 @@ class Workers:
         return found
 
 
-def divide(task: Task, most: int) -> list[Task]:
+def divide(task: WorkerTask, most: int) -> list[WorkerTask]:
     """Up to `most` parts of a task, each of adjacent lines, about equally long in characters."""
     sizes = [len(line) + 1 for line in task.lines]
     return [
-        Task(
+        WorkerTask(
             task.lines[start:end],
             task.first + start,
             task.keep,
@@ -106,12 +108,12 @@ def divide(task: Task, most: int) -> list[Task]:
     ]
 
 
-def _translating(load: Load) -> Callable[[Task], Answer]:
+def _translating(load: Load) -> Callable[[WorkerTask], Answer]:
     """The function that a worker runs for each task."""
     notes: list[str] = []
     translator = replace(load(), report=notes.append)
 
-    def translate(task: Task) -> Answer:
+    def translate(task: WorkerTask) -> Answer:
         notes.clear()
         return Answer(translator.outputs(*task), list(notes))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.metrics.base import Additive, References, Resampling, paired
-from s2s.metrics.tokenize import Words, read_words
+from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
 
 ORDERS = 4
@@ -119,7 +119,7 @@ def build_chrf(scoring: Scoring) -> SacreMetric:
     return SacreMetric(metric, metric)
 
 
-def _bleu(words: Words, **options: Any) -> Any:
+def _bleu(words: WordSplitter, **options: Any) -> Any:
     from sacrebleu.metrics.bleu import BLEU
 
     metric = BLEU(lowercase=words.lowercase, tokenize="none", **options)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import s2s
 from s2s.metrics.base import Additive, References, Resampling, mean, write_signature
-from s2s.metrics.tokenize import Words, read_words
+from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
 
 ORDERS = 4
@@ -38,7 +38,7 @@ class Cider:
     is the number of bigrams, and an n-gram of no reference weighs as much as one of a single line.
     """
 
-    words: Words
+    words: WordSplitter
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`. Document frequencies are always those of all references."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import s2s
 from s2s.metrics.base import References, Resampling, Rows, write_signature
-from s2s.metrics.tokenize import Words, read_words
+from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
 
 
@@ -57,7 +57,7 @@ class DistinctStatistics:
 class Distinct:
     """Distinct unigrams and bigrams per hundred tokens of the outputs, without references."""
 
-    words: Words
+    words: WordSplitter
 
     def measure(
         self, outputs: Sequence[Sequence[str]], references: References

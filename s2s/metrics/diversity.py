@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import s2s
 from s2s.metrics.base import References, Resampling, Rows, write_signature
 from s2s.metrics.distinct import Ngrams, number
-from s2s.metrics.tokenize import Words, read_words
+from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
 
 
@@ -37,7 +37,7 @@ class DiversityStatistics:
 class Diversity:
     """Number and share of distinct outputs, and number of distinct words in them."""
 
-    words: Words
+    words: WordSplitter
 
     def measure(
         self, outputs: Sequence[Sequence[str]], references: References

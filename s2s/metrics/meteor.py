@@ -10,7 +10,7 @@ import numpy as np
 
 from s2s.errors import UsageError
 from s2s.metrics.base import Additive, References, Resampling, mean, paired, write_signature
-from s2s.metrics.tokenize import Words, read_words
+from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
@@ -26,7 +26,7 @@ class Meteor:
     which has paraphrases and other weights.
     """
 
-    words: Words
+    words: WordSplitter
     synonyms: Any
     """A WordNet as nltk reads it, or `NoSynonyms`."""
     matches: tuple[str, ...]

@@ -16,7 +16,7 @@ names of brackets in capitals, which lower-cased text never has, so brackets cou
 
 
 @dataclass(frozen=True)
-class Words:
+class WordSplitter:
     """A tokenization."""
 
     split: Callable[[str], str]
@@ -53,10 +53,10 @@ def _nltk_tokenizer() -> Any:
     return NLTKWordTokenizer()
 
 
-def read_words(scoring: Scoring) -> Words:
+def read_words(scoring: Scoring) -> WordSplitter:
     """The tokenization of a recipe. Raises UsageError if its package is not installed."""
     if scoring.tokenize == "ptb":
-        return Words(penn_treebank, f"ptb-nltk{version('nltk')}", lowercase=True)
+        return WordSplitter(penn_treebank, f"ptb-nltk{version('nltk')}", lowercase=True)
     from sacrebleu.metrics.bleu import BLEU
 
     try:
@@ -64,4 +64,4 @@ def read_words(scoring: Scoring) -> Words:
     except (ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"tokenize '{scoring.tokenize}' cannot be used: {reason}") from error
-    return Words(tokenizer, tokenizer.signature(), scoring.lowercase)
+    return WordSplitter(tokenizer, tokenizer.signature(), scoring.lowercase)

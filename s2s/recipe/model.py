@@ -94,7 +94,7 @@ class StackedDecoder(Section):
     """Units per layer."""
 
 
-Decoder = Annotated[LuongDecoder | BahdanauDecoder | StackedDecoder, Field(discriminator="kind")]
+AnyDecoder = Annotated[LuongDecoder | BahdanauDecoder | StackedDecoder, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ class Model(Section):
     them; as by default if none is given."""
     attention: Attention = field(default_factory=lambda: GeneralAttention(kind="general"))
     """Score of a decoder state and an encoder state."""
-    decoder: Decoder = field(default_factory=lambda: StackedDecoder(kind="stacked"))
+    decoder: AnyDecoder = field(default_factory=lambda: StackedDecoder(kind="stacked"))
     """Decoder of the target."""
     dropout: Dropout = field(default_factory=Dropout)
     """Dropout rates."""

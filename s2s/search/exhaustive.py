@@ -67,7 +67,7 @@ class Siblings(NamedTuple, Generic[S]):
         return [(*self.parents[row], token) if token != BOS else () for row, token in pairs]
 
 
-class Best:
+class BestOutputs:
     """The `keep` most probable finished outputs so far; among equal ones the first found."""
 
     def __init__(self, keep: int, incumbents: Sequence[Hypothesis]) -> None:
@@ -107,7 +107,7 @@ def exhaust(
     Starts from the results of another search. `proven` says whether no better output exists, to the
     model's rounding; it is false where the search ended after `nodes` prefixes.
     """
-    best = Best(asked.keep, incumbents)
+    best = BestOutputs(asked.keep, incumbents)
     expander = Expander(scorer, asked, torch.device(device))
     stack = [expander.root()]
     budget = asked.settings.nodes
@@ -163,7 +163,7 @@ class Expander(Generic[M, S]):
         start, zero = self.scorer.start(self.memory), np.zeros(1, dtype=np.int64)
         return Siblings(start, [()], zero, zero + BOS, np.zeros(1))
 
-    def expand(self, taken: list[Siblings[S]], best: Best) -> Siblings[S]:
+    def expand(self, taken: list[Siblings[S]], best: BestOutputs) -> Siblings[S]:
         """Offer the prefixes with EOS, and return their children that may lead to one of the
         best."""
         prefixes = [prefix for part in taken for prefix in part.prefixes()]

@@ -36,7 +36,7 @@ from s2s.search.hypothesis import Hypothesis
 from s2s.search.scorer import Scorer
 from s2s.special import SPECIAL_PIECES
 
-Model = Seq2Seq | InferenceModel
+OutputModel = Seq2Seq | InferenceModel
 
 _BITS = 20
 """Probabilities are summed as whole multiples of 2^-20: exactly, in whatever order."""
@@ -130,7 +130,7 @@ class NarrowMemory:
 class Narrowed:
     """A model that reads and predicts places in shortlists; its output layer computes no others."""
 
-    def __init__(self, model: Model, shortlist: Shortlist) -> None:
+    def __init__(self, model: OutputModel, shortlist: Shortlist) -> None:
         self.model = model
         self.shortlist = shortlist
         self.frequent_output = model.output_of(shortlist.frequent_F)
@@ -250,7 +250,7 @@ class ShortlistTokens:
 
 
 def shortlisted(
-    models: Sequence[Model], lexicon: Lexicon, best: int, frequent: int, device: str
+    models: Sequence[OutputModel], lexicon: Lexicon, best: int, frequent: int, device: str
 ) -> Scorer[Any, Any]:
     """The models as one scorer with shortlists; without where these would hold all tokens."""
     shortlist = Shortlist(lexicon, best, frequent, device)

@@ -65,7 +65,7 @@ def _equal_parts(count: int, at_once: int) -> int:
     return at_once
 
 
-class Best(NamedTuple):
+class BestTokens(NamedTuple):
     """The R best continuations of a sentence, best first; values of -inf are no candidates."""
 
     values: Tensor
@@ -107,7 +107,7 @@ def first_largest(logits_BKV: Tensor, maxima_BKC: Tensor | None = None) -> tuple
 
 def best_tokens(
     logits_BKV: Tensor, offsets_BK: Tensor, count: int, maxima_BKC: Tensor | None = None
-) -> Best:
+) -> BestTokens:
     """The `count` <= K best of the K*V values logits + offsets; ties: lower row, then lower token.
 
     `maxima_BKC` are those of `digest` where logits have changed since in the first chunk alone,
@@ -133,7 +133,7 @@ def best_tokens(
     value_BRW = value_BRW.masked_fill(~is_real_BRW, -torch.inf)
     values_BR, index_BR = largest(value_BRW.flatten(1), count)
     tokens_BR = place_BRW.flatten(1).gather(-1, index_BR) % vocabulary
-    return Best(values_BR, row_BR.gather(-1, index_BR // CHUNK), tokens_BR)
+    return BestTokens(values_BR, row_BR.gather(-1, index_BR // CHUNK), tokens_BR)
 
 
 def _up_to_date(logits_BKV: Tensor, maxima_BKC: Tensor | None) -> Tensor:

@@ -47,7 +47,7 @@ class Tokenizer(Protocol):
         """Write the tokenizer into `folder`, which is made if missing."""
 
 
-class Trainer(Protocol):
+class TokenizerTrainer(Protocol):
     """Reads the training text once, in chunks, and makes a tokenizer in bounded memory."""
 
     def add(self, lines: Sequence[str]) -> None:

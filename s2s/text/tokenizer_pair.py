@@ -19,7 +19,7 @@ from s2s.recipe.tokenizer import (
 from s2s.text.source_features import FEATURES_FOLDER, SEPARATOR, SourceFeatureTokenizer
 from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
 from s2s.text.tags import Tagged, read_tags
-from s2s.text.tokenizer import Tokenizer, Trainer
+from s2s.text.tokenizer import Tokenizer, TokenizerTrainer
 from s2s.text.vocabulary import (
     VOCABULARY_FILE,
     Characters,
@@ -117,7 +117,7 @@ def train_tokenizers(
     The source's tokenizer gets the `tags`, which lines do not have. Raises DataError if a
     vocabulary does not fit the text.
     """
-    source: Trainer
+    source: TokenizerTrainer
     if isinstance(recipe, SeparateTokenizers):
         source, target = _trainer(recipe.source, seed), _trainer(recipe.target, seed)
         if recipe.source_features is not None:
@@ -135,8 +135,8 @@ def train_tokenizers(
 class _SourceFeatureTrainer:
     """Trains on the text and the features of sources."""
 
-    base: Trainer
-    features: Trainer
+    base: TokenizerTrainer
+    features: TokenizerTrainer
 
     def add(self, lines: Sequence[str]) -> None:
         """Read more text."""
@@ -150,7 +150,7 @@ class _SourceFeatureTrainer:
         return SourceFeatureTokenizer(self.base.train(), self.features.train())
 
 
-def _trainer(recipe: SideTokenizer, seed: int) -> Trainer:
+def _trainer(recipe: SideTokenizer, seed: int) -> TokenizerTrainer:
     match recipe:
         case SubwordTokenizer():
             return SubwordTrainer(recipe, seed)

@@ -18,7 +18,7 @@ from s2s.inference.line_constraints import LineConstraints, LineConstraintsReade
 from s2s.inference.nbest import NbestOptions
 from s2s.inference.translate_stream import stream
 from s2s.inference.translator import LineTranslator
-from s2s.inference.workers import Task, Workers, divide
+from s2s.inference.workers import Workers, WorkerTask, divide
 from s2s.recipe.search import BeamSearch, SampleSearch, Search
 from s2s.search.constraints.spec import ConstraintSpec
 from tests.inference.test_translator import random_translator
@@ -50,7 +50,7 @@ def lines_of_letters(count: int) -> list[str]:
 def test_lines_are_divided_into_equal_parts_in_their_order(most: int) -> None:
     lines = lines_of_letters(30)
     constraints = [spec_of(prefix=(place,)) for place in range(30)]
-    parts = divide(Task(lines, 100, 5, constraints), most)
+    parts = divide(WorkerTask(lines, 100, 5, constraints), most)
     assert len(parts) <= most
     assert [line for part in parts for line in part.lines] == lines
     assert [d for part in parts for d in part.constraints or ()] == constraints
@@ -63,8 +63,8 @@ def test_lines_are_divided_into_equal_parts_in_their_order(most: int) -> None:
 
 
 def test_one_line_is_one_part() -> None:
-    assert divide(Task(["abc"], 0, 1, None), 4) == [Task(["abc"], 0, 1, None)]
-    assert [part.lines for part in divide(Task(["", ""], 0, 1, None), 2)] == [[""], [""]]
+    assert divide(WorkerTask(["abc"], 0, 1, None), 4) == [WorkerTask(["abc"], 0, 1, None)]
+    assert [part.lines for part in divide(WorkerTask(["", ""], 0, 1, None), 2)] == [[""], [""]]
 
 
 def test_workers_do_what_one_process_does() -> None:

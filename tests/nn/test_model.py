@@ -12,9 +12,9 @@ from s2s.nn.decoders.luong import Luong
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.model import (
     AdditiveAttention,
+    AnyDecoder,
     Attention,
     BahdanauDecoder,
-    Decoder,
     DotAttention,
     Dropout,
     Encoder,
@@ -25,7 +25,7 @@ from s2s.recipe.model import (
     StackedDecoder,
 )
 
-DECODERS: list[Decoder] = [
+DECODERS: list[AnyDecoder] = [
     LuongDecoder(kind="luong", layers=1, width=12),
     LuongDecoder(kind="luong", layers=2, width=12),
     LuongDecoder(kind="luong", layers=2, width=12, input_feeding=True),

@@ -14,7 +14,7 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.pointer import NEVER, copied_log_probs, extended_ids, first_positions, mixed_logits
 from s2s.recipe.model import (
     AdditiveAttention,
-    Decoder,
+    AnyDecoder,
     Dropout,
     Encoder,
     GeneralAttention,
@@ -56,7 +56,7 @@ COVERED: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_of(decoder: Decoder, **changes: Any) -> Model:
+def recipe_of(decoder: AnyDecoder, **changes: Any) -> Model:
     chosen: dict[str, Any] = {"attention": GeneralAttention(kind="general"), **changes}
     return Model(embeddings=6, encoder=Encoder(width=5), decoder=decoder, **chosen)
 

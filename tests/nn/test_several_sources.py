@@ -17,8 +17,8 @@ from s2s.nn.model import Seq2Seq
 from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.model import (
     AdditiveAttention,
+    AnyDecoder,
     BahdanauDecoder,
-    Decoder,
     Encoder,
     LuongDecoder,
     Model,
@@ -34,7 +34,7 @@ READERS = {
     "places": ImageFeatureEncoder(normalization="none", positions=True),
     "an LSTM": ImageFeatureEncoder(layers=2),
 }
-DECODERS: list[Decoder] = [
+DECODERS: list[AnyDecoder] = [
     LuongDecoder(kind="luong", width=14),
     BahdanauDecoder(kind="bahdanau", width=14),
     StackedDecoder(kind="stacked", width=14),
@@ -43,7 +43,7 @@ DECODERS: list[Decoder] = [
 
 def recipe_of(
     reader: ImageFeatureEncoder = READERS["a set"],
-    decoder: Decoder = DECODERS[0],
+    decoder: AnyDecoder = DECODERS[0],
     copy: bool = False,
 ) -> Model:
     return Model(

@@ -12,9 +12,9 @@ from s2s.nn.inference_model import inference_model
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.model import (
     AdditiveAttention,
+    AnyDecoder,
     Attention,
     BahdanauDecoder,
-    Decoder,
     DotAttention,
     Encoder,
     GeneralAttention,
@@ -43,7 +43,7 @@ SEARCHES: list[Search] = [
     ExhaustiveSearch(kind="exhaustive", nodes=60, min_ratio=0.6, **LENGTHS),
 ]
 IDS = ["greedy", "beam", "sample", "no-repeat", "coverage", "exhaustive"]
-WIRINGS: list[tuple[Decoder, Attention]] = [
+WIRINGS: list[tuple[AnyDecoder, Attention]] = [
     (LuongDecoder(kind="luong", width=37), GeneralAttention(kind="general")),
     (LuongDecoder(kind="luong", width=37, input_feeding=True), DotAttention(kind="dot")),
     (BahdanauDecoder(kind="bahdanau", width=37), AdditiveAttention(kind="additive", width=19)),

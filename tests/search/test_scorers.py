@@ -14,9 +14,9 @@ from s2s.nn.model import Seq2Seq
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import (
     AdditiveAttention,
+    AnyDecoder,
     Attention,
     BahdanauDecoder,
-    Decoder,
     DotAttention,
     Encoder,
     GeneralAttention,
@@ -36,7 +36,7 @@ VOCABULARY = 83
 GREEDY = GreedySearch(kind="greedy", max_ratio=1.5, max_offset=4)
 BEAM = BeamSearch(kind="beam", width=5, max_ratio=1.5, max_offset=4)
 
-WIRINGS: list[tuple[Decoder, Attention]] = [
+WIRINGS: list[tuple[AnyDecoder, Attention]] = [
     (LuongDecoder(kind="luong", width=37), GeneralAttention(kind="general")),
     (LuongDecoder(kind="luong", width=37, input_feeding=True), DotAttention(kind="dot")),
     (LuongDecoder(kind="luong", width=37, layers=2), NoAttention(kind="none")),
@@ -46,7 +46,7 @@ WIRINGS: list[tuple[Decoder, Attention]] = [
 ]
 
 
-def network(decoder: Decoder, attention: Attention) -> Seq2Seq:
+def network(decoder: AnyDecoder, attention: Attention) -> Seq2Seq:
     """A random network whose logits are sharp enough for outputs to differ in length."""
     torch.manual_seed(5)
     encoder = Encoder(width=21 if decoder.width < 100 else 256)
@@ -72,7 +72,7 @@ small_wiring = pytest.mark.parametrize(("decoder", "attention"), WIRINGS[:-1], i
 
 
 @small_wiring
-def test_a_beam_of_one_is_greedy_search(decoder: Decoder, attention: Attention) -> None:
+def test_a_beam_of_one_is_greedy_search(decoder: AnyDecoder, attention: Attention) -> None:
     model, sources = network(decoder, attention), sentences(20)
     one = BeamSearch(kind="beam", width=1, max_ratio=1.5, max_offset=4)
     greedy = search(model, sources, GREEDY, "cpu")
@@ -82,7 +82,7 @@ def test_a_beam_of_one_is_greedy_search(decoder: Decoder, attention: Attention) 
 
 
 @small_wiring
-def test_beam_search_is_what_a_plain_one_finds(decoder: Decoder, attention: Attention) -> None:
+def test_beam_search_is_what_a_plain_one_finds(decoder: AnyDecoder, attention: Attention) -> None:
     model, sources = network(decoder, attention), sentences(6, longest=6)
     for source, found in zip(sources, search(model, sources, BEAM, "cpu", keep=5), strict=True):
         expected = plain_beam(model, source, BEAM)
@@ -95,7 +95,7 @@ def test_beam_search_is_what_a_plain_one_finds(decoder: Decoder, attention: Atte
 @every_wiring
 @pytest.mark.parametrize("settings", [GREEDY, BEAM], ids=["greedy", "beam"])
 def test_company_number_and_order_change_nothing(
-    decoder: Decoder, attention: Attention, settings: Search
+    decoder: AnyDecoder, attention: Attention, settings: Search
 ) -> None:
     check_company(inference_model(network(decoder, attention), "fp32"), settings)
 
@@ -128,7 +128,7 @@ def test_nor_do_they_in_any_precision(settings: Search, precision: SearchPrecisi
 @every_wiring
 @pytest.mark.parametrize("width", [1, 5])
 def test_rows_of_a_block_do_not_see_each_other(
-    decoder: Decoder, attention: Attention, width: int
+    decoder: AnyDecoder, attention: Attention, width: int
 ) -> None:
     """Bitwise: neither a row's place nor its neighbours change what it computes."""
     check_rows(decoder, attention, width)
@@ -142,7 +142,7 @@ def test_nor_do_they_with_several_threads(width: int, threads: int) -> None:
     check_rows(*WIRINGS[-1], width)
 
 
-def check_rows(decoder: Decoder, attention: Attention, width: int) -> None:
+def check_rows(decoder: AnyDecoder, attention: Attention, width: int) -> None:
     model, slots = inference_model(network(decoder, attention), "fp32"), 64 // width
     source_BS = torch.randint(4, VOCABULARY, (slots, 16))
     lengths_B = torch.randint(1, 17, (slots,))

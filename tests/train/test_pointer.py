@@ -20,7 +20,7 @@ from s2s.pipeline.averaging import average
 from s2s.pipeline.shortlist import learn_shortlist
 from s2s.recipe.data import FilesData, FileSet
 from s2s.recipe.model import (
-    Decoder,
+    AnyDecoder,
     Dropout,
     Encoder,
     GeneralAttention,
@@ -74,7 +74,9 @@ def names_task(folder: Path) -> FilesData:
     return FilesData(kind="files", **splits)
 
 
-def recipe_of(folder: Path, tokenizer: Tokenizers, decoder: Decoder, *, coverage: bool) -> Recipe:
+def recipe_of(
+    folder: Path, tokenizer: Tokenizers, decoder: AnyDecoder, *, coverage: bool
+) -> Recipe:
     return Recipe(
         task="translation",
         name="toy",
@@ -112,7 +114,7 @@ def recipe_of(folder: Path, tokenizer: Tokenizers, decoder: Decoder, *, coverage
     ids=["shared-stacked", "separate-luong-coverage"],
 )
 def test_unseen_names_are_copied(
-    tmp_path: Path, tokenizer: Tokenizers, decoder: Decoder, coverage: bool
+    tmp_path: Path, tokenizer: Tokenizers, decoder: AnyDecoder, coverage: bool
 ) -> None:
     recipe = recipe_of(tmp_path, tokenizer, decoder, coverage=coverage)
     pipeline.train(recipe, runs=tmp_path / "runs", device="cpu", reporter=Listener())

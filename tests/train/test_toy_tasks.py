@@ -9,9 +9,9 @@ from s2s import pipeline
 from s2s.metrics.corpus import Request
 from s2s.recipe.model import (
     AdditiveAttention,
+    AnyDecoder,
     Attention,
     BahdanauDecoder,
-    Decoder,
     DotAttention,
     Encoder,
     GeneralAttention,
@@ -84,7 +84,7 @@ def toy(
     ids=[f"{d.kind}{'-feeding' * (d is FEEDING)}-{a.kind}-{task.__name__}" for d, a, task in TASKS],
 )
 def test_attention(
-    tmp_path: Path, decoder: Decoder, attention: Attention, task: Callable[[str], str]
+    tmp_path: Path, decoder: AnyDecoder, attention: Attention, task: Callable[[str], str]
 ) -> None:
     model = Model(
         embeddings=32,

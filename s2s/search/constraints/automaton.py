@@ -84,7 +84,7 @@ def _class(code: int) -> int:
 
 
 @dataclass(frozen=True)
-class State:
+class AutomatonState:
     """A state: the part of the text read so far that matters."""
 
     places: frozenset[tuple[int, int]] = frozenset()
@@ -119,7 +119,7 @@ class Automaton:
         self._byte_of = dict(enumerate(spelled, start=len(self._kind)))
         self.special |= {BYTES + byte: number for number, byte in self._byte_of.items()}
         self.classes = len(self._kind) + len(spelled)
-        self.states: list[State] = [State()]
+        self.states: list[AutomatonState] = [AutomatonState()]
         self.steps: list[list[int]] = []
         self.met: list[list[Met]] = []
         self._build()
@@ -135,7 +135,7 @@ class Automaton:
             self.steps.append([numbers[new] for new, _ in found])
             self.met.append([met for _, met in found])
 
-    def _read(self, state: State, symbol: int) -> tuple[State, Met]:
+    def _read(self, state: AutomatonState, symbol: int) -> tuple[AutomatonState, Met]:
         """The state after a symbol, and the terms it shows to be met."""
         byte = self._byte_of.get(symbol)
         if byte is not None:
@@ -143,7 +143,7 @@ class Automaton:
             if part in self._encoded:
                 return self._step(_without_part(state), self._encoded[part])
             if any(encoding.startswith(part) for encoding in self._encoded):
-                return State(state.places, state.whole, state.last, part), NOTHING
+                return AutomatonState(state.places, state.whole, state.last, part), NOTHING
         met = NOTHING
         if state.part:  # not a character of a term; other bytes count as no letter
             state, met = self._step(_without_part(state), OTHER)
@@ -153,7 +153,7 @@ class Automaton:
         new, more = self._step(state, OTHER if byte is not None else symbol)
         return new, met | more
 
-    def _step(self, state: State, symbol: int) -> tuple[State, Met]:
+    def _step(self, state: AutomatonState, symbol: int) -> tuple[AutomatonState, Met]:
         """`_read` of a symbol that is a character."""
         kind = self._kind[symbol]
         if kind == SPACE == state.last:
@@ -172,7 +172,7 @@ class Automaton:
                 whole.add(i)
             else:
                 met.add(i)
-        return State(frozenset(places), frozenset(whole), kind), frozenset(met)
+        return AutomatonState(frozenset(places), frozenset(whole), kind), frozenset(met)
 
     def met_at_end(self, number: int) -> Met:
         """Terms that are met if the text ends in a state."""
@@ -194,8 +194,8 @@ class Automaton:
         return max((place for i, place in state.places if i == term), default=0)
 
 
-def _without_part(state: State) -> State:
-    return State(state.places, state.whole, state.last)
+def _without_part(state: AutomatonState) -> AutomatonState:
+    return AutomatonState(state.places, state.whole, state.last)
 
 
 class Tables:

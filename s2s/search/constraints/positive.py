@@ -207,7 +207,7 @@ def _wide(table: NDArray[np.int64], width: int, fill: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TermProgress:
     """The progress of hypotheses."""
 
     state: Tensor
@@ -231,7 +231,7 @@ class PositiveState:
         self.total_B1 = self.first_B1
         self.most = 0  # the largest total: reading it would wait for the device
         empty_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
-        self.reached = Progress(empty_BK, empty_BK.unsqueeze(-1)[..., :0])
+        self.reached = TermProgress(empty_BK, empty_BK.unsqueeze(-1)[..., :0])
 
     def put(self, slots: NDArray[np.int64], positive: Sequence[PositiveConstraints]) -> None:
         """See `ConstraintState`."""
@@ -265,9 +265,9 @@ class PositiveState:
         begun = to_device(torch.tensor([*empty, *slots.tolist()]), self.device)
         state_BK.index_fill_(0, begun, 0)
         widened_BKn.index_fill_(0, begun, 0)
-        self.reached = Progress(state_BK, widened_BKn)
+        self.reached = TermProgress(state_BK, widened_BKn)
 
-    def after(self, rows_BJ: Tensor, tokens_BJ: Tensor) -> Progress:
+    def after(self, rows_BJ: Tensor, tokens_BJ: Tensor) -> TermProgress:
         """The progress of hypotheses `rows` when `tokens` continue them."""
         assert self.stack is not None
         before_BJ = self.reached.state.gather(1, rows_BJ) + self.first_B1
@@ -275,9 +275,9 @@ class PositiveState:
         rows_BJn = rows_BJ.unsqueeze(-1).expand_as(hits_BJn)
         counts_BJn = self.reached.counts.gather(1, rows_BJn) + hits_BJn
         next_BJ = self.stack.next_QV[before_BJ, tokens_BJ].long()
-        return Progress(next_BJ, torch.minimum(counts_BJn, self.need_B1n))
+        return TermProgress(next_BJ, torch.minimum(counts_BJn, self.need_B1n))
 
-    def progress(self, reached: Progress) -> Tensor:
+    def progress(self, reached: TermProgress) -> Tensor:
         """int64 [B, J], tokens of terms that have appeared, and of a term that is being spelled."""
         assert self.stack is not None
         partial_BJn = self.stack.partial_Qn[reached.state + self.first_B1]

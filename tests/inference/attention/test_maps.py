@@ -19,8 +19,8 @@ from s2s.inference.translator import LineTranslator
 from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
 from s2s.recipe.model import (
+    AnyDecoder,
     BahdanauDecoder,
-    Decoder,
     Encoder,
     LuongDecoder,
     Model,
@@ -94,7 +94,7 @@ def translator_of(scorer: Any, notes: list[str] | None = None, longest: int = 50
     )
 
 
-def model_of(decoder: Decoder, **choices: Any) -> Seq2Seq:
+def model_of(decoder: AnyDecoder, **choices: Any) -> Seq2Seq:
     torch.manual_seed(5)
     recipe = Model(embeddings=6, encoder=Encoder(width=5), decoder=decoder, **choices)
     model = Seq2Seq(recipe, VOCABULARY, VOCABULARY).eval()
@@ -216,7 +216,7 @@ WIRINGS = [
 
 
 @pytest.mark.parametrize("decoder", WIRINGS, ids=str)
-def test_a_row_is_what_its_own_token_was_predicted_with(decoder: Decoder) -> None:
+def test_a_row_is_what_its_own_token_was_predicted_with(decoder: AnyDecoder) -> None:
     """The step that predicts token i gives row i under teacher forcing too: nothing is shifted."""
     model = model_of(decoder)
     (ids,) = LETTERS.encode(["abc de"])
