@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from s2s.recipe.schema import Spot, spot_at, without_tags
-from s2s.recipe.section import AUTO
+from s2s.recipe.section import AUTO, DURATION
 from s2s.recipe.suggestions import close_to, meant
 from s2s.recipe.yaml import Document, Fault, Keys, dotted
 
@@ -32,6 +32,7 @@ PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
         "letters, digits, '.', '_' and '-', the first a letter or digit"
     ),
+    DURATION: "a time such as '90 s', '15 min' or '1.5 h'",
     r"^<[^\s<>▁]+>$": "one symbol such as <2en>, in angle brackets and without spaces",
 }
 """The recipe's regular expressions in words."""

@@ -12,6 +12,10 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 
+DURATION = r"^[0-9]+(\.[0-9]+)? ?(s|min|h)$"
+Duration = Annotated[str, Field(pattern=DURATION)]
+"""A time such as `90 s`, `15 min` or `1.5 h`."""
+
 NUMBER, AUTO = "number", "auto"
 """Tags of the two alternatives where s2s may choose a number: pydantic puts them at the end of an
 error's location."""
@@ -20,6 +24,12 @@ error's location."""
 def number_or_auto(value: object) -> str:
     """The tag of a value, so that a fault is reported for one alternative, not for both."""
     return AUTO if isinstance(value, str) else NUMBER
+
+
+def seconds_of(duration: Duration) -> float:
+    """The seconds of a duration."""
+    number = duration.rstrip("minsh ")
+    return float(number) * {"s": 1.0, "min": 60.0, "h": 3600.0}[duration[len(number) :].strip()]
 
 
 class Section:

@@ -10,6 +10,7 @@ from s2s.recipe.section import (
     AUTO,
     NUMBER,
     Count,
+    Duration,
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
@@ -17,6 +18,7 @@ from s2s.recipe.section import (
     Probability,
     Section,
     number_or_auto,
+    seconds_of,
 )
 
 BatchTokens = Annotated[
@@ -103,6 +105,11 @@ class Train(Section):
     """Passes over the training data."""
     max_updates: PositiveInt | None = None
     """Largest number of updates, even if epochs remain."""
+    budget: Duration | None = None
+    """Time for training and its validations, such as `15 min`; null for no limit. The speed of the
+    first updates decides how many there will be, and later speeds correct it, so that a cosine
+    schedule ends on time. `epochs` and `max_updates` are limits beside it. Two trainings with a
+    budget differ as much as their speeds do."""
     batch_tokens: BatchTokens = 2000
     """Largest number of tokens of a batch's sources, and of its targets, with padding. The side
     with more tokens limits the batch, so long sources leave few pairs in it. `auto`: as many as
@@ -138,7 +145,8 @@ class Train(Section):
     """`auto`: bf16 if the hardware multiplies it faster, else fp32. `tf32`, only on a GPU: fp32,
     but matrix products round their factors to 10 bits of mantissa."""
     validate_every: PositiveInt | None = None
-    """Number of updates between validations; by default an epoch."""
+    """Number of updates between validations; by default an epoch, and with a `budget` a twentieth
+    of the training."""
     best: BestName = "bleu"
     """Validation score that chooses the best checkpoint and ends training early; of error rates,
     perplexity and loss the lowest is best."""
@@ -149,6 +157,11 @@ class Train(Section):
     keep: Count = 0
     """Number of latest validations whose weights are kept, for `s2s average`. The last and the best
     checkpoint are always kept."""
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """`budget` in seconds."""
+        return None if self.budget is None else seconds_of(self.budget)
 
     @property
     def fixed_batch_tokens(self) -> int:

@@ -45,6 +45,9 @@ class Reporter(Protocol):
     def begin(self, position: Position, total_updates: int) -> None:
         """Training starts or resumes at `position`."""
 
+    def replanned(self, total_updates: int) -> None:
+        """A budget allows another number of updates than was known before."""
+
     def update(self, position: Position, window: Window) -> None:
         """Some updates are done."""
 
@@ -81,6 +84,9 @@ class SilentReporter:
     def begin(self, position: Position, total_updates: int) -> None:
         """See `Reporter`."""
 
+    def replanned(self, total_updates: int) -> None:
+        """See `Reporter`."""
+
     def update(self, position: Position, window: Window) -> None:
         """See `Reporter`."""
 
@@ -100,6 +106,10 @@ class PlainReporter(SilentReporter):
         self.last_line = -PLAIN_SECONDS
 
     def begin(self, position: Position, total_updates: int) -> None:
+        """See `Reporter`."""
+        self.total_updates = total_updates
+
+    def replanned(self, total_updates: int) -> None:
         """See `Reporter`."""
         self.total_updates = total_updates
 
@@ -166,6 +176,10 @@ class LiveReporter(SilentReporter):
             rate="-",
             best=_format_score(position.best_score),
         )
+
+    def replanned(self, total_updates: int) -> None:
+        """See `Reporter`."""
+        self.progress.update(self.task, total=total_updates)
 
     def update(self, position: Position, window: Window) -> None:
         """See `Reporter`."""

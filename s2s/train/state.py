@@ -18,7 +18,7 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.state_dict import load_weights
 from s2s.recipe.train import Train
 
-LATER = {"batch_tokens"}
+LATER = {"batch_tokens", "planned_updates", "validated_update"}
 """Fields of a position that older checkpoints lack."""
 
 
@@ -48,6 +48,10 @@ class Position:
     """Why training ended; None while it has not."""
     batch_tokens: int | None = None
     """The batch size that `train.batch_tokens: auto` found."""
+    planned_updates: int | None = None
+    """The number of updates that `train.budget` allows, once it is known (`s2s.train.plan`)."""
+    validated_update: int = 0
+    """The update of the last validation."""
 
     @property
     def current_epoch(self) -> int:

@@ -4,6 +4,7 @@ Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and
 
     start         what trains where: versions, device, precision, parameters, updates to come,
                   memory
+    plan          the number of updates that a budget allows, when it is first known or changes
     update        averages over the updates since the last such event
     split         memory was too small for whole batches, for the first time since the start
     gradients     norms by part of the model, every 50 updates: a part without one does not learn
@@ -34,7 +35,7 @@ from s2s.errors import Interrupted, TrainingError
 from s2s.nn.batch import Batch
 from s2s.nn.device import Precision
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.train import PlateauSchedule, Train
+from s2s.recipe.train import PlateauSchedule
 from s2s.run.checkpoints import SavedState
 from s2s.run.directory import Run
 from s2s.text.tokenizer_pair import TokenizerPair
@@ -48,10 +49,11 @@ from s2s.train.distributed.process_group import (
     share,
 )
 from s2s.train.objective import Objective, Validate
+from s2s.train.plan import FIRST_PLANS, TrainingPlan, end_reason
 from s2s.train.reporter import Reporter
 from s2s.train.running_averages import RunningAverages
 from s2s.train.signals import StopRequest, stop_request
-from s2s.train.state import Position, TrainingState
+from s2s.train.state import TrainingState
 from s2s.train.update import Updater
 
 LOG_EVERY = 50
@@ -92,7 +94,8 @@ class Trainer:
         self.device = state.model.output.bias.device
         self.epochs = self._epochs()
         self.epoch = self.epochs(state.position.epoch)
-        self.total_updates = self._total_updates()
+        per_epoch = math.ceil(len(self.epochs(0).plan) / self.recipe.accumulate)
+        self.plan = TrainingPlan(self.recipe, state.position, per_epoch)
         self.updater = self._updater()
         self.window = RunningAverages(self.device)
         self.has_split = context.batch_size.pass_tokens is not None  # reported already
@@ -112,7 +115,7 @@ class Trainer:
         with stop_request(is_repeated=is_repeated) as stop, closing(self.epochs):
             self._prepare_next()
             self._event("start", is_resumed=position.update > 0, **self._start_facts())
-            self.reporter.begin(position, self.total_updates)
+            self.reporter.begin(position, self.plan.total_updates)
             while position.ended is None:
                 self._update()
                 self._after_update(stop)
@@ -126,7 +129,7 @@ class Trainer:
             context.objective,
             context.recipe.seed,
             context.precision,
-            self.total_updates,
+            self.plan.total_updates,
             group=self.group,
             pass_tokens=None if most is None else max(1, most // self.group.size),
         )
@@ -155,6 +158,17 @@ class Trainer:
             norms = {part: float(norm) for part, norm in update.part_norms.items()}
             self._event("gradients", norms=norms)
             self._log()
+        if is_watched or position.update in FIRST_PLANS:
+            self._revise_plan()
+
+    def _revise_plan(self) -> None:
+        """Plan the rest of a training with a budget by the speed so far, that of rank 0."""
+        if self.recipe.budget is None:
+            return
+        if self.plan.revise(self.group.all_gather(self.state.position.seconds)[0]):
+            self.updater.total_updates = self.plan.total_updates
+            self._event("plan", total_updates=self.plan.total_updates)
+            self.reporter.replanned(self.plan.total_updates)
 
     def _report_split(self, parts: int, batches: list[Batch]) -> None:
         """Report once that memory is too small for whole batches."""
@@ -179,8 +193,7 @@ class Trainer:
         if epoch_ended:
             position.epoch, position.batch = position.epoch + 1, 0
         position.ended = end_reason(position, self.recipe)
-        every = self.recipe.validate_every
-        if position.ended or (position.update % every == 0 if every else epoch_ended):
+        if position.ended or self.plan.is_validation_due(epoch_ended=epoch_ended):
             self._validate()
         elif pending.is_save_due:
             self._save()
@@ -200,6 +213,7 @@ class Trainer:
         """Validate, update the best score, decide about early stopping, and save."""
         self._log()
         position, validate = self.state.position, self.context.validate
+        position.validated_update = position.update
         if validate is None:
             self._save(is_best=True, keep=self.recipe.keep)
             return
@@ -272,7 +286,7 @@ class Trainer:
     def _start_facts(self) -> dict[str, Any]:
         """Facts of the event `start`: what trains, and where."""
         return {
-            "total_updates": self.total_updates,
+            "total_updates": self.plan.total_updates,
             "parameters": sum(p.numel() for p in self.state.parameters.values()),
             "precision": self.context.precision,
             "device": str(self.device),
@@ -321,25 +335,3 @@ class Trainer:
         coming = self.state.position.epoch + 1
         if coming < self.recipe.epochs:
             self.epochs.prepare(coming)
-
-    def _total_updates(self) -> int:
-        """Updates of the whole training, computed from the first epoch: epochs differ by a few
-        batches, and a resumed training needs the same number."""
-        per_epoch = math.ceil(len(self.epochs(0).plan) / self.recipe.accumulate)
-        total = per_epoch * self.recipe.epochs
-        return min(total, self.recipe.max_updates or total)
-
-
-def end_reason(position: Position, recipe: Train) -> str | None:
-    """Why training has ended; None while it has not.
-
-    Computed again when a run is resumed: with more epochs, updates or patience in its recipe, an
-    ended training continues.
-    """
-    if position.epoch >= recipe.epochs:
-        return "all epochs are done"
-    if recipe.max_updates is not None and position.update >= recipe.max_updates:
-        return "all updates are done"
-    if recipe.patience is not None and position.stale >= recipe.patience:
-        return f"no improvement in {position.stale} validations"
-    return None
