@@ -98,6 +98,8 @@ class PrepareReport:
     redone: tuple[str, ...] = ()
     """The parts that this call prepared: `tokenizer`, `data`, both, or nothing if all was up to
     date."""
+    choices: tuple[str, ...] = ()
+    """Lines about the values that this call chose to fit the data, where the recipe has none."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -132,7 +134,7 @@ class PrepareReport:
     def to_json(self) -> str:
         """The report as JSON, which `from_json` reads."""
         content = asdict(self)
-        del content["redone"]
+        del content["redone"], content["choices"]
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
