@@ -48,8 +48,9 @@ def train(
             if restart:
                 run.restart(completed)
             run.check_same(completed)
-            prepare_run(run, completed)
-            for line in choices:
+            report = prepare_run(run, completed)
+            news = [f"warning: {line}" for line in report.warnings] if report.redone else []
+            for line in (*choices, *news):
                 sys.stderr.write(f"{line}\n")
             group.all_gather(None)  # the other ranks may read it now
             from s2s.pipeline.training_process import train_run

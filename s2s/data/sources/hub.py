@@ -68,13 +68,22 @@ class DatasetSplit:
         if base not in splits:
             raise DataError(
                 f"{self.data.dataset}: no split '{base}'{did_you_mean(base, splits)}; "
-                f"{found_list(splits)}"
+                f"{found_list(splits)}; {self._remedy(base)}"
             )
         try:
             dataset: Dataset = builder.as_dataset(split=self.split)
         except ValueError as error:
             raise DataError(f"{self.data.dataset}: split '{self.split}': {error}") from error
         return dataset
+
+    def _remedy(self, split: str) -> str:
+        """What to write in the recipe for a data set without a split."""
+        names = self.data.splits
+        if split == names.validation:
+            return "name one in data.splits.validation, or make it null and add data.hold_out"
+        if split == names.test:
+            return "name one in data.splits.test, or make it null (data.hold_out.test takes some)"
+        return "name one in data.splits.train"
 
 
 def open_dataset(
