@@ -93,7 +93,7 @@ def _choose(draft: Draft, device: str) -> list[Choice]:
     from s2s.nn.device import choose_device
     from s2s.tasks.defaults.choose import choose_defaults
 
-    return choose_defaults(draft, count(draft.recipe), choose_device(device))
+    return choose_defaults(draft, count(draft.recipe), choose_device(device)).choices
 
 
 def _completed(draft: Draft, choices: list[Choice]) -> Recipe:

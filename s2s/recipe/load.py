@@ -112,7 +112,12 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
 def load_draft(path: Path | None = None, overrides: Sequence[str] = ()) -> Draft:
     """Read a recipe like `load_recipe`, and keep what it says itself."""
     path = path or DEFAULT_RECIPE
-    document = read_document(str(path), _content(path))
+    return parse_draft(path, _content(path), overrides)
+
+
+def parse_draft(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Draft:
+    """The draft with this content; `path` gives it its name, and need not exist."""
+    document = read_document(str(path), content)
     if not document.is_refused(()):
         rename_old_keys(document, _report)
         for rank, override in enumerate(overrides):
@@ -162,11 +167,16 @@ def dump_recipe(recipe: Recipe, comments: Mapping[Keys, str] | None = None) -> s
 
     `comments` follow the values at their keys.
     """
+    return dump_values(plain_recipe(recipe), comments or {})
+
+
+def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
+    """Plain values as YAML; `comments` follow those at their keys."""
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 10_000  # keeps a long path on its line
     text = io.StringIO()
-    content = _commented(plain_recipe(recipe))
-    for keys, comment in (comments or {}).items():
+    content = _commented(values)
+    for keys, comment in comments.items():
         section = content
         for key in keys[:-1]:
             section = section.get(key) if isinstance(section, CommentedMap) else None
@@ -178,7 +188,7 @@ def dump_recipe(recipe: Recipe, comments: Mapping[Keys, str] | None = None) -> s
 
 def _commented(value: Any) -> Any:
     """The value in types that can hold comments."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return CommentedMap({key: _commented(item) for key, item in value.items()})
     return value
 

@@ -161,3 +161,23 @@ def _library_error(dataset: str, error: Exception) -> DataError:
     cause = error.__cause__ or error  # "an error occurred" has the error itself as its cause
     reason = " ".join(str(cause).split()) or type(cause).__name__
     return DataError(f"{dataset}: {reason}")
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """The splits of a data set and the first rows of its training split."""
+
+    splits: tuple[str, ...]
+    columns: dict[str, list[Any]]
+
+
+def first_rows(dataset: str, count: int) -> FirstRows:
+    """The first `count` rows of a data set on the hub or in a folder; it is downloaded if it must
+    be. Raises DataError with the library's message."""
+    builder = _prepared(dataset, None, None)
+    splits = tuple(builder.info.splits or builder.config.data_files or {})
+    train = next((name for name in splits if name.startswith("train")), splits[0])
+    if not builder.info.splits:
+        builder = _prepared_alone(dataset, None, None, train)
+    part = builder.as_dataset(split=f"{train}[:{count}]")
+    return FirstRows(splits, {name: part[name][:] for name in part.column_names})

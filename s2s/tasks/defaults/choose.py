@@ -1,8 +1,8 @@
 """All choices for a recipe: what it does not say, by the counts of its data."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,8 +34,11 @@ from s2s.tasks.defaults.tokenizers import choose_tokenizers, vocabulary_for
 NEEDED_EPOCHS = ((1e6, 15), (3e6, 8))
 """Epochs that a larger model needs to be the better one, for at most so many target tokens."""
 
-FEWEST_EPOCHS = 4
-"""Epochs that a larger model needs on more tokens, and the small one at all."""
+MOST_TOKENS_EPOCHS = 4
+"""The same for more tokens."""
+
+FEWEST_EPOCHS = 2
+"""Epochs that a small model needs to be better than a tiny one."""
 
 SOURCE_FEATURES = 6.0
 """Assumed tokens of a source's features."""
@@ -46,11 +49,21 @@ TIME_LIMITS = (at("train.epochs"), at("train.max_updates"), at("train.budget"))
 Measure = Callable[[Recipe, BatchShape, torch.device], float]
 
 
+class Chosen(NamedTuple):
+    """Choices, and how long an epoch with them takes."""
+
+    choices: list[Choice]
+    epoch_seconds: float | None
+    """Seconds of an epoch on this machine, without validation; None where nothing was measured."""
+
+
 def choose_defaults(
     draft: Draft, counts: PairCounts, device: torch.device, measure: Measure = seconds_per_update
-) -> list[Choice]:
+) -> Chosen:
     """The choices for everything that the recipe does not say, each with its reason."""
-    return list(_Chooser(draft, counts, device, measure).choices())
+    chooser = _Chooser(draft, counts, device, measure)
+    choices = list(chooser.choices())
+    return Chosen(choices, chooser.epoch_seconds)
 
 
 @dataclass
@@ -59,7 +72,7 @@ class _Chooser:
     counts: PairCounts
     device: torch.device
     measure: Measure
-    chosen: dict[Keys, Any] = field(default_factory=dict)
+    epoch_seconds: float | None = None
 
     def choices(self) -> Iterator[Choice]:
         """The choices in the order of the recipe's sections."""
@@ -157,13 +170,14 @@ class _Chooser:
         if not self._has_text or image_features_of(self.draft.recipe.data):
             return SMALL, few
         budget = seconds_of(self.draft.recipe.train.budget or BUDGET)
-        needed = next((n for most, n in NEEDED_EPOCHS if tokens <= most), FEWEST_EPOCHS)
+        needed = next((n for most, n in NEEDED_EPOCHS if tokens <= most), MOST_TOKENS_EPOCHS)
         updates = updates_in_epoch(self.counts, shape)
         epochs = 0.0
         for size in sizes_for(self.counts, lengths):
             recipe = self.draft.completed({**values, **size.values})
             seconds = self.measure(recipe, shape, self.device)
-            epochs = budget / (seconds * updates)
+            self.epoch_seconds = seconds * updates
+            epochs = budget / self.epoch_seconds
             speed = f"{shape.target_tokens / seconds:,.0f} target tokens/s here"
             done = f"{epochs:.0f} epochs in {budget / 60:g} min"
             if epochs >= needed:
