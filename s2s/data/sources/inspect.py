@@ -36,7 +36,8 @@ TARGETS = ("target", "tgt", "trg", "output", "summary", "title", "answer", "phon
 
 HEADER_WORDS = {*SOURCES, *TARGETS, "id", "features", "feats", "tags", "label", "url", "licence"}
 
-LANGUAGES = re.compile(r"^(.*[_.-])?[a-z]{2,3}([_-][A-Za-z]{2,4})?$")
+ENDS = (".", "!", "?", "。", "！", "？", "।", "؟")
+"""Characters that end sentences, and no names of columns."""
 
 _TAGS = re.compile(r"^[A-Z0-9]+([;|,(][A-Z0-9().,/+*-]*)+\)?$|^[A-Z]{1,8}$")
 _NO_TEXT = re.compile(r"^[\W\d_]*$|^https?://|^CC[ -]BY", re.IGNORECASE)
@@ -250,8 +251,8 @@ def _parquet_columns(path: Path) -> dict[str, list[Any]]:
 
 
 def _is_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names the columns: known names, or short names without a sentence's
-    punctuation that no other row has, above cells that are longer."""
+    """Whether the first row names the columns: known names, or short names that no other row has,
+    above cells that are longer or sentences."""
     first, body = rows[0], rows[1:]
     names = [cell.strip().lower() for cell in first]
     if len(set(names)) < len(names) or not all(names) or len(rows) < 2:
@@ -262,10 +263,12 @@ def _is_header(rows: list[list[str]]) -> bool:
         return False
     if any(cell in row for row in body for cell in first):
         return False
-    if all(LANGUAGES.match(name) for name in names):
+    cells = [cell for row in body for cell in row if cell]
+    ratio = sum(map(len, cells)) / max(1, len(cells)) / (sum(map(len, first)) / len(first))
+    if ratio > 2.0:
         return True
-    longer = sum(len(row[i]) > 2 * len(first[i]) for row in body for i in range(len(first)))
-    return longer > len(body) * len(first) / 2
+    sentences = sum(cell.rstrip().endswith(ENDS) for cell in cells)
+    return sentences > len(cells) / 2 and not any(cell.rstrip().endswith(ENDS) for cell in first)
 
 
 def _columns(path: Path, cells: dict[str, list[Any]]) -> tuple[dict[str, str], dict[str, str]]:
