@@ -25,10 +25,12 @@ from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
 from s2s.recipe.faults import faults_of, in_words
+from s2s.recipe.metrics import VALUES
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
+from s2s.recipe.train import Train
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
@@ -92,7 +94,7 @@ class Draft:
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:
-            recipe = _adapter().validate_json(json.dumps(_with_tokenizer(data)))
+            recipe = _adapter().validate_json(json.dumps(_filled(data)))
         except ValidationError as error:
             document.faults += faults_of(error, document)
             raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
@@ -124,7 +126,7 @@ def parse_draft(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Dr
             _override(document, override, rank)
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
-        recipe = _adapter().validate_json(json.dumps(_with_tokenizer(document.data)))
+        recipe = _adapter().validate_json(json.dumps(_filled(document.data)))
     except ValidationError as error:
         document.faults += faults_of(error, document)
     if document.faults:
@@ -133,8 +135,13 @@ def parse_draft(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Dr
     return Draft(recipe, document.data, str(path))
 
 
-def _with_tokenizer(data: dict[str, Any]) -> dict[str, Any]:
-    """The values with a tokenizer for source features, where the recipe has them and none."""
+def _filled(data: dict[str, Any]) -> dict[str, Any]:
+    """The values, with those that follow from others and that the recipe does not say."""
+    train, metrics = data.get("train", {}), data.get("metrics")
+    if isinstance(metrics, list) and metrics and isinstance(train, dict) and "best" not in train:
+        values = [value for name in metrics for value in VALUES.get(str(name), ())]
+        if values and Train().best not in values:
+            data = {**data, "train": {**train, "best": values[0]}}
     corpus = data.get("data")
     columns = corpus.get("columns") if isinstance(corpus, dict) else None
     if "tokenizer" in data or not isinstance(columns, dict) or not columns.get("source_features"):

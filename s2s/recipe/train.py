@@ -149,7 +149,8 @@ class Train(Section):
     of the training."""
     best: BestName = "bleu"
     """Validation score that chooses the best checkpoint and ends training early; of error rates,
-    perplexity and loss the lowest is best."""
+    perplexity and loss the lowest is best. By default the first of the metrics if `bleu` is not
+    among them. Equal scores leave the decision to the loss."""
     patience: PositiveInt | None = 10
     """Validations without improvement after which training stops; null for never."""
     save_minutes: PositiveFloat = 5.0
