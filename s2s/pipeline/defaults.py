@@ -21,7 +21,7 @@ from s2s.recipe.load import Draft
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.yaml import Keys
 from s2s.run.directory import RUNS, Run
-from s2s.tasks.defaults.choice import Choice
+from s2s.tasks.defaults.choice import Choice, says_everything
 from s2s.tasks.defaults.counts import PairCounts, count_pairs
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def complete(
     """
     if not isinstance(recipe, Draft):
         return Completed(recipe)
+    if says_everything(recipe):
+        return Completed(recipe.recipe)
     folder = runs / recipe.name
     kept = None if restart else _read(folder)
     if not restart and _has_begun(folder):

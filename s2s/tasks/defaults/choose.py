@@ -12,7 +12,7 @@ from s2s.recipe.metrics import VALUES
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.section import seconds_of
 from s2s.recipe.yaml import Keys
-from s2s.tasks.defaults.choice import Choice, at
+from s2s.tasks.defaults.choice import ENCODER_WIDTH, TIME_LIMITS, Choice, at
 from s2s.tasks.defaults.counts import PairCounts, SideCounts
 from s2s.tasks.defaults.rules import (
     BUDGET,
@@ -27,7 +27,7 @@ from s2s.tasks.defaults.rules import (
     sizes_for,
     updates_in_epoch,
 )
-from s2s.tasks.defaults.sizes import LARGE, SMALL, TINY, Size
+from s2s.tasks.defaults.sizes import LARGE, SIZES, SMALL, TINY, Size
 from s2s.tasks.defaults.speed import BatchShape, seconds_per_update
 from s2s.tasks.defaults.tokenizers import choose_tokenizers, vocabulary_for
 
@@ -42,9 +42,6 @@ FEWEST_EPOCHS = 2
 
 SOURCE_FEATURES = 6.0
 """Assumed tokens of a source's features."""
-
-TIME_LIMITS = (at("train.epochs"), at("train.max_updates"), at("train.budget"))
-"""Fields that say how long a training is."""
 
 Measure = Callable[[Recipe, BatchShape, torch.device], float]
 
@@ -88,7 +85,8 @@ class _Chooser:
         yield from choices
         features = SOURCE_FEATURES if section.get("source_features") else 0.0
         lengths = lengths_of(self.counts, section, features)
-        yield from choose_filters(self.counts, lengths)
+        if self._has_text:
+            yield from choose_filters(self.counts, lengths)
         if self.draft.recipe.model.attention.kind != "none" and self._has_text:
             yield from choose_copying(self.counts, section)
         yield from self._model(section, lengths)
@@ -135,7 +133,8 @@ class _Chooser:
             _vocabulary(section.get("target", section), self.counts.target.alphabet),
         )
         size, reason = self._size(lengths, shape, batch.values)
-        yield Choice(size.values, reason)
+        no_text = () if self._has_text else (at(ENCODER_WIDTH),)
+        yield Choice({k: v for k, v in size.values.items() if k not in no_text}, reason)
         yield choose_dropout(self.counts, lengths, size)
         yield batch
         is_large = size is LARGE
@@ -148,7 +147,7 @@ class _Chooser:
             },
             f"for a {size.name} model: a high rate, which the cosine lowers to its end",
         )
-        if not any(map(self.draft.says, TIME_LIMITS)):
+        if not any(self.draft.says(at(path)) for path in TIME_LIMITS):
             epochs = epochs_for(self.counts.pairs)
             yield Choice(
                 {at("train.epochs"): epochs, at("train.budget"): BUDGET},
@@ -169,6 +168,9 @@ class _Chooser:
         few = f"{self.counts.pairs:,} pairs"
         if not self._has_text or image_features_of(self.draft.recipe.data):
             return SMALL, few
+        if all(map(self.draft.says, SMALL.values)):
+            width = self.draft.recipe.model.decoder.width
+            return min(SIZES, key=lambda size: abs(size.decoder - width)), "the recipe's widths"
         budget = seconds_of(self.draft.recipe.train.budget or BUDGET)
         needed = next((n for most, n in NEEDED_EPOCHS if tokens <= most), MOST_TOKENS_EPOCHS)
         updates = updates_in_epoch(self.counts, shape)
