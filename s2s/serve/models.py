@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from s2s.errors import UsageError
@@ -94,10 +95,16 @@ class Models:
         """Whether every model takes jobs."""
         return all(model.worker.is_ready for model in self)
 
+    @property
+    def are_stopped(self) -> bool:
+        """Whether no model computes any more."""
+        return all(model.worker.is_stopped for model in self)
+
     def stop(self, seconds: float) -> None:
         """Finish what waits, at most for so long."""
+        end = monotonic() + seconds
         for model in self:
-            model.worker.stop(seconds)
+            model.worker.stop(max(0.0, end - monotonic()))
 
 
 def check_names(sources: Sequence[Source]) -> None:

@@ -1,6 +1,7 @@
 """Runs the service: binds its address, loads its models, answers until a signal comes."""
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -26,7 +27,7 @@ SPARE_FILES = 64
 """Open files of the process beside connections."""
 
 LAST_SECONDS = 5.0
-"""How long the end waits for a model's thread, once every client has its answer."""
+"""How long the end waits for the models' threads, once clients have their answers or are gone."""
 
 
 class Server(uvicorn.Server):
@@ -87,7 +88,8 @@ class Opened:
         try:
             self.server.run([self.listener])
         finally:
-            self.models.stop(0.0 if self.server.force_exit else LAST_SECONDS)
+            # What was given up ends at the next sentence.
+            self.models.stop(LAST_SECONDS)
 
 
 def serve(sources: Sequence[Source], settings: Settings) -> None:
@@ -101,10 +103,14 @@ def serve(sources: Sequence[Source], settings: Settings) -> None:
     report_on_stderr(f"serving {names} on {opened.address} (Ctrl-C stops)")
     opened.run()
     server = opened.server
-    if server.signal == signal.SIGINT:
-        raise Interrupted("stopped", signal.SIGINT)
+    if not opened.models.are_stopped:
+        # Python would end beneath a thread that still computes, which aborts the process.
+        report_on_stderr("error: stopped in the middle of a search")
+        os._exit(RunError.exit_status)
     if server.force_exit:
         raise RunError("stopped before every request was answered")
+    if server.signal == signal.SIGINT:
+        raise Interrupted("stopped", signal.SIGINT)
 
 
 def open_server(sources: Sequence[Source], settings: Settings) -> Opened:

@@ -60,6 +60,11 @@ class Worker:
         is_loaded = self.loaded.done() and self.loaded.exception() is None
         return is_loaded and self._thread.is_alive() and not self._is_stopping
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the thread has ended."""
+        return not self._thread.is_alive()
+
     def submit(self, job: AnyJob) -> None:
         """Append a job to the queue; raises Refused where it is full, or the server is stopping."""
         with self._changed:

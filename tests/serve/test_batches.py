@@ -16,7 +16,7 @@ from s2s.serve import batches
 from s2s.serve.batches import BatchTranslator, shares
 from s2s.serve.jobs import TranslateOptions, TranslationJob
 from tests.commands import Call, call
-from tests.serve.servers import Client, Gate, serving
+from tests.serve.servers import Client, Gate, serving, wait_until
 
 __all__ = ["call"]
 
@@ -42,6 +42,7 @@ def test_whatever_is_batched_together_the_bytes_are_those_of_the_command(
 ) -> None:
     requests = [sources(count, seed) for seed, count in enumerate([1, 7, 40, 3, 1, 90, 2, 5])]
     stdins = ["".join(f"{line}\n" for line in lines).encode() for lines in requests]
+    lines_before = counted(client, "s2s_batch_lines_sum")
     batches_before = counted(client, "s2s_batch_lines_count")
     requests_before = counted(client, "s2s_batch_requests_sum")
     with ThreadPoolExecutor(len(requests)) as pool:
@@ -53,6 +54,7 @@ def test_whatever_is_batched_together_the_bytes_are_those_of_the_command(
     assert [answer.body for answer in found] == wanted
     # One batch is the gate; the first of the others has a line of every request.
     pieces = sum(map(len, requests))
+    wait_until(lambda: counted(client, "s2s_batch_lines_sum") == lines_before + pieces)
     num_batches = counted(client, "s2s_batch_lines_count") - batches_before - 1
     assert -(-pieces // 64) <= num_batches < len(requests)
     assert counted(client, "s2s_batch_requests_sum") - requests_before > len(requests)

@@ -53,11 +53,14 @@ class Process:
     def ask(self, count: int) -> int:
         """The status of a request for `count` lines."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANGS)
-        body = json.dumps({"text": ["0 1 2 3 4 5 6 7"] * count, "search": {"width": 20}})
+        body = json.dumps({"text": ["0 1 2 3 4 5 6 7"] * count, "search": {"width": 6}})
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/v1/translate", body, headers)
-        answer = connection.getresponse()
-        assert len(json.loads(answer.read())["lines"]) == count
+        try:
+            answer = connection.getresponse()
+            assert len(json.loads(answer.read())["lines"]) == count
+        finally:
+            connection.close()
         return answer.status
 
     def end(self) -> int:
@@ -89,7 +92,7 @@ def test_a_signal_ends_it_once_what_runs_is_answered(
         assert process.lines[0].startswith("s2s: serving spell on http://127.0.0.1:")
         assert process.ask(1) == 200
         statuses: list[int] = []
-        asking = threading.Thread(target=lambda: statuses.append(process.ask(1000)))
+        asking = threading.Thread(target=lambda: statuses.append(process.ask(600)))
         asking.start()
         wait_for_batches(process)
         process.process.send_signal(number)
@@ -99,7 +102,7 @@ def test_a_signal_ends_it_once_what_runs_is_answered(
         stopping = "s2s: stopping: finishing what runs; a second signal stops at once"
         assert process.lines[1:] == [stopping, *([last] if last else [])]
         with pytest.raises(ConnectionRefusedError):
-            process.ask(1)
+            http.client.HTTPConnection("127.0.0.1", process.port).connect()
 
 
 def wait_for_batches(process: Process) -> None:
@@ -157,7 +160,7 @@ def test_an_address_that_is_none(call: Call) -> None:
         (("a=spell", "a=spell"), "two runs are called a; NAME=RUN gives one of them another name"),
         (("spell", "--beam", "0"), "--beam: expected at least 1, found 0"),
         (("spell", "--shortlist", "2"), "runs/spell: no shortlist here"),
-        (("spell", "--checkpoint", "7"), "runs/spell: no checkpoint 7"),
+        (("spell", "--checkpoint", "7"), "runs/spell/checkpoints: no checkpoint 7"),
         (("spell", "--queue", "0"), "Invalid value for '--queue'"),
     ],
 )

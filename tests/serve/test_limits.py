@@ -242,6 +242,10 @@ def test_what_is_not_http(client: Client) -> None:
 # ------------------------------------------------------------------------------- queue and its time
 
 
+def metrics(client: Client) -> bytes:
+    return client.get("/metrics").body
+
+
 def test_a_full_queue(spell: Run) -> None:
     with serving(spell, queue=2) as client, ThreadPoolExecutor(2) as pool:
         gate = Gate(client)
@@ -276,9 +280,10 @@ def test_the_work_of_a_client_that_leaves_is_dropped(spell: Run) -> None:
         with connected(client, head, length, body):
             gate.wait_for(1)
         told = b's2s_cancelled_total{reason="client"} 1.0'
-        wait_until(lambda: told in client.get("/metrics").body)
+        wait_until(lambda: told in metrics(client))
         gate.open()
         assert client.post("/v1/translate", text="0 1").status == 200
-        lines = client.get("/metrics").body.decode().splitlines()
-        assert 's2s_lines_total{model="spell"} 1.0' in lines
-        assert 's2s_batch_lines_sum{model="spell"} 1.0' in lines
+        # Of all lines, one was searched; a batch is counted after its answers.
+        wait_until(lambda: b's2s_batch_lines_count{model="spell"} 2.0' in metrics(client))
+        assert 's2s_lines_total{model="spell"} 1.0' in metrics(client).decode().splitlines()
+        assert 's2s_batch_lines_sum{model="spell"} 1.0' in metrics(client).decode().splitlines()

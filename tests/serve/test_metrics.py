@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from s2s.run.directory import Run
-from tests.serve.servers import Client, Gate, serving
+from tests.serve.servers import Client, Gate, serving, wait_until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,6 +31,13 @@ def test_requests_lines_and_batches_are_counted(spell: Run) -> None:
         client.post("/v1/translate", txet="0")
         client.get("/wp-admin.php")
         client.get("/favicon.ico")
+        # An answer and a batch are counted when they are done, which a client does not wait for.
+        wait_until(
+            lambda: (
+                values(client).get(("s2s_requests_total", ("other", "404"))) == 2
+                and values(client)["s2s_batch_seconds_count", ("spell",)] == 3
+            )
+        )
         found = values(client)
     assert found["s2s_requests_total", ("/v1/translate", "200")] == 1
     assert found["s2s_requests_total", ("/v1/translate", "422")] == 1
