@@ -13,6 +13,14 @@ from s2s.serve.jobs import SingleJob, TranslationJob, fail
 
 AnyJob = TranslationJob | SingleJob
 
+GATHER_SECONDS = 0.05
+"""The most that a batch waits for the clients of the one before, and no longer than half a batch
+takes. Without it, the first of them to come back is searched alone and all others wait for that: a
+batch of one takes more than half as long as one of 32."""
+
+GATHER_WITHIN = 0.1
+"""Seconds after a batch in which its clients are expected back."""
+
 log = logging.getLogger("s2s.serve")
 
 
@@ -42,6 +50,8 @@ class Worker:
         self._is_stopping = False
         self._recent_seconds = 0.0
         """Of a batch, a moving average."""
+        self._last = (0, 0.0)
+        """Requests of the last batch, and when it ended."""
         # A daemon, so that a second Ctrl-C need not wait for a search.
         self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
 
@@ -118,10 +128,20 @@ class Worker:
                 if self._is_stopping:
                     return []
                 self._changed.wait()
+            self._gather()
             key = self._waiting[0].key
             chosen = [job for job in self._waiting if job.key == key]
             self._waiting = deque(job for job in self._waiting if job.key != key)
             return chosen
+
+    def _gather(self) -> None:
+        """Wait a moment for as many requests as the last batch had, if that has just ended."""
+        count, ended = self._last
+        seconds = min(GATHER_SECONDS, 0.5 * self._recent_seconds)
+        if perf_counter() - ended < GATHER_WITHIN:
+            self._changed.wait_for(
+                lambda: len(self._waiting) >= count or self._is_stopping, seconds
+            )
 
     def _compute(self, translator: BatchTranslator, jobs: list[AnyJob]) -> None:
         began = perf_counter()
@@ -137,7 +157,9 @@ class Worker:
             for job in jobs:
                 fail(job, error)
             unfinished = []
-        seconds = perf_counter() - began
+        ended = perf_counter()
+        self._last = (len(jobs), ended)
+        seconds = ended - began
         self._recent_seconds += 0.2 * (seconds - self._recent_seconds)
         pieces = sum(len(job.found) for job in translations) - before
         self._observe(len(jobs), pieces, seconds)

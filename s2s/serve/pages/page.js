@@ -209,8 +209,9 @@ function showSeveral(outputs, used) {
   at("several-title").textContent = isSample ? "Samples" : "The best outputs";
   at("nbest").replaceChildren(
     ...outputs.map((output) => {
-      const score = make("small", { textContent: `  ${output.log_prob.toFixed(2)}` });
-      score.title = "log-probability";
+      const told = `  log p ${output.log_prob.toFixed(2)}, score ${output.score.toFixed(2)}`;
+      const score = make("small", { textContent: told });
+      score.title = "logarithm of its probability, and what search ranks by";
       return make("li", { dir: "auto" }, output.text, score);
     }),
   );
