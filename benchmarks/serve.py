@@ -3,7 +3,7 @@
     python benchmarks/serve.py RUN [--clients 1,8,32,64] [--seconds 10] [--search greedy]
         [--input FILE] [--seed 1]
 
-Starts the server twice: as it is, and with --batch-lines 1, which searches one line after the other.
+Starts the server twice: as it is, and with --batch-lines 1, which searches a line at a time.
 Each client sends a line, waits for its translation and sends the next, over one connection. Lines
 are drawn from FILE, or from the test set that the run's recipe makes. Every answer is compared with
 that of `s2s translate`. Clients run in a process of their own, which shares the cores with the

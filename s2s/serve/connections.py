@@ -98,8 +98,9 @@ class TimedProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         """Close the connection that has waited longest for the head of its request."""
-        waiting = [one for one in self.connections if getattr(one, "_head", None) is not None]
-        oldest = min(waiting, key=lambda one: one._since, default=self)  # type: ignore[union-attr]
+        here = [one for one in self.connections if isinstance(one, TimedProtocol)]
+        waiting = [one for one in here if one._head is not None]
+        oldest = min(waiting, key=lambda one: one._since, default=self)
         oldest._has_head()  # others may come before its end is noticed
         oldest.transport.abort()
 

@@ -60,13 +60,12 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take no further requests, and end when all are answered; at a second signal, at once."""
-        self.service.is_stopping = True
+        self.service.is_stopping = self.should_exit = True
         if self.signal is None:
             self.signal = sig
             report_on_stderr("stopping: finishing what runs; a second signal stops at once")
-        elif self.should_exit:
+        else:
             self.force_exit = True
-        self.should_exit = True
 
 
 @dataclass(frozen=True)

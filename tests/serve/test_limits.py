@@ -155,7 +155,7 @@ def test_a_large_body_without_a_length(client: Client) -> None:
         assert everything(connection).startswith(b"HTTP/1.1 413 ")
 
 
-# --------------------------------------------------------------------------------------- slow clients
+# ------------------------------------------------------------------------------------- slow clients
 
 
 SLOW = Timeouts(head=0.6, body=0.8)
