@@ -73,9 +73,8 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
 
     Raises UsageError with the first fault, which calls a field by its entry in `names`.
     """
-    adapter: TypeAdapter[Search] = TypeAdapter(Search)
     try:
-        return adapter.validate_json(json.dumps(dict(values)))
+        return _search_adapter().validate_json(json.dumps(dict(values)))
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         field = str(detail["loc"][-1]) if len(detail["loc"]) > 1 else ""
@@ -83,6 +82,11 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
         is_rule = detail["type"] == "value_error"
         what = str(detail["ctx"]["error"]) if is_rule else in_words(detail)
         raise UsageError(place + what) from None
+
+
+@cache
+def _search_adapter() -> TypeAdapter[Search]:
+    return TypeAdapter(Search)
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from s2s.errors import UsageError
 from s2s.inference.load import load_ensemble
 from s2s.inference.translator import LineTranslator
+from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import Search
 from s2s.run.checkpoints import Which
 from s2s.run.directory import Run
@@ -39,6 +40,10 @@ class Model:
     """A loaded model and its worker."""
 
     source: Source
+    recipe: Recipe
+    """That of the run, read once."""
+    checkpoint: Which
+    """The checkpoint that is loaded."""
     translator: LineTranslator
     """For what needs no computation: the worker's thread alone may run the model."""
     worker: Worker
@@ -55,7 +60,7 @@ class Model:
 
     def described(self) -> dict[str, Any]:
         """What a client may want to know."""
-        recipe = self.source.run.recipe
+        recipe = self.recipe
         tags = getattr(self.translator.source, "tags", ())
         return {
             "name": self.name,
@@ -65,7 +70,7 @@ class Model:
             "has_attention": recipe.model.attention.kind != "none",
             "has_image_features": self.translator.features is not None,
             "copies": self.translator.extended_vocabulary is not None,
-            "checkpoint": str(self.source.run.resolve_checkpoint(self.source.checkpoint)),
+            "checkpoint": str(self.checkpoint),
         }
 
 
@@ -149,6 +154,8 @@ def _load(source: Source, settings: Settings, observe: Observe, threads: int) ->
         translator.warm_up()
         return translator
 
+    recipe = source.run.recipe
+    checkpoint = source.run.resolve_checkpoint(source.checkpoint)
     worker = Worker(
         source.name,
         load,
@@ -157,4 +164,10 @@ def _load(source: Source, settings: Settings, observe: Observe, threads: int) ->
     )
     worker.start()
     found = worker.loaded.result(LOADING_SECONDS)
-    return Model(source=source, translator=found.searching, worker=worker)
+    return Model(
+        source=source,
+        recipe=recipe,
+        checkpoint=checkpoint,
+        translator=found.searching,
+        worker=worker,
+    )

@@ -111,6 +111,8 @@ def _options(model: Model, request: TranslateRequest, limits: Limits) -> Transla
 
 def _search(model: Model, given: Mapping[str, Any], limits: Limits) -> Search:
     """The model's search with the fields of a request; raises UsageError for what is too much."""
+    if not given:
+        return model.search
     known = tuple(dict.fromkeys(f.name for kind in KINDS.values() for f in fields(kind)))
     for name in given:
         if name not in known:
@@ -150,7 +152,7 @@ def _check_most(place: str, found: float, most: float, usual: Search | None = No
 
 
 def _check_attention(model: Model, search: Search) -> None:
-    if model.source.run.recipe.model.attention.kind == "none":
+    if model.recipe.model.attention.kind == "none":
         raise UsageError(f"model {model.name} has no attention (model.attention.kind: none)")
     if isinstance(search, ExhaustiveSearch):
         raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
