@@ -33,6 +33,7 @@ class Job(Protocol):
     """What a request asks of a model; `answer` gets the outcome, or an error."""
 
     answer: Future[Any]
+    turn: int
 
     @property
     def key(self) -> Hashable:
@@ -58,6 +59,8 @@ class TranslationJob:
     constraints: list[LineConstraints] | None = None
     """One for each line; None if no line has any."""
     answer: Future[list[LineOutcome]] = field(default_factory=Future)
+    turn: int = 0
+    """Its place in the queue."""
     notes: list[str] = field(default_factory=list)
     """Remarks about the lines, such as outputs that were cut."""
     translator: LineTranslator | None = None
@@ -125,6 +128,8 @@ class SingleJob:
     needs_all_tokens: bool = False
     """Whether it is computed without a shortlist, which may lack tokens of given translations."""
     answer: Future[Any] = field(default_factory=Future)
+    turn: int = 0
+    """Its place in the queue."""
 
     @property
     def key(self) -> Hashable:

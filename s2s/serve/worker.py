@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import count
 from time import perf_counter
 
 from s2s.serve.batches import BatchTranslator
@@ -46,6 +47,7 @@ class Worker:
         self._load = load
         self._observe = observe
         self._waiting: deque[AnyJob] = deque()
+        self._turns = count()
         self._changed = threading.Condition()
         self._is_stopping = False
         self._recent_seconds = 0.0
@@ -85,6 +87,7 @@ class Worker:
                 seconds = self._seconds_to_room()
                 what = f"{len(self._waiting)} requests wait already; try again in {seconds} s"
                 raise Refused(503, what, retry_after=seconds)
+            job.turn = next(self._turns)
             self._waiting.append(job)
             self._changed.notify()
 
@@ -136,17 +139,17 @@ class Worker:
 
     def _gather(self) -> None:
         """Wait a moment for as many requests as the last batch had, if that has just ended."""
-        count, ended = self._last
+        requests, ended = self._last
         seconds = min(GATHER_SECONDS, 0.5 * self._recent_seconds)
         if perf_counter() - ended < GATHER_WITHIN:
             self._changed.wait_for(
-                lambda: len(self._waiting) >= count or self._is_stopping, seconds
+                lambda: len(self._waiting) >= requests or self._is_stopping, seconds
             )
 
     def _compute(self, translator: BatchTranslator, jobs: list[AnyJob]) -> None:
         began = perf_counter()
         translations = [job for job in jobs if isinstance(job, TranslationJob)]
-        before = sum(len(job.found) for job in translations)
+        before = {id(job): len(job.found) for job in translations}
         try:
             for job in jobs:
                 if isinstance(job, SingleJob):
@@ -161,8 +164,11 @@ class Worker:
         self._last = (len(jobs), ended)
         seconds = ended - began
         self._recent_seconds += 0.2 * (seconds - self._recent_seconds)
-        pieces = sum(len(job.found) for job in translations) - before
+        pieces = sum(len(job.found) - before[id(job)] for job in translations)
         self._observe(len(jobs), pieces, seconds)
         with self._changed:
-            # Behind the others: a long request does not keep short ones waiting.
-            self._waiting.extend(unfinished)
+            for job in unfinished:
+                if len(job.found) > before[id(job)]:
+                    # Behind the others: a long request does not keep short ones waiting.
+                    job.turn = next(self._turns)
+            self._waiting = deque(sorted([*self._waiting, *unfinished], key=lambda job: job.turn))

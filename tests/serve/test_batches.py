@@ -95,6 +95,29 @@ def test_a_long_request_does_not_keep_a_short_one_waiting(client: Client, gate: 
         assert len(long.result()["lines"]) == 1000
 
 
+def test_requests_that_a_batch_has_no_room_for_keep_their_turn(spell: Run) -> None:
+    with serving(spell, batch=1) as client:
+        gate = Gate(client)
+        worker = client.opened.models.default.worker
+        ended: list[int] = []
+        kinds = [GREEDY, TranslateOptions(search=spell.recipe.search)]
+        jobs = [TranslationJob(lines=["0 1"], options=kinds[place % 2]) for place in range(8)]
+        for place, one in enumerate(jobs):
+            worker.submit(one)
+
+            def note(answer: Future[Any], place: int = place) -> None:
+                ended.append(place)
+                if place < 4:  # a client that comes back at once waits behind the others
+                    again = TranslationJob(lines=["0 1"], options=GREEDY)
+                    again.answer.add_done_callback(lambda answer: ended.append(8))
+                    worker.submit(again)
+
+            one.answer.add_done_callback(note)
+        gate.open()
+        wait_until(lambda: len(ended) == 12)
+        assert ended == [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 8]
+
+
 def test_what_is_wrong_with_one_request_is_not_wrong_with_others(
     client: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
