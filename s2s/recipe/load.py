@@ -84,11 +84,6 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
         raise UsageError(place + what) from None
 
 
-@cache
-def _search_adapter() -> TypeAdapter[Search]:
-    return TypeAdapter(Search)
-
-
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as YAML with every default; `load_recipe` reads an equal recipe from it."""
     yaml = YAML(typ="rt", pure=True)
@@ -138,6 +133,11 @@ def _report(text: str) -> None:
 @cache
 def _adapter() -> TypeAdapter[Recipe]:
     return TypeAdapter(Recipe)
+
+
+@cache
+def _search_adapter() -> TypeAdapter[Search]:
+    return TypeAdapter(Search)
 
 
 def _content(path: Path) -> bytes:
