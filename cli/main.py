@@ -41,6 +41,8 @@ from .rouge import EPILOG as ROUGE_EPILOG
 from .rouge import rouge
 from .score import EPILOG as SCORE_EPILOG
 from .score import score
+from .serve import EPILOG as SERVE_EPILOG
+from .serve import serve
 from .shortlist import EPILOG as SHORTLIST_EPILOG
 from .shortlist import shortlist
 from .train import EPILOG as TRAIN_EPILOG
@@ -88,6 +90,7 @@ app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
 app.command(epilog=FEATURES_EPILOG)(features)
+app.command(cls=SectionedCommand, epilog=SERVE_EPILOG)(serve)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)
 app.command(epilog=DOCTOR_EPILOG)(doctor)

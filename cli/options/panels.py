@@ -15,7 +15,8 @@ CONTENT = "Input and content of outputs"
 LISTING = "Several outputs and scores"
 SPEED = "Speed"
 PLACES = "Runs and image features"
-ORDER = (MAIN, SEARCH, SAMPLING, LISTING, CONTENT, PLACES, SPEED)
+LIMITS = "Limits"
+ORDER = (MAIN, SEARCH, SAMPLING, LISTING, CONTENT, PLACES, LIMITS, SPEED)
 
 
 class SectionedCommand(TyperCommand):

@@ -179,19 +179,7 @@ class ConstrainedTranslator:
         """As `LineTranslator.outputs`; each output names the constraints it does not meet."""
         sources, line_constraints = self.reader.read(lines, first)
         target = self.translator.target
-        if self.translator.extended_vocabulary is not None and any(
-            w.avoid or w.must for w in line_constraints
-        ):
-            raise UsageError(
-                "--must and --avoid work on the vocabulary, and this model copies words outside "
-                "of it "
-                "(model.copy); leave them out"
-            )
-        whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
-        prefixes = self.translator.read_targets(
-            [constraints.prefix for constraints in line_constraints], whole
-        )
-        constraints = self.compiler.constraints(line_constraints, prefixes)
+        constraints = self.compiler.compiled(self.translator, sources, line_constraints)
         found = self.translator.outputs(sources, first, keep, constraints)
         checked = [
             [replace(output, unmet=unmet(output.text, constraints, target)) for output in outputs]
@@ -225,6 +213,28 @@ class ConstraintCompiler:
         self.target = target
         self.negative: OrderedDict[Terms, NegativeConstraints] = OrderedDict()
         self.positive: OrderedDict[tuple[Terms, Terms], PositiveConstraints | None] = OrderedDict()
+
+    def compiled(
+        self,
+        translator: LineTranslator,
+        lines: Sequence[str],
+        line_constraints: Sequence[LineConstraints],
+    ) -> list[ConstraintSpec]:
+        """The constraints of every line that `translator` reads.
+
+        Raises UsageError for terms of a model that copies.
+        """
+        if translator.extended_vocabulary is not None and any(
+            w.avoid or w.must for w in line_constraints
+        ):
+            raise UsageError(
+                "--must and --avoid work on the vocabulary, and this model copies words outside "
+                "of it "
+                "(model.copy); leave them out"
+            )
+        whole = translator.whole(translator.read(translator.tagged(lines)))
+        prefixes = translator.read_targets([one.prefix for one in line_constraints], whole)
+        return self.constraints(line_constraints, prefixes)
 
     def constraints(
         self, line_constraints: Sequence[LineConstraints], prefixes: Sequence[Sequence[int]]

@@ -157,9 +157,8 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
 
     Raises UsageError with the first fault, which calls a field by its entry in `names`.
     """
-    adapter: TypeAdapter[Search] = TypeAdapter(Search)
     try:
-        return adapter.validate_json(json.dumps(dict(values)))
+        return _search_adapter().validate_json(json.dumps(dict(values)))
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         field = str(detail["loc"][-1]) if len(detail["loc"]) > 1 else ""
@@ -240,6 +239,11 @@ def _report(text: str) -> None:
 @cache
 def _adapter() -> TypeAdapter[Recipe]:
     return TypeAdapter(Recipe)
+
+
+@cache
+def _search_adapter() -> TypeAdapter[Search]:
+    return TypeAdapter(Search)
 
 
 def _content(path: Path) -> bytes:
