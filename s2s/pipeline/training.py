@@ -10,6 +10,7 @@ from s2s.errors import Interrupted
 from s2s.pipeline.preparation import prepare_run
 from s2s.run.directory import RUNS, Run
 from s2s.train.distributed.launch import launched, with_workers
+from s2s.train.trackers.build import check_trackers
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
@@ -32,12 +33,14 @@ def train(
     `workers` processes share the work on a CPU. Where torchrun started this process, all processes
     that it started share the work; those of other ranks end with SystemExit when rank 0 raises.
 
-    Returns the position at which training ended. Raises Interrupted after Ctrl-C or SIGTERM, with
+    Returns the position at which training ended. Raises UsageError where `train.log_to` names a
+    tracker whose package is missing, and Interrupted after Ctrl-C or SIGTERM, with
     the state saved.
     """
     with launched(device) as (group, own_device):
         if group.rank:
             return _follow(runs, recipe, own_device, group)
+        check_trackers(recipe.train.log_to)
         run = Run.create(recipe, runs)
         with run.lock():
             if restart:

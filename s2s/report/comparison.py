@@ -1,0 +1,151 @@
+"""Two runs side by side: their recipes, their course and the scores in their logs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from s2s.inference.attention.visible_tokens import visible_line
+from s2s.recipe.load import differences
+from s2s.recipe.metrics import format_value
+from s2s.report.runs_table import align, short_count
+from s2s.run.directory import Run
+from s2s.run.history import Event, History, read_history
+from s2s.run.summary import RunSummary, as_number, summarize
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One value of two runs; None where a run has none."""
+
+    of: str
+    """What was scored, such as `test, greedy`."""
+    name: str
+    first: float | None
+    second: float | None
+    same_signature: bool
+    """Whether they were computed in the same way, so that they may be compared."""
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """The differences of two runs."""
+
+    runs: tuple[RunSummary, RunSummary]
+    recipe: tuple[str, ...]
+    """Lines such as `train.epochs: 3 -> 5`."""
+    scores: tuple[Pair, ...]
+
+    def lines(self) -> list[str]:
+        """The comparison for a reader."""
+        first, second = (visible_line(run.name) for run in self.runs)
+        number = len(self.recipe) or "no"
+        lines = [f"recipes of {first} -> {second}: {number} differences"]
+        lines += [f"  {visible_line(line)}" for line in self.recipe]
+        rows = [("", "", first, second, "change"), *map(_row, self.scores), *_facts(self.runs)]
+        lines += ["", *align(rows, frozenset({2, 3, 4}))]
+        if not all(pair.same_signature for pair in self.scores):
+            lines.append("(*) computed in different ways: not comparable")
+        lines += ["", f"s2s compare {first} {second} tests whether outputs differ significantly"]
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """The comparison in JSON."""
+        return {
+            "runs": [run.as_json() for run in self.runs],
+            "recipe": list(self.recipe),
+            "scores": [
+                {
+                    "of": pair.of,
+                    "name": pair.name,
+                    "values": [pair.first, pair.second],
+                    "same_signature": pair.same_signature,
+                }
+                for pair in self.scores
+            ],
+        }
+
+
+def compare_runs(first: Run, second: Run) -> RunComparison:
+    """Compare two runs by what is in their folders.
+
+    Raises RecipeError or RunError for a run that cannot be read.
+    """
+    lines = differences(first.recipe, second.recipe)
+    histories = [read_history(run.read_events()) for run in (first, second)]
+    return RunComparison(
+        (summarize(first.folder), summarize(second.folder)),
+        tuple(line for line in lines if not line.startswith("name: ")),
+        tuple(_pairs(*(_scores(history) for history in histories))),
+    )
+
+
+Scored = dict[tuple[str, str], tuple[float, str]]
+"""Value and signature of each score, by what was scored and the score's name."""
+
+
+def _scores(history: History) -> Scored:
+    """The scores of the best validation, and the latest of every evaluation."""
+    found: Scored = {}
+    best = history.best_validation()
+    if best is not None:
+        found |= _of("validation, in training", best)
+        nll = as_number(best.get("nll"))
+        if nll is not None:
+            found["validation, in training", "loss"] = nll, "nll"
+    for event in history.evaluation:
+        found |= _of(evaluated(event), event)
+    return found
+
+
+def evaluated(event: Event) -> str:
+    """The split and the search of an evaluation's event."""
+    search = str(event.get("what", "")).rpartition(", ")[2]
+    return f"{event.get('split')}, {search}"
+
+
+def _of(what: str, event: Event) -> Scored:
+    return {(what, name): (value, signature) for name, value, signature in logged_scores(event)}
+
+
+def logged_scores(event: Event) -> list[tuple[str, float, str]]:
+    """Name, value and signature of each score of an event; what is no score is left out."""
+    scores = event.get("scores")
+    if not isinstance(scores, dict):
+        return []
+    found = []
+    for name, score in scores.items():
+        value = as_number(score.get("value")) if isinstance(score, dict) else None
+        if value is not None:
+            found.append((name, value, str(score.get("signature"))))
+    return found
+
+
+def _pairs(first: Scored, second: Scored) -> list[Pair]:
+    pairs = []
+    for key in dict.fromkeys((*first, *second)):
+        one, other = first.get(key), second.get(key)
+        is_same = one is None or other is None or one[1] == other[1]
+        pairs.append(Pair(*key, one and one[0], other and other[0], is_same))
+    return pairs
+
+
+def _row(pair: Pair) -> tuple[str, ...]:
+    shown = ["-" if v is None else _format(pair.name, v) for v in (pair.first, pair.second)]
+    change = ""
+    if pair.first is not None and pair.second is not None:
+        change = f"{pair.second - pair.first:+.2f}" if pair.same_signature else "(*)"
+    return (visible_line(pair.of), visible_line(pair.name), *shown, change)
+
+
+def _format(name: str, value: float) -> str:
+    return f"{value:.3f}" if name == "loss" else format_value(name, value)
+
+
+def _facts(runs: Sequence[RunSummary]) -> list[tuple[str, ...]]:
+    facts = {
+        "minutes": ["-" if r.seconds is None else f"{r.seconds / 60:.1f}" for r in runs],
+        "updates": ["-" if r.updates is None else f"{r.updates:,}" for r in runs],
+        "parameters": [short_count(r.parameters) for r in runs],
+        "MB": [f"{r.size / 1e6:.1f}" for r in runs],
+    }
+    return [("training", name, *values, "") for name, values in facts.items()]
