@@ -107,7 +107,7 @@ def summarize(folder: Path) -> RunSummary:
         what = f"{Path(error.filename or folder).name}: {(error.strerror or str(error)).lower()}"
         return RunSummary(**common, state="damaged", reason=what)
     except (RunError, ValueError) as error:
-        what = " ".join(str(error).split()).removeprefix(f"{folder}{os.sep}")
+        what = " ".join(str(error).split()).removeprefix(str(folder)).lstrip(f"{os.sep}: ")
         return RunSummary(**common, state="damaged", reason=what)
 
 

@@ -117,7 +117,7 @@ class Trainer:
         with stop_request(is_repeated=is_repeated) as stop, closing(self.epochs):
             self._prepare_next()
             self._event("start", is_resumed=position.update > 0, **self._start_facts())
-            self.reporter.begin(position, self.plan.total_updates)
+            self._begin_reports()
             try:
                 while position.ended is None:
                     self._update()
@@ -126,6 +126,13 @@ class Trainer:
                 self._log_failure(error)
                 raise
         self._event("end", reason=position.ended)
+
+    def _begin_reports(self) -> None:
+        """Begin the reports; the time that trackers take to open is not training's."""
+        began = time.monotonic()
+        self.reporter.begin(self.state.position, self.plan.total_updates)
+        self.clock += time.monotonic() - began
+        self.window.restart()
 
     def _updater(self) -> Updater:
         """The updater; `pass_tokens` are those of all processes, which share them."""

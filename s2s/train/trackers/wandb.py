@@ -25,6 +25,7 @@ class WandbTracker:
             id=tracked.read_id("wandb"),
             resume="allow",
             config=dict(tracked.fields),
+            settings=wandb.Settings(console="off"),  # the display of training stays as it is
         )
         tracked.write_id("wandb", self.run.id)
         # Its own steps never go back, but a resumed training may: updates are the axis instead.
