@@ -38,8 +38,9 @@ class RunComparison:
     def lines(self) -> list[str]:
         """The comparison for a reader."""
         first, second = (visible_line(run.name) for run in self.runs)
-        number = len(self.recipe) or "no"
-        lines = [f"recipes of {first} -> {second}: {number} differences"]
+        number = len(self.recipe)
+        plural = "" if number == 1 else "s"
+        lines = [f"recipes of {first} -> {second}: {number or 'no'} difference{plural}"]
         lines += [f"  {visible_line(line)}" for line in self.recipe]
         rows = [("", "", first, second, "change"), *map(_row, self.scores), *_facts(self.runs)]
         lines += ["", *align(rows, frozenset({2, 3, 4}))]

@@ -19,7 +19,9 @@ from s2s.report.build_page import ReportOptions, report_page
 from s2s.run.directory import Run
 from tests.report.conftest import HOSTILE
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 if CHROMIUM is None:
