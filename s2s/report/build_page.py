@@ -29,7 +29,7 @@ from s2s.report.runs_table import short_count
 from s2s.report.svg import colour_class, svg
 from s2s.report.translate_split import Wanted, translate_split
 from s2s.run.history import History, read_history
-from s2s.run.summary import RunSummary, summarize
+from s2s.run.summary import RunSummary, as_number, summarize
 
 if TYPE_CHECKING:
     from s2s.data.sources.split import SplitName
@@ -184,8 +184,16 @@ def _environment(run: "Run", history: History) -> list[tuple[str, str]]:
         for name in ("device", "precision", "processes", "threads", "memory")
         if name in start
     }
+    if isinstance(memory := facts.get("memory"), dict):
+        facts["memory"] = {name: _memory(name, value) for name, value in memory.items()}
     training = {"training": facts} if facts else {}
     return _rows({**(content if isinstance(content, dict) else {}), **training})
+
+
+def _memory(name: str, value: Any) -> Any:
+    """A value of the event's `memory`; bytes for a reader."""
+    number = as_number(value) if name in ("peak", "limit") else None
+    return value if number is None else f"{number / 2**30:.1f} GiB"
 
 
 def _rows(content: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
@@ -196,6 +204,7 @@ def _rows(content: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
             rows += _rows(value, f"{above}{name}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text = "-" if value is None else text
             rows.append((f"{above}{name}".replace("_", " "), text))
     return rows
 

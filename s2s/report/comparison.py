@@ -12,6 +12,9 @@ from s2s.run.directory import Run
 from s2s.run.history import Event, History, read_history
 from s2s.run.summary import RunSummary, as_number, summarize
 
+OF_TRAINING = ("data.train", "data.filters.", "data.weight")
+"""Fields of the data that leave validation and test as they are."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -22,8 +25,8 @@ class Pair:
     name: str
     first: float | None
     second: float | None
-    same_signature: bool
-    """Whether they were computed in the same way, so that they may be compared."""
+    is_comparable: bool
+    """Whether they were computed in the same way from the same texts."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,13 @@ class RunComparison:
         lines += [f"  {visible_line(line)}" for line in self.recipe]
         rows = [("", "", first, second, "change"), *map(_row, self.scores), *_facts(self.runs)]
         lines += ["", *align(rows, frozenset({2, 3, 4}))]
-        if not all(pair.same_signature for pair in self.scores):
-            lines.append("(*) computed in different ways: not comparable")
-        lines += ["", f"s2s compare {first} {second} tests whether outputs differ significantly"]
+        if all(pair.is_comparable for pair in self.scores):
+            lines += [
+                "",
+                f"s2s compare {first} {second} tests whether outputs differ significantly",
+            ]
+        else:
+            lines += ["", "(*) not comparable: other texts, another metric or, for a loss, tokens"]
         return lines
 
     def as_json(self) -> dict[str, Any]:
@@ -59,7 +66,7 @@ class RunComparison:
                     "of": pair.of,
                     "name": pair.name,
                     "values": [pair.first, pair.second],
-                    "same_signature": pair.same_signature,
+                    "is_comparable": pair.is_comparable,
                 }
                 for pair in self.scores
             ],
@@ -72,11 +79,29 @@ def compare_runs(first: Run, second: Run) -> RunComparison:
     Raises RecipeError or RunError for a run that cannot be read.
     """
     lines = differences(first.recipe, second.recipe)
-    histories = [read_history(run.read_events()) for run in (first, second)]
+    scores = [_scores(read_history(run.read_events())) for run in (first, second)]
     return RunComparison(
         (summarize(first.folder), summarize(second.folder)),
         tuple(line for line in lines if not line.startswith("name: ")),
-        tuple(_pairs(*(_scores(history) for history in histories))),
+        tuple(
+            Pair(
+                pair.of, pair.name, pair.first, pair.second, is_comparable=_may_compare(pair, lines)
+            )
+            for pair in _pairs(*scores)
+        ),
+    )
+
+
+def _may_compare(pair: Pair, lines: Sequence[str]) -> bool:
+    """Whether a pair with equal signatures may be compared, given the recipes' differences."""
+    has_other_texts = any(
+        line.startswith("data.") and not line.startswith(OF_TRAINING) for line in lines
+    )
+    has_other_tokens = any(line.startswith("tokenizer.") for line in lines)
+    is_per_token = pair.name in ("loss", "perplexity")
+    is_whole = pair.first is not None and pair.second is not None
+    return pair.is_comparable and not (
+        is_whole and (has_other_texts or (is_per_token and has_other_tokens))
     )
 
 
@@ -134,7 +159,7 @@ def _row(pair: Pair) -> tuple[str, ...]:
     shown = ["-" if v is None else _format(pair.name, v) for v in (pair.first, pair.second)]
     change = ""
     if pair.first is not None and pair.second is not None:
-        change = f"{pair.second - pair.first:+.2f}" if pair.same_signature else "(*)"
+        change = f"{pair.second - pair.first:+.2f}" if pair.is_comparable else "(*)"
     return (visible_line(pair.of), visible_line(pair.name), *shown, change)
 
 

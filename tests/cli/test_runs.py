@@ -116,7 +116,7 @@ def test_scores_that_may_not_be_compared(here: Path, call: Call) -> None:
         line for line in text.splitlines() if line.startswith("test, beam2") and " bleu " in line
     )
     assert row.endswith("(*)")
-    assert "(*) computed in different ways: not comparable" in text
+    assert "(*) not comparable: other texts, another metric or, for a loss, tokens" in text
 
 
 @pytest.mark.parametrize(
@@ -169,3 +169,25 @@ def test_faults_of_a_report(here: Path, call: Call, tmp_path: Path) -> None:
 def test_a_report_of_a_run_that_is_only_prepared(here: Path, call: Call) -> None:
     out = call.output("report", "ready", "-o", "-")
     assert b"No checkpoint yet" in out
+
+
+def test_scores_of_other_texts_and_losses_of_other_tokens(here: Path, call: Call) -> None:
+    """The log has equal signatures, but the recipes say that the numbers mean something else."""
+    text = Path("runs/long/recipe.yaml").read_text()
+    for name, old, new, comparable in (
+        ("tokens", "vocabulary: null\n", "vocabulary: 99\n", {"bleu": True, "loss": False}),
+        ("texts", "source: test.x", "source: other.x", {"bleu": False, "loss": False}),
+        ("train", "source: train.x", "source: other.x", {"bleu": True, "loss": True}),
+    ):
+        assert old in text
+        folder = Path("runs") / name
+        folder.mkdir()
+        (folder / "recipe.yaml").write_text(text.replace(old, new, 1))
+        (folder / "metrics.jsonl").write_bytes(Path("runs/long/metrics.jsonl").read_bytes())
+        found = json.loads(call.output("runs", "long", name, "--json"))
+        of_validation = {
+            one["name"]: one["is_comparable"]
+            for one in found["scores"]
+            if one["of"] == "validation, in training"
+        }
+        assert {key: of_validation[key] for key in comparable} == comparable
