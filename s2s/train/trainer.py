@@ -131,7 +131,9 @@ class Trainer:
         """Begin the reports; the time that trackers take to open is not training's."""
         began = time.monotonic()
         self.reporter.begin(self.state.position, self.plan.total_updates)
-        self.clock += time.monotonic() - began
+        opening = time.monotonic() - began
+        self.clock += opening
+        self.saved_at += opening
         self.window.restart()
 
     def _updater(self) -> Updater:

@@ -276,6 +276,10 @@ def test_trackers_hear_how_training_ended(
     with pytest.raises(type(error)):
         train(with_train(recipe, log_to=("wandb", "mlflow")), tmp_path)
     assert (wandb.ended, mlflow.status["toy"]) == ([code], status)
+    last = list(Run.open(tmp_path / "toy").read_events())[-1]
+    is_failure = status == "FAILED"
+    assert (last["event"] == "failed") == is_failure
+    assert last.get("reason") == ("bug" if is_failure else None)
 
 
 # --------------------------------------------------------------------------------------- what fails
