@@ -159,7 +159,8 @@ def _row(pair: Pair) -> tuple[str, ...]:
     shown = ["-" if v is None else _format(pair.name, v) for v in (pair.first, pair.second)]
     change = ""
     if pair.first is not None and pair.second is not None:
-        change = f"{pair.second - pair.first:+.2f}" if pair.is_comparable else "(*)"
+        digits = 3 if pair.name == "loss" else 2
+        change = f"{pair.second - pair.first:+.{digits}f}" if pair.is_comparable else "(*)"
     return (visible_line(pair.of), visible_line(pair.name), *shown, change)
 
 
