@@ -12,6 +12,10 @@ def check(recipe: RecipePath = RECIPE, overrides: Overrides = None) -> None:
     from s2s.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
+    if loaded.train.log_to:
+        from s2s.train.trackers.build import check_trackers
+
+        check_trackers(loaded.train.log_to)
     parts = (
         loaded.task,
         f"data {loaded.data.kind}",

@@ -37,8 +37,12 @@ from .options.panels import SectionedCommand
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .recipes import recipes
+from .report import EPILOG as REPORT_EPILOG
+from .report import report
 from .rouge import EPILOG as ROUGE_EPILOG
 from .rouge import rouge
+from .runs import EPILOG as RUNS_EPILOG
+from .runs import runs
 from .score import EPILOG as SCORE_EPILOG
 from .score import score
 from .serve import EPILOG as SERVE_EPILOG
@@ -87,6 +91,8 @@ app.command(cls=SectionedCommand, epilog=COMPARE_EPILOG)(compare)
 app.command(cls=SectionedCommand, epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
+app.command(epilog=RUNS_EPILOG)(runs)
+app.command(cls=SectionedCommand, epilog=REPORT_EPILOG)(report)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
 app.command(epilog=FEATURES_EPILOG)(features)

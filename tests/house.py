@@ -28,7 +28,7 @@ LEVELS: tuple[frozenset[str], ...] = tuple(
         "s2s.inference s2s.train",
         "s2s.tasks",
         "s2s.pipeline",
-        "s2s.bench s2s.serve",
+        "s2s.bench s2s.report s2s.serve",
         "s2s_cli",
     )
 )

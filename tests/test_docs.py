@@ -24,6 +24,8 @@ FOREIGN = {
     # pip, torchrun, find
     *("--index-url", "--standalone", "--nproc-per-node", "--nnodes", "--no-python"),
     *("--rdzv-backend", "--rdzv-endpoint"),
+    # TensorBoard
+    "--logdir",
     # Typer and Click
     "--help",
 }

@@ -13,6 +13,7 @@ from s2s.pipeline.preparation import prepare_run
 from s2s.recipe.load import Draft
 from s2s.run.directory import RUNS, Run
 from s2s.train.distributed.launch import launched, with_workers
+from s2s.train.trackers.build import check_trackers
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
@@ -36,12 +37,15 @@ def train(
     that it started share the work; those of other ranks end with SystemExit when rank 0 raises.
     What a draft does not say is chosen to fit the data first (`s2s.pipeline.defaults`).
 
-    Returns the position at which training ended. Raises Interrupted after Ctrl-C or SIGTERM, with
+    Returns the position at which training ended. Raises UsageError where `train.log_to` names a
+    tracker whose package is missing, and Interrupted after Ctrl-C or SIGTERM, with
     the state saved.
     """
     with launched(device) as (group, own_device):
         if group.rank:
             return _follow(runs, recipe, own_device, group)
+        plain = recipe.recipe if isinstance(recipe, Draft) else recipe
+        check_trackers(plain.train.log_to)
         completed, choices = complete(recipe, runs=runs, device=own_device, restart=restart)
         run = Run.create(completed, runs)
         with run.lock():

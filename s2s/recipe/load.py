@@ -218,6 +218,11 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
     return list(_differences(plain_recipe(old), plain_recipe(new), ()))
 
 
+def flat_fields(recipe: Recipe) -> dict[str, Any]:
+    """The fields by their paths, such as `train.optimizer.learning_rate`; lists are values."""
+    return dict(_flat(_plain(recipe), ()))
+
+
 def shipped_recipes() -> list[ShippedRecipe]:
     """The recipes that come with s2s, by name."""
     package = Path(str(resources.files("s2s")))
@@ -302,6 +307,14 @@ def plain_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as dicts, lists and scalars."""
     plain: dict[str, Any] = _adapter().dump_python(recipe, mode="json")
     return plain
+
+
+def _flat(section: dict[str, Any], keys: Keys) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, (*keys, key))
+        else:
+            yield dotted((*keys, key)), value
 
 
 def _differences(old: Any, new: Any, keys: Keys) -> Iterator[str]:

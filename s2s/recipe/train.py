@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from s2s.recipe.choices import TrackerName
 from s2s.recipe.metrics import BestName
 from s2s.recipe.section import (
     AUTO,
@@ -158,6 +159,14 @@ class Train(Section):
     keep: Count = 0
     """Number of latest validations whose weights are kept, for `s2s average`. The last and the best
     checkpoint are always kept."""
+
+    log_to: tuple[TrackerName, ...] = ()
+    """Experiment trackers that follow the training beside `metrics.jsonl`: `tensorboard`, `wandb`
+    (Weights & Biases), `mlflow`. Each needs its package; one that fails does not stop training."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.log_to)) < len(self.log_to):
+            raise ValueError(f"log_to has a tracker twice: {', '.join(self.log_to)}")
 
     @property
     def budget_seconds(self) -> float | None:

@@ -11,6 +11,7 @@ Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and
     validation    loss and scores, and whether they are the best so far
     interrupted   after a signal; saved
     diverged      the loss is not finite, or worse than guessing; not saved
+    failed        another error, with its message
     end           why training ended
 
 A `start` with `is_resumed` resumes at its update: earlier events of later updates are void.
@@ -20,7 +21,7 @@ import math
 import os
 import platform
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ from s2s.data.batches import collate, num_target_tokens
 from s2s.data.epochs import Epochs
 from s2s.data.store import Corpus
 from s2s.data.subword_sampling import open_subword_sampler
-from s2s.errors import Interrupted, TrainingError
+from s2s.errors import Interrupted, RunError, TrainingError
 from s2s.nn.batch import Batch
 from s2s.nn.device import Precision
 from s2s.recipe.recipe import Recipe
@@ -98,6 +99,7 @@ class Trainer:
         self.plan = TrainingPlan(self.recipe, state.position, per_epoch)
         self.updater = self._updater()
         self.window = RunningAverages(self.device)
+        self.has_diverged = False
         self.has_split = context.batch_size.pass_tokens is not None  # reported already
         state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
@@ -115,11 +117,24 @@ class Trainer:
         with stop_request(is_repeated=is_repeated) as stop, closing(self.epochs):
             self._prepare_next()
             self._event("start", is_resumed=position.update > 0, **self._start_facts())
-            self.reporter.begin(position, self.plan.total_updates)
-            while position.ended is None:
-                self._update()
-                self._after_update(stop)
+            self._begin_reports()
+            try:
+                while position.ended is None:
+                    self._update()
+                    self._after_update(stop)
+            except Exception as error:
+                self._log_failure(error)
+                raise
         self._event("end", reason=position.ended)
+
+    def _begin_reports(self) -> None:
+        """Begin the reports; the time that trackers take to open is not training's."""
+        began = time.monotonic()
+        self.reporter.begin(self.state.position, self.plan.total_updates)
+        opening = time.monotonic() - began
+        self.clock += opening
+        self.saved_at += opening
+        self.window.restart()
 
     def _updater(self) -> Updater:
         """The updater; `pass_tokens` are those of all processes, which share them."""
@@ -273,8 +288,16 @@ class Trainer:
         self._event("update", **asdict(window))
         self.reporter.update(self.state.position, window)
 
+    def _log_failure(self, error: Exception) -> None:
+        """Log the error that ends training, unless the log has it: for lists of runs."""
+        if isinstance(error, Interrupted) or self.has_diverged:
+            return
+        with suppress(RunError):  # such as a full disk, which may be the reason
+            self._event("failed", reason=f"{error}" or type(error).__name__)
+
     def _diverged(self, loss: float) -> TrainingError:
         position, run = self.state.position, self.context.run
+        self.has_diverged = True
         self._event("diverged", loss=loss)
         last = run.checkpoints().last
         kept = f"the checkpoint of update {last} is intact" if last else "nothing was saved yet"

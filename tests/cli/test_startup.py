@@ -16,6 +16,8 @@ COMMANDS = [
     ["translate"],
     ["bleu"],
     ["average"],
+    ["runs"],
+    ["report"],
     ["tune-search"],
     ["shortlist"],
     ["features"],

@@ -107,6 +107,10 @@ class PrepareReport:
     choices: tuple[str, ...] = ()
     """Lines about the values that this call chose to fit the data, where the recipe has none."""
 
+    def rows(self) -> list[tuple[str, list[str]]]:
+        """Label and cells of each line of the table; a cell for each split."""
+        return _rows(list(self.splits.values()))
+
     def table(self) -> Table:
         """The report as a table, one column per split."""
         from rich.table import Table
@@ -114,7 +118,7 @@ class PrepareReport:
         table = Table("", *self.splits)
         for column in table.columns[1:]:
             column.justify = "right"
-        for label, cells in _rows(list(self.splits.values())):
+        for label, cells in self.rows():
             table.add_row(label, *cells)
         table.caption = (
             f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}, prepared in "
