@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from s2s.errors import Interrupted
 from s2s.pipeline.preparation import prepare_run
 from s2s.run.directory import RUNS, Run
-from s2s.train.distributed.launch import launched, with_workers
+from s2s.training.distributed.launch import launched, with_workers
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
-    from s2s.train.distributed.process_group import ProcessGroup
-    from s2s.train.reporter import Reporter
-    from s2s.train.state import Position
+    from s2s.training.distributed.process_group import ProcessGroup
+    from s2s.training.reporter import Reporter
+    from s2s.training.state import Position
 
 
 def train(
@@ -54,7 +54,7 @@ def train(
 
 def _follow(runs: Path, recipe: Recipe, device: str, group: ProcessGroup) -> Position:
     """Train as a launched process of another rank than 0."""
-    from s2s.train.distributed.process_group import ReportedByRankZero, WorkerLost
+    from s2s.training.distributed.process_group import ReportedByRankZero, WorkerLost
 
     assert recipe.name is not None, "load_recipe gives every recipe a name"
     try:
