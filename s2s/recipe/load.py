@@ -10,7 +10,6 @@ import io
 import json
 import multiprocessing
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
 from s2s.errors import RecipeError, UsageError
+from s2s.messages import note
 from s2s.recipe.faults import faults_of, in_words
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
@@ -45,19 +45,37 @@ class ShippedRecipe:
     """Its first comment, on one line."""
 
 
-def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+Overrides = Mapping[str, Any] | Sequence[str]
+"""Changes of a recipe: values by the path of their field, `{"train.epochs": 2}`, where a section
+takes a mapping; or texts `train.epochs=2` with the value in YAML."""
+
+
+def load_recipe(path: str | Path | None = None, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe; without a path, `recipe.yaml` of the current folder.
 
-    An override is `a.b=c` with c in YAML. The result always has a name. Old keys are read with a
-    line on stderr (`s2s.recipe.renamed`). Raises `RecipeError` with every fault of the file and of
-    the overrides.
+    The result always has a name. Old keys are read with a line on stderr (`s2s.recipe.renamed`).
+    Raises `RecipeError` with every fault of the file and of the overrides.
     """
-    path = path or DEFAULT_RECIPE
-    document = read_document(str(path), _content(path))
+    path = Path(path or DEFAULT_RECIPE)
+    recipe = _checked(read_document(str(path), _content(path)), overrides)
+    return replace(recipe, name=recipe.name or _default_name(path))
+
+
+def override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
+    """The recipe with other values for some fields, checked as a whole.
+
+    All fields of a recipe are set, so a section that changes its kind takes a mapping with the
+    fields of the new kind. Raises `RecipeError` with every fault.
+    """
+    return _checked(read_document("the recipe", dump_recipe(recipe).encode()), overrides)
+
+
+def _checked(document: Document, overrides: Overrides) -> Recipe:
+    """The recipe of a document and overrides."""
     if not document.is_refused(()):
         rename_old_keys(document, _report)
-        for rank, override in enumerate(overrides):
-            _override(document, override, rank)
+        for rank, (where, override) in enumerate(_texts(overrides)):
+            _override(document, override, Place((1, rank), where))
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
         recipe = _adapter().validate_json(json.dumps(document.data))
@@ -65,7 +83,7 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
         document.faults += faults_of(error, document)
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
-    return replace(recipe, name=recipe.name or _default_name(path))
+    return recipe
 
 
 def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
@@ -128,7 +146,7 @@ def shipped_recipes() -> list[ShippedRecipe]:
 def _report(text: str) -> None:
     """A line on stderr, once for a command: it may read a recipe several times."""
     if multiprocessing.parent_process() is None:
-        sys.stderr.write(f"s2s: {text}\n")
+        note(text)
 
 
 @cache
@@ -155,12 +173,37 @@ def _where_to_find(path: Path) -> str:
     return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' lists all"
 
 
-def _override(document: Document, override: str, rank: int) -> None:
+def _texts(overrides: Overrides) -> list[tuple[str, str]]:
+    """Overrides as texts `a.b=c`, each with its place in messages."""
+    if isinstance(overrides, Mapping):
+        found = [(str(path), _yaml(path, value)) for path, value in overrides.items()]
+        return [(f"overrides, {path}", f"{path}={text}") for path, text in found]
+    several = [overrides] if isinstance(overrides, str) else overrides
+    return [(f"--set {text.partition('=')[0].strip()}", text) for text in map(str, several)]
+
+
+def _yaml(path: str, value: Any) -> str:
+    """A value as YAML, of which JSON is a part. Raises `RecipeError` for a value without one."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_as_text)
+    except TypeError:
+        kind = type(value).__name__
+        what = f"overrides, {path}: expected a number, a text, a list or a mapping, found {kind}"
+        raise RecipeError([what]) from None
+
+
+def _as_text(value: Any) -> str:
+    """A path as text, for `json.dumps`."""
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError
+
+
+def _override(document: Document, override: str, place: Place) -> None:
     """Apply one `a.b=c` to the document; one that cannot be applied becomes a fault."""
     path, equals, text = override.partition("=")
     written: Keys = tuple(path.strip().split("."))
     keys = tuple(str(key) for key in current_keys(written))
-    place = Place((1, rank), f"--set {path.strip()}")
     if keys != written:
         _report(f"{place.label}: {dotted(written)} is now called {dotted(keys)}")
     if not equals or not all(keys):

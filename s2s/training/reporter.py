@@ -9,6 +9,7 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from s2s.messages import is_quiet
 from s2s.training.objective import Validation
 from s2s.training.state import Position
 
@@ -208,5 +209,7 @@ def _format_score(score: float | None) -> str:
 
 
 def reporter() -> Reporter:
-    """The live display where stderr is a terminal, else plain lines."""
+    """The live display where stderr is a terminal, else plain lines; nothing where silenced."""
+    if is_quiet():
+        return SilentReporter()
     return LiveReporter() if sys.stderr.isatty() else PlainReporter()
