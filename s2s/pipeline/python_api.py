@@ -58,9 +58,9 @@ def train(
     """Train the model of a recipe, or resume its training, as `s2s train` does.
 
     `overrides` change fields of the recipe: `{"train.epochs": 2, "name": "short"}` or
-    `["train.epochs=2", "name=short"]`. Data that are not up to date are prepared first. An interrupt
-    (Ctrl-C, or that of a notebook) saves a checkpoint, and the same call resumes the training;
-    outside the main thread a training cannot be interrupted.
+    `["train.epochs=2", "name=short"]`. Data that are not up to date are prepared first. Ctrl-C, or
+    a notebook's interrupt, saves a checkpoint, and the same call resumes the training; outside the
+    main thread a training cannot be interrupted.
 
     Returns the trained model. Raises RecipeError for faults of the recipe, Interrupted after an
     interruption, TrainingError where training cannot continue, and what `prepare` raises.
