@@ -32,6 +32,7 @@ def test_the_page_has_every_public_name() -> None:
     assert {name for name in arguments if name not in TEXT} == set()
 
 
+@pytest.mark.slow
 def test_the_examples_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -46,6 +46,7 @@ def test_the_notebook_has_its_outputs() -> None:
     assert not any(place in text for place in ("/home/", "/root/", "/tmp/", "/work/", "/Users/"))
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path) -> None:
     """With a smaller corpus; its cells return the kinds of outputs that it shows."""
     import nbformat
@@ -106,6 +107,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     made.manager.shutdown_kernel(now=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal for it")
 def test_an_interrupt_saves_and_the_same_call_resumes(kernel: Kernel) -> None:
     kernel.run("import s2s; changes = {'train.epochs': 400, 'train.patience': None}")
