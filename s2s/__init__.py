@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from s2s.inference.attention.display import Attention
     from s2s.inference.line_constraints import LineConstraints
     from s2s.inference.nbest import Output
+    from s2s.inference.pair_scores import PairScore
     from s2s.metrics.scores import Score
     from s2s.pipeline.evaluation import Evaluation
     from s2s.pipeline.loading import load
     from s2s.pipeline.python_api import evaluate, prepare, train
-    from s2s.pipeline.scoring import PairScore
     from s2s.pipeline.trained_model import TrainedModel
     from s2s.recipe.load import load_recipe, shipped_recipes
     from s2s.recipe.recipe import Recipe
@@ -74,7 +74,7 @@ _MODULES = {
     "Interrupted": "s2s.errors",
     "LineConstraints": "s2s.inference.line_constraints",
     "Output": "s2s.inference.nbest",
-    "PairScore": "s2s.pipeline.scoring",
+    "PairScore": "s2s.inference.pair_scores",
     "Recipe": "s2s.recipe.recipe",
     "RecipeError": "s2s.errors",
     "Run": "s2s.run.directory",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from s2s.errors import DataError
 from s2s.inference.load import load_ensemble
 from s2s.text.lines import read_lines
 
 if TYPE_CHECKING:
-    from s2s.inference.translator import LineTranslator
     from s2s.run.checkpoints import Which
     from s2s.run.directory import Run
 
@@ -34,6 +33,8 @@ def score_pairs(
     With `others`, the runs' models are averaged. Raises DataError for text that is not UTF-8, or
     where one file has more lines.
     """
+    from s2s.inference.pair_scores import score_lines
+
     # A shortlist might lack tokens of the given translations.
     translator = load_ensemble(
         (run, *others), device=device, checkpoint=checkpoint, shortlists=False
@@ -41,56 +42,11 @@ def score_pairs(
     pairs = _pairs(source, target)
     done = 0
     while window := list(islice(pairs, batch_size)):
-        for score in score_window(translator, window, str(source), done):
+        for log_prob, length in score_lines(translator, window, (str(source), done)):
             done += 1
-            output.write(f"{done}\t{score.log_prob:.6f}\t{score.length}\n".encode())
+            output.write(f"{done}\t{log_prob:.6f}\t{length}\n".encode())
         output.flush()
     return done
-
-
-class PairScore(NamedTuple):
-    """The score of a given translation."""
-
-    log_prob: float
-    """Natural logarithm of its probability, end of sentence included."""
-    length: int
-    """The number of tokens in `log_prob`, end of sentence included; 0 for a blank pair."""
-
-    @property
-    def per_token(self) -> float:
-        """Mean log-probability of a token; 0 for a blank pair."""
-        return self.log_prob / max(self.length, 1)
-
-
-def score_window(
-    translator: LineTranslator, pairs: Sequence[tuple[str, str]], name: str, first: int
-) -> list[PairScore]:
-    """Scores of pairs of lines, all at once; `first` is the place of the first in the input `name`.
-
-    The translator has no shortlist. Raises DataError for a line whose image features are missing.
-    """
-    from s2s.inference.missing_features import refuse_missing
-    from s2s.search.ensemble import forcible
-    from s2s.search.forced_decoding import forced
-
-    lines = [line for line, _ in pairs]
-    read = translator.read([line.strip() and line for line in lines])
-    translator.report_truncated([reading.ids for reading in read])
-    read = [reading.cut(translator.truncate) for reading in read]
-    sources = [reading.ids for reading in read]
-    targets = translator.read_targets([line.strip() and line for _, line in pairs], read)
-    refuse_missing(translator.features, (lines, read), name, first)
-    found = forced(
-        forcible(translator.scorer),
-        list(zip(sources, targets, strict=True)),
-        translator.device,
-        translator.image_features_of(read),
-    )
-    scores = []
-    for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
-        is_asked = len(ids) or len(tokens) or translator.features is not None
-        scores.append(PairScore(log_prob, len(tokens) + 1 if is_asked else 0))
-    return scores
 
 
 def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from s2s.inference.attention.display import Attention
     from s2s.inference.load import FilesOfFeatures
     from s2s.inference.nbest import Output
+    from s2s.inference.pair_scores import PairScore
     from s2s.inference.translator import LineTranslator
     from s2s.inference.translators import Translators
     from s2s.metrics.corpus import Request
     from s2s.nn.model import Seq2Seq
     from s2s.pipeline.evaluation import Evaluation
-    from s2s.pipeline.scoring import PairScore
     from s2s.recipe.recipe import Recipe
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
@@ -179,12 +179,12 @@ class TrainedModel:
         """
         is_single = isinstance(pairs, tuple) and len(pairs) == 2 and isinstance(pairs[0], str)
         texts = read_pairs([pairs] if is_single else pairs)
-        from s2s.pipeline.scoring import score_window
+        from s2s.inference.pair_scores import score_lines
 
         found: list[PairScore] = []
         with self._silenced(), progress() as callback:
             for first, batch in numbered_batches(texts, batch_size):
-                found += score_window(self._translators.base, batch, "pairs", first)
+                found += score_lines(self._translators.base, batch, ("pairs", first))
                 callback("scoring", len(found), len(texts))
         return found[0] if is_single else found
 
