@@ -30,6 +30,8 @@ from .evaluate import EPILOG as EVALUATE_EPILOG
 from .evaluate import evaluate
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
+from .init import EPILOG as INIT_EPILOG
+from .init import init
 from .options.common import examples, note
 from .options.panels import SectionedCommand
 from .prep import EPILOG as PREP_EPILOG
@@ -72,6 +74,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command(epilog=INIT_EPILOG)(init)
 app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(cls=SectionedCommand, epilog=TRANSLATE_EPILOG)(translate)

@@ -25,14 +25,16 @@ def prep(
     Trains the tokenizer, filters and encodes the data, and reports their sizes. Steps that are up
     to date are skipped.
     """
-    from s2s.recipe.load import load_recipe
+    from s2s.recipe.load import load_draft
 
-    loaded = load_recipe(recipe, overrides or ())
+    loaded = load_draft(recipe, overrides or ())
     from rich.console import Console
 
     from s2s import pipeline  # slow import, after faults of the recipe are reported
 
     report = pipeline.prepare(loaded, runs=runs, force=force)
+    for line in report.choices:
+        note(line)
     for line in report.warnings:
         note(f"warning: {line}")
     Console(stderr=True).print(report.table())

@@ -34,9 +34,9 @@ def train(
     Data that are not up to date are prepared first. Ctrl-C saves a checkpoint and stops; the same
     command resumes the training.
     """
-    from s2s.recipe.load import load_recipe
+    from s2s.recipe.load import load_draft
 
-    loaded = load_recipe(recipe, overrides or ())
+    loaded = load_draft(recipe, overrides or ())
     from s2s import pipeline  # slow import, after faults of the recipe are reported
 
     pipeline.train(loaded, runs=runs, device=device, restart=restart, workers=workers)

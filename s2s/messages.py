@@ -9,9 +9,14 @@ _IS_QUIET = ContextVar("is_quiet", default=False)
 
 
 def note(text: str) -> None:
-    """Write a note to stderr, unless notes are silenced."""
+    """Write a note to stderr, with the name of the program, unless notes are silenced."""
+    write_line(f"s2s: {text}")
+
+
+def write_line(text: str) -> None:
+    """Write a line to stderr, unless notes are silenced."""
     if not _IS_QUIET.get():
-        sys.stderr.write(f"s2s: {text}\n")
+        sys.stderr.write(f"{text}\n")
 
 
 def is_quiet() -> bool:

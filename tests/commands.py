@@ -26,12 +26,18 @@ model:
   embeddings: 20
   encoder: {width: 12}
   decoder: {kind: luong, width: 28}
+  dropout: {embedding: 0.2, encoder: 0.2, decoder: 0.2, readout: 0.2}
 train:
   epochs: 4
   batch_tokens: 120
   optimizer: {learning_rate: 1e-2}
+  schedule: {kind: cosine, warmup: 200}
   precision: fp32
+  average: 0.0
+  best: bleu
+  patience: 10
 search: {kind: beam, width: 3}
+metrics: [bleu, chrf]
 """
 HANGS = 1500.0
 """Seconds after which a process hangs, however busy the machine is; less than pytest allows a test,

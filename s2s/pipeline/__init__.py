@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from s2s.pipeline.comparison import compare_systems
     from s2s.pipeline.evaluation import evaluate, score_files
     from s2s.pipeline.image_features import extract_features
+    from s2s.pipeline.initialization import initialize
     from s2s.pipeline.preparation import prepare
     from s2s.pipeline.scoring import score_pairs
     from s2s.pipeline.shortlist import learn_shortlist
@@ -30,6 +31,7 @@ __all__ = [
     "compare_systems",
     "evaluate",
     "extract_features",
+    "initialize",
     "learn_shortlist",
     "load_ensemble",
     "load_translator",
@@ -47,6 +49,7 @@ _MODULES = {
     "compare_systems": "s2s.pipeline.comparison",
     "evaluate": "s2s.pipeline.evaluation",
     "extract_features": "s2s.pipeline.image_features",
+    "initialize": "s2s.pipeline.initialization",
     "learn_shortlist": "s2s.pipeline.shortlist",
     "load_ensemble": "s2s.inference.load",
     "load_translator": "s2s.inference.load",

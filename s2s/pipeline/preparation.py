@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.data.preparation.prepare import is_data_missing, is_prepared
 from s2s.data.preparation.prepare import prepare as prepare_data
 from s2s.errors import UsageError
+from s2s.pipeline.defaults import complete
 from s2s.pipeline.progress import progress
 from s2s.run.directory import RUNS, Run
 
 if TYPE_CHECKING:
     from s2s.data.preparation.report import PrepareReport
+    from s2s.recipe.load import Draft
     from s2s.recipe.recipe import Recipe
 
 
-def prepare(recipe: Recipe, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
+def prepare(recipe: Recipe | Draft, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
     """Make those tokenizers and encoded data of a recipe's run that are not up to date.
+
+    What a draft does not say is chosen to fit the data first (`s2s.pipeline.defaults`).
 
     Raises DataError for data that differ from the recipe's description, UsageError where a training
     has begun on data that would change.
     """
-    run = Run.create(recipe, runs)
+    completed, choices = complete(recipe, runs=runs)
+    run = Run.create(completed, runs)
     with run.lock():
-        run.check_same(recipe)
-        return prepare_run(run, recipe, force)
+        run.check_same(completed)
+        return replace(prepare_run(run, completed, force), choices=choices)
 
 
 def prepare_run(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:

@@ -12,7 +12,8 @@ from s2s.pipeline.options import SearchOptions
 from s2s.pipeline.preparation import prepare as prepare_recipe
 from s2s.pipeline.trained_model import TrainedModel
 from s2s.pipeline.training import train as train_recipe
-from s2s.recipe.load import DEFAULT_RECIPE, Overrides, load_recipe, override_recipe
+from s2s.recipe.load import DEFAULT_RECIPE, Draft, load_draft, override_recipe
+from s2s.recipe.overrides import Overrides
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import RUNS, Run
 
@@ -33,13 +34,16 @@ def prepare(
 ) -> PrepareReport:
     """Prepare tokenizers and data of a recipe, as `s2s prep` does; what is up to date stays.
 
-    `overrides` change fields of the recipe: `{"data.pairs": 2000}` or `["data.pairs=2000"]`.
+    `overrides` change fields of the recipe: `{"data.pairs": 2000}` or `["data.pairs=2000"]`. What a
+    file does not say is chosen to fit its data, while a recipe that is loaded is used as it is.
     Returns the report, whose `table()` a notebook shows. Raises RecipeError for faults of the
     recipe, DataError for data that differ from its description, UsageError where a training has
     begun on data that would change.
     """
     with silenced(quiet):
         report = prepare_recipe(_recipe(recipe, overrides), runs=Path(runs), force=force)
+        for line in report.choices:
+            note(line)
         for line in report.warnings:
             note(f"warning: {line}")
     return report
@@ -58,9 +62,10 @@ def train(
     """Train the model of a recipe, or resume its training, as `s2s train` does.
 
     `overrides` change fields of the recipe: `{"train.epochs": 2, "name": "short"}` or
-    `["train.epochs=2", "name=short"]`. Data that are not up to date are prepared first. Ctrl-C, or
-    a notebook's interrupt, saves a checkpoint, and the same call resumes the training; outside the
-    main thread a training cannot be interrupted.
+    `["train.epochs=2", "name=short"]`. What a file does not say is chosen to fit its data, while a
+    recipe that is loaded is used as it is. Data that are not up to date are prepared first. Ctrl-C,
+    or a notebook's interrupt, saves a checkpoint, and the same call resumes the training; outside
+    the main thread a training cannot be interrupted.
 
     Returns the trained model. Raises RecipeError for faults of the recipe, Interrupted after an
     interruption, TrainingError where training cannot continue, and what `prepare` raises.
@@ -104,8 +109,8 @@ def evaluate(
     )
 
 
-def _recipe(recipe: str | Path | Recipe, overrides: Overrides) -> Recipe:
-    """The recipe of a file, or one that is loaded, with overrides."""
+def _recipe(recipe: str | Path | Recipe, overrides: Overrides) -> Recipe | Draft:
+    """The draft in a file, or a recipe that is loaded, with overrides."""
     if not isinstance(recipe, Recipe):
-        return load_recipe(recipe, overrides)
+        return load_draft(recipe, overrides)
     return override_recipe(recipe, overrides) if overrides else recipe

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import Interrupted
+from s2s.messages import write_line
+from s2s.pipeline.defaults import complete
 from s2s.pipeline.preparation import prepare_run
+from s2s.recipe.load import Draft
 from s2s.run.directory import RUNS, Run
 from s2s.training.distributed.launch import launched, with_workers
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | Draft,
     *,
     runs: Path = RUNS,
     device: str = "auto",
@@ -31,6 +34,7 @@ def train(
 
     `workers` processes share the work on a CPU. Where torchrun started this process, all processes
     that it started share the work; those of other ranks end with SystemExit when rank 0 raises.
+    What a draft does not say is chosen to fit the data first (`s2s.pipeline.defaults`).
 
     Returns the position at which training ended. Raises Interrupted after Ctrl-C or SIGTERM, with
     the state saved.
@@ -38,21 +42,25 @@ def train(
     with launched(device) as (group, own_device):
         if group.rank:
             return _follow(runs, recipe, own_device, group)
-        run = Run.create(recipe, runs)
+        completed, choices = complete(recipe, runs=runs, device=own_device, restart=restart)
+        run = Run.create(completed, runs)
         with run.lock():
             if restart:
-                run.restart(recipe)
-            run.check_same(recipe)
-            prepare_run(run, recipe)
+                run.restart(completed)
+            run.check_same(completed)
+            report = prepare_run(run, completed)
+            news = [f"warning: {line}" for line in report.warnings] if report.redone else []
+            for line in (*choices, *news):
+                write_line(line)
             group.all_gather(None)  # the other ranks may read it now
             from s2s.pipeline.training_process import train_run
 
-            work = partial(train_run, run, recipe, "cpu", None)
+            work = partial(train_run, run, completed, "cpu", None)
             with with_workers(group, workers, work, own_device) as whole_group:
-                return train_run(run, recipe, own_device, reporter, group=whole_group)
+                return train_run(run, completed, own_device, reporter, group=whole_group)
 
 
-def _follow(runs: Path, recipe: Recipe, device: str, group: ProcessGroup) -> Position:
+def _follow(runs: Path, recipe: Recipe | Draft, device: str, group: ProcessGroup) -> Position:
     """Train as a launched process of another rank than 0."""
     from s2s.training.distributed.process_group import ReportedByRankZero, WorkerLost
 
@@ -61,6 +69,8 @@ def _follow(runs: Path, recipe: Recipe, device: str, group: ProcessGroup) -> Pos
         group.all_gather(None)
         from s2s.pipeline.training_process import train_run
 
-        return train_run(Run.open(runs / recipe.name), recipe, device, None, group=group)
+        run = Run.open(runs / recipe.name)
+        completed = run.recipe if isinstance(recipe, Draft) else recipe
+        return train_run(run, completed, device, None, group=group)
     except (Interrupted, ReportedByRankZero, WorkerLost) as error:  # rank 0 reports it
         raise SystemExit(error.exit_status) from None

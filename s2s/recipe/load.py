@@ -6,11 +6,12 @@ All faults of a recipe are reported together, each with file and line. All other
 types.
 """
 
+import copy
 import io
 import json
 import multiprocessing
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -19,10 +20,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
 from s2s.messages import note
 from s2s.recipe.faults import faults_of, in_words
+from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
@@ -45,20 +48,66 @@ class ShippedRecipe:
     """Its first comment, on one line."""
 
 
-Overrides = Mapping[str, Any] | Sequence[str]
-"""Changes of a recipe: values by the path of their field, `{"train.epochs": 2}`, where a section
-takes a mapping; or texts `train.epochs=2` with the value in YAML."""
+@dataclass(frozen=True)
+class Draft:
+    """A recipe as a user wrote it: what it does not say can still be chosen.
+
+    `recipe` has the fixed defaults there. `s2s.pipeline` completes a draft with defaults that fit
+    the data (`s2s.tasks.defaults`), where a plain `Recipe` is used as it is.
+    """
+
+    recipe: Recipe
+    data: dict[str, Any]
+    """The plain values that the file and the overrides say."""
+    label: str
+    """The file, in messages."""
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        assert self.recipe.name is not None, "load_recipe gives every recipe a name"
+        return self.recipe.name
+
+    def says(self, keys: Keys) -> bool:
+        """Whether the recipe gives a value at `keys`, or within a section there."""
+        section: Any = self.data
+        for key in keys:
+            if not isinstance(section, dict) or key not in section:
+                return False
+            section = section[key]
+        return True
+
+    def completed(self, values: Mapping[Keys, Any]) -> Recipe:
+        """The recipe with plain `values` where it says nothing.
+
+        Raises RecipeError where what it says excludes one of them.
+        """
+        data = copy.deepcopy(self.data)
+        for keys, value in values.items():
+            if self.says(keys):
+                continue
+            section = data
+            names = [str(key) for key in keys]
+            for depth, name in enumerate(names[:-1], start=1):
+                section = section.setdefault(name, _new_section(tuple(names[:depth])))
+            section[names[-1]] = copy.deepcopy(value)
+        document = Document(f"{self.label}, completed for its data", data)
+        try:
+            recipe = _adapter().validate_json(json.dumps(_with_tokenizer(data)))
+        except ValidationError as error:
+            document.faults += faults_of(error, document)
+            raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
+        return replace(recipe, name=self.name)
 
 
 def load_recipe(path: str | Path | None = None, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe; without a path, `recipe.yaml` of the current folder.
 
-    The result always has a name. Old keys are read with a line on stderr (`s2s.recipe.renamed`).
-    Raises `RecipeError` with every fault of the file and of the overrides.
+    The result always has a name, and fixed defaults for what the recipe does not say. Old keys are
+    read with a line on stderr (`s2s.recipe.renamed`). Raises `RecipeError` with every fault of the
+    file and of the overrides.
     """
-    path = Path(path or DEFAULT_RECIPE)
-    recipe = _checked(read_document(str(path), _content(path)), overrides)
-    return replace(recipe, name=recipe.name or _default_name(path))
+    return load_draft(path, overrides).recipe
 
 
 def override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
@@ -67,23 +116,43 @@ def override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
     All fields of a recipe are set, so a section that changes its kind takes a mapping with the
     fields of the new kind. Raises `RecipeError` with every fault.
     """
-    return _checked(read_document("the recipe", dump_recipe(recipe).encode()), overrides)
+    return parse_draft(Path("the recipe"), dump_recipe(recipe).encode(), overrides).recipe
 
 
-def _checked(document: Document, overrides: Overrides) -> Recipe:
-    """The recipe of a document and overrides."""
+def load_draft(path: str | Path | None = None, overrides: Overrides = ()) -> Draft:
+    """Read a recipe like `load_recipe`, and keep what it says itself."""
+    path = Path(path or DEFAULT_RECIPE)
+    return parse_draft(path, _content(path), overrides)
+
+
+def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
+    """The draft with this content; `path` gives it its name, and need not exist."""
+    document = read_document(str(path), content)
     if not document.is_refused(()):
         rename_old_keys(document, _report)
-        for rank, (where, override) in enumerate(_texts(overrides)):
+        for rank, (where, override) in enumerate(override_texts(overrides)):
             _override(document, override, Place((1, rank), where))
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
-        recipe = _adapter().validate_json(json.dumps(document.data))
+        recipe = _adapter().validate_json(json.dumps(_with_tokenizer(document.data)))
     except ValidationError as error:
         document.faults += faults_of(error, document)
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
-    return recipe
+    recipe = replace(recipe, name=recipe.name or _default_name(path))
+    return Draft(recipe, document.data, str(path))
+
+
+def _with_tokenizer(data: dict[str, Any]) -> dict[str, Any]:
+    """The values with a tokenizer for source features, where the recipe has them and none."""
+    corpus = data.get("data")
+    columns = corpus.get("columns") if isinstance(corpus, dict) else None
+    if "tokenizer" in data or not isinstance(columns, dict) or not columns.get("source_features"):
+        return data
+    characters = {"kind": "character"}
+    features = {"kind": "word", "separators": ";(),"}
+    sides = {"source": characters, "target": characters, "source_features": features}
+    return {**data, "tokenizer": {"kind": "separate", **sides}}
 
 
 def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
@@ -103,13 +172,35 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
         raise UsageError(place + what) from None
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML with every default; `load_recipe` reads an equal recipe from it."""
+def dump_recipe(recipe: Recipe, comments: Mapping[Keys, str] | None = None) -> str:
+    """The recipe as YAML with every default; `load_recipe` reads an equal recipe from it.
+
+    `comments` follow the values at their keys.
+    """
+    return dump_values(plain_recipe(recipe), comments or {})
+
+
+def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
+    """Plain values as YAML; `comments` follow those at their keys."""
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 10_000  # keeps a long path on its line
     text = io.StringIO()
-    yaml.dump(_plain(recipe), text)
+    content = _commented(values)
+    for keys, comment in comments.items():
+        section = content
+        for key in keys[:-1]:
+            section = section.get(key) if isinstance(section, CommentedMap) else None
+        if isinstance(section, CommentedMap) and keys[-1] in section:
+            section.yaml_add_eol_comment(comment, keys[-1], column=0)
+    yaml.dump(content, text)
     return text.getvalue()
+
+
+def _commented(value: Any) -> Any:
+    """The value in types that can hold comments."""
+    if isinstance(value, Mapping):
+        return CommentedMap({key: _commented(item) for key, item in value.items()})
+    return value
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -128,7 +219,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 
     If a section changes its kind, the fields of the two kinds are not compared.
     """
-    return list(_differences(_plain(old), _plain(new), ()))
+    return list(_differences(plain_recipe(old), plain_recipe(new), ()))
 
 
 def shipped_recipes() -> list[ShippedRecipe]:
@@ -173,32 +264,6 @@ def _where_to_find(path: Path) -> str:
     return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' lists all"
 
 
-def _texts(overrides: Overrides) -> list[tuple[str, str]]:
-    """Overrides as texts `a.b=c`, each with its place in messages."""
-    if isinstance(overrides, Mapping):
-        found = [(str(path), _yaml(path, value)) for path, value in overrides.items()]
-        return [(f"overrides, {path}", f"{path}={text}") for path, text in found]
-    several = [overrides] if isinstance(overrides, str) else overrides
-    return [(f"--set {text.partition('=')[0].strip()}", text) for text in map(str, several)]
-
-
-def _yaml(path: str, value: Any) -> str:
-    """A value as YAML, of which JSON is a part. Raises `RecipeError` for a value without one."""
-    try:
-        return json.dumps(value, ensure_ascii=False, default=_as_text)
-    except TypeError:
-        kind = type(value).__name__
-        what = f"overrides, {path}: expected a number, a text, a list or a mapping, found {kind}"
-        raise RecipeError([what]) from None
-
-
-def _as_text(value: Any) -> str:
-    """A path as text, for `json.dumps`."""
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError
-
-
 def _override(document: Document, override: str, place: Place) -> None:
     """Apply one `a.b=c` to the document; one that cannot be applied becomes a fault."""
     path, equals, text = override.partition("=")
@@ -231,7 +296,7 @@ def _default_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-_.") or "run"
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
+def plain_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as dicts, lists and scalars."""
     plain: dict[str, Any] = _adapter().dump_python(recipe, mode="json")
     return plain

@@ -20,7 +20,7 @@ from s2s.recipe.rules import source_faults
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import BeamSearch, Search
 from s2s.recipe.section import Count, Section
-from s2s.recipe.tokenizer import SeparateTokenizers, Tokenizers
+from s2s.recipe.tokenizer import SeparateTokenizers, SubwordTokenizer, Tokenizers
 from s2s.recipe.train import Train
 
 COPIED_BY_COPYING = (
@@ -43,7 +43,7 @@ class Recipe(Section):
     """Seed of all random numbers."""
     data: Data
     """Sources of the pairs."""
-    tokenizer: Tokenizers
+    tokenizer: Tokenizers = field(default_factory=lambda: SubwordTokenizer(kind="unigram"))
     """Tokenizers of source and target."""
     model: Model = field(default_factory=Model)
     """Encoder, attention and decoder."""

@@ -22,6 +22,7 @@ from s2s.errors import RecipeError, RunError, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.recipe import Recipe
+from s2s.recipe.yaml import Keys
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
 
@@ -107,9 +108,41 @@ class Run:
         return load_recipe(self.recipe_path)
 
     def store_recipe(self, recipe: Recipe) -> None:
-        """Replace the stored recipe."""
+        """Replace the stored recipe; the reasons of its chosen values are comments in it."""
         with self._writing():
-            atomic_write(self.recipe_path, dump_recipe(recipe))
+            atomic_write(self.recipe_path, dump_recipe(recipe, self._reasons()))
+
+    @property
+    def defaults_path(self) -> Path:
+        """The values that were chosen to fit the data, with their reasons."""
+        return self.folder / "defaults.json"
+
+    def read_defaults(self) -> dict[str, Any]:
+        """The content of `defaults_path`; empty if there is none that can be read."""
+        try:
+            content = json.loads(self.defaults_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write_defaults(self, content: Mapping[str, Any]) -> None:
+        """Keep the chosen values, and write their reasons into the stored recipe."""
+        with self._writing():
+            atomic_write(
+                self.defaults_path, json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            )
+        self.store_recipe(self.recipe)
+
+    def _reasons(self) -> dict[Keys, str]:
+        """The reason of each chosen value, by its keys."""
+        try:
+            return {
+                tuple(keys): f"chosen: {one['reason']}"
+                for one in self.read_defaults().get("choices", ())
+                for keys, _ in one["values"]
+            }
+        except (KeyError, TypeError, ValueError):
+            return {}
 
     def check_same(self, recipe: Recipe) -> None:
         """Check that `recipe` can resume this run, and store it.

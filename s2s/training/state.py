@@ -18,7 +18,7 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.state_dict import load_weights
 from s2s.recipe.train import Train
 
-LATER = {"batch_tokens", "planned_updates", "validated_update"}
+LATER = {"batch_tokens", "best_nll", "planned_updates", "validated_update"}
 """Fields of a position that older checkpoints lack."""
 
 
@@ -40,6 +40,8 @@ class Position:
     """Best validation score so far; larger is better, so a loss is negated."""
     best_update: int | None = None
     """The update that reached it."""
+    best_nll: float | None = None
+    """The negative log-likelihood of that validation, which decides between equal scores."""
     stale: int = 0
     """Validations since then."""
     plateaus: int = 0

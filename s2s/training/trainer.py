@@ -52,7 +52,7 @@ from s2s.training.plan import FIRST_PLANS, TrainingPlan, end_reason
 from s2s.training.reporter import Reporter
 from s2s.training.running_averages import RunningAverages
 from s2s.training.signals import StopRequest, stop_request
-from s2s.training.state import TrainingState
+from s2s.training.state import Position, TrainingState
 from s2s.training.update import Updater
 from s2s.version import __version__
 
@@ -220,9 +220,10 @@ class Trainer:
         with self.state.averaged() as model:
             found = validate(model, self.group)
         score = found.score(self.recipe.best)
-        is_best = position.best_score is None or score > position.best_score
+        is_best = _is_best(position, score, found.nll)
         if is_best:
             position.best_score, position.best_update, position.stale = score, position.update, 0
+            position.best_nll = found.nll
         else:
             self._count_stale()
         self._tick()
@@ -335,3 +336,12 @@ class Trainer:
         coming = self.state.position.epoch + 1
         if coming < self.recipe.epochs:
             self.epochs.prepare(coming)
+
+
+def _is_best(position: Position, score: float, nll: float) -> bool:
+    """Whether a validation is the best so far. Equal scores, as of a metric that is 0 for weak
+    models, do not decide: the lower loss does."""
+    if position.best_score is None or score > position.best_score:
+        return True
+    is_equal = score == position.best_score and position.best_nll is not None
+    return is_equal and nll < (position.best_nll or 0.0)

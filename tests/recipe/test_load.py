@@ -283,9 +283,12 @@ def test_a_file_that_is_no_recipe(content: str | bytes, expected: str) -> None:
 
 def test_missing_sections_and_keys() -> None:
     assert faults("task: translation\ndata:\n  kind: dataset\n") == [
-        f"recipe.yaml:1: tokenizer: missing section (its kind is one of {KINDS})",
         "recipe.yaml:2: data.dataset: missing key",
     ]
+    (fault,) = faults(
+        "task: translation\ntokenizer: {vocabulary: 9}\ndata: {kind: generated, corpus: dates}\n"
+    )
+    assert fault == f"recipe.yaml:2: tokenizer.kind: missing key, one of {KINDS}"
 
 
 def test_all_faults_in_one_pass_sorted_by_line() -> None:

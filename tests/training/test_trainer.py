@@ -1,6 +1,7 @@
 """Training from its beginning to its end: what is logged, when it stops, what survives a fault."""
 
 import dataclasses
+import itertools
 import json
 import math
 import re
@@ -17,6 +18,7 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.recipe.train import ConstantSchedule, Optimizer, PlateauSchedule
 from s2s.run.directory import Run
+from s2s.training.objective import Validation
 from s2s.training.state import Position
 from tests.training.toys import Listener, differing, small_recipe, weights, with_train, write_task
 
@@ -143,8 +145,26 @@ def test_the_number_of_updates_may_be_limited_and_raised_later(
     assert differing(weights(run), weights(train(straight, tmp_path)[0])) == []
 
 
+@pytest.fixture
+def falling_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every validation scores lower than the one before."""
+    scores = itertools.count(100, -1)
+    monkeypatch.setattr(Validation, "score", lambda self, name: float(next(scores)))
+
+
+def test_a_flat_metric_leaves_the_decision_to_the_loss(recipe: Recipe, tmp_path: Path) -> None:
+    """One-word lines have a BLEU of 0: the best checkpoint is the one with the lowest loss."""
+    flat = with_train(recipe, best="bleu", validate_every=5, patience=2, average=0.0)
+    run, position, _ = train(flat, tmp_path)
+    found = events(run, "validation")
+    assert {event["scores"]["bleu"]["value"] for event in found} == {0.0}
+    best = min(found, key=lambda event: event["nll"])
+    assert run.checkpoints().best == position.best_update == best["update"] > 5
+    assert position.ended == "all epochs are done"
+
+
+@pytest.mark.usefixtures("falling_scores")
 def test_more_patience_lets_a_stopped_run_go_on(recipe: Recipe, tmp_path: Path) -> None:
-    """One-word lines have a BLEU of 0: the first validation stays the best."""
     stale = with_train(recipe, best="bleu", validate_every=5, patience=2)
     run, position, listener = train(stale, tmp_path)
     assert (position.update, position.ended) == (15, "no improvement in 2 validations")
@@ -155,6 +175,7 @@ def test_more_patience_lets_a_stopped_run_go_on(recipe: Recipe, tmp_path: Path) 
     assert (position.update, position.stale) == (25, 4)
 
 
+@pytest.mark.usefixtures("falling_scores")
 def test_a_plateau_lowers_the_learning_rate(recipe: Recipe, tmp_path: Path) -> None:
     schedule = PlateauSchedule(kind="plateau", factor=0.1, patience=2)
     run, position, _ = train(

@@ -21,6 +21,7 @@ from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_feature
 from s2s.data.preparation.encode import SplitEncoder
 from s2s.data.preparation.feature_coverage import FeatureFiles
 from s2s.data.preparation.report import PrepareReport, SplitReport
+from s2s.data.preparation.warnings import prepare_warnings
 from s2s.data.sources.chunks import file_fingerprint
 from s2s.data.sources.columns import id_columns
 from s2s.data.sources.fingerprint import fingerprint_of
@@ -64,7 +65,7 @@ def prepare(
     splits = open_splits(recipe)
     fingerprints = fingerprints_of(recipe, splits)
     if not force and (report := _finished(folder, splits, fingerprints)):
-        return report
+        return replace(report, warnings=tuple(prepare_warnings(report, recipe)))
     is_trained = not force and _read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
     work = _Work(recipe, splits, folder, progress)
     try:
@@ -74,7 +75,11 @@ def prepare(
     except OSError as error:
         place = error.filename or folder
         raise RunError(f"{place}: preparation failed ({error.strerror or error})") from error
-    return replace(report, redone=("data",) if is_trained else ("tokenizer", "data"))
+    return replace(
+        report,
+        redone=("data",) if is_trained else ("tokenizer", "data"),
+        warnings=tuple(prepare_warnings(report, recipe)),
+    )
 
 
 def is_prepared(recipe: Recipe, folder: Path) -> bool:
@@ -148,7 +153,11 @@ class _Work:
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
             report = PrepareReport(
                 splits={
-                    name: replace(reports[name], in_train=encoder.num_in_train(name))
+                    name: replace(
+                        reports[name],
+                        in_train=encoder.num_in_train(name),
+                        sources_in_train=encoder.num_sources_in_train(name),
+                    )
                     for name in self.splits
                 },
                 source_vocabulary=pair.source.size,

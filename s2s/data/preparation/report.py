@@ -56,6 +56,10 @@ class SplitReport:
     """Pairs of validation or test that training has too; None for the training split."""
     source: SideReport
     target: SideReport
+    sources_in_train: int | None = None
+    """Pairs of validation or test whose source training has too."""
+    one_word_targets: int = 0
+    """Targets of one word, or none."""
     corpora: tuple[int, ...] = ()
     """Pairs written of each of several corpora, in the order of the recipe."""
 
@@ -98,20 +102,10 @@ class PrepareReport:
     redone: tuple[str, ...] = ()
     """The parts that this call prepared: `tokenizer`, `data`, both, or nothing if all was up to
     date."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Warnings about the data, one line each."""
-        found = []
-        for name, split in self.splits.items():
-            if split.in_train:
-                found.append(
-                    f"{name}: {split.in_train} of {split.kept} pairs are in the training data too; "
-                    "a score on them says little"
-                )
-            if split.line_breaks:
-                found.append(f"{name}: {split.line_breaks} texts had line breaks, now spaces")
-        return tuple(found)
+    warnings: tuple[str, ...] = ()
+    """Warnings about the data, one line each."""
+    choices: tuple[str, ...] = ()
+    """Lines about the values that this call chose to fit the data, where the recipe has none."""
 
     def table(self) -> Table:
         """The report as a table, one column per split."""
@@ -132,7 +126,8 @@ class PrepareReport:
     def to_json(self) -> str:
         """The report as JSON, which `from_json` reads."""
         content = asdict(self)
-        del content["redone"]
+        for name in ("redone", "warnings", "choices"):  # of one call
+            del content[name]
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
@@ -213,6 +208,10 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
     rows.append(
         ("also in train", ["" if s.in_train is None else f"{s.in_train:,}" for s in splits])
     )
+    if any(split.sources_in_train != split.in_train for split in splits):
+        counts = [split.sources_in_train for split in splits]
+        cells = ["" if count is None else f"{count:,}" for count in counts]
+        rows.append(("source also in train", cells))
     for side, reports in (
         ("source", [split.source for split in splits]),
         ("target", [split.target for split in splits]),

@@ -69,13 +69,22 @@ class DatasetSplit:
         if base not in splits:
             raise DataError(
                 f"{self.data.dataset}: no split '{base}'{did_you_mean(base, splits)}; "
-                f"{found_list(splits)}"
+                f"{found_list(splits)}; {self._remedy(base)}"
             )
         try:
             dataset: Dataset = builder.as_dataset(split=self.split)
         except ValueError as error:
             raise DataError(f"{self.data.dataset}: split '{self.split}': {error}") from error
         return dataset
+
+    def _remedy(self, split: str) -> str:
+        """What to write in the recipe for a data set without a split."""
+        names = self.data.splits
+        if split == names.validation:
+            return "name one in data.splits.validation, or make it null and add data.hold_out"
+        if split == names.test:
+            return "name one in data.splits.test, or make it null (data.hold_out.test takes some)"
+        return "name one in data.splits.train"
 
 
 def open_dataset(
@@ -153,3 +162,23 @@ def _library_error(dataset: str, error: Exception) -> DataError:
     cause = error.__cause__ or error  # "an error occurred" has the error itself as its cause
     reason = " ".join(str(cause).split()) or type(cause).__name__
     return DataError(f"{dataset}: {reason}")
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """The splits of a data set and the first rows of its training split."""
+
+    splits: tuple[str, ...]
+    columns: dict[str, list[Any]]
+
+
+def first_rows(dataset: str, count: int) -> FirstRows:
+    """The first `count` rows of a data set on the hub or in a folder; it is downloaded if it must
+    be. Raises DataError with the library's message."""
+    builder = _prepared(dataset, None, None)
+    splits = tuple(builder.info.splits or builder.config.data_files or {})
+    train = next((name for name in splits if name.startswith("train")), splits[0])
+    if not builder.info.splits:
+        builder = _prepared_alone(dataset, None, None, train)
+    part = builder.as_dataset(split=f"{train}[:{count}]")
+    return FirstRows(splits, {name: part[name][:] for name in part.column_names})

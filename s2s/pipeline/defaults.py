@@ -1,0 +1,153 @@
+"""Completes a recipe with defaults that fit its data.
+
+A run's folder keeps the choices in `defaults.json`, so that preparing and training, minutes apart,
+choose the same, and a run whose training has begun keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s2s.data.preparation.prepare import open_splits
+from s2s.data.sources.columns import id_columns
+from s2s.errors import UsageError
+from s2s.pipeline.progress import progress
+from s2s.recipe.data import GeneratedData, evaluated_of, has_source_text, image_features_of
+from s2s.recipe.load import Draft
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.yaml import Keys
+from s2s.run.directory import RUNS, Run
+from s2s.tasks.defaults.choice import Choice
+from s2s.tasks.defaults.counts import PairCounts, count_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s2s.data.sources.chunks import Chunk
+    from s2s.data.sources.split import Split
+
+FORMAT = 1
+"""Version of the rules; of another version, untrained runs choose again."""
+
+
+class Completed(NamedTuple):
+    """A recipe with a value for every field."""
+
+    recipe: Recipe
+    choices: tuple[str, ...] = ()
+    """A line for each new choice, after one that introduces them, for the user."""
+
+
+def complete(
+    recipe: Recipe | Draft, *, runs: Path = RUNS, device: str = "auto", restart: bool = False
+) -> Completed:
+    """Complete a draft with values that fit its data; a `Recipe` has every value already.
+
+    Raises DataError for data that cannot be read, RecipeError where what a draft says excludes a
+    choice.
+    """
+    if not isinstance(recipe, Draft):
+        return Completed(recipe)
+    folder = runs / recipe.name
+    kept = None if restart else _read(folder)
+    if not restart and _has_begun(folder):
+        return Completed(_completed(recipe, [] if kept is None else kept[1]))
+    key = _key(recipe, device)
+    if kept is not None and kept[0] == key:
+        return Completed(_completed(recipe, kept[1]))
+    choices = _choose(recipe, device)
+    completed = _completed(recipe, choices)
+    Run.create(completed, runs).write_defaults(_content(key, choices))
+    return Completed(completed, tuple(_described(folder, choices)))
+
+
+def _described(folder: Path, choices: Sequence[Choice]) -> list[str]:
+    """The choices in lines for the user; none where the recipe says everything."""
+    if not choices:
+        return []
+    head = f"{folder}: chosen to fit the data, since the recipe does not say it:"
+    return [head, *(f"  {choice}" for choice in choices)]
+
+
+def count(recipe: Recipe) -> PairCounts:
+    """The counts of the recipe's training pairs. Raises DataError for data that cannot be read."""
+    data = recipe.data
+    part = evaluated_of(data)
+    has_features = not isinstance(part, GeneratedData) and part.columns.source_features is not None
+    with progress() as report:
+        chunks = _reported(open_splits(recipe)["train"], report)
+        return count_pairs(
+            chunks,
+            has_text=has_source_text(data),
+            num_ids=len(id_columns(image_features_of(data))),
+            has_features=has_features,
+        )
+
+
+def _choose(draft: Draft, device: str) -> list[Choice]:
+    """Count the data and choose; imports PyTorch, to measure the machine."""
+    from s2s.nn.device import choose_device
+    from s2s.tasks.defaults.choose import choose_defaults
+
+    return choose_defaults(draft, count(draft.recipe), choose_device(device)).choices
+
+
+def _completed(draft: Draft, choices: list[Choice]) -> Recipe:
+    return draft.completed(
+        {keys: value for choice in choices for keys, value in choice.values.items()}
+    )
+
+
+def _reported(split: Split, report: Any) -> Iterator[Chunk]:
+    done = 0
+    for chunk in split.chunks():
+        done += len(chunk.source)
+        report("counting", done, None)
+        yield chunk
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether the training of the run in `folder` has begun."""
+    try:
+        return Run.open(folder).checkpoints().last is not None
+    except UsageError:
+        return False
+
+
+def _key(draft: Draft, device: str) -> str:
+    """What the choices depend on: the draft, its training data, the device. Cheap."""
+    content = {
+        "draft": draft.data,
+        "train": open_splits(draft.recipe)["train"].fingerprint(),
+        "device": device,
+        "format": FORMAT,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _content(key: str, choices: list[Choice]) -> dict[str, Any]:
+    listed = []
+    for one in choices:
+        values = [[list(keys), value] for keys, value in one.values.items()]
+        listed.append({"values": values, "reason": one.reason})
+    return {"key": key, "choices": listed}
+
+
+def _read(folder: Path) -> tuple[str, list[Choice]] | None:
+    """The key and the choices that a run's folder keeps; None if it keeps none."""
+    content = Run(folder).read_defaults()
+    try:
+        return str(content["key"]), [
+            Choice({_keys(keys): value for keys, value in one["values"]}, str(one["reason"]))
+            for one in content["choices"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _keys(listed: list[Any]) -> Keys:
+    return tuple(str(key) for key in listed)
