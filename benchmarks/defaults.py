@@ -75,7 +75,7 @@ class ProcessorTime:
 
 def train(draft: Draft, runs: Path) -> None:
     import s2s.tasks.defaults.speed as speed_module
-    import s2s.train.trainer as trainer_module
+    import s2s.training.trainer as trainer_module
 
     torch.set_num_threads(1)
     trainer_module.time = speed_module.time = ProcessorTime  # type: ignore[attr-defined, assignment]

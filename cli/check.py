@@ -13,7 +13,7 @@ def check(recipe: RecipePath = RECIPE, overrides: Overrides = None) -> None:
 
     loaded = load_recipe(recipe, overrides or ())
     if loaded.train.log_to:
-        from s2s.train.trackers.build import check_trackers
+        from s2s.training.trackers.build import check_trackers
 
         check_trackers(loaded.train.log_to)
     parts = (

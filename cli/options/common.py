@@ -114,16 +114,9 @@ def choose_runs(names: list[str] | None, runs: Path) -> list["Run"]:
 
 def choose_checkpoint(text: str) -> "Which":
     """`best`, `last`, a step or a name; raises `UsageError` for anything else."""
-    from s2s.errors import UsageError
-    from s2s.run.checkpoints import NAME
+    from s2s.run.checkpoints import read_which
 
-    if text.isascii() and text.isdigit():
-        return int(text)
-    if text in ("best", "last") or NAME.fullmatch(text):
-        return text
-    raise UsageError(
-        f"--checkpoint: expected best, last, a number of updates or a name, found {text}"
-    )
+    return read_which(text, "--checkpoint")
 
 
 def choose_features(

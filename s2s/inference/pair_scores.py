@@ -17,6 +17,11 @@ class PairScore(NamedTuple):
     length: int
     """The number of its tokens and EOS; 0 for a blank pair."""
 
+    @property
+    def per_token(self) -> float:
+        """Mean log-probability of a token; 0 for a blank pair."""
+        return self.log_prob / max(self.length, 1)
+
 
 def score_lines(
     translator: LineTranslator, pairs: Sequence[tuple[str, str]], place: tuple[str, int]

@@ -165,7 +165,7 @@ def _validate(
     from s2s.nn.state_dict import feature_shapes, load_weights
     from s2s.tasks.build import build_task
     from s2s.text.tokenizer_pair import load_tokenizers
-    from s2s.train.distributed.process_group import SINGLE_PROCESS
+    from s2s.training.distributed.process_group import SINGLE_PROCESS
 
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)

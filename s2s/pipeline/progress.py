@@ -15,6 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from s2s.messages import is_quiet
+
 PLAIN_SECONDS = 10.0
 """Minimum seconds between two plain lines."""
 
@@ -25,6 +27,9 @@ Callback = Callable[[str, int, int | None], None]
 @contextmanager
 def progress() -> Iterator[Callback]:
     """Show progress during the block; each stage has its own bar."""
+    if is_quiet():
+        yield lambda stage, done, total: None
+        return
     if not sys.stderr.isatty():
         yield _PlainLines()
         return

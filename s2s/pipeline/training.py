@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import Interrupted
+from s2s.messages import write_line
 from s2s.pipeline.defaults import complete
 from s2s.pipeline.preparation import prepare_run
 from s2s.recipe.load import Draft
 from s2s.run.directory import RUNS, Run
-from s2s.train.distributed.launch import launched, with_workers
-from s2s.train.trackers.build import check_trackers
+from s2s.training.distributed.launch import launched, with_workers
+from s2s.training.trackers.build import check_trackers
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
-    from s2s.train.distributed.process_group import ProcessGroup
-    from s2s.train.reporter import Reporter
-    from s2s.train.state import Position
+    from s2s.training.distributed.process_group import ProcessGroup
+    from s2s.training.reporter import Reporter
+    from s2s.training.state import Position
 
 
 def train(
@@ -55,7 +55,7 @@ def train(
             report = prepare_run(run, completed)
             news = [f"warning: {line}" for line in report.warnings] if report.redone else []
             for line in (*choices, *news):
-                sys.stderr.write(f"{line}\n")
+                write_line(line)
             group.all_gather(None)  # the other ranks may read it now
             from s2s.pipeline.training_process import train_run
 
@@ -66,7 +66,7 @@ def train(
 
 def _follow(runs: Path, recipe: Recipe | Draft, device: str, group: ProcessGroup) -> Position:
     """Train as a launched process of another rank than 0."""
-    from s2s.train.distributed.process_group import ReportedByRankZero, WorkerLost
+    from s2s.training.distributed.process_group import ReportedByRankZero, WorkerLost
 
     assert recipe.name is not None, "load_recipe gives every recipe a name"
     try:

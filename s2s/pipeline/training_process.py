@@ -18,23 +18,23 @@ from s2s.nn.kernels import slow_training
 from s2s.recipe.load import flat_fields
 from s2s.tasks.build import build_task
 from s2s.text.tokenizer_pair import load_tokenizers
-from s2s.train.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
-from s2s.train.plan import end_reason
-from s2s.train.reporter import SilentReporter
-from s2s.train.reporter import reporter as default_reporter
-from s2s.train.state import TrainingState
-from s2s.train.trackers.base import Tracked
-from s2s.train.trackers.reporter import Following, TrackingReporter
-from s2s.train.trainer import TIME_MULTIPLE, Trainer, TrainingContext
+from s2s.training.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
+from s2s.training.plan import end_reason
+from s2s.training.reporter import SilentReporter
+from s2s.training.reporter import reporter as default_reporter
+from s2s.training.state import TrainingState
+from s2s.training.trackers.base import Tracked
+from s2s.training.trackers.reporter import Following, TrackingReporter
+from s2s.training.trainer import TIME_MULTIPLE, Trainer, TrainingContext
 
 if TYPE_CHECKING:
     import torch
 
     from s2s.recipe.recipe import Recipe
     from s2s.run.directory import Run
-    from s2s.train.distributed.process_group import ProcessGroup
-    from s2s.train.reporter import Reporter
-    from s2s.train.state import Position
+    from s2s.training.distributed.process_group import ProcessGroup
+    from s2s.training.reporter import Reporter
+    from s2s.training.state import Position
 
 
 def train_run(

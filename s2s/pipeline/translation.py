@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import DataError, Interrupted, UsageError
-from s2s.inference.progress import report_on_stderr
 from s2s.inference.resume import (
     Done,
     OutputFile,
@@ -23,6 +22,7 @@ from s2s.inference.resume import (
 )
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
+from s2s.messages import note
 from s2s.recipe.data import has_source_text, image_features_of
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _factory(
     features: FilesOfFeatures | None,
 ) -> TranslatorFactory:
     if unknown is not None:
-        _check_attention(runs)
+        check_replacement(runs, "--replace-unknown")
     search = _resolved(search or runs[0].recipe.search, device)
     return TranslatorFactory(
         runs=tuple(runs),
@@ -256,25 +256,26 @@ def _done(
     is_known = check_note(path, fingerprint)
     done = count_lines(file) if form is None else count_listed(file, form, str(path))
     doubt = "" if is_known or not done.lines else "; without a record of the model and options"
-    report_on_stderr(f"{path}: {done.lines:,} lines exist{doubt}")
+    note(f"{path}: {done.lines:,} lines exist{doubt}")
     return done
 
 
-def _check_attention(runs: Sequence[Run]) -> None:
+def check_replacement(runs: Sequence[Run], option: str) -> None:
+    """Raises UsageError, with the name of the option, for models whose unknown tokens cannot be
+    replaced."""
     for run in runs:
         if run.recipe.model.attention.kind == "none":
             raise UsageError(
-                f"{run.folder}: --replace-unknown needs a model with attention, and this one has "
+                f"{run.folder}: {option} needs a model with attention, and this one has "
                 "none (model.attention.kind)"
             )
         if run.recipe.model.copy != "none":
             raise UsageError(
-                f"{run.folder}: this model copies unknown words (model.copy); leave out "
-                "--replace-unknown"
+                f"{run.folder}: this model copies unknown words (model.copy); leave out {option}"
             )
         if not has_source_text(run.recipe.data):
             raise UsageError(
-                f"{run.folder}: --replace-unknown takes words from source text, and there is none"
+                f"{run.folder}: {option} takes words from source text, and there is none"
             )
 
 

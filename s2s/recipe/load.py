@@ -11,8 +11,7 @@ import io
 import json
 import multiprocessing
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -24,8 +23,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
+from s2s.messages import note
 from s2s.recipe.faults import faults_of, in_words
 from s2s.recipe.metrics import VALUES
+from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
@@ -101,29 +102,38 @@ class Draft:
         return replace(recipe, name=self.name)
 
 
-def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path | None = None, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe; without a path, `recipe.yaml` of the current folder.
 
-    An override is `a.b=c` with c in YAML. The result always has a name, and fixed defaults for what
-    the recipe does not say. Old keys are read with a line on stderr (`s2s.recipe.renamed`). Raises
-    `RecipeError` with every fault of the file and of the overrides.
+    The result always has a name, and fixed defaults for what the recipe does not say. Old keys are
+    read with a line on stderr (`s2s.recipe.renamed`). Raises `RecipeError` with every fault of the
+    file and of the overrides.
     """
     return load_draft(path, overrides).recipe
 
 
-def load_draft(path: Path | None = None, overrides: Sequence[str] = ()) -> Draft:
+def override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
+    """The recipe with other values for some fields, checked as a whole.
+
+    All fields of a recipe are set, so a section that changes its kind takes a mapping with the
+    fields of the new kind. Raises `RecipeError` with every fault.
+    """
+    return parse_draft(Path("the recipe"), dump_recipe(recipe).encode(), overrides).recipe
+
+
+def load_draft(path: str | Path | None = None, overrides: Overrides = ()) -> Draft:
     """Read a recipe like `load_recipe`, and keep what it says itself."""
-    path = path or DEFAULT_RECIPE
+    path = Path(path or DEFAULT_RECIPE)
     return parse_draft(path, _content(path), overrides)
 
 
-def parse_draft(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Draft:
+def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
     """The draft with this content; `path` gives it its name, and need not exist."""
     document = read_document(str(path), content)
     if not document.is_refused(()):
         rename_old_keys(document, _report)
-        for rank, override in enumerate(overrides):
-            _override(document, override, rank)
+        for rank, (where, override) in enumerate(override_texts(overrides)):
+            _override(document, override, Place((1, rank), where))
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
         recipe = _adapter().validate_json(json.dumps(_filled(document.data)))
@@ -220,7 +230,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 
 def flat_fields(recipe: Recipe) -> dict[str, Any]:
     """The fields by their paths, such as `train.optimizer.learning_rate`; lists are values."""
-    return dict(_flat(_plain(recipe), ()))
+    return dict(_flat(plain_recipe(recipe), ()))
 
 
 def shipped_recipes() -> list[ShippedRecipe]:
@@ -238,7 +248,7 @@ def shipped_recipes() -> list[ShippedRecipe]:
 def _report(text: str) -> None:
     """A line on stderr, once for a command: it may read a recipe several times."""
     if multiprocessing.parent_process() is None:
-        sys.stderr.write(f"s2s: {text}\n")
+        note(text)
 
 
 @cache
@@ -270,12 +280,11 @@ def _where_to_find(path: Path) -> str:
     return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' lists all"
 
 
-def _override(document: Document, override: str, rank: int) -> None:
+def _override(document: Document, override: str, place: Place) -> None:
     """Apply one `a.b=c` to the document; one that cannot be applied becomes a fault."""
     path, equals, text = override.partition("=")
     written: Keys = tuple(path.strip().split("."))
     keys = tuple(str(key) for key in current_keys(written))
-    place = Place((1, rank), f"--set {path.strip()}")
     if keys != written:
         _report(f"{place.label}: {dotted(written)} is now called {dotted(keys)}")
     if not equals or not all(keys):

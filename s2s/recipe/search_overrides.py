@@ -1,4 +1,4 @@
-"""The recipe's search section with values from the command line."""
+"""The recipe's search section with values from the command line, or from a call in Python."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -15,13 +15,18 @@ KINDS: dict[str, type[Search]] = {
 }
 """The section of each kind of search, in the order in which they are tried for a field."""
 
-OPTIONS = {"kind": "--search", "width": "--beam"}
-"""Options that are not named after their field."""
+KEYWORDS = {"kind": "search", "width": "beam"}
+"""Keywords and options that are not named after their field."""
+
+
+def keyword(name: str) -> str:
+    """The keyword by which a call in Python sets a field."""
+    return KEYWORDS.get(name, name)
 
 
 def option(name: str) -> str:
     """The command-line option that sets a field."""
-    return OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    return f"--{keyword(name).replace('_', '-')}"
 
 
 def override(

@@ -176,5 +176,5 @@ class Train(Section):
     @property
     def fixed_batch_tokens(self) -> int:
         """`batch_tokens` as a number, after `auto` has been replaced by one."""
-        assert self.batch_tokens != "auto", "replaced before training (s2s.train.batch_size_finder)"
+        assert self.batch_tokens != "auto", "training replaces it (s2s.training.batch_size_finder)"
         return self.batch_tokens

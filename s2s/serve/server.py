@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 
 from s2s.errors import Interrupted, RunError, UsageError
-from s2s.inference.progress import report_on_stderr
+from s2s.messages import note
 from s2s.serve.app import Service, create_app
 from s2s.serve.connections import timed_protocol
 from s2s.serve.metrics import Metrics
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
         self.service.is_stopping = self.should_exit = True
         if self.signal is None:
             self.signal = sig
-            report_on_stderr("stopping: finishing what runs; a second signal stops at once")
+            note("stopping: finishing what runs; a second signal stops at once")
         else:
             self.force_exit = True
 
@@ -99,12 +99,12 @@ def serve(sources: Sequence[Source], settings: Settings) -> None:
     opened = open_server(sources, settings)
     _log_to_stderr()
     names = ", ".join(model.name for model in opened.models)
-    report_on_stderr(f"serving {names} on {opened.address} (Ctrl-C stops)")
+    note(f"serving {names} on {opened.address} (Ctrl-C stops)")
     opened.run()
     server = opened.server
     if not opened.models.are_stopped:
         # Python would end beneath a thread that still computes, which aborts the process.
-        report_on_stderr("error: stopped in the middle of a search")
+        note("error: stopped in the middle of a search")
         os._exit(RunError.exit_status)
     if server.force_exit:
         raise RunError("stopped before every request was answered")

@@ -18,7 +18,7 @@ def trained_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two trained runs and one that is prepared."""
     from s2s import pipeline
     from s2s.recipe.load import load_recipe
-    from tests.train.toys import Listener
+    from tests.training.toys import Listener
 
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:

@@ -61,7 +61,7 @@ def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     from s2s import pipeline
     from s2s.recipe.load import load_recipe
-    from tests.train.toys import Listener
+    from tests.training.toys import Listener
 
     folder = tmp_path_factory.mktemp("hostile")
     threads = torch.get_num_threads()

@@ -11,7 +11,7 @@ from s2s.report.outputs import load_kept
 from s2s.run.directory import Run
 from tests.captions import REGIONS, write_captions
 from tests.report.test_page import Page
-from tests.train.toys import Listener
+from tests.training.toys import Listener
 
 
 def test_a_report_on_captions(

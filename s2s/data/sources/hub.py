@@ -12,6 +12,7 @@ from s2s.data.sources.arrow_text import check_columns, pairs
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, did_you_mean, file_fingerprint, found_list
 from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
+from s2s.messages import is_quiet
 from s2s.recipe.data import DatasetData
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _builder(
         raise DataError(f"{dataset}: no such folder")
     import datasets
 
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         datasets.disable_progress_bars()
     datasets.logging.set_verbosity(
         datasets.logging.CRITICAL

@@ -11,9 +11,9 @@ from s2s.nn.model import Seq2Seq
 from s2s.recipe.recipe import Recipe
 from s2s.special import BOS, EOS, SPECIAL_PIECES
 from s2s.tasks.seq2seq.objective import Seq2SeqObjective
-from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE
-from s2s.train.update import Updater
+from s2s.training.state import TrainingState
+from s2s.training.trainer import TIME_MULTIPLE
+from s2s.training.update import Updater
 
 WARM_UPDATES, TIMED_UPDATES = 3, 9
 """Updates before the measurement, which prepare kernels, and those that are timed."""
