@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from s2s.recipe.schema import Spot, spot_at, without_tags
 from s2s.recipe.section import AUTO, DURATION
 from s2s.recipe.suggestions import close_to, meant
-from s2s.recipe.yaml import Document, Fault, Keys, dotted
+from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted
 
 TYPES = {
     "int_type": "a whole number",
@@ -98,7 +98,21 @@ def _rule_fault(message: str, keys: Keys, document: Document) -> Fault:
     parts = re.findall(r"[^.\[\]]+", first)
     named: Keys = (*keys, *(int(part) if part.isdecimal() else part for part in parts))
     place = document.places.get(named) or document.place(keys)
-    return Fault(place, dotted(keys), message)
+    return Fault(place, dotted(keys), message + _elsewhere(message, keys, place, document))
+
+
+def _elsewhere(message: str, keys: Keys, place: Place, document: Document) -> str:
+    """` (source: common.yaml:3)`: fields that a message names and that another file says, because
+    a recipe and its base only together break the rule."""
+    found: dict[str, None] = {}
+    for word in re.findall(r"[A-Za-z_][\w.]*\w", message):
+        parts = tuple(word.split("."))
+        for path in ((*keys, *parts), parts):
+            other = document.places.get(path)
+            if other is not None and other.rank[0] != place.rank[0] and path != keys:
+                found[f"{word}: {other.label}"] = None
+                break
+    return f" ({', '.join(found)})" if found else ""
 
 
 def _expected(detail: ErrorDetails) -> str:

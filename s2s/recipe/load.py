@@ -1,6 +1,6 @@
 """Reads, checks and writes recipes.
 
-    recipe.yaml ─read_document→ plain data ─apply overrides→ plain data ─validate→ Recipe
+    recipe.yaml ─read_with_bases→ plain data ─apply overrides→ plain data ─validate→ Recipe
 
 All faults of a recipe are reported together, each with file and line. All other code trusts the
 types.
@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -24,6 +24,9 @@ from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
 from s2s.messages import note
+from s2s.recipe.base import KEY as BASE
+from s2s.recipe.base import read_with_bases
+from s2s.recipe.base_schema import with_base
 from s2s.recipe.faults import faults_of, in_words
 from s2s.recipe.metrics import VALUES
 from s2s.recipe.overrides import Overrides, override_texts
@@ -32,7 +35,7 @@ from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.train import Train
-from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
+from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
@@ -63,6 +66,8 @@ class Draft:
     """The plain values that the file and the overrides say."""
     label: str
     """The file, in messages."""
+    places: Mapping[Keys, Place] = field(default_factory=dict)
+    """Where each of them stands: a line of the file or of one of its bases, or an override."""
 
     @property
     def name(self) -> str:
@@ -129,9 +134,8 @@ def load_draft(path: str | Path | None = None, overrides: Overrides = ()) -> Dra
 
 def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
     """The draft with this content; `path` gives it its name, and need not exist."""
-    document = read_document(str(path), content)
+    document = read_with_bases(path, content, lambda part: rename_old_keys(part, _report))
     if not document.is_refused(()):
-        rename_old_keys(document, _report)
         for rank, (where, override) in enumerate(override_texts(overrides)):
             _override(document, override, Place((1, rank), where))
         rename_old_keys(document, _report)  # those of sections that an override has written
@@ -142,7 +146,7 @@ def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
     recipe = replace(recipe, name=recipe.name or _default_name(path))
-    return Draft(recipe, document.data, str(path))
+    return Draft(recipe, document.data, str(path), document.places)
 
 
 def _filled(data: dict[str, Any]) -> dict[str, Any]:
@@ -186,6 +190,25 @@ def dump_recipe(recipe: Recipe, comments: Mapping[Keys, str] | None = None) -> s
     return dump_values(plain_recipe(recipe), comments or {})
 
 
+def dump_said(draft: Draft) -> str:
+    """What a recipe, its bases and overrides say together, as one recipe in YAML.
+
+    Comments name the place of each value, if there is more than the recipe's own file.
+    """
+    is_mixed = any(place.rank[0] for place in draft.places.values())
+    labels = {keys: place.label for keys, place in draft.places.items() if is_mixed}
+    return dump_values(draft.data, {keys: labels[keys] for keys in _leaves(draft.data) if labels})
+
+
+def _leaves(section: Mapping[str, Any], keys: Keys = ()) -> Iterator[Keys]:
+    """The keys of all values that stand on one line: sections within sections are opened."""
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*keys, key))
+        else:
+            yield (*keys, key)
+
+
 def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
     """Plain values as YAML; `comments` follow those at their keys."""
     yaml = YAML(typ="rt", pure=True)
@@ -211,12 +234,10 @@ def _commented(value: Any) -> Any:
 
 def recipe_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors that complete and check YAML."""
-    schema = _adapter().json_schema()
-    schema.pop("title", None)
+    schema = with_base(_adapter().json_schema())
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "s2s recipe",
-        **schema,
+        **{"$schema": "https://json-schema.org/draft/2020-12/schema"},
+        **{**schema, "title": "s2s recipe"},
     }
 
 
@@ -289,6 +310,9 @@ def _override(document: Document, override: str, place: Place) -> None:
         _report(f"{place.label}: {dotted(written)} is now called {dotted(keys)}")
     if not equals or not all(keys):
         document.faults.append(Fault(place, "", "expected PATH=VALUE, such as seed=2"))
+        return
+    if keys[0] == BASE:
+        document.refuse(place, keys, "a recipe names its base in its file alone")
         return
     section = document.data
     for depth, key in enumerate(keys[:-1], start=1):

@@ -31,7 +31,8 @@ class Place:
     """The place of a value: a line of the file, or a `--set`."""
 
     rank: tuple[int, int]
-    """Sort key: lines of the file, then the overrides in their order."""
+    """Sort key: lines of bases (negative, the deepest first), of the file, then the overrides in
+    their order."""
     label: str
     """The place in messages: `recipe.yaml:5` or `--set seed`."""
 
@@ -67,10 +68,12 @@ class Document:
     """Faults of the YAML itself and of overrides."""
     refused: set[Keys] = field(default_factory=set)
     """Values with a fault; their entries in `data` have no meaning."""
+    depth: int = 0
+    """0 for the recipe itself, 1 for its base, 2 for the base of that."""
 
     def line(self, number: int) -> Place:
         """The place of a line of the file, counted from 1."""
-        return Place((0, number), f"{self.name}:{number}")
+        return Place((-self.depth, number), f"{self.name}:{number}")
 
     def place(self, keys: Keys) -> Place:
         """The place of the value at `keys`, or of the nearest section around it."""
@@ -97,9 +100,9 @@ def dotted(keys: Keys) -> str:
     return text.removeprefix(".")
 
 
-def read_document(name: str, content: bytes) -> Document:
+def read_document(name: str, content: bytes, depth: int = 0) -> Document:
     """Read the bytes of a recipe file; faults of the YAML are in `faults`, and none is raised."""
-    document = Document(name)
+    document = Document(name, depth=depth)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
