@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from s2s.recipe.yaml import Document, Keys, Place, read_document
+from s2s.recipe.yaml import Document, Keys, read_document
 
 KEY = "base"
 """The key that names the base, at the top of a recipe."""
@@ -97,31 +97,45 @@ def _base_of(chain: list[tuple[Path, Document]]) -> tuple[Path, Document] | None
     document.places.pop((KEY,), None)
     if named is None or document.is_refused((KEY,)):
         return None
-    if not isinstance(named, str) or not named:
-        what = "expected the name of one recipe file"
-        found = "a list" if isinstance(named, list) else "empty text" if named == "" else "another"
-        advice = "; a base may itself have a base" if isinstance(named, list) else ""
-        return _refuse(document, place, f"{what}, found {found}{advice}")
-    base = _beside(path, named)
-    if any(_is_same(base, other) for other, _ in chain):
-        circle = " → ".join(str(one) for one in (*(other for other, _ in chain), base))
-        return _refuse(document, place, f"recipes build on each other in a circle: {circle}")
     try:
-        if not base.exists():
-            return _refuse(document, place, f"{base}: no such file (relative to this recipe)")
-        if not base.is_file():
-            return _refuse(document, place, f"{base}: expected a recipe file, found a folder")
-        content = base.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
-        return _refuse(document, place, f"{str(base)!r}: cannot read the recipe: {reason}")
+        base = _beside(path, _name(named))
+        content = _content(base, [other for other, _ in chain])
+    except _FaultyBase as fault:
+        document.refuse(place, (KEY,), str(fault))
+        document.refused.add(())  # all other values are unknown then, so they get no faults
+        return None
     return base, read_document(str(base), content, depth=len(chain))
 
 
-def _refuse(document: Document, place: Place, what: str) -> None:
-    """Record a fault of `base`. All other values are then unknown, so they get no faults."""
-    document.refuse(place, (KEY,), what)
-    document.refused.add(())
+class _FaultyBase(Exception):
+    """Why a base cannot be read."""
+
+
+def _name(named: object) -> str:
+    """Raises _FaultyBase for anything but text."""
+    if isinstance(named, str) and named:
+        return named
+    what = "expected the name of one recipe file, found"
+    if isinstance(named, list):
+        raise _FaultyBase(f"{what} a list; a base may itself have a base")
+    found = "a section" if isinstance(named, dict) else repr(named)
+    raise _FaultyBase(f"{what} {'empty text' if named == '' else found}")
+
+
+def _content(base: Path, users: list[Path]) -> bytes:
+    """The content of the base of the last of `users`. Raises _FaultyBase."""
+    if any(_is_same(base, other) for other in users):
+        circle = " → ".join(map(str, (*users, base)))
+        raise _FaultyBase(f"recipes build on each other in a circle: {circle}")
+    try:
+        if not base.exists():
+            raise _FaultyBase(f"{base}: no such file (relative to this recipe)")
+        if not base.is_file():  # a pipe would never end
+            raise _FaultyBase(f"{base}: expected a recipe file, found a folder or device")
+        return base.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _FaultyBase(f"{str(base)!r}: cannot read the recipe: {reason}") from None
 
 
 def _beside(path: Path, named: str) -> Path:

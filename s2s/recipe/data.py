@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from s2s.recipe.filters import Filters, HoldOut, Tag, TargetText, Truncate
 from s2s.recipe.image_features import ImageFeatureFile
-from s2s.recipe.section import Count, NonEmpty, Section
+from s2s.recipe.section import Count, Files, NonEmpty, Section
 
 
 def _column_name(value: object) -> object:
@@ -36,6 +36,10 @@ class Columns(Section):
     """Column of validation and test with all references of a pair, a list of texts of any length
     (JSONL, Parquet or data sets). Metrics use them instead of the target; the loss is computed on
     the target."""
+    group: Column | None = None
+    """Column of validation and test whose equal values join rows: the rows of an image, or of a
+    source, become one example, and the targets of all of them its references. Training reads every
+    row as a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,24 +135,32 @@ class DatasetData(CorpusData):
 
 @dataclass(frozen=True, kw_only=True)
 class FileSet(Section):
-    """One split: two parallel text files, or one table with two columns."""
+    """One split: two parallel text files, or one table with two columns; or several of either, one
+    after the other. A list is read in its order, the files of a pattern (`parts/*.tsv`) sorted."""
 
-    source: NonEmpty | None = None
-    """Plain text, one source per line (`.gz` too)."""
-    target: NonEmpty | None = None
-    """Plain text, whose line i is the target of line i of `source`."""
-    table: NonEmpty | None = None
-    """`.tsv`, `.csv`, `.jsonl` or `.parquet` (`.gz` too) with the columns of `data.columns`."""
-    references: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] | None = None
+    source: Files | None = None
+    """Plain text, one source per line (`.gz` too); a file, a pattern, or a list of both."""
+    target: Files | None = None
+    """Plain text, whose line i is the target of line i of `source`; of several files, file i
+    belongs to file i of `source`."""
+    table: Files | None = None
+    """`.tsv`, `.csv`, `.jsonl` or `.parquet` (`.gz` too) with the columns of `data.columns`; a
+    file, a pattern, or a list of both."""
+    references: Annotated[tuple[Files, ...], Field(min_length=1)] | None = None
     """All references of validation or test pairs: files parallel to `source`, or columns of `table`
     with a text each. Metrics use them instead of the target, so list the target too if it is a
-    reference. `columns.references` is for lists of any length."""
+    reference. `columns.references` is for lists of any length. Where `source` has several files,
+    each entry has as many (a list, or a pattern)."""
 
     def __post_init__(self) -> None:
         if self.table is None and (self.source is None or self.target is None):
             raise ValueError("expected 'source' and 'target' (parallel text), or 'table'")
         if self.table is not None and (self.source is not None or self.target is not None):
             raise ValueError("'table' excludes 'source' and 'target'; give one or the other")
+        if self.table is not None and not all(
+            isinstance(one, str) for one in self.references or ()
+        ):
+            raise ValueError("references of a 'table' are names of columns, not lists")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +196,17 @@ class FilesData(CorpusData):
         for name, files in (("validation", self.validation), ("test", self.test)):
             if files and files.table and files.references and self.columns.references:
                 raise ValueError(f"{name}.references excludes columns.references; give one of them")
+        if self.columns.group is not None and (without := self._without_columns()):
+            raise ValueError(
+                f"columns.group joins rows of tables, and {without} is parallel text, which has no "
+                "columns"
+            )
+
+    def _without_columns(self) -> str | None:
+        """The first split with references that is parallel text; None if there is none."""
+        held_out = None if self.hold_out is None else self.train
+        named = {"validation": self.validation, "test": self.test, "train": held_out}
+        return next((name for name, one in named.items() if one and one.table is None), None)
 
     @property
     def has_validation(self) -> bool:

@@ -236,8 +236,9 @@ def recipe_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors that complete and check YAML."""
     schema = with_base(_adapter().json_schema())
     return {
-        **{"$schema": "https://json-schema.org/draft/2020-12/schema"},
-        **{**schema, "title": "s2s recipe"},
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "s2s recipe",
     }
 
 

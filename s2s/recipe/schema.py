@@ -7,7 +7,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.section import AUTO, NUMBER
+from s2s.recipe.section import TAGS
 from s2s.recipe.yaml import Keys
 
 
@@ -64,14 +64,16 @@ def spot_at(keys: Keys) -> Spot:
 def without_tags(location: Keys) -> tuple[Keys, Spot]:
     """The path of a validation error's location and its spot.
 
-    pydantic's location also has the chosen kind of each union and, at its end, the tag of a number
-    that may be `auto`; these are removed. At a union the spot is narrowed to the chosen kind.
+    pydantic's location also has the chosen kind of each union, and the tag of a plain value with
+    alternatives, such as a number that may be `auto`; these are removed. At a union the spot is
+    narrowed to the chosen kind.
     """
     spot, keys = TOP, ()  # type: tuple[Spot, Keys]
-    is_alternative = location[-1:] in ((NUMBER,), (AUTO,)) and not spot_at(location[:-1]).names()
-    for part in location[:-1] if is_alternative else location:
+    for part in location:
         if spot.is_tagged:
             spot = spot.of_kind(part)
+        elif part in TAGS and not spot.sections and spot.item is None:
+            continue
         else:
             keys = (*keys, part)
             spot = spot.child(part)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -21,9 +21,33 @@ NUMBER, AUTO = "number", "auto"
 error's location."""
 
 
+FILE, FILES = "file", "files"
+"""The same where one file or several may be named."""
+
+TAGS = (NUMBER, AUTO, FILE, FILES)
+
+
 def number_or_auto(value: object) -> str:
     """The tag of a value, so that a fault is reported for one alternative, not for both."""
     return AUTO if isinstance(value, str) else NUMBER
+
+
+def file_or_files(value: object) -> str:
+    """The tag of a value, as in `number_or_auto`."""
+    return FILES if isinstance(value, list | tuple) else FILE
+
+
+Files = Annotated[
+    Annotated[NonEmpty, Tag(FILE)]
+    | Annotated[tuple[NonEmpty, ...], Field(min_length=1), Tag(FILES)],
+    Discriminator(file_or_files),
+]
+"""One file, a pattern such as `parts/*.de`, or a list of files and patterns."""
+
+
+def names_of(files: Files) -> tuple[str, ...]:
+    """The names and patterns of one entry, in order."""
+    return (files,) if isinstance(files, str) else files
 
 
 def seconds_of(duration: Duration) -> float:

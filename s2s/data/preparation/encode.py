@@ -118,11 +118,7 @@ class SplitEncoder:
         if is_complete.all():
             return chunk, named
         counts.lacking.add(chunk.source, named)
-        chunk = chunk._replace(
-            source=list(compress(chunk.source, is_complete)),
-            target=list(compress(chunk.target, is_complete)),
-            references=chunk.references and list(compress(chunk.references, is_complete)),
-        )
+        chunk = chunk.select(is_complete)
         return chunk, self.features.lines.read(chunk.source)
 
     def _has_text(self, name: SplitName) -> bool:

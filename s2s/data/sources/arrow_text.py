@@ -14,12 +14,13 @@ from s2s.errors import DataError
 def check_columns(schema: pa.Schema, columns: SplitColumns, place: str) -> None:
     """Raises DataError, with what was found, for a missing column or one of the wrong type.
 
-    Source columns hold text, ids text or whole numbers, targets text or lists of texts, references
-    lists of texts.
+    Source columns hold text, ids and groups text or whole numbers, targets text or lists of texts,
+    references lists of texts.
     """
-    for name in (*columns.parts, *columns.ids, *columns.references):
+    ids = (*columns.ids, *(() if columns.recipe.group is None else (columns.recipe.group,)))
+    for name in dict.fromkeys((*columns.parts, *ids, *columns.references)):
         found = _plain_type(schema, name, place)
-        is_id = name in columns.ids and pa.types.is_integer(found)
+        is_id = name in ids and name not in columns.parts and pa.types.is_integer(found)
         if not (_is_text(found) or is_id):
             raise DataError(f"{place}: column '{name}' holds {found}, expected text")
     name = columns.recipe.target
@@ -45,12 +46,14 @@ def pairs(batch: pa.RecordBatch | pa.Table, columns: SplitColumns, place: tuple[
     is_list = _is_list_of_texts(_type_of(batch.schema, target, place[0]))
     targets: Sequence[str | list[str]]
     targets = lists_of_texts(batch, target, place) if is_list else texts(batch, target, place)
+    group = columns.recipe.group
+    groups = None if group is None else texts(batch, group, place)
     named = columns.recipe.references
     if named is not None:
-        return columns.chunk(parts, targets, lists_of_texts(batch, named, place))
+        return columns.chunk(parts, targets, lists_of_texts(batch, named, place), groups)
     singles = [texts(batch, name, place) for name in columns.references]
     references = [list(options) for options in zip(*singles, strict=True)] if singles else None
-    return columns.chunk(parts, targets, references)
+    return columns.chunk(parts, targets, references, groups)
 
 
 def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:

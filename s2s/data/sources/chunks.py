@@ -2,7 +2,8 @@
 
 import difflib
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,17 @@ class Chunk(NamedTuple):
     """The tag of every source."""
     references: list[list[str]] | None = None
     """All references of every pair, one or more; None if the target is the only one."""
+    groups: list[str] | None = None
+    """The group of every pair; pairs of one group become one example (`s2s.data.sources.group`)."""
+
+    def select(self, kept: Sequence[bool]) -> "Chunk":
+        """The pairs that are kept."""
+        return self._replace(
+            source=list(compress(self.source, kept)),
+            target=list(compress(self.target, kept)),
+            references=self.references and list(compress(self.references, kept)),
+            groups=self.groups and list(compress(self.groups, kept)),
+        )
 
     def with_references(self, references: list[list[str]]) -> "Chunk":
         """The chunk with references, each of them one line."""

@@ -43,7 +43,7 @@ class SplitColumns:
     def names(self) -> tuple[str, ...]:
         """All columns to read, each once."""
         last = (self.recipe.target, self.recipe.references)
-        held = (*self.references, *last)
+        held = (*self.references, *last, self.recipe.group)
         named = (*self.parts, *self.ids, *(name for name in held if name is not None))
         return tuple(dict.fromkeys(named))
 
@@ -60,9 +60,10 @@ class SplitColumns:
         parts: Sequence[list[str]],
         targets: Sequence[str | list[str]],
         references: Sequence[list[str]] | None = None,
+        groups: list[str] | None = None,
     ) -> Chunk:
         """Pairs from columns: `parts` are those of `self.parts` and of the ids, `references` has
-        all references of each pair."""
+        all references of each pair, `groups` its group."""
         source, *others = parts
         for other in others:
             source = with_features(source, other)
@@ -75,4 +76,5 @@ class SplitColumns:
                 return clean([s for s, _ in pairs], [t for _, t in pairs])
             chunk = clean(source, [each[0] for each in lists])
             references = lists if references is None else references
+        chunk = chunk._replace(groups=groups)
         return chunk if references is None else chunk.with_references(list(references))

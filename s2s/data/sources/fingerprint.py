@@ -8,6 +8,7 @@ from s2s.recipe.section import Section
 LATER: dict[str, Any] = {
     "source_features": None,
     "references": None,
+    "group": None,
     "decompose": False,
     "separators": " ",
     "unseen": False,

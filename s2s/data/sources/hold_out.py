@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import compress
 from typing import Any
 
 from s2s.data.sources.chunks import Chunk
@@ -51,12 +50,7 @@ class HoldOutSplit:
             num_read += len(kept)
             num_kept += sum(kept)
             if any(kept):
-                references = chunk.references and list(compress(chunk.references, kept))
-                yield chunk._replace(
-                    source=list(compress(chunk.source, kept)),
-                    target=list(compress(chunk.target, kept)),
-                    references=references,
-                )
+                yield chunk.select(kept)
         if num_kept == 0:
             name = "test" if self.part == "test" else "share"
             part = "training" if self.part == "train" else self.part

@@ -3,7 +3,7 @@
 A split can be read any number of times and holds one chunk of pairs in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
@@ -12,11 +12,13 @@ from typing import Any, assert_never
 
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, clean, file_fingerprint, with_texts
 from s2s.data.sources.columns import SplitColumns, id_columns
+from s2s.data.sources.file_names import described, files_of
+from s2s.data.sources.group import GroupedSplit
 from s2s.data.sources.hold_out import HoldOutSplit
 from s2s.data.sources.hub import open_dataset
 from s2s.data.sources.mixture import Mixture
 from s2s.data.sources.split import SPLITS, Split, SplitName
-from s2s.data.sources.tables import open_table
+from s2s.data.sources.tables import ParquetTable, RowTable, open_table
 from s2s.data.sources.target_text import TargetTextSplit
 from s2s.errors import DataError
 from s2s.recipe.data import (
@@ -30,6 +32,7 @@ from s2s.recipe.data import (
     corpora_of,
 )
 from s2s.recipe.filters import HoldOut, TargetText
+from s2s.recipe.section import Files
 from s2s.text.lines import read_lines
 
 PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
@@ -78,6 +81,65 @@ class ParallelFiles:
             f"{self.source} has {counts[0]} lines but {path} has {count}; "
             "line i of one must belong to line i of the other"
         )
+
+
+@dataclass(frozen=True)
+class ParallelFileSets:
+    """Sets of parallel files, one after the other: file i of all sides belong together."""
+
+    source: Files
+    target: Files
+    references: tuple[Files, ...] = ()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprints of all sets. Raises DataError for a missing file."""
+        return _fingerprint_of_all(self._parts())
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError as each set does, and for unequal numbers of files."""
+        for part in self._parts():
+            yield from part.chunks()
+
+    def _parts(self) -> list[ParallelFiles]:
+        sides = (self.source, self.target, *self.references)
+        source, *others = expanded = [files_of(side) for side in sides]
+        for side, files in zip(sides[1:], others, strict=True):
+            if len(files) != len(source):
+                raise DataError(
+                    f"{described(self.source)}: found {len(source)}, but for {described(side)} "
+                    f"{len(files)}; file i of one must belong to file i of the other"
+                )
+        return [
+            ParallelFiles(one, two, tuple(rest)) for one, two, *rest in zip(*expanded, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables, one after the other."""
+
+    files: Files
+    columns: SplitColumns
+    has_header: bool
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprints of all tables. Raises DataError for a missing file."""
+        return _fingerprint_of_all(self._parts())
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Raises DataError as each table does."""
+        for part in self._parts():
+            yield from part.chunks()
+
+    def _parts(self) -> list[RowTable | ParquetTable]:
+        found = files_of(self.files)
+        return [open_table(path, self.columns, has_header=self.has_header) for path in found]
+
+
+def _fingerprint_of_all(parts: Sequence[Split]) -> dict[str, Any]:
+    """The fingerprint of a single part, as it was when there was only one, or those of several."""
+    found = [part.fingerprint() for part in parts]
+    return found[0] if len(found) == 1 else {"files": found}
 
 
 @dataclass(frozen=True)
@@ -131,9 +193,15 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
         assert divided is not None, "every recipe names training pairs"
         assert data.hold_out is not None
         opened = HoldOutSplit(divided, data.hold_out, split, len(id_columns(data.image_features)))
+    if opened is not None and split != "train" and _is_grouped(data):
+        opened = GroupedSplit(opened, split)
     if opened is None or data.target_text == TargetText():
         return opened
     return TargetTextSplit(opened, data.target_text)
+
+
+def _is_grouped(data: AnyCorpus) -> bool:
+    return not isinstance(data, GeneratedData) and data.columns.group is not None
 
 
 def _is_divided(hold_out: HoldOut | None, split: SplitName) -> bool:
@@ -160,10 +228,12 @@ def _open(data: AnyCorpus, split: SplitName, *, is_train: bool | None = None) ->
 
 
 def _columns(data: DatasetData | FilesData, split: SplitName, is_train: bool) -> SplitColumns:
-    """The columns to read of a split; that of training has no references."""
+    """The columns to read of a split; that of training has no references, and no groups."""
     columns = data.columns
     if split == "train":
         columns = replace(columns, references=None)
+    if is_train:
+        columns = replace(columns, group=None)
     return SplitColumns(columns, id_columns(data.image_features), is_train)
 
 
@@ -173,10 +243,10 @@ def _open_files(data: FilesData, split: SplitName, columns: SplitColumns) -> Spl
         return None
     references = files.references or ()
     if files.table is not None:
-        columns = replace(columns, references=references)
-        return open_table(Path(files.table), columns, has_header=data.header)
+        names = tuple(str(name) for name in references)  # FileSet has checked
+        return Tables(files.table, replace(columns, references=names), data.header)
     assert files.source is not None and files.target is not None  # FileSet has checked
-    return ParallelFiles(Path(files.source), Path(files.target), tuple(map(Path, references)))
+    return ParallelFileSets(files.source, files.target, references)
 
 
 __all__ = ["SPLITS", "Generated", "ParallelFiles", "Split", "SplitName", "open_split"]

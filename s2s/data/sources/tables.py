@@ -51,13 +51,14 @@ class RowTable:
         columns = self.columns
         num_parts = len(columns.parts) + len(columns.ids)
         parts, targets, rest = cells[:num_parts], cells[num_parts], cells[num_parts + 1 :]
+        groups = None if columns.recipe.group is None else rest.pop(0)
         if columns.recipe.references is not None:
-            return columns.chunk(parts, targets, rest[0])
+            return columns.chunk(parts, targets, rest[0], groups)
         singles = [list(options) for options in zip(*rest, strict=True)] if rest else None
-        return columns.chunk(parts, targets, singles)
+        return columns.chunk(parts, targets, singles, groups)
 
     def _cells(self) -> Iterator[list[Any]]:
-        """The cells of each row that are read: parts of the source, target, references."""
+        """The cells of each row that are read: parts of the source, target, group, references."""
         if self.format == ".jsonl":
             yield from self._json_cells()
             return
@@ -74,7 +75,8 @@ class RowTable:
                 return
             names = header[1]
         columns = self.columns
-        wanted = (*columns.parts, *columns.ids, columns.recipe.target, *columns.references)
+        last = (columns.recipe.target, columns.recipe.group, *columns.references)
+        wanted = (*columns.parts, *columns.ids, *(name for name in last if name is not None))
         places = [self._position(name, names) for name in wanted]
         for number, cells in rows:
             try:
@@ -126,6 +128,8 @@ class RowTable:
                 cells: list[Any] = [_json_text(row, name, place) for name in columns.parts]
                 cells += [_json_id(row, name, place) for name in columns.ids]
                 cells.append(_json_target(row, columns.recipe.target, place))
+                if columns.recipe.group is not None:
+                    cells.append(_json_id(row, columns.recipe.group, place))
                 cells += [_json_text(row, name, place) for name in columns.references]
                 if columns.recipe.references is not None:
                     cells.append(_json_texts(row, columns.recipe.references, place))
