@@ -86,7 +86,9 @@ class SplitEncoder:
             writer.sizes = counts.sizes
         if not is_train:
             self._overlaps[name] = Overlap(np.concatenate(counts.hashes))
-            self._source_overlaps[name] = Overlap(np.concatenate(counts.source_hashes))
+            source_hashes = np.concatenate(counts.source_hashes)
+            self._source_overlaps[name] = Overlap(source_hashes)
+            counts.num_repeated = len(source_hashes) - len(np.unique(source_hashes))
         return counts.report()
 
     def num_in_train(self, name: SplitName) -> int | None:
@@ -202,6 +204,7 @@ class _SplitCounts:
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
     source_hashes: list[NDArray[np.int64]] = field(default_factory=list)
     num_one_word: int = 0
+    num_repeated: int = 0
     num_read: int = 0
     num_line_breaks: int = 0
     lacking: PairsWithoutFeatures = field(default_factory=PairsWithoutFeatures)
@@ -241,6 +244,7 @@ class _SplitCounts:
             line_breaks=self.num_line_breaks,
             in_train=None,
             one_word_targets=self.num_one_word,
+            repeated_sources=self.num_repeated,
             corpora=self.sizes,
             source=self.source.report(),
             target=self.target.report(),

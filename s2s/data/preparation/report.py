@@ -60,6 +60,8 @@ class SplitReport:
     """Pairs of validation or test whose source training has too."""
     one_word_targets: int = 0
     """Targets of one word, or none."""
+    repeated_sources: int = 0
+    """Pairs of validation or test whose source an earlier pair of the split has."""
     corpora: tuple[int, ...] = ()
     """Pairs written of each of several corpora, in the order of the recipe."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from s2s.data.preparation.report import PrepareReport, SplitReport
+from s2s.recipe.data import AnyCorpus, FilesData, GeneratedData, evaluated_of
 from s2s.recipe.recipe import Recipe
 
 UNKNOWN = 0.01
@@ -13,6 +14,9 @@ SHARED = 0.1
 
 ONE_WORD = 0.5
 """Share of targets of one word from which BLEU, which counts four words in a row, says nothing."""
+
+REPEATED = 0.5
+"""Share of pairs with a source of an earlier pair from which a line says how to join them."""
 
 FLAT_METRICS = {"bleu", "bleu4"}
 """Values that are 0 for outputs of fewer than four words."""
@@ -27,6 +31,7 @@ def prepare_warnings(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
             yield f"{name}: {split.line_breaks} texts had line breaks, now spaces"
         if train is not None and name != "train":
             yield from _unknown(name, split, train)
+            yield from _repeated(name, split, evaluated_of(recipe.data))
     share = 0.0 if train is None else train.one_word_targets / max(1, train.kept)
     if recipe.train.best in FLAT_METRICS and "validation" in report.splits and share >= ONE_WORD:
         yield (
@@ -48,6 +53,23 @@ def _overlap(name: str, split: SplitReport) -> Iterator[str]:
         yield (
             f"{name}: {shared} of {split.kept} sources are in the training data too; a score on "
             "them says little (data.filters.unseen: sources drops their pairs from training)"
+        )
+
+
+def _repeated(name: str, split: SplitReport, data: AnyCorpus) -> Iterator[str]:
+    """A line about rows of a table that belong together."""
+    if split.repeated_sources < REPEATED * split.kept or isinstance(data, GeneratedData):
+        return
+    if isinstance(data, FilesData):
+        files = {"validation": data.validation, "test": data.test}.get(name) or data.train
+        if files.table is None:
+            return
+    column = data.columns.source or next((one.column for one in data.image_features), None)
+    if data.columns.group is None and column is not None:
+        yield (
+            f"{name}: {split.repeated_sources} of {split.kept} pairs repeat the source of an "
+            f"earlier one; data.columns.group: {column} makes one example of them, with all their "
+            "targets as references"
         )
 
 
