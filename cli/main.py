@@ -49,6 +49,8 @@ from .serve import EPILOG as SERVE_EPILOG
 from .serve import serve
 from .shortlist import EPILOG as SHORTLIST_EPILOG
 from .shortlist import shortlist
+from .sweep import EPILOG as SWEEP_EPILOG
+from .sweep import sweep
 from .train import EPILOG as TRAIN_EPILOG
 from .train import train
 from .translate import EPILOG as TRANSLATE_EPILOG
@@ -83,6 +85,7 @@ app = typer.Typer(
 app.command(epilog=INIT_EPILOG)(init)
 app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
+app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(cls=SectionedCommand, epilog=TRANSLATE_EPILOG)(translate)
 app.command(cls=SectionedCommand, epilog=BLEU_EPILOG)(bleu)
 app.command(cls=SectionedCommand, epilog=ROUGE_EPILOG)(rouge)

@@ -5,6 +5,7 @@
     │   ├── RecipeError      an invalid recipe: all its faults, each with file and line
     │   └── DataError        an invalid corpus, input file or text
     ├── RunError             a run directory or checkpoint that cannot be used
+    │   └── RunInUse         a run that another process holds
     ├── TrainingError        training that cannot continue (NaN, divergence, full disk)
     └── Interrupted          Ctrl-C or SIGTERM after the state was saved, exit status 130 or 143
 
@@ -41,6 +42,10 @@ class DataError(UsageError):
 
 class RunError(S2sError):
     """A run directory or a checkpoint that cannot be used."""
+
+
+class RunInUse(RunError):
+    """A run that another process is writing to."""
 
 
 class TrainingError(S2sError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from s2s.pipeline.preparation import prepare
     from s2s.pipeline.scoring import score_pairs
     from s2s.pipeline.shortlist import learn_shortlist
+    from s2s.pipeline.sweeping import sweep
     from s2s.pipeline.training import train
     from s2s.pipeline.translation import translate, translate_files
     from s2s.pipeline.tuning import tune_search
@@ -38,6 +39,7 @@ __all__ = [
     "prepare",
     "score_files",
     "score_pairs",
+    "sweep",
     "train",
     "translate",
     "translate_files",
@@ -56,6 +58,7 @@ _MODULES = {
     "prepare": "s2s.pipeline.preparation",
     "score_files": "s2s.pipeline.evaluation",
     "score_pairs": "s2s.pipeline.scoring",
+    "sweep": "s2s.pipeline.sweeping",
     "train": "s2s.pipeline.training",
     "translate": "s2s.pipeline.translation",
     "translate_files": "s2s.pipeline.translation",

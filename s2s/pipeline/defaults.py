@@ -58,16 +58,37 @@ def complete(
     kept = None if restart else _read(folder)
     if not restart and _has_begun(folder):
         return Completed(_completed(recipe, [] if kept is None else kept[1]))
-    key = _key(recipe, device)
+    key = key_of(recipe, device)
     if kept is not None and kept[0] == key:
         return Completed(_completed(recipe, kept[1]))
-    choices = _choose(recipe, device)
+    choices = choose(recipe, device)
     completed = _completed(recipe, choices)
     Run.create(completed, runs).write_defaults(_content(key, choices))
-    return Completed(completed, tuple(_described(folder, choices)))
+    return Completed(completed, tuple(described(folder, choices)))
 
 
-def _described(folder: Path, choices: Sequence[Choice]) -> list[str]:
+def adopt(draft: Draft, choices: Sequence[Choice], *, runs: Path, device: str) -> Recipe:
+    """Complete a draft with choices that were made for another one, and have `complete` do so too;
+    a run whose training has begun keeps its own.
+
+    The caller holds the run's lock. Raises RecipeError where what the draft says excludes a choice.
+    """
+    folder = runs / draft.name
+    if _has_begun(folder):
+        return complete(draft, runs=runs, device=device).recipe
+    own = [Choice(values, one.reason) for one in choices if (values := _unsaid(draft, one))]
+    completed = _completed(draft, own)
+    run = Run.create(completed, runs)
+    run.check_same(completed)
+    run.write_defaults(_content(key_of(draft, device), own))
+    return completed
+
+
+def _unsaid(draft: Draft, choice: Choice) -> dict[Keys, Any]:
+    return {keys: value for keys, value in choice.values.items() if not draft.says(keys)}
+
+
+def described(folder: Path, choices: Sequence[Choice]) -> list[str]:
     """The choices in lines for the user; none where the recipe says everything."""
     if not choices:
         return []
@@ -90,8 +111,11 @@ def count(recipe: Recipe) -> PairCounts:
         )
 
 
-def _choose(draft: Draft, device: str) -> list[Choice]:
-    """Count the data and choose; imports PyTorch, to measure the machine."""
+def choose(draft: Draft, device: str) -> list[Choice]:
+    """Count the data and choose; writes nothing. Imports PyTorch, to measure the machine.
+
+    Raises DataError for data that cannot be read.
+    """
     from s2s.nn.device import choose_device
     from s2s.tasks.defaults.choose import choose_defaults
 
@@ -120,8 +144,11 @@ def _has_begun(folder: Path) -> bool:
         return False
 
 
-def _key(draft: Draft, device: str) -> str:
-    """What the choices depend on: the draft, its training data, the device. Cheap."""
+def key_of(draft: Draft, device: str) -> str:
+    """What the choices depend on: the draft, its training data, the device. Cheap.
+
+    Raises DataError for a missing file.
+    """
     content = {
         "draft": draft.data,
         "train": open_splits(draft.recipe)["train"].fingerprint(),
@@ -132,21 +159,31 @@ def _key(draft: Draft, device: str) -> str:
 
 
 def _content(key: str, choices: list[Choice]) -> dict[str, Any]:
+    return {"key": key, "choices": plain_choices(choices)}
+
+
+def plain_choices(choices: Sequence[Choice]) -> list[dict[str, Any]]:
+    """Choices as JSON, which `read_choices` reads."""
     listed = []
     for one in choices:
         values = [[list(keys), value] for keys, value in one.values.items()]
         listed.append({"values": values, "reason": one.reason})
-    return {"key": key, "choices": listed}
+    return listed
+
+
+def read_choices(content: Any) -> list[Choice]:
+    """Raises KeyError, TypeError or ValueError for anything but what `plain_choices` made."""
+    return [
+        Choice({_keys(keys): value for keys, value in one["values"]}, str(one["reason"]))
+        for one in content
+    ]
 
 
 def _read(folder: Path) -> tuple[str, list[Choice]] | None:
     """The key and the choices that a run's folder keeps; None if it keeps none."""
     content = Run(folder).read_defaults()
     try:
-        return str(content["key"]), [
-            Choice({_keys(keys): value for keys, value in one["values"]}, str(one["reason"]))
-            for one in content["choices"]
-        ]
+        return str(content["key"]), read_choices(content["choices"])
     except (KeyError, TypeError, ValueError):
         return None
 

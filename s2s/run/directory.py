@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2s.errors import RecipeError, RunError, UsageError
+from s2s.errors import RecipeError, RunError, RunInUse, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.recipe import Recipe
@@ -188,7 +188,7 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock of the run; raises `RunError` at once if another process holds it."""
+        """Hold the lock of the run; raises `RunInUse` at once if another process holds it."""
         from filelock import FileLock, Timeout
 
         owner = self.folder / ".owner"
@@ -199,7 +199,7 @@ class Run:
                 lock.acquire(blocking=False)
             except Timeout:
                 what = f"{self.folder}: in use by {_owner(owner)}"
-                raise RunError(f"{what}; wait for it, or stop it first") from None
+                raise RunInUse(f"{what}; wait for it, or stop it first") from None
         try:
             with self._writing():
                 atomic_write(owner, str(os.getpid()))

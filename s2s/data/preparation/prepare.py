@@ -66,7 +66,7 @@ def prepare(
     fingerprints = fingerprints_of(recipe, splits)
     if not force and (report := _finished(folder, splits, fingerprints)):
         return replace(report, warnings=tuple(prepare_warnings(report, recipe)))
-    is_trained = not force and _read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
+    is_trained = not force and read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
     work = _Work(recipe, splits, folder, progress)
     try:
         if not is_trained:
@@ -96,7 +96,7 @@ def is_data_missing(recipe: Recipe, folder: Path) -> bool:
     if (folder / "data").exists():
         return False
     fingerprints = fingerprints_of(recipe, open_splits(recipe))
-    return _read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
+    return read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
 
 
 def open_corpus(folder: Path, split: SplitName, features: FeatureLines | None = None) -> Corpus:
@@ -256,7 +256,8 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _read_fingerprint(folder: Path) -> str | None:
+def read_fingerprint(folder: Path) -> str | None:
+    """The fingerprint of a prepared folder; None if there is none."""
     try:
         return (folder / FINGERPRINT_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -267,7 +268,7 @@ def _finished(
     folder: Path, splits: Splits, fingerprints: Mapping[str, str]
 ) -> PrepareReport | None:
     """The report in `folder` if everything is there and up to date, else None."""
-    if any(_read_fingerprint(folder / part) != expected for part, expected in fingerprints.items()):
+    if any(read_fingerprint(folder / part) != expected for part, expected in fingerprints.items()):
         return None
     data = folder / "data"
     if not all((data / f"{name}.arrow").is_file() for name in splits):

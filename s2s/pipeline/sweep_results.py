@@ -1,0 +1,176 @@
+"""What is known of the settings of a sweep: a table for a reader, and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from s2s.errors import S2sError
+from s2s.pipeline.averaging import ValidationScores, validations
+from s2s.recipe.metrics import LOWER_IS_BETTER, format_value
+
+if TYPE_CHECKING:
+    from s2s.run.directory import Run
+
+State = Literal["finished", "begun", "in use", "failed", "waiting"]
+"""`in use`: another process has the run."""
+
+ORDER: tuple[State, ...] = ("finished", "begun", "in use", "failed", "waiting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingResult:
+    """One setting and its run."""
+
+    name: str
+    """Name of the run."""
+    folder: str
+    values: dict[str, str]
+    """The values of the varied fields, in YAML, by their dotted paths."""
+    state: State = "waiting"
+    best: ValidationScores | None = None
+    """The results of the best checkpoint, by the recipe's `train.best`, so far."""
+    chosen_by: str | None = None
+    """That value."""
+    update: int | None = None
+    """The update of the best checkpoint."""
+    minutes: float | None = None
+    """The duration of training so far, without preparation."""
+    parameters: int | None = None
+    error: str | None = None
+    """Why it failed; or, of one in use, who has it."""
+
+    def score(self, metric: str) -> float | None:
+        """A validation result of the best checkpoint; None where there is none."""
+        if self.best is None:
+            return None
+        return self.best.nll if metric == "loss" else self.best.scores.get(metric)
+
+    def as_json(self, metric: str) -> dict[str, Any]:
+        """The setting as a JSON object."""
+        loss = None if self.best is None else self.best.nll
+        return {
+            "name": self.name,
+            "folder": self.folder,
+            "values": self.values,
+            "state": self.state,
+            "score": self.score(metric),
+            "loss": loss,
+            "scores": {} if self.best is None else self.best.scores,
+            "update": self.update,
+            "minutes": None if self.minutes is None else round(self.minutes, 3),
+            "parameters": self.parameters,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """All settings of a sweep."""
+
+    metric: str
+    """The value that ranks settings."""
+    settings: tuple[SettingResult, ...]
+    """In the order in which they train."""
+
+    def count(self, state: State) -> int:
+        """The number of settings in a state."""
+        return sum(one.state == state for one in self.settings)
+
+    def ranked(self) -> list[SettingResult]:
+        """The best first; finished ones before others, then in the order of training."""
+
+        def worth(one: SettingResult) -> float:
+            value = one.score(self.metric)
+            if value is None or not math.isfinite(value):
+                return math.inf
+            return value if self.metric in LOWER_IS_BETTER else -value
+
+        return sorted(self.settings, key=lambda one: (ORDER.index(one.state), worth(one)))
+
+    def lines(self) -> list[str]:
+        """A table, then a line for each setting that failed."""
+        paths = tuple(dict.fromkeys(path for one in self.settings for path in one.values))
+        scores = [self.metric] if self.metric == "loss" else [self.metric, "loss"]
+        head = [*scores, "min", "parameters", *map(_short, paths), "run"]
+        rows = [head]
+        for one in self.ranked():
+            state = "" if one.state == "finished" else f" ({one.state})"
+            rows.append(
+                [
+                    *(_number(one.score(name), name) for name in scores),
+                    "-" if one.minutes is None else f"{one.minutes:.1f}",
+                    "-" if one.parameters is None else f"{one.parameters:,}",
+                    *(one.values.get(path, "-") for path in paths),
+                    one.folder + state,
+                ]
+            )
+        numbers = len(scores) + 2
+        failed = [one for one in self.settings if one.error is not None and one.state == "failed"]
+        return [
+            *_aligned(rows, numbers),
+            *(f"{one.folder}: failed: {_on_one_line(one.error)}" for one in failed),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The sweep as a JSON object, the best setting first."""
+        return {"metric": self.metric, "settings": [o.as_json(self.metric) for o in self.ranked()]}
+
+
+def results_of(run: Run) -> dict[str, Any]:
+    """The fields of a `SettingResult` that the log of a run has."""
+    found: dict[str, Any] = {}
+    state: State = "waiting"
+    seconds = 0.0
+    for event in run.read_events():
+        match event.get("event"):
+            case "start":
+                state = "begun"
+                found["parameters"] = event.get("parameters")
+            case "end":
+                state = "finished"
+        seconds = event.get("seconds") or seconds
+    if state == "waiting":
+        return {"state": state}
+    try:
+        best, chosen_by = run.checkpoints().best, run.recipe.train.best
+    except S2sError:  # damaged: its training says so
+        best, chosen_by = None, None
+    known = validations(run)
+    return {
+        **found,
+        "state": state,
+        "minutes": seconds / 60,
+        "update": best,
+        "best": None if best is None else known.get(best),
+        "chosen_by": chosen_by,
+    }
+
+
+def _short(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _number(value: float | None, name: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if name == "loss" else format_value(name, value)
+
+
+def _aligned(rows: Sequence[Sequence[str]], numbers: int) -> list[str]:
+    """Rows as lines; the first `numbers` columns are aligned right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if place < numbers else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _on_one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
