@@ -99,5 +99,5 @@ def sweep(
 def _show(found: "Sweep") -> None:
     """The table so far, on stderr, once there is something to compare."""
     if any(one.state != "waiting" for one in found.settings):
-        for line in found.lines():
+        for line in found.lines(is_brief=True):
             typer.echo(line, err=True)

@@ -48,6 +48,11 @@ class SettingResult:
             return None
         return self.best.nll if metric == "loss" else self.best.scores.get(metric)
 
+    @property
+    def reason(self) -> str:
+        """The error on one line, without the run's folder in front."""
+        return " ".join((self.error or "").split()).removeprefix(f"{self.folder}: ")
+
     def as_json(self, metric: str) -> dict[str, Any]:
         """The setting as a JSON object."""
         loss = None if self.best is None else self.best.nll
@@ -62,7 +67,7 @@ class SettingResult:
             "update": self.update,
             "minutes": None if self.minutes is None else round(self.minutes, 3),
             "parameters": self.parameters,
-            "error": self.error,
+            "error": self.reason or None,
         }
 
 
@@ -80,23 +85,29 @@ class Sweep:
         return sum(one.state == state for one in self.settings)
 
     def ranked(self) -> list[SettingResult]:
-        """The best first; finished ones before others, then in the order of training."""
+        """The best first: finished ones, by score and then loss, before others."""
 
-        def worth(one: SettingResult) -> float:
-            value = one.score(self.metric)
+        def cost(one: SettingResult, name: str) -> float:
+            value = one.score(name)
             if value is None or not math.isfinite(value):
                 return math.inf
-            return value if self.metric in LOWER_IS_BETTER else -value
+            return value if name in LOWER_IS_BETTER else -value
 
-        return sorted(self.settings, key=lambda one: (ORDER.index(one.state), worth(one)))
+        def place(one: SettingResult) -> tuple[float, ...]:
+            return ORDER.index(one.state), cost(one, self.metric), cost(one, "loss")
 
-    def lines(self) -> list[str]:
-        """A table, then a line for each setting that failed."""
+        return sorted(self.settings, key=place)
+
+    def lines(self, *, is_brief: bool = False) -> list[str]:
+        """A table, then a line for each setting that failed; a brief one leaves out these and the
+        settings that wait."""
         paths = tuple(dict.fromkeys(path for one in self.settings for path in one.values))
         scores = [self.metric] if self.metric == "loss" else [self.metric, "loss"]
         head = [*scores, "min", "parameters", *map(_short, paths), "run"]
         rows = [head]
         for one in self.ranked():
+            if is_brief and one.state == "waiting":
+                continue
             state = "" if one.state == "finished" else f" ({one.state})"
             rows.append(
                 [
@@ -108,10 +119,12 @@ class Sweep:
                 ]
             )
         numbers = len(scores) + 2
-        failed = [one for one in self.settings if one.error is not None and one.state == "failed"]
+        failed = [one for one in self.settings if one.state == "failed" and not is_brief]
+        waiting = self.count("waiting")
         return [
             *_aligned(rows, numbers),
-            *(f"{one.folder}: failed: {_on_one_line(one.error)}" for one in failed),
+            *(f"{one.folder}: failed: {one.reason}" for one in failed),
+            *([f"{waiting} of {len(self.settings)} wait"] if is_brief and waiting else []),
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -170,7 +183,3 @@ def _aligned(rows: Sequence[Sequence[str]], numbers: int) -> list[str]:
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def _on_one_line(text: str | None) -> str:
-    return " ".join((text or "").split())

@@ -58,7 +58,7 @@ class _Planned:
     """None for a faulty recipe."""
     error: str | None = None
     state: str | None = None
-    """`failed` or `in use`, of this sweep's attempt."""
+    """`finished`, `failed` or `in use`, of this sweep's attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +120,7 @@ class _Sweeper:
             _write(f"setting {number} of {len(self.planned)}: {self.options.runs / one.name}")
             try:
                 self._train(one.draft)
+                one.state = "finished"
             except Interrupted:
                 report(self.found())
                 raise
@@ -256,8 +257,8 @@ class _Sweeper:
             return
         fingerprints = fingerprints_of(recipe, open_splits(recipe))
         names = [one.name for one in self.planned]
-        own = load_draft(self.path, self.grid.setting({}).overrides).name
-        for name in (*names, own):
+        own = {one.name.removesuffix(f"-{one.setting.suffix}") for one in self.planned}
+        for name in (*names, *own):
             other = Run(self.options.runs / name)
             if other.folder == run.folder or not other.recipe_path.is_file():
                 continue

@@ -13,6 +13,7 @@ COMMANDS = [
     [],
     ["prep"],
     ["train"],
+    ["sweep"],
     ["translate"],
     ["bleu"],
     ["average"],
