@@ -54,6 +54,7 @@ class _Planned:
 
     setting: Setting
     name: str
+    """Of the run."""
     draft: Draft | None
     """None for a faulty recipe."""
     error: str | None = None
@@ -103,7 +104,7 @@ class _Sweeper:
     planned: list[_Planned] = field(default_factory=list)
 
     def run(self, report: Report, trains: bool) -> Sweep:
-        """The sweep, with a report before every setting and one at the end."""
+        """The sweep, with a report before every setting."""
         if not self.grid.varied:
             raise UsageError(
                 "a sweep varies at least one field: --set train.optimizer.learning_rate=1e-3,3e-4"
@@ -111,29 +112,35 @@ class _Sweeper:
         settings = self.grid.settings(self.options.count, self.options.seed)
         self.planned = [self._plan(setting) for setting in settings]
         self._check()
-        if not trains:
-            return self.found()
-        for number, one in enumerate(self.planned, start=1):
-            if one.draft is None or self._is_finished(one.draft):
-                continue
-            report(self.found())
-            _write(f"setting {number} of {len(self.planned)}: {self.options.runs / one.name}")
-            try:
-                self._train(one.draft)
-                one.state = "finished"
-            except Interrupted:
+        stem = self._stems()[0]
+        for one in self.planned:
+            one.name = one.name or f"{stem}-{one.setting.suffix}"
+            if one.error is not None and trains:
+                _write(f"{self.options.runs / one.name}: {' '.join(one.error.split())}")
+        for number, one in enumerate(self.planned if trains else (), start=1):
+            if one.draft is not None and not self._is_finished(one.draft):
                 report(self.found())
-                raise
-            except RunInUse as error:
-                one.state, one.error = "in use", str(error)
-            except S2sError as error:
-                one.state, one.error = "failed", str(error)
-            except Exception as error:  # such as memory that is too small: others may fit
-                one.state, one.error = "failed", f"{type(error).__name__}: {error}"
-            if one.error is not None:
-                _write(" ".join(one.error.split()))
-            _free_memory()
+                _write(f"setting {number} of {len(self.planned)}: {self.options.runs / one.name}")
+                self._attempt(one, one.draft, report)
         return self.found()
+
+    def _attempt(self, one: _Planned, draft: Draft, report: Report) -> None:
+        """Train a setting, and note how that ended. Raises Interrupted after a report."""
+        try:
+            self._train(draft)
+            one.state = "finished"
+        except Interrupted:
+            report(self.found())
+            raise
+        except RunInUse as error:
+            one.state, one.error = "in use", str(error)
+        except S2sError as error:
+            one.state, one.error = "failed", str(error)
+        except Exception as error:  # such as memory that is too small: others may fit
+            one.state, one.error = "failed", f"{type(error).__name__}: {error}"
+        if one.error is not None:
+            _write(" ".join(one.error.split()))
+        _free_memory()
 
     def _plan(self, setting: Setting) -> _Planned:
         """The setting with the name of its run: that of the recipe, and the values."""
@@ -142,10 +149,7 @@ class _Sweeper:
             name = f"{named.name}-{setting.suffix}"
             draft = load_draft(self.path, [*setting.overrides, f"name={name}"])
         except RecipeError as error:
-            name = f"{self.path.stem}-{setting.suffix}"
-            return _Planned(
-                setting=setting, name=name, draft=None, error=str(error), state="failed"
-            )
+            return _Planned(setting=setting, name="", draft=None, error=str(error), state="failed")
         return _Planned(setting=setting, name=name, draft=draft)
 
     def _check(self) -> None:
@@ -153,7 +157,7 @@ class _Sweeper:
         drafts = [one.draft for one in self.planned if one.draft is not None]
         if not drafts:
             raise RecipeError((self.planned[0].error or "").splitlines())
-        if len({one.name.lower() for one in self.planned}) < len(self.planned):
+        if len({one.setting.suffix.lower() for one in self.planned}) < len(self.planned):
             raise UsageError("--set: two settings have names that a file system may confuse")
         if not any(draft.recipe.data.has_validation for draft in drafts):
             raise UsageError(
@@ -166,9 +170,12 @@ class _Sweeper:
             raise UsageError(
                 f"--metric: expected one of {', '.join(sorted(known))}, found {metric}"
             )
-        for one in self.planned:
-            if one.error is not None:
-                _write(f"{self.options.runs / one.name}: {' '.join(one.error.split())}")
+
+    def _stems(self) -> list[str]:
+        """The names that the recipe gives its runs, without those of the settings."""
+        drafts = [one for one in self.planned if one.draft is not None]
+        stems = (one.name.removesuffix(f"-{one.setting.suffix}") for one in drafts)
+        return list(dict.fromkeys(stems))
 
     def found(self) -> Sweep:
         """What is known of all settings."""
@@ -257,8 +264,7 @@ class _Sweeper:
             return
         fingerprints = fingerprints_of(recipe, open_splits(recipe))
         names = [one.name for one in self.planned]
-        own = {one.name.removesuffix(f"-{one.setting.suffix}") for one in self.planned}
-        for name in (*names, *own):
+        for name in (*names, *self._stems()):
             other = Run(self.options.runs / name)
             if other.folder == run.folder or not other.recipe_path.is_file():
                 continue

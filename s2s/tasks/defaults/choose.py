@@ -125,13 +125,11 @@ class _Chooser:
     def _model(self, section: dict[str, Any], lengths: Lengths) -> Iterator[Choice]:
         """Size, dropout, batches and schedule."""
         pairs, batch = choose_batch(self.counts, lengths, is_cuda=self.device.type == "cuda")
-        shape = BatchShape(
-            pairs,
-            lengths.source + 1,
-            lengths.target + 1,
-            _vocabulary(section.get("source", section), self.counts.source.alphabet),
-            _vocabulary(section.get("target", section), self.counts.target.alphabet),
-        )
+        source = _vocabulary(section.get("source", section), self.counts.source.alphabet)
+        target = _vocabulary(section.get("target", section), self.counts.target.alphabet)
+        if "source" not in section:  # one tokenizer, whose ids both sides share
+            source = target = max(source, target)
+        shape = BatchShape(pairs, lengths.source + 1, lengths.target + 1, source, target)
         size, reason = self._size(lengths, shape, batch.values)
         no_text = () if self._has_text else (at(ENCODER_WIDTH),)
         yield Choice({k: v for k, v in size.values.items() if k not in no_text}, reason)

@@ -12,6 +12,7 @@ import torch
 from s2s import pipeline
 from s2s.pipeline.defaults import complete
 from s2s.recipe.load import Draft, dump_recipe, load_recipe, parse_draft
+from s2s.recipe.recipe import Recipe
 from s2s.recipe.yaml import Keys
 from s2s.run.directory import Run
 from s2s.tasks.defaults.choice import Choice
@@ -240,6 +241,22 @@ def test_the_speed_is_that_of_real_updates(draft_of: Callable[..., Draft]) -> No
     recipe = draft_of().recipe
     shape = BatchShape(4, 5.0, 5.0, 50, 50)
     assert 0.0 < seconds_per_update(recipe, shape, CPU) < 60.0
+
+
+@pytest.mark.parametrize("tied", ["none", "output", "all"])
+def test_one_tokenizer_for_two_alphabets_can_be_measured(tied: str) -> None:
+    """Both sides then have the ids of one vocabulary, also where they share embeddings."""
+    text = FILES + f"model: {{tied: {tied}}}\ntokenizer: {{kind: character}}\n"
+    pairs = [("ab", "vwxyz" * 9), ("ba", "zyxwv" * 9)] * 20
+    seen = []
+
+    def measure(recipe: Recipe, shape: BatchShape, device: torch.device) -> float:
+        seen.append((shape.source_vocabulary, shape.target_vocabulary))
+        return seconds_per_update(recipe, shape, device)
+
+    draft = parse_draft(Path("recipe.yaml"), text.encode())
+    assert choose_defaults(draft, counts_of(pairs), CPU, measure).choices
+    assert seen and all(source == target >= 5 + 4 for source, target in seen)
 
 
 def _values(choices: list[Choice]) -> dict[Keys, Any]:
