@@ -106,7 +106,7 @@ def average(
         )
     with run.lock():
         recipe = run.recipe
-        known = validations(run)
+        known = _validations(run)
         chosen = _choose(run, members or Members(), known)
         weights = mean_weights(
             (f"{run.folder}: checkpoint {step}", run.read_weights(step)) for step in chosen
@@ -119,7 +119,7 @@ def average(
     return Averaged(name=name, members=tuple(chosen), known=known, best=best, found=found)
 
 
-def validations(run: Run) -> dict[int, ValidationScores]:
+def _validations(run: Run) -> dict[int, ValidationScores]:
     """Validation results by update; the last ones where training repeated an update."""
     found: dict[int, ValidationScores] = {}
     for event in run.read_events():

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.errors import S2sError
-from s2s.pipeline.averaging import ValidationScores, validations
+from s2s.pipeline.averaging import ValidationScores
 from s2s.recipe.metrics import LOWER_IS_BETTER, format_value
+from s2s.run.history import read_history
+from s2s.run.summary import as_number, is_in_use
 
 if TYPE_CHECKING:
     from s2s.run.directory import Run
@@ -134,30 +136,22 @@ class Sweep:
 
 def results_of(run: Run) -> dict[str, Any]:
     """The fields of a `SettingResult` that the log of a run has."""
-    found: dict[str, Any] = {}
-    state: State = "waiting"
-    seconds = 0.0
-    for event in run.read_events():
-        match event.get("event"):
-            case "start":
-                state = "begun"
-                found["parameters"] = event.get("parameters")
-            case "end":
-                state = "finished"
-        seconds = event.get("seconds") or seconds
-    if state == "waiting":
-        return {"state": state}
+    history = read_history(run.read_events())
+    is_used = is_in_use(run.folder)
+    if not history.starts or history.last is None:
+        return {"state": "in use" if is_used else "waiting"}
+    is_finished = history.last.get("event") == "end"
     try:
         best, chosen_by = run.checkpoints().best, run.recipe.train.best
     except S2sError:  # damaged: its training says so
         best, chosen_by = None, None
-    known = validations(run)
+    at_best = [event for event in history.validation if event["update"] == best]
     return {
-        **found,
-        "state": state,
-        "minutes": seconds / 60,
+        "state": "finished" if is_finished else "in use" if is_used else "begun",
+        "parameters": history.starts[-1].get("parameters"),
+        "minutes": (as_number(history.last.get("seconds")) or 0.0) / 60,
         "update": best,
-        "best": None if best is None else known.get(best),
+        "best": ValidationScores.of_event(at_best[-1]) if at_best else None,
         "chosen_by": chosen_by,
     }
 
