@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from s2s.data.preparation.prepare import fingerprints_of, is_data_missing, is_pr
 from s2s.data.preparation.share import share_prepared
 from s2s.errors import Interrupted, RecipeError, RunInUse, S2sError, UsageError
 from s2s.files import atomic_write
+from s2s.messages import note, write_line
 from s2s.pipeline.defaults import (
     adopt,
     choose,
@@ -35,7 +35,7 @@ from s2s.recipe.grid import Grid, Setting, read_grid
 from s2s.recipe.load import Draft, differences, load_draft
 from s2s.recipe.metrics import VALUES
 from s2s.run.directory import FREE, RUNS, Run
-from s2s.train.distributed.launch import is_launched
+from s2s.training.distributed.launch import is_launched
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
@@ -116,11 +116,11 @@ class _Sweeper:
         for one in self.planned:
             one.name = one.name or f"{stem}-{one.setting.suffix}"
             if one.error is not None and trains:
-                _write(f"{self.options.runs / one.name}: {' '.join(one.error.split())}")
+                note(f"{self.options.runs / one.name}: {' '.join(one.error.split())}")
         for number, one in enumerate(self.planned if trains else (), start=1):
             if one.draft is not None and not self._is_finished(one.draft):
                 report(self.found())
-                _write(f"setting {number} of {len(self.planned)}: {self.options.runs / one.name}")
+                note(f"setting {number} of {len(self.planned)}: {self.options.runs / one.name}")
                 self._attempt(one, one.draft, report)
         return self.found()
 
@@ -139,7 +139,7 @@ class _Sweeper:
         except Exception as error:  # such as memory that is too small: others may fit
             one.state, one.error = "failed", f"{type(error).__name__}: {error}"
         if one.error is not None:
-            _write(" ".join(one.error.split()))
+            note(" ".join(one.error.split()))
         _free_memory()
 
     def _plan(self, setting: Setting) -> _Planned:
@@ -236,7 +236,7 @@ class _Sweeper:
         content = {**kept, key: plain_choices(choices)}
         atomic_write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         for line in described(path, choices):
-            sys.stderr.write(f"{line}\n")
+            write_line(line)
         return choices
 
     def _representative(self, draft: Draft) -> Draft:
@@ -283,11 +283,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write(text: str) -> None:
-    sys.stderr.write(f"s2s: {text}\n")
-    sys.stderr.flush()
 
 
 def _threads() -> int:

@@ -154,7 +154,7 @@ def test_an_interrupted_sweep_continues_bit_for_bit(
     finished: tuple[Path, Sweep], trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C during the second training; then a crash that no code sees."""
-    from s2s.train.trainer import Trainer
+    from s2s.training.trainer import Trainer
 
     update, seen = Trainer._update, 0
 
