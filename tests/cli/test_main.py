@@ -210,6 +210,7 @@ class Recorder:
                 warnings=("validation: 3 texts had line breaks, now spaces",),
                 table=lambda: "the table",
                 redone=("data",),
+                choices=("chosen: a line",),
                 lines=lambda: ["BLEU 40.0"],
                 as_json=lambda: {"bleu": 40.0},
                 notes=lambda: ["test, 2 lines"],
@@ -232,6 +233,7 @@ def test_prep_and_train_pass_their_options_on(capfd, pipeline: Recorder) -> None
     status, out, err = call(capfd, "prep", "--set", "name=x", "--runs", "there", "--force")
     assert (status, out) == (0, "")
     assert err.splitlines() == [
+        "s2s: chosen: a line",
         "s2s: warning: validation: 3 texts had line breaks, now spaces",
         "the table",
         "s2s: data prepared",
