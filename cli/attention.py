@@ -22,6 +22,7 @@ from .options.common import (
     note,
 )
 from .options.grouped import grouped
+from .options.panels import PICTURES
 from .options.search import SearchOptions
 
 if TYPE_CHECKING:
@@ -47,14 +48,25 @@ def attention(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write one HTML page for all lines, in any script."),
+        typer.Option(
+            metavar="FILE",
+            help="Write one HTML page for all lines, in any script.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     png: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write an image for each line; needs Pillow."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Write an image for each line; needs Pillow.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     npz: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write weights and tokens for numpy.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write weights and tokens for numpy.", rich_help_panel=PICTURES
+        ),
     ] = None,
     alignments: Annotated[
         bool,
@@ -64,15 +76,27 @@ def attention(
     ] = False,
     font: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Font of --png; repeatable, the first is preferred."),
+        typer.Option(
+            metavar="FILE",
+            help="Font of --png; repeatable, the first is preferred.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Draw on the images, which are found by their ids."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Draw on the images, which are found by their ids.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     grid: Annotated[
         str | None,
-        typer.Option(metavar="RxC", help="Rows and columns of image regions; by default a square."),
+        typer.Option(
+            metavar="RxC",
+            help="Rows and columns of image regions; by default a square.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     checkpoint: Checkpoint = "best",
     search: SearchOptions,

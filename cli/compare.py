@@ -20,6 +20,7 @@ from .options.common import (
     examples,
 )
 from .options.grouped import grouped
+from .options.panels import TESTS
 from .options.scoring import (
     AsJson,
     Lowercase,
@@ -77,13 +78,23 @@ def compare(
     metrics: Metrics = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="VALUE", help="Score by which lines differ most, such as rougeL."),
+        typer.Option(
+            metavar="VALUE",
+            help="Score by which lines differ most, such as rougeL.",
+            rich_help_panel=TESTS,
+        ),
     ] = None,
     lines: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Print the N lines that differ most.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Print the N lines that differ most.", rich_help_panel=TESTS
+        ),
     ] = 10,
     test: Annotated[
-        Test, typer.Option(help="Paired test: approximate randomization or bootstrap.")
+        Test,
+        typer.Option(
+            help="Paired test: approximate randomization or bootstrap.", rich_help_panel=TESTS
+        ),
     ] = Test.RANDOMIZATION,
     samples: Annotated[
         int | None,
@@ -91,6 +102,7 @@ def compare(
             min=1,
             metavar="N",
             help="Number of trials; by default 10,000, or 1,000 for the bootstrap.",
+            rich_help_panel=TESTS,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options.common import RECIPE, examples, note
+from .options.completion import recipe_names
+from .options.messages import Quiet, Verbose, remember
+from .options.panels import SectionedGroup
 
 if TYPE_CHECKING:
     from s2s.recipe.load import ShippedRecipe
@@ -14,18 +17,25 @@ if TYPE_CHECKING:
 recipes = typer.Typer(
     help="List, show and copy the recipes that come with s2s.",
     epilog=examples("s2s recipes list", "s2s recipes copy quickstart"),
+    cls=SectionedGroup,
     invoke_without_command=True,
     rich_markup_mode=None,
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the recipe, as in `s2s recipes list`.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of the recipe, as in `s2s recipes list`.",
+        autocompletion=recipe_names,
+    ),
 ]
 
 
 @recipes.callback()
-def options(context: typer.Context) -> None:
+def options(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Without a command, print the help."""
+    remember(context, quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import checkpoint_names, run_names
 from .panels import PLACES, SPEED
 
 if TYPE_CHECKING:
@@ -30,11 +31,20 @@ Runs = Annotated[
 ]
 RunName = Annotated[
     str | None,
-    typer.Option("--run", metavar="DIR|NAME", help="The run; by default the newest."),
+    typer.Option(
+        "--run",
+        metavar="DIR|NAME",
+        help="The run; by default the newest.",
+        autocompletion=run_names,
+    ),
 ]
 RunTarget = Annotated[
     str | None,
-    typer.Argument(metavar="RUN", help="Folder or name of the run; by default the newest."),
+    typer.Argument(
+        metavar="RUN",
+        help="Folder or name of the run; by default the newest.",
+        autocompletion=run_names,
+    ),
 ]
 RunNames = Annotated[
     list[str] | None,
@@ -42,6 +52,7 @@ RunNames = Annotated[
         "--run",
         metavar="DIR|NAME",
         help="The run, by default the newest. Repeat it to average several models.",
+        autocompletion=run_names,
     ),
 ]
 Checkpoint = Annotated[
@@ -51,6 +62,7 @@ Checkpoint = Annotated[
         help="Checkpoint of the run: the best on validation, the last, that of an update, or one "
         "with a name, such as an average.",
         rich_help_panel=PLACES,
+        autocompletion=checkpoint_names,
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Device to compute on.")]

@@ -25,6 +25,7 @@ from .common import (
     note,
 )
 from .grouped import changed
+from .panels import READING
 from .search import SearchOptions
 
 if TYPE_CHECKING:
@@ -62,17 +63,25 @@ Confidence = Annotated[
 Tokenize = Annotated[
     Tokenization | None,
     typer.Option(
-        help="Tokenization of metrics of words; by default the recipe's or 13a; ptb for captions."
+        help="Tokenization of metrics of words; by default the recipe's or 13a; ptb for captions.",
+        rich_help_panel=READING,
     ),
 ]
-Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]
+Lowercase = Annotated[
+    bool, typer.Option("--lowercase", help="Ignore case.", rich_help_panel=READING)
+]
 Stem = Annotated[
-    bool | None, typer.Option("--stem/--no-stem", help="Compare English word stems in ROUGE.")
+    bool | None,
+    typer.Option(
+        "--stem/--no-stem", help="Compare English word stems in ROUGE.", rich_help_panel=READING
+    ),
 ]
 Synonyms = Annotated[
     bool | None,
     typer.Option(
-        "--synonyms/--no-synonyms", help="Match synonyms in METEOR, if WordNet is installed."
+        "--synonyms/--no-synonyms",
+        help="Match synonyms in METEOR, if WordNet is installed.",
+        rich_help_panel=READING,
     ),
 ]
 Tokens = Annotated[
@@ -80,6 +89,7 @@ Tokens = Annotated[
     typer.Option(
         "--rouge-tokens",
         help="Tokens of ROUGE: its own, runs of a-z and 0-9, or words between spaces.",
+        rich_help_panel=READING,
     ),
 ]
 Metrics = Annotated[

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
+from s2s.recipe.shipped import shipped_folder
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
@@ -214,12 +214,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 
 def shipped_recipes() -> list[ShippedRecipe]:
     """The recipes that come with s2s, by name."""
-    package = Path(str(resources.files("s2s")))
-    # A wheel has them inside the package, a source tree beside it.
-    folder = next(
-        (f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), package
-    )
-    found = sorted(folder.glob("*.yaml"))
+    found = sorted(shipped_folder().glob("*.yaml"))
     return [ShippedRecipe(path.stem, path, _summary(path)) for path in found]
 
 

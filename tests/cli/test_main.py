@@ -207,6 +207,7 @@ class Recorder:
         def record(*arguments, **options):
             self.calls.append((name, arguments, options))
             return SimpleNamespace(
+                choices=(),
                 warnings=("validation: 3 texts had line breaks, now spaces",),
                 table=lambda: "the table",
                 redone=("data",),
