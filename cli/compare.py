@@ -11,6 +11,7 @@ from s2s.recipe.metrics import MetricName, only_of_runs, text_metrics
 
 from .options.common import (
     RUNS,
+    AsJson,
     BatchSize,
     Checkpoint,
     Device,
@@ -22,7 +23,6 @@ from .options.common import (
 from .options.grouped import grouped
 from .options.panels import TESTS
 from .options.scoring import (
-    AsJson,
     Lowercase,
     MetricChoice,
     Metrics,

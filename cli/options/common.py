@@ -1,6 +1,8 @@
 """Arguments and options of several commands."""
 
 import math
+import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .completion import checkpoint_names, run_names
-from .panels import PLACES, SPEED
+from .panels import PLACES, SPEED, wrap_words
 
 if TYPE_CHECKING:
     from s2s.recipe.search import Search
@@ -66,6 +68,7 @@ Checkpoint = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Device to compute on.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -103,7 +106,25 @@ def examples(*lines: str) -> str:
 
 def note(text: str) -> None:
     """Print a line on stderr; stdout is for output alone."""
-    typer.echo(f"s2s: {text}", err=True)
+    write_wrapped(f"s2s: {text}", _terminal_width())
+
+
+def write_wrapped(text: str, width: int | None) -> None:
+    """Print a line on stderr, between words in several where it is wider than `width`."""
+    lines = [text] if width is None or len(text) <= width else wrap_words(text, width)
+    typer.echo("\n".join(lines), err=True)
+
+
+def _terminal_width() -> int | None:
+    """The columns of the terminal that stderr is; None for a file or a pipe, whose lines stay
+    lines."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    with suppress(KeyError, ValueError):
+        return int(os.environ["COLUMNS"])
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    return None
 
 
 def choose_run(name: str | None, runs: Path) -> "Run":

@@ -108,7 +108,10 @@ class _Timed(io.TextIOBase):
         self.is_new = True
 
     def write(self, text: str) -> int:
-        """Write text, whose lines may come in pieces."""
+        """Write text, whose lines may come in pieces. Raises TypeError for bytes, by which typer
+        tells a stream of text from others."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         for line in text.splitlines(keepends=True):
             if self.is_new:
                 self.stream.write(f"{self.seconds:8.2f}  ")

@@ -14,6 +14,7 @@ from s2s.recipe.metrics import METRICS, MetricName, only_of_runs, text_metrics
 
 from .common import (
     RUNS,
+    AsJson,
     BatchSize,
     Checkpoint,
     Device,
@@ -56,7 +57,6 @@ ReferenceFiles = Annotated[
     typer.Argument(metavar="REF...", help="Score the output on stdin against these files."),
 ]
 SplitChoice = Annotated[Split, typer.Option(help="Split to translate and score.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Confidence = Annotated[
     bool, typer.Option("--confidence", help="Add 95 % intervals by bootstrap resampling.")
 ]

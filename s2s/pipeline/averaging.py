@@ -179,6 +179,7 @@ def _validate(
     train = open_corpus(run.folder, "train")
     validate = build_task(recipe, tokenizers).validation(corpus, train)
     with progress() as callback:
-        callback("validating the average", 0, None)
+        callback("validating the average", 0, 1)
         found = validate(model.to(chosen).eval(), SINGLE_PROCESS)
+        callback("validating the average", 1, 1)
     return ValidationScores(nll=found.nll, scores={s.name: s.value for s in found.scores.values})

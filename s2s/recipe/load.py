@@ -13,7 +13,7 @@ import multiprocessing
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
 from s2s.recipe.faults import faults_of, in_words
+from s2s.recipe.hidden_faults import faults_behind_kinds
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
@@ -60,6 +61,8 @@ class Draft:
     """The plain values that the file and the overrides say."""
     label: str
     """The file, in messages."""
+    places: dict[Keys, Place] = field(default_factory=dict)
+    """The place of each value."""
 
     @property
     def name(self) -> str:
@@ -75,6 +78,11 @@ class Draft:
                 return False
             section = section[key]
         return True
+
+    def fault(self, keys: Keys, what: str) -> str:
+        """The message about a value that is well-formed and yet wrong, with its place."""
+        place = Document(self.label, places=self.places).place(keys)
+        return str(Fault(place, dotted(keys), what))
 
     def completed(self, values: Mapping[Keys, Any]) -> Recipe:
         """The recipe with plain `values` where it says nothing.
@@ -92,7 +100,7 @@ class Draft:
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:
-            recipe = _adapter().validate_json(json.dumps(_with_tokenizer(data)))
+            recipe = _validate(data)
         except ValidationError as error:
             document.faults += faults_of(error, document)
             raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
@@ -124,13 +132,19 @@ def parse_draft(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Dr
             _override(document, override, rank)
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
-        recipe = _adapter().validate_json(json.dumps(_with_tokenizer(document.data)))
+        recipe = _validate(document.data)
     except ValidationError as error:
         document.faults += faults_of(error, document)
+        document.faults += faults_behind_kinds(error, document, _validate)
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
     recipe = replace(recipe, name=recipe.name or _default_name(path))
-    return Draft(recipe, document.data, str(path))
+    return Draft(recipe, document.data, str(path), document.places)
+
+
+def _validate(data: dict[str, Any]) -> Recipe:
+    """The recipe with these values. Raises ValidationError."""
+    return _adapter().validate_json(json.dumps(_with_tokenizer(data)))
 
 
 def _with_tokenizer(data: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,17 @@ def decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
             raise DataError(f"{name}:{number}: not valid UTF-8 ({place})") from error
 
 
+def count_lines(path: str | Path) -> int:
+    """The number of lines of a text file or gzip file, without decoding them; raises as
+    `open_bytes` does."""
+    count, last = 0, b"\n"
+    with open_bytes(path) as stream:
+        while block := stream.read(1 << 20):
+            count += block.count(b"\n")
+            last = block[-1:]
+    return count + (last != b"\n")
+
+
 def read_lines(path: str | Path) -> Generator[str, None, None]:
     """The lines of a text file or gzip file; raises as `open_bytes` and `decode_lines` do."""
     with open_bytes(path) as stream:

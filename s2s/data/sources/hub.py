@@ -48,6 +48,10 @@ class DatasetSplit:
         )
         return {"folder": [file_fingerprint(path) for path in files], **named}
 
+    def expected(self) -> int:
+        """The rows, each of which is a pair unless its target is a list."""
+        return len(self._open())
+
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a missing split or column, with those that there are."""
         dataset = self._open()

@@ -30,7 +30,7 @@ from s2s.recipe.data import (
     corpora_of,
 )
 from s2s.recipe.filters import HoldOut, TargetText
-from s2s.text.lines import read_lines
+from s2s.text.lines import count_lines, read_lines
 
 PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
 """Fields about the processing of pairs, which do not affect the pairs that are generated."""
@@ -49,6 +49,10 @@ class ParallelFiles:
         pair = {"source": file_fingerprint(self.source), "target": file_fingerprint(self.target)}
         references = [file_fingerprint(path) for path in self.references]
         return {**pair, "references": references} if references else pair
+
+    def expected(self) -> int:
+        """The lines of the target."""
+        return count_lines(self.target)
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for unequal numbers of lines, with both, and for empty files."""
@@ -95,6 +99,10 @@ class Generated:
             if name not in PROCESSING_FIELDS
         }
         return {**own, "filters": None, "split": self.split}
+
+    def expected(self) -> int:
+        """As many as the recipe says."""
+        return self.data.pairs if self.split == "train" else self.data.held_out
 
     def chunks(self) -> Iterator[Chunk]:
         """Runs the generator."""
