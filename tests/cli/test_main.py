@@ -235,6 +235,7 @@ def test_prep_and_train_pass_their_options_on(capfd, pipeline: Recorder) -> None
     assert err.splitlines() == [
         "s2s: warning: validation: 3 texts had line breaks, now spaces",
         "the table",
+        "BLEU 40.0",
         "s2s: data prepared",
     ]
     assert call(capfd, "train", "--set=name=y", "--device=cuda:1", "--restart")[0] == 0

@@ -144,6 +144,12 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
     return TargetTextSplit(opened, data.target_text)
 
 
+def open_named(data: AnyCorpus, split: SplitName) -> Split | None:
+    """The pairs that a corpus names for a split, before any are held out or normalized; None if it
+    names none."""
+    return _open(data, split)
+
+
 def _is_divided(hold_out: HoldOut | None, split: SplitName) -> bool:
     """Whether a split is a part of the training split."""
     if hold_out is None:

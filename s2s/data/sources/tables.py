@@ -187,18 +187,26 @@ class ParquetTable:
 
 def open_table(path: Path, columns: SplitColumns, *, has_header: bool) -> RowTable | ParquetTable:
     """The table, of the format that its name ends with. Raises DataError for an unknown ending."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    match suffixes:
-        case [*_, ".parquet"]:
+    match table_format(path):
+        case ".parquet":
             return ParquetTable(path, columns)
+        case str() as format_:
+            return RowTable(path, columns, has_header, format_)
+    raise DataError(
+        f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
+    )
+
+
+def table_format(path: Path) -> str | None:
+    """The format that a table's name ends with, without .gz; None for any other file."""
+    match [suffix.lower() for suffix in path.suffixes]:
+        case [*_, ".parquet"]:
+            return ".parquet"
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_, ".gz"]:
-            return RowTable(path, columns, has_header, format_)
+            return format_
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
-            return RowTable(path, columns, has_header, format_)
-        case _:
-            raise DataError(
-                f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
-            )
+            return format_
+    return None
 
 
 def _json_text(row: Any, name: str, place: str) -> str:
