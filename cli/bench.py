@@ -89,7 +89,10 @@ class Shown:
     )
     show: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Show results of --json without measuring."),
+        typer.Option(
+            metavar="FILE",
+            help="Show results of --json, in a file or - for stdin, without measuring.",
+        ),
     ] = None
 
 

@@ -11,6 +11,7 @@ from s2s.recipe.metrics import MetricName, only_of_runs, text_metrics
 
 from .options.common import (
     RUNS,
+    STDIN,
     AsJson,
     BatchSize,
     Checkpoint,
@@ -19,6 +20,7 @@ from .options.common import (
     choose_checkpoint,
     choose_search,
     examples,
+    read_stdin_once,
 )
 from .options.grouped import grouped
 from .options.panels import TESTS
@@ -70,10 +72,16 @@ def compare(
     *,
     reference: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="References; by default those of a run; repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="References, or - for stdin; by default those of a run; repeatable.",
+        ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Sources, to print with files of output.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Sources, to print with files of output, or - for stdin."
+        ),
     ] = None,
     metrics: Metrics = None,
     by: Annotated[
@@ -129,6 +137,7 @@ def compare(
     from s2s.errors import UsageError
     from s2s.pipeline.comparison import RunSystem, compare_systems
 
+    read_stdin_once(OUTPUT=[Path(name) for name in outputs], reference=reference, source=source)
     if len(outputs) < 2:
         raise UsageError("compare: expected two outputs or more, found one")
     which = choose_checkpoint(checkpoint)
@@ -164,7 +173,7 @@ def _system(name: str, runs: Path, search: SearchOptions) -> "Path | RunSystem":
     from s2s.pipeline.comparison import RunSystem
     from s2s.run.directory import find_run
 
-    if Path(name).is_file():
+    if Path(name).is_file() or Path(name) == STDIN:
         return Path(name)
     names = [name] if Path(name).exists() else name.split("+")
     if not all(names):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import RECIPE, examples, note
+from .options.common import RECIPE, STDOUT, examples, note
 from .options.completion import recipe_names
 from .options.messages import Quiet, Verbose, remember
 from .options.panels import SectionedGroup
@@ -63,7 +63,9 @@ def show(name: Name) -> None:
 )
 def copy(
     name: Name,
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="File to write.")] = RECIPE,
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="File to write; - is stdout.")
+    ] = RECIPE,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Copy a recipe into the current folder, to run or change it."""
@@ -73,6 +75,9 @@ def copy(
     recipe = _find(name)
     if target.is_dir():
         target = target / RECIPE
+    if target == STDOUT:
+        show(name)
+        return
     if target.exists() and not force:
         raise UsageError(f"{target}: exists; choose another file, or add --force")
     try:

@@ -13,6 +13,8 @@ from .completion import checkpoint_names, run_names
 from .panels import PLACES, SPEED, wrap_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
     from s2s.run.directory import Run
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 RecipePath = Annotated[
     Path,
-    typer.Argument(metavar="RECIPE", help="The recipe: one YAML file."),
+    typer.Argument(metavar="RECIPE", help="The recipe: one YAML file, or - for stdin."),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -96,6 +98,8 @@ FeatureIds = Annotated[
 ]
 
 RECIPE = Path("recipe.yaml")
+STDIN = STDOUT = Path("-")
+"""The name of stdin as an input, of stdout as an output."""
 RUNS = Path("runs")
 
 
@@ -125,6 +129,31 @@ def _terminal_width() -> int | None:
     with suppress(OSError, ValueError):
         return os.get_terminal_size(sys.stderr.fileno()).columns
     return None
+
+
+def read_stdin_once(**inputs: "Path | Sequence[Path] | None") -> None:
+    """Refuse `-` for more than one of a command's inputs, which are named like their options.
+
+    None is no stdin: who reads it by default passes `Path("-")`. Raises UsageError.
+    """
+    from s2s.errors import UsageError
+    from s2s.text.lines import STANDARD
+
+    found = [
+        name.upper() if name.isupper() else f"--{name.replace('_', '-')}"
+        for name, given in inputs.items()
+        for one in (given if isinstance(given, list | tuple) else [given])
+        if one is not None and str(one) == STANDARD
+    ]
+    if len(found) > 1:
+        raise UsageError(
+            f"{', '.join(found)}: stdin can be read only once; give all but one of them a file"
+        )
+
+
+def file_or_standard(path: Path | None) -> Path | None:
+    """The path of a file; None for stdin or stdout."""
+    return None if path is None or path == STDIN else path
 
 
 def choose_run(name: str | None, runs: Path) -> "Run":

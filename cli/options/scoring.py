@@ -14,6 +14,7 @@ from s2s.recipe.metrics import METRICS, MetricName, only_of_runs, text_metrics
 
 from .common import (
     RUNS,
+    STDIN,
     AsJson,
     BatchSize,
     Checkpoint,
@@ -24,6 +25,7 @@ from .common import (
     choose_runs,
     choose_search,
     note,
+    read_stdin_once,
 )
 from .grouped import changed
 from .panels import READING
@@ -54,7 +56,16 @@ else:  # typer has no lists of Literal
 
 ReferenceFiles = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="REF...", help="Score the output on stdin against these files."),
+    typer.Argument(
+        metavar="REF...",
+        help="Score the output on stdin, or that of --hypotheses, against these files.",
+    ),
+]
+Hypotheses = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="With REF: the output to score (also .gz), by default stdin (or -)."
+    ),
 ]
 SplitChoice = Annotated[Split, typer.Option(help="Split to translate and score.")]
 Confidence = Annotated[
@@ -111,6 +122,7 @@ class Scored:
     lowercase: Lowercase = False
     device: Device = "auto"
     batch_size: BatchSize = 1024
+    hypotheses: Hypotheses = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +141,10 @@ class Asked:
 
 def score(asked: Asked) -> None:
     """Compute the scores and print them."""
+    if asked.scored.hypotheses is not None and not asked.references:
+        from s2s.errors import UsageError
+
+        raise UsageError("--hypotheses: expected files of references too, REF...")
     result = _score_files(asked, asked.references) if asked.references else _score_run(asked)
     for line in result.notes():
         note(line)
@@ -173,14 +189,21 @@ def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
     # The recipe of a run is used only if the command line names no metrics.
     run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
     _refuse(asked, is_run_used=run is not None)
+    hypotheses = asked.scored.hypotheses or STDIN
+    read_stdin_once(REF=references, hypotheses=hypotheses)
     request = _request(asked, run)
     if run is not None:
         request = _of_text(request)
-    if sys.stdin.isatty():
+    if hypotheses == STDIN and sys.stdin is not None and sys.stdin.isatty():
         note("reading the output to score from the terminal; end it with Ctrl-D")
     from s2s import pipeline
+    from s2s.text.lines import open_input
 
-    return pipeline.score_files(references=references, hypotheses=sys.stdin.buffer, request=request)
+    stream = open_input(hypotheses)
+    name = "stdin" if hypotheses == STDIN else str(hypotheses)
+    return pipeline.score_files(
+        references=references, hypotheses=stream, request=request, name=name
+    )
 
 
 def _of_text(request: "Request") -> "Request":

@@ -36,6 +36,10 @@ DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
 
 
+STDIN = "-"
+"""The recipe that is read from stdin; its run is called `run` unless it has a name."""
+
+
 @dataclass(frozen=True)
 class ShippedRecipe:
     """A recipe that comes with s2s."""
@@ -125,7 +129,8 @@ def load_draft(path: Path | None = None, overrides: Sequence[str] = ()) -> Draft
 
 def parse_draft(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Draft:
     """The draft with this content; `path` gives it its name, and need not exist."""
-    document = read_document(str(path), content)
+    label = "<stdin>" if str(path) == STDIN else str(path)
+    document = read_document(label, content)
     if not document.is_refused(()):
         rename_old_keys(document, _report)
         for rank, override in enumerate(overrides):
@@ -139,7 +144,7 @@ def parse_draft(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Dr
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
     recipe = replace(recipe, name=recipe.name or _default_name(path))
-    return Draft(recipe, document.data, str(path), document.places)
+    return Draft(recipe, document.data, label, document.places)
 
 
 def _validate(data: dict[str, Any]) -> Recipe:
@@ -246,6 +251,10 @@ def _adapter() -> TypeAdapter[Recipe]:
 
 def _content(path: Path) -> bytes:
     """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
+    if str(path) == STDIN:
+        if sys.stdin is None:  # the parent process has closed it
+            raise RecipeError(["stdin is closed; name a recipe instead of -"])
+        return sys.stdin.buffer.read()
     try:
         return path.read_bytes()
     except FileNotFoundError:
