@@ -109,7 +109,7 @@ def test_errors_become_lines(capfd, monkeypatch, error, status: int, line: str) 
         raise error
 
     Path("recipe.yaml").write_text(BASE)
-    monkeypatch.setattr("s2s.recipe.load.load_recipe", fail)
+    monkeypatch.setattr("s2s.recipe.load.load_draft", fail)
     assert call(capfd, "check") == (status, "", f"s2s: {line}\n")
     for arguments in (["--debug", "check"], ["check", "--debug"]):
         with_traceback = call(capfd, *arguments)
@@ -121,7 +121,7 @@ def test_ctrl_c_has_its_own_status(monkeypatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("s2s.recipe.load.load_recipe", interrupt)
+    monkeypatch.setattr("s2s.recipe.load.load_draft", interrupt)
     assert run(["check"]) == 130
 
 
