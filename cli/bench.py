@@ -140,7 +140,7 @@ def bench(
             "--workers: is for training and decoding; add one of them to --only, or leave it out"
         )
     subject = _subject(recipe, overrides, run, runs)
-    commands = sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
+    commands = sorted(context.find_root().command.list_commands(context))  # type: ignore[attr-defined]
     from s2s.bench.measure import measure
     from s2s.pipeline.progress import progress
 

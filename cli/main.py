@@ -33,8 +33,9 @@ from .features import features
 from .init import EPILOG as INIT_EPILOG
 from .init import init
 from .options.common import examples, note
-from .options.messages import Quiet, Verbose, remember, with_messages
-from .options.panels import MESSAGES, WIDEST, SectionedCommand, SectionedGroup
+from .options.lazy import lazy_group
+from .options.messages import Quiet, Verbose, remember
+from .options.panels import MESSAGES, WIDEST, SectionedGroup
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .recipes import recipes
@@ -94,12 +95,6 @@ app.command(epilog=CHECK_EPILOG)(check)
 app.command(epilog=DOCTOR_EPILOG)(doctor)
 app.add_typer(recipes, name="recipes")
 
-for group in (app, recipes):
-    for registered in group.registered_commands:
-        assert registered.callback is not None, "each is a function"
-        registered.cls = SectionedCommand
-        registered.callback = with_messages(registered.callback)
-
 
 @app.callback(invoke_without_command=True)
 def options(
@@ -148,7 +143,7 @@ def run(arguments: Sequence[str]) -> int:
     is_debug = "--debug" in arguments
     plain = [argument for argument in arguments if argument != "--debug"]
     try:
-        status = app(plain, prog_name="s2s", standalone_mode=False)
+        status = lazy_group(app)(plain, prog_name="s2s", standalone_mode=False)
     except KeyboardInterrupt:
         return INTERRUPTED
     except typer.Abort:

@@ -20,6 +20,7 @@ recipes = typer.Typer(
     cls=SectionedGroup,
     invoke_without_command=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 Name = Annotated[

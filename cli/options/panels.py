@@ -66,10 +66,13 @@ class SectionedGroup(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a summary for each command, as long as it is."""
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        shown = [(name, command) for name, command in found if command and not command.hidden]
-        records = [(name, _summary(command)) for name, command in shown]
+        commands: Any = self.commands
+        records = [(name, commands.summary(name)) for name in self.list_commands(ctx)]
         _write_sections({"Commands": records}, formatter)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, in the order of the help; builds none of them."""
+        return list(self.commands)
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write the description."""
@@ -78,11 +81,6 @@ class SectionedGroup(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples."""
         _write_paragraphs(self.epilog or "", formatter)
-
-
-def _summary(command: Any) -> str:
-    """The first paragraph of a command's help."""
-    return " ".join((command.help or "").strip().split("\n\n")[0].split())
 
 
 def _records(parameters: list[Any], context: Any) -> dict[str, list[tuple[str, str]]]:
