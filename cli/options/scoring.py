@@ -105,7 +105,11 @@ Tokens = Annotated[
 ]
 Metrics = Annotated[
     list[MetricChoice] | None,
-    typer.Option("--metric", help="Metric; by default those of the recipe; repeatable."),
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        help=f"Metric: {', '.join(METRICS)}; by default those of the recipe; repeatable.",
+    ),
 ]
 
 
