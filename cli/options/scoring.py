@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -203,11 +204,14 @@ def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
     from s2s import pipeline
     from s2s.text.lines import open_input
 
-    stream = open_input(hypotheses)
     name = "stdin" if hypotheses == STDIN else str(hypotheses)
-    return pipeline.score_files(
-        references=references, hypotheses=stream, request=request, name=name
-    )
+    with ExitStack() as stack:
+        stream = open_input(hypotheses)
+        if hypotheses != STDIN:
+            stack.callback(stream.close)
+        return pipeline.score_files(
+            references=references, hypotheses=stream, request=request, name=name
+        )
 
 
 def _of_text(request: "Request") -> "Request":

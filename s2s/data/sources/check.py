@@ -129,6 +129,14 @@ def _column(part: FilesData | DatasetData, message: str) -> Keys | None:
     if found is None:
         return None
     columns = part.columns
-    named = (item.name for item in fields(columns) if getattr(columns, item.name) == found[1])
-    name = next(named, None)
-    return None if name is None else ("columns", name)
+    named: list[Keys] = [
+        ("columns", item.name)
+        for item in fields(columns)
+        if getattr(columns, item.name) == found[1]
+    ]
+    named += [
+        ("image_features", number, "column")
+        for number, features in enumerate(part.image_features)
+        if features.column == found[1]
+    ]
+    return next(iter(named), None)
