@@ -65,8 +65,9 @@ def compare(
     outputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|RUN+RUN|FILE...",
-            help="Two outputs or more; the first is the baseline.",
+            metavar="OUTPUT...",
+            help="Two outputs or more, each a file (- is stdin), a run, or runs joined as RUN+RUN; "
+            "the first is the baseline.",
         ),
     ],
     *,

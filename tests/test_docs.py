@@ -25,7 +25,7 @@ FOREIGN = {
     *("--index-url", "--standalone", "--nproc-per-node", "--nnodes", "--no-python"),
     *("--rdzv-backend", "--rdzv-endpoint"),
     # Typer and Click
-    "--help",
+    *("--help", "--install-completion", "--show-completion"),
 }
 """Options of other programs that the pages use."""
 
