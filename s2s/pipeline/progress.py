@@ -12,6 +12,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -21,6 +22,9 @@ PLAIN_SECONDS = 10.0
 
 SECONDS_VARIABLE = "S2S_PROGRESS_SECONDS"
 """Environment variable for another number of seconds."""
+
+REST_OF_BAR = 54
+"""Columns beside a bar: the stage, the percentage, two numbers of millions, the time."""
 
 Callback = Callable[[str, int, int | None], None]
 """Called with the name of a stage, how much of it is done, and its total if that is known."""
@@ -32,13 +36,15 @@ def progress() -> Iterator[Callback]:
     if not sys.stderr.isatty():
         yield _PlainLines()
         return
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=max(4, min(30, console.width - REST_OF_BAR))),
+        TaskProgressColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         yield _Bars(bars)
 
 
