@@ -11,10 +11,10 @@ import io
 import json
 import multiprocessing
 import re
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,23 @@ from ruamel.yaml.comments import CommentedMap
 from s2s.errors import RecipeError, UsageError
 from s2s.messages import note
 from s2s.recipe.faults import faults_of, in_words
+from s2s.recipe.hidden_faults import faults_behind_kinds
 from s2s.recipe.metrics import VALUES
 from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
+from s2s.recipe.shipped_folder import shipped_folder
 from s2s.recipe.train import Train
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
+
+
+STDIN = "-"
+"""The recipe that is read from stdin; its run is called `run` unless it has a name."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Draft:
     """The plain values that the file and the overrides say."""
     label: str
     """The file, in messages."""
+    places: dict[Keys, Place] = field(default_factory=dict)
+    """The place of each value."""
 
     @property
     def name(self) -> str:
@@ -78,6 +86,11 @@ class Draft:
                 return False
             section = section[key]
         return True
+
+    def fault(self, keys: Keys, what: str) -> str:
+        """The message about a value that is well-formed and yet wrong, with its place."""
+        place = Document(self.label, places=self.places).place(keys)
+        return str(Fault(place, dotted(keys), what))
 
     def completed(self, values: Mapping[Keys, Any]) -> Recipe:
         """The recipe with plain `values` where it says nothing.
@@ -95,7 +108,7 @@ class Draft:
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:
-            recipe = _adapter().validate_json(json.dumps(_filled(data)))
+            recipe = _validate(data)
         except ValidationError as error:
             document.faults += faults_of(error, document)
             raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
@@ -129,20 +142,27 @@ def load_draft(path: str | Path | None = None, overrides: Overrides = ()) -> Dra
 
 def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
     """The draft with this content; `path` gives it its name, and need not exist."""
-    document = read_document(str(path), content)
+    label = "<stdin>" if str(path) == STDIN else str(path)
+    document = read_document(label, content)
     if not document.is_refused(()):
         rename_old_keys(document, _report)
         for rank, (where, override) in enumerate(override_texts(overrides)):
             _override(document, override, Place((1, rank), where))
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
-        recipe = _adapter().validate_json(json.dumps(_filled(document.data)))
+        recipe = _validate(document.data)
     except ValidationError as error:
         document.faults += faults_of(error, document)
+        document.faults += faults_behind_kinds(error, document, _validate)
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
     recipe = replace(recipe, name=recipe.name or _default_name(path))
-    return Draft(recipe, document.data, str(path))
+    return Draft(recipe, document.data, label, document.places)
+
+
+def _validate(data: dict[str, Any]) -> Recipe:
+    """The recipe with these values. Raises ValidationError."""
+    return _adapter().validate_json(json.dumps(_filled(data)))
 
 
 def _filled(data: dict[str, Any]) -> dict[str, Any]:
@@ -235,12 +255,7 @@ def flat_fields(recipe: Recipe) -> dict[str, Any]:
 
 def shipped_recipes() -> list[ShippedRecipe]:
     """The recipes that come with s2s, by name."""
-    package = Path(str(resources.files("s2s")))
-    # A wheel has them inside the package, a source tree beside it.
-    folder = next(
-        (f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), package
-    )
-    found = sorted(folder.glob("*.yaml"))
+    found = sorted(shipped_folder().glob("*.yaml"))
     return [ShippedRecipe(path.stem, path, _summary(path)) for path in found]
 
 
@@ -263,6 +278,10 @@ def _search_adapter() -> TypeAdapter[Search]:
 
 def _content(path: Path) -> bytes:
     """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
+    if str(path) == STDIN:
+        if sys.stdin is None:  # the parent process has closed it
+            raise RecipeError(["stdin is closed; name a recipe instead of -"])
+        return sys.stdin.buffer.read()
     try:
         return path.read_bytes()
     except FileNotFoundError:

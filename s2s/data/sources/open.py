@@ -30,7 +30,7 @@ from s2s.recipe.data import (
     corpora_of,
 )
 from s2s.recipe.filters import HoldOut, TargetText
-from s2s.text.lines import read_lines
+from s2s.text.lines import count_lines, read_lines
 
 PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
 """Fields about the processing of pairs, which do not affect the pairs that are generated."""
@@ -49,6 +49,10 @@ class ParallelFiles:
         pair = {"source": file_fingerprint(self.source), "target": file_fingerprint(self.target)}
         references = [file_fingerprint(path) for path in self.references]
         return {**pair, "references": references} if references else pair
+
+    def expected(self) -> int:
+        """The lines of the target."""
+        return count_lines(self.target)
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for unequal numbers of lines, with both, and for empty files."""
@@ -96,6 +100,10 @@ class Generated:
         }
         return {**own, "filters": None, "split": self.split}
 
+    def expected(self) -> int:
+        """As many as the recipe says."""
+        return self.data.pairs if self.split == "train" else self.data.held_out
+
     def chunks(self) -> Iterator[Chunk]:
         """Runs the generator."""
         from s2s.data.synthetic.corpus import generate  # imports a localization library
@@ -134,6 +142,12 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
     if opened is None or data.target_text == TargetText():
         return opened
     return TargetTextSplit(opened, data.target_text)
+
+
+def open_named(data: AnyCorpus, split: SplitName) -> Split | None:
+    """The pairs that a corpus names for a split, before any are held out or normalized; None if it
+    names none."""
+    return _open(data, split)
 
 
 def _is_divided(hold_out: HoldOut | None, split: SplitName) -> bool:
