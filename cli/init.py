@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options.common import RECIPE, Device, examples, note
+from .options.common import RECIPE, STDOUT, Device, examples, note
 
 EPILOG = examples(
     "s2s init train.de train.en",
@@ -28,7 +28,8 @@ def init(
     ],
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The recipe to write.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The recipe to write; - is stdout."),
     ] = RECIPE,
     columns: Annotated[
         str | None,
@@ -54,11 +55,14 @@ def init(
     names = None if columns is None else columns.split(",")
     if names is not None and len(names) != 2:
         raise UsageError(f"--columns {columns}: expected two names, such as german,english")
+    if "-" in data:
+        raise UsageError("-: a recipe names its data, so they have to be in files")
     from s2s import pipeline
 
     made = pipeline.initialize(
         data, path=output, columns=names or (), budget=budget, force=force, device=device
     )
     command = "s2s train" if output == RECIPE else f"s2s train {output}"
+    place = "recipe" if output == STDOUT else made.path
     time = "" if made.minutes is None else f", some {max(1, round(made.minutes))} min here"
-    note(f"{made.path} written for {made.pairs:,} pairs; next: {command}{time}")
+    note(f"{place} written for {made.pairs:,} pairs; next: {command}{time}")

@@ -6,23 +6,34 @@ from typing import Annotated
 
 import typer
 
-from .options.common import RECIPE, examples, note
+from .options.common import RECIPE, STDOUT, examples, note
+from .options.completion import recipe_names
+from .options.messages import Quiet, Verbose, remember
+from .options.panels import SectionedGroup
 
 recipes = typer.Typer(
     help="List, show and copy the recipes that come with s2s.",
     epilog=examples("s2s recipes list", "s2s recipes copy quickstart"),
+    cls=SectionedGroup,
     invoke_without_command=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the recipe, as in `s2s recipes list`.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of the recipe, as in `s2s recipes list`.",
+        autocompletion=recipe_names,
+    ),
 ]
 
 
 @recipes.callback()
-def options(context: typer.Context) -> None:
+def options(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Without a command, print the help."""
+    remember(context, quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -52,12 +63,17 @@ def show(name: Name) -> None:
 )
 def copy(
     name: Name,
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="File to write.")] = RECIPE,
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="File to write; - is stdout.")
+    ] = RECIPE,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Copy a recipe into the current folder, to run or change it."""
     from s2s.recipe.shipped import copy_recipe
 
+    if target == STDOUT:
+        show(name)
+        return
     target = copy_recipe(name, target, force=force, option="--force")
     argument = "" if target == RECIPE else f" {target}"
     note(f"{target} written; next: s2s train{argument}")

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import RECIPE, RUNS, Device, RecipePath, Runs, examples, note
-from .options.scoring import AsJson
+from .options.common import RECIPE, RUNS, AsJson, Device, RecipePath, Runs, examples, note
 
 if TYPE_CHECKING:
     from s2s.pipeline.sweep_results import Sweep
@@ -75,6 +74,8 @@ def sweep(
 
     if not values:
         raise UsageError("sweep: expected --set A.B=X,Y,..., the values to compare")
+    if str(recipe) == "-":
+        raise UsageError("-: a sweep reads its recipe once for each setting; expected a file")
     from s2s.pipeline.sweeping import SweepOptions
     from s2s.pipeline.sweeping import sweep as train_all
 

@@ -27,7 +27,7 @@ FOREIGN = {
     # TensorBoard
     "--logdir",
     # Typer and Click
-    "--help",
+    *("--help", "--install-completion", "--show-completion"),
 }
 """Options of other programs that the pages use."""
 

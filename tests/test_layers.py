@@ -19,7 +19,17 @@ from tests.house import (
 from tests.machines import TESTS as MACHINE_TESTS
 
 ENTRIES = [
-    *("bench", "data", "errors.py", "files.py", "inference", "messages.py", "metrics", "nn"),
+    *(
+        "__main__.py",
+        "bench",
+        "data",
+        "errors.py",
+        "files.py",
+        "inference",
+        "messages.py",
+        "metrics",
+        "nn",
+    ),
     *("pipeline", "recipe", "report", "run", "search", "serve", "special.py", "tasks", "text"),
     *("training", "version.py"),
 ]

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from s2s.data.preparation.prepare import open_splits
 from s2s.data.sources.columns import id_columns
+from s2s.data.sources.split import read_chunks
 from s2s.errors import UsageError
 from s2s.pipeline.progress import progress
 from s2s.recipe.data import GeneratedData, evaluated_of, has_source_text, image_features_of
@@ -23,12 +24,6 @@ from s2s.recipe.yaml import Keys
 from s2s.run.directory import RUNS, Run
 from s2s.tasks.defaults.choice import Choice, says_everything
 from s2s.tasks.defaults.counts import PairCounts, count_pairs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from s2s.data.sources.chunks import Chunk
-    from s2s.data.sources.split import Split
 
 FORMAT = 1
 """Version of the rules; of another version, untrained runs choose again."""
@@ -102,7 +97,9 @@ def count(recipe: Recipe) -> PairCounts:
     part = evaluated_of(data)
     has_features = not isinstance(part, GeneratedData) and part.columns.source_features is not None
     with progress() as report:
-        chunks = _reported(open_splits(recipe)["train"], report)
+        chunks = read_chunks(
+            open_splits(recipe)["train"], lambda done, total: report("counting", done, total)
+        )
         return count_pairs(
             chunks,
             has_text=has_source_text(data),
@@ -126,14 +123,6 @@ def _completed(draft: Draft, choices: list[Choice]) -> Recipe:
     return draft.completed(
         {keys: value for choice in choices for keys, value in choice.values.items()}
     )
-
-
-def _reported(split: Split, report: Any) -> Iterator[Chunk]:
-    done = 0
-    for chunk in split.chunks():
-        done += len(chunk.source)
-        report("counting", done, None)
-        yield chunk
 
 
 def _has_begun(folder: Path) -> bool:

@@ -178,8 +178,10 @@ def evaluate_translator(
     return evaluate_lines(run, translator, texts, (split, model), request)
 
 
-def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Request) -> Evaluation:
-    """Score any translation, one a line, against reference files.
+def score_files(
+    *, references: list[Path], hypotheses: BinaryIO, request: Request, name: str = "stdin"
+) -> Evaluation:
+    """Score any translation, one a line, against reference files; `name` is where it comes from.
 
     Raises DataError for text that is not UTF-8 or sides of unequal length, UsageError for what only
     a run has.
@@ -189,11 +191,11 @@ def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Reques
     from s2s.recipe.metrics import only_of_runs, text_metrics
     from s2s.text.lines import decode_lines, read_lines
 
-    for name in request.metrics:
-        if reason := only_of_runs(name):
-            raise UsageError(f"{name}: expected a run; {reason}")
-    said = list(decode_lines(hypotheses, "<stdin>"))
+    for metric in request.metrics:
+        if reason := only_of_runs(metric):
+            raise UsageError(f"{metric}: expected a run; {reason}")
+    said = list(decode_lines(hypotheses, "<stdin>" if name == "stdin" else name))
     wanted = [list(read_lines(path)) for path in references]
     names = text_metrics(request.metrics)
     scores = score(names, said, wanted, scoring=request.scoring, confidence=request.confidence)
-    return Evaluation(scores, f"stdin, {len(said):,} lines")
+    return Evaluation(scores, f"{name}, {len(said):,} lines")

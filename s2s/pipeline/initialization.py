@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from s2s.data.sources.inspect import FoundData, inspect
 from s2s.errors import DataError, UsageError
-from s2s.files import atomic_write
+from s2s.files import write_output
 from s2s.pipeline.defaults import count
 from s2s.recipe.load import DEFAULT_RECIPE, Draft, dump_values, parse_draft
 from s2s.recipe.section import seconds_of
+from s2s.text.lines import is_standard
 
 if TYPE_CHECKING:
     from s2s.recipe.yaml import Keys
@@ -60,7 +61,7 @@ def initialize(
     `columns` are the source's and the target's, where names do not tell. Raises UsageError if
     `path` exists and `force` is not set, DataError for data that no recipe can describe.
     """
-    if path.exists() and not force:
+    if not is_standard(path) and path.exists() and not force:
         raise UsageError(f"{path}: exists; -o names another file, --force replaces it")
     found = inspect(data)
     section = dict(found.section)
@@ -87,7 +88,7 @@ def initialize(
         ]
     )
     parse_draft(path, text.encode())  # what is written can be read
-    atomic_write(path, text)
+    write_output(path, text)
     return Initialization(path, counts.pairs, minutes)
 
 

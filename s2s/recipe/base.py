@@ -23,13 +23,14 @@ OWN = ("name",)
 
 
 def read_with_bases(
-    path: Path, content: bytes, prepare: Callable[[Document], None] = lambda document: None
+    path: Path, content: bytes, prepare: Callable[[Document], None], label: str
 ) -> Document:
     """Read a recipe of this content and all its bases, merged; faults are in `faults`.
 
-    `prepare` is called with the document of each file before it is merged.
+    `prepare` is called with the document of each file before it is merged; `label` is the recipe's
+    name in messages. The bases of a recipe from stdin are relative to the current folder.
     """
-    chain = [(path, read_document(str(path), content))]
+    chain = [(path, read_document(label, content))]
     prepare(chain[0][1])
     while (found := _base_of(chain)) is not None:
         chain.append(found)

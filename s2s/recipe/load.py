@@ -11,10 +11,10 @@ import io
 import json
 import multiprocessing
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,23 @@ from s2s.recipe.base import KEY as BASE
 from s2s.recipe.base import read_with_bases
 from s2s.recipe.base_schema import with_base
 from s2s.recipe.faults import faults_of, in_words
+from s2s.recipe.hidden_faults import faults_behind_kinds
 from s2s.recipe.metrics import VALUES
 from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
+from s2s.recipe.shipped_folder import shipped_folder
 from s2s.recipe.train import Train
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
+
+
+STDIN = "-"
+"""The recipe that is read from stdin; its run is called `run` unless it has a name."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Draft:
     """The plain values that the file and the overrides say."""
     label: str
     """The file, in messages."""
-    places: Mapping[Keys, Place] = field(default_factory=dict)
+    places: dict[Keys, Place] = field(default_factory=dict)
     """Where each of them stands: a line of the file or of one of its bases, or an override."""
 
     @property
@@ -84,6 +90,11 @@ class Draft:
             section = section[key]
         return True
 
+    def fault(self, keys: Keys, what: str) -> str:
+        """The message about a value that is well-formed and yet wrong, with its place."""
+        place = Document(self.label, places=self.places).place(keys)
+        return str(Fault(place, dotted(keys), what))
+
     def completed(self, values: Mapping[Keys, Any]) -> Recipe:
         """The recipe with plain `values` where it says nothing.
 
@@ -100,7 +111,7 @@ class Draft:
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:
-            recipe = _adapter().validate_json(json.dumps(_filled(data)))
+            recipe = _validate(data)
         except ValidationError as error:
             document.faults += faults_of(error, document)
             raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
@@ -134,19 +145,26 @@ def load_draft(path: str | Path | None = None, overrides: Overrides = ()) -> Dra
 
 def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
     """The draft with this content; `path` gives it its name, and need not exist."""
-    document = read_with_bases(path, content, lambda part: rename_old_keys(part, _report))
+    label = "<stdin>" if str(path) == STDIN else str(path)
+    document = read_with_bases(path, content, lambda part: rename_old_keys(part, _report), label)
     if not document.is_refused(()):
         for rank, (where, override) in enumerate(override_texts(overrides)):
             _override(document, override, Place((1, rank), where))
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
-        recipe = _adapter().validate_json(json.dumps(_filled(document.data)))
+        recipe = _validate(document.data)
     except ValidationError as error:
         document.faults += faults_of(error, document)
+        document.faults += faults_behind_kinds(error, document, _validate)
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
     recipe = replace(recipe, name=recipe.name or _default_name(path))
-    return Draft(recipe, document.data, str(path), document.places)
+    return Draft(recipe, document.data, label, document.places)
+
+
+def _validate(data: dict[str, Any]) -> Recipe:
+    """The recipe with these values. Raises ValidationError."""
+    return _adapter().validate_json(json.dumps(_filled(data)))
 
 
 def _filled(data: dict[str, Any]) -> dict[str, Any]:
@@ -188,25 +206,6 @@ def dump_recipe(recipe: Recipe, comments: Mapping[Keys, str] | None = None) -> s
     `comments` follow the values at their keys.
     """
     return dump_values(plain_recipe(recipe), comments or {})
-
-
-def dump_said(draft: Draft) -> str:
-    """What a recipe, its bases and overrides say together, as one recipe in YAML.
-
-    Comments name the place of each value, if there is more than the recipe's own file.
-    """
-    is_mixed = any(place.rank[0] for place in draft.places.values())
-    labels = {keys: place.label for keys, place in draft.places.items() if is_mixed}
-    return dump_values(draft.data, {keys: labels[keys] for keys in _leaves(draft.data) if labels})
-
-
-def _leaves(section: Mapping[str, Any], keys: Keys = ()) -> Iterator[Keys]:
-    """The keys of all values that stand on one line: sections within sections are opened."""
-    for key, value in section.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, (*keys, key))
-        else:
-            yield (*keys, key)
 
 
 def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
@@ -257,12 +256,7 @@ def flat_fields(recipe: Recipe) -> dict[str, Any]:
 
 def shipped_recipes() -> list[ShippedRecipe]:
     """The recipes that come with s2s, by name."""
-    package = Path(str(resources.files("s2s")))
-    # A wheel has them inside the package, a source tree beside it.
-    folder = next(
-        (f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), package
-    )
-    found = sorted(folder.glob("*.yaml"))
+    found = sorted(shipped_folder().glob("*.yaml"))
     return [ShippedRecipe(path.stem, path, _summary(path)) for path in found]
 
 
@@ -285,6 +279,10 @@ def _search_adapter() -> TypeAdapter[Search]:
 
 def _content(path: Path) -> bytes:
     """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
+    if str(path) == STDIN:
+        if sys.stdin is None:  # the parent process has closed it
+            raise RecipeError(["stdin is closed; name a recipe instead of -"])
+        return sys.stdin.buffer.read()
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import s2s
 from s2s.data.preparation.report import PrepareReport
 from s2s.inference.attention.visible_tokens import visible, visible_line
 from s2s.recipe.metrics import format_value
@@ -30,6 +29,7 @@ from s2s.report.svg import colour_class, svg
 from s2s.report.translate_split import Wanted, translate_split
 from s2s.run.history import History, read_history
 from s2s.run.summary import RunSummary, as_number, summarize
+from s2s.version import __version__
 
 if TYPE_CHECKING:
     from s2s.data.sources.split import SplitName
@@ -265,7 +265,7 @@ def _render(content: dict[str, Any]) -> bytes:
         policy=Markup(policy),
         style=style,
         script=script,
-        version=s2s.__version__,
+        version=__version__,
         now=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
     # A path may have bytes that are no text: a letter in their place.

@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import s2s
 from s2s.files import atomic_write
 from s2s.metrics.resampling import seed
 from s2s.pipeline.output_names import ModelName, describe
@@ -17,6 +16,7 @@ from s2s.report.outputs import Kept, Outputs, dump_kept, load_kept
 from s2s.report.translate_split import Wanted
 from s2s.run.directory import Run
 from s2s.run.environment import PACKAGES
+from s2s.version import __version__
 
 FORM = 1
 """Increases when outputs are computed in another way."""
@@ -42,7 +42,7 @@ def key_of(run: Run, wanted: Wanted, device: str) -> str:
         "model": repr(recipe.model),
         "data": repr(recipe.data),
         "metrics": [recipe.metrics, repr(recipe.scoring), recipe.train.best, seed()],
-        "versions": [s2s.__version__, *map(_version, PACKAGES)],
+        "versions": [__version__, *map(_version, PACKAGES)],
         "files": {
             path.relative_to(run.folder).as_posix(): _hash(path) for path in _files(run, wanted)
         },

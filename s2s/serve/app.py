@@ -12,7 +12,6 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-import s2s
 from s2s.errors import S2sError
 from s2s.serve import answers
 from s2s.serve.faults import Refused, status_of, validation_fault
@@ -41,6 +40,7 @@ from s2s.serve.schemas import (
 from s2s.serve.settings import Settings
 from s2s.serve.worker import AnyJob
 from s2s.text.lines import BYTE_ORDER_MARK
+from s2s.version import __version__
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -125,7 +125,7 @@ def create_app(models: Models, settings: Settings, metrics: Metrics) -> FastAPI:
     service = Service(models, settings, metrics)
     app = FastAPI(
         title="s2s",
-        version=s2s.__version__,
+        version=__version__,
         description=DESCRIPTION,
         docs_url=None,  # FastAPI's page loads its scripts from elsewhere
         redoc_url=None,

@@ -5,9 +5,9 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-import s2s
 from s2s.serve.models import Models
 from s2s.serve.worker import Worker
+from s2s.version import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -64,7 +64,7 @@ class Metrics:
             registry=self.registry,
         )
         version = Gauge("s2s_info", "Version of s2s.", ["version"], registry=self.registry)
-        version.labels(s2s.__version__).set(1)
+        version.labels(__version__).set(1)
 
     def watch(self, models: Models) -> None:
         """Show how many requests wait for each model, and whether it takes them."""

@@ -111,9 +111,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal for it")
 def test_an_interrupt_saves_and_the_same_call_resumes(kernel: Kernel) -> None:
     kernel.run("import s2s; changes = {'train.epochs': 400, 'train.patience': None}")
-    stopped = kernel.run("s2s.train('recipe.yaml', changes)", interrupt_at="update")
+    stopped = kernel.run("s2s.train('recipe.yaml', changes)", interrupt_at="tokens/s")
     assert "Interrupted: runs/spell: saved at update " in stopped
-    again = kernel.run("s2s.train('recipe.yaml', changes)", interrupt_at="resumes at update")
+    again = kernel.run("s2s.train('recipe.yaml', changes)", interrupt_at="tokens/s")
     assert "Interrupted: runs/spell: saved at update " in again
     text = kernel.run("model = s2s.load(quiet=True); model.translate('4 5 6')")
     # A cell that waits for something runs in the kernel's event loop.

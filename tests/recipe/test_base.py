@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator
 from s2s.errors import RecipeError
 from s2s.recipe.load import (
     dump_recipe,
-    dump_said,
     load_draft,
     load_recipe,
     recipe_schema,
     shipped_recipes,
 )
 from s2s.recipe.recipe import Recipe
+from s2s.recipe.said import dump_said
 from s2s_cli.main import run as command_line
 
 COMMON = """\

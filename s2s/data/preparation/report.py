@@ -122,12 +122,19 @@ class PrepareReport:
             column.justify = "right"
         for label, cells in self.rows():
             table.add_row(label, *cells)
-        table.caption = (
+        return table
+
+    def lines(self) -> list[str]:
+        """What stands below the table."""
+        first = (
             f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}, prepared in "
             f"{self.seconds:.1f} s; lengths: tokens at 50, 90, 99 and 100 %"
         )
-        table.caption = "\n".join((table.caption, *map(str, self.features)))
-        return table
+        return [first, *map(str, self.features)]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values, for a program."""
+        return asdict(self)
 
     def to_json(self) -> str:
         """The report as JSON, which `from_json` reads."""

@@ -26,6 +26,10 @@ class GroupedSplit:
         """That of the split, whose columns include the group's."""
         return self.split.fingerprint()
 
+    def expected(self) -> None:
+        """The number of groups is not known before they are read."""
+        return
+
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError as the split does, and for a group whose rows differ in their source."""
         places: dict[str, int] = {}

@@ -41,6 +41,13 @@ class HoldOutSplit:
             **({"num_ids": self.num_ids} if self.num_ids else {}),
         }
 
+    def expected(self) -> int | None:
+        """The share of the split's pairs."""
+        count = self.split.expected()
+        shares = {"validation": self.hold_out.share, "test": self.hold_out.test}
+        rest = 1.0 - sum(shares.values())
+        return None if count is None else round(count * shares.get(self.part, rest))
+
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError as the split does, and if this part has no pair."""
         num_read = num_kept = 0

@@ -33,7 +33,7 @@ from s2s.recipe.data import (
 )
 from s2s.recipe.filters import HoldOut, TargetText
 from s2s.recipe.section import Files
-from s2s.text.lines import read_lines
+from s2s.text.lines import count_lines, read_lines
 
 PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
 """Fields about the processing of pairs, which do not affect the pairs that are generated."""
@@ -52,6 +52,10 @@ class ParallelFiles:
         pair = {"source": file_fingerprint(self.source), "target": file_fingerprint(self.target)}
         references = [file_fingerprint(path) for path in self.references]
         return {**pair, "references": references} if references else pair
+
+    def expected(self) -> int:
+        """The lines of the target."""
+        return count_lines(self.target)
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for unequal numbers of lines, with both, and for empty files."""
@@ -93,14 +97,19 @@ class ParallelFileSets:
 
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprints of all sets. Raises DataError for a missing file."""
-        return _fingerprint_of_all(self._parts())
+        return _fingerprint_of_all(self.parts())
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError as each set does, and for unequal numbers of files."""
-        for part in self._parts():
+        for part in self.parts():
             yield from part.chunks()
 
-    def _parts(self) -> list[ParallelFiles]:
+    def expected(self) -> int:
+        """The lines of all targets."""
+        return sum(part.expected() for part in self.parts())
+
+    def parts(self) -> list[ParallelFiles]:
+        """The sets. Raises DataError for unequal numbers of files."""
         sides = (self.source, self.target, *self.references)
         source, *others = expanded = [files_of(side) for side in sides]
         for side, files in zip(sides[1:], others, strict=True):
@@ -124,14 +133,20 @@ class Tables:
 
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprints of all tables. Raises DataError for a missing file."""
-        return _fingerprint_of_all(self._parts())
+        return _fingerprint_of_all(self.parts())
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError as each table does."""
-        for part in self._parts():
+        for part in self.parts():
             yield from part.chunks()
 
-    def _parts(self) -> list[RowTable | ParquetTable]:
+    def expected(self) -> int | None:
+        """The rows of all tables; None if one does not know them."""
+        found = [part.expected() for part in self.parts()]
+        return None if None in found else sum(number for number in found if number is not None)
+
+    def parts(self) -> list[RowTable | ParquetTable]:
+        """The tables."""
         found = files_of(self.files)
         return [open_table(path, self.columns, has_header=self.has_header) for path in found]
 
@@ -157,6 +172,10 @@ class Generated:
             if name not in PROCESSING_FIELDS
         }
         return {**own, "filters": None, "split": self.split}
+
+    def expected(self) -> int:
+        """As many as the recipe says."""
+        return self.data.pairs if self.split == "train" else self.data.held_out
 
     def chunks(self) -> Iterator[Chunk]:
         """Runs the generator."""
@@ -202,6 +221,12 @@ def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
 
 def _is_grouped(data: AnyCorpus) -> bool:
     return not isinstance(data, GeneratedData) and data.columns.group is not None
+
+
+def open_named(data: AnyCorpus, split: SplitName) -> Split | None:
+    """The pairs that a corpus names for a split, before any are held out or normalized; None if it
+    names none."""
+    return _open(data, split)
 
 
 def _is_divided(hold_out: HoldOut | None, split: SplitName) -> bool:

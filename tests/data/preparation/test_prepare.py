@@ -348,19 +348,21 @@ def test_the_report_comes_back_and_shows(recipe: Recipe, tmp_path: Path) -> None
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(report.table())
     shown = console.export_text()
-    for part in ("train", "validation", "too long", "4 4 4 4", "vocabulary"):
+    for part in ("train", "validation", "too long", "4 4 4 4"):
         assert part in shown
+    assert report.lines()[0].startswith(f"vocabulary {report.source_vocabulary} → ")
 
 
 def test_progress_tells_stages_and_totals(recipe: Recipe, tmp_path: Path) -> None:
     stages: list[tuple[str, int, int | None]] = []
     prepare(recipe, tmp_path, progress=lambda *step: stages.append(step))
     assert stages == [
-        *(("reading", done, None) for done in (32, 64, 96, 100)),
-        ("training the tokenizer", 0, None),
-        ("encoding test", 10, None),
-        ("encoding validation", 10, None),
-        *(("encoding train", done, 100) for done in (32, 64, 96, 100)),
+        *(("reading", done, 100) for done in (0, 32, 64, 96, 100)),
+        ("training the tokenizer", 0, 1),
+        ("training the tokenizer", 1, 1),
+        *[("encoding test", 10, 10)] * 2,
+        *[("encoding validation", 10, 10)] * 2,
+        *(("encoding train", done, 100) for done in (32, 64, 96, 100, 100)),
     ]
 
 
