@@ -30,7 +30,7 @@ def check(
     Of files and folders, the first rows are read: columns have to exist, and text has to be UTF-8.
     A data set on the hub is not contacted.
     """
-    from s2s.errors import RecipeError
+    from s2s.errors import RecipeError, UsageError
     from s2s.recipe.load import load_draft
 
     draft = None
@@ -41,8 +41,8 @@ def check(
 
             check_trackers(draft.recipe.train.log_to)
         faults = [] if no_data else _data_faults(draft)
-    except RecipeError as error:
-        faults = list(error.faults)
+    except UsageError as error:  # of the recipe, or of what it asks for
+        faults = str(error).splitlines()
     if as_json:
         typer.echo(json.dumps(_content(str(recipe), draft, faults), ensure_ascii=False))
     if faults:
