@@ -54,8 +54,8 @@ def check(
 
             check_trackers(draft.recipe.train.log_to)
         faults = [] if no_data else _data_faults(draft)
-    except RecipeError as error:
-        faults = list(error.faults)
+    except UsageError as error:  # of the recipe, or of what it asks for
+        faults = str(error).splitlines()
     if as_json:
         typer.echo(json.dumps(_content(str(recipe), draft, faults), ensure_ascii=False))
     if faults:

@@ -44,9 +44,9 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 
 def test_there_are_nine_levels_below_the_command_line() -> None:
-    *levels, top = LEVELS
+    *levels, top, start = LEVELS
     assert len(levels) == 9
-    assert top == {"s2s_cli"}
+    assert (top, start) == ({"s2s_cli"}, {"s2s.__main__"})
 
 
 def test_nothing_lies_loose() -> None:

@@ -27,7 +27,7 @@ SOURCES = {
     "header: false}",
     "jsonl": "{kind: files, train: {table: a.jsonl}, columns: {source: x, target: y}}",
     "parquet": "{kind: files, train: {table: a.parquet}, columns: {source: x, target: y}}",
-    "dataset": "{kind: dataset, dataset: ./set, columns: {source: x, target: y}, "
+    "dataset": "{kind: dataset, dataset: ./rows_of_progress, columns: {source: x, target: y}, "
     "splits: {validation: null, test: null}}",
     "generated": "{kind: generated, corpus: dates, pairs: 300, held_out: 20}",
     "several": "{kind: several, corpora: [{kind: files, train: {source: a.x, target: a.y}}, "
@@ -58,8 +58,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("b.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in listed))
     table = pa.table({"x": [x for x, _ in pairs], "y": [y for _, y in pairs]})
     pa.parquet.write_table(table, "a.parquet")
-    Path("set").mkdir()
-    Path("set/train.jsonl").write_bytes(Path("a.jsonl").read_bytes())
+    Path("rows_of_progress").mkdir()
+    Path("rows_of_progress/train.jsonl").write_bytes(Path("a.jsonl").read_bytes())
 
 
 def recipe(data: str) -> Recipe:
