@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EPILOG = examples(
     "s2s sweep --set train.optimizer.learning_rate=1e-3,3e-4",
     "s2s sweep my.yaml --set model.decoder.width=128,256 --set seed=1,2,3 --set train.epochs=10",
-    "s2s sweep --set 'model.decoder={kind: luong, width: 512},{kind: bahdanau, width: 512}'",
+    "s2s sweep --set metrics=[bleu,chrf],[chrf] --set 'tokenizer={kind: bpe},{kind: unigram}'",
     "s2s sweep --set train.label_smoothing=0,0.1 --set model.dropout.embedding=0,0.1,0.2,0.3 "
     "--random 5",
     "s2s sweep --set train.optimizer.learning_rate=1e-3,3e-4 --list",

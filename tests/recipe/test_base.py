@@ -250,6 +250,8 @@ def test_the_resolved_recipe_is_one_recipe_without_a_base() -> None:
 
 def test_check_prints_it(capfd: pytest.CaptureFixture[str]) -> None:
     load("seed: 4")
+    for name in ("a.de", "a.en"):
+        Path(name).write_text("x\n")
     assert command_line(["check", "sub/own.yaml", "--print", "--set", "model.tied=all"]) == 0
     out, err = capfd.readouterr()
     assert err == (
@@ -257,6 +259,7 @@ def test_check_prints_it(capfd: pytest.CaptureFixture[str]) -> None:
         "run own)\n"
     )
     Path("printed.yaml").write_text(out)
+    assert command_line(["check", "sub/own.yaml", "--print", "--json"]) == 2
     printed, given = (
         load_draft(Path("printed.yaml")),
         load_draft(Path("sub/own.yaml"), ["model.tied=all"]),

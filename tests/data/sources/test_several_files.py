@@ -9,6 +9,7 @@ import pytest
 
 from s2s.data.sources import chunks, tables
 from s2s.data.sources import open as sources
+from s2s.data.sources.check import data_faults
 from s2s.data.sources.file_names import files_of
 from s2s.data.sources.open import open_split
 from s2s.errors import DataError, RecipeError
@@ -239,3 +240,31 @@ def test_faulty_entries(files: str, expected: str) -> None:
 def test_columns_are_not_lists() -> None:
     with pytest.raises(RecipeError, match=r"references of a 'table' are names of columns"):
         recipe_of("{table: a.tsv}, test: {table: a.tsv, references: [[a, b]]}")
+
+
+def test_check_looks_at_every_file_and_names_its_entry() -> None:
+    write_parts()
+    sides = "{source: [whole.de, 'parts/*.de', none.de], target: 'parts/*.en'}"
+    assert list(data_faults(recipe_of(sides))) == [
+        (
+            ("data", "train", "source", 2),
+            f"none.de: no such file in {Path.cwd()}, where the command runs",
+        )
+    ]
+    (fault,) = data_faults(recipe_of("{source: 'x/*.de', target: 'parts/*.en'}"))
+    assert fault[0] == ("data", "train", "source")
+    assert fault[1].startswith("x/*.de: no file matches this pattern, in ")
+    (fault,) = data_faults(recipe_of("{source: 'parts/*.de', target: whole.en}"))
+    assert fault[1].startswith("parts/*.de: found 3, but for whole.en 1; file i")
+    Path("parts/b.en").write_bytes(b"\xff\n")
+    (fault,) = data_faults(recipe_of("{source: 'parts/*.de', target: 'parts/*.en'}"))
+    assert fault[0] == ("data", "train", "target")
+    assert fault[1].startswith("parts/b.en:1: ")
+    Path("parts/b.tsv").write_text("source\ty\nA\tB\n")
+    (_, fault, _) = data_faults(recipe_of("{table: 'parts/?.tsv'}"))
+    assert fault == (
+        ("data", "columns", "target"),
+        "parts/b.tsv: no column 'target'; found: source, y",
+    )
+    fine = recipe_of("{source: 'parts/[ac].de', target: 'parts/[ac].en'}")
+    assert list(data_faults(fine)) == []
