@@ -384,12 +384,14 @@ FAULTS = [
     (
         ["{kind: fiels}"],
         "6: data.corpora[0].kind: expected one of 'dataset', 'files', 'generated', found 'fiels' "
-        "(did you mean 'files'?)",
+        "(did you mean 'files'?)\n"
+        "6: data.corpora[0].train: missing section",
     ),
     (["{kind: dataset}"], "6: data.corpora[0].dataset: missing key"),
     (
         ["{train: 1}"],
-        "6: data.corpora[0].kind: missing key, one of 'dataset', 'files', 'generated'",
+        "6: data.corpora[0].kind: missing key, one of 'dataset', 'files', 'generated'\n"
+        "6: data.corpora[0].train: expected a section (key: value), found 1",
     ),
     (
         [f"{FILES}}}", f"{FILES}, validation: {{table: x.tsv}}}}"],
@@ -418,7 +420,7 @@ def test_a_fault_is_named_with_its_line(
     Path("r.yaml").write_text(BASE + "".join(f"    - {corpus}\n" for corpus in corpora))
     with pytest.raises(RecipeError) as error:
         load_recipe(Path("r.yaml"))
-    assert str(error.value) == f"r.yaml:{fault}"
+    assert str(error.value) == "\n".join(f"r.yaml:{line}" for line in fault.splitlines())
 
 
 def test_none_is_too_few_and_a_list_is_no_section(tmp_path: Path) -> None:
