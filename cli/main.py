@@ -28,6 +28,8 @@ from .doctor import EPILOG as DOCTOR_EPILOG
 from .doctor import doctor
 from .evaluate import EPILOG as EVALUATE_EPILOG
 from .evaluate import evaluate
+from .export import EPILOG as EXPORT_EPILOG
+from .export import export
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
 from .options.common import examples, note
@@ -84,6 +86,7 @@ app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
+app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog=FEATURES_EPILOG)(features)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)

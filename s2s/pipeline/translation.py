@@ -264,17 +264,17 @@ def _check_attention(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.recipe.model.attention.kind == "none":
             raise UsageError(
-                f"{run.folder}: --replace-unknown needs a model with attention, and this one has "
+                f"{run.place}: --replace-unknown needs a model with attention, and this one has "
                 "none (model.attention.kind)"
             )
         if run.recipe.model.copy != "none":
             raise UsageError(
-                f"{run.folder}: this model copies unknown words (model.copy); leave out "
+                f"{run.place}: this model copies unknown words (model.copy); leave out "
                 "--replace-unknown"
             )
         if not has_source_text(run.recipe.data):
             raise UsageError(
-                f"{run.folder}: --replace-unknown takes words from source text, and there is none"
+                f"{run.place}: --replace-unknown takes words from source text, and there is none"
             )
 
 
@@ -286,7 +286,7 @@ def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatur
     for run in runs:
         if files is None and not image_features_of(run.recipe.data):
             continue
-        lines = open_features(run.recipe.data, files, run.features_folder)
+        lines = open_features(run.recipe.data, files, run.features_cache)
         assert lines is not None, "there are files"
         check_shapes(lines, feature_shapes(run.read_weights(checkpoint)), run.recipe.model)
 
