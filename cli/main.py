@@ -36,6 +36,10 @@ from .options.common import examples, note
 from .options.panels import SectionedCommand
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
+from .pull import EPILOG as PULL_EPILOG
+from .pull import pull
+from .push import EPILOG as PUSH_EPILOG
+from .push import push
 from .recipes import recipes
 from .rouge import EPILOG as ROUGE_EPILOG
 from .rouge import rouge
@@ -87,6 +91,8 @@ app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
 app.command(epilog=EXPORT_EPILOG)(export)
+app.command(epilog=PUSH_EPILOG)(push)
+app.command(epilog=PULL_EPILOG)(pull)
 app.command(epilog=FEATURES_EPILOG)(features)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)

@@ -40,8 +40,9 @@ RunNames = Annotated[
     list[str] | None,
     typer.Option(
         "--run",
-        metavar="DIR|NAME",
-        help="The run, by default the newest. Repeat it to average several models.",
+        metavar="RUN",
+        help="A run's folder or name, a file of 's2s export', or owner/name on the hub; by default "
+        "the newest run. Repeat it to average several models.",
     ),
 ]
 Checkpoint = Annotated[

@@ -1,6 +1,7 @@
 """Weights as exported models store them: in fp32, or the matrices of search in bf16 or int8.
 
-What search rounds anyway is stored rounded, and all else in fp32. So search in the precision of the
+What search rounds anyway is stored rounded, and all else in fp32: embeddings, encoders, biases, and
+an output layer that is an embedding too or that shortlists read. So search in the precision of the
 file gives the same outputs, bit for bit, as from the weights in fp32:
 
 - bf16: rounding twice is rounding once.
@@ -62,7 +63,7 @@ def read_weights(stored: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
             ) from error
     for name, tensor in weights.items():
         if not tensor.is_floating_point():
-            raise RunError(f"{place}: expected '{name}' as numbers, found {tensor.dtype}")
+            raise RunError(f"{place}: expected '{name}' in floating point, found {tensor.dtype}")
     return {name: tensor.float() for name, tensor in weights.items()}
 
 

@@ -206,7 +206,10 @@ def _tensors(run: Run, checkpoint: Which, precision: SearchPrecision) -> tuple[d
     tokenizers = load_tokenizers(run.tokenizer_folder)
     model = build_model(run.recipe, tokenizers, features=feature_shapes(weights))
     load_weights(dict(model.named_parameters()), weights, run.place)
-    stored = round_weights(weights, rounded_matrices(model), precision)
+    matrices = rounded_matrices(model)
+    if (run.folder / SHORTLIST).is_file():
+        matrices.pop(("output.weight",), None)  # search reads rows of it in fp32
+    stored = round_weights(weights, matrices, precision)
     return stored, sum(tensor.numel() for tensor in weights.values())
 
 

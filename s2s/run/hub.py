@@ -8,6 +8,7 @@ exported model without a file that could execute code when it is read.
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,7 +156,9 @@ def reported(name: HubName) -> Iterator[None]:
     # The library has changed its client of HTTP; this is the root of that one's errors.
     transport: type[Exception] = errors.HfHubHTTPError.__bases__[0]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of several lines, on metadata that may be missing
+            yield
     except errors.GatedRepoError as error:
         raise RunError(
             f"{name}: its owner grants access on its page on the hub, to users who are logged in"
@@ -173,12 +176,18 @@ def reported(name: HubName) -> Iterator[None]:
         raise RunError(f"{name}: not in the cache, and HF_HUB_OFFLINE is set") from error
     except errors.HfHubHTTPError as error:
         raise RunError(f"{name}: {_refusal(error)}") from error
-    except transport as error:
+    except (transport, ConnectionError) as error:
         raise RunError(f"{name}: the hub cannot be reached ({type(error).__name__})") from error
     except errors.HFValidationError as error:
         raise UsageError(f"{name}: {' '.join(str(error).split())}") from error
+    except errors.LocalTokenNotFoundError as error:
+        raise RunError(f"{name}: no token; 'hf auth login' stores one, HF_TOKEN names it") from error
     except OSError as error:
         raise RunError(f"{name}: {error.strerror or type(error).__name__}") from error
+    except (RuntimeError, ValueError) as error:  # an upload that failed, metadata that are refused
+        cause = error.__cause__
+        reason = _refusal(cause) if isinstance(cause, errors.HfHubHTTPError) else str(error)
+        raise RunError(f"{name}: {' '.join(reason.split())[:300]}") from error
 
 
 def _refusal(error: "Exception") -> str:

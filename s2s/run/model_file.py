@@ -11,6 +11,7 @@ mapped, and the processes of `--workers` read them too.
 
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 from pathlib import Path
@@ -25,6 +26,12 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every member: the first that a zip archive can state."""
 _MODE = (stat.S_IFREG | 0o644) << 16
 _BLOCK = 1 << 20
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError),
+    *(OverflowError, struct.error),
+)
+"""What the library raises for other files than zip archives."""
 
 _unpacked: dict[tuple[str, int, int, int], tempfile.TemporaryDirectory[str]] = {}
 """What this process has unpacked, by path, inode, time and size of the file."""
@@ -62,7 +69,7 @@ def unpacked(path: Path) -> Path:
         if key not in _unpacked:
             _unpacked[key] = _unpack(path, found.st_size)
         return Path(_unpacked[key].name, path.name.removesuffix(SUFFIX) or "model")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
+    except _DAMAGED as error:
         raise RunError(f"{path}: damaged, or not a file of 's2s export'") from error
     except OSError as error:
         raise RunError(f"{path}: cannot unpack it: {error.strerror or error}") from error
