@@ -71,8 +71,8 @@ def export(
     """
     chosen = choose_run(run, runs)
     which = choose_checkpoint(checkpoint)
-    from s2s.pipeline.export import ExportOptions
-    from s2s.pipeline.export import export as make
+    from s2s.pipeline.exporting import ExportOptions
+    from s2s.pipeline.exporting import export as make
     from s2s.pipeline.model_card import CardOptions
 
     card = CardOptions(license=license_, languages=tuple(languages or ()))

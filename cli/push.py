@@ -47,7 +47,7 @@ def push(
     name = parse_hub_name(repository)
     chosen = find_run(run, runs)
     which = choose_checkpoint(checkpoint)
-    from s2s.pipeline.export import ExportOptions
+    from s2s.pipeline.exporting import ExportOptions
     from s2s.pipeline.model_card import CardOptions
     from s2s.pipeline.sharing import push as upload
 

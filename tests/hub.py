@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self.answer(404, {"error": f"no such address: {path}"})
 
-    do_GET = do_POST = do_PUT = do_HEAD = handle_any
+    do_GET = do_POST = do_PUT = do_HEAD = handle_any  # noqa: N815
 
     def answer(self, status: int, content: Any, **headers: str) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()

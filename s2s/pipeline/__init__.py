@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from s2s.pipeline.averaging import average
     from s2s.pipeline.comparison import compare_systems
     from s2s.pipeline.evaluation import evaluate, score_files
-    from s2s.pipeline.export import export
+    from s2s.pipeline.exporting import export
     from s2s.pipeline.image_features import extract_features
     from s2s.pipeline.preparation import prepare
     from s2s.pipeline.scoring import score_pairs
@@ -51,7 +51,7 @@ _MODULES = {
     "average": "s2s.pipeline.averaging",
     "compare_systems": "s2s.pipeline.comparison",
     "evaluate": "s2s.pipeline.evaluation",
-    "export": "s2s.pipeline.export",
+    "export": "s2s.pipeline.exporting",
     "extract_features": "s2s.pipeline.image_features",
     "learn_shortlist": "s2s.pipeline.shortlist",
     "load_ensemble": "s2s.inference.load",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import UsageError
-from s2s.pipeline.export import ExportOptions, check_target, size_of, write_model, written
+from s2s.pipeline.exporting import ExportOptions, check_target, size_of, write_model, written
 from s2s.run.exported import CARD, is_allowed, read_info
 from s2s.run.hub import PATTERNS, HubName, api, check_files, reported
 from s2s.run.hub import pull as pull_into_cache

@@ -151,46 +151,46 @@ def check_files(name: HubName, files: list[str]) -> list[str]:
 @contextmanager
 def reported(name: HubName) -> Iterator[None]:
     """Turn the errors of the library into a RunError of one line, without addresses or tokens."""
-    from huggingface_hub import errors
+    from huggingface_hub.errors import HfHubHTTPError
 
     # The library has changed its client of HTTP; this is the root of that one's errors.
-    transport: type[Exception] = errors.HfHubHTTPError.__bases__[0]
+    transport: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of several lines, on metadata that may be missing
             yield
-    except errors.GatedRepoError as error:
-        raise RunError(
-            f"{name}: its owner grants access on its page on the hub, to users who are logged in"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise RunError(
-            f"{name}: no such repository on the hub, or a private one; 'hf auth login', or the "
-            "variable HF_TOKEN, gives access to those of your own"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise RunError(f"{name}: the repository has no such revision") from error
-    except errors.LocalEntryNotFoundError as error:
-        raise RunError(f"{name}: not in the cache, and the hub cannot be reached") from error
-    except errors.OfflineModeIsEnabled as error:
-        raise RunError(f"{name}: not in the cache, and HF_HUB_OFFLINE is set") from error
-    except errors.HfHubHTTPError as error:
-        raise RunError(f"{name}: {_refusal(error)}") from error
-    except (transport, ConnectionError) as error:
-        raise RunError(f"{name}: the hub cannot be reached ({type(error).__name__})") from error
-    except errors.HFValidationError as error:
-        raise UsageError(f"{name}: {' '.join(str(error).split())}") from error
-    except errors.LocalTokenNotFoundError as error:
-        raise RunError(f"{name}: no token; 'hf auth login' stores one, HF_TOKEN names it") from error
-    except OSError as error:
-        raise RunError(f"{name}: {error.strerror or type(error).__name__}") from error
+    except (transport, OSError) as error:
+        raise RunError(f"{name}: {_reason(error)}") from error
     except (RuntimeError, ValueError) as error:  # an upload that failed, metadata that are refused
         cause = error.__cause__
-        reason = _refusal(cause) if isinstance(cause, errors.HfHubHTTPError) else str(error)
+        reason = _answer(cause) if isinstance(cause, HfHubHTTPError) else str(error)
         raise RunError(f"{name}: {' '.join(reason.split())[:300]}") from error
 
 
-def _refusal(error: "Exception") -> str:
+def _reason(error: Exception) -> str:
+    """Why something failed, in words."""
+    from huggingface_hub import errors
+
+    known = {
+        errors.GatedRepoError: "its owner grants access on its page on the hub, to users who are "
+        "logged in",
+        errors.RepositoryNotFoundError: "no such repository on the hub, or a private one; 'hf auth "
+        "login', or the variable HF_TOKEN, gives access to those of your own",
+        errors.RevisionNotFoundError: "the repository has no such revision",
+        errors.OfflineModeIsEnabled: "not in the cache, and HF_HUB_OFFLINE is set",
+        errors.LocalEntryNotFoundError: "not in the cache, and the hub cannot be reached",
+        errors.LocalTokenNotFoundError: "no token; 'hf auth login', or the variable HF_TOKEN",
+    }
+    for kind, words in known.items():  # a gated repository is one that is not found, too
+        if isinstance(error, kind):
+            return words
+    if isinstance(error, errors.HfHubHTTPError):
+        return _answer(error)
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or f"the hub cannot be reached ({type(error).__name__})"
+
+
+def _answer(error: Exception) -> str:
     """What the hub answered, in words."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)

@@ -101,7 +101,7 @@ def test_damaged_scales_are_one_error(fault: str) -> None:
             found[f"column:{joined}"][0] = 1 << 30
         case "shape":
             found[f"bound:{joined}"] = torch.ones(3)
-    with pytest.raises(RunError, match="^here: expected a matrix in int8"):
+    with pytest.raises(RunError, match=r"^here: expected a matrix in int8"):
         read_weights(found, "here")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s2s import pipeline
-from s2s.pipeline import export as exporting
+from s2s.pipeline import exporting
 from s2s.run import checkpoints
 from s2s.run.directory import Run, find_run
 from tests.commands import INPUT, Call, call, write_example
@@ -210,9 +210,7 @@ def test_what_is_there_is_kept(run: Run, call: Call) -> None:
 
 
 @pytest.mark.parametrize("target", ["model.s2s", "model"])
-def test_a_full_disk_leaves_the_old_model(
-    run: Run, call: Call, target: str
-) -> None:
+def test_a_full_disk_leaves_the_old_model(run: Run, call: Call, target: str) -> None:
     call.output("export", "one", "-o", target)
     before = {p: p.read_bytes() for p in [Path(target), *Path(target).rglob("*")] if p.is_file()}
 
@@ -230,9 +228,7 @@ def test_a_full_disk_leaves_the_old_model(
     assert not list(Path().glob(".tmp-*"))
 
 
-def test_a_folder_that_does_not_exist_is_made_and_a_file_is_no_folder(
-    run: Run, call: Call
-) -> None:
+def test_a_folder_that_does_not_exist_is_made_and_a_file_is_no_folder(run: Run, call: Call) -> None:
     call.output("export", "one", "-o", "new/place/model.s2s")
     assert find_run("new/place/model.s2s").is_exported
     Path("file").write_text("")
@@ -299,9 +295,7 @@ def test_the_card_states_scores_with_their_signatures(run: Run, call: Call) -> N
 @pytest.mark.parametrize(
     ("option", "value"), [("--license", "MIT Licence"), ("--language", "german!")]
 )
-def test_metadata_that_the_hub_does_not_know(
-    run: Run, call: Call, option: str, value: str
-) -> None:
+def test_metadata_that_the_hub_does_not_know(run: Run, call: Call, option: str, value: str) -> None:
     status, line = call.fault("export", "one", option, value)
     assert (status, line.startswith(f"{option}: expected ")) == (2, True)
 

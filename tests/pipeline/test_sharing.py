@@ -34,6 +34,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with running() as found:
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, found.address)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        older = "huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE"  # has a copy of it
+        monkeypatch.setattr(older, template, raising=False)
         monkeypatch.setattr(constants, "ENDPOINT", found.address)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         # The protocol of large files that stands in LFS: Xet is not HTTP alone.
@@ -252,9 +254,7 @@ def test_names_have_an_owner_and_perhaps_a_revision() -> None:
 
 
 @pytest.mark.parametrize("name", ["runs/typo", "here/typo", "gone/model.s2s", "a/b/c"])
-def test_a_typo_in_a_path_does_not_ask_the_hub(
-    here: Path, hub: Hub, call: Call, name: str
-) -> None:
+def test_a_typo_in_a_path_does_not_ask_the_hub(here: Path, hub: Hub, call: Call, name: str) -> None:
     Path("here").mkdir()
     status, line = call.fault("translate", "--run", name, stdin=SOURCE)
     assert (status, line.startswith(f"{name}: no such run, ")) == (2, True)

@@ -317,7 +317,13 @@ def test_recipes_of_absurd_models(original: bytes, call: Call, old: str, new: st
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"task: [", b"[" * 50_000, b"a: &a [x, x]\nb: [*a, *a]\n", b"!!python/object:os.system x"],
+    [
+        b"",
+        b"task: [",
+        b"[" * 50_000,
+        b"a: &a [x, x]\nb: [*a, *a]\n",
+        b"!!python/object:os.system x",
+    ],
 )
 def test_other_recipes(original: bytes, call: Call, content: bytes) -> None:
     write(files_of(original) | {RECIPE: content})
