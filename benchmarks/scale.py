@@ -87,7 +87,7 @@ def read(folder: Path, arguments: argparse.Namespace) -> Found:
     from s2s.data.batches import collate
     from s2s.data.epochs import Epochs
     from s2s.data.preparation.prepare import open_corpus
-    from s2s.train.trainer import TIME_MULTIPLE
+    from s2s.training.trainer import TIME_MULTIPLE
 
     before = own_memory()
     began = time.perf_counter()

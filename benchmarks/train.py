@@ -11,8 +11,8 @@ script prints median target tokens per second and their ratio to the first varia
 
 - `any rows, plain loss`: batches of as many pairs as fit, the loss in float32;
 - `plain loss`: the number of pairs is a multiple of 16 (`s2s.data.batches`);
-- `gradients by step`: also, the loss stays in bf16 (`s2s.train.loss.cross_entropy_bf16`); where the
-  decoder is a loop, autograd computes the gradients of its matrices at every step;
+- `gradients by step`: also, the loss stays in bf16 (`s2s.training.loss.cross_entropy_bf16`); where
+  the decoder is a loop, autograd computes the gradients of its matrices at every step;
 - `as it is`: also, these gradients are one product each (`s2s.nn.loop_linear`).
 
 Two rounds before are not counted: they prepare kernels and let memory grow. `--profile` prints the
@@ -52,10 +52,10 @@ from s2s.recipe.model import LuongDecoder as Luong
 from s2s.recipe.model import StackedDecoder as Stacked
 from s2s.recipe.train import Train
 from s2s.tasks.seq2seq.objective import Seq2SeqObjective
-from s2s.train.loss import cross_entropy as loss_module
-from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE
-from s2s.train.update import Updater
+from s2s.training.loss import cross_entropy as loss_module
+from s2s.training.state import TrainingState
+from s2s.training.trainer import TIME_MULTIPLE
+from s2s.training.update import Updater
 
 VOCABULARY = 8000
 DECODERS: dict[str, AnyDecoder] = {

@@ -19,9 +19,11 @@ from .options.common import (
     choose_runs,
     choose_search,
     examples,
+    file_or_standard,
     note,
 )
 from .options.grouped import grouped
+from .options.panels import PICTURES
 from .options.search import SearchOptions
 
 if TYPE_CHECKING:
@@ -43,18 +45,32 @@ def attention(
     run: RunNames = None,
     runs: Runs = RUNS,
     source: Annotated[
-        Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
+        Path | None,
+        typer.Option(
+            "--input", metavar="FILE", help="Read FILE (also .gz) instead of stdin (or -)."
+        ),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write one HTML page for all lines, in any script."),
+        typer.Option(
+            metavar="FILE",
+            help="Write one HTML page for all lines, in any script; - is stdout.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     png: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write an image for each line; needs Pillow."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Write an image for each line; needs Pillow.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     npz: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write weights and tokens for numpy.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write weights and tokens for numpy.", rich_help_panel=PICTURES
+        ),
     ] = None,
     alignments: Annotated[
         bool,
@@ -64,15 +80,27 @@ def attention(
     ] = False,
     font: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Font of --png; repeatable, the first is preferred."),
+        typer.Option(
+            metavar="FILE",
+            help="Font of --png; repeatable, the first is preferred.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Draw on the images, which are found by their ids."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Draw on the images, which are found by their ids.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     grid: Annotated[
         str | None,
-        typer.Option(metavar="RxC", help="Rows and columns of image regions; by default a square."),
+        typer.Option(
+            metavar="RxC",
+            help="Rows and columns of image regions; by default a square.",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     checkpoint: Checkpoint = "best",
     search: SearchOptions,
@@ -85,10 +113,13 @@ def attention(
     for files or alignments. Attention is not alignment: a token may attend to other words than
     those it translates. With several --run, the models' probabilities and weights are averaged.
     """
+    from s2s.errors import UsageError
     from s2s.inference.attention.files import MapFiles
     from s2s.inference.attention.regions import parse_grid, region_maps
 
     lie = None if grid is None else parse_grid(grid)
+    if html is not None and file_or_standard(html) is None and alignments:
+        raise UsageError("--html -, --alignments: both write on stdout; give --html a file")
     files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()), grid=lie, images=images)
     chosen = choose_runs(run, runs)
     settings = choose_search(chosen[0], search)
@@ -100,7 +131,8 @@ def attention(
     kept = []
     drawer = None if alignments or not files.is_empty else _Drawer(lie)
     with _opened(source) as lines:
-        window = 1 if source is None and sys.stdin.isatty() else batch_size
+        is_typed = file_or_standard(source) is None and sys.stdin.isatty()
+        window = 1 if is_typed else batch_size
         for found in map_stream(translator, lines, window):
             region_maps(found, lie)  # reports a grid that does not fit before drawing
             if alignments:
@@ -152,10 +184,8 @@ class _Drawer:
 @contextmanager
 def _opened(path: Path | None) -> Iterator[Iterable[str]]:
     """The lines of a file, or of stdin; raises `DataError`."""
-    from s2s.text.lines import decode_lines, open_bytes
+    from s2s.text.lines import STANDARD, decode_lines, name_of, open_bytes
 
-    if path is None:
-        yield decode_lines(sys.stdin.buffer, "<stdin>")
-        return
-    with open_bytes(path) as stream:
-        yield decode_lines(stream, str(path))
+    place = path or STANDARD
+    with open_bytes(place) as stream:
+        yield decode_lines(stream, name_of(place))

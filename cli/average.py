@@ -1,10 +1,21 @@
 """`s2s average`: averages the weights of several checkpoints of a run."""
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import RUNS, Device, Runs, RunTarget, choose_run, examples, note, whole_numbers
+from .options.common import (
+    RUNS,
+    AsJson,
+    Device,
+    Runs,
+    RunTarget,
+    choose_run,
+    examples,
+    note,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from s2s.pipeline.averaging import Members
@@ -35,6 +46,7 @@ def average(
         str, typer.Option(metavar="NAME", help="Name of the average for --checkpoint.")
     ] = "average",
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Average the weights of checkpoints.
 
@@ -47,8 +59,12 @@ def average(
     from s2s.pipeline.averaging import average as make
 
     made = make(run=chosen, members=members, name=name, device=device)
-    for line in made.lines():
-        typer.echo(line)
+    if as_json:
+        found = {"run": str(chosen.folder), **made.as_json()}
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        for line in made.lines():
+            typer.echo(line)
     note(f"{chosen.folder}: saved; --checkpoint {name} selects it")
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options.common import RECIPE, RUNS, Device, Overrides, Runs, examples, note
+from .options.completion import run_names
 from .options.grouped import grouped
+from .options.panels import MEASURING
 
 if TYPE_CHECKING:
     from s2s.bench.measure import Plan
@@ -45,18 +47,33 @@ class Measured:
         typer.Option(
             metavar="PART,...",
             help="Parts: matmul, training, decoding, prep, startup; by default all.",
+            rich_help_panel=MEASURING,
         ),
     ] = None
-    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Number of measurements.")] = 5
-    quick: Annotated[bool, typer.Option("--quick", help="Measure less, in about a minute.")] = False
+    repeats: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Number of measurements.", rich_help_panel=MEASURING),
+    ] = 5
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Measure less, in about a minute.", rich_help_panel=MEASURING),
+    ] = False
     threads: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Threads of PyTorch; by default as in training."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Threads of PyTorch; by default as in training.",
+            rich_help_panel=MEASURING,
+        ),
     ] = None
     workers: Annotated[
         int,
         typer.Option(
-            min=1, metavar="N", help="Also train and decode with N processes, each on a core (CPU)."
+            min=1,
+            metavar="N",
+            help="Also train and decode with N processes, each on a core (CPU).",
+            rich_help_panel=MEASURING,
         ),
     ] = 1
     device: Device = "auto"
@@ -72,7 +89,10 @@ class Shown:
     )
     show: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Show results of --json without measuring."),
+        typer.Option(
+            metavar="FILE",
+            help="Show results of --json, in a file or - for stdin, without measuring.",
+        ),
     ] = None
 
 
@@ -87,7 +107,11 @@ def bench(
     *,
     run: Annotated[
         str | None,
-        typer.Option(metavar="DIR|NAME", help="A trained run with its weights and data."),
+        typer.Option(
+            metavar="DIR|NAME",
+            help="A trained run with its weights and data.",
+            autocompletion=run_names,
+        ),
     ] = None,
     runs: Runs = RUNS,
     measured: Measured,
@@ -116,7 +140,7 @@ def bench(
             "--workers: is for training and decoding; add one of them to --only, or leave it out"
         )
     subject = _subject(recipe, overrides, run, runs)
-    commands = sorted(context.find_root().command.commands)  # type: ignore[attr-defined]
+    commands = sorted(context.find_root().command.list_commands(context))  # type: ignore[attr-defined]
     from s2s.bench.measure import measure
     from s2s.pipeline.progress import progress
 

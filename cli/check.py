@@ -1,22 +1,80 @@
-"""`s2s check`: checks a recipe."""
+"""`s2s check`: checks a recipe and the data that it names."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import RECIPE, Overrides, RecipePath, examples
+from .options.common import RECIPE, AsJson, Overrides, RecipePath, examples, note
 
-EPILOG = examples("s2s check", "s2s check my.yaml --set model.decoder.layers=3")
+if TYPE_CHECKING:
+    from s2s.recipe.load import Draft
+
+EPILOG = examples(
+    "s2s check",
+    "s2s check my.yaml --set model.decoder.layers=3",
+    "s2s check my.yaml --no-data --json",
+)
 
 
-def check(recipe: RecipePath = RECIPE, overrides: Overrides = None) -> None:
-    """Check a recipe and report every fault with its line."""
-    from s2s.recipe.load import load_recipe
+def check(
+    recipe: RecipePath = RECIPE,
+    overrides: Overrides = None,
+    no_data: Annotated[
+        bool, typer.Option("--no-data", help="Check the recipe alone, not the files it names.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a recipe and its local data, and report every fault with its line.
 
-    loaded = load_recipe(recipe, overrides or ())
-    parts = (
-        loaded.task,
-        f"data {loaded.data.kind}",
-        f"tokenizer {loaded.tokenizer.kind}",
-        f"decoder {loaded.model.decoder.kind}",
-        f"run {loaded.name}",
-    )
-    typer.echo(f"{recipe}: ok ({', '.join(parts)})")
+    Of files and folders, the first rows are read: columns have to exist, and text has to be UTF-8.
+    A data set on the hub is not contacted.
+    """
+    from s2s.errors import RecipeError, UsageError
+    from s2s.recipe.load import load_draft
+
+    draft = None
+    try:
+        draft = load_draft(recipe, overrides or ())
+        if draft.recipe.train.log_to:
+            from s2s.training.trackers.build import check_trackers
+
+            check_trackers(draft.recipe.train.log_to)
+        faults = [] if no_data else _data_faults(draft)
+    except UsageError as error:  # of the recipe, or of what it asks for
+        faults = str(error).splitlines()
+    if as_json:
+        typer.echo(json.dumps(_content(str(recipe), draft, faults), ensure_ascii=False))
+    if faults:
+        raise RecipeError(faults)
+    assert draft is not None, "else there are faults"
+    if not as_json:
+        said = ", ".join(text for _, text in _parts(draft))
+        typer.echo(f"{recipe}: ok ({said})")
+
+
+def _data_faults(draft: "Draft") -> list[str]:
+    """Faults of the data, each with its line of the recipe."""
+    from s2s.data.sources.check import data_faults, unseen
+
+    for name in unseen(draft.recipe):
+        note(f"{name}: on the hub, which is not contacted; 's2s prep' reads it")
+    return [draft.fault(keys, what) for keys, what in data_faults(draft.recipe)]
+
+
+def _parts(draft: "Draft") -> list[tuple[str, str]]:
+    """What the recipe is, by name and in words."""
+    recipe = draft.recipe
+    return [
+        ("task", recipe.task),
+        ("data", f"data {recipe.data.kind}"),
+        ("tokenizer", f"tokenizer {recipe.tokenizer.kind}"),
+        ("decoder", f"decoder {recipe.model.decoder.kind}"),
+        ("run", f"run {draft.name}"),
+    ]
+
+
+def _content(name: str, draft: "Draft | None", faults: list[str]) -> dict[str, object]:
+    """The result for a program; without values of a recipe that cannot be read."""
+    values = {} if draft is None else {key: text.split()[-1] for key, text in _parts(draft)}
+    return {"recipe": name, "ok": not faults, "faults": faults, **values}

@@ -11,6 +11,8 @@ from s2s.recipe.metrics import MetricName, only_of_runs, text_metrics
 
 from .options.common import (
     RUNS,
+    STDIN,
+    AsJson,
     BatchSize,
     Checkpoint,
     Device,
@@ -18,10 +20,11 @@ from .options.common import (
     choose_checkpoint,
     choose_search,
     examples,
+    read_stdin_once,
 )
 from .options.grouped import grouped
+from .options.panels import TESTS
 from .options.scoring import (
-    AsJson,
     Lowercase,
     MetricChoice,
     Metrics,
@@ -62,28 +65,45 @@ def compare(
     outputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|RUN+RUN|FILE...",
-            help="Two outputs or more; the first is the baseline.",
+            metavar="OUTPUT...",
+            help="Two outputs or more, each a file (- is stdin), a run, or runs joined as RUN+RUN; "
+            "the first is the baseline.",
         ),
     ],
     *,
     reference: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="References; by default those of a run; repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="References, or - for stdin; by default those of a run; repeatable.",
+        ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Sources, to print with files of output.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Sources, to print with files of output, or - for stdin."
+        ),
     ] = None,
     metrics: Metrics = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="VALUE", help="Score by which lines differ most, such as rougeL."),
+        typer.Option(
+            metavar="VALUE",
+            help="Score by which lines differ most, such as rougeL.",
+            rich_help_panel=TESTS,
+        ),
     ] = None,
     lines: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Print the N lines that differ most.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Print the N lines that differ most.", rich_help_panel=TESTS
+        ),
     ] = 10,
     test: Annotated[
-        Test, typer.Option(help="Paired test: approximate randomization or bootstrap.")
+        Test,
+        typer.Option(
+            help="Paired test: approximate randomization or bootstrap.", rich_help_panel=TESTS
+        ),
     ] = Test.RANDOMIZATION,
     samples: Annotated[
         int | None,
@@ -91,6 +111,7 @@ def compare(
             min=1,
             metavar="N",
             help="Number of trials; by default 10,000, or 1,000 for the bootstrap.",
+            rich_help_panel=TESTS,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -117,6 +138,7 @@ def compare(
     from s2s.errors import UsageError
     from s2s.pipeline.comparison import RunSystem, compare_systems
 
+    read_stdin_once(OUTPUT=[Path(name) for name in outputs], reference=reference, source=source)
     if len(outputs) < 2:
         raise UsageError("compare: expected two outputs or more, found one")
     which = choose_checkpoint(checkpoint)
@@ -152,7 +174,7 @@ def _system(name: str, runs: Path, search: SearchOptions) -> "Path | RunSystem":
     from s2s.pipeline.comparison import RunSystem
     from s2s.run.directory import find_run
 
-    if Path(name).is_file():
+    if Path(name).is_file() or Path(name) == STDIN:
         return Path(name)
     names = [name] if Path(name).exists() else name.split("+")
     if not all(names):

@@ -32,8 +32,12 @@ from .export import EPILOG as EXPORT_EPILOG
 from .export import export
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
+from .init import EPILOG as INIT_EPILOG
+from .init import init
 from .options.common import examples, note
-from .options.panels import SectionedCommand
+from .options.lazy import lazy_group
+from .options.messages import Quiet, Verbose, remember
+from .options.panels import MESSAGES, WIDEST, SectionedGroup
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .pull import EPILOG as PULL_EPILOG
@@ -41,10 +45,16 @@ from .pull import pull
 from .push import EPILOG as PUSH_EPILOG
 from .push import push
 from .recipes import recipes
+from .report import EPILOG as REPORT_EPILOG
+from .report import report
 from .rouge import EPILOG as ROUGE_EPILOG
 from .rouge import rouge
+from .runs import EPILOG as RUNS_EPILOG
+from .runs import runs
 from .score import EPILOG as SCORE_EPILOG
 from .score import score
+from .serve import EPILOG as SERVE_EPILOG
+from .serve import serve
 from .shortlist import EPILOG as SHORTLIST_EPILOG
 from .shortlist import shortlist
 from .train import EPILOG as TRAIN_EPILOG
@@ -72,28 +82,32 @@ app = typer.Typer(
         "s2s translate < input.txt",
         "s2s bleu",
     ),
-    context_settings={"help_option_names": ["-h", "--help"]},
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
     # Plain help starts quickly and is the same in a pipe as in a terminal.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+app.command(epilog=INIT_EPILOG)(init)
 app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
-app.command(cls=SectionedCommand, epilog=TRANSLATE_EPILOG)(translate)
-app.command(cls=SectionedCommand, epilog=BLEU_EPILOG)(bleu)
-app.command(cls=SectionedCommand, epilog=ROUGE_EPILOG)(rouge)
-app.command(cls=SectionedCommand, epilog=EVALUATE_EPILOG)(evaluate)
-app.command(cls=SectionedCommand, epilog=COMPARE_EPILOG)(compare)
-app.command(cls=SectionedCommand, epilog=ATTENTION_EPILOG)(attention)
+app.command(epilog=TRANSLATE_EPILOG)(translate)
+app.command(epilog=BLEU_EPILOG)(bleu)
+app.command(epilog=ROUGE_EPILOG)(rouge)
+app.command(epilog=EVALUATE_EPILOG)(evaluate)
+app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=ATTENTION_EPILOG)(attention)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=AVERAGE_EPILOG)(average)
+app.command(epilog=RUNS_EPILOG)(runs)
+app.command(epilog=REPORT_EPILOG)(report)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
 app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog=PUSH_EPILOG)(push)
 app.command(epilog=PULL_EPILOG)(pull)
 app.command(epilog=FEATURES_EPILOG)(features)
+app.command(epilog=SERVE_EPILOG)(serve)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)
 app.command(epilog=DOCTOR_EPILOG)(doctor)
@@ -105,10 +119,14 @@ def options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[  # `run` removes it from the arguments, so that it may stand anywhere
-        bool, typer.Option("--debug", help="Print the traceback of an error.")
+        bool,
+        typer.Option("--debug", help="Print the traceback of an error.", rich_help_panel=MESSAGES),
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Options before a command."""
+    remember(context, quiet=quiet, verbose=verbose)
     if version:
         typer.echo(f"s2s {s2s.__version__}")
         raise typer.Exit
@@ -143,7 +161,7 @@ def run(arguments: Sequence[str]) -> int:
     is_debug = "--debug" in arguments
     plain = [argument for argument in arguments if argument != "--debug"]
     try:
-        status = app(plain, prog_name="s2s", standalone_mode=False)
+        status = lazy_group(app)(plain, prog_name="s2s", standalone_mode=False)
     except KeyboardInterrupt:
         return INTERRUPTED
     except typer.Abort:

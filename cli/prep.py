@@ -1,14 +1,26 @@
 """`s2s prep`: prepares data and tokenizer of a recipe for training."""
 
+import json
 from typing import Annotated
 
 import typer
 
-from .options.common import RECIPE, RUNS, Overrides, RecipePath, Runs, examples, note
+from .options.common import (
+    RECIPE,
+    RUNS,
+    AsJson,
+    Overrides,
+    RecipePath,
+    Runs,
+    examples,
+    note,
+    write_wrapped,
+)
 
 EPILOG = examples(
     "s2s prep",
     "s2s prep my.yaml --set tokenizer.vocabulary=4000",
+    "s2s prep --quiet --json > report.json",
 )
 
 
@@ -19,6 +31,7 @@ def prep(
     force: Annotated[
         bool, typer.Option("--force", help="Prepare everything again, even if it is up to date.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prepare the data and the tokenizer of a recipe.
 
@@ -37,6 +50,13 @@ def prep(
         note(line)
     for line in report.warnings:
         note(f"warning: {line}")
-    Console(stderr=True).print(report.table())
+    if as_json:
+        found = {"run": str(runs / loaded.name), **report.as_json()}
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        console = Console(stderr=True)
+        console.print(report.table())
+        for line in report.lines():
+            write_wrapped(line, console.width)
     done = " and ".join(report.redone)
     note(f"{done} prepared" if done else "everything was up to date")

@@ -6,6 +6,7 @@ import typer
 
 from .export import Languages, License, Precision
 from .options.common import RUNS, Checkpoint, Runs, choose_checkpoint, examples, note
+from .options.completion import run_names
 
 EPILOG = examples(
     "s2s push runs/quickstart owner/dates",
@@ -17,7 +18,11 @@ EPILOG = examples(
 def push(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="Folder or name of the run, or an exported model."),
+        typer.Argument(
+            metavar="RUN",
+            help="Folder or name of the run, or an exported model.",
+            autocompletion=run_names,
+        ),
     ],
     repository: Annotated[
         str, typer.Argument(metavar="OWNER/NAME", help="Repository; made if there is none.")

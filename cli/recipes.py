@@ -2,30 +2,38 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .options.common import RECIPE, examples, note
-
-if TYPE_CHECKING:
-    from s2s.recipe.load import ShippedRecipe
+from .options.common import RECIPE, STDOUT, examples, note
+from .options.completion import recipe_names
+from .options.messages import Quiet, Verbose, remember
+from .options.panels import SectionedGroup
 
 recipes = typer.Typer(
     help="List, show and copy the recipes that come with s2s.",
     epilog=examples("s2s recipes list", "s2s recipes copy quickstart"),
+    cls=SectionedGroup,
     invoke_without_command=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the recipe, as in `s2s recipes list`.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of the recipe, as in `s2s recipes list`.",
+        autocompletion=recipe_names,
+    ),
 ]
 
 
 @recipes.callback()
-def options(context: typer.Context) -> None:
+def options(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Without a command, print the help."""
+    remember(context, quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -44,7 +52,9 @@ def list_recipes() -> None:
 @recipes.command("show", epilog=examples("s2s recipes show quickstart"))
 def show(name: Name) -> None:
     """Print a recipe."""
-    typer.echo(_find(name).path.read_text(encoding="utf-8"), nl=False)
+    from s2s.recipe.shipped import find_shipped
+
+    typer.echo(find_shipped(name).path.read_text(encoding="utf-8"), nl=False)
 
 
 @recipes.command(
@@ -53,22 +63,18 @@ def show(name: Name) -> None:
 )
 def copy(
     name: Name,
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="File to write.")] = RECIPE,
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="File to write; - is stdout.")
+    ] = RECIPE,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Copy a recipe into the current folder, to run or change it."""
-    from s2s.errors import UsageError
-    from s2s.files import atomic_write
+    from s2s.recipe.shipped import copy_recipe
 
-    recipe = _find(name)
-    if target.is_dir():
-        target = target / RECIPE
-    if target.exists() and not force:
-        raise UsageError(f"{target}: exists; choose another file, or add --force")
-    try:
-        atomic_write(target, recipe.path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{target}: cannot write it: {error.strerror}") from None
+    if target == STDOUT:
+        show(name)
+        return
+    target = copy_recipe(name, target, force=force, option="--force")
     argument = "" if target == RECIPE else f" {target}"
     note(f"{target} written; next: s2s train{argument}")
 
@@ -79,15 +85,3 @@ def schema() -> None:
     from s2s.recipe.load import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
-
-
-def _find(name: str) -> "ShippedRecipe":
-    """The recipe called `name`; raises `UsageError`."""
-    from s2s.errors import UsageError
-    from s2s.recipe.load import shipped_recipes
-
-    found = {recipe.name: recipe for recipe in shipped_recipes()}
-    recipe = found.get(name.removesuffix(".yaml"))
-    if recipe is None:
-        raise UsageError(f"{name}: no such recipe; there are {', '.join(found)}")
-    return recipe

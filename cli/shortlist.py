@@ -23,7 +23,8 @@ def shortlist(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Read lines 'target source probability' from FILE instead of learning them.",
+            help="Read lines 'target source probability' from FILE (also .gz, or - for stdin) "
+            "instead of learning them.",
         ),
     ] = None,
 ) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from .options.common import (
     RUNS,
+    STDIN,
     BatchSize,
     Checkpoint,
     Device,
@@ -19,6 +20,8 @@ from .options.common import (
     choose_runs,
     choose_search,
     examples,
+    file_or_standard,
+    read_stdin_once,
 )
 from .options.grouped import grouped
 from .options.outputs import (
@@ -64,10 +67,14 @@ EPILOG = f"{SEARCHES}\n" + examples(
 
 
 Input = Annotated[
-    Path | None, typer.Option("--input", metavar="FILE", help="Read FILE instead of stdin.")
+    Path | None,
+    typer.Option("--input", metavar="FILE", help="Read FILE (also .gz) instead of stdin (or -)."),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", metavar="FILE", help="Write FILE instead of stdout.")
+    Path | None,
+    typer.Option(
+        "--output", metavar="FILE", help="Write FILE (also .gz) instead of stdout (or -)."
+    ),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume a stopped command: complete its --output.")
@@ -106,6 +113,12 @@ def translate(
     probabilities are averaged. A model of images reads the id of an image, or a text, a tab and the
     id. --nbest, --samples, --scores and --format list outputs instead, a row each.
     """
+    read_stdin_once(
+        input=source or STDIN,
+        prefix_file=prefix_file,
+        dictionary=dictionary,
+        feature_ids=feature_ids,
+    )
     several = choose_runs(run, runs)
     settings = choose_search(several[0], search)
     which = choose_checkpoint(checkpoint)
@@ -116,8 +129,8 @@ def translate(
     translate_files(
         several,
         Files(
-            source=source,
-            target=target,
+            source=file_or_standard(source),
+            target=file_or_standard(target),
             resume=resume,
             features=choose_features(features, feature_ids),
         ),

@@ -1,11 +1,13 @@
 """`s2s tune-search`: finds the best beam search on validation."""
 
+import json
 from typing import Annotated
 
 import typer
 
 from .options.common import (
     RUNS,
+    AsJson,
     Checkpoint,
     Device,
     Runs,
@@ -41,6 +43,7 @@ def tune_search(
     ] = None,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Tune beam width and length penalty on validation.
 
@@ -57,8 +60,12 @@ def tune_search(
     before = chosen.recipe.search
     grid = Grid(widths=widths, penalties=penalties)
     found = tune(run=chosen, grid=grid, metric=metric, device=device, checkpoint=which)
-    for line in found.lines():
-        typer.echo(line)
+    if as_json:
+        content = {"run": str(chosen.folder), "checkpoint": checkpoint, **found.as_json()}
+        typer.echo(json.dumps(content, ensure_ascii=False))
+    else:
+        for line in found.lines():
+            typer.echo(line)
     if found.best == before:
         note(f"{chosen.recipe_path}: its search is the best already")
         return

@@ -4,14 +4,17 @@ They are written under a temporary name beside their target, flushed to the disk
 temporary name begins with `.tmp-`; files left by a crash are never read and may be deleted.
 """
 
+import gzip
 import os
 import secrets
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 TEMPORARY = ".tmp-"
 
@@ -123,6 +126,31 @@ def atomic_write(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_gzip(path: Path) -> Iterator[BinaryIO]:
+    """Yield a gzip file to write, which replaces `path` if the block raises nothing."""
+    temporary = temporary_beside(path)
+    try:
+        with temporary.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+            yield cast(BinaryIO, file)
+        sync_file(temporary)
+        replace_file(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_output(path: Path, content: str | bytes) -> None:
+    """Replace the file `path` by `content`, or write it on stdout if the path is `-`."""
+    if str(path) != "-":
+        atomic_write(path, content)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content.encode() if isinstance(content, str) else content)
+    sys.stdout.buffer.flush()
 
 
 @contextmanager

@@ -26,10 +26,10 @@ from s2s.search.decoding_batch import DecodingBatch
 from s2s.search.loop import search
 from s2s.tasks.seq2seq.loss import batch_loss
 from s2s.tasks.seq2seq.objective import Seq2SeqObjective
-from s2s.train.batch_size_finder import find_batch_size
-from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE
-from s2s.train.update import Updater
+from s2s.training.batch_size_finder import find_batch_size
+from s2s.training.state import TrainingState
+from s2s.training.trainer import TIME_MULTIPLE
+from s2s.training.update import Updater
 from tests.gpu_check import ROOT, Check
 from tests.gpu_models import (
     LARGE,

@@ -27,9 +27,9 @@ from s2s.recipe.model import (
 )
 from s2s.recipe.train import Train
 from s2s.tasks.seq2seq.objective import Seq2SeqObjective
-from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE
-from s2s.train.update import Updater
+from s2s.training.state import TrainingState
+from s2s.training.trainer import TIME_MULTIPLE
+from s2s.training.update import Updater
 from tests.gpu_check import Check
 
 WIRINGS = ("luong", "stacked", "bahdanau", "fed")

@@ -101,7 +101,7 @@ def _rate(
     model: Seq2Seq, device: torch.device, batches: list[Any], before: int
 ) -> tuple[float, int]:
     """Target tokens a second but for the first batches, and the peak of memory on a GPU."""
-    from s2s.train.memory_usage import PeakMemory
+    from s2s.training.memory_usage import PeakMemory
     from tests.gpu_models import trainer
 
     update, peak = trainer(model, device, "bf16"), PeakMemory(device)

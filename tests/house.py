@@ -20,16 +20,17 @@ Graph = Mapping[str, set[str]]
 LEVELS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "s2s s2s.errors s2s.files s2s.special",
+        "s2s.errors s2s.files s2s.messages s2s.special s2s.version",
         "s2s.recipe",
         "s2s.text s2s.metrics s2s.nn",
         "s2s.data",
         "s2s.search s2s.run",
-        "s2s.inference s2s.train",
+        "s2s.inference s2s.training",
         "s2s.tasks",
         "s2s.pipeline",
-        "s2s.bench",
+        "s2s.bench s2s.report s2s.serve s2s",
         "s2s_cli",
+        "s2s.__main__",
     )
 )
 """The entries of `s2s/` and the command line, from the ground up: each imports lower levels and
@@ -128,11 +129,15 @@ def functions(paths: Iterable[Path]) -> Iterator[tuple[int, str]]:
 
 
 def entries() -> list[str]:
-    """What lies in `s2s/`, but for the package's own file and the marker of its types."""
+    """What lies in `s2s/`, but for the package's own file and the marker of its types.
+
+    A folder that has nothing but compiled files is left over from a package that was renamed.
+    """
     return sorted(
         path.name
         for path in (ROOT / "s2s").iterdir()
         if path.name not in {"__init__.py", "__pycache__", "py.typed"}
+        and (path.is_file() or any(p.is_file() and p.suffix != ".pyc" for p in path.rglob("*")))
     )
 
 
@@ -147,7 +152,7 @@ def main() -> None:
     loose = [name for name in entries() if "." in name]
     print(f"entries of s2s/: {len(packages)} packages, {len(loose)} modules ({', '.join(loose)})")
     print(f"files: {len(files)}, imports between them: {sum(map(len, imports.values()))}")
-    print(f"levels of s2s: {len(LEVELS) - 1}, and the command line above them")
+    print(f"levels of s2s: {len(LEVELS) - 2}, and the command line above them")
     print(f"circles: {' -> '.join(found) if found else 'none'}")
     breaches = upward(imports)
     print(f"imports upwards: {len(breaches) or 'none'}", *breaches, sep="\n  ")

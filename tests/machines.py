@@ -52,7 +52,7 @@ TESTS = (
     "tests/search/test_pointer.py",
     "tests/search/test_scorers.py",
     "tests/search/test_shortlist.py",
-    "tests/train/test_resume.py",
+    "tests/training/test_resume.py",
 )
 """Files with tests that depend on kernels, which have the marker `kernels`: names may change."""
 

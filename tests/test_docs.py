@@ -24,8 +24,10 @@ FOREIGN = {
     # pip, torchrun, find
     *("--index-url", "--standalone", "--nproc-per-node", "--nnodes", "--no-python"),
     *("--rdzv-backend", "--rdzv-endpoint"),
+    # TensorBoard
+    "--logdir",
     # Typer and Click
-    "--help",
+    *("--help", "--install-completion", "--show-completion"),
 }
 """Options of other programs that the pages use."""
 

@@ -95,7 +95,7 @@ def attempt(name, work):
         found.append(name)
 Path("open").write_bytes(b"1")
 file = Path("open").open("rb")
-attempt("import", lambda: exec("import resource", {{"__name__": "s2s.train.memory_usage"}}))
+attempt("import", lambda: exec("import resource", {{"__name__": "s2s.training.memory_usage"}}))
 attempt("load", lambda: os.getloadavg())
 attempt("flush", lambda: os.fsync(file.fileno()))
 attempt("delete", lambda: Path("open").unlink())

@@ -48,8 +48,8 @@ from s2s.search.loop import search
 from s2s.search.shortlist import shortlisted
 from s2s.special import BOS, EOS, PAD
 from s2s.tasks.seq2seq.objective import Seq2SeqObjective
-from s2s.train.state import TrainingState
-from s2s.train.update import Updater
+from s2s.training.state import TrainingState
+from s2s.training.update import Updater
 from tests.fake_cudnn import FAKE
 from tests.pretend_gpu import DEVICE, TO_HOST, Elsewhere, elsewhere, move, waits
 from tests.search.toys import spec_of

@@ -1,15 +1,20 @@
 """Arguments and options of several commands."""
 
 import math
+import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .panels import PLACES, SPEED
+from .completion import checkpoint_names, run_names
+from .panels import PLACES, SPEED, wrap_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
     from s2s.run.directory import Run
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 
 RecipePath = Annotated[
     Path,
-    typer.Argument(metavar="RECIPE", help="The recipe: one YAML file."),
+    typer.Argument(metavar="RECIPE", help="The recipe: one YAML file, or - for stdin."),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -30,11 +35,20 @@ Runs = Annotated[
 ]
 RunName = Annotated[
     str | None,
-    typer.Option("--run", metavar="DIR|NAME", help="The run; by default the newest."),
+    typer.Option(
+        "--run",
+        metavar="DIR|NAME",
+        help="The run; by default the newest.",
+        autocompletion=run_names,
+    ),
 ]
 RunTarget = Annotated[
     str | None,
-    typer.Argument(metavar="RUN", help="Folder or name of the run; by default the newest."),
+    typer.Argument(
+        metavar="RUN",
+        help="Folder or name of the run, or an exported model; by default the newest run.",
+        autocompletion=run_names,
+    ),
 ]
 RunNames = Annotated[
     list[str] | None,
@@ -43,6 +57,7 @@ RunNames = Annotated[
         metavar="RUN",
         help="A run's folder or name, a file of 's2s export', or owner/name on the hub; by default "
         "the newest run. Repeat it to average several models.",
+        autocompletion=run_names,
     ),
 ]
 Checkpoint = Annotated[
@@ -52,9 +67,11 @@ Checkpoint = Annotated[
         help="Checkpoint of the run: the best on validation, the last, that of an update, or one "
         "with a name, such as an average.",
         rich_help_panel=PLACES,
+        autocompletion=checkpoint_names,
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Device to compute on.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -82,6 +99,8 @@ FeatureIds = Annotated[
 ]
 
 RECIPE = Path("recipe.yaml")
+STDIN = STDOUT = Path("-")
+"""The name of stdin as an input, of stdout as an output."""
 RUNS = Path("runs")
 
 
@@ -92,7 +111,50 @@ def examples(*lines: str) -> str:
 
 def note(text: str) -> None:
     """Print a line on stderr; stdout is for output alone."""
-    typer.echo(f"s2s: {text}", err=True)
+    write_wrapped(f"s2s: {text}", _terminal_width())
+
+
+def write_wrapped(text: str, width: int | None) -> None:
+    """Print a line on stderr, between words in several where it is wider than `width`."""
+    lines = [text] if width is None or len(text) <= width else wrap_words(text, width)
+    typer.echo("\n".join(lines), err=True)
+
+
+def _terminal_width() -> int | None:
+    """The columns of the terminal that stderr is; None for a file or a pipe, whose lines stay
+    lines."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    with suppress(KeyError, ValueError):
+        return int(os.environ["COLUMNS"])
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    return None
+
+
+def read_stdin_once(**inputs: "Path | Sequence[Path] | None") -> None:
+    """Refuse `-` for more than one of a command's inputs, which are named like their options.
+
+    None is no stdin: who reads it by default passes `Path("-")`. Raises UsageError.
+    """
+    from s2s.errors import UsageError
+    from s2s.text.lines import STANDARD
+
+    found = [
+        name.upper() if name.isupper() else f"--{name.replace('_', '-')}"
+        for name, given in inputs.items()
+        for one in (given if isinstance(given, list | tuple) else [given])
+        if one is not None and str(one) == STANDARD
+    ]
+    if len(found) > 1:
+        raise UsageError(
+            f"{', '.join(found)}: stdin can be read only once; give all but one of them a file"
+        )
+
+
+def file_or_standard(path: Path | None) -> Path | None:
+    """The path of a file; None for stdin or stdout."""
+    return None if path is None or path == STDIN else path
 
 
 def choose_run(name: str | None, runs: Path) -> "Run":
@@ -115,16 +177,9 @@ def choose_runs(names: list[str] | None, runs: Path) -> list["Run"]:
 
 def choose_checkpoint(text: str) -> "Which":
     """`best`, `last`, a step or a name; raises `UsageError` for anything else."""
-    from s2s.errors import UsageError
-    from s2s.run.checkpoints import NAME
+    from s2s.run.checkpoints import read_which
 
-    if text.isascii() and text.isdigit():
-        return int(text)
-    if text in ("best", "last") or NAME.fullmatch(text):
-        return text
-    raise UsageError(
-        f"--checkpoint: expected best, last, a number of updates or a name, found {text}"
-    )
+    return read_which(text, "--checkpoint")
 
 
 def choose_features(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,8 @@ from s2s.recipe.metrics import METRICS, MetricName, only_of_runs, text_metrics
 
 from .common import (
     RUNS,
+    STDIN,
+    AsJson,
     BatchSize,
     Checkpoint,
     Device,
@@ -23,8 +26,10 @@ from .common import (
     choose_runs,
     choose_search,
     note,
+    read_stdin_once,
 )
 from .grouped import changed
+from .panels import READING
 from .search import SearchOptions
 
 if TYPE_CHECKING:
@@ -52,27 +57,43 @@ else:  # typer has no lists of Literal
 
 ReferenceFiles = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="REF...", help="Score the output on stdin against these files."),
+    typer.Argument(
+        metavar="REF...",
+        help="Score the output on stdin, or that of --hypotheses, against these files.",
+    ),
+]
+Hypotheses = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="With REF: the output to score (also .gz), by default stdin (or -)."
+    ),
 ]
 SplitChoice = Annotated[Split, typer.Option(help="Split to translate and score.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Confidence = Annotated[
     bool, typer.Option("--confidence", help="Add 95 % intervals by bootstrap resampling.")
 ]
 Tokenize = Annotated[
     Tokenization | None,
     typer.Option(
-        help="Tokenization of metrics of words; by default the recipe's or 13a; ptb for captions."
+        help="Tokenization of metrics of words; by default the recipe's or 13a; ptb for captions.",
+        rich_help_panel=READING,
     ),
 ]
-Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]
+Lowercase = Annotated[
+    bool, typer.Option("--lowercase", help="Ignore case.", rich_help_panel=READING)
+]
 Stem = Annotated[
-    bool | None, typer.Option("--stem/--no-stem", help="Compare English word stems in ROUGE.")
+    bool | None,
+    typer.Option(
+        "--stem/--no-stem", help="Compare English word stems in ROUGE.", rich_help_panel=READING
+    ),
 ]
 Synonyms = Annotated[
     bool | None,
     typer.Option(
-        "--synonyms/--no-synonyms", help="Match synonyms in METEOR, if WordNet is installed."
+        "--synonyms/--no-synonyms",
+        help="Match synonyms in METEOR, if WordNet is installed.",
+        rich_help_panel=READING,
     ),
 ]
 Tokens = Annotated[
@@ -80,11 +101,16 @@ Tokens = Annotated[
     typer.Option(
         "--rouge-tokens",
         help="Tokens of ROUGE: its own, runs of a-z and 0-9, or words between spaces.",
+        rich_help_panel=READING,
     ),
 ]
 Metrics = Annotated[
     list[MetricChoice] | None,
-    typer.Option("--metric", help="Metric; by default those of the recipe; repeatable."),
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        help=f"Metric: {', '.join(METRICS)}; by default those of the recipe; repeatable.",
+    ),
 ]
 
 
@@ -101,6 +127,7 @@ class Scored:
     lowercase: Lowercase = False
     device: Device = "auto"
     batch_size: BatchSize = 1024
+    hypotheses: Hypotheses = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +146,10 @@ class Asked:
 
 def score(asked: Asked) -> None:
     """Compute the scores and print them."""
+    if asked.scored.hypotheses is not None and not asked.references:
+        from s2s.errors import UsageError
+
+        raise UsageError("--hypotheses: expected files of references too, REF...")
     result = _score_files(asked, asked.references) if asked.references else _score_run(asked)
     for line in result.notes():
         note(line)
@@ -163,14 +194,24 @@ def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
     # The recipe of a run is used only if the command line names no metrics.
     run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
     _refuse(asked, is_run_used=run is not None)
+    hypotheses = asked.scored.hypotheses or STDIN
+    read_stdin_once(REF=references, hypotheses=hypotheses)
     request = _request(asked, run)
     if run is not None:
         request = _of_text(request)
-    if sys.stdin.isatty():
+    if hypotheses == STDIN and sys.stdin is not None and sys.stdin.isatty():
         note("reading the output to score from the terminal; end it with Ctrl-D")
     from s2s import pipeline
+    from s2s.text.lines import open_input
 
-    return pipeline.score_files(references=references, hypotheses=sys.stdin.buffer, request=request)
+    name = "stdin" if hypotheses == STDIN else str(hypotheses)
+    with ExitStack() as stack:
+        stream = open_input(hypotheses)
+        if hypotheses != STDIN:
+            stack.callback(stream.close)
+        return pipeline.score_files(
+            references=references, hypotheses=stream, request=request, name=name
+        )
 
 
 def _of_text(request: "Request") -> "Request":

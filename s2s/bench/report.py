@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from s2s.errors import UsageError
+from s2s.text.lines import open_bytes
 
 FORMAT = 1
 """The format of the JSON; it increases when a field changes its meaning."""
@@ -260,9 +261,8 @@ def read_report(path: Path) -> Report:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        report = TypeAdapter(Report).validate_json(path.read_bytes(), strict=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        with open_bytes(path) as file:
+            report = TypeAdapter(Report).validate_json(file.read(), strict=True)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         place = ".".join(map(str, detail["loc"]))

@@ -19,12 +19,12 @@ from s2s.nn.device import choose_precision, keep_freed_memory
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
 from s2s.tasks.seq2seq.objective import Seq2SeqObjective
-from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup, share
-from s2s.train.distributed.shared_memory import SharedMemoryGroup, workers
-from s2s.train.memory_usage import PeakMemory
-from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE
-from s2s.train.update import Updater
+from s2s.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup, share
+from s2s.training.distributed.shared_memory import SharedMemoryGroup, workers
+from s2s.training.memory_usage import PeakMemory
+from s2s.training.state import TrainingState
+from s2s.training.trainer import TIME_MULTIPLE
+from s2s.training.update import Updater
 
 NAME = "training"
 

@@ -34,9 +34,9 @@ from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.tasks.seq2seq.task import unigram
 from s2s.text.extended_vocabulary import NO_TARGET
 from s2s.text.source_features import SEPARATOR
-from s2s.train.batch_size_finder import find_batch_size, with_batch_tokens
-from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE
+from s2s.training.batch_size_finder import find_batch_size, with_batch_tokens
+from s2s.training.state import TrainingState
+from s2s.training.trainer import TIME_MULTIPLE
 
 PAIRS = 20_000
 """Random sentence pairs: enough for batches of one length, as in training."""

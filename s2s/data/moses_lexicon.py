@@ -4,9 +4,7 @@ A line is `target source probability`, where the probability is p(target | sourc
 writes as `lex.e2f`, and what Marian reads after `--shortlist`. `NULL` is the empty word.
 """
 
-import gzip
 import math
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 from s2s.data.ibm_model1 import Cells
 from s2s.errors import DataError
 from s2s.special import SPECIAL_PIECES
+from s2s.text.lines import name_of, read_lines
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair
 
@@ -54,26 +53,17 @@ def read_cells(path: Path, tokenizers: TokenizerPair) -> Cells:
 
 def _entries(path: Path) -> Iterator[Entry]:
     """Target, source and probability of every line, except those of the empty word."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opened(path, "rt", encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                fields = line.split()
-                if not fields:
-                    continue
-                if len(fields) != 3 or not _is_probability(fields[2]):
-                    raise DataError(
-                        f"{path}:{number}: expected 'target source probability', found "
-                        f"{line.strip()[:60]!r}"
-                    )
-                if EMPTY not in fields[:2]:
-                    yield fields[0], fields[1], float(fields[2])
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number + 1}: not valid UTF-8") from error
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot read it: {reason}") from error
+    for number, line in enumerate(read_lines(path), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 3 or not _is_probability(fields[2]):
+            raise DataError(
+                f"{name_of(path)}:{number}: expected 'target source probability', found "
+                f"{line.strip()[:60]!r}"
+            )
+        if EMPTY not in fields[:2]:
+            yield fields[0], fields[1], float(fields[2])
 
 
 def _is_probability(text: str) -> bool:

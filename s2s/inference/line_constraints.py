@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from s2s.errors import DataError, UsageError
 from s2s.inference.nbest import Output, name_lines
@@ -159,6 +159,32 @@ class LineConstraintsReader:
         return dict(zip(self.columns, cells, strict=True))
 
 
+class GivenConstraints:
+    """Constraints that are given beside the lines: the same for all, or one for each."""
+
+    def __init__(self, constraints: LineConstraints | Sequence[LineConstraints]) -> None:
+        """Raises UsageError for terms that are not a sequence of texts."""
+        self.for_all = isinstance(constraints, LineConstraints)
+        several = [constraints] if isinstance(constraints, LineConstraints) else constraints
+        self.constraints = list(map(_checked, several))
+        self.has_terms = any(one.must for one in self.constraints)
+
+    def read(self, lines: Sequence[str], first: int) -> tuple[list[str], list[LineConstraints]]:
+        """The lines and their constraints; `first` is the place of the first line, from 0."""
+        if self.for_all:
+            return list(lines), self.constraints * len(lines)
+        return list(lines), self.constraints[first : first + len(lines)]
+
+
+def _checked(constraints: LineConstraints) -> LineConstraints:
+    """The constraints, with tuples for the lists that a caller may have written."""
+    for name in ("must", "avoid"):
+        terms: Any = getattr(constraints, name)
+        if isinstance(terms, str) or not all(isinstance(t, str) and t.strip() for t in terms):
+            raise UsageError(f"{name}: expected terms such as ['ice cream'], found {terms!r}")
+    return replace(constraints, must=tuple(constraints.must), avoid=tuple(constraints.avoid))
+
+
 def _terms(cell: str) -> tuple[str, ...]:
     return tuple(term for term in cell.split(BETWEEN_TERMS) if term.strip())
 
@@ -166,7 +192,9 @@ def _terms(cell: str) -> tuple[str, ...]:
 class ConstrainedTranslator:
     """A translator of lines with constraints; it reports outputs that do not meet them."""
 
-    def __init__(self, translator: LineTranslator, reader: LineConstraintsReader) -> None:
+    def __init__(
+        self, translator: LineTranslator, reader: LineConstraintsReader | GivenConstraints
+    ) -> None:
         self.translator = translator
         self.reader = reader
         self.compiler = ConstraintCompiler(translator.target)
@@ -179,19 +207,7 @@ class ConstrainedTranslator:
         """As `LineTranslator.outputs`; each output names the constraints it does not meet."""
         sources, line_constraints = self.reader.read(lines, first)
         target = self.translator.target
-        if self.translator.extended_vocabulary is not None and any(
-            w.avoid or w.must for w in line_constraints
-        ):
-            raise UsageError(
-                "--must and --avoid work on the vocabulary, and this model copies words outside "
-                "of it "
-                "(model.copy); leave them out"
-            )
-        whole = self.translator.whole(self.translator.read(self.translator.tagged(sources)))
-        prefixes = self.translator.read_targets(
-            [constraints.prefix for constraints in line_constraints], whole
-        )
-        constraints = self.compiler.constraints(line_constraints, prefixes)
+        constraints = self.compiler.compiled(self.translator, sources, line_constraints)
         found = self.translator.outputs(sources, first, keep, constraints)
         checked = [
             [replace(output, unmet=unmet(output.text, constraints, target)) for output in outputs]
@@ -225,6 +241,28 @@ class ConstraintCompiler:
         self.target = target
         self.negative: OrderedDict[Terms, NegativeConstraints] = OrderedDict()
         self.positive: OrderedDict[tuple[Terms, Terms], PositiveConstraints | None] = OrderedDict()
+
+    def compiled(
+        self,
+        translator: LineTranslator,
+        lines: Sequence[str],
+        line_constraints: Sequence[LineConstraints],
+    ) -> list[ConstraintSpec]:
+        """The constraints of every line that `translator` reads.
+
+        Raises UsageError for terms of a model that copies.
+        """
+        if translator.extended_vocabulary is not None and any(
+            w.avoid or w.must for w in line_constraints
+        ):
+            raise UsageError(
+                "--must and --avoid work on the vocabulary, and this model copies words outside "
+                "of it "
+                "(model.copy); leave them out"
+            )
+        whole = translator.whole(translator.read(translator.tagged(lines)))
+        prefixes = translator.read_targets([one.prefix for one in line_constraints], whole)
+        return self.constraints(line_constraints, prefixes)
 
     def constraints(
         self, line_constraints: Sequence[LineConstraints], prefixes: Sequence[Sequence[int]]

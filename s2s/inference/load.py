@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import RunError, UsageError
-from s2s.inference.progress import report_on_stderr
+from s2s.messages import note
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.run.directory import Run
 from s2s.run.shortlist import read_lexicon
@@ -112,7 +112,7 @@ def load_translator(
         truncate=recipe.data.truncate.source,
         extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
         features=lines,
-        report=report_on_stderr,
+        report=note,
     )
 
 
@@ -161,7 +161,7 @@ def with_precision(search: Search, device: torch.device) -> Search:
 def _report_once(text: str) -> None:
     """Write a note to stderr once for a command, whose models and workers all have it."""
     if multiprocessing.parent_process() is None:
-        report_on_stderr(text)
+        note(text)
 
 
 def load_ensemble(

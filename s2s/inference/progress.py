@@ -8,12 +8,6 @@ import sys
 import time
 from typing import BinaryIO, TextIO
 
-
-def report_on_stderr(text: str) -> None:
-    """Write a note to stderr, which the user sees if stdout is redirected."""
-    sys.stderr.write(f"s2s: {text}\n")
-
-
 PROGRESS_SECONDS = 0.5
 """The least time between two updates of the line."""
 

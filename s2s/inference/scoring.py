@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-import s2s
 from s2s.data.training_targets import TrainingTargets
 from s2s.inference.translator import LineTranslator
 from s2s.metrics.base import Additive, References, Resampling, case_of, mean, write_signature
@@ -18,6 +17,7 @@ from s2s.recipe.metrics import METRICS, VALUES, text_metrics
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
 from s2s.search.shortlist import whole
+from s2s.version import __version__
 
 
 def score_run(
@@ -63,7 +63,7 @@ def _copied(
     is_copied = 100.0 * trained.have(hypotheses)
     statistics = Additive(np.stack([np.ones_like(is_copied), is_copied], axis=1), mean)
     details = [case_of(lowercase), "match:line", "in:train"]
-    signature = write_signature("0", resampling, details, f"s2s-{s2s.__version__}")
+    signature = write_signature("0", resampling, details, f"s2s-{__version__}")
     return scores_of(METRICS["copied"].values, statistics, len(hypotheses), (signature, resampling))
 
 
@@ -101,7 +101,7 @@ def _perplexity(
     statistics = Additive(np.add.reduceat(each, firsts), _exp)
     details = ["unit:token", f"vocabulary:{translator.target.size}", "eos:yes"]
     signature = write_signature(
-        count_references(references), resampling, details, f"s2s-{s2s.__version__}"
+        count_references(references), resampling, details, f"s2s-{__version__}"
     )
     return scores_of(
         METRICS["perplexity"].values, statistics, len(references), (signature, resampling)

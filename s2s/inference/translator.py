@@ -117,8 +117,7 @@ class LineTranslator:
             want_attention=self.replacer is not None,
             reduce=None if self.replacer is None else self.replacer.reduce,
         )
-        self._report_unproven(found)
-        self._report_lengths(found, pieces, first)
+        self.report_outputs(found, pieces, first)
         return self.outputs_of(found, pieces)
 
     def pieces(
@@ -250,7 +249,14 @@ class LineTranslator:
         progress = self.progress
         return None if progress is None else lambda done: progress.part(done / pieces)
 
-    def _report_unproven(self, found: list[list[Hypothesis]]) -> None:
+    def report_outputs(
+        self, found: Sequence[Sequence[Hypothesis]], pieces: SourcePieces, first: int = 0
+    ) -> None:
+        """Report hypotheses that are not proven, that were cut or that are too short."""
+        self._report_unproven(found)
+        self._report_lengths(found, pieces, first)
+
+    def _report_unproven(self, found: Sequence[Sequence[Hypothesis]]) -> None:
         unproven = sum(one[0].proven is False for one in found)
         if unproven:
             self.report(

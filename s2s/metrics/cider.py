@@ -10,10 +10,10 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-import s2s
 from s2s.metrics.base import Additive, References, Resampling, mean, write_signature
 from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
+from s2s.version import __version__
 
 ORDERS = 4
 """Largest order of n-grams; all orders have the same weight."""
@@ -67,7 +67,7 @@ class Cider:
         """See `Metric`."""
         details = [*self.words.details, f"n:{ORDERS}", f"sigma:{SIGMA:g}", "idf:references"]
         details.append(f"scale:{SCALE:g}")
-        return write_signature(nrefs, resampling, details, f"s2s-{s2s.__version__}")
+        return write_signature(nrefs, resampling, details, f"s2s-{__version__}")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from itertools import chain, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-import s2s
 from s2s.metrics.base import References, Resampling, Rows, write_signature
 from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
+from s2s.version import __version__
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Distinct:
         """See `Metric`."""
         del nrefs
         details = [*self.words.details, "per:token"]
-        return write_signature("0", resampling, details, f"s2s-{s2s.__version__}")
+        return write_signature("0", resampling, details, f"s2s-{__version__}")
 
 
 def number(lines: Sequence[Sequence[Hashable]]) -> Ngrams:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-import s2s
 from s2s.metrics.base import References, Resampling, Rows, write_signature
 from s2s.metrics.distinct import Ngrams, number
 from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
+from s2s.version import __version__
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Diversity:
         """See `Metric`."""
         del nrefs
         details = [*self.words.details, "output:line"]
-        return write_signature("0", resampling, details, f"s2s-{s2s.__version__}")
+        return write_signature("0", resampling, details, f"s2s-{__version__}")
 
 
 def build_diversity(scoring: Scoring) -> Diversity:

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import s2s
 from s2s.metrics.base import (
     Additive,
     References,
@@ -19,6 +18,7 @@ from s2s.metrics.base import (
     write_signature,
 )
 from s2s.recipe.scoring import Scoring
+from s2s.version import __version__
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Exact:
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`."""
         details = [case_of(self.lowercase), "match:line"]
-        return write_signature(nrefs, resampling, details, f"s2s-{s2s.__version__}")
+        return write_signature(nrefs, resampling, details, f"s2s-{__version__}")
 
 
 @dataclass(frozen=True)

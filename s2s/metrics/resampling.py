@@ -40,6 +40,17 @@ def intervals(statistics: Statistics, num_lines: int, samples: int) -> list[Inte
     return [_interval(column) for column in drawn.T]
 
 
+def percentile_bounds(
+    statistics: Statistics, num_lines: int, samples: int
+) -> list[tuple[float, float]]:
+    """The 2.5th and the 97.5th percentile of the values that `intervals` draws.
+
+    Unlike an interval around a mean, they never exceed the values that are possible.
+    """
+    drawn = np.array([statistics.values(rows) for rows in _resamples(num_lines, samples)])
+    return [(float(low), float(high)) for low, high in np.percentile(drawn, (2.5, 97.5), axis=0).T]
+
+
 def resampling(samples: int) -> Resampling:
     """The bootstrap of `intervals`, for signatures."""
     return Resampling(samples, seed())

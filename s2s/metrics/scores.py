@@ -67,6 +67,13 @@ class Scores:
     blank_references: int = 0
     """Number of lines one of whose references has no text."""
 
+    def __getitem__(self, name: str) -> Score:
+        """The score of this name, such as `bleu`; raises KeyError with the names that there are."""
+        for score in self.values:
+            if score.name == name:
+                return score
+        raise KeyError(f"{name}: there are {', '.join(score.name for score in self.values)}")
+
     def value(self, name: str) -> float:
         """The value called `name`, which must be among them."""
         return next(score.value for score in self.values if score.name == name)

@@ -1,11 +1,12 @@
 """The number of threads in OMP_NUM_THREADS, and of cores that the process may use."""
 
 import os
-import sys
 from collections.abc import Iterator
 from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
+
+from s2s.messages import note
 
 VARIABLE = "OMP_NUM_THREADS"
 
@@ -57,7 +58,7 @@ def thread_fault() -> str | None:
 def warn_of_threads() -> None:
     """Write `thread_fault` to stderr, once; workers leave that to their command."""
     if parent_process() is None and (fault := thread_fault()) is not None:
-        sys.stderr.write(f"s2s: {fault}\n")
+        note(fault)
 
 
 def _control_group_cores() -> Iterator[int]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from s2s.pipeline.evaluation import evaluate, score_files
     from s2s.pipeline.exporting import export
     from s2s.pipeline.image_features import extract_features
+    from s2s.pipeline.initialization import initialize
     from s2s.pipeline.preparation import prepare
     from s2s.pipeline.scoring import score_pairs
     from s2s.pipeline.sharing import pull, push
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate",
     "export",
     "extract_features",
+    "initialize",
     "learn_shortlist",
     "load_ensemble",
     "load_translator",
@@ -53,6 +55,7 @@ _MODULES = {
     "evaluate": "s2s.pipeline.evaluation",
     "export": "s2s.pipeline.exporting",
     "extract_features": "s2s.pipeline.image_features",
+    "initialize": "s2s.pipeline.initialization",
     "learn_shortlist": "s2s.pipeline.shortlist",
     "load_ensemble": "s2s.inference.load",
     "load_translator": "s2s.inference.load",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.errors import RunError, UsageError
@@ -87,6 +87,21 @@ class Averaged:
         width = max(len(name) for name, _ in rows)
         return [f"{name:{width}}  {values or 'not validated'}" for name, values in rows]
 
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program; `validation` is null without validation data."""
+        known = {step: self.known.get(step) for step in self.members}
+        best = None if self.best is None else _as_json(self.best, self.known.get(self.best))
+        return {
+            "name": self.name,
+            "members": [_as_json(step, values) for step, values in known.items()],
+            "best_single": best,
+            "validation": None if self.found is None else asdict(self.found),
+        }
+
+
+def _as_json(step: int, values: ValidationScores | None) -> dict[str, Any]:
+    return {"update": step, "validation": None if values is None else asdict(values)}
+
 
 def average(
     *, run: Run, members: Members | None = None, name: str = AVERAGE, device: str = "auto"
@@ -165,7 +180,7 @@ def _validate(
     from s2s.nn.state_dict import feature_shapes, load_weights
     from s2s.tasks.build import build_task
     from s2s.text.tokenizer_pair import load_tokenizers
-    from s2s.train.distributed.process_group import SINGLE_PROCESS
+    from s2s.training.distributed.process_group import SINGLE_PROCESS
 
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen)
@@ -179,6 +194,7 @@ def _validate(
     train = open_corpus(run.folder, "train")
     validate = build_task(recipe, tokenizers).validation(corpus, train)
     with progress() as callback:
-        callback("validating the average", 0, None)
+        callback("validating the average", 0, 1)
         found = validate(model.to(chosen).eval(), SINGLE_PROCESS)
+        callback("validating the average", 1, 1)
     return ValidationScores(nll=found.nll, scores={s.name: s.value for s in found.scores.values})

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from s2s.data.preparation.prepare import open_splits
 from s2s.data.sources.columns import id_columns
+from s2s.data.sources.split import read_chunks
 from s2s.errors import UsageError
 from s2s.pipeline.progress import progress
 from s2s.recipe.data import GeneratedData, evaluated_of, has_source_text, image_features_of
@@ -21,14 +22,8 @@ from s2s.recipe.load import Draft
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.yaml import Keys
 from s2s.run.directory import RUNS, Run
-from s2s.tasks.defaults.choice import Choice
+from s2s.tasks.defaults.choice import Choice, says_everything
 from s2s.tasks.defaults.counts import PairCounts, count_pairs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from s2s.data.sources.chunks import Chunk
-    from s2s.data.sources.split import Split
 
 FORMAT = 1
 """Version of the rules; of another version, untrained runs choose again."""
@@ -52,6 +47,8 @@ def complete(
     """
     if not isinstance(recipe, Draft):
         return Completed(recipe)
+    if says_everything(recipe):
+        return Completed(recipe.recipe)
     folder = runs / recipe.name
     kept = None if restart else _read(folder)
     if not restart and _has_begun(folder):
@@ -79,7 +76,9 @@ def count(recipe: Recipe) -> PairCounts:
     part = evaluated_of(data)
     has_features = not isinstance(part, GeneratedData) and part.columns.source_features is not None
     with progress() as report:
-        chunks = _reported(open_splits(recipe)["train"], report)
+        chunks = read_chunks(
+            open_splits(recipe)["train"], lambda done, total: report("counting", done, total)
+        )
         return count_pairs(
             chunks,
             has_text=has_source_text(data),
@@ -93,21 +92,13 @@ def _choose(draft: Draft, device: str) -> list[Choice]:
     from s2s.nn.device import choose_device
     from s2s.tasks.defaults.choose import choose_defaults
 
-    return choose_defaults(draft, count(draft.recipe), choose_device(device))
+    return choose_defaults(draft, count(draft.recipe), choose_device(device)).choices
 
 
 def _completed(draft: Draft, choices: list[Choice]) -> Recipe:
     return draft.completed(
         {keys: value for choice in choices for keys, value in choice.values.items()}
     )
-
-
-def _reported(split: Split, report: Any) -> Iterator[Chunk]:
-    done = 0
-    for chunk in split.chunks():
-        done += len(chunk.source)
-        report("counting", done, None)
-        yield chunk
 
 
 def _has_begun(folder: Path) -> bool:

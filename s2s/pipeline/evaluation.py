@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_write
-from s2s.metrics.scores import Scores
+from s2s.metrics.scores import Score, Scores
 from s2s.pipeline.output_names import ModelName, describe
 from s2s.pipeline.progress import progress
 from s2s.recipe.search import Search
@@ -35,6 +35,14 @@ class Evaluation:
     def lines(self) -> list[str]:
         """A line per score for a reader; the description goes to stderr."""
         return self.scores.lines()
+
+    def __str__(self) -> str:
+        """A line per score, with its signature."""
+        return "\n".join(self.lines())
+
+    def __getitem__(self, name: str) -> Score:
+        """The score of this name, such as `bleu`; raises KeyError."""
+        return self.scores[name]
 
     def notes(self) -> list[str]:
         """Lines for stderr: the description, and the number of blank lines."""
@@ -142,29 +150,43 @@ def evaluate(
     split, or a metric is not for its model.
     """
     from s2s.inference.load import load_ensemble
+
+    def loaded() -> tuple[LineTranslator, ModelName]:
+        runs = (run, *others)
+        translator = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
+        members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in runs)
+        return translator, ModelName(members=members)
+
+    return evaluate_translator(run, loaded, split=split, batch_size=batch_size, request=request)
+
+
+def evaluate_translator(
+    run: Run,
+    load: Callable[[], tuple[LineTranslator, ModelName]],
+    *,
+    split: SplitName = "test",
+    batch_size: int = 1024,
+    request: Request | None = None,
+) -> Evaluation:
+    """`evaluate` with the translator and the name of its model that `load` returns, which is
+    called after the request is checked."""
     from s2s.metrics.corpus import Request
-    from s2s.pipeline.evaluation import evaluate_lines
-    from s2s.pipeline.output_names import ModelName
     from s2s.recipe.recipe import COPIED_BY_COPYING
 
     request = request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring)
     if "copied" in request.metrics and run.recipe.model.copy != "none":
         raise UsageError(COPIED_BY_COPYING)
     sources, references = open_texts(run, split)
-    translator = load_ensemble((run, *others), search=search, device=device, checkpoint=checkpoint)
+    translator, model = load()
     hypotheses = translate_lines(translator, sources, batch_size, f"translating {split}")
-    members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in (run, *others))
-    return evaluate_lines(
-        run,
-        translator,
-        (sources, hypotheses, references),
-        (split, ModelName(members=members)),
-        request,
-    )
+    texts = (sources, hypotheses, references)
+    return evaluate_lines(run, translator, texts, (split, model), request)
 
 
-def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Request) -> Evaluation:
-    """Score any translation, one a line, against reference files.
+def score_files(
+    *, references: list[Path], hypotheses: BinaryIO, request: Request, name: str = "stdin"
+) -> Evaluation:
+    """Score any translation, one a line, against reference files; `name` is where it comes from.
 
     Raises DataError for text that is not UTF-8 or sides of unequal length, UsageError for what only
     a run has.
@@ -174,11 +196,11 @@ def score_files(*, references: list[Path], hypotheses: BinaryIO, request: Reques
     from s2s.recipe.metrics import only_of_runs, text_metrics
     from s2s.text.lines import decode_lines, read_lines
 
-    for name in request.metrics:
-        if reason := only_of_runs(name):
-            raise UsageError(f"{name}: expected a run; {reason}")
-    said = list(decode_lines(hypotheses, "<stdin>"))
+    for metric in request.metrics:
+        if reason := only_of_runs(metric):
+            raise UsageError(f"{metric}: expected a run; {reason}")
+    said = list(decode_lines(hypotheses, "<stdin>" if name == "stdin" else name))
     wanted = [list(read_lines(path)) for path in references]
     names = text_metrics(request.metrics)
     scores = score(names, said, wanted, scoring=request.scoring, confidence=request.confidence)
-    return Evaluation(scores, f"stdin, {len(said):,} lines")
+    return Evaluation(scores, f"{name}, {len(said):,} lines")

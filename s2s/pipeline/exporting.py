@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import s2s
 from s2s.data.preparation.report import PrepareReport
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_folder, atomic_write
@@ -33,6 +32,7 @@ from s2s.run.exported import (
     read_info,
 )
 from s2s.run.model_file import SUFFIX, write_model_file
+from s2s.version import __version__
 
 if TYPE_CHECKING:
     from s2s.recipe.choices import SearchPrecision
@@ -167,7 +167,7 @@ def write_model(run: Run, folder: Path, options: ExportOptions) -> ModelInfo:
     known = read_info(run.folder, run.place) if run.is_exported else None
     info = ModelInfo(
         format=FORMAT,
-        s2s=s2s.__version__,
+        s2s=__version__,
         name=run.name if known is None else known.name,
         checkpoint=str(checkpoint),
         precision=precision,

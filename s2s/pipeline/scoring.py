@@ -33,31 +33,17 @@ def score_pairs(
     With `others`, the runs' models are averaged. Raises DataError for text that is not UTF-8, or
     where one file has more lines.
     """
-    from s2s.inference.missing_features import refuse_missing
-    from s2s.search.ensemble import forcible
-    from s2s.search.forced_decoding import forced
+    from s2s.inference.pair_scores import score_lines
 
     # A shortlist might lack tokens of the given translations.
     translator = load_ensemble(
         (run, *others), device=device, checkpoint=checkpoint, shortlists=False
     )
-    model = forcible(translator.scorer)
     pairs = _pairs(source, target)
     done = 0
     while window := list(islice(pairs, batch_size)):
-        read = translator.read([line.strip() and line for line, _ in window])
-        translator.report_truncated([reading.ids for reading in read])
-        read = [reading.cut(translator.truncate) for reading in read]
-        sources = [reading.ids for reading in read]
-        targets = translator.read_targets([line.strip() and line for _, line in window], read)
-        lines = [line for line, _ in window]
-        refuse_missing(translator.features, (lines, read), str(source), done)
-        pairs_of_ids = list(zip(sources, targets, strict=True))
-        found = forced(model, pairs_of_ids, translator.device, translator.image_features_of(read))
-        for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
+        for log_prob, length in score_lines(translator, window, (str(source), done)):
             done += 1
-            is_asked = len(ids) or len(tokens) or translator.features is not None
-            length = len(tokens) + 1 if is_asked else 0
             output.write(f"{done}\t{log_prob:.6f}\t{length}\n".encode())
         output.flush()
     return done

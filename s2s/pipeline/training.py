@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import Interrupted
+from s2s.messages import write_line
 from s2s.pipeline.defaults import complete
 from s2s.pipeline.preparation import prepare_run
 from s2s.recipe.load import Draft
 from s2s.run.directory import RUNS, Run
-from s2s.train.distributed.launch import launched, with_workers
+from s2s.training.distributed.launch import launched, with_workers
+from s2s.training.trackers.build import check_trackers
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
-    from s2s.train.distributed.process_group import ProcessGroup
-    from s2s.train.reporter import Reporter
-    from s2s.train.state import Position
+    from s2s.training.distributed.process_group import ProcessGroup
+    from s2s.training.reporter import Reporter
+    from s2s.training.state import Position
 
 
 def train(
@@ -36,21 +37,25 @@ def train(
     that it started share the work; those of other ranks end with SystemExit when rank 0 raises.
     What a draft does not say is chosen to fit the data first (`s2s.pipeline.defaults`).
 
-    Returns the position at which training ended. Raises Interrupted after Ctrl-C or SIGTERM, with
+    Returns the position at which training ended. Raises UsageError where `train.log_to` names a
+    tracker whose package is missing, and Interrupted after Ctrl-C or SIGTERM, with
     the state saved.
     """
     with launched(device) as (group, own_device):
         if group.rank:
             return _follow(runs, recipe, own_device, group)
+        plain = recipe.recipe if isinstance(recipe, Draft) else recipe
+        check_trackers(plain.train.log_to)
         completed, choices = complete(recipe, runs=runs, device=own_device, restart=restart)
         run = Run.create(completed, runs)
         with run.lock():
             if restart:
                 run.restart(completed)
             run.check_same(completed)
-            prepare_run(run, completed)
-            for line in choices:
-                sys.stderr.write(f"{line}\n")
+            report = prepare_run(run, completed)
+            news = [f"warning: {line}" for line in report.warnings] if report.redone else []
+            for line in (*choices, *news):
+                write_line(line)
             group.all_gather(None)  # the other ranks may read it now
             from s2s.pipeline.training_process import train_run
 
@@ -61,7 +66,7 @@ def train(
 
 def _follow(runs: Path, recipe: Recipe | Draft, device: str, group: ProcessGroup) -> Position:
     """Train as a launched process of another rank than 0."""
-    from s2s.train.distributed.process_group import ReportedByRankZero, WorkerLost
+    from s2s.training.distributed.process_group import ReportedByRankZero, WorkerLost
 
     assert recipe.name is not None, "load_recipe gives every recipe a name"
     try:

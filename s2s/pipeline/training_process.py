@@ -15,23 +15,26 @@ from s2s.nn.device import (
     limit_threads,
 )
 from s2s.nn.kernels import slow_training
+from s2s.recipe.load import flat_fields
 from s2s.tasks.build import build_task
 from s2s.text.tokenizer_pair import load_tokenizers
-from s2s.train.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
-from s2s.train.plan import end_reason
-from s2s.train.reporter import SilentReporter
-from s2s.train.reporter import reporter as default_reporter
-from s2s.train.state import TrainingState
-from s2s.train.trainer import TIME_MULTIPLE, Trainer, TrainingContext
+from s2s.training.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
+from s2s.training.plan import end_reason
+from s2s.training.reporter import SilentReporter
+from s2s.training.reporter import reporter as default_reporter
+from s2s.training.state import TrainingState
+from s2s.training.trackers.base import Tracked
+from s2s.training.trackers.reporter import Following, TrackingReporter
+from s2s.training.trainer import TIME_MULTIPLE, Trainer, TrainingContext
 
 if TYPE_CHECKING:
     import torch
 
     from s2s.recipe.recipe import Recipe
     from s2s.run.directory import Run
-    from s2s.train.distributed.process_group import ProcessGroup
-    from s2s.train.reporter import Reporter
-    from s2s.train.state import Position
+    from s2s.training.distributed.process_group import ProcessGroup
+    from s2s.training.reporter import Reporter
+    from s2s.training.state import Position
 
 
 def train_run(
@@ -80,7 +83,7 @@ def train_run(
     )
     if group.rank == 0:
         run.write_environment(str(chosen), recipe.seed)
-    with reporter or (SilentReporter() if group.rank else default_reporter()) as listening:
+    with _reporter(run, recipe, reporter, group) as listening:
         trainer = Trainer(context, state, listening)
         if state.position.ended is None:
             listening.note(_opening(context, state, chosen))
@@ -93,6 +96,23 @@ def train_run(
             trainer.run()
         listening.note(_closing(run, state.position))
     return state.position
+
+
+def _reporter(run: Run, recipe: Recipe, reporter: Reporter | None, group: ProcessGroup) -> Reporter:
+    """The reporter of this process; that of rank 0 informs the recipe's trackers too."""
+    if group.rank:
+        return reporter or SilentReporter()
+    shown = reporter or default_reporter()
+    if not recipe.train.log_to:
+        return shown
+    fields = flat_fields(recipe)
+    following = Following(
+        names=recipe.train.log_to,
+        tracked=lambda update: Tracked(
+            folder=run.folder, name=run.name, fields=fields, update=update
+        ),
+    )
+    return TrackingReporter(shown, following)
 
 
 def _resume(run: Run, state: TrainingState, step: int) -> None:

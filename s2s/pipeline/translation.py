@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import DataError, Interrupted, UsageError
-from s2s.inference.progress import report_on_stderr
+from s2s.files import atomic_gzip
 from s2s.inference.resume import (
     Done,
     OutputFile,
@@ -23,7 +23,9 @@ from s2s.inference.resume import (
 )
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
+from s2s.messages import note
 from s2s.recipe.data import has_source_text, image_features_of
+from s2s.text.lines import open_input
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
@@ -163,6 +165,10 @@ def translate_files(
     """
     if files.resume and files.target is None:
         raise UsageError("--resume completes a file; name it with --output")
+    if files.resume and files.target is not None and files.target.suffix == ".gz":
+        raise UsageError(
+            f"--resume: {files.target} is compressed, and such a file is written as a whole"
+        )
     _refuse_same(files.source, files.target)
     features = files.features
     translation = _Translation(
@@ -192,7 +198,7 @@ def _factory(
     features: FilesOfFeatures | None,
 ) -> TranslatorFactory:
     if unknown is not None:
-        _check_attention(runs)
+        check_replacement(runs, "--replace-unknown")
     search = _resolved(search or runs[0].recipe.search, device)
     return TranslatorFactory(
         runs=tuple(runs),
@@ -231,6 +237,8 @@ def _to_file(
 
     path = files.target
     assert path is not None
+    if path.suffix == ".gz":
+        return _to_gzip(source, path, signals, translation)
     fingerprint = translation.fingerprint()
     with OutputFile(path) as file:
         if not file.is_regular:
@@ -249,6 +257,21 @@ def _to_file(
     return count
 
 
+def _to_gzip(
+    source: BinaryIO, path: Path, signals: SignalHandler, translation: _Translation
+) -> int:
+    """Write a gzip file, which appears when it is complete."""
+    from s2s.inference.stream import StreamContext
+
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "Is a directory" if path.is_dir() else "No such file or directory"
+        raise DataError(f"{path}: cannot write it: {reason}")
+    advice = f"{path} is not written; without .gz, --resume would complete it"
+    context = StreamContext(signals=signals, advice=lambda done: advice)
+    with atomic_gzip(path) as file:
+        return translation(source, file, context)
+
+
 def _done(
     file: OutputFile, path: Path, fingerprint: dict[str, Any], form: ListFormat | None
 ) -> Done:
@@ -256,25 +279,26 @@ def _done(
     is_known = check_note(path, fingerprint)
     done = count_lines(file) if form is None else count_listed(file, form, str(path))
     doubt = "" if is_known or not done.lines else "; without a record of the model and options"
-    report_on_stderr(f"{path}: {done.lines:,} lines exist{doubt}")
+    note(f"{path}: {done.lines:,} lines exist{doubt}")
     return done
 
 
-def _check_attention(runs: Sequence[Run]) -> None:
+def check_replacement(runs: Sequence[Run], option: str) -> None:
+    """Raises UsageError, with the name of the option, for models whose unknown tokens cannot be
+    replaced."""
     for run in runs:
         if run.recipe.model.attention.kind == "none":
             raise UsageError(
-                f"{run.place}: --replace-unknown needs a model with attention, and this one has "
+                f"{run.place}: {option} needs a model with attention, and this one has "
                 "none (model.attention.kind)"
             )
         if run.recipe.model.copy != "none":
             raise UsageError(
-                f"{run.place}: this model copies unknown words (model.copy); leave out "
-                "--replace-unknown"
+                f"{run.place}: this model copies unknown words (model.copy); leave out {option}"
             )
         if not has_source_text(run.recipe.data):
             raise UsageError(
-                f"{run.place}: --replace-unknown takes words from source text, and there is none"
+                f"{run.place}: {option} takes words from source text, and there is none"
             )
 
 
@@ -320,11 +344,7 @@ def _input(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
         yield _standard(sys.stdin, "stdin", "--input")
         return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read it: {error.strerror}") from None
-    with file:
+    with open_input(path) as file:
         yield file
 
 

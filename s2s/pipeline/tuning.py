@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import UsageError
@@ -77,6 +77,16 @@ class Tuned:
                 f"{search.width:>4}  {penalty:>14}  {format_value(self.metric, value):>9}{mark}"
             )
         return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program; a beam of one has no penalty."""
+        rows = [{**_as_json(search), "value": value} for search, value in self.tried]
+        return {"metric": self.metric, "searches": rows, "best": _as_json(self.best)}
+
+
+def _as_json(search: BeamSearch) -> dict[str, Any]:
+    penalty = None if search.width == 1 else search.length_penalty
+    return {"width": search.width, "length_penalty": penalty}
 
 
 def tune_search(

@@ -33,5 +33,8 @@ Tokenization = Literal[
 """Tokenizations of sacrebleu, some of which need an extra package that sacrebleu names; and `ptb`,
 that of the evaluation of COCO captions."""
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
+"""Experiment trackers, each under the name of its package."""
+
 RougeTokens = Literal["rouge", "space"]
 """Tokens that ROUGE compares."""

@@ -3,24 +3,32 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from s2s.recipe.filters import Filters, HoldOut, Tag, TargetText, Truncate
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.section import Count, NonEmpty, Section
 
 
+def _column_name(value: object) -> object:
+    """A column's number as the text that names it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Column = Annotated[str, Field(min_length=1), BeforeValidator(_column_name)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Columns(Section):
     """Columns (or JSON keys) of the text; `a.b` is a nested column."""
 
-    source: NonEmpty | None = "source"
+    source: Column | None = "source"
     """Column of the source text; null if image features are the only source."""
-    target: NonEmpty = "target"
+    target: Column = "target"
     """Column of the target text, or of a list of texts (JSONL, Parquet or data sets), such as all
     captions of an image. Each text makes a training pair. In validation and test all are
     references, and the loss is computed on the first."""
-    source_features: NonEmpty | None = None
+    source_features: Column | None = None
     """Column of source features, such as the morphological tags `V;PST`, which the encoder reads
     after the source. An input line of `s2s translate` is then source, tab, source features.
     `tokenizer.source_features` splits them."""
@@ -104,16 +112,21 @@ class DatasetData(CorpusData):
     splits: Splits = field(default_factory=Splits)
     """Names of the splits."""
     hold_out: HoldOut | None = None
-    """Take validation pairs from training; needs `splits.validation: null`."""
+    """Take validation and test pairs from training; needs `splits.validation: null`, and
+    `splits.test: null` for `hold_out.test`."""
 
     def __post_init__(self) -> None:
-        if self.hold_out is not None and self.splits.validation is not None:
+        if self.hold_out is None:
+            return
+        if self.hold_out.share and self.splits.validation is not None:
             raise ValueError("hold_out excludes splits.validation; make the latter null")
+        if self.hold_out.test and self.splits.test is not None:
+            raise ValueError("hold_out.test excludes splits.test; make the latter null")
 
     @property
     def has_validation(self) -> bool:
         """Whether there are validation pairs."""
-        return self.splits.validation is not None or self.hold_out is not None
+        return self.splits.validation is not None or _holds_out(self.hold_out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +169,14 @@ class FilesData(CorpusData):
     header: bool = True
     """Whether TSV and CSV tables begin with a line of column names."""
     hold_out: HoldOut | None = None
-    """Take validation pairs from training; excludes `validation`."""
+    """Take validation and test pairs from training; excludes `validation`, and `hold_out.test`
+    excludes `test`."""
 
     def __post_init__(self) -> None:
-        if self.hold_out is not None and self.validation is not None:
+        if self.hold_out is not None and self.hold_out.share and self.validation is not None:
             raise ValueError("hold_out excludes 'validation'; give one or the other")
+        if self.hold_out is not None and self.hold_out.test and self.test is not None:
+            raise ValueError("hold_out.test excludes 'test'; give one or the other")
         if self.train.references is not None:
             raise ValueError(
                 "train.references has no effect; only validation and test have references"
@@ -172,7 +188,7 @@ class FilesData(CorpusData):
     @property
     def has_validation(self) -> bool:
         """Whether there are validation pairs."""
-        return self.validation is not None or self.hold_out is not None
+        return self.validation is not None or _holds_out(self.hold_out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +209,11 @@ class GeneratedData(CorpusData):
     def has_validation(self) -> bool:
         """Whether there are validation pairs."""
         return True
+
+
+def _holds_out(hold_out: HoldOut | None) -> bool:
+    """Whether validation pairs are taken from training."""
+    return hold_out is not None and hold_out.share > 0.0
 
 
 def _held_out(part: DatasetData | FilesData | GeneratedData) -> str | None:

@@ -40,14 +40,30 @@ PATTERNS = {
 _LONGEST = 60
 
 
-def faults_of(error: ValidationError, document: Document) -> Iterator[Fault]:
-    """Every fault of a validation, except of values that have one already."""
+def faults_of(
+    error: ValidationError,
+    document: Document,
+    concerns: Callable[[ErrorDetails, Keys], bool] = lambda detail, keys: True,
+) -> Iterator[Fault]:
+    """Every fault of a validation, except of values that have one already.
+
+    `concerns` chooses among them by pydantic's error and its keys.
+    """
     for detail in error.errors(include_url=False):
         keys, spot = without_tags(detail["loc"])
         # pydantic calls a list too short if its items are faulty, which have faults of their own.
         is_echo = detail["type"] == "too_short" and len(detail["input"]) > 0
-        if not is_echo and not document.is_refused(keys):
-            yield _fault(detail, keys, spot, document)
+        if not is_echo and not document.is_refused(keys) and concerns(detail, keys):
+            yield from _faults(detail, keys, spot, document)
+
+
+def _faults(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Iterator[Fault]:
+    """One pydantic error as faults: a section may name several broken rules, a line each."""
+    if detail["type"] == "value_error":
+        for message in str(detail["ctx"]["error"]).splitlines():
+            yield _rule_fault(message, keys, document)
+    else:
+        yield _fault(detail, keys, spot, document)
 
 
 def _fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Fault:
@@ -55,8 +71,6 @@ def _fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> 
     match detail["type"]:
         case "union_tag_invalid" | "union_tag_not_found":
             return _kind_fault(detail, keys, spot, document)
-        case "value_error":
-            return _rule_fault(str(detail["ctx"]["error"]), keys, document)
         case "unexpected_keyword_argument" | "extra_forbidden":
             section = _at(document.data, keys[:-1])
             what = "unknown key" + meant(keys, section.get("kind"))

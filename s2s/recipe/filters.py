@@ -10,16 +10,27 @@ from s2s.recipe.section import Count, Fraction, PositiveInt, Section
 
 @dataclass(frozen=True, kw_only=True)
 class HoldOut(Section):
-    """Validation pairs from the training split, for data without a validation split.
+    """Validation and test pairs from the training split, for data without such splits.
 
     A hash of seed and source text decides for each pair, so pairs of one source stay together. With
     data.image_features it is a hash of the ids, so all pairs of an image stay together.
     """
 
-    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """Approximate share of the training split's sources."""
+    share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Approximate share of the training split's sources for validation; 0 for data that have a
+    validation split."""
+    test: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Approximate share of the sources for test; 0 for none."""
     seed: Count = 1
     """Seed of the hash. The recipe's own seed has no effect here, so runs stay comparable."""
+
+    def __post_init__(self) -> None:
+        if self.share == self.test == 0.0:
+            raise ValueError("share: 0 beside test 0 holds nothing out; remove the section")
+        if self.share + self.test >= 1.0:
+            raise ValueError(
+                f"share and test leave nothing to train on ({self.share + self.test:g})"
+            )
 
 
 Compared = Literal["pairs", "sources"]

@@ -12,10 +12,9 @@ import json
 import multiprocessing
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,25 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
+from s2s.messages import note
 from s2s.recipe.faults import faults_of, in_words
+from s2s.recipe.hidden_faults import faults_behind_kinds
+from s2s.recipe.metrics import VALUES
+from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
+from s2s.recipe.shipped_folder import shipped_folder
+from s2s.recipe.train import Train
 from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_document, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
+
+
+STDIN = "-"
+"""The recipe that is read from stdin; its run is called `run` unless it has a name."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,8 @@ class Draft:
     """The plain values that the file and the overrides say."""
     label: str
     """The file, in messages."""
+    places: dict[Keys, Place] = field(default_factory=dict)
+    """The place of each value."""
 
     @property
     def name(self) -> str:
@@ -75,6 +86,11 @@ class Draft:
                 return False
             section = section[key]
         return True
+
+    def fault(self, keys: Keys, what: str) -> str:
+        """The message about a value that is well-formed and yet wrong, with its place."""
+        place = Document(self.label, places=self.places).place(keys)
+        return str(Fault(place, dotted(keys), what))
 
     def completed(self, values: Mapping[Keys, Any]) -> Recipe:
         """The recipe with plain `values` where it says nothing.
@@ -92,44 +108,70 @@ class Draft:
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:
-            recipe = _adapter().validate_json(json.dumps(_with_tokenizer(data)))
+            recipe = _validate(data)
         except ValidationError as error:
             document.faults += faults_of(error, document)
             raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
         return replace(recipe, name=self.name)
 
 
-def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path | None = None, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe; without a path, `recipe.yaml` of the current folder.
 
-    An override is `a.b=c` with c in YAML. The result always has a name, and fixed defaults for what
-    the recipe does not say. Old keys are read with a line on stderr (`s2s.recipe.renamed`). Raises
-    `RecipeError` with every fault of the file and of the overrides.
+    The result always has a name, and fixed defaults for what the recipe does not say. Old keys are
+    read with a line on stderr (`s2s.recipe.renamed`). Raises `RecipeError` with every fault of the
+    file and of the overrides.
     """
     return load_draft(path, overrides).recipe
 
 
-def load_draft(path: Path | None = None, overrides: Sequence[str] = ()) -> Draft:
+def override_recipe(recipe: Recipe, overrides: Overrides) -> Recipe:
+    """The recipe with other values for some fields, checked as a whole.
+
+    All fields of a recipe are set, so a section that changes its kind takes a mapping with the
+    fields of the new kind. Raises `RecipeError` with every fault.
+    """
+    return parse_draft(Path("the recipe"), dump_recipe(recipe).encode(), overrides).recipe
+
+
+def load_draft(path: str | Path | None = None, overrides: Overrides = ()) -> Draft:
     """Read a recipe like `load_recipe`, and keep what it says itself."""
-    path = path or DEFAULT_RECIPE
-    document = read_document(str(path), _content(path))
+    path = Path(path or DEFAULT_RECIPE)
+    return parse_draft(path, _content(path), overrides)
+
+
+def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
+    """The draft with this content; `path` gives it its name, and need not exist."""
+    label = "<stdin>" if str(path) == STDIN else str(path)
+    document = read_document(label, content)
     if not document.is_refused(()):
         rename_old_keys(document, _report)
-        for rank, override in enumerate(overrides):
-            _override(document, override, rank)
+        for rank, (where, override) in enumerate(override_texts(overrides)):
+            _override(document, override, Place((1, rank), where))
         rename_old_keys(document, _report)  # those of sections that an override has written
     try:
-        recipe = _adapter().validate_json(json.dumps(_with_tokenizer(document.data)))
+        recipe = _validate(document.data)
     except ValidationError as error:
         document.faults += faults_of(error, document)
+        document.faults += faults_behind_kinds(error, document, _validate)
     if document.faults:
         raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
     recipe = replace(recipe, name=recipe.name or _default_name(path))
-    return Draft(recipe, document.data, str(path))
+    return Draft(recipe, document.data, label, document.places)
 
 
-def _with_tokenizer(data: dict[str, Any]) -> dict[str, Any]:
-    """The values with a tokenizer for source features, where the recipe has them and none."""
+def _validate(data: dict[str, Any]) -> Recipe:
+    """The recipe with these values. Raises ValidationError."""
+    return _adapter().validate_json(json.dumps(_filled(data)))
+
+
+def _filled(data: dict[str, Any]) -> dict[str, Any]:
+    """The values, with those that follow from others and that the recipe does not say."""
+    train, metrics = data.get("train", {}), data.get("metrics")
+    if isinstance(metrics, list) and metrics and isinstance(train, dict) and "best" not in train:
+        values = [value for name in metrics for value in VALUES.get(str(name), ())]
+        if values and Train().best not in values:
+            data = {**data, "train": {**train, "best": values[0]}}
     corpus = data.get("data")
     columns = corpus.get("columns") if isinstance(corpus, dict) else None
     if "tokenizer" in data or not isinstance(columns, dict) or not columns.get("source_features"):
@@ -145,9 +187,8 @@ def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
 
     Raises UsageError with the first fault, which calls a field by its entry in `names`.
     """
-    adapter: TypeAdapter[Search] = TypeAdapter(Search)
     try:
-        return adapter.validate_json(json.dumps(dict(values)))
+        return _search_adapter().validate_json(json.dumps(dict(values)))
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         field = str(detail["loc"][-1]) if len(detail["loc"]) > 1 else ""
@@ -162,11 +203,16 @@ def dump_recipe(recipe: Recipe, comments: Mapping[Keys, str] | None = None) -> s
 
     `comments` follow the values at their keys.
     """
+    return dump_values(plain_recipe(recipe), comments or {})
+
+
+def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
+    """Plain values as YAML; `comments` follow those at their keys."""
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 10_000  # keeps a long path on its line
     text = io.StringIO()
-    content = _commented(plain_recipe(recipe))
-    for keys, comment in (comments or {}).items():
+    content = _commented(values)
+    for keys, comment in comments.items():
         section = content
         for key in keys[:-1]:
             section = section.get(key) if isinstance(section, CommentedMap) else None
@@ -178,7 +224,7 @@ def dump_recipe(recipe: Recipe, comments: Mapping[Keys, str] | None = None) -> s
 
 def _commented(value: Any) -> Any:
     """The value in types that can hold comments."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return CommentedMap({key: _commented(item) for key, item in value.items()})
     return value
 
@@ -202,14 +248,14 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
     return list(_differences(plain_recipe(old), plain_recipe(new), ()))
 
 
+def flat_fields(recipe: Recipe) -> dict[str, Any]:
+    """The fields by their paths, such as `train.optimizer.learning_rate`; lists are values."""
+    return dict(_flat(plain_recipe(recipe), ()))
+
+
 def shipped_recipes() -> list[ShippedRecipe]:
     """The recipes that come with s2s, by name."""
-    package = Path(str(resources.files("s2s")))
-    # A wheel has them inside the package, a source tree beside it.
-    folder = next(
-        (f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), package
-    )
-    found = sorted(folder.glob("*.yaml"))
+    found = sorted(shipped_folder().glob("*.yaml"))
     return [ShippedRecipe(path.stem, path, _summary(path)) for path in found]
 
 
@@ -217,7 +263,7 @@ def shipped_recipes() -> list[ShippedRecipe]:
 def _report(text: str) -> None:
     """A line on stderr, once for a command: it may read a recipe several times."""
     if multiprocessing.parent_process() is None:
-        sys.stderr.write(f"s2s: {text}\n")
+        note(text)
 
 
 @cache
@@ -225,8 +271,17 @@ def _adapter() -> TypeAdapter[Recipe]:
     return TypeAdapter(Recipe)
 
 
+@cache
+def _search_adapter() -> TypeAdapter[Search]:
+    return TypeAdapter(Search)
+
+
 def _content(path: Path) -> bytes:
     """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
+    if str(path) == STDIN:
+        if sys.stdin is None:  # the parent process has closed it
+            raise RecipeError(["stdin is closed; name a recipe instead of -"])
+        return sys.stdin.buffer.read()
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -244,12 +299,11 @@ def _where_to_find(path: Path) -> str:
     return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' lists all"
 
 
-def _override(document: Document, override: str, rank: int) -> None:
+def _override(document: Document, override: str, place: Place) -> None:
     """Apply one `a.b=c` to the document; one that cannot be applied becomes a fault."""
     path, equals, text = override.partition("=")
     written: Keys = tuple(path.strip().split("."))
     keys = tuple(str(key) for key in current_keys(written))
-    place = Place((1, rank), f"--set {path.strip()}")
     if keys != written:
         _report(f"{place.label}: {dotted(written)} is now called {dotted(keys)}")
     if not equals or not all(keys):
@@ -281,6 +335,14 @@ def plain_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as dicts, lists and scalars."""
     plain: dict[str, Any] = _adapter().dump_python(recipe, mode="json")
     return plain
+
+
+def _flat(section: dict[str, Any], keys: Keys) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, (*keys, key))
+        else:
+            yield dotted((*keys, key)), value
 
 
 def _differences(old: Any, new: Any, keys: Keys) -> Iterator[str]:

@@ -57,28 +57,34 @@ class Recipe(Section):
     """How metrics read text."""
 
     def __post_init__(self) -> None:
-        if self.model.tied == "all" and self.tokenizer.kind == "separate":
-            raise ValueError("model.tied 'all' needs one tokenizer for both sides, not 'separate'")
-        values = [value for metric in self.metrics for value in VALUES[metric]]
-        if self.train.best != "loss" and self.train.best not in values:
-            raise ValueError(
-                f"train.best '{self.train.best}' is not among the values of the metrics, "
-                f"{', '.join(values)}; 'loss' is always available"
-            )
-        if "copied" in self.metrics and self.model.copy != "none":
-            raise ValueError(COPIED_BY_COPYING)
-        for fault in _source_faults(self):
-            raise ValueError(fault)
-        if self.train.schedule.kind == "plateau" and not self.data.has_validation:
-            raise ValueError(
-                "train.schedule 'plateau' needs validation pairs, and data has none; "
-                "data.hold_out takes some from training"
-            )
-        for name in ("coverage_loss", "doubly_stochastic"):
-            if getattr(self.train, name) and self.model.attention.kind == "none":
-                raise ValueError(f"train.{name} needs a model with attention")
-        if self.train.r_drop and not self.model.dropout.is_on:
-            raise ValueError("train.r_drop needs model.dropout; without it two passes are equal")
+        if faults := list(_faults(self)):
+            raise ValueError("\n".join(faults))
+
+
+def _faults(recipe: Recipe) -> Iterator[str]:
+    """Faults of sections that do not fit each other."""
+    model, train = recipe.model, recipe.train
+    if model.tied == "all" and recipe.tokenizer.kind == "separate":
+        yield "model.tied 'all' needs one tokenizer for both sides, not 'separate'"
+    values = [value for metric in recipe.metrics for value in VALUES[metric]]
+    if train.best != "loss" and train.best not in values:
+        yield (
+            f"train.best '{train.best}' is not among the values of the metrics, "
+            f"{', '.join(values)}; 'loss' is always available"
+        )
+    if "copied" in recipe.metrics and model.copy != "none":
+        yield COPIED_BY_COPYING
+    yield from _source_faults(recipe)
+    if train.schedule.kind == "plateau" and not recipe.data.has_validation:
+        yield (
+            "train.schedule 'plateau' needs validation pairs, and data has none; "
+            "data.hold_out takes some from training"
+        )
+    for name in ("coverage_loss", "doubly_stochastic"):
+        if getattr(train, name) and model.attention.kind == "none":
+            yield f"train.{name} needs a model with attention"
+    if train.r_drop and not model.dropout.is_on:
+        yield "train.r_drop needs model.dropout; without it two passes are equal"
 
 
 def _source_faults(recipe: Recipe) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from s2s.recipe.choices import TrackerName
 from s2s.recipe.metrics import BestName
 from s2s.recipe.section import (
     AUTO,
@@ -149,7 +150,8 @@ class Train(Section):
     of the training."""
     best: BestName = "bleu"
     """Validation score that chooses the best checkpoint and ends training early; of error rates,
-    perplexity and loss the lowest is best."""
+    perplexity and loss the lowest is best. By default the first of the metrics if `bleu` is not
+    among them. Equal scores leave the decision to the loss."""
     patience: PositiveInt | None = 10
     """Validations without improvement after which training stops; null for never."""
     save_minutes: PositiveFloat = 5.0
@@ -157,6 +159,14 @@ class Train(Section):
     keep: Count = 0
     """Number of latest validations whose weights are kept, for `s2s average`. The last and the best
     checkpoint are always kept."""
+
+    log_to: tuple[TrackerName, ...] = ()
+    """Experiment trackers that follow the training beside `metrics.jsonl`: `tensorboard`, `wandb`
+    (Weights & Biases), `mlflow`. Each needs its package; one that fails does not stop training."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.log_to)) < len(self.log_to):
+            raise ValueError(f"log_to has a tracker twice: {', '.join(self.log_to)}")
 
     @property
     def budget_seconds(self) -> float | None:
@@ -166,5 +176,5 @@ class Train(Section):
     @property
     def fixed_batch_tokens(self) -> int:
         """`batch_tokens` as a number, after `auto` has been replaced by one."""
-        assert self.batch_tokens != "auto", "replaced before training (s2s.train.batch_size_finder)"
+        assert self.batch_tokens != "auto", "training replaces it (s2s.training.batch_size_finder)"
         return self.batch_tokens

@@ -48,7 +48,7 @@ class Fault:
 
     def __str__(self) -> str:
         """The message, on one line."""
-        is_named = not self.keys or self.place.label == f"--set {self.keys}"
+        is_named = not self.keys or self.place.label.endswith(f" {self.keys}")  # of an override
         keys = "" if is_named else f"{self.keys}: "
         return f"{self.place.label}: {keys}{self.what}"
 

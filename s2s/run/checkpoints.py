@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s2s.errors import RunError, TrainingError
+from s2s.errors import RunError, TrainingError, UsageError
 from s2s.files import (
     atomic_write,
     remove,
@@ -44,6 +44,18 @@ Which = str | int
 
 NAME = re.compile(r"(?!(best|last|update\d*)$)[A-Za-z][A-Za-z0-9_-]{0,63}")
 """Valid names of checkpoints, distinct from roles and from file names of updates."""
+
+
+def read_which(text: str | int, name: str) -> Which:
+    """`best`, `last`, a step or a name; raises `UsageError`, with the `name` of the option, for
+    anything else."""
+    if isinstance(text, int):
+        return text
+    if text.isascii() and text.isdigit():
+        return int(text)
+    if text in ("best", "last") or NAME.fullmatch(text):
+        return text
+    raise UsageError(f"{name}: expected best, last, a number of updates or a name, found {text}")
 
 
 @dataclass(frozen=True)

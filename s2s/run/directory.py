@@ -35,10 +35,16 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 """The default folder of runs."""
 
-FREE = ("search", "metrics", "scoring", "train.patience", "train.save_minutes", "train.keep")
+FREE = (
+    *("search", "metrics", "scoring"),
+    *("train.patience", "train.save_minutes", "train.keep", "train.log_to"),
+)
 LENGTH = ("train.epochs", "train.max_updates")
 """Sections and fields that may change after training has begun: `FREE` always, `LENGTH` if the
 learning rate does not depend on the total."""
+
+TRACKED = ("trackers.json", "tensorboard")
+"""What experiment trackers keep of one training; a training that starts over gets new curves."""
 
 _MAX_DIFFERENCES = 8
 
@@ -201,6 +207,8 @@ class Run:
         with self._writing():
             self._checkpoints.clear(with_names=not self._has_model_of(recipe))
             remove(self.metrics_path)
+            for name in TRACKED:
+                remove(self.folder / name)
         self.store_recipe(recipe)
 
     def _has_model_of(self, recipe: Recipe) -> bool:

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import s2s
 from s2s.errors import RunError
+from s2s.version import __version__
 
 FORMAT = 1
 """The format of the run directory; it increases when an older s2s can no longer read it."""
@@ -24,8 +24,8 @@ def describe_environment(device: str, seed: int) -> dict[str, Any]:
     """The environment as plain JSON."""
     return {
         "format": FORMAT,
-        "s2s": s2s.__version__,
-        "commit": _commit(Path(s2s.__file__).parent),
+        "s2s": __version__,
+        "commit": _commit(Path(__file__).parents[1]),
         "python": platform.python_version(),
         "packages": package_versions(),
         "platform": platform.platform(),

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from s2s.errors import RunError, UsageError
+from s2s.messages import note
 from s2s.run.exported import (
     CARD,
     INFO,
@@ -85,7 +86,7 @@ def pulled(text: str) -> Path:
     name = parse_hub_name(text)
     folder = _cached(name)
     if folder is None:
-        sys.stderr.write(f"s2s: {name}: neither here nor in the cache; asking the hub\n")
+        note(f"{name}: neither here nor in the cache; asking the hub")
         folder = pull(name)
     return folder
 
@@ -119,12 +120,12 @@ def api() -> "HfApi":
     from huggingface_hub.utils.logging import set_verbosity
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    import s2s
+    from s2s.version import __version__
 
     if not sys.stderr.isatty():
         disable_progress_bars()
     set_verbosity(logging.ERROR)  # errors are raised, and reported by s2s
-    return huggingface_hub.HfApi(library_name="s2s", library_version=s2s.__version__)
+    return huggingface_hub.HfApi(library_name="s2s", library_version=__version__)
 
 
 def check_files(name: HubName, files: list[str]) -> list[str]:

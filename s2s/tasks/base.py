@@ -5,7 +5,7 @@ from typing import Protocol
 
 from s2s.data.store import Corpus
 from s2s.nn.model import Seq2Seq
-from s2s.train.objective import Objective, Validate
+from s2s.training.objective import Objective, Validate
 
 
 class Task(Protocol):

@@ -7,27 +7,95 @@ of a file is not text.
 
 import gzip
 import io
+import sys
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from s2s.errors import DataError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 GZIP_MAGIC = b"\x1f\x8b"
 """First bytes of a gzip file (RFC 1952, section 2.3.1), which are not UTF-8."""
 
+DAMAGED = "damaged or truncated gzip file"
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+STANDARD = "-"
+"""The name of stdin, where a file is read, and of stdout, where one is written."""
+
+
+def is_standard(path: str | Path | None) -> bool:
+    """Whether a path stands for stdin or stdout; no path does too."""
+    return path is None or str(path) == STANDARD
+
+
+def name_of(path: str | Path) -> str:
+    """The name of an input in messages."""
+    return "<stdin>" if is_standard(path) else str(path)
+
+
+def open_input(path: str | Path) -> BinaryIO:
+    """The bytes of a file, or of stdin for `-`; of a gzip file, decompressed.
+
+    Unlike `open_bytes`, it needs no context, in which other errors might come up. Raises DataError
+    for what cannot be opened and, while it is read, for a damaged gzip file.
+    """
+    if is_standard(path):
+        if sys.stdin is None:  # the parent process has closed it
+            raise DataError("stdin is closed; name a file instead of -")
+        return sys.stdin.buffer
+    try:
+        raw = Path(path).open("rb")  # noqa: SIM115 - the caller closes it
+        if raw.peek(2)[:2] != GZIP_MAGIC:
+            return raw
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return cast(BinaryIO, io.BufferedReader(_Unzipped(raw, str(path)), buffer_size=1 << 18))
+
+
+class _Unzipped(io.RawIOBase):
+    """The content of a gzip file, whose faults are DataErrors."""
+
+    def __init__(self, raw: BinaryIO, name: str) -> None:
+        self.raw, self.name = raw, name
+        self.content = gzip.GzipFile(fileobj=raw)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
+        try:
+            data = self.content.read(view.nbytes)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{self.name}: {DAMAGED} ({error})") from error
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
 
 
 @contextmanager
 def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
-    """The file's bytes, decompressed if they are gzip.
+    """The bytes of a file, or of stdin for `-`; of a gzip file, decompressed.
 
     Raises DataError, with the file, if it is missing, a folder or unreadable, and (also while it is
     read within the context) for a truncated or damaged gzip stream.
     """
+    if is_standard(path):
+        yield open_input(path)
+        return
     try:
         with Path(path).open("rb") as raw:
             if raw.peek(2)[:2] != GZIP_MAGIC:
@@ -36,7 +104,7 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
             with gzip.open(raw) as unzipped:
                 yield cast(BinaryIO, io.BufferedReader(unzipped, buffer_size=1 << 18))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged or truncated gzip file ({error})") from error
+        raise DataError(f"{path}: {DAMAGED} ({error})") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except IsADirectoryError as error:
@@ -61,7 +129,18 @@ def decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
             raise DataError(f"{name}:{number}: not valid UTF-8 ({place})") from error
 
 
+def count_lines(path: str | Path) -> int:
+    """The number of lines of a text file or gzip file, without decoding them; raises as
+    `open_bytes` does."""
+    count, last = 0, b"\n"
+    with open_bytes(path) as stream:
+        while block := stream.read(1 << 20):
+            count += block.count(b"\n")
+            last = block[-1:]
+    return count + (last != b"\n")
+
+
 def read_lines(path: str | Path) -> Generator[str, None, None]:
     """The lines of a text file or gzip file; raises as `open_bytes` and `decode_lines` do."""
     with open_bytes(path) as stream:
-        yield from decode_lines(stream, str(path))
+        yield from decode_lines(stream, name_of(path))

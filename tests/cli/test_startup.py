@@ -7,29 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.cli.walk import commands
 from tests.commands import HANGS
 
-COMMANDS = [
-    [],
-    ["prep"],
-    ["train"],
-    ["translate"],
-    ["bleu"],
-    ["average"],
-    ["tune-search"],
-    ["shortlist"],
-    ["features"],
-    ["export"],
-    ["push"],
-    ["pull"],
-    ["bench"],
-    ["check"],
-    ["recipes"],
-    ["recipes", "list"],
-    ["recipes", "show"],
-    ["recipes", "copy"],
-    ["recipes", "schema"],
-]
+COMMANDS = [list(words) for words in commands()]
 HEAVY = ("torch", "datasets", "pyarrow", "numpy", "ruamel.yaml", "sacrebleu", "s2s.recipe.section")
 
 PROBE = """

@@ -185,7 +185,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "broken.gz":
         path.write_bytes(gzip.compress(LINES.encode() * 50)[:40])
-    with pytest.raises(DataError, match=f"{name}: cannot read it"):
+    with pytest.raises(DataError, match=f"{name}: (no such file|damaged or truncated gzip file)"):
         read_cells(path, TOKENIZERS)
 
 

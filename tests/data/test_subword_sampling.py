@@ -34,8 +34,8 @@ from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.subword import Subwords, seed_sampling
 from s2s.text.tags import Tagged
 from s2s.text.tokenizer_pair import load_tokenizers, sampling, train_tokenizers
-from tests.train.test_resume import figures, stop_after
-from tests.train.toys import Listener, differing, small_recipe, weights, write_task
+from tests.training.test_resume import figures, stop_after
+from tests.training.toys import Listener, differing, small_recipe, weights, write_task
 
 RANDOM = Random(11)
 WORDS = ["".join(RANDOM.choices("abcdefgh", k=RANDOM.randint(3, 9))) for _ in range(60)]

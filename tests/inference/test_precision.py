@@ -17,7 +17,7 @@ from s2s.nn.weighted_sum import weighted_sum
 from s2s.pipeline.training_process import resolved_precision
 from s2s.recipe.load import load_recipe
 from s2s.run.directory import Run
-from s2s.train.distributed.process_group import SINGLE_PROCESS
+from s2s.training.distributed.process_group import SINGLE_PROCESS
 from tests.commands import Call, call, write_example
 
 __all__ = ["call"]

@@ -24,9 +24,9 @@ from s2s.recipe.model import (
 )
 from s2s.special import BOS, EOS, PAD, UNK
 from s2s.tasks.seq2seq.loss import LossWeights, batch_loss
-from s2s.train.loss import cross_entropy as loss_module
-from s2s.train.loss.attention import coverage_losses
-from s2s.train.loss.cross_entropy import CopyInputs, linear_cross_entropy
+from s2s.training.loss import cross_entropy as loss_module
+from s2s.training.loss.attention import coverage_losses
+from s2s.training.loss.cross_entropy import CopyInputs, linear_cross_entropy
 from tests.nn.test_model import DECODERS
 
 SIZE, KNOWN = 11, 13

@@ -34,15 +34,20 @@ model:
   tied: all
   encoder: {width: 11}
   decoder: {kind: luong, width: 17}
+  dropout: {embedding: 0.2, encoder: 0.2, decoder: 0.2, readout: 0.2}
 train:
   max_updates: 12
   batch_tokens: 400
+  optimizer: {learning_rate: 1e-3}
   schedule: {kind: constant}
+  average: 0.0
+  patience: 10
   validate_every: 3
   precision: fp32
   best: loss
   keep: 3
 search: {kind: greedy, max_ratio: 0.5, max_offset: 9}
+metrics: [bleu, chrf]
 """
 
 

@@ -130,9 +130,10 @@ def test_the_lowest_error_rate_is_the_best(folder: Path) -> None:
     assert len(set(rates.values())) > 1
     assert rates[run.checkpoints().best] == min(rates.values())
     best_so_far = [e["is_best"] for e in logged]
-    values = list(rates.values())
+    # Of equal rates, the lower loss is better.
+    values = [(e["scores"]["per"]["value"], e["nll"]) for e in logged]
     assert best_so_far == [
-        rate < min(values[:i], default=math.inf) for i, rate in enumerate(values)
+        value < min(values[:i], default=(math.inf, math.inf)) for i, value in enumerate(values)
     ]
 
 

@@ -36,8 +36,8 @@ from s2s.text.tags import Tagged, check_tag, front_of, is_blank
 from s2s.text.tokenizer_pair import load_tokenizer, load_tokenizers, train_tokenizers
 from s2s.text.vocabulary import Characters
 from tests.inference.attention.test_maps import LETTERS, Copy, translator_of
-from tests.train.test_resume import figures, stop_after
-from tests.train.toys import Listener, differing, small_recipe, weights, write_task
+from tests.training.test_resume import figures, stop_after
+from tests.training.toys import Listener, differing, small_recipe, weights, write_task
 
 RANDOM = Random(5)
 WORDS = ["".join(RANDOM.choices("abcdefgh", k=RANDOM.randint(2, 6))) for _ in range(80)]

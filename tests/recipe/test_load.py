@@ -1,12 +1,13 @@
 """Recipes as users write them, well and badly: every message, and where it points."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s2s.errors import RecipeError
 from s2s.recipe.data import FilesData, FileSet
-from s2s.recipe.load import load_recipe
+from s2s.recipe.load import load_recipe, override_recipe
 from s2s.recipe.metrics import METRICS
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import BeamSearch
@@ -358,6 +359,60 @@ def test_overrides_change_fields_and_create_sections() -> None:
     assert recipe.search == BeamSearch(kind="beam", width=10)
     assert recipe.metrics == ("chrf", "bleu")
     assert recipe.name == "other"
+
+
+def test_overrides_are_texts_or_a_mapping() -> None:
+    """JSON is YAML, so that a value of Python means what the same text means."""
+    texts = [
+        "train.epochs=7",
+        "search={kind: greedy}",
+        "name='1e3'",
+        "train.optimizer.epsilon=1e-7",
+        "train.max_updates=null",
+    ]
+    mapping = {
+        "train.epochs": 7,
+        "search": {"kind": "greedy"},
+        "name": "1e3",
+        "train.optimizer.epsilon": 1e-7,
+        "train.max_updates": None,
+    }
+    Path("recipe.yaml").write_text(BASE)
+    recipe = load_recipe(Path("recipe.yaml"), mapping)
+    assert recipe == load_recipe("recipe.yaml", texts)
+    assert recipe.name == "1e3"
+    assert recipe.train.optimizer.epsilon == 1e-7
+
+
+def test_a_recipe_in_memory_is_overridden_and_checked_as_a_whole() -> None:
+    recipe = load(BASE)
+    assert override_recipe(recipe, {}) == recipe
+    changed = override_recipe(recipe, {"seed": 7, "search": {"kind": "greedy"}})
+    assert changed == load(BASE, "seed=7", "search.kind=greedy")
+    with pytest.raises(RecipeError) as caught:
+        override_recipe(recipe, {"seed": "x", "train.epoch": 2})
+    assert caught.value.faults == (
+        "overrides, seed: expected a whole number, found 'x' (text)",
+        "overrides, train.epoch: unknown key (did you mean 'epochs'?)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"seed": object()}, "overrides, seed: expected a number, a text, a list or a mapping, "),
+        ({"seed": float("nan")}, "overrides, seed: expected a whole number, found 'NaN'"),
+        ({1: 2}, "overrides, 1: unknown key"),
+        ([3], "--set 3: expected PATH=VALUE, such as seed=2"),
+        ("train.epoch=2", "--set train.epoch: unknown key"),
+    ],
+)
+def test_overrides_that_are_none(overrides: Any, expected: str) -> None:
+    Path("recipe.yaml").write_text(BASE)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("recipe.yaml", overrides)
+    (fault,) = caught.value.faults
+    assert fault.startswith(expected)
 
 
 def test_an_override_replaces_a_section_and_its_faults() -> None:

@@ -15,11 +15,12 @@ import pytest
 from s2s import pipeline
 from s2s.recipe.data import DatasetData
 from s2s.recipe.image_features import ImageFeatureFile
-from s2s.recipe.load import ShippedRecipe, load_recipe, shipped_recipes
+from s2s.recipe.load import ShippedRecipe, load_draft, load_recipe, shipped_recipes
 from s2s.recipe.metrics import VALUES
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.run.directory import Run
+from s2s.tasks.defaults.choice import says_everything
 from s2s_cli.main import run as command_line
 from tests.places import CORPORA
 
@@ -62,7 +63,7 @@ def test_a_recipe_says_what_it_takes_and_what_it_reached(
         r"nrefs:\d\|case:",  # ... with its signature
     ):
         assert re.search(what, opening), what
-    command_line(["check", str(shipped.path)])
+    command_line(["check", "--no-data", str(shipped.path)])
     assert capfd.readouterr().out.startswith(f"{shipped.path}: ok (")
 
 
@@ -138,3 +139,9 @@ def small(shipped: ShippedRecipe) -> Recipe:
     if tokenizer.kind == "separate" and tokenizer.target.kind in ("unigram", "bpe"):
         overrides.append("tokenizer.target.vocabulary=100")
     return load_recipe(shipped.path, overrides)
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=name_of)
+def test_nothing_is_chosen_for_a_shipped_recipe(shipped: ShippedRecipe) -> None:
+    """Its scores are those of what it says, whatever defaults fit the data."""
+    assert says_everything(load_draft(shipped.path))

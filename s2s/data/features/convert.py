@@ -86,6 +86,7 @@ def _write(blocks: Iterator[Block], target: Path, path: Path, progress: Progress
             progress(f"copying {path.name}", num_rows, None)
         if num_rows == 0:
             raise DataError(f"{path}: empty; found no features")
+        progress(f"copying {path.name}", num_rows, num_rows)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from s2s.data.features.lookup import MISSING, Named
 from s2s.data.preparation.feature_coverage import LACKING, FeatureFiles, PairsWithoutFeatures
-from s2s.data.preparation.filters import Overlap, PairFilter, pair_hashes
+from s2s.data.preparation.filters import Overlap, PairFilter, pair_hashes, text_hashes
 from s2s.data.preparation.overlap import HeldOut
 from s2s.data.preparation.report import SideCounts, SplitReport
 from s2s.data.sources.chunks import Chunk
@@ -45,6 +45,7 @@ class SplitEncoder:
     features: FeatureFiles | None = None
     """The feature files that lines name, if there are some."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
+    _source_overlaps: dict[str, Overlap] = field(default_factory=dict)
     _held_out: HeldOut = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,11 +86,17 @@ class SplitEncoder:
             writer.sizes = counts.sizes
         if not is_train:
             self._overlaps[name] = Overlap(np.concatenate(counts.hashes))
+            self._source_overlaps[name] = Overlap(np.concatenate(counts.source_hashes))
         return counts.report()
 
     def num_in_train(self, name: SplitName) -> int | None:
         """The number of pairs of a held-out split that training has too, after all splits."""
         return self._overlaps[name].count if name in self._overlaps else None
+
+    def num_sources_in_train(self, name: SplitName) -> int | None:
+        """The number of pairs of a held-out split whose source training has too."""
+        overlap = self._source_overlaps.get(name)
+        return None if overlap is None else overlap.count
 
     def _filters_of(self, name: SplitName) -> list[PairFilter]:
         """The filters of each corpus in the split; none if nothing is dropped."""
@@ -152,6 +159,7 @@ class SplitEncoder:
         source, source_lost = truncate_rows(source, self.truncate.source)
         target, target_lost = truncate_rows(target, self.truncate.target)
         hashes = pair_hashes(chunk.source, chunk.target)
+        source_hashes = text_hashes(chunk.source)
         texts, references = (sources, chunk.target), chunk.references
         if counts.filters:
             text = _untagged(source) if chunk.tag else source
@@ -161,7 +169,7 @@ class SplitEncoder:
                 text if self._has_source_text else target
             )  # sources without text have no length
             kept = one.keep(measured, target, hashes, held_out)
-            hashes = hashes[kept]
+            hashes, source_hashes = hashes[kept], source_hashes[kept]
             source, target = _select(source, kept), _select(target, kept)
             source_lost, target_lost = source_lost[kept], target_lost[kept]
             texts = (list(compress(sources, kept)), list(compress(chunk.target, kept)))
@@ -170,12 +178,16 @@ class SplitEncoder:
         if counts.name == "train":
             for overlap in self._overlaps.values():
                 overlap.update(hashes)
+            for overlap in self._source_overlaps.values():
+                overlap.update(source_hashes)
         else:
             counts.hashes.append(hashes)
+            counts.source_hashes.append(source_hashes)
             self._held_out.add(counts.name, chunk)
         kept_texts = texts if self._has_text(counts.name) else None
         writer.append(source, target, kept_texts, references, rows_NF)
         counts.add(whole, source, target)
+        counts.num_one_word += sum(" " not in text.strip() for text in texts[1])
         if self.features is not None and rows_NF is not None:
             self.features.use(rows_NF)
         counts.source.add_cut(source_lost)
@@ -192,6 +204,8 @@ class _SplitCounts:
     source: SideCounts
     target: SideCounts
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
+    source_hashes: list[NDArray[np.int64]] = field(default_factory=list)
+    num_one_word: int = 0
     num_read: int = 0
     num_line_breaks: int = 0
     lacking: PairsWithoutFeatures = field(default_factory=PairsWithoutFeatures)
@@ -230,6 +244,7 @@ class _SplitCounts:
             dropped=dropped,
             line_breaks=self.num_line_breaks,
             in_train=None,
+            one_word_targets=self.num_one_word,
             corpora=self.sizes,
             source=self.source.report(),
             target=self.target.report(),

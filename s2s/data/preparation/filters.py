@@ -144,3 +144,8 @@ def pair_hashes(source: Sequence[str], target: Sequence[str]) -> NDArray[np.int6
     """int64 [pairs]: hashes, which differ between processes and so are never stored."""
     pairs: Any = zip(source, target, strict=True)
     return np.fromiter(map(hash, pairs), np.int64, len(source))
+
+
+def text_hashes(texts: Sequence[str]) -> NDArray[np.int64]:
+    """int64 [texts]: hashes, which differ between processes and so are never stored."""
+    return np.fromiter(map(hash, texts), np.int64, len(texts))

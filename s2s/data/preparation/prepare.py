@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_feature
 from s2s.data.preparation.encode import SplitEncoder
 from s2s.data.preparation.feature_coverage import FeatureFiles
 from s2s.data.preparation.report import PrepareReport, SplitReport
+from s2s.data.preparation.warnings import prepare_warnings
 from s2s.data.sources.chunks import file_fingerprint
 from s2s.data.sources.columns import id_columns
 from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.data.sources.open import open_split
-from s2s.data.sources.split import SPLITS, Split, SplitName
+from s2s.data.sources.split import SPLITS, Split, SplitName, read_chunks, total_of
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.files import atomic_folder, remove
@@ -42,6 +44,7 @@ FORMAT = 1
 
 FINGERPRINT_FILE = "fingerprint"
 REPORT_FILE = "report.json"
+TOKENIZER_STAGE = "training the tokenizer"
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the stage, the number of pairs done, and their total if it is known."""
@@ -64,7 +67,7 @@ def prepare(
     splits = open_splits(recipe)
     fingerprints = fingerprints_of(recipe, splits)
     if not force and (report := _finished(folder, splits, fingerprints)):
-        return report
+        return replace(report, warnings=tuple(prepare_warnings(report, recipe)))
     is_trained = not force and _read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
     work = _Work(recipe, splits, folder, progress)
     try:
@@ -74,7 +77,11 @@ def prepare(
     except OSError as error:
         place = error.filename or folder
         raise RunError(f"{place}: preparation failed ({error.strerror or error})") from error
-    return replace(report, redone=("data",) if is_trained else ("tokenizer", "data"))
+    return replace(
+        report,
+        redone=("data",) if is_trained else ("tokenizer", "data"),
+        warnings=tuple(prepare_warnings(report, recipe)),
+    )
 
 
 def is_prepared(recipe: Recipe, folder: Path) -> bool:
@@ -121,6 +128,7 @@ class _Work:
             pair = train_tokenizers(
                 recipe.tokenizer, self._training_text(), recipe.seed, tags_of(recipe)
             )
+            self.progress(TOKENIZER_STAGE, 1, 1)
             pair.save(temporary)
             (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
             # Data encoded by another tokenizer must not stay beside this one.
@@ -148,7 +156,11 @@ class _Work:
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
             report = PrepareReport(
                 splits={
-                    name: replace(reports[name], in_train=encoder.num_in_train(name))
+                    name: replace(
+                        reports[name],
+                        in_train=encoder.num_in_train(name),
+                        sources_in_train=encoder.num_sources_in_train(name),
+                    )
                     for name in self.splits
                 },
                 source_vocabulary=pair.source.size,
@@ -167,22 +179,25 @@ class _Work:
             image_features_of(self.recipe.data),
         )
         num_ids = len(id_columns(has_features))
-        for chunk in self.splits["train"].chunks():
+        report = partial(self.progress, "reading")
+        for chunk in read_chunks(self.splits["train"], report):
             num_pairs += len(chunk.source)
             source = chunk.source if has_text else []
             if num_ids:
                 source = [line.rsplit(SEPARATOR, num_ids)[0] for line in source]
             yield source, chunk.target
-            self.progress("reading", num_pairs, None)
         self.num_train = num_pairs
-        self.progress("training the tokenizer", 0, None)
+        self.progress(TOKENIZER_STAGE, 0, 1)
 
     def _encode(self, encoder: SplitEncoder, name: SplitName) -> SplitReport:
-        total = self.num_train if name == "train" else None
-        stage = f"encoding {name}"
-        return encoder.encode(
-            name, self.splits[name], lambda done: self.progress(stage, done, total)
+        stage, split = f"encoding {name}", self.splits[name]
+        counted = self.num_train if name == "train" else None
+        expected = split.expected() if counted is None else counted
+        report = encoder.encode(
+            name, split, lambda done: self.progress(stage, done, total_of(done, expected))
         )
+        self.progress(stage, report.read, report.read)
+        return report
 
 
 def open_splits(recipe: Recipe) -> Splits:

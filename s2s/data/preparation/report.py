@@ -56,6 +56,10 @@ class SplitReport:
     """Pairs of validation or test that training has too; None for the training split."""
     source: SideReport
     target: SideReport
+    sources_in_train: int | None = None
+    """Pairs of validation or test whose source training has too."""
+    one_word_targets: int = 0
+    """Targets of one word, or none."""
     corpora: tuple[int, ...] = ()
     """Pairs written of each of several corpora, in the order of the recipe."""
 
@@ -98,22 +102,14 @@ class PrepareReport:
     redone: tuple[str, ...] = ()
     """The parts that this call prepared: `tokenizer`, `data`, both, or nothing if all was up to
     date."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about the data, one line each."""
     choices: tuple[str, ...] = ()
     """Lines about the values that this call chose to fit the data, where the recipe has none."""
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Warnings about the data, one line each."""
-        found = []
-        for name, split in self.splits.items():
-            if split.in_train:
-                found.append(
-                    f"{name}: {split.in_train} of {split.kept} pairs are in the training data too; "
-                    "a score on them says little"
-                )
-            if split.line_breaks:
-                found.append(f"{name}: {split.line_breaks} texts had line breaks, now spaces")
-        return tuple(found)
+    def rows(self) -> list[tuple[str, list[str]]]:
+        """Label and cells of each line of the table; a cell for each split."""
+        return _rows(list(self.splits.values()))
 
     def table(self) -> Table:
         """The report as a table, one column per split."""
@@ -122,19 +118,27 @@ class PrepareReport:
         table = Table("", *self.splits)
         for column in table.columns[1:]:
             column.justify = "right"
-        for label, cells in _rows(list(self.splits.values())):
+        for label, cells in self.rows():
             table.add_row(label, *cells)
-        table.caption = (
+        return table
+
+    def lines(self) -> list[str]:
+        """What stands below the table."""
+        first = (
             f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}, prepared in "
             f"{self.seconds:.1f} s; lengths: tokens at 50, 90, 99 and 100 %"
         )
-        table.caption = "\n".join((table.caption, *map(str, self.features)))
-        return table
+        return [first, *map(str, self.features)]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values, for a program."""
+        return asdict(self)
 
     def to_json(self) -> str:
         """The report as JSON, which `from_json` reads."""
         content = asdict(self)
-        del content["redone"], content["choices"]
+        for name in ("redone", "warnings", "choices"):  # of one call
+            del content[name]
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
@@ -215,6 +219,10 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
     rows.append(
         ("also in train", ["" if s.in_train is None else f"{s.in_train:,}" for s in splits])
     )
+    if any(split.sources_in_train != split.in_train for split in splits):
+        counts = [split.sources_in_train for split in splits]
+        cells = ["" if count is None else f"{count:,}" for count in counts]
+        rows.append(("source also in train", cells))
     for side, reports in (
         ("source", [split.source for split in splits]),
         ("target", [split.target for split in splits]),

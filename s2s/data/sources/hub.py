@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from s2s.data.sources.arrow_text import check_columns, pairs
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, did_you_mean, file_fingerprint, found_list
 from s2s.data.sources.columns import SplitColumns
+from s2s.data.sources.tables import open_table, table_format
 from s2s.errors import DataError
+from s2s.messages import is_quiet
 from s2s.recipe.data import DatasetData
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class DatasetSplit:
         )
         return {"folder": [file_fingerprint(path) for path in files], **named}
 
+    def expected(self) -> int:
+        """The rows, each of which is a pair unless its target is a list."""
+        return len(self._open())
+
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a missing split or column, with those that there are."""
         dataset = self._open()
@@ -61,20 +67,37 @@ class DatasetSplit:
     def _open(self) -> "Dataset":
         place = (self.data.dataset, self.data.config, self.data.revision)
         builder = _prepared(*place)
-        base = re.split(r"[\[+]", self.split)[0]
-        splits = list(builder.info.splits or builder.config.data_files or {})
+        base, splits = self.base, splits_of(builder)
         if base in splits and not builder.info.splits:
             builder = _prepared_alone(*place, base)
-        if base not in splits:
-            raise DataError(
-                f"{self.data.dataset}: no split '{base}'{did_you_mean(base, splits)}; "
-                f"{found_list(splits)}"
-            )
+        self.require(splits)
         try:
             dataset: Dataset = builder.as_dataset(split=self.split)
         except ValueError as error:
             raise DataError(f"{self.data.dataset}: split '{self.split}': {error}") from error
         return dataset
+
+    @property
+    def base(self) -> str:
+        """The split's name without a slice."""
+        return re.split(r"[\[+]", self.split)[0]
+
+    def require(self, splits: list[str]) -> None:
+        """Raises DataError unless the data set has the split."""
+        if self.base not in splits:
+            raise DataError(
+                f"{self.data.dataset}: no split '{self.base}'{did_you_mean(self.base, splits)}; "
+                f"{found_list(splits)}; {self._remedy(self.base)}"
+            )
+
+    def _remedy(self, split: str) -> str:
+        """What to write in the recipe for a data set without a split."""
+        names = self.data.splits
+        if split == names.validation:
+            return "name one in data.splits.validation, or make it null and add data.hold_out"
+        if split == names.test:
+            return "name one in data.splits.test, or make it null (data.hold_out.test takes some)"
+        return "name one in data.splits.train"
 
 
 def open_dataset(
@@ -87,6 +110,26 @@ def open_dataset(
         "test": data.splits.test,
     }[split]
     return None if name is None else DatasetSplit(data, name, columns)
+
+
+def splits_of(builder: "DatasetBuilder") -> list[str]:
+    """The names of a data set's splits."""
+    return [str(name) for name in builder.info.splits or builder.config.data_files or {}]
+
+
+def check_folder(split: DatasetSplit) -> None:
+    """Look at a split in a local folder without converting the data set.
+
+    Raises DataError where the split is missing, or where the first rows of its first file are no
+    pairs; files of a format that s2s does not read itself are not opened.
+    """
+    builder = _builder(split.data.dataset, split.data.config, split.data.revision)
+    split.require(splits_of(builder))
+    files = {str(name): found for name, found in (builder.config.data_files or {}).items()}
+    readable = [Path(file) for file in files.get(split.base, []) if table_format(Path(file))]
+    if readable:
+        table = open_table(readable[0], split.columns, has_header=True)
+        next(table.chunks(), None)
 
 
 @lru_cache(maxsize=8)  # the three splits of a run resolve the data set once
@@ -136,7 +179,7 @@ def _builder(
         raise DataError(f"{dataset}: no such folder")
     import datasets
 
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         datasets.disable_progress_bars()
     datasets.logging.set_verbosity(
         datasets.logging.CRITICAL
@@ -152,3 +195,23 @@ def _library_error(dataset: str, error: Exception) -> DataError:
     cause = error.__cause__ or error  # "an error occurred" has the error itself as its cause
     reason = " ".join(str(cause).split()) or type(cause).__name__
     return DataError(f"{dataset}: {reason}")
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """The splits of a data set and the first rows of its training split."""
+
+    splits: tuple[str, ...]
+    columns: dict[str, list[Any]]
+
+
+def first_rows(dataset: str, count: int) -> FirstRows:
+    """The first `count` rows of a data set on the hub or in a folder; it is downloaded if it must
+    be. Raises DataError with the library's message."""
+    builder = _prepared(dataset, None, None)
+    splits = tuple(splits_of(builder))
+    train = next((name for name in splits if name.startswith("train")), splits[0])
+    if not builder.info.splits:
+        builder = _prepared_alone(dataset, None, None, train)
+    part = builder.as_dataset(split=f"{train}[:{count}]")
+    return FirstRows(splits, {name: part[name][:] for name in part.column_names})

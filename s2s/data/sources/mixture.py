@@ -19,6 +19,12 @@ class Mixture:
         """The fingerprints of the corpora. Raises DataError for a missing file."""
         return {"corpora": [part.fingerprint() for part in self.parts], "tags": list(self.tags)}
 
+    def expected(self) -> int | None:
+        """The pairs of all corpora; None where one of them does not tell."""
+        found = [part.expected() for part in self.parts]
+        known = [count for count in found if count is not None]
+        return sum(known) if len(known) == len(found) else None
+
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError, with the place, for anything that is not a pair of texts."""
         for place, (part, tag) in enumerate(zip(self.parts, self.tags, strict=True)):

@@ -29,8 +29,8 @@ from s2s.recipe.data import (
     SeveralData,
     corpora_of,
 )
-from s2s.recipe.filters import TargetText
-from s2s.text.lines import read_lines
+from s2s.recipe.filters import HoldOut, TargetText
+from s2s.text.lines import count_lines, read_lines
 
 PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
 """Fields about the processing of pairs, which do not affect the pairs that are generated."""
@@ -49,6 +49,10 @@ class ParallelFiles:
         pair = {"source": file_fingerprint(self.source), "target": file_fingerprint(self.target)}
         references = [file_fingerprint(path) for path in self.references]
         return {**pair, "references": references} if references else pair
+
+    def expected(self) -> int:
+        """The lines of the target."""
+        return count_lines(self.target)
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for unequal numbers of lines, with both, and for empty files."""
@@ -96,6 +100,10 @@ class Generated:
         }
         return {**own, "filters": None, "split": self.split}
 
+    def expected(self) -> int:
+        """As many as the recipe says."""
+        return self.data.pairs if self.split == "train" else self.data.held_out
+
     def chunks(self) -> Iterator[Chunk]:
         """Runs the generator."""
         from s2s.data.synthetic.corpus import generate  # imports a localization library
@@ -124,16 +132,30 @@ def open_split(data: Data, split: SplitName) -> Split | None:
 def _open_corpus(data: AnyCorpus, split: SplitName) -> Split | None:
     """The split of a corpus; None if it has none of that name."""
     opened: Split | None
-    if isinstance(data, GeneratedData) or data.hold_out is None or split == "test":
+    if isinstance(data, GeneratedData) or not _is_divided(data.hold_out, split):
         opened = _open(data, split)
     else:
         divided = _open(data, "train", is_train=split == "train")
         assert divided is not None, "every recipe names training pairs"
-        is_held_out, num_ids = split == "validation", len(id_columns(data.image_features))
-        opened = HoldOutSplit(divided, data.hold_out, is_held_out, num_ids)
+        assert data.hold_out is not None
+        opened = HoldOutSplit(divided, data.hold_out, split, len(id_columns(data.image_features)))
     if opened is None or data.target_text == TargetText():
         return opened
     return TargetTextSplit(opened, data.target_text)
+
+
+def open_named(data: AnyCorpus, split: SplitName) -> Split | None:
+    """The pairs that a corpus names for a split, before any are held out or normalized; None if it
+    names none."""
+    return _open(data, split)
+
+
+def _is_divided(hold_out: HoldOut | None, split: SplitName) -> bool:
+    """Whether a split is a part of the training split."""
+    if hold_out is None:
+        return False
+    shares = {"train": 1.0, "validation": hold_out.share, "test": hold_out.test}
+    return shares[split] > 0.0
 
 
 def _open(data: AnyCorpus, split: SplitName, *, is_train: bool | None = None) -> Split | None:

@@ -11,7 +11,7 @@ from typing import Any
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_fingerprint, missing_column
 from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
-from s2s.text.lines import decode_lines, open_bytes
+from s2s.text.lines import count_lines, decode_lines, open_bytes
 
 LONGEST_CELL = 2**31 - 1
 """Characters. The default of the csv module, 131,072, would refuse long documents."""
@@ -35,6 +35,11 @@ class RowTable:
             **self.columns.fingerprint(),
             "header": self.has_header,
         }
+
+    def expected(self) -> int:
+        """The lines below the header, each of which is a pair unless a cell has several lines or
+        several targets."""
+        return count_lines(self.path) - (self.has_header and self.format != ".jsonl")
 
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError, with file and line, for a row that is not a pair of texts."""
@@ -143,6 +148,18 @@ class ParquetTable:
         """Path, size and time of the file, and how it is read."""
         return {"table": file_fingerprint(self.path), **self.columns.fingerprint()}
 
+    def expected(self) -> int | None:
+        """The rows, each of which is a pair unless its target is a list; None for a file that
+        cannot be read, which `chunks` reports."""
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            rows: int = pyarrow.parquet.read_metadata(self.path).num_rows
+        except (OSError, pyarrow.ArrowException):
+            return None
+        return rows
+
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for a column that is missing or does not hold text."""
         import pyarrow
@@ -170,18 +187,26 @@ class ParquetTable:
 
 def open_table(path: Path, columns: SplitColumns, *, has_header: bool) -> RowTable | ParquetTable:
     """The table, of the format that its name ends with. Raises DataError for an unknown ending."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    match suffixes:
-        case [*_, ".parquet"]:
+    match table_format(path):
+        case ".parquet":
             return ParquetTable(path, columns)
+        case str() as format_:
+            return RowTable(path, columns, has_header, format_)
+    raise DataError(
+        f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
+    )
+
+
+def table_format(path: Path) -> str | None:
+    """The format that a table's name ends with, without .gz; None for any other file."""
+    match [suffix.lower() for suffix in path.suffixes]:
+        case [*_, ".parquet"]:
+            return ".parquet"
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_, ".gz"]:
-            return RowTable(path, columns, has_header, format_)
+            return format_
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
-            return RowTable(path, columns, has_header, format_)
-        case _:
-            raise DataError(
-                f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
-            )
+            return format_
+    return None
 
 
 def _json_text(row: Any, name: str, place: str) -> str:

@@ -21,6 +21,10 @@ class TargetTextSplit:
         """The fingerprint of the split, and how its targets are normalized."""
         return {"rewritten": self.split.fingerprint(), "how": asdict(self.recipe)}
 
+    def expected(self) -> int | None:
+        """As many pairs as the split has."""
+        return self.split.expected()
+
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError as the split does."""
         for chunk in self.split.chunks():

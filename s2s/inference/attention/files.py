@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, write_output
 from s2s.inference.attention.html import page
 from s2s.inference.attention.maps import AttentionMap
 from s2s.inference.attention.npz import write_npz
@@ -53,7 +53,7 @@ class MapFiles:
         images = None if self.images is None else _images(self.images, report)
         if self.html is not None:
             shown = None if images is None else partial(_shown, images)
-            atomic_write(self.html, "".join(page(maps, title, self.grid, shown)))
+            write_output(self.html, "".join(page(maps, title, self.grid, shown)))
         if self.npz is not None:
             write_npz(self.npz, maps)
         if self.png is not None:

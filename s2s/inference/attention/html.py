@@ -4,6 +4,7 @@ The browser shapes and orders the letters of every script, so this is the format
 and East Asian text.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
 
@@ -20,7 +21,7 @@ LEAST = 0.0005
 """Weights below show as 0.000 and get neither a colour nor a tooltip of their own. Most weights are
 so small, and the page is much smaller without."""
 
-STYLE = """
+PAGE_STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --text: #1b1b1f; --faint: #6b6b76; --line: #e3e3ea;
   --hue: 31, 84, 190; --on: #fff; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16161b; --text: #e9e9f0; --faint: #9a9aa8;
@@ -28,6 +29,9 @@ STYLE = """
 body { margin: 2rem 0; padding: 0 1.5rem 4rem; background: var(--paper);
   color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1rem; color: var(--faint); margin: 2.5rem 0 0; }
+"""
+
+MAP_STYLE = """
 p { margin: .2rem 0; max-width: 80rem; overflow-wrap: anywhere; } .note { color: var(--faint); }
 div { overflow-x: auto; margin-top: .8rem; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.2; }
@@ -49,6 +53,24 @@ td:hover::after { content: "0.000"; position: fixed; left: 50%; bottom: 1rem;
   background: var(--text); color: var(--paper); font-size: 1rem; unicode-bidi: isolate; }
 """
 
+FRAGMENT = "s2s-attention"
+"""The class of a map within a page of others; rules for it are as specific as a notebook's own."""
+
+FRAGMENT_STYLE = f"""
+.{FRAGMENT} {{ --paper: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));
+  --text: var(--jp-content-font-color1, var(--vscode-editor-foreground, CanvasText));
+  --faint: var(--text); --line: rgba(128, 128, 128, .35); --hue: 45, 100, 205; --on: #fff;
+  color: var(--text); background: var(--paper); }}
+"""
+"""The colours of a notebook in JupyterLab or VS Code, elsewhere those of the browser."""
+
+NOTEBOOK_STYLE = """
+table { table-layout: auto; margin: 0; border: none; } thead { border: none; }
+tr, tbody tr:nth-child(odd), tbody tr:hover { background: none; }
+th { padding: .1rem .3rem; } tbody th { text-align: end; } tbody td { max-width: none; }
+"""
+"""Undoes what notebooks do to tables."""
+
 
 def page(
     maps: Iterable[AttentionMap],
@@ -64,7 +86,7 @@ def page(
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(visible_line(title))}</title>\n<style>{STYLE}{REGIONS_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(visible_line(title))}</title>\n<style>{PAGE_STYLE}{MAP_STYLE}{REGIONS_STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(visible_line(title))}</h1>\n"
         '<p class="note">Rows are the output, columns the source. A row shows the weights its '
         "token was predicted with, in per cent; they sum to 100. Point at a cell for the exact "
@@ -81,8 +103,34 @@ def page(
     yield "</body>\n</html>\n"
 
 
+def fragment(attention: AttentionMap, grid: Grid | None = None) -> str:
+    """One map as a part of another page, such as a notebook; its styles apply to nothing else.
+
+    Raises UsageError for regions that make no grid.
+    """
+    rules = _scoped(NOTEBOOK_STYLE + MAP_STYLE + REGIONS_STYLE, f".{FRAGMENT}.{FRAGMENT}")
+    content = _content(attention, sheets(attention, grid, {}))
+    return f'<div class="{FRAGMENT}">\n<style>{FRAGMENT_STYLE}{rules}</style>\n{content}</div>\n'
+
+
+def _scoped(rules: str, scope: str) -> str:
+    """CSS rules that apply within a scope; they contain neither at-rules nor comments."""
+
+    def scoped(rule: re.Match[str]) -> str:
+        selectors = (f"{scope} {selector.strip()}" for selector in rule[1].split(","))
+        return f"{', '.join(selectors)} {{{rule[2]}}}\n"
+
+    return "\n" + re.sub(r"\s*([^{}]+)\{([^{}]*)\}\s*", scoped, rules)
+
+
 def _section(attention: AttentionMap, number: int, regions: str) -> str:
-    """One line: source, translation, the table and the attention on images."""
+    """One line with its number."""
+    content = _content(attention, regions)
+    return f'<section id="line-{number}">\n<h2>{number}</h2>\n{content}</section>\n'
+
+
+def _content(attention: AttentionMap, regions: str) -> str:
+    """Source, translation, the table and the attention on images."""
     texts = "".join(
         f'<p dir="auto" lang="">{escape(visible_line(text))}</p>\n'
         for text in (attention.source_text, attention.target_text)
@@ -93,7 +141,7 @@ def _section(attention: AttentionMap, number: int, regions: str) -> str:
         table = '<p class="note">(an empty line)</p>\n'
     elif not table and not regions:
         table = '<p class="note">(one region an image: nothing to look at but the whole)</p>\n'
-    return f'<section id="line-{number}">\n<h2>{number}</h2>\n{texts}{table}{regions}</section>\n'
+    return f"{texts}{table}{regions}"
 
 
 def _table(attention: AttentionMap) -> str:

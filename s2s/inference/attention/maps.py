@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from s2s.errors import UsageError
 from s2s.inference.attention.alignment import align_words
-from s2s.inference.translator import LineTranslator
+from s2s.inference.translator import LineTranslator, SourcePieces
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.special import EOS, SPECIAL_PIECES, UNK
@@ -122,6 +122,16 @@ def attention_maps(
         features=translator.image_features_of(pieces.sources),
         want_attention=True,
     )
+    return maps_of(translator, lines, pieces, found)
+
+
+def maps_of(
+    translator: LineTranslator,
+    lines: Sequence[str],
+    pieces: SourcePieces,
+    found: Sequence[Sequence[Hypothesis]],
+) -> list[AttentionMap]:
+    """The maps of lines whose pieces were searched with attention, of the best hypotheses."""
     maps = []
     for line, start, end in zip(
         translator.tagged(lines), [0, *pieces.ends], pieces.ends, strict=False

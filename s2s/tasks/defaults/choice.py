@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from s2s.recipe.data import has_source_text
+from s2s.recipe.load import Draft
 from s2s.recipe.yaml import Keys, dotted
 
 
@@ -20,6 +22,46 @@ class Choice:
         """The choice on one line: the keys with their values, and the reason."""
         shown = ", ".join(f"{dotted(keys)}: {_flow(value)}" for keys, value in self.values.items())
         return f"{shown} ({self.reason})"
+
+
+ALWAYS_CHOSEN = (
+    "tokenizer",
+    "model.embeddings",
+    "model.encoder.width",
+    "model.decoder.width",
+    "model.dropout.embedding",
+    "model.dropout.encoder",
+    "model.dropout.decoder",
+    "model.dropout.readout",
+    "train.batch_tokens",
+    "train.optimizer.learning_rate",
+    "train.schedule",
+    "train.average",
+    "train.patience",
+    "metrics",
+)
+"""Fields that are chosen for all data, besides the length of training."""
+
+ENCODER_WIDTH = "model.encoder.width"
+"""A field without effect on data without source text."""
+
+TIME_LIMITS = ("train.epochs", "train.max_updates", "train.budget")
+"""Fields that say how long a training is."""
+
+
+def says_everything(draft: Draft) -> bool:
+    """Whether a recipe says all that is chosen for all data: then nothing is chosen for it."""
+    tokenizer = draft.data.get("tokenizer")
+    sides = [tokenizer, *tokenizer.values()] if isinstance(tokenizer, dict) else []
+    is_sized = all(
+        "vocabulary" in side
+        for side in sides
+        if isinstance(side, dict) and side.get("kind") in ("unigram", "bpe")
+    )
+    has_length = any(draft.says(at(path)) for path in TIME_LIMITS)
+    has_text = has_source_text(draft.recipe.data)
+    wanted = [path for path in ALWAYS_CHOSEN if has_text or path != ENCODER_WIDTH]
+    return is_sized and has_length and all(draft.says(at(path)) for path in wanted)
 
 
 def at(path: str) -> Keys:

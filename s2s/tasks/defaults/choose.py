@@ -1,8 +1,8 @@
 """All choices for a recipe: what it does not say, by the counts of its data."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 
@@ -12,7 +12,7 @@ from s2s.recipe.metrics import VALUES
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.section import seconds_of
 from s2s.recipe.yaml import Keys
-from s2s.tasks.defaults.choice import Choice, at
+from s2s.tasks.defaults.choice import ENCODER_WIDTH, TIME_LIMITS, Choice, at
 from s2s.tasks.defaults.counts import PairCounts, SideCounts
 from s2s.tasks.defaults.rules import (
     BUDGET,
@@ -27,30 +27,40 @@ from s2s.tasks.defaults.rules import (
     sizes_for,
     updates_in_epoch,
 )
-from s2s.tasks.defaults.sizes import LARGE, SMALL, TINY, Size
+from s2s.tasks.defaults.sizes import LARGE, SIZES, SMALL, TINY, Size
 from s2s.tasks.defaults.speed import BatchShape, seconds_per_update
 from s2s.tasks.defaults.tokenizers import choose_tokenizers, vocabulary_for
 
 NEEDED_EPOCHS = ((1e6, 15), (3e6, 8))
 """Epochs that a larger model needs to be the better one, for at most so many target tokens."""
 
-FEWEST_EPOCHS = 4
-"""Epochs that a larger model needs on more tokens, and the small one at all."""
+MOST_TOKENS_EPOCHS = 4
+"""The same for more tokens."""
+
+FEWEST_EPOCHS = 2
+"""Epochs that a small model needs to be better than a tiny one."""
 
 SOURCE_FEATURES = 6.0
 """Assumed tokens of a source's features."""
 
-TIME_LIMITS = (at("train.epochs"), at("train.max_updates"), at("train.budget"))
-"""Fields that say how long a training is."""
-
 Measure = Callable[[Recipe, BatchShape, torch.device], float]
+
+
+class Chosen(NamedTuple):
+    """Choices, and how long an epoch with them takes."""
+
+    choices: list[Choice]
+    epoch_seconds: float | None
+    """Seconds of an epoch on this machine, without validation; None where nothing was measured."""
 
 
 def choose_defaults(
     draft: Draft, counts: PairCounts, device: torch.device, measure: Measure = seconds_per_update
-) -> list[Choice]:
+) -> Chosen:
     """The choices for everything that the recipe does not say, each with its reason."""
-    return list(_Chooser(draft, counts, device, measure).choices())
+    chooser = _Chooser(draft, counts, device, measure)
+    choices = list(chooser.choices())
+    return Chosen(choices, chooser.epoch_seconds)
 
 
 @dataclass
@@ -59,7 +69,7 @@ class _Chooser:
     counts: PairCounts
     device: torch.device
     measure: Measure
-    chosen: dict[Keys, Any] = field(default_factory=dict)
+    epoch_seconds: float | None = None
 
     def choices(self) -> Iterator[Choice]:
         """The choices in the order of the recipe's sections."""
@@ -75,7 +85,8 @@ class _Chooser:
         yield from choices
         features = SOURCE_FEATURES if section.get("source_features") else 0.0
         lengths = lengths_of(self.counts, section, features)
-        yield from choose_filters(self.counts, lengths)
+        if self._has_text:
+            yield from choose_filters(self.counts, lengths)
         if self.draft.recipe.model.attention.kind != "none" and self._has_text:
             yield from choose_copying(self.counts, section)
         yield from self._model(section, lengths)
@@ -122,7 +133,8 @@ class _Chooser:
             _vocabulary(section.get("target", section), self.counts.target.alphabet),
         )
         size, reason = self._size(lengths, shape, batch.values)
-        yield Choice(size.values, reason)
+        no_text = () if self._has_text else (at(ENCODER_WIDTH),)
+        yield Choice({k: v for k, v in size.values.items() if k not in no_text}, reason)
         yield choose_dropout(self.counts, lengths, size)
         yield batch
         is_large = size is LARGE
@@ -135,7 +147,7 @@ class _Chooser:
             },
             f"for a {size.name} model: a high rate, which the cosine lowers to its end",
         )
-        if not any(map(self.draft.says, TIME_LIMITS)):
+        if not any(self.draft.says(at(path)) for path in TIME_LIMITS):
             epochs = epochs_for(self.counts.pairs)
             yield Choice(
                 {at("train.epochs"): epochs, at("train.budget"): BUDGET},
@@ -156,14 +168,18 @@ class _Chooser:
         few = f"{self.counts.pairs:,} pairs"
         if not self._has_text or image_features_of(self.draft.recipe.data):
             return SMALL, few
+        if all(map(self.draft.says, SMALL.values)):
+            width = self.draft.recipe.model.decoder.width
+            return min(SIZES, key=lambda size: abs(size.decoder - width)), "the recipe's widths"
         budget = seconds_of(self.draft.recipe.train.budget or BUDGET)
-        needed = next((n for most, n in NEEDED_EPOCHS if tokens <= most), FEWEST_EPOCHS)
+        needed = next((n for most, n in NEEDED_EPOCHS if tokens <= most), MOST_TOKENS_EPOCHS)
         updates = updates_in_epoch(self.counts, shape)
         epochs = 0.0
         for size in sizes_for(self.counts, lengths):
             recipe = self.draft.completed({**values, **size.values})
             seconds = self.measure(recipe, shape, self.device)
-            epochs = budget / (seconds * updates)
+            self.epoch_seconds = seconds * updates
+            epochs = budget / self.epoch_seconds
             speed = f"{shape.target_tokens / seconds:,.0f} target tokens/s here"
             done = f"{epochs:.0f} epochs in {budget / 60:g} min"
             if epochs >= needed:

@@ -15,8 +15,8 @@ from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
 from s2s.special import PAD
-from s2s.train.loss.attention import coverage_losses, doubly_stochastic_losses
-from s2s.train.loss.cross_entropy import CopyInputs, Loss, linear_cross_entropy
+from s2s.training.loss.attention import coverage_losses, doubly_stochastic_losses
+from s2s.training.loss.cross_entropy import CopyInputs, Loss, linear_cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)

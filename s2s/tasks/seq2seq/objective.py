@@ -7,7 +7,7 @@ from s2s.nn.batch import Batch
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.train import Train
 from s2s.tasks.seq2seq.loss import LossWeights, batch_loss
-from s2s.train.objective import BatchLoss
+from s2s.training.objective import BatchLoss
 
 
 class Seq2SeqObjective:

@@ -19,7 +19,7 @@ from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.tasks.seq2seq.validation import validate
 from s2s.tasks.seq2seq.warnings import recipe_warnings
 from s2s.text.tokenizer_pair import TokenizerPair
-from s2s.train.objective import Validate
+from s2s.training.objective import Validate
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from s2s.recipe.search import GreedySearch
 from s2s.tasks.seq2seq.loss import batch_loss
 from s2s.text.extended_vocabulary import extended_vocabulary_of
 from s2s.text.tokenizer_pair import TokenizerPair
-from s2s.train.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from s2s.train.objective import Validation
+from s2s.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from s2s.training.objective import Validation
 
 T = TypeVar("T")
 

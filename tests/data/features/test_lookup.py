@@ -101,7 +101,7 @@ def test_ids_without_features_are_refused_or_left_out(recipe: Recipe) -> None:
     assert (file.rows, file.unused, file.width, file.regions) == (263, 4, WIDTH, (5, 5))
     again = PrepareReport.from_json(report.to_json())
     assert again.features == report.features
-    assert "grid.npy: 263 ids of 5 × 9, 4 in no split" in str(again.table().caption)
+    assert "grid.npy: 263 ids of 5 × 9, 4 in no split" in again.lines()
 
 
 def test_a_split_none_of_whose_ids_has_features_is_refused(recipe: Recipe) -> None:

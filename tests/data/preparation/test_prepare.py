@@ -278,9 +278,48 @@ def test_pairs_shared_with_training_are_counted_and_kept(recipe: Recipe, tmp_pat
     assert report.splits["test"].in_train == 1
     assert report.splits["train"].kept == 106
     assert report.warnings == (
-        "validation: 4 of 10 pairs are in the training data too; a score on them says little",
-        "test: 1 of 10 pairs are in the training data too; a score on them says little",
+        "validation: 4 of 10 pairs are in the training data too; a score on them says little "
+        "(data.filters.unseen: pairs drops them from training)",
+        "test: 1 of 10 pairs are in the training data too; a score on them says little "
+        "(data.filters.unseen: pairs drops them from training)",
     )
+
+
+def test_numbers_that_foretell_a_low_score_are_warnings(recipe: Recipe, tmp_path: Path) -> None:
+    assert isinstance(recipe.data, FilesData)
+    raw = tmp_path / "raw"
+    train = [(f"source {i}", f"wort{i % 20}") for i in range(100)]
+    held = [(f"source {i}", "trow9" if i < 3 else "wort1") for i in range(10)]
+    data = replace(
+        recipe.data,
+        train=write_split(raw, "train", train),
+        validation=write_split(raw, "validation", [(f"new {i}", "wort2") for i in range(10)]),
+        test=write_split(raw, "test", held),
+    )
+    one_word = replace(recipe, data=data)
+    unknown = (
+        "test: 30.0% of the target tokens are unknown, 0.0% in training; no output can have them: "
+        "a tokenizer of kind 'unigram' or 'character' knows the parts of new words"
+    )
+    shared = (
+        "test: 10 of 10 sources are in the training data too; a score on them says little "
+        "(data.filters.unseen: sources drops their pairs from training)"
+    )
+    flat = (
+        "train.best bleu: 100% of the targets are one word, and BLEU of outputs of fewer than four "
+        "words is 0; choose exact, cer or chrf (metrics and train.best)"
+    )
+    report = prepare(one_word, tmp_path)
+    assert set(report.warnings) == {unknown, shared, flat} | {
+        line for line in report.warnings if line.startswith("test: 1 of 10 pairs")
+    }
+    again = prepare(one_word, tmp_path)
+    assert (again.redone, again.warnings) == ((), report.warnings)
+    chrf = replace(one_word, train=replace(one_word.train, best="chrf"))
+    assert flat not in prepare(chrf, tmp_path).warnings
+    unseen = with_filters(chrf, unseen="sources")
+    characters = replace(unseen, tokenizer=CharacterTokenizer(kind="character"))
+    assert prepare(characters, tmp_path).warnings == ()
 
 
 def test_line_breaks_are_reported(recipe: Recipe, tmp_path: Path) -> None:
@@ -309,19 +348,21 @@ def test_the_report_comes_back_and_shows(recipe: Recipe, tmp_path: Path) -> None
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(report.table())
     shown = console.export_text()
-    for part in ("train", "validation", "too long", "4 4 4 4", "vocabulary"):
+    for part in ("train", "validation", "too long", "4 4 4 4"):
         assert part in shown
+    assert report.lines()[0].startswith(f"vocabulary {report.source_vocabulary} → ")
 
 
 def test_progress_tells_stages_and_totals(recipe: Recipe, tmp_path: Path) -> None:
     stages: list[tuple[str, int, int | None]] = []
     prepare(recipe, tmp_path, progress=lambda *step: stages.append(step))
     assert stages == [
-        *(("reading", done, None) for done in (32, 64, 96, 100)),
-        ("training the tokenizer", 0, None),
-        ("encoding test", 10, None),
-        ("encoding validation", 10, None),
-        *(("encoding train", done, 100) for done in (32, 64, 96, 100)),
+        *(("reading", done, 100) for done in (0, 32, 64, 96, 100)),
+        ("training the tokenizer", 0, 1),
+        ("training the tokenizer", 1, 1),
+        *[("encoding test", 10, 10)] * 2,
+        *[("encoding validation", 10, 10)] * 2,
+        *(("encoding train", done, 100) for done in (32, 64, 96, 100, 100)),
     ]
 
 

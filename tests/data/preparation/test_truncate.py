@@ -25,7 +25,7 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import SubwordTokenizer, WordTokenizer
 from s2s.run.directory import Run
 from tests.inference.attention.test_maps import Copy, translator_of
-from tests.train.toys import Listener, small_recipe, write_task
+from tests.training.toys import Listener, small_recipe, write_task
 
 RANDOM = Random(3)
 PAIRS = [

@@ -1,6 +1,7 @@
 """Held-out validation pairs: their selection, and that no source is in both parts."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from s2s.data.sources import chunks
 from s2s.data.sources import open as sources
 from s2s.data.sources.open import open_split
+from s2s.data.sources.split import SPLITS, SplitName
 from s2s.errors import DataError
 from s2s.recipe.data import FilesData, FileSet
 from s2s.recipe.filters import HoldOut
@@ -83,3 +85,44 @@ def test_the_parts_are_other_data_to_a_run(tmp_path: Path) -> None:
             assert split is not None
             fingerprints.append(split.fingerprint())
     assert all(a != b for i, a in enumerate(fingerprints) for b in fingerprints[:i])
+
+
+def test_test_pairs_are_held_out_too_and_leave_validation_as_it_was(tmp_path: Path) -> None:
+    pairs = [(source, f"{i}") for i, source in enumerate(SOURCES)]
+    _, alone = parts(tmp_path, pairs)
+    files = FileSet(source=str(tmp_path / "x"), target=str(tmp_path / "y"))
+    both = HoldOut(share=0.2, test=0.3, seed=1)
+    found = {
+        name: read(FilesData(kind="files", train=files, hold_out=both), name) for name in SPLITS
+    }
+    assert found["validation"] == alone
+    assert sorted(pair for part in found.values() for pair in part) == sorted(pairs)
+    sources_of = [{source for source, _ in part} for part in found.values()]
+    assert not any(sources_of[i] & sources_of[j] for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert len(found["test"]) == pytest.approx(300, abs=70)
+    # A test set of its own beside it, and validation pairs of their own beside a held-out test set.
+    own = FilesData(kind="files", train=files, test=files, hold_out=HoldOut(share=0.2))
+    assert read(own, "test") == pairs
+    own = FilesData(
+        kind="files", train=files, validation=files, hold_out=HoldOut(share=0.0, test=0.2)
+    )
+    assert read(own, "validation") == pairs
+    assert not {s for s, _ in read(own, "test")} & {s for s, _ in read(own, "train")}
+
+
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        ({"share": 0.0}, "share: 0 beside test 0 holds nothing out; remove the section"),
+        ({"share": 0.6, "test": 0.5}, "share and test leave nothing to train on (1.1)"),
+    ],
+)
+def test_shares_that_leave_nothing(section: dict[str, float], fault: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        HoldOut(**section)  # type: ignore[arg-type]
+
+
+def read(data: FilesData, name: SplitName) -> list[tuple[str, str]]:
+    split = open_split(data, name)
+    assert split is not None
+    return [pair for c in split.chunks() for pair in zip(c.source, c.target, strict=True)]

@@ -93,7 +93,8 @@ def test_faults_list_what_there_is(folder: Path) -> None:
     )
     assert message(dataset(folder, "n")) == f"{place}: column 'n' holds int64, expected text"
     assert message(dataset(folder, train="trian")) == (
-        f"{folder}: no split 'trian' (did you mean 'train'?); found: train, validation, test"
+        f"{folder}: no split 'trian' (did you mean 'train'?); found: train, validation, test; "
+        "name one in data.splits.train"
     )
     assert message(dataset(folder, train="train[x:]")).startswith(
         f"{folder}: split 'train[x:]': Unrecognized instruction format: train[x:]"

@@ -29,7 +29,7 @@ from s2s.recipe.model import (
     NoAttention,
     StackedDecoder,
 )
-from s2s.train.loss.attention import doubly_stochastic_losses
+from s2s.training.loss.attention import doubly_stochastic_losses
 
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 11, 13
 LENGTHS = torch.tensor([9, 4, 1])

@@ -1,0 +1,49 @@
+"""Log-probabilities of given translations, by forced decoding."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from s2s.inference.missing_features import refuse_missing
+from s2s.inference.translator import LineTranslator
+from s2s.search.ensemble import forcible
+from s2s.search.forced_decoding import forced
+
+
+class PairScore(NamedTuple):
+    """How probable a translation is."""
+
+    log_prob: float
+    """Natural logarithm of its probability, EOS included."""
+    length: int
+    """The number of its tokens and EOS; 0 for a blank pair."""
+
+    @property
+    def per_token(self) -> float:
+        """Mean log-probability of a token; 0 for a blank pair."""
+        return self.log_prob / max(self.length, 1)
+
+
+def score_lines(
+    translator: LineTranslator, pairs: Sequence[tuple[str, str]], place: tuple[str, int]
+) -> list[PairScore]:
+    """The score of each pair of a source and a translation, which are scored together.
+
+    `place` is the name of the input and the number of its lines before the first pair. The
+    translator must be without a shortlist, which might lack tokens of the given translations.
+    Raises DataError, at the place, for a line that has no image features.
+    """
+    lines = [line for line, _ in pairs]
+    read = translator.read([line.strip() and line for line in lines])
+    translator.report_truncated([reading.ids for reading in read])
+    read = [reading.cut(translator.truncate) for reading in read]
+    sources = [reading.ids for reading in read]
+    targets = translator.read_targets([line.strip() and line for _, line in pairs], read)
+    refuse_missing(translator.features, (lines, read), *place)
+    pairs_of_ids = list(zip(sources, targets, strict=True))
+    model = forcible(translator.scorer)
+    found = forced(model, pairs_of_ids, translator.device, translator.image_features_of(read))
+    scores = []
+    for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
+        is_asked = len(ids) or len(tokens) or translator.features is not None
+        scores.append(PairScore(log_prob, len(tokens) + 1 if is_asked else 0))
+    return scores

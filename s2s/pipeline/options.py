@@ -1,0 +1,75 @@
+"""The keywords by which calls in Python choose a search and what is asked of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from s2s.errors import UsageError
+from s2s.inference.line_constraints import LineConstraints
+from s2s.recipe.choices import LengthNormalization, SearchKind, SearchPrecisionChoice
+from s2s.recipe.search import Search
+from s2s.recipe.search_overrides import KEYWORDS, keyword, override
+from s2s.recipe.suggestions import close_to
+
+
+class SearchOptions(TypedDict, total=False):
+    """Fields of the recipe's `search`, named as the options of `s2s translate`.
+
+    What is not given is as the recipe has it. `s2s translate --help` explains each.
+    """
+
+    search: SearchKind | None
+    beam: int | None
+    length_penalty: float | None
+    length_normalization: LengthNormalization | None
+    coverage_penalty: float | None
+    groups: int | None
+    diversity: float | None
+    nodes: int | None
+    max_ratio: float | None
+    max_offset: int | None
+    min_ratio: float | None
+    min_offset: int | None
+    no_repeat_ngram: int | None
+    repetition_penalty: float | None
+    samples: int | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    seed: int | None
+    shortlist: int | None
+    shortlist_frequent: int | None
+    precision: SearchPrecisionChoice | None
+
+
+class TranslateOptions(SearchOptions, total=False):
+    """Options of a translation."""
+
+    batch_size: int
+    """Most lines read together; outputs do not depend on it."""
+    tag: str | None
+    """Of lines that begin with none."""
+    constraints: LineConstraints | Sequence[LineConstraints] | None
+    """For all lines, or one for each."""
+    replace_unknown: bool | Mapping[str, str]
+    """Replace unknown tokens by source words, or by their translations in a dictionary."""
+
+
+def choose_search(search: Search, options: Mapping[str, Any]) -> Search:
+    """`search` with the given fields; raises UsageError as `override` does."""
+    fields = {short: name for name, short in KEYWORDS.items()}
+    choices = {fields.get(name, name): value for name, value in options.items()}
+    for name, value in choices.items():
+        if value is not None and not isinstance(value, bool | int | float | str):
+            kind = type(value).__name__
+            raise UsageError(f"{keyword(name)}: expected a number or a text, found {kind}")
+    return override(search, choices, keyword)
+
+
+def check_names(given: Mapping[str, Any], options: type) -> None:
+    """Raises UsageError for a keyword that is not among the options of a TypedDict."""
+    known = tuple(options.__annotations__)
+    for name in given:
+        if name not in known:
+            near = close_to(name, known) or f"; there are {', '.join(known)}"
+            raise UsageError(f"{name}: no such option{near}")

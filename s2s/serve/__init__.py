@@ -1,0 +1,1 @@
+"""The HTTP service: trained runs behind a JSON API and a page."""

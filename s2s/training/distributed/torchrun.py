@@ -1,0 +1,137 @@
+"""A process group that torchrun or a similar launcher has started, on several GPUs or machines.
+
+Each process has the whole training state; `torch.distributed` sums the gradients.
+
+    torchrun --standalone --nproc-per-node 4 --no-python s2s train recipe.yaml
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar, final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import Parameter
+
+from s2s.errors import Interrupted, TrainingError, UsageError
+from s2s.training.distributed.process_group import WorkerLost
+from s2s.training.state import TrainingState
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(days=2)
+"""How long processes wait for rank 0, which may be preparing a large corpus. They do not wait for a
+process that has ended: its connections are closed, and torchrun kills the others."""
+
+
+def local_device(wanted: str) -> str:
+    """The device of this process where `wanted` is that of all: each process has its own GPU.
+
+    Raises UsageError where `wanted` names one GPU.
+    """
+    if wanted.startswith("cuda:"):
+        raise UsageError(
+            f"--device {wanted}: several processes need a GPU each; expected auto, cpu or cuda"
+        )
+    has_gpu = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if has_gpu else wanted
+
+
+@contextmanager
+def torchrun_group(device: torch.device) -> Iterator["TorchrunGroup"]:
+    """The process group that the environment variables of the launcher describe.
+
+    Raises UsageError where the processes do not find each other.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        # Values other than tensors travel between CPUs: NCCL would wait for the GPU.
+        host = dist.new_group(backend="gloo", timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"the processes do not find each other: {reason}") from error
+    try:
+        yield TorchrunGroup(host)
+    except Interrupted:
+        dist.destroy_process_group()
+        raise
+    # Not after an error: other processes may have ended, and this would wait for them.
+    dist.destroy_process_group()
+
+
+@final
+class TorchrunGroup:
+    """A process with its own copy of the training state."""
+
+    is_launched = True
+
+    def __init__(self, host: dist.ProcessGroup) -> None:
+        self.host = host
+        self.rank = dist.get_rank()
+        self.size = dist.get_world_size()
+        self.local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+    def all_gather(self, value: T) -> list[T]:
+        """See `ProcessGroup`."""
+        found: list[Any] = [None] * self.size
+        try:
+            dist.all_gather_object(found, value, group=self.host)
+        except RuntimeError as error:
+            raise _lost(error) from error
+        return found
+
+    def broadcast(self, state: TrainingState) -> None:
+        """See `ProcessGroup`."""
+        average = () if state.average is None else state.average.values()
+        try:
+            for tensor in (*state.parameters.values(), *average):
+                dist.broadcast(tensor.detach(), 0)
+        except RuntimeError as error:
+            raise _lost(error) from error
+
+    def sum_gradients(self, parameters: Mapping[str, Parameter], sums: Tensor) -> Tensor:
+        """See `ProcessGroup`."""
+        pieces = [sums]
+        for parameter in parameters.values():
+            if parameter.grad is None:  # this process has no sentence of a small batch
+                parameter.grad = torch.zeros_like(parameter)
+            pieces.append(parameter.grad.flatten())
+        flat = torch.cat(pieces)
+        try:
+            dist.all_reduce(flat)
+        except RuntimeError as error:
+            raise _lost(error) from error
+        begin = len(sums)
+        for parameter in parameters.values():
+            end = begin + parameter.numel()
+            parameter.grad = flat[begin:end].view_as(parameter)
+            begin = end
+        return flat[: len(sums)]
+
+    def whole_norms(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `ProcessGroup`; every process has all gradients."""
+        return dict(norms)
+
+    def check_same(self, state: TrainingState) -> None:
+        """See `ProcessGroup`."""
+        weights = [parameter.detach() for parameter in state.parameters.values()]
+        own = torch.stack([weight.double().sum() for weight in weights]).tolist()
+        for rank, found in enumerate(self.all_gather(own)):
+            if found != own:
+                raise TrainingError(
+                    f"the weights of processes {self.rank} and {rank} differ, although "
+                    "they should be equal; do all machines have the same hardware and software?"
+                )
+
+
+def _lost(error: RuntimeError) -> WorkerLost:
+    reason = str(error).partition("\n")[0]
+    return WorkerLost(
+        f"another process of this training has ended ({reason}); "
+        "the same command resumes from the last checkpoint"
+    )

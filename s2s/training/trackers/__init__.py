@@ -1,0 +1,1 @@
+"""Experiment trackers: TensorBoard, Weights & Biases and MLflow as listeners of a training."""

@@ -1,0 +1,210 @@
+"""Inputs and outputs: the table of docs/cli.md names each, and `-` and .gz do what it says."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from s2s_cli.main import run
+from tests.cli.walk import Parameter, parameters
+from tests.commands import Call, call
+from tests.house import ROOT
+from tests.inference.test_resume import here, run_folder
+
+__all__ = ["call", "here", "run_folder"]
+
+TEXTS = ("IMAGES...", "OUTPUT...", "DATA...")
+"""Arguments that name files or something else, whose types are therefore not those of paths."""
+
+
+def documented() -> dict[tuple[str, str], list[str]]:
+    """The rows of the table by command and option."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = page.partition("## Files, stdin and stdout\n")[2].partition("\n## ")[0]
+    found = {}
+    for row in re.findall(r"^\| (?!command|---)(.*) \|$", section, re.M):
+        commands, option, *cells = row.split(" | ")
+        for command in commands.split(", "):
+            found[command.strip("`"), option.strip("`")] = cells
+    return found
+
+
+def files(parameter: Parameter) -> bool:
+    return "Path" in str(parameter.annotation) or parameter.name in TEXTS
+
+
+def test_the_table_has_every_input_and_output() -> None:
+    """None is forgotten, and none is there that no command has."""
+    there = {(one.command, one.name) for one in parameters() if files(one)}
+    runs = {one for one in there if one[1] == "--runs"}
+    assert len(runs) > 5
+    expected = (there - runs) | {("all", "--runs")}
+    assert set(documented()) == expected
+    assert {cells[1].split(",")[0] for cells in documented().values()} <= {"stdin", "stdout", "no"}
+
+
+def test_help_says_where_a_dash_is_allowed(capsys, monkeypatch) -> None:
+    """An option with stdin or stdout in the table is a file or an argument, never a folder."""
+    for (command, option), (_, dash, _) in documented().items():
+        if dash.startswith("std") and option.startswith("--"):
+            assert run([*command.split(), "--help"]) == 0
+            assert re.search(rf"{option}.* FILE", capsys.readouterr().out)
+
+
+# ------------------------------------------------------------------------------------ translate
+
+
+def test_translate_reads_and_writes_a_dash(here: Path, call: Call) -> None:
+    text = Path("in").read_bytes()
+    expected = call.output("translate", "--run", "toy", stdin=text)
+    dashes = ("--input", "-", "--output", "-")
+    assert call.output("translate", "--run", "toy", *dashes, stdin=text) == expected
+    assert not Path("-").exists()
+
+
+def test_translate_reads_and_writes_gzip(here: Path, call: Call) -> None:
+    text = Path("in").read_bytes()
+    expected = call.output("translate", "--run", "toy", stdin=text)
+    Path("in.gz").write_bytes(gzip.compress(text))
+    named = ("translate", "--run", "toy", "--input", "in.gz", "--output", "out.gz")
+    assert call.output(*named) == b""
+    assert gzip.decompress(Path("out.gz").read_bytes()) == expected
+    first = Path("out.gz").read_bytes()
+    call.output(*named)
+    assert Path("out.gz").read_bytes() == first  # no time of the day is in it
+    assert call.fault(*named, "--resume") == (
+        2,
+        "--resume: out.gz is compressed, and such a file is written as a whole",
+    )
+    assert call.fault("translate", "--run", "toy", "--output", "no/out.gz", stdin=b"a\n") == (
+        2,
+        "no/out.gz: cannot write it: No such file or directory",
+    )
+    assert not list(here.rglob(".tmp-*"))
+
+
+def test_a_damaged_gzip_file_leaves_no_output(here: Path, call: Call) -> None:
+    Path("in.gz").write_bytes(gzip.compress(Path("in").read_bytes())[:-12])
+    Path("out.gz").write_bytes(b"before")
+    named = ("translate", "--run", "toy", "--input", "in.gz", "--output", "out.gz")
+    status, line = call.fault(*named)
+    assert (status, line.startswith("in.gz: damaged or truncated gzip file")) == (2, True)
+    assert Path("out.gz").read_bytes() == b"before"
+
+
+def test_prefixes_from_stdin(here: Path, call: Call) -> None:
+    lines = Path("in").read_bytes().count(b"\n") + (not Path("in").read_bytes().endswith(b"\n"))
+    prefixes = b"zwei\n" * lines
+    Path("prefixes").write_bytes(prefixes)
+    named = ("translate", "--run", "toy", "--input", "in", "--prefix-file")
+    expected = call.output(*named, "prefixes")
+    assert call.output(*named, "-", stdin=prefixes) == expected
+    assert expected.startswith(b"zwei")
+
+
+TWICE = [
+    (("translate", "--prefix-file", "-"), "--input, --prefix-file"),
+    (("translate", "--input", "-", "--dictionary", "-"), "--input, --dictionary"),
+    (("translate", "--feature-ids", "-"), "--input, --feature-ids"),
+    (("score", "-", "-"), "SRC, TGT"),
+    (("bleu", "-"), "REF, --hypotheses"),
+    (("bleu", "a", "-", "--hypotheses", "-"), "REF, --hypotheses"),
+    (("evaluate", "--metric", "bleu", "-", "-", "--hypotheses", "a"), "REF, REF"),
+    (("compare", "-", "a", "--reference", "-"), "OUTPUT, --reference"),
+    (("compare", "a", "b", "--reference", "-", "--source", "-"), "--reference, --source"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), TWICE, ids=[" ".join(t[0]) for t in TWICE])
+def test_stdin_is_read_once(here: Path, call: Call, arguments: tuple[str, ...], named: str) -> None:
+    assert call.fault(*arguments, stdin=b"a\n") == (
+        2,
+        f"{named}: stdin can be read only once; give all but one of them a file",
+    )
+
+
+# ------------------------------------------------------------------------------- other commands
+
+
+def test_score_reads_either_side_from_stdin_and_prints_json(here: Path, call: Call) -> None:
+    Path("src").write_text("a b\nc\n\n")
+    Path("tgt").write_text("zwei\nä zwei\n\n")
+    named = ("score", "--run", "toy")
+    expected = call.output(*named, "src", "tgt")
+    assert expected.count(b"\n") == 3
+    assert call.output(*named, "-", "tgt", stdin=Path("src").read_bytes()) == expected
+    assert call.output(*named, "src", "-", stdin=Path("tgt").read_bytes()) == expected
+    Path("src.gz").write_bytes(gzip.compress(Path("src").read_bytes()))
+    assert call.output(*named, "src.gz", "tgt") == expected
+    found = json.loads(call.output(*named, "src", "tgt", "--json"))
+    rows = [line.split("\t") for line in expected.decode().splitlines()]
+    assert found["scores"] == [
+        {"line": int(line), "log_prob": float(log_prob), "length": int(length)}
+        for line, log_prob, length in rows
+    ]
+    assert (found["lines"], found["runs"]) == (3, ["runs/toy"])
+    assert found["log_prob"] == pytest.approx(sum(float(row[1]) for row in rows))
+
+
+def test_outputs_to_score_come_from_stdin_or_a_file(here: Path, call: Call) -> None:
+    Path("ref").write_text("eins zwei drei vier fünf\nsechs sieben\n")
+    Path("out").write_text("eins zwei drei vier acht\nsechs sieben\n")
+    Path("out.gz").write_bytes(gzip.compress(Path("out").read_bytes()))
+    expected = call.output("bleu", "ref", stdin=Path("out").read_bytes())
+    for name in ("out", "out.gz"):
+        assert call.output("bleu", "ref", "--hypotheses", name) == expected
+    assert call.output("bleu", "ref", "--hypotheses", "-", stdin=Path("out").read_bytes()) == (
+        expected
+    )
+    references = Path("ref").read_bytes()
+    assert call.output("bleu", "-", "--hypotheses", "out", stdin=references) == expected
+    Path("bad").write_bytes(b"eins\n\xff\n")
+    status, line = call.fault("bleu", "ref", "--hypotheses", "bad")
+    assert (status, line) == (2, "bad:2: not valid UTF-8 (byte 1 of the line is 0xff)")
+    status, line = call.fault("bleu", "--hypotheses", "out")
+    assert (status, line) == (2, "--hypotheses: expected files of references too, REF...")
+
+
+def test_compare_reads_an_output_from_stdin(here: Path, call: Call) -> None:
+    lines = "".join(f"eins zwei drei vier {i}\n" for i in range(9))
+    Path("ref").write_text(lines)
+    Path("a").write_text(lines.replace("drei", "neun"))
+    Path("b").write_text(lines)
+    options = ("--reference", "ref", "--json", "--samples", "20")
+    expected = call.output("compare", "a", "b", *options)
+    found = call.output("compare", "a", "-", *options, stdin=Path("b").read_bytes())
+    assert found.replace(b'"-"', b'"b"') == expected
+
+
+def test_attention_reads_stdin_and_writes_a_page_on_stdout(here: Path, call: Call) -> None:
+    status, _, err = call("attention", "--run", "toy", "--html", "page", stdin=b"a b\n")
+    assert status == 0, err
+    named = ("attention", "--run", "toy", "--input", "-", "--html", "-")
+    assert call.output(*named, stdin=b"a b\n") == Path("page").read_bytes()
+    assert call.fault(*named, "--alignments", stdin=b"a b\n") == (
+        2,
+        "--html -, --alignments: both write on stdout; give --html a file",
+    )
+
+
+def test_a_recipe_from_stdin_and_to_stdout(here: Path, call: Call) -> None:
+    shown = call.output("recipes", "show", "quickstart")
+    assert call.output("recipes", "copy", "quickstart", "-") == shown
+    checked = call.output("check", "-", stdin=shown).decode()
+    assert checked.startswith("-: ok (translation, data generated,")
+    status, line = call.fault("check", "-", stdin=shown.replace(b"\ntask: ", b"\ntask: no"))
+    assert (status, ": task: expected one of" in line and line.startswith("<stdin>:")) == (2, True)
+
+
+def test_init_writes_a_recipe_on_stdout(here: Path, call: Call) -> None:
+    for name in ("one.de", "one.en"):
+        Path(name).write_text("".join(f"ein Satz mit der Zahl {i}\n" for i in range(3000)))
+    shown = call.output("init", "one.de", "one.en", "-o", "-")
+    call.output("init", "one.de", "one.en", "-o", "made.yaml")
+    # Numbers differ: the time of training is measured.
+    made = Path("made.yaml").read_bytes()
+    assert re.sub(rb"[\d.,]+", b"1", shown) == re.sub(rb"[\d.,]+", b"1", made)
+    status, line = call.fault("init", "-", "one.en", stdin=b"a\n")
+    assert (status, line) == (2, "-: a recipe names its data, so they have to be in files")

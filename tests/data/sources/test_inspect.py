@@ -1,0 +1,167 @@
+"""What data files hold is found out: columns, header, splits; what is no data is said."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2s.data.sources.inspect import FoundData, inspect, split_of
+from s2s.errors import DataError
+
+PAIRS = [
+    (f"The dog number {i} sleeps, again.", f"Der Hund Nummer {i} schläft wieder.")
+    for i in range(30)
+]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(name: str, text: str) -> str:
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+def table(name: str, rows: list[tuple[Any, ...]], header: str | None = None) -> str:
+    separator = "," if ".csv" in name else "\t"
+    lines = [
+        separator.join(f'"{cell}"' if separator == "," else str(cell) for cell in row)
+        for row in rows
+    ]
+    return write(name, "\n".join([header] * (header is not None) + lines) + "\n")
+
+
+def columns(found: FoundData) -> dict[str, str]:
+    return dict(found.section["columns"])
+
+
+def test_two_texts_with_their_siblings() -> None:
+    for name in ("train", "dev", "test"):
+        for side, language in enumerate(("en", "de")):
+            write(f"{name}.{language}", "".join(f"{pair[side]}\n" for pair in PAIRS))
+    found = inspect(["train.en", "train.de"])
+    assert found.splits == ("train", "validation", "test")
+    assert found.section["validation"] == {"source": "dev.en", "target": "dev.de"}
+    Path("dev.de").unlink()
+    assert inspect(["train.en", "train.de"]).splits == ("train", "test")
+    listed = inspect(["test.en", "test.de", "train.en", "train.de"])
+    assert listed.section["train"] == {"source": "train.en", "target": "train.de"}
+    assert listed.splits == ("train", "test")
+    # Other names have no siblings.
+    for path in ("a.en", "a.de"):
+        write(path, "x\n")
+    assert inspect(["a.en", "a.de"]).section == {
+        "kind": "files",
+        "train": {"source": "a.en", "target": "a.de"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, {"source": "0", "target": "1"}),
+        ("en\tde", {"source": "en", "target": "de"}),
+        ("Target\tSource", {"source": "Source", "target": "Target"}),
+        (
+            "English sentence\tGerman sentence",
+            {"source": "English sentence", "target": "German sentence"},
+        ),
+    ],
+)
+def test_a_header_is_recognized(header: str | None, expected: dict[str, str]) -> None:
+    found = inspect([table("pairs.tsv", PAIRS, header)])
+    assert columns(found) == expected
+    assert found.section.get("header", True) is (header is not None)
+
+
+def test_columns_that_are_no_text_are_left_out() -> None:
+    rows = [
+        (i, en, 1000 + i, de, f"CC-BY 2.0 #{i}", f"https://x.org/{i}")
+        for i, (en, de) in enumerate(PAIRS)
+    ]
+    assert columns(inspect([table("tatoeba.tsv", rows)])) == {"source": "1", "target": "3"}
+    rows = [("eng", en, "deu", de) for en, de in PAIRS]
+    assert columns(inspect([table("languages.tsv", rows)])) == {"source": "1", "target": "3"}
+
+
+def test_morphological_tags_are_source_features() -> None:
+    rows = [
+        (f"wort{'abc'[i % 3]}{i}", f"wörter{i}x", f"N;{'ACC' if i % 2 else 'DAT'};PL")
+        for i in range(20)
+    ]
+    found = columns(inspect([table("unimorph.tsv", rows)]))
+    assert found == {"source": "0", "target": "1", "source_features": "2"}
+
+
+def test_csv_jsonl_parquet_and_gzip() -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    named = [{"id": i, "question": en, "answer": de} for i, (en, de) in enumerate(PAIRS)]
+    write("a.jsonl", "".join(json.dumps(row) + "\n" for row in named))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(named), "a.parquet")
+    rows = [(en, de) for en, de in PAIRS]
+    table("a.csv", rows, "question,answer")
+    Path("b.csv.gz").write_bytes(gzip.compress(Path("a.csv").read_bytes()))
+    for name in ("a.jsonl", "a.parquet", "a.csv", "b.csv.gz"):
+        assert columns(inspect([name])) == {"source": "question", "target": "answer"}, name
+        assert inspect([name]).section["train"] == {"table": name}
+
+
+def test_a_folder_of_a_data_set() -> None:
+    Path("set").mkdir()
+    for name in ("train", "dev"):
+        write(f"set/{name}.jsonl", "".join(json.dumps({"en": e, "de": d}) + "\n" for e, d in PAIRS))
+    found = inspect(["set"])
+    assert found.section["dataset"] == "./set"
+    assert found.section["splits"]["train"] == "train"
+    assert found.section["splits"]["test"] is None
+    assert found.splits == ("train", "validation")
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train.de", "train"),
+        ("newstest2014.en", None),
+        ("corpus.dev.tsv", "validation"),
+        ("test_2016_flickr", "test"),
+        ("training-set.csv", "train"),
+        ("latest.tsv", None),
+    ],
+)
+def test_the_split_in_a_name(name: str, split: str | None) -> None:
+    assert split_of(name) == split
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.tsv": b""}, "a.tsv: empty file"),
+        ({"a.tsv": b"eins\nzwei\n"}, "a.tsv: expected two columns of text, a source"),
+        ({"a.tsv": b"\x00\x01\x02\n"}, "a.tsv: expected text in UTF-8, found binary data"),
+        ({"a.de": b"x\n"}, "a.de: expected two parallel texts, a table named .tsv, .csv, .j"),
+        ({"a.tsv": b"A b\tB c\n", "b.txt": b"x\n"}, "a.tsv is a table, b.txt is not: expected"),
+        ({"a.txt": b"x\n", "b.txt": b"y\n", "c.txt": b"z\n"}, "expected pairs of parallel texts"),
+        ({"a.jsonl": b"{\n"}, "a.jsonl:1: not valid JSON"),
+        ({"a.parquet": b"PAR1 no"}, "a.parquet: not a readable Parquet file"),
+        ({"a.tsv": b"caf\xe9\tb\n"}, "a.tsv:1: not valid UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_is_no_data_is_said(files: dict[str, bytes], message: str) -> None:
+    for name, content in files.items():
+        Path(name).write_bytes(content)
+    with pytest.raises(DataError) as error:
+        inspect(list(files))
+    assert str(error.value).startswith(message)
+
+
+def test_a_missing_file_and_a_missing_folder() -> None:
+    with pytest.raises(DataError, match=r"absent\.tsv: no such file"):
+        inspect(["absent.tsv"])
+    with pytest.raises(DataError, match="no such folder"):
+        inspect(["./absent"])

@@ -1,0 +1,104 @@
+"""A wrong `kind` hides nothing else of its section."""
+
+from pathlib import Path
+
+import pytest
+
+from s2s.errors import RecipeError
+from s2s.recipe.load import load_recipe
+
+BASE = """task: translation
+data: {kind: generated, corpus: dates}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def faults(text: str) -> list[str]:
+    Path("recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe()
+    return [fault.removeprefix("recipe.yaml:") for fault in caught.value.faults]
+
+
+RIGHT = {
+    "tokenizer": ("unigram", "unigrm", "{kind: KIND, vocabulary: x, sampling: {alpha: 7}}"),
+    "model.decoder": ("luong", "lung", "{kind: KIND, width: a, layers: 0, wdth: 3}"),
+    "train.optimizer": ("adam", "adm", "{kind: KIND, learning_rate: fast}"),
+    "search": ("beam", "beem", "{kind: KIND, width: 0, temperature: 3}"),
+    "data": ("files", "file", "{kind: KIND, train: {sorce: a, target: 3}, hedder: no}"),
+}
+"""By section: a kind, a misspelling of it, and a section with other faults."""
+
+
+@pytest.mark.parametrize("section", RIGHT)
+def test_the_faults_are_those_of_the_kind_that_was_meant(section: str) -> None:
+    kind, misspelled, text = RIGHT[section]
+    *above, last = section.split(".")
+
+    def recipe(named: str) -> str:
+        base = BASE if section != "data" else BASE.splitlines()[0] + "\n"
+        opening = "".join(f"{name}:\n  " for name in above)
+        return f"{base}{opening}{last}: {text.replace('KIND', named)}\n"
+
+    expected = faults(recipe(kind))
+    found = faults(recipe(misspelled))
+    of_kind = [fault for fault in found if f"{section}.kind: expected one of" in fault]
+    assert len(of_kind) == 1
+    assert f"found '{misspelled}' (did you mean '{kind}'?)" in of_kind[0]
+    assert sorted(found) == sorted([*expected, *of_kind])
+    assert expected
+
+
+def test_without_a_similar_kind_only_what_is_wrong_for_all_is_a_fault() -> None:
+    found = faults(BASE + "tokenizer: {kind: zzz, vocabulary: x, min_count: 0, colour: red}\n")
+    assert found[1].startswith("3: tokenizer.kind: expected one of 'unigram', ")
+    # `min_count` belongs to other kinds than the first, and `colour` to none.
+    assert [found[0], *found[2:]] == [
+        "3: tokenizer.colour: unknown key",
+        "3: tokenizer.min_count: expected at least 1, found 0",
+        "3: tokenizer.vocabulary: expected a whole number, found 'x' (text)",
+    ]
+
+
+def test_a_missing_kind_hides_nothing_either() -> None:
+    assert faults(BASE + "train: {schedule: {warmup: -3}}\n")[1:] == [
+        "3: train.schedule.warmup: expected at least 0, found -3"
+    ]
+
+
+def test_kinds_within_kinds() -> None:
+    text = "tokenizer: {kind: seprate, source: {kind: wrod, min_count: 0}, target: {kind: word}}\n"
+    found = faults(BASE + text)
+    assert [fault.split(": ")[1] for fault in found] == [
+        "tokenizer.kind",
+        "tokenizer.source.kind",
+        "tokenizer.source.min_count",
+    ]
+
+
+def test_a_kind_that_is_no_text() -> None:
+    for kind in ("3", "[a]", "{a: b}", "null"):
+        found = faults(BASE + f"tokenizer: {{kind: {kind}, vocabulary: x}}\n")
+        assert [fault.split(": ")[1] for fault in found] == [
+            "tokenizer.kind",
+            "tokenizer.vocabulary",
+        ]
+
+
+def test_all_rules_between_sections_that_are_broken() -> None:
+    text = (
+        "model: {attention: {kind: none}, decoder: {kind: luong}, dropout: "
+        "{embedding: 0, encoder: 0, decoder: 0, readout: 0}}\n"
+        "train: {coverage_loss: 1.0, doubly_stochastic: 1.0, r_drop: 1.0, best: wer}\n"
+    )
+    found = faults(BASE + text)
+    assert [fault.split(": ", 1)[1].split()[0] for fault in found] == [
+        "train.best",
+        "train.coverage_loss",
+        "train.doubly_stochastic",
+        "train.r_drop",
+    ]
