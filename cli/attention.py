@@ -141,7 +141,7 @@ def attention(
                 drawer.draw(found)
             if not files.is_empty:
                 kept.append(found)
-    names = " + ".join(one.folder.name for one in chosen)
+    names = " + ".join(one.name for one in chosen)
     files.write(kept, f"Attention of {names}", note)
 
 

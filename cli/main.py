@@ -28,6 +28,8 @@ from .doctor import EPILOG as DOCTOR_EPILOG
 from .doctor import doctor
 from .evaluate import EPILOG as EVALUATE_EPILOG
 from .evaluate import evaluate
+from .export import EPILOG as EXPORT_EPILOG
+from .export import export
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
 from .init import EPILOG as INIT_EPILOG
@@ -38,6 +40,10 @@ from .options.messages import Quiet, Verbose, remember
 from .options.panels import MESSAGES, WIDEST, SectionedGroup
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
+from .pull import EPILOG as PULL_EPILOG
+from .pull import pull
+from .push import EPILOG as PUSH_EPILOG
+from .push import push
 from .recipes import recipes
 from .report import EPILOG as REPORT_EPILOG
 from .report import report
@@ -100,6 +106,9 @@ app.command(epilog=RUNS_EPILOG)(runs)
 app.command(epilog=REPORT_EPILOG)(report)
 app.command(epilog=TUNE_EPILOG)(tune_search)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
+app.command(epilog=EXPORT_EPILOG)(export)
+app.command(epilog=PUSH_EPILOG)(push)
+app.command(epilog=PULL_EPILOG)(pull)
 app.command(epilog=FEATURES_EPILOG)(features)
 app.command(epilog=SERVE_EPILOG)(serve)
 app.command(epilog=BENCH_EPILOG)(bench)

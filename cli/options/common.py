@@ -46,7 +46,7 @@ RunTarget = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
-        help="Folder or name of the run; by default the newest.",
+        help="Folder or name of the run, or an exported model; by default the newest run.",
         autocompletion=run_names,
     ),
 ]
@@ -54,8 +54,9 @@ RunNames = Annotated[
     list[str] | None,
     typer.Option(
         "--run",
-        metavar="DIR|NAME",
-        help="The run, by default the newest. Repeat it to average several models.",
+        metavar="RUN",
+        help="A run's folder or name, a file of 's2s export', or owner/name on the hub; by default "
+        "the newest run. Repeat it to average several models.",
         autocompletion=run_names,
     ),
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2s.errors import UsageError
+from s2s.errors import RunError, UsageError
 from s2s.messages import note
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.run.directory import Run
@@ -94,11 +94,12 @@ def load_translator(
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     shapes = feature_shapes(weights)
-    lines = open_features(recipe.data, features, run.features_folder)
+    lines = open_features(recipe.data, features, run.features_cache)
     if lines is not None:
         check_shapes(lines, shapes, recipe.model)
+    _check_size(recipe, tokenizers, shapes, weights, run.place)
     model = build_model(recipe, tokenizers, features=shapes)
-    load_weights(dict(model.named_parameters()), weights, str(run.folder))
+    load_weights(dict(model.named_parameters()), weights, run.place)
     model = model.to(chosen).eval()
     settings = with_precision(search or recipe.search, chosen)
     return LineTranslator(
@@ -113,6 +114,32 @@ def load_translator(
         features=lines,
         report=note,
     )
+
+
+def _check_size(
+    recipe: Recipe,
+    tokenizers: TokenizerPair,
+    shapes: Sequence[FeatureShape],
+    weights: Mapping[str, torch.Tensor],
+    place: str,
+) -> None:
+    """Raise RunError for weights of another model than the recipe's, before it takes memory.
+
+    A recipe that comes with weights from elsewhere could describe a model of any size.
+    """
+    import torch
+
+    from s2s.nn.state_dict import check_weights
+
+    sections = (recipe.model.encoder, recipe.model.decoder, *recipe.model.image_features)
+    if max(section.layers for section in sections) > len(weights):
+        raise RunError(f"{place}: the recipe has more layers than there are weights")
+    try:
+        with torch.device("meta"):
+            model = build_model(recipe, tokenizers, features=shapes)
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise RunError(f"{place}: the recipe describes a model that is too large") from error
+    check_weights(dict(model.named_parameters()), weights, place)
 
 
 def with_precision(search: Search, device: torch.device) -> Search:
@@ -165,7 +192,7 @@ def load_ensemble(
         _check_same("target", (runs[0], first.target), (run, other.target))
         if (first.extended_vocabulary is None) != (other.extended_vocabulary is None):
             raise UsageError(
-                f"{runs[0].folder} and {run.folder}: expected models that copy (model.copy) or "
+                f"{runs[0].place} and {run.place}: expected models that copy (model.copy) or "
                 "models that do not, found one of each"
             )
     together = replace(
@@ -189,7 +216,7 @@ def _check_features(runs: Sequence[Run]) -> None:
     for run, other in zip(runs[1:], others, strict=True):
         if other != first:
             raise UsageError(
-                f"{runs[0].folder} and {run.folder}: expected runs that read the same features, "
+                f"{runs[0].place} and {run.place}: expected runs that read the same features, "
                 "with source text or without, found runs that differ (data.image_features)"
             )
 
@@ -197,7 +224,7 @@ def _check_features(runs: Sequence[Run]) -> None:
 def _check_same(side: str, one: tuple[Run, Tokenizer], other: tuple[Run, Tokenizer]) -> None:
     if one[1] != other[1]:
         raise UsageError(
-            f"{one[0].folder} and {other[0].folder}: expected one {side} tokenizer, found two that "
+            f"{one[0].place} and {other[0].place}: expected one {side} tokenizer, found two that "
             "differ; the recipes of an ensemble need the same data and tokenizer, and for subwords "
             "of more than max_sentences lines the same seed"
         )
@@ -213,7 +240,7 @@ def with_shortlist(translator: LineTranslator, run: Run) -> LineTranslator:
         return translator
     if translator.extended_vocabulary is not None:
         raise UsageError(
-            f"{run.folder}: a model that copies (model.copy) cannot use a shortlist, which "
+            f"{run.place}: a model that copies (model.copy) cannot use a shortlist, which "
             "excludes the tokens it copies; search with --shortlist 0"
         )
     from s2s.nn.inference_model import InferenceModel

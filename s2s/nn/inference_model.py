@@ -158,8 +158,7 @@ def inference_model(model: Seq2Seq, choice: SearchPrecisionChoice) -> InferenceM
     precision = choose_search_precision(choice, model.output.bias.device)
     quantized = copy.deepcopy(model).eval().requires_grad_(False)
     decoder = quantized.decoder
-    embedding_E = quantized.target_embedding.weight.abs().amax(0)
-    state_D = quantized.state_bound()
+    embedding_E, state_D = _input_bounds(quantized)
     for index, bound_D in enumerate(decoder.layer_bounds(embedding_E, state_D)):
         # Of the trained model, which stays: the layer of the copy is freed.
         decoder.layers[index] = model.decoder.layer(index).quantized(bound_D, precision)
@@ -170,6 +169,32 @@ def inference_model(model: Seq2Seq, choice: SearchPrecisionChoice) -> InferenceM
     _pack_encoders(quantized, precision)
     flatten_parameters(quantized)
     return InferenceModel(model, quantized, precision)
+
+
+@torch.no_grad()
+def rounded_matrices(model: Seq2Seq) -> dict[tuple[str, ...], Tensor]:
+    """The names of the parameters that search reads only as matrices of products in its precision.
+
+    See `Cell.rounded_matrices`. An output layer that is the embedding too is none of them.
+    """
+    embedding_E, state_D = _input_bounds(model)
+    embeddings = [one.weight for one in model.modules() if isinstance(one, nn.Embedding)]
+    names = {id(one): name for name, one in model.named_parameters()}
+    found: dict[tuple[str, ...], Tensor] = {}
+    for index, bound_D in enumerate(model.decoder.layer_bounds(embedding_E, state_D)):
+        for own, whole_D in model.decoder.layer(index).rounded_matrices(bound_D).items():
+            found[tuple(f"decoder.layers.{index}.{name}" for name in own)] = whole_D
+    for parent, child, bound_D in _linear_layers(model, embedding_E, state_D):
+        linear = parent.get_submodule(child)
+        assert isinstance(linear, nn.Linear)
+        if not any(linear.weight is one for one in embeddings):
+            found[names[id(linear.weight)],] = bound_D
+    return found
+
+
+def _input_bounds(model: Seq2Seq) -> tuple[Tensor, Tensor]:
+    """Bounds of the channels of target embeddings and of encoder states."""
+    return model.target_embedding.weight.abs().amax(0), model.state_bound()
 
 
 def _linear_layers(

@@ -16,6 +16,18 @@ def load_weights(
 
     Raises RunError, naming `place`, if they belong to another model, and copies none.
     """
+    check_weights(into, weights, place)
+    with torch.no_grad():
+        for name, tensor in into.items():
+            found = weights[name]
+            assert found is not None
+            tensor.copy_(found)
+
+
+def check_weights(
+    into: Mapping[str, Tensor], weights: Mapping[str, Tensor | None], place: str
+) -> None:
+    """Raise RunError, naming `place`, unless names and shapes are those of the tensors `into`."""
     advice = "they belong to another model or version"
     for name in sorted(into.keys() | weights.keys()):
         found = weights.get(name)
@@ -26,11 +38,6 @@ def load_weights(
         if found.shape != into[name].shape:
             expected, got = list(into[name].shape), list(found.shape)
             raise RunError(f"{place}: '{name}' should be {expected}, found {got}: {advice}")
-    with torch.no_grad():
-        for name, tensor in into.items():
-            found = weights[name]
-            assert found is not None
-            tensor.copy_(found)
 
 
 def feature_shapes(weights: Mapping[str, Tensor]) -> tuple[FeatureShape, ...]:

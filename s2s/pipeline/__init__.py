@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from s2s.pipeline.averaging import average
     from s2s.pipeline.comparison import compare_systems
     from s2s.pipeline.evaluation import evaluate, score_files
+    from s2s.pipeline.exporting import export
     from s2s.pipeline.image_features import extract_features
     from s2s.pipeline.initialization import initialize
     from s2s.pipeline.preparation import prepare
     from s2s.pipeline.scoring import score_pairs
+    from s2s.pipeline.sharing import pull, push
     from s2s.pipeline.shortlist import learn_shortlist
     from s2s.pipeline.sweeping import sweep
     from s2s.pipeline.training import train
@@ -31,12 +33,15 @@ __all__ = [
     "average",
     "compare_systems",
     "evaluate",
+    "export",
     "extract_features",
     "initialize",
     "learn_shortlist",
     "load_ensemble",
     "load_translator",
     "prepare",
+    "pull",
+    "push",
     "score_files",
     "score_pairs",
     "sweep",
@@ -50,12 +55,15 @@ _MODULES = {
     "average": "s2s.pipeline.averaging",
     "compare_systems": "s2s.pipeline.comparison",
     "evaluate": "s2s.pipeline.evaluation",
+    "export": "s2s.pipeline.exporting",
     "extract_features": "s2s.pipeline.image_features",
     "initialize": "s2s.pipeline.initialization",
     "learn_shortlist": "s2s.pipeline.shortlist",
     "load_ensemble": "s2s.inference.load",
     "load_translator": "s2s.inference.load",
     "prepare": "s2s.pipeline.preparation",
+    "pull": "s2s.pipeline.sharing",
+    "push": "s2s.pipeline.sharing",
     "score_files": "s2s.pipeline.evaluation",
     "score_pairs": "s2s.pipeline.scoring",
     "sweep": "s2s.pipeline.sweeping",

@@ -107,6 +107,11 @@ def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | N
     """Sources and sets of references of a split. Raises UsageError where the recipe has none."""
     from s2s.data.preparation.prepare import open_corpus
 
+    if run.is_exported:
+        raise UsageError(
+            f"{run.place}: an exported model, which has no data; 's2s translate' its sources, and "
+            "score the output against files of references"
+        )
     if not (run.data_folder / f"{split}.arrow").exists():
         raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
     corpus = open_corpus(run.folder, split)

@@ -37,12 +37,17 @@ def learn_shortlist(run: Run, file: Path | None = None) -> Learned:
     from it. Raises RunError where the run has no data, DataError for a file that is not as
     expected.
     """
+    if run.is_exported:
+        raise UsageError(
+            f"{run.place}: an exported model, to which no command writes; learn the shortlist in "
+            "its run and export that"
+        )
     if run.recipe.model.copy != "none":
         raise UsageError(
-            f"{run.folder}: a model that copies (model.copy) has no use for a shortlist"
+            f"{run.place}: a model that copies (model.copy) has no use for a shortlist"
         )
     if not has_source_text(run.recipe.data):
-        raise UsageError(f"{run.folder}: a shortlist is chosen by source tokens, and it has none")
+        raise UsageError(f"{run.place}: a shortlist is chosen by source tokens, and it has none")
     from s2s.data.moses_lexicon import read_cells
     from s2s.text.tokenizer_pair import load_tokenizers
 

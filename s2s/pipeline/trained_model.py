@@ -63,7 +63,7 @@ class TrainedModel:
     def __repr__(self) -> str:
         """Runs, checkpoints, size and device."""
         members = zip(self.runs, self.checkpoints, strict=True)
-        listed = " + ".join(f"{run.folder} (checkpoint {which})" for run, which in members)
+        listed = " + ".join(f"{run.place} (checkpoint {which})" for run, which in members)
         return f"TrainedModel({listed}, {self.num_parameters:,} parameters, {self.device})"
 
     # -------------------------------------------------------------------------------- properties

@@ -289,16 +289,16 @@ def check_replacement(runs: Sequence[Run], option: str) -> None:
     for run in runs:
         if run.recipe.model.attention.kind == "none":
             raise UsageError(
-                f"{run.folder}: {option} needs a model with attention, and this one has "
+                f"{run.place}: {option} needs a model with attention, and this one has "
                 "none (model.attention.kind)"
             )
         if run.recipe.model.copy != "none":
             raise UsageError(
-                f"{run.folder}: this model copies unknown words (model.copy); leave out {option}"
+                f"{run.place}: this model copies unknown words (model.copy); leave out {option}"
             )
         if not has_source_text(run.recipe.data):
             raise UsageError(
-                f"{run.folder}: {option} takes words from source text, and there is none"
+                f"{run.place}: {option} takes words from source text, and there is none"
             )
 
 
@@ -310,7 +310,7 @@ def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatur
     for run in runs:
         if files is None and not image_features_of(run.recipe.data):
             continue
-        lines = open_features(run.recipe.data, files, run.features_folder)
+        lines = open_features(run.recipe.data, files, run.features_cache)
         assert lines is not None, "there are files"
         check_shapes(lines, feature_shapes(run.read_weights(checkpoint)), run.recipe.model)
 

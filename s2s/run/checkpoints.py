@@ -4,6 +4,7 @@
     checkpoints/STEP/training.safetensors   read to resume training; may be deleted
     checkpoints/NAME/weights.safetensors    weights made from others by `s2s average`
     checkpoints.json                        the last and the best step
+    model.safetensors                       in an exported model, the only checkpoint
 
 A checkpoint is written under a temporary name, flushed, renamed, and then named in
 `checkpoints.json`; the checkpoints that this file named before are deleted last. Nothing is ever
@@ -29,6 +30,8 @@ from s2s.files import (
     sync_tree,
     temporary_beside,
 )
+from s2s.run.exported import WEIGHTS as EXPORTED
+from s2s.run.exported import is_exported, read_info
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,6 +120,8 @@ class Checkpoints:
 
         Raises `RunError` for a missing checkpoint.
         """
+        if is_exported(self.run_folder):
+            return self._exported(which)
         index = self.index()
         found: Which | None
         match which:
@@ -151,19 +156,32 @@ class Checkpoints:
 
         A named checkpoint survives `--restart`, so it is refused if the tokenizers have changed.
         """
+        if is_exported(self.run_folder):
+            from s2s.nn.stored_weights import read_weights
+
+            self._exported(which)
+            path = self.run_folder / EXPORTED
+            return read_weights(read_tensors(path)[0], str(path))
         path = self.folder / str(self.resolve(which)) / WEIGHTS
-        tensors, metadata = _read(path)
+        tensors, metadata = read_tensors(path)
         if "tokenizer" in metadata and metadata["tokenizer"] != self._tokenizer():
             what = f"{path}: its tokens are those of tokenizers that the run no longer has"
             raise RunError(f"{what}; 's2s average' makes it again")
         return tensors
+
+    def _exported(self, which: Which) -> Which:
+        """The checkpoint of an exported model, which is its best and its last."""
+        there = read_info(self.run_folder, str(self.run_folder)).checkpoint
+        if which not in ("best", "last") and str(which) != there:
+            raise RunError(f"{self.run_folder}: no checkpoint {which}; there: {there}")
+        return int(there) if there.isdecimal() else there
 
     def training(self, step: int) -> SavedState | None:
         """The training state of a checkpoint; None if it was deleted."""
         path = self.folder / str(step) / TRAINING
         if not path.exists():
             return None
-        tensors, metadata = _read(path)
+        tensors, metadata = read_tensors(path)
         try:
             return SavedState(tensors, json.loads(metadata["state"]))
         except (KeyError, ValueError) as error:
@@ -249,10 +267,10 @@ class Checkpoints:
         temporary = temporary_beside(target)
         try:
             temporary.mkdir()
-            _save(temporary / WEIGHTS, weights, metadata)
+            save_tensors(temporary / WEIGHTS, weights, metadata)
             if training is not None:
                 state = {"state": json.dumps(training.meta)}
-                _save(temporary / TRAINING, training.tensors, state)
+                save_tensors(temporary / TRAINING, training.tensors, state)
             sync_tree(temporary)
             _move(temporary, target)
             sync_folder(self.folder)
@@ -306,8 +324,8 @@ def _discard(path: Path) -> None:
         return  # the next write tries again
 
 
-def _save(path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str]) -> None:
-    """Write tensors; raises `OSError`, or `RunError` with the message of safetensors."""
+def save_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str]) -> None:
+    """Write tensors to a file; raises `OSError`, or `RunError` with the message of safetensors."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -326,7 +344,7 @@ def _save(path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str])
         raise RunError(full if full in str(error) else " ".join(str(error).split())) from error
 
 
-def _read(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
     """Tensors and metadata of a file; raises `RunError` for a missing or invalid one."""
     from safetensors import SafetensorError, safe_open
 

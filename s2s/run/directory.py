@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from s2s.errors import RecipeError, RunError, RunInUse, UsageError
@@ -25,6 +25,9 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.yaml import Keys
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
+from s2s.run.exported import check_model, is_exported
+from s2s.run.hub import is_hub_name, pulled
+from s2s.run.model_file import SUFFIX, unpacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,9 +51,11 @@ _MAX_DIFFERENCES = 8
 
 @dataclass(frozen=True)
 class Run:
-    """One run; a process that writes to it holds its lock."""
+    """One run, or an exported model; a process that writes to it holds its lock."""
 
     folder: Path
+    origin: str | None = None
+    """What the user named instead of the folder: a model file, or a repository of the hub."""
 
     @classmethod
     def create(cls, recipe: Recipe, root: Path = RUNS) -> "Run":
@@ -65,18 +70,35 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
-        """The run in `folder`; raises `UsageError` if there is none."""
-        run = cls(folder)
-        if not run.recipe_path.is_file():
-            raise UsageError(f"{folder}: no run here (expected a recipe.yaml)")
+    def open(cls, folder: Path, origin: str | None = None) -> "Run":
+        """The run or exported model in `folder`; raises `UsageError` if there is none.
+
+        Raises `RunError` for a run of a newer s2s and for a damaged model.
+        """
+        run = cls(folder, origin)
+        if is_exported(folder):
+            check_model(folder, run.place)
+        elif not run.recipe_path.is_file():
+            raise UsageError(f"{run.place}: no run here (expected a recipe.yaml)")
         check_format(run.environment_path)
         return run
 
     @property
+    def is_exported(self) -> bool:
+        """Whether this is an exported model, to which nothing is written."""
+        return is_exported(self.folder)
+
+    @property
+    def place(self) -> str:
+        """The run as messages name it."""
+        return self.origin or str(self.folder)
+
+    @property
     def name(self) -> str:
-        """The name of the run's folder."""
-        return self.folder.resolve().name
+        """The name of the run's folder, or that of the model."""
+        if self.origin is None:
+            return self.folder.resolve().name
+        return PurePath(self.origin.partition("@")[0]).name.removesuffix(SUFFIX)
 
     @property
     def recipe_path(self) -> Path:
@@ -104,6 +126,11 @@ class Run:
         return self.folder / "features"
 
     @property
+    def features_cache(self) -> Path | None:
+        """The same for reading; None for an exported model, to which nothing is written."""
+        return None if self.is_exported else self.features_folder
+
+    @property
     def metrics_path(self) -> Path:
         """The file of events, one JSON object a line."""
         return self.folder / "metrics.jsonl"
@@ -116,7 +143,11 @@ class Run:
     def store_recipe(self, recipe: Recipe) -> None:
         """Replace the stored recipe; the reasons of its chosen values are comments in it."""
         with self._writing():
-            atomic_write(self.recipe_path, dump_recipe(recipe, self._reasons()))
+            atomic_write(self.recipe_path, self.text_of(recipe))
+
+    def text_of(self, recipe: Recipe) -> str:
+        """A recipe in YAML, with the reasons of the values that were chosen for this run."""
+        return dump_recipe(recipe, self._reasons())
 
     @property
     def defaults_path(self) -> Path:
@@ -188,9 +219,12 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock of the run; raises `RunInUse` at once if another process holds it."""
+        """Hold the lock of the run; raises `RunInUse` at once if another process holds it,
+        `UsageError` for an exported model."""
         from filelock import FileLock, Timeout
 
+        if self.is_exported:
+            raise UsageError(f"{self.place}: an exported model, to which no command writes")
         owner = self.folder / ".owner"
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -306,10 +340,20 @@ def newest_run(root: Path = RUNS) -> Run:
 
 
 def find_run(name: str, root: Path = RUNS) -> Run:
-    """The run `name` in `root`, or in the folder `name`; raises `UsageError` if there is none."""
+    """The run `name` in `root` or in the folder `name`, else the exported model `name`: a file, or
+    a repository `owner/name` of the hub.
+
+    Raises `UsageError` if there is none, `RunError` for a model that is damaged or refused.
+    """
     for folder in (Path(name), root / name):
         if (folder / "recipe.yaml").is_file():
             return Run.open(folder)
+    if Path(name).is_file():
+        return Run.open(unpacked(Path(name)), name)
+    first = name.partition("/")[0]
+    is_here = first == root.name or Path(first).is_dir() or name.endswith(SUFFIX)
+    if is_hub_name(name) and not is_here:
+        return Run.open(pulled(name), name)
     known = sorted(path.parent.name for path in root.glob("*/recipe.yaml"))
     near = difflib.get_close_matches(name, known, n=1)
     advice = f" (did you mean '{near[0]}'?)" if near else ""

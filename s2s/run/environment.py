@@ -27,7 +27,7 @@ def describe_environment(device: str, seed: int) -> dict[str, Any]:
         "s2s": __version__,
         "commit": _commit(Path(__file__).parents[1]),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
@@ -53,6 +53,11 @@ def check_format(path: Path) -> None:
     if is_newer:
         what = f"{path.parent}: written by a newer s2s (run format {written}, this one: {FORMAT})"
         raise RunError(f"{what}; upgrade s2s, or train the run again")
+
+
+def package_versions() -> dict[str, str | None]:
+    """The versions of `PACKAGES`; None for one that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -52,6 +52,8 @@ def read_lexicon(run: Run, source_vocabulary: int, target_vocabulary: int) -> Le
 
     path = run.folder / NAME
     again = f"'s2s shortlist --run {run.folder}' makes it again"
+    if run.is_exported and not path.is_file():
+        raise UsageError(f"{run.place}: exported without a shortlist; search with --shortlist 0")
     if not path.is_file():
         raise UsageError(
             f"{run.folder}: no shortlist here; 's2s shortlist --run {run.folder}' learns one"

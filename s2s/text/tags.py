@@ -119,7 +119,7 @@ def read_tags(folder: Path) -> list[str] | None:
         return None
     try:
         tags = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: not the tags of a tokenizer ({error})") from error
     if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
         raise RunError(f"{path}: expected a list of tags, found {tags!r}")

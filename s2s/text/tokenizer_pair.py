@@ -83,7 +83,7 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; 's2s prep' makes the tokenizers") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: damaged ({error}); 's2s prep --force' makes it again") from error
     if content == {"format": FORMAT, "shared": True}:
         shared = load_tokenizer(folder / "shared")

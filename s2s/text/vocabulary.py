@@ -236,7 +236,7 @@ def load_vocabulary(folder: Path) -> Characters | Words:
     path = folder / VOCABULARY_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: not a vocabulary of s2s ({error})") from error
     if fault := _fault(content):
         raise RunError(f"{path}: not a vocabulary of s2s ({fault})")

@@ -92,6 +92,14 @@ class Cell(nn.Module):
         """
         raise AssertionError("abstract")
 
+    def rounded_matrices(self, bound_D: Tensor) -> dict[tuple[str, ...], Tensor]:
+        """The parameters that `quantized` reads only as matrices of products, which it may round.
+
+        Those whose rows share a scale are one key, in the order of the product's input channels;
+        the value bounds these channels. A cell that names none is exported in fp32.
+        """
+        return {}
+
     def for_encoder(self) -> nn.Module:
         """The layer without gradients, in the type of its weights, for an encoder in search."""
         return self
