@@ -184,11 +184,15 @@ def _parts(only: str | None) -> "tuple[Part, ...]":
 def _subject(
     recipe: Path | None, overrides: list[str] | None, run: str | None, runs: Path
 ) -> "Recipe | Run":
+    from s2s.errors import UsageError
     from s2s.recipe.load import load_recipe, shipped_recipes
     from s2s.run.directory import find_run
 
     if run is not None:
-        return find_run(run, runs)
+        found = find_run(run, runs)
+        if found.is_exported:
+            raise UsageError(f"{found.place}: an exported model, and this measures training too")
+        return found
     if recipe is None and not RECIPE.exists():
         recipe = next(one.path for one in shipped_recipes() if one.name == SHIPPED)
         note(f"no {RECIPE} here: measuring the sizes of {SHIPPED}")

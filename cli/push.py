@@ -30,7 +30,10 @@ def push(
     *,
     public: Annotated[
         bool,
-        typer.Option("--public", help="Make a new repository public; by default it is private."),
+        typer.Option(
+            "--public",
+            help="Push to a public repository, or make one; by default a new one is private.",
+        ),
     ] = False,
     precision: Precision = None,
     license_: License = None,

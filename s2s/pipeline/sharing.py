@@ -67,7 +67,8 @@ def push(
 ) -> Pushed:
     """Export a model into a repository of the hub, which is made if there is none.
 
-    `private` is the visibility of a new repository; that of another stays as it is. The model
+    `private` is the visibility of a new repository; that of another stays as it is, and a public
+    one takes no model that is meant to be private. The model
     replaces an earlier one there, in a new commit; with `keep_card`, README.md stays. Raises
     UsageError without a token, RunError for a repository of something else and where the hub
     refuses.
@@ -143,3 +144,5 @@ def _prepare_repository(client: HfApi, name: HubName, *, private: bool) -> None:
     files = [one.rfilename for one in found.siblings or []]
     if not NEW.issuperset(files):
         check_files(name, files)
+    if private and not found.private:
+        raise UsageError(f"{name}: everyone can read this repository; --public pushes to it")

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from s2s.data.preparation.report import PrepareReport
+from s2s.errors import UsageError
 from s2s.inference.attention.visible_tokens import visible, visible_line
 from s2s.recipe.metrics import format_value
 from s2s.report import keep
@@ -72,8 +73,12 @@ def report_page(run: "Run", options: ReportOptions, note: Note) -> bytes:
     """The page of a run, in UTF-8. `note` gets lines for the user.
 
     Raises RecipeError or RunError for a run that cannot be read, UsageError where it lacks the
-    split that `options` name, and what loading its model raises.
+    split that `options` name and for an exported model, and what loading its model raises.
     """
+    if run.is_exported:
+        raise UsageError(
+            f"{run.place}: an exported model, without log and data; its README.md has the scores"
+        )
     recipe = run.recipe
     search = options.search or recipe.search
     history = read_history(run.read_events())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import s2s
 from s2s import pipeline
 from s2s.pipeline import exporting
 from s2s.run import checkpoints
@@ -231,6 +232,7 @@ def test_a_full_disk_leaves_the_old_model(run: Run, call: Call, target: str) -> 
 def test_a_folder_that_does_not_exist_is_made_and_a_file_is_no_folder(run: Run, call: Call) -> None:
     call.output("export", "one", "-o", "new/place/model.s2s")
     assert find_run("new/place/model.s2s").is_exported
+    assert call.fault("export", "one", "-o", "-")[0] == 2
     Path("file").write_text("")
     status, line = call.fault("export", "one", "-o", "file/model.s2s")
     assert status == 1
@@ -247,6 +249,9 @@ def test_commands_that_write_into_runs_refuse_it(run: Run, call: Call) -> None:
     assert call.fault("tune-search", "model.s2s") == (2, f"model.s2s: {writes}")
     status, line = call.fault("shortlist", "--run", "model.s2s")
     assert (status, line.startswith(f"model.s2s: {writes}")) == (2, True)
+    for command in (("report", "model.s2s"), ("bench", "--run", "model.s2s")):
+        status, line = call.fault(*command)
+        assert (status, line.startswith("model.s2s: an exported model, ")) == (2, True)
     status, line = call.fault("bleu", "--run", "model.s2s")
     assert status == 2
     assert line.startswith("model.s2s: an exported model, which has no data; ")
@@ -307,5 +312,6 @@ def test_the_same_from_python(run: Run) -> None:
     translator = pipeline.load_translator(find_run("model.s2s"))
     search = translator.search
     assert search.precision == "bf16"
+    assert s2s.load("model.s2s").translate("0 1 2") == translator(["0 1 2"])[0]
     assert translator(["0 1 2"]) == pipeline.load_translator(run, search=search)(["0 1 2"])
     assert checkpoints.Checkpoints(find_run("model.s2s").folder).resolve("best") == 1

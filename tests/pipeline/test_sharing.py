@@ -205,7 +205,11 @@ def test_repositories_of_something_else(here: Path, hub: Hub, call: Call) -> Non
     assert refused(call, "push", "one", "ann/bert") == (1, expected)
     assert len(hub.repositories["ann/bert"].commits) == 2
     hub.add("ann/mine", {"README.md": b"soon"})  # made on the hub's pages
-    call.output("push", "one", "ann/mine")
+    assert refused(call, "push", "one", "ann/mine") == (
+        2,
+        "ann/mine: everyone can read this repository; --public pushes to it",
+    )
+    call.output("push", "one", "ann/mine", "--public")
 
 
 def test_absurd_and_damaged_files(here: Path, hub: Hub, call: Call) -> None:
