@@ -117,7 +117,7 @@ class Call:
         """Exit status and the line that says what is wrong; nothing is on stdout."""
         status, out, err = self(*arguments, stdin=stdin)
         assert out == b""
-        notes = ("using the newest run", "outputs were cut at the longest")
+        notes = ("using the newest run", "outputs were cut at the longest", "s2s: warning: ")
         (line,) = (line for line in err.splitlines() if not any(note in line for note in notes))
         assert line.startswith("s2s: error: ")
         return status, line.removeprefix("s2s: error: ")

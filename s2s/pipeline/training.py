@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import Interrupted
-from s2s.messages import write_line
+from s2s.messages import note, write_line
 from s2s.pipeline.defaults import complete
 from s2s.pipeline.preparation import prepare_run
 from s2s.recipe.load import Draft
@@ -53,9 +53,10 @@ def train(
                 run.restart(completed)
             run.check_same(completed)
             report = prepare_run(run, completed)
-            news = [f"warning: {line}" for line in report.warnings] if report.redone else []
-            for line in (*choices, *news):
+            for line in choices:
                 write_line(line)
+            for line in report.warnings if report.redone else ():
+                note(f"warning: {line}")
             group.all_gather(None)  # the other ranks may read it now
             from s2s.pipeline.training_process import train_run
 

@@ -359,7 +359,7 @@ def test_a_copying_model_is_measured() -> None:
         (["other.yaml", "--run", "nowhere"], "--run: a run has its own recipe"),
         (["missing.yaml"], "missing.yaml: no such recipe"),
         (["--json", "--markdown"], "--json, --markdown: expected one"),
-        (["--show", "missing.json"], "missing.json: cannot be read"),
+        (["--show", "missing.json"], "missing.json: no such file"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -26,7 +26,7 @@ def test_there_are_reports_in_the_documentation() -> None:
     [
         ("{", "expected the JSON of s2s bench"),
         ('{"format": 1}', "time: Field required"),
-        (None, "cannot be read"),
+        (None, "no such file"),
     ],
 )
 def test_other_files_are_an_error(tmp_path: Path, content: str | None, complaint: str) -> None:
