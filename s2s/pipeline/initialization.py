@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from s2s.errors import DataError, UsageError
 from s2s.files import write_output
 from s2s.pipeline.defaults import count
 from s2s.recipe.load import DEFAULT_RECIPE, Draft, dump_values, parse_draft
-from s2s.recipe.section import seconds_of
+from s2s.recipe.section import DURATION, seconds_of
 from s2s.text.lines import is_standard
 
 if TYPE_CHECKING:
@@ -63,13 +64,16 @@ def initialize(
     """
     if not is_standard(path) and path.exists() and not force:
         raise UsageError(f"{path}: exists; -o names another file, --force replaces it")
-    found = inspect(data)
+    if budget is not None and not re.fullmatch(DURATION, budget):
+        raise UsageError(f"--budget {budget}: expected a time such as '90 s', '15 min' or '2 h'")
+    found = inspect(data, columns)
     section = dict(found.section)
-    if columns:
-        section["columns"] = dict(zip(("source", "target"), columns, strict=True))
     counts = count(_draft(path, section, "").recipe)
-    if counts.pairs < FEWEST_PAIRS:
-        raise DataError(f"{data[0]}: {counts.pairs} pairs; expected at least {FEWEST_PAIRS}")
+    if len(counts.targets_of) < FEWEST_PAIRS:
+        raise DataError(
+            f"{data[0]}: expected at least {FEWEST_PAIRS} different sources, found "
+            f"{len(counts.targets_of)} in {counts.pairs:,} pairs"
+        )
     lines = _data_lines(section, found, counts)
     train = [] if budget is None else ["train:", _line(f"  budget: {budget}", "time for training")]
     draft = _draft(path, section, "\n".join((*lines, *train)))
@@ -153,7 +157,7 @@ def _head(
     data: Sequence[str], counts: PairCounts, minutes: float | None, chosen: Chosen
 ) -> list[str]:
     what = " and ".join(Path(name).name or name for name in data[:2])
-    time = "" if minutes is None else f"some {_rounded(minutes)} on this machine"
+    time = "" if minutes is None else f"{_rounded(minutes)} on this machine"
     values = {keys: value for one in chosen.choices for keys, value in one.values.items()}
     is_prose = values.get(("train", "best"), "bleu") in ("bleu", "chrf")
     commands = {
@@ -197,7 +201,7 @@ def _line(text: str, comment: str) -> str:
 
 
 def _rounded(minutes: float) -> str:
-    return "a minute" if minutes < 1.5 else f"{minutes:.0f} minutes"
+    return "about a minute" if minutes < 1.5 else f"some {minutes:.0f} minutes"
 
 
 def _flow(value: Any) -> str:

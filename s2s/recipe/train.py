@@ -167,6 +167,8 @@ class Train(Section):
     def __post_init__(self) -> None:
         if len(set(self.log_to)) < len(self.log_to):
             raise ValueError(f"log_to has a tracker twice: {', '.join(self.log_to)}")
+        if self.budget is not None and seconds_of(self.budget) <= 0.0:
+            raise ValueError(f"budget: expected more than no time, found {self.budget!r}")
 
     @property
     def budget_seconds(self) -> float | None:

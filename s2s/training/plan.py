@@ -14,7 +14,7 @@ from s2s.training.state import Position
 TOLERANCE = 0.03
 """Relative change of the number of updates below which the plan stays."""
 
-FIRST_PLANS = (4, 8, 16, 32)
+FIRST_PLANS = (1, 2, 4, 8, 16, 32)
 """Updates after which a training whose updates take long can have its first plan."""
 
 VALIDATIONS = 20

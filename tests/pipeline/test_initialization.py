@@ -56,10 +56,28 @@ def test_an_existing_recipe_stays(table: str) -> None:
     assert load_draft().recipe.train.budget == "2 h"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("long.tsv", "".join(f"w{i} {'word ' * 3000}\tv{i} {'long ' * 3000}\n" for i in range(30))),
+        ("empty.tsv", "".join(f"some words {i}\t\n" for i in range(60))),
+        ("zh.tsv", "".join(f"{i} 我们今天去北京\t我{i}们今天去了北京很高兴\n" for i in range(60))),
+    ],
+)
+def test_odd_data_have_defaults_too(table: str, name: str, text: str) -> None:
+    """Very long lines, no targets at all, a script without spaces."""
+    Path(name).write_text(text, encoding="utf-8")
+    made = pipeline.initialize([name], device="cpu", columns=("0", "1"))
+    written = made.path.read_text(encoding="utf-8")
+    assert "- chrf" in written or name == "empty.tsv"
+
+
 def test_data_that_no_recipe_can_describe(table: str) -> None:
     Path("few.tsv").write_text("ein Wort\ta word\n" * 5, encoding="utf-8")
-    with pytest.raises(DataError, match=r"few\.tsv: 5 pairs; expected at least 20"):
+    with pytest.raises(DataError, match="at least 20 different sources, found 1 in 5 pairs"):
         pipeline.initialize(["few.tsv"], device="cpu")
+    with pytest.raises(UsageError, match="--budget soon: expected a time such as"):
+        pipeline.initialize([table], device="cpu", budget="soon")
     Path("a.x").write_text("a b\n" * 30)
     Path("a.y").write_text("a b\n" * 29)
     with pytest.raises(DataError, match=r"a\.x has 30 lines but a\.y has 29"):

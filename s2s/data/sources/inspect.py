@@ -68,14 +68,15 @@ class FoundData:
     """Reasons by key of the section, for comments."""
 
 
-def inspect(paths: Sequence[str]) -> FoundData:
+def inspect(paths: Sequence[str], columns: Sequence[str] = ()) -> FoundData:
     """The data in these files: two parallel texts, more of them by split, one table or several by
     split, or the name of a data set or its folder.
 
-    Raises DataError for what is no data, with what was expected.
+    `columns` are the source's and the target's, where a user names them. Raises DataError for what
+    is no data, with what was expected.
     """
     if len(paths) == 1 and _is_dataset(paths[0]):
-        return _dataset(paths[0])
+        return _dataset(paths[0], columns)
     files = [Path(path) for path in paths]
     for file in files:
         _check_text(file)
@@ -85,7 +86,7 @@ def inspect(paths: Sequence[str]) -> FoundData:
             f"{tables[0]} is a table, {next(f for f in files if f not in tables)} is not: expected "
             "tables alone, or parallel texts alone"
         )
-    return _tables(files) if tables else _texts(files)
+    return _tables(files, columns) if tables else _texts(files)
 
 
 def split_of(name: str) -> str | None:
@@ -172,7 +173,7 @@ def _check_text(path: Path) -> None:
 # --------------------------------------------------------------------------------------- tables
 
 
-def _tables(files: list[Path]) -> FoundData:
+def _tables(files: list[Path], named: Sequence[str]) -> FoundData:
     """Tables of the same columns, one for each split."""
     found: dict[str, Path] = {}
     for file in files:
@@ -183,7 +184,7 @@ def _tables(files: list[Path]) -> FoundData:
     if "train" not in found:
         raise DataError(f"none of the tables is for training; found {', '.join(found)}")
     has_header, rows = read_rows(found["train"])
-    columns, notes = _columns(found["train"], rows)
+    columns, notes = _columns(found["train"], rows, named)
     section: dict[str, Any] = {"kind": "files"}
     for split in (name for name in SPLIT_WORDS if name in found):
         section[split] = {"table": str(found[split])}
@@ -218,7 +219,13 @@ def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
         if format_ == ".tsv":
             yield from (line.split("\t") for line in lines)
         else:
-            yield from csv.reader(line + "\n" for line in lines)
+            for number, row in enumerate(csv.reader(line + "\n" for line in lines)):
+                if number == 0 and len(row) == 1 and ";" in row[0]:
+                    raise DataError(
+                        f"{path}: fields are separated by ';', expected commas; save it with "
+                        "commas, or as .tsv with tabs"
+                    )
+                yield row
 
 
 def _json_columns(path: Path) -> dict[str, list[Any]]:
@@ -255,10 +262,12 @@ def _is_header(rows: list[list[str]]) -> bool:
     above cells that are longer or sentences."""
     first, body = rows[0], rows[1:]
     names = [cell.strip().lower() for cell in first]
-    if len(set(names)) < len(names) or not all(names) or len(rows) < 2:
+    if len(set(names)) < len(names) or not all(names[1:]) or len(rows) < 2:
         return False
+    # A first name may be empty: pandas writes an index so.
     if any(name in HEADER_WORDS for name in names):
         return True
+    names = [name for name in names if name]
     if not all(re.match(r"^[\w][\w .:-]{0,29}$", name) for name in names):
         return False
     if any(cell in row for row in body for cell in first):
@@ -271,15 +280,19 @@ def _is_header(rows: list[list[str]]) -> bool:
     return sentences > len(cells) / 2 and not any(cell.rstrip().endswith(ENDS) for cell in first)
 
 
-def _columns(path: Path, cells: dict[str, list[Any]]) -> tuple[dict[str, str], dict[str, str]]:
+def _columns(
+    path: Path, cells: dict[str, list[Any]], named: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
     """The recipe's `columns`, and reasons."""
+    if named:
+        return dict(zip(("source", "target"), named, strict=True)), {}
     columns = [_column(name, values) for name, values in cells.items()]
     texts = [column for column in columns if column.is_text and not column.is_tags]
     if len(texts) < 2:
         listed = found_list([column.name for column in columns])
         raise DataError(
             f"{path}: expected two columns of text, a source and a target, found {len(texts)}; "
-            f"{listed}"
+            f"{listed}; --columns SOURCE,TARGET names them"
         )
     source, target = _source_and_target(texts)
     chosen = {"source": source.name, "target": target.name}
@@ -344,7 +357,7 @@ def _is_dataset(name: str) -> bool:
     return path.is_dir() or bool(is_hub_name)
 
 
-def _dataset(name: str) -> FoundData:
+def _dataset(name: str, named: Sequence[str]) -> FoundData:
     """The splits and columns of a data set, read through `datasets`."""
     from s2s.data.sources.hub import first_rows
 
@@ -357,7 +370,7 @@ def _dataset(name: str) -> FoundData:
             roles.setdefault(role, split)
     if "train" not in roles:
         raise DataError(f"{name}: no split for training; {found_list(rows.splits)}")
-    columns, notes = _columns(Path(name), rows.columns)
+    columns, notes = _columns(Path(name), rows.columns, named)
     section: dict[str, Any] = {"kind": "dataset", "dataset": path, "columns": columns}
     section["splits"] = {role: roles.get(role) for role in SPLIT_WORDS}
     return FoundData(section, tuple(roles), notes)

@@ -12,7 +12,7 @@ from s2s.recipe.yaml import Keys
 from s2s.tasks.defaults.choice import Choice, at
 from s2s.tasks.defaults.counts import PairCounts
 from s2s.tasks.defaults.sizes import LARGE, MEDIUM, SMALL, Size
-from s2s.tasks.defaults.speed import BatchShape
+from s2s.tasks.defaults.speed import LONGEST, BatchShape
 from s2s.tasks.defaults.tokenizers import is_closed, is_of_words, tokens_of
 
 BUDGET = "15 min"
@@ -110,12 +110,14 @@ def choose_metrics(counts: PairCounts, target: dict[str, Any]) -> Choice:
     side = counts.target
     if target["kind"] == "word" and is_of_words(counts.source):
         return _metrics(["g2p_wer", "per"], "g2p_wer", "words into symbols, as in pronunciation")
-    if side.share_of_one_word >= 0.5:
+    if side.share_of_one_word >= 0.5 and side.share_without_spaces < 0.5:
         reason = f"{side.share_of_one_word:.0%} of the targets are one word, where BLEU is 0"
         return _metrics(["exact", "cer"], "exact", reason)
     if is_closed(side):
-        reason = f"{len(side.words)} different target words: outputs are right or wrong"
-        return _metrics(["exact", "bleu"], "exact", reason)
+        reason = f"{len(side.words)} different target words: outputs may be exactly right"
+        return _metrics(
+            ["exact", "bleu", "chrf"], "bleu" if side.mean_words >= 4 else "chrf", reason
+        )
     if counts.share_ambiguous > AMBIGUOUS:
         reason = f"{counts.share_ambiguous:.0%} of repeated sources have different targets"
         return _metrics(["bleu", "chrf", "perplexity"], "perplexity", reason)
@@ -172,7 +174,7 @@ def choose_batch(counts: PairCounts, lengths: Lengths, *, is_cuda: bool) -> tupl
     )
     if is_cuda:
         pairs *= 4
-    longer = max(min(lengths.source, LONG_SOURCE), lengths.target) + 1
+    longer = min(max(min(lengths.source, LONG_SOURCE), lengths.target), LONGEST) + 1
     batch_tokens = max(200, math.ceil(pairs * longer / ROUND) * ROUND)
     pairs = max(1, round(batch_tokens / longer))
     reason = f"some {pairs} pairs: on {_thousands(tokens)} target tokens, updates count"

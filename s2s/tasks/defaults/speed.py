@@ -18,6 +18,10 @@ from s2s.training.update import Updater
 WARM_UPDATES, TIMED_UPDATES = 3, 9
 """Updates before the measurement, which prepare kernels, and those that are timed."""
 
+LONGEST = 250
+"""Tokens of the longest sentence that is measured: longer ones are cut or dropped, and a batch of
+them could take all memory."""
+
 MANY_UPDATES = 10_000
 """Updates that the schedule of the measurement believes in."""
 
@@ -47,7 +51,9 @@ def seconds_per_update(recipe: Recipe, shape: BatchShape, device: torch.device) 
     limit_threads(recipe.model, device, 1)
     torch.manual_seed(recipe.seed)
     plain = replace(recipe.model, copy="none", image_features=())
-    model = Seq2Seq(plain, shape.source_vocabulary, shape.target_vocabulary)
+    fewest = len(SPECIAL_PIECES) + 1
+    vocabularies = (max(fewest, shape.source_vocabulary), max(fewest, shape.target_vocabulary))
+    model = Seq2Seq(plain, *vocabularies)
     state = TrainingState(model.to(device).train(), recipe.train)
     precision = choose_precision(recipe.train.precision, device)
     objective = Seq2SeqObjective(replace(recipe.train, coverage_loss=0.0))
@@ -87,4 +93,5 @@ def _batch(shape: BatchShape) -> Batch:
 
 def _padded(length: float) -> int:
     """A length as batches have it: a multiple of `TIME_MULTIPLE`."""
-    return max(TIME_MULTIPLE, round(length / TIME_MULTIPLE) * TIME_MULTIPLE)
+    whole = round(min(length, LONGEST) / TIME_MULTIPLE) * TIME_MULTIPLE
+    return max(TIME_MULTIPLE, whole)

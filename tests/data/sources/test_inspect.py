@@ -165,3 +165,20 @@ def test_a_missing_file_and_a_missing_folder() -> None:
         inspect(["absent.tsv"])
     with pytest.raises(DataError, match="no such folder"):
         inspect(["./absent"])
+
+
+def test_an_index_without_a_name_is_no_text() -> None:
+    rows = [(i, en, de) for i, (en, de) in enumerate(PAIRS)]
+    found = inspect([table("pandas.tsv", rows, "\ten\tde")])
+    assert columns(found) == {"source": "en", "target": "de"}
+    assert "header" not in found.section
+
+
+def test_named_columns_and_semicolons() -> None:
+    numbers = table("numbers.tsv", [(i, 2 * i) for i in range(30)], "id\tdouble")
+    with pytest.raises(DataError, match="--columns SOURCE,TARGET names them"):
+        inspect([numbers])
+    found = inspect([numbers], ("id", "double"))
+    assert columns(found) == {"source": "id", "target": "double"}
+    with pytest.raises(DataError, match="fields are separated by ';', expected commas"):
+        inspect([write("a.csv", "en;de\nA dog.;Ein Hund.\n")])
