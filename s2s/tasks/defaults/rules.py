@@ -115,9 +115,8 @@ def choose_metrics(counts: PairCounts, target: dict[str, Any]) -> Choice:
         return _metrics(["exact", "cer"], "exact", reason)
     if is_closed(side):
         reason = f"{len(side.words)} different target words: outputs may be exactly right"
-        return _metrics(
-            ["exact", "bleu", "chrf"], "bleu" if side.mean_words >= 4 else "chrf", reason
-        )
+        best = "bleu" if side.mean_words >= 4 else "chrf"
+        return _metrics(["exact", "bleu", "chrf"], best, reason)
     if counts.share_ambiguous > AMBIGUOUS:
         reason = f"{counts.share_ambiguous:.0%} of repeated sources have different targets"
         return _metrics(["bleu", "chrf", "perplexity"], "perplexity", reason)
