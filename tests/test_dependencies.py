@@ -9,6 +9,13 @@ from importlib.metadata import packages_distributions
 from tests.house import ROOT
 
 
+NAMES = {"PIL": ["pillow"], "mlflow": ["mlflow-skinny"]}
+"""Distributions of modules that have another name and need not be installed."""
+
+TYPES = {"_typeshed"}
+"""Modules for type checkers alone."""
+
+
 def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -23,7 +30,7 @@ def imported() -> set[str]:
                     found |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                     found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - {"s2s", "s2s_cli"}
+    return found - set(sys.stdlib_module_names) - TYPES - {"s2s", "s2s_cli"}
 
 
 def declared() -> tuple[set[str], set[str]]:
@@ -42,7 +49,7 @@ def declared() -> tuple[set[str], set[str]]:
 
 
 def test_everything_imported_is_declared() -> None:
-    distributions = packages_distributions()
+    distributions = {**NAMES, **packages_distributions()}
     needed, optional = declared()
     for module in imported():
         owners = {normalized(name) for name in distributions.get(module, [module])}
@@ -50,7 +57,7 @@ def test_everything_imported_is_declared() -> None:
 
 
 def test_everything_needed_is_imported() -> None:
-    distributions = packages_distributions()
+    distributions = {**NAMES, **packages_distributions()}
     owners = {
         normalized(name) for module in imported() for name in distributions.get(module, [module])
     }
