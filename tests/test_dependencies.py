@@ -9,7 +9,7 @@ from importlib.metadata import packages_distributions
 from tests.house import ROOT
 
 NAMES = {"PIL": ["pillow"], "mlflow": ["mlflow-skinny"], "pydantic_core": ["pydantic"]}
-"""Distributions of modules that have another name and need not be installed; pydantic pins its core."""
+"""Distributions of modules that have another name; pydantic pins its core."""
 
 TYPES = {"_typeshed"}
 """Modules for type checkers alone."""
