@@ -1,0 +1,134 @@
+"""Kills, full disks, damaged and hostile input, at length: `make torture`.
+
+    python -m tests.torture [--seconds 120] [--seed 1] [--only kills] [--report FILE]
+
+- kills: SIGKILL at random instants of each command; the end equals that of an undisturbed one
+- writes: a full disk at a random write; one clear line, and the same end once there is space
+- inputs: damaged files, hostile lines and recipes; the work done, or one clear line
+
+Every trial is a function of the seed but for the instant at which a kill meets a process. The exit
+status is 1 if anything failed.
+"""
+
+import argparse
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.torture.commands import prepare
+from tests.torture.example import STEPS
+from tests.torture.fuzz import BATCH, KINDS, Fuzzed, fuzz, world
+from tests.torture.kills import Kills, kill, projects
+from tests.torture.writes import Writes, fail
+
+SHARES = {"kills": 0.5, "writes": 0.15, "inputs": 0.35}
+"""Shares of the time."""
+
+
+def _rounds(seconds: float, seed: int) -> Iterator[int]:
+    """Seeds, until the time is over; at least one."""
+    end = time.monotonic() + seconds
+    yield seed
+    while time.monotonic() < end:
+        seed += 1
+        yield seed
+
+
+def _kills(seconds: float, seed: int, scratch: Path) -> tuple[list[str], list[str]]:
+    places = projects(scratch)
+    all_counts = {step.name: Kills(step.name) for step in STEPS}
+    for each in _rounds(seconds, seed):
+        step = STEPS[each % len(STEPS)]
+        kill(step, places[step.name], scratch, each, all_counts[step.name])
+    rows = [
+        f"| {c.step} | {c.kills:,} | {c.trials:,} | {len(c.failures)} |"
+        for c in all_counts.values()
+    ]
+    head = ["| command | SIGKILL | ends compared | failures |", "| --- | --- | --- | --- |"]
+    return head + rows, [line for c in all_counts.values() for line in c.failures]
+
+
+def _writes(seconds: float, seed: int, scratch: Path) -> tuple[list[str], list[str]]:
+    places = projects(scratch)
+    all_counts = {step.name: Writes(step.name) for step in STEPS}
+    for each in _rounds(seconds, seed):
+        step = STEPS[each % len(STEPS)]
+        fail(step, places[step.name], scratch, each, all_counts[step.name])
+    rows = [
+        f"| {c.step} | {c.full:,} | {c.survived:,} | {len(c.failures)} |"
+        for c in all_counts.values()
+    ]
+    head = ["| command | full disks | not met | failures |", "| --- | --- | --- | --- |"]
+    return head + rows, [line for c in all_counts.values() for line in c.failures]
+
+
+def _inputs(seconds: float, seed: int, scratch: Path) -> tuple[list[str], list[str]]:
+    folder = world(scratch)
+    all_counts = {name: Fuzzed(name) for name in KINDS}
+    names = list(KINDS)
+    for number, _ in enumerate(_rounds(seconds, 0)):
+        name = names[number % len(names)]
+        first = seed * 1_000_000 + number // len(names) * BATCH
+        fuzz(name, range(first, first + BATCH), folder, all_counts[name])
+    rows = [
+        f"| {c.kind} | {c.inputs:,} | {c.refused:,} | {len(c.failures)} |"
+        for c in all_counts.values()
+    ]
+    head = ["| input | tried | refused in one line | failures |", "| --- | --- | --- | --- |"]
+    return head + rows, [line for c in all_counts.values() for line in c.failures]
+
+
+MOST_SHOWN = 10
+"""Failures of a kind that are printed."""
+
+PARTS: dict[str, Callable[[float, int, Path], tuple[list[str], list[str]]]] = {
+    "kills": _kills,
+    "writes": _writes,
+    "inputs": _inputs,
+}
+
+
+def _first(failures: list[str]) -> list[str]:
+    """The first few failures of each kind."""
+    shown: dict[str, list[str]] = {}
+    for line in failures:
+        shown.setdefault(line.partition(",")[0], []).append(line)
+    return [line for lines in shown.values() for line in lines[:MOST_SHOWN]]
+
+
+def main() -> int:
+    """Run the parts; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--report", type=Path)
+    options = parser.parse_args()
+    if platform.system() != "Linux":
+        print("skipped: it forks processes and limits them as Linux does")
+        return 0
+    prepare()
+    chosen = options.only or list(PARTS)
+    total = sum(SHARES[name] for name in chosen)
+    tables, failures = [], []
+    for name in chosen:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
+            seconds = options.seconds * SHARES[name] / total
+            rows, failed = PARTS[name](seconds, options.seed, Path(scratch))
+        tables += [*rows, ""]
+        failures += failed
+        print("\n".join([f"{name}, {time.monotonic() - began:.0f} s", *rows, ""]), flush=True)
+    for line in _first(failures):
+        print(f"FAILED {line}")
+    print(f"{len(failures)} failures (seed {options.seed})")
+    if options.report is not None:
+        options.report.write_text("\n".join([*tables, *(f"FAILED {f}" for f in failures)]) + "\n")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
