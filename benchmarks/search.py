@@ -133,7 +133,7 @@ def load(run: Path | None, count: int) -> tuple[Seq2Seq, Sources, list[str] | No
         return Seq2Seq(recipe, 8000, 8000).eval(), drawn, None
     from s2s import pipeline
     from s2s.data.preparation.prepare import open_corpus
-    from s2s.run.directory import find_run
+    from s2s.run.finding import find_run
 
     found = find_run(str(run), Path("runs"))
     translator = pipeline.load_translator(found, device="cpu")

@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 
 from s2s.data.synthetic.corpus import generate
-from s2s.run.directory import find_run
+from s2s.run.finding import find_run
 
 PROGRAM = [sys.executable, "-c", "from s2s_cli.main import main; main()"]
 

@@ -186,7 +186,7 @@ def _subject(
 ) -> "Recipe | Run":
     from s2s.errors import UsageError
     from s2s.recipe.load import load_recipe, shipped_recipes
-    from s2s.run.directory import find_run
+    from s2s.run.finding import find_run
 
     if run is not None:
         found = find_run(run, runs)

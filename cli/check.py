@@ -84,10 +84,14 @@ def _parts(draft: "Draft") -> list[tuple[str, str]]:
     return [
         ("task", recipe.task),
         ("data", f"data {recipe.data.kind}"),
-        ("tokenizer", f"tokenizer {recipe.tokenizer.kind}"),
+        ("tokenizer", f"tokenizer {_tokenizer(draft)}"),
         ("decoder", f"decoder {recipe.model.decoder.kind}"),
         ("run", f"run {draft.name}"),
     ]
+
+
+def _tokenizer(draft: "Draft") -> str:
+    return draft.recipe.tokenizer.kind if draft.says(("tokenizer",)) else "auto"
 
 
 def _content(name: str, draft: "Draft | None", faults: list[str]) -> dict[str, object]:

@@ -172,7 +172,7 @@ def _system(name: str, runs: Path, search: SearchOptions) -> "Path | RunSystem":
     """A file, a run, or several runs joined by `+` where no file or folder has that name."""
     from s2s.errors import UsageError
     from s2s.pipeline.comparison import RunSystem
-    from s2s.run.directory import find_run
+    from s2s.run.finding import find_run
 
     if Path(name).is_file() or Path(name) == STDIN:
         return Path(name)

@@ -62,7 +62,8 @@ def init(
     made = pipeline.initialize(
         data, path=output, columns=names or (), budget=budget, force=force, device=device
     )
-    command = "s2s train" if output == RECIPE else f"s2s train {output}"
+    file = "FILE" if output == STDOUT else output
+    command = "s2s train" if output == RECIPE else f"s2s train {file}"
     place = "recipe" if output == STDOUT else made.path
     time = "" if made.minutes is None else f", some {max(1, round(made.minutes))} min here"
     note(f"{place} written for {made.pairs:,} pairs; next: {command}{time}")

@@ -49,7 +49,7 @@ def push(
     The token is that of 'hf auth login' or the variable HF_TOKEN. A model that is there becomes an
     earlier commit of the repository. Prints the commit, which pins the model: OWNER/NAME@COMMIT.
     """
-    from s2s.run.directory import find_run
+    from s2s.run.finding import find_run
     from s2s.run.hub import parse_hub_name
 
     name = parse_hub_name(repository)

@@ -37,7 +37,7 @@ def runs(
             advice = "; s2s report describes one" if count == 1 else ""
             raise UsageError(f"runs: expected two runs to compare, found {count}{advice}")
         from s2s.report.comparison import compare_runs
-        from s2s.run.directory import find_run
+        from s2s.run.finding import find_run
 
         found = compare_runs(find_run(pair[0], runs), find_run(pair[1], runs))
         if as_json:

@@ -1,11 +1,12 @@
 """`s2s sweep`: trains a recipe with several settings and compares them."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import RECIPE, RUNS, AsJson, Device, RecipePath, Runs, examples, note
+from .options.common import RECIPE, RUNS, AsJson, Device, Runs, examples, note
 
 if TYPE_CHECKING:
     from s2s.pipeline.sweep_results import Sweep
@@ -21,7 +22,9 @@ EPILOG = examples(
 
 
 def sweep(
-    recipe: RecipePath = RECIPE,
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="The recipe: one YAML file.")
+    ] = RECIPE,
     *,
     values: Annotated[
         list[str] | None,

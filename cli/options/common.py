@@ -159,7 +159,7 @@ def file_or_standard(path: Path | None) -> Path | None:
 
 def choose_run(name: str | None, runs: Path) -> "Run":
     """The named run, else the newest, whose folder is then printed on stderr."""
-    from s2s.run.directory import find_run, newest_run
+    from s2s.run.finding import find_run, newest_run
 
     if name is not None:
         return find_run(name, runs)
@@ -170,7 +170,7 @@ def choose_run(name: str | None, runs: Path) -> "Run":
 
 def choose_runs(names: list[str] | None, runs: Path) -> list["Run"]:
     """The named runs, else the newest alone, as in `choose_run`."""
-    from s2s.run.directory import find_run
+    from s2s.run.finding import find_run
 
     return [find_run(name, runs) for name in names] if names else [choose_run(None, runs)]
 

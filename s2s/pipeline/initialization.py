@@ -14,10 +14,10 @@ from s2s.files import write_output
 from s2s.pipeline.defaults import count
 from s2s.recipe.load import DEFAULT_RECIPE, Draft, dump_values, parse_draft
 from s2s.recipe.section import DURATION, seconds_of
+from s2s.recipe.yaml import Keys, flow
 from s2s.text.lines import is_standard
 
 if TYPE_CHECKING:
-    from s2s.recipe.yaml import Keys
     from s2s.tasks.defaults.choice import Choice
     from s2s.tasks.defaults.choose import Chosen
     from s2s.tasks.defaults.counts import PairCounts
@@ -149,7 +149,7 @@ def _data_section(section: dict[str, Any], notes: dict[str, str]) -> list[str]:
     lines = ["data:"]
     for key, value in section.items():
         note = kinds[value] if key == "kind" else notes.get(key, "")
-        lines.append(_line(f"  {key}: {_flow(value)}", note))
+        lines.append(_line(f"  {key}: {flow(value)}", note))
     return lines
 
 
@@ -202,33 +202,3 @@ def _line(text: str, comment: str) -> str:
 
 def _rounded(minutes: float) -> str:
     return "about a minute" if minutes < 1.5 else f"some {minutes:.0f} minutes"
-
-
-def _flow(value: Any) -> str:
-    """A plain value in YAML, on one line."""
-    import json
-
-    match value:
-        case dict():
-            return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(_flow, value)) + "]"
-        case str() if _needs_quotes(value):
-            return json.dumps(value, ensure_ascii=False)
-        case str():
-            return value
-        case float():
-            return f"{value:g}"
-    return json.dumps(value)
-
-
-def _needs_quotes(text: str) -> bool:
-    """Whether YAML would read the text as something else, or as a part of a flow mapping."""
-    from ruamel.yaml import YAML
-
-    if any(character in text for character in "{}[],:#\"'&*!|>%@`\\\n") or text != text.strip():
-        return True
-    try:
-        return not isinstance(YAML(typ="safe", pure=True).load(text), str)
-    except Exception:  # no YAML at all
-        return True

@@ -9,7 +9,8 @@ from s2s.errors import UsageError
 from s2s.messages import note, silenced
 from s2s.pipeline.trained_model import TrainedModel
 from s2s.run.checkpoints import read_which
-from s2s.run.directory import RUNS, Run, find_run, newest_run
+from s2s.run.directory import RUNS, Run
+from s2s.run.finding import find_run, newest_run
 
 RunName = str | Path | Run
 """A run: its folder, or its name in the folder of runs."""

@@ -37,7 +37,7 @@ from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.shipped_folder import shipped_folder
 from s2s.recipe.train import Train
-from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, read_value
+from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, flow, read_value
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
@@ -358,12 +358,7 @@ def _differences(old: Any, new: Any, keys: Keys) -> Iterator[str]:
         for place, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _differences(one, other, (*keys, place))
     elif old != new:
-        yield f"{dotted(keys)}: {_flow(old)} -> {_flow(new)}"
-
-
-def _flow(value: Any) -> str:
-    """A value in YAML on one line."""
-    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+        yield f"{dotted(keys)}: {flow(old)} -> {flow(new)}"
 
 
 def _summary(path: Path) -> str:

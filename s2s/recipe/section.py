@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -13,7 +13,16 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 
 DURATION = r"^[0-9]+(\.[0-9]+)? ?(s|min|h)$"
-Duration = Annotated[str, Field(pattern=DURATION)]
+
+
+def _with_unit(value: object) -> object:
+    """Raises ValueError for a number without a unit."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"expected a time with its unit, found {value}; write {value} min, s or h")
+    return value
+
+
+Duration = Annotated[str, BeforeValidator(_with_unit), Field(pattern=DURATION)]
 """A time such as `90 s`, `15 min` or `1.5 h`."""
 
 NUMBER, AUTO = "number", "auto"

@@ -4,14 +4,16 @@ Only the node tree is read, so no tag can construct an object. Duplicate keys, c
 infinities and several documents are faults, although YAML allows them.
 """
 
+import json
 import math
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -24,6 +26,30 @@ LARGEST = 2**63  # beyond any field and any seed
 
 _STANDARD = "tag:yaml.org,2002:"
 _ILLEGAL = re.compile("[\0\ud800-\udfff]")  # in no file name, and surrogates in no file
+
+
+def flow(value: Any) -> str:
+    """A plain value in YAML, on one line: `{kind: cosine, warmup: 100}`."""
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(flow, value)) + "]"
+        case str() if not _needs_quotes(value):
+            return value
+        case float() if float(f"{value:g}") == value:
+            return f"{value:g}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _needs_quotes(text: str) -> bool:
+    """Whether YAML would read the text as something else, or as a part of a flow mapping."""
+    if any(character in text for character in "{}[],:#\"'&*!|>%@`\\\n") or text != text.strip():
+        return True
+    try:
+        return not isinstance(YAML(typ="safe", pure=True).load(text), str)
+    except (YAMLError, ValueError):  # no YAML, or a date of month 13
+        return True
 
 
 @dataclass(frozen=True, order=True)

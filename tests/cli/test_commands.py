@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2s import pipeline
-from s2s.run.directory import Run, newest_run
+from s2s.run.directory import Run
+from s2s.run.finding import newest_run
 from tests.commands import INPUT, Call, call, pairs, shell, write_example
 from tests.places import CORPORA
 

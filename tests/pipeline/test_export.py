@@ -14,7 +14,8 @@ import s2s
 from s2s import pipeline
 from s2s.pipeline import exporting
 from s2s.run import checkpoints
-from s2s.run.directory import Run, find_run
+from s2s.run.directory import Run
+from s2s.run.finding import find_run
 from tests.commands import INPUT, Call, call, write_example
 
 __all__ = ["call"]

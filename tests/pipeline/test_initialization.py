@@ -42,7 +42,7 @@ def test_the_recipe_trains_and_translates(table: str) -> None:
     draft = load_draft(made.path, ["train.max_updates=30", "name=t"])
     position = pipeline.train(draft, device="cpu")
     assert position.update == 30
-    from s2s.run.directory import find_run
+    from s2s.run.finding import find_run
 
     assert pipeline.evaluate(run=find_run("t"), split="test", device="cpu") is not None
 

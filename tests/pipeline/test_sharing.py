@@ -13,7 +13,7 @@ import pytest
 
 from s2s import pipeline
 from s2s.errors import RunError, UsageError
-from s2s.run.directory import find_run
+from s2s.run.finding import find_run
 from s2s.run.hub import is_hub_name, parse_hub_name
 from tests.commands import HANGS, Call, call, write_example
 from tests.hub import TOKEN, Hub, running

@@ -54,8 +54,8 @@ def test_differences_are_lines_in_the_recipes_order() -> None:
         "seed: 1 -> 2",
         "train.optimizer.learning_rate: 1e-05 -> 0.002",
         "train.schedule.kind: cosine -> inverse_sqrt",
-        "train.clip_norm: 1.0 -> null",
-        'metrics: ["bleu", "chrf"] -> ["bleu"]',
+        "train.clip_norm: 1 -> null",
+        "metrics: [bleu, chrf] -> [bleu]",
     ]
     assert isinstance(RICH.train.schedule, CosineSchedule)
 

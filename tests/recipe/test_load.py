@@ -174,6 +174,15 @@ BAD_FIELDS = [
     ("model: &a {<<: *a}", "4: model: '<<' can add only another section"),
     ("model: {<<: 3}", "4: model: '<<' can add only another section"),
     ("model: &a {encoder: *a}", "4: model: nested too deeply, or far too large"),
+    # times
+    (
+        "train: {budget: 15}",
+        "4: train.budget: expected a time with its unit, found 15; write 15 min, s or h",
+    ),
+    (
+        "train: {budget: 15 hours}",
+        "4: train.budget: expected a time such as '90 s', '15 min' or '1.5 h', found '15 hours'",
+    ),
 ]
 
 

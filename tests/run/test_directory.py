@@ -19,7 +19,7 @@ from s2s.recipe.search import GreedySearch
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.recipe.train import ConstantSchedule, Train
 from s2s.run.checkpoints import CheckpointIndex, SavedState
-from s2s.run.directory import Run, find_run, newest_run
+from s2s.run.directory import Run
 
 RECIPE = Recipe(
     task="translation",
@@ -59,26 +59,6 @@ def test_a_run_keeps_its_recipe(run: Run) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run here"):
         Run.open(tmp_path)
-    with pytest.raises(UsageError, match=r"^.*runs: no trained run here; 's2s train' makes one"):
-        newest_run(tmp_path / "runs")
-
-
-def test_runs_are_found_by_name_and_by_folder(run: Run) -> None:
-    root = run.folder.parent
-    assert find_run("toy", root).folder == run.folder
-    assert find_run(str(run.folder), Path("elsewhere")) == run
-    with pytest.raises(UsageError, match=r"^tyo: no such run.*did you mean 'toy'\?.*has toy$"):
-        find_run("tyo", root)
-
-
-def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
-    first = Run.create(RECIPE, tmp_path)
-    second = Run.create(dataclasses.replace(RECIPE, name="second"), tmp_path)
-    Run.create(dataclasses.replace(RECIPE, name="untrained"), tmp_path)
-    for run in (second, first):
-        run.write_checkpoint(1, weights(1))
-    os.utime(second.folder / "checkpoints.json", ns=(0, 1))
-    assert newest_run(tmp_path) == first
 
 
 def test_the_environment_is_recorded_and_newer_formats_refused(run: Run) -> None:

@@ -16,8 +16,9 @@ import pytest
 from safetensors.torch import load, save
 
 from s2s.errors import S2sError
-from s2s.run.directory import Run, find_run
+from s2s.run.directory import Run
 from s2s.run.exported import INFO, RECIPE, WEIGHTS
+from s2s.run.finding import find_run
 from s2s.run.model_file import unpacked
 from tests.commands import Call, call, write_example
 

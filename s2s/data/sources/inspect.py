@@ -192,6 +192,9 @@ def _tables(files: list[Path], named: Sequence[str]) -> FoundData:
     if not has_header:
         section["header"] = False
         notes["header"] = "the first line is a pair, not names of columns"
+    elif not any(name.strip().lower() in HEADER_WORDS for name in rows):
+        first = f"the first line, '{', '.join(rows)}', looks like names; if it is a pair, number "
+        notes["columns"] = first + "the columns ('0', '1') and say `header: false`"
     return FoundData(section, tuple(found), notes)
 
 
@@ -272,12 +275,14 @@ def _is_header(rows: list[list[str]]) -> bool:
         return False
     if any(cell in row for row in body for cell in first):
         return False
+    if any(cell.rstrip().endswith(ENDS) for cell in first):
+        return False
     cells = [cell for row in body for cell in row if cell]
     ratio = sum(map(len, cells)) / max(1, len(cells)) / (sum(map(len, first)) / len(first))
     if ratio > 2.0:
         return True
     sentences = sum(cell.rstrip().endswith(ENDS) for cell in cells)
-    return sentences > len(cells) / 2 and not any(cell.rstrip().endswith(ENDS) for cell in first)
+    return sentences > len(cells) / 2
 
 
 def _columns(

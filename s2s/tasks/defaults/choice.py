@@ -6,7 +6,7 @@ from typing import Any
 
 from s2s.recipe.data import has_source_text
 from s2s.recipe.load import Draft
-from s2s.recipe.yaml import Keys, dotted
+from s2s.recipe.yaml import Keys, dotted, flow
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Choice:
 
     def __str__(self) -> str:
         """The choice on one line: the keys with their values, and the reason."""
-        shown = ", ".join(f"{dotted(keys)}: {_flow(value)}" for keys, value in self.values.items())
+        shown = ", ".join(f"{dotted(keys)}: {flow(value)}" for keys, value in self.values.items())
         return f"{shown} ({self.reason})"
 
 
@@ -85,24 +85,3 @@ def says_everything(draft: Draft) -> bool:
 def at(path: str) -> Keys:
     """The keys of a dotted path."""
     return tuple(path.split("."))
-
-
-def _flow(value: Any) -> str:
-    """A plain value on one line, as a recipe has it."""
-    match value:
-        case Mapping():
-            return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(_flow, value)) + "]"
-        case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
-        case float():
-            return f"{value:g}"
-        case str() if not value.replace("_", "").isalnum() and not _is_plain(value):
-            return f'"{value}"'
-    return str(value)
-
-
-def _is_plain(text: str) -> bool:
-    """Whether YAML reads a text without quotes as the text, within a flow mapping too."""
-    return all(part.isalnum() for part in text.split(" "))

@@ -25,10 +25,10 @@ from s2s.tasks.defaults.rules import (
     epochs_for,
     lengths_of,
     sizes_for,
-    updates_in_epoch,
 )
 from s2s.tasks.defaults.sizes import LARGE, SIZES, SMALL, TINY, Size
 from s2s.tasks.defaults.speed import BatchShape, seconds_per_update
+from s2s.tasks.defaults.steps import step_of
 from s2s.tasks.defaults.tokenizers import choose_tokenizers, vocabulary_for
 
 NEEDED_EPOCHS = ((1e6, 15), (3e6, 8))
@@ -80,13 +80,12 @@ class _Chooser:
                 yield Choice(values, choice.reason)
 
     def _all(self) -> Iterator[Choice]:
-        tokenizer, *choices = self._tokenizer()
-        section: dict[str, Any] = tokenizer
+        section, choices = self._tokenizer()
         yield from choices
-        features = SOURCE_FEATURES if section.get("source_features") else 0.0
-        lengths = lengths_of(self.counts, section, features)
+        has_features = bool(section.get("source_features"))
+        lengths = lengths_of(self.counts, section, SOURCE_FEATURES if has_features else 0.0)
         if self._has_text:
-            yield from choose_filters(self.counts, lengths)
+            yield from choose_filters(self.counts, lengths, has_features=has_features)
         if self.draft.recipe.model.attention.kind != "none" and self._has_text:
             yield from choose_copying(self.counts, section)
         yield from self._model(section, lengths)
@@ -96,14 +95,14 @@ class _Chooser:
     def _has_text(self) -> bool:
         return has_source_text(self.draft.recipe.data)
 
-    def _tokenizer(self) -> tuple[Any, ...]:
-        """The tokenizer's section, and choices of it."""
+    def _tokenizer(self) -> tuple[dict[str, Any], list[Choice]]:
+        """The tokenizer's section, and the choices of it."""
         draft, counts = self.draft, self.counts
         if not draft.says(("tokenizer",)):
             section, choice = choose_tokenizers(
                 counts, has_source=self._has_text, has_features=bool(counts.feature_characters)
             )
-            return section, choice
+            return section, [choice]
         section = plain_recipe(draft.recipe)["tokenizer"]
         places: dict[Keys, tuple[SideCounts, ...]] = {
             ("tokenizer",): (counts.source, counts.target)
@@ -119,12 +118,11 @@ class _Chooser:
             keys = (*place, "vocabulary")
             if part["kind"] in ("unigram", "bpe") and not draft.says(keys):
                 values[keys] = part["vocabulary"] = vocabulary_for(counts, *sides)
-        reason = f"{counts.pairs:,} pairs"
-        return (section, Choice(values, reason)) if values else (section,)
+        return section, [Choice(values, f"{counts.pairs:,} pairs")] if values else []
 
     def _model(self, section: dict[str, Any], lengths: Lengths) -> Iterator[Choice]:
         """Size, dropout, batches and schedule."""
-        pairs, batch = choose_batch(self.counts, lengths, is_cuda=self.device.type == "cuda")
+        pairs, batch = choose_batch(lengths, is_cuda=self.device.type == "cuda")
         source = _vocabulary(section.get("source", section), self.counts.source.alphabet)
         target = _vocabulary(section.get("target", section), self.counts.target.alphabet)
         if "source" not in section:  # one tokenizer, whose ids both sides share
@@ -133,7 +131,7 @@ class _Chooser:
         size, reason = self._size(lengths, shape, batch.values)
         no_text = () if self._has_text else (at(ENCODER_WIDTH),)
         yield Choice({k: v for k, v in size.values.items() if k not in no_text}, reason)
-        yield choose_dropout(self.counts, lengths, size)
+        yield choose_dropout(lengths, size)
         yield batch
         is_large = size is LARGE
         yield Choice(
@@ -162,7 +160,6 @@ class _Chooser:
         self, lengths: Lengths, shape: BatchShape, values: Mapping[Keys, Any]
     ) -> tuple[Size, str]:
         """The largest size that has time for enough epochs, and why."""
-        tokens = lengths.total_target
         few = f"{self.counts.pairs:,} pairs"
         if not self._has_text or image_features_of(self.draft.recipe.data):
             return SMALL, few
@@ -170,10 +167,10 @@ class _Chooser:
             width = self.draft.recipe.model.decoder.width
             return min(SIZES, key=lambda size: abs(size.decoder - width)), "the recipe's widths"
         budget = seconds_of(self.draft.recipe.train.budget or BUDGET)
-        needed = next((n for most, n in NEEDED_EPOCHS if tokens <= most), MOST_TOKENS_EPOCHS)
-        updates = updates_in_epoch(self.counts, shape)
+        needed = step_of(lengths.total_target, NEEDED_EPOCHS, MOST_TOKENS_EPOCHS)
+        updates = max(1.0, self.counts.pairs / shape.pairs)
         epochs = 0.0
-        for size in sizes_for(self.counts, lengths):
+        for size in sizes_for(lengths):
             recipe = self.draft.completed({**values, **size.values})
             seconds = self.measure(recipe, shape, self.device)
             self.epoch_seconds = seconds * updates

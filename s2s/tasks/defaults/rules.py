@@ -1,7 +1,7 @@
 """What counts say about filters, training, search and metrics; one function a subject.
 
-The numbers come from `benchmarks/defaults.py`, which trained every combination on validation data;
-docs/defaults.md has the table.
+The numbers come from trainings that `benchmarks/defaults.py` scored on validation data;
+docs/defaults.md lists which data and settings were tried. Between those sizes they are guesses.
 """
 
 import math
@@ -12,7 +12,8 @@ from s2s.recipe.yaml import Keys
 from s2s.tasks.defaults.choice import Choice, at
 from s2s.tasks.defaults.counts import PairCounts
 from s2s.tasks.defaults.sizes import LARGE, MEDIUM, SMALL, Size
-from s2s.tasks.defaults.speed import LONGEST, BatchShape
+from s2s.tasks.defaults.speed import LONGEST
+from s2s.tasks.defaults.steps import step_of
 from s2s.tasks.defaults.tokenizers import is_closed, is_of_words, tokens_of
 
 BUDGET = "15 min"
@@ -33,6 +34,33 @@ LONG_SOURCE = 150
 
 ROUND = 50
 """Numbers of tokens are rounded to multiples of this."""
+
+DROPOUT = ((20e3, 0.4), (200e3, 0.3), (1.5e6, 0.2))
+"""Dropout for corpora of at most so many target tokens."""
+
+LEAST_DROPOUT = 0.1
+"""The same for more tokens."""
+
+BATCH_PAIRS = ((60e3, 20), (200e3, 32), (1.5e6, 36), (1e7, 64))
+"""Pairs of a batch for corpora of at most so many target tokens."""
+
+MOST_BATCH_PAIRS = 96
+"""The same for more tokens."""
+
+FEWEST_BATCH_TOKENS = 200
+
+CUDA_BATCHES = 4
+"""How many times larger batches are on a GPU, which small ones leave idle. An estimate: it has not
+been measured."""
+
+EPOCHS = ((500, 150), (2_000, 100), (6_000, 60), (20_000, 40), (60_000, 30))
+"""The most epochs that help a corpus of at most so many pairs."""
+
+EPOCHS_OF_MANY = 20
+"""The same for more pairs."""
+
+LARGE_MODEL_TOKENS = 300e3
+"""Target tokens up to which a small model is the better one, whatever the time."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +102,12 @@ def is_summary(counts: PairCounts) -> bool:
     return ratio >= SUMMARY and counts.share_copied_uncased >= COPIED
 
 
-def choose_filters(counts: PairCounts, lengths: Lengths) -> list[Choice]:
-    """Filters and limits that fit the lengths."""
+def choose_filters(
+    counts: PairCounts, lengths: Lengths, *, has_features: bool = False
+) -> list[Choice]:
+    """Filters and limits that fit the lengths; sources that end with features are not cut."""
     found = []
-    if lengths.longest_source > 2 * LONG_SOURCE and is_summary(counts):
+    if lengths.longest_source > 2 * LONG_SOURCE and is_summary(counts) and not has_features:
         found.append(
             Choice(
                 {at("data.truncate.source"): LONG_SOURCE},
@@ -151,30 +181,26 @@ def choose_copying(counts: PairCounts, tokenizer: dict[str, Any]) -> list[Choice
     return found
 
 
-def choose_dropout(counts: PairCounts, lengths: Lengths, size: Size) -> Choice:
+def choose_dropout(lengths: Lengths, size: Size) -> Choice:
     """More dropout for fewer tokens and larger models."""
     tokens = lengths.total_target
-    rate = next(
-        (rate for most, rate in ((20e3, 0.4), (200e3, 0.3), (1.5e6, 0.2)) if tokens <= most), 0.1
-    )
-    if size is LARGE and 0.1 < rate < 0.4:
+    rate = step_of(tokens, DROPOUT, LEAST_DROPOUT)
+    if size is LARGE and LEAST_DROPOUT < rate < 0.4:
         rate = round(rate + 0.1, 1)
     names = ("embedding", "encoder", "decoder", "readout")
     values: dict[Keys, Any] = {("model", "dropout", name): rate for name in names}
     return Choice(values, f"some {_thousands(tokens)} target tokens")
 
 
-def choose_batch(counts: PairCounts, lengths: Lengths, *, is_cuda: bool) -> tuple[int, Choice]:
+def choose_batch(lengths: Lengths, *, is_cuda: bool) -> tuple[int, Choice]:
     """Small batches for few tokens, where the number of updates counts: the pairs of a batch, and
     the choice."""
     tokens = lengths.total_target
-    pairs = next(
-        (n for most, n in ((60e3, 20), (200e3, 32), (1.5e6, 36), (1e7, 64)) if tokens <= most), 96
-    )
+    pairs = step_of(tokens, BATCH_PAIRS, MOST_BATCH_PAIRS)
     if is_cuda:
-        pairs *= 4
+        pairs *= CUDA_BATCHES
     longer = min(max(min(lengths.source, LONG_SOURCE), lengths.target), LONGEST) + 1
-    batch_tokens = max(200, math.ceil(pairs * longer / ROUND) * ROUND)
+    batch_tokens = max(FEWEST_BATCH_TOKENS, math.ceil(pairs * longer / ROUND) * ROUND)
     pairs = max(1, round(batch_tokens / longer))
     reason = f"some {pairs} pairs: on {_thousands(tokens)} target tokens, updates count"
     return pairs, Choice({at("train.batch_tokens"): batch_tokens}, reason)
@@ -182,18 +208,12 @@ def choose_batch(counts: PairCounts, lengths: Lengths, *, is_cuda: bool) -> tupl
 
 def epochs_for(pairs: int) -> int:
     """The most epochs that help a corpus of so many pairs."""
-    limits = ((500, 150), (2_000, 100), (6_000, 60), (20_000, 40), (60_000, 30))
-    return next((epochs for most, epochs in limits if pairs <= most), 20)
+    return step_of(pairs, EPOCHS, EPOCHS_OF_MANY)
 
 
-def updates_in_epoch(counts: PairCounts, shape: BatchShape) -> float:
-    """Updates of an epoch of batches of this shape."""
-    return max(1.0, counts.pairs / shape.pairs)
-
-
-def sizes_for(counts: PairCounts, lengths: Lengths) -> tuple[Size, ...]:
+def sizes_for(lengths: Lengths) -> tuple[Size, ...]:
     """The sizes that the corpus is large enough for, largest first."""
-    if lengths.total_target > 300e3:
+    if lengths.total_target > LARGE_MODEL_TOKENS:
         return (LARGE, MEDIUM, SMALL)
     return (SMALL,)
 

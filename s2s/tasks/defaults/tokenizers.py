@@ -1,9 +1,11 @@
 """Chooses tokenizers: characters for words, words for closed vocabularies, else subwords."""
 
+import unicodedata
 from typing import Any
 
 from s2s.tasks.defaults.choice import Choice
 from s2s.tasks.defaults.counts import PairCounts, SideCounts
+from s2s.tasks.defaults.steps import step_of
 
 ONE_WORD = 0.7
 """Share of lines of one word from which a side counts as words, not sentences."""
@@ -26,6 +28,7 @@ VOCABULARIES = (
 """Pieces for a corpus of at most so many running words, of both sides."""
 
 LARGEST_VOCABULARY = 32_000
+"""The same for more words."""
 
 CHANGED = 0.003
 """Share of targets from which normalization counts as harmful."""
@@ -75,7 +78,7 @@ def vocabulary_for(counts: PairCounts, *sides: SideCounts) -> int:
     running = scale * (counts.source.num_words + counts.target.num_words)
     if all(side.share_without_spaces > 0.5 for side in sides):
         running = scale * sum(side.characters for side in sides) / 2
-    pieces = next((v for most, v in VOCABULARIES if running <= most), LARGEST_VOCABULARY)
+    pieces = step_of(running, VOCABULARIES, LARGEST_VOCABULARY)
     words = sum(len(side.words) for side in sides)
     letters = sum(len(side.alphabet) for side in sides)
     return max(20, min(pieces, (letters + words // 2) // 10 * 10))
@@ -96,10 +99,9 @@ def tokens_of(side: SideCounts, tokenizer: dict[str, Any]) -> float:
 def _side(counts: PairCounts, side: SideCounts) -> tuple[dict[str, Any], str]:
     """The tokenizer of a side, and why."""
     if is_of_words(side):
-        hangul = any("\uac00" <= character <= "\ud7a3" for character in side.alphabet)
-        marks = any(character in side.alphabet for character in "áàâäéèêíóöőúüűñçάέήίόύώ")
         share = f"{side.share_of_one_word:.0%} of the lines are one word"
-        if side is counts.source and (hangul or marks):
+        is_composed = any(unicodedata.normalize("NFD", c) != c for c in side.alphabet)
+        if side is counts.source and is_composed:
             return {"kind": "character", "decompose": True}, f"{share}, with accents or syllables"
         return {"kind": "character"}, share
     if is_closed(side):

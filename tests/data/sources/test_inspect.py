@@ -78,6 +78,16 @@ def test_a_header_is_recognized(header: str | None, expected: dict[str, str]) ->
     assert found.section.get("header", True) is (header is not None)
 
 
+def test_a_short_first_pair_is_no_header() -> None:
+    pairs = [("Hi.", "Hallo."), *PAIRS]
+    found = inspect([table("pairs.tsv", pairs)])
+    assert found.section["header"] is False
+    # Names by their look alone are named in a comment, since they may be a pair.
+    found = inspect([table("pairs.tsv", PAIRS, "Hund\tdog")])
+    assert "'Hund, dog', looks like names" in found.notes["columns"]
+    assert not inspect([table("pairs.tsv", PAIRS, "source\ttarget")]).notes["columns"]
+
+
 def test_columns_that_are_no_text_are_left_out() -> None:
     rows = [
         (i, en, 1000 + i, de, f"CC-BY 2.0 #{i}", f"https://x.org/{i}")
