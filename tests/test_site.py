@@ -153,6 +153,14 @@ def test_sections_have_descriptions() -> None:
     assert [one for one in definitions if not one.get("description", "").strip()] == []
 
 
+def test_the_reference_says_patterns_in_words() -> None:
+    page = hook("recipe_reference").tables(recipe_schema())
+    rows = re.findall(r"^\| `(name|tag|budget)` \| ([^|]+) \|", page, re.M)
+    assert {"name", "tag", "budget"} == {name for name, _ in rows}
+    for _, value in rows:
+        assert re.search("letters|symbol|a time such as", value), value
+
+
 def test_links_of_the_reference_lead_to_its_sections() -> None:
     page = hook("recipe_reference").tables(recipe_schema())
     heads = {hook("recipe_reference").slug(heading) for heading in reference()}
