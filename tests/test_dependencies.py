@@ -38,7 +38,7 @@ def declared() -> tuple[set[str], set[str]]:
     parts = {
         name: listed
         for name, listed in project["optional-dependencies"].items()
-        if name not in ("dev", "browser", "notebook")
+        if name not in ("dev", "browser", "docs", "notebook")
     }
     needed = {normalized(re.split(r"[\[<>=~!]", one)[0]) for one in project["dependencies"]}
     optional = {

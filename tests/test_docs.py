@@ -14,8 +14,7 @@ from tests.house import ROOT, entries, level_of, modules
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
 FOLDERS = ("s2s", "cli", "tests", "benchmarks", "recipes", "docs")

@@ -46,7 +46,7 @@ class Recipe(Section):
     tokenizer: Tokenizers = field(default_factory=lambda: SubwordTokenizer(kind="unigram"))
     """Tokenizers of source and target."""
     model: Model = field(default_factory=Model)
-    """Encoder, attention and decoder."""
+    """The network: encoder, attention, decoder, dropout."""
     train: Train = field(default_factory=Train)
     """Optimization of the parameters."""
     search: Search = field(default_factory=lambda: BeamSearch(kind="beam"))

@@ -22,7 +22,8 @@ def _with_unit(value: object) -> object:
     return value
 
 
-Duration = Annotated[str, BeforeValidator(_with_unit), Field(pattern=DURATION)]
+# In this order the JSON Schema has the pattern.
+Duration = Annotated[str, Field(pattern=DURATION), BeforeValidator(_with_unit)]
 """A time such as `90 s`, `15 min` or `1.5 h`."""
 
 NUMBER, AUTO = "number", "auto"

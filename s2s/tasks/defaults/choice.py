@@ -42,6 +42,24 @@ ALWAYS_CHOSEN = (
 )
 """Fields that are chosen for all data, besides the length of training."""
 
+SOMETIMES_CHOSEN = (
+    "data.filters.max_length",
+    "data.filters.max_ratio",
+    "data.truncate.source",
+    "tokenizer.normalization",
+    "tokenizer.vocabulary",
+    "tokenizer.source.vocabulary",
+    "tokenizer.target.vocabulary",
+    "model.copy",
+    "model.tied",
+    "train.epochs",
+    "train.budget",
+    "train.label_smoothing",
+    "train.best",
+    "search.max_offset",
+)
+"""Fields that are chosen for some data, or where the recipe says a part of a section."""
+
 ENCODER_WIDTH = "model.encoder.width"
 """A field without effect on data without source text."""
 
