@@ -28,9 +28,13 @@ LEFT_BEHIND = (
 """What commands leave in a checkout, and git ignores."""
 
 
-def in_git() -> set[str]:
-    """The files that git has, or would have with `git add --all`."""
-    told = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+NEW = ("--others", "--exclude-standard")
+"""Files that are not ignored, for `git ls-files`."""
+
+
+def in_git(*options: str) -> set[str]:
+    """The files that git has; with `NEW` also those that it would add."""
+    told = ["git", "ls-files", "-z", "--cached", *options]
     listed = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
 
@@ -44,7 +48,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     if not (ROOT / ".git").exists():
         pytest.skip("not a checkout of git")
     copy = tmp_path_factory.mktemp("copy")
-    for name in in_git():
+    for name in in_git(*NEW):
         target = copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, target)
@@ -66,7 +70,7 @@ def test_the_archive_has_what_git_has(archived: set[str]) -> None:
 
 
 def test_the_archive_has_nothing_else(archived: set[str]) -> None:
-    added = archived - in_git()
+    added = archived - in_git(*NEW)
     assert {"PKG-INFO", "setup.cfg"} <= added
     folder = f"{PROJECT['name'].replace('-', '_')}.egg-info/"
     others = {name for name in added if not name.startswith(folder)}
