@@ -8,7 +8,7 @@ Exports the encoder and one decoder step of a run with `torch.onnx.export`, batc
 dynamic, and reads validation lines with them in onnxruntime, on one thread. It prints the sizes of
 the files; the largest difference of logits under teacher forcing; how many greedy outputs differ
 from those of `s2s translate`, and how many depend on the batch; the speeds, the variants taking
-turns. docs/decisions/0021-onnx.md has the figures and what follows from them.
+turns. docs/decisions/0022-onnx.md has the figures and what follows from them.
 
 The greedy loops are what a user of the two graphs would have to write. "s2s's search" is that of
 s2s itself, in its fixed shapes, with onnxruntime in place of PyTorch.
