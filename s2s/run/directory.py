@@ -7,6 +7,7 @@ runs/NAME/
   metrics.jsonl                     one object per event
 """
 
+import hashlib
 import json
 import math
 import os
@@ -132,6 +133,16 @@ class Run:
     def metrics_path(self) -> Path:
         """The file of events, one JSON object a line."""
         return self.folder / "metrics.jsonl"
+
+    def digest(self) -> str:
+        """What the run's recipe, prepared data and checkpoints are, in a few bytes: the same on all
+        machines that see the same state of the folder."""
+        found = hashlib.sha256()
+        places = (self.tokenizer_folder / "fingerprint", self.data_folder / "fingerprint")
+        for path in (self.recipe_path, *places, self.folder / "checkpoints.json"):
+            content = path.read_bytes() if path.is_file() else b""
+            found.update(len(content).to_bytes(8, "big") + content)
+        return found.hexdigest()
 
     @property
     def recipe(self) -> Recipe:
