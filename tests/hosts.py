@@ -233,7 +233,7 @@ def killed(count: int, scratch: Path) -> str:
         found = ends(hosts[:-1], limit=120.0)
         check(all(status != 0 for status, _, _ in found), found)
         seconds = max(seconds for _, _, seconds in found)
-        said = [line for line in found[0][1].splitlines() if line.startswith("s2s: ")]
+        said = [line for line in found[0][1].splitlines() if line.startswith("s2s: error")]
         check(len(said) == 1 and "resumes from the last checkpoint" in said[0], found)
         ends(hosts[-1:])
         train(hosts, folder)

@@ -192,7 +192,7 @@ def _interface_of(address: str | None) -> str | None:
 
 
 def _lost(error: RuntimeError) -> WorkerLost:
-    reason = str(error).partition("\n")[0]
+    reason = str(error).partition("\n")[0].partition(". This is typically")[0]
     return WorkerLost(
         f"another process of this training has ended ({reason}); "
         "the same command resumes from the last checkpoint"
