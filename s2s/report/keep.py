@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from s2s.files import atomic_write
+from s2s.files import atomic_write, remove_abandoned
 from s2s.metrics.resampling import seed
 from s2s.pipeline.output_names import ModelName, describe
 from s2s.report.outputs import Kept, Outputs, dump_kept, load_kept
@@ -61,6 +61,7 @@ def read(path: Path, key: str) -> Outputs | None:
 
 def write(path: Path, key: str, outputs: Outputs) -> None:
     """Write the file. Raises OSError where that is impossible, as in a run that is read-only."""
+    remove_abandoned(path.parent)
     atomic_write(path, dump_kept(Kept(key=key, outputs=outputs)))
 
 
