@@ -6,6 +6,7 @@ read, and a hash of them. When the command is resumed, the input has to begin wi
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -65,7 +66,7 @@ class InputRecord:
     def __init__(self, note: Path, source: HashedInput) -> None:
         self.note, self.source = note, source
         self._waiting: Row | None = None
-        self._written = 0.0
+        self._written = -math.inf
 
     def add(self) -> None:
         """The outputs of all lines that were read are about to be written."""

@@ -15,6 +15,7 @@ from s2s.data.sources.contents import Hashes, by_content
 from s2s.recipe.data import image_features_of
 from s2s.run.shortlist import NAME as SHORTLIST
 from s2s.run.shortlist import tokenizer_digest
+from s2s.text.lines import is_standard
 
 if TYPE_CHECKING:
     from s2s.inference.load import FilesOfFeatures
@@ -114,7 +115,7 @@ def _features_note(runs: Sequence[Run], files: FilesOfFeatures | None) -> dict[s
         own = [(one.path, one.ids) for one in image_features_of(run.recipe.data)]
         for path, ids in own if files is None else files:
             stamps = [feature_stamp(Path(path), Path(ids) if ids else None)]
-            stamps += [file_fingerprint(Path(ids))] if ids else []
+            stamps += [] if is_standard(ids) else [file_fingerprint(Path(str(ids)))]
             found += stamps if run.is_exported else by_content(stamps, Hashes(run.folder))
     return {"features": found} if found else {}
 
