@@ -7,13 +7,16 @@ PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-machines check docs docs-serve format bench house clean
+.PHONY: setup demo test test-machines check docs docs-serve format bench package house clean
 
 setup: $(STAMP)
 
+# The package was once installed as s2s; that one and s2s-lstm would write the same command.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s2s needs Python 3.11 or newer; make setup PYTHON=python3.12 chooses one")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip uninstall -qq --yes s2s
+	rm -rf s2s.egg-info
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -57,7 +60,7 @@ DOCS := .venv/.docs-installed
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 docs: $(DOCS)
-	$(MKDOCS) build --strict --quiet
+	$(MKDOCS) build --strict
 
 docs-serve: $(DOCS)
 	$(MKDOCS) serve
@@ -80,6 +83,13 @@ bench: setup
 	  $(BIN)/s2s bench --show $(BENCH)-$$name.json --markdown > $(BENCH)-$$name.md || exit 1; \
 	  cat $(BENCH)-$$name.md; \
 	done
+
+# The source archive, the wheel that is built from it, and a look at the wheel in a fresh environment.
+# setuptools would add what an earlier build left behind.
+package: setup
+	rm -rf build dist *.egg-info
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python tests/check_wheel.py dist
 
 # The graph of imports in numbers: entries, levels, circles, imports upwards.
 house: setup

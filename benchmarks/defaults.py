@@ -55,13 +55,13 @@ def cells() -> dict[str, tuple[str, str, str, str, str]]:
     return found
 
 
-def draft_of(folder: Path, cell: str, sets: list[str], budget: str) -> Draft:
+def draft_of(folder: Path, cell: str, sets: list[str], budget: str, is_fixed: bool) -> Draft:
     """The recipe of a cell: `task` and `data`, and what `--set` adds."""
     template, corpus, source, target, splits = cells()[cell]
     data = template.format(folder=folder.resolve(), corpus=corpus, source=source, target=target)
     unseen = ", filters: {unseen: pairs}" if cell == "dialogue" else ""
     text = f"task: translation\ndata: {{{data}, splits: {{{splits}}}{unseen}}}\n"
-    suffix = "".join(f"+{one.split('.')[-1]}" for one in sets)
+    suffix = "".join(f"+{one.split('.')[-1]}" for one in sets) + "+fixed" * is_fixed
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{cell}{suffix}")
     named = [*sets, f"name={name}", f"train.budget={budget}"]
     return parse_draft(Path("recipe.yaml"), text.encode(), named)
@@ -73,13 +73,14 @@ class ProcessorTime:
     monotonic = perf_counter = staticmethod(time.process_time)
 
 
-def train(draft: Draft, runs: Path) -> None:
+def train(draft: Draft, runs: Path, *, is_fixed: bool) -> None:
     import s2s.tasks.defaults.speed as speed_module
     import s2s.training.trainer as trainer_module
 
     torch.set_num_threads(1)
     trainer_module.time = speed_module.time = ProcessorTime  # type: ignore[attr-defined, assignment]
-    pipeline.train(draft, runs=runs, device="cpu", restart=True)
+    recipe = draft.recipe if is_fixed else draft
+    pipeline.train(recipe, runs=runs, device="cpu", restart=True)
 
 
 def line(run: Run) -> str:
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("cells", nargs="*", metavar="CELL")
     parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--budget", default="15 min")
+    parser.add_argument("--fixed", action="store_true", help="choose nothing to fit the data")
     parser.add_argument("--runs", type=Path, default=Path("runs/defaults"))
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--show", action="store_true")
@@ -110,7 +112,8 @@ def main() -> None:
     if options.list:
         print("\n".join(cells()))
     for cell in options.cells:
-        train(draft_of(options.corpora, cell, options.sets, options.budget), options.runs)
+        draft = draft_of(options.corpora, cell, options.sets, options.budget, options.fixed)
+        train(draft, options.runs, is_fixed=options.fixed)
     if options.show:
         print("| cell | best validation | minutes | epochs | updates | widths | batch | dropout |")
         print("| --- " * 8 + "|")

@@ -20,6 +20,8 @@ PAGES = [
 FOLDERS = ("s2s", "cli", "tests", "benchmarks", "recipes", "docs")
 
 FOREIGN = {
+    # Docker, Podman
+    *("--rm", "--user", "--userns"),
     # pip, torchrun, find
     *("--index-url", "--standalone", "--nproc-per-node", "--nnodes", "--no-python"),
     *("--rdzv-backend", "--rdzv-endpoint"),
@@ -95,8 +97,10 @@ def options() -> frozenset[str]:
                 found |= _derived(node.arg)
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 found |= _derived(node.target.id)
-    script = (ROOT / "tests" / "gpu_check.py").read_text(encoding="utf-8")
-    return frozenset(found | set(re.findall(r'"(--[a-z][a-z0-9-]*)"', script)))
+    for name in ("gpu_check.py", "check_wheel.py"):
+        script = (ROOT / "tests" / name).read_text(encoding="utf-8")
+        found |= set(re.findall(r'"(--[a-z][a-z0-9-]*)"', script))
+    return frozenset(found)
 
 
 def _derived(name: str) -> set[str]:
