@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s2s.data.preparation.prepare import is_prepared
 from s2s.errors import Interrupted, UsageError
 from s2s.messages import note, write_line
 from s2s.pipeline.defaults import complete
@@ -56,7 +57,7 @@ def train(
         with run.lock():
             if restart:
                 run.restart(completed)
-            run.check_same(completed)
+            run.check_same(completed, partial(is_prepared, completed, run.folder))
             report = prepare_run(run, completed)
             for line in choices:
                 write_line(line)
