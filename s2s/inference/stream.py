@@ -95,11 +95,11 @@ def respond_stream(
 ) -> int:
     """Write to `target` the output of every line of `source`; returns the number of lines.
 
-    Lines are read as in `s2s.text.lines`, and end with LF in the target. At most `window` lines are held at a time
-    (one if `interactive`), and the target is flushed after each window. Bytes that are not UTF-8
-    are replaced and reported on `messages` (stderr if None), which also shows progress if it is a
-    terminal and the source is not. A closed pipe at the target ends the stream without an error.
-    The number of lines includes those before `context.start`.
+    Lines are read as in `s2s.text.lines`, and end with LF in the target. At most `window` lines are
+    held at a time (one if `interactive`), and the target is flushed after each window. Bytes that
+    are not UTF-8 are replaced and reported on `messages` (stderr if None), which also shows
+    progress if it is a terminal and the source is not. A closed pipe at the target ends the stream
+    without an error. The number of lines includes those before `context.start`.
 
     Raises Interrupted after a signal and S2sError if the target cannot be written. The target then
     ends with a whole line, and the message gives the number of lines and how to resume.
