@@ -1,10 +1,10 @@
 """Counts the tokens of an input that its tokenizer does not know, and words one note about them."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from s2s.special import UNK
+from s2s.text.characters import describe
 from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.tags import untagged
 from s2s.text.tokenizer import Tokenizer
@@ -15,9 +15,6 @@ NOTABLE = 0.001
 
 SHOWN = 3
 """The most examples of a note."""
-
-LONGEST = 30
-"""Characters that are shown of an example."""
 
 
 @dataclass(slots=True)
@@ -58,22 +55,6 @@ class UnknownTokens:
             f"({_percent(self.unknown / self.tokens)}) are unknown to the tokenizer"
             + (f": {shown}{', ...' if self.unknown > len(self.examples) else ''}" if shown else "")
         )
-
-
-def describe(text: str) -> str:
-    """A text in quotes, with the code points of characters that are hard to see or to tell apart.
-
-    Control characters are escaped, so none reaches a terminal.
-    """
-    named = dict.fromkeys(c for c in text if len(text) == 1 or not c.isprintable())
-    codes = ", ".join(map(code_point, list(named)[:SHOWN])) if not text.isascii() else ""
-    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    return f"{cut!r} ({codes})" if codes else repr(cut)
-
-
-def code_point(character: str) -> str:
-    """`U+00A0 NO-BREAK SPACE`."""
-    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
 def _unit(tokenizer: Tokenizer) -> str:
