@@ -46,8 +46,20 @@ class LostCharacters:
         return tuple(ordered[:KEPT])
 
     def _lost(self, text: str) -> set[str]:
-        lost = set(text).difference(self._normalize(text), " ")
-        return {c for c in lost if c.lower() == c} if self._folds_case and lost else lost
+        normalized = self._normalize(text)
+        lost = set(text).difference(normalized, " ")
+        if not lost:
+            return lost
+        if self._folds_case:
+            lost = {character for character in lost if character.lower() == character}
+        # The letters of composed ones are not lost, but their marks are never written as such.
+        letters = {c for c in unicodedata.normalize("NFD", normalized) if not _is_composed(c)}
+        return lost - letters
+
+
+def _is_composed(character: str) -> bool:
+    """Whether a character becomes a part of the one before it: marks, Hangul vowels and finals."""
+    return unicodedata.category(character).startswith("M") or "\u1160" <= character <= "\u11ff"
 
 
 def kept_by_nfkc(character: str) -> bool:
