@@ -49,11 +49,13 @@ class UnknownTokens:
         """The note about all lines; None where nothing notable is unknown."""
         if not self.unknown or self.unknown < NOTABLE * self.tokens:
             return None
-        shown = ", ".join(map(describe, self.examples))
+        shown = [describe(text) for text in self.examples]
+        if len(shown) == SHOWN < self.unknown:
+            shown.append("...")
+        listed = f": {', '.join(shown)}" if shown else ""
         return (
             f"{self.unknown:,} of {self.tokens:,} {_unit(tokenizer)} of the input "
-            f"({_percent(self.unknown / self.tokens)}) are unknown to the tokenizer"
-            + (f": {shown}{', ...' if self.unknown > len(self.examples) else ''}" if shown else "")
+            f"({_percent(self.unknown / self.tokens)}) are unknown to the tokenizer{listed}"
         )
 
 
