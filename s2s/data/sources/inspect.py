@@ -221,7 +221,7 @@ def read_rows(path: Path) -> tuple[bool, dict[str, list[Any]]]:
 
 def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
     with open_bytes(path) as stream:
-        lines = (line.removesuffix("\r") for line in decode_lines(stream, str(path)))
+        lines = decode_lines(stream, str(path))
         if format_ == ".tsv":
             yield from (line.split("\t") for line in lines)
         else:
