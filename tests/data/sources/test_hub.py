@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from s2s.data.sources import hub
+from s2s.data.sources.hub import NEEDED
 from s2s.data.sources.open import open_split
 from s2s.errors import DataError
 from s2s.recipe.data import Columns, DatasetData, Splits
