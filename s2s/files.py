@@ -5,7 +5,9 @@ temporary name begins with `.tmp-`; files left by a crash are never read and may
 """
 
 import gzip
+import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -14,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 TEMPORARY = ".tmp-"
 
@@ -23,6 +25,37 @@ IS_WINDOWS = os.name == "nt"
 PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)
 """Seconds between attempts to move a file on Windows, which refuses as long as any program, such as
 a virus scanner, has the file or its target open."""
+
+
+MOST_JSON = 1 << 24
+"""The most bytes of a JSON file that is read as a whole, but for vocabularies."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises ValueError for anything else, also for one nested too deeply and for text that no file
+    can hold (half of a surrogate pair).
+    """
+    text = content.decode("utf-8") if isinstance(content, bytes) else content
+    try:
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def read_json(path: Path, most: int = MOST_JSON) -> Any:
+    """The value in a JSON file of at most so many bytes; raises OSError, and as `parse_json`."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return parse_json(content)
 
 
 def temporary_beside(path: Path) -> Path:

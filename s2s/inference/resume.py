@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import DataError, UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, parse_json, read_json
 from s2s.inference.nbest import ListFormat
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _line_start(file: BinaryIO, end: int) -> int:
 
 def _line_number(row: bytes, form: ListFormat, name: str) -> int:
     try:
-        return int(json.loads(row)["line"] if form == "jsonl" else row.split(b"\t")[0])
+        return int(parse_json(row)["line"] if form == "jsonl" else row.split(b"\t")[0])
     except (ValueError, KeyError, TypeError):
         shown = row[:40].decode(errors="replace").rstrip("\n")
         raise DataError(
@@ -167,7 +167,9 @@ def check_note(path: Path, resumed_with: Mapping[str, Any]) -> bool:
     """
     noted = note_path(path)
     try:
-        begun_with = json.loads(noted.read_bytes())
+        begun_with = read_json(noted)
+        if not isinstance(begun_with, dict):
+            raise ValueError("not an object")
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:

@@ -190,8 +190,9 @@ def _validate(
     load_weights(dict(model.named_parameters()), weights, str(run.folder))
     if not (run.data_folder / "validation.arrow").exists():
         return None
-    corpus = open_corpus(run.folder, "validation", features)
-    train = open_corpus(run.folder, "train")
+    ids: Any = {"tokenizers": tokenizers, "is_copying": recipe.model.copy != "none"}
+    corpus = open_corpus(run.folder, "validation", features, **ids)
+    train = open_corpus(run.folder, "train", **ids)
     validate = build_task(recipe, tokenizers).validation(corpus, train)
     with progress() as callback:
         callback("validating the average", 0, 1)

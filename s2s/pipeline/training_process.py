@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from s2s.data.features.lookup import check_grids, open_features
 from s2s.data.preparation.prepare import open_corpus
-from s2s.errors import UsageError
+from s2s.errors import RunError, UsageError
 from s2s.nn.device import (
     Precision,
     choose_device,
@@ -52,10 +52,11 @@ def train_run(
     features = open_features(recipe.data, cache=run.features_folder)
     if features is not None:
         check_grids(features, recipe.model)
-    corpus = open_corpus(run.folder, "train", features)
+    ids: Any = {"tokenizers": tokenizers, "is_copying": recipe.model.copy != "none"}
+    corpus = open_corpus(run.folder, "train", features, **ids)
     validation = None
     if (run.data_folder / "validation.arrow").exists():
-        validation = open_corpus(run.folder, "validation", features)
+        validation = open_corpus(run.folder, "validation", features, **ids)
     task = build_task(recipe, tokenizers)
     state = TrainingState(task.initial_model(corpus).to(chosen), recipe.train)
     last = run.checkpoints().last
@@ -122,7 +123,11 @@ def _resume(run: Run, state: TrainingState, step: int) -> None:
             f"{run.folder}: the training state of update {step} was deleted, so training "
             "cannot resume; --restart starts over"
         )
-    state.restore(run.read_weights(step), saved.tensors, saved.meta)
+    weights = run.read_weights(step)
+    try:
+        state.restore(weights, saved.tensors, saved.meta)
+    except RunError as error:
+        raise RunError(f"{run.folder}/checkpoints/{step}: {error}") from error
 
 
 def _opening(context: TrainingContext, state: TrainingState, device: torch.device) -> str:
@@ -145,7 +150,8 @@ def resolved_precision(
     """
     wanted: str = recipe.train.precision
     if wanted == "auto" and run.checkpoints().last is not None:
-        begun = [event["precision"] for event in run.read_events() if event["event"] == "start"]
+        starts = [event for event in run.read_events() if event["event"] == "start"]
+        begun = [event["precision"] for event in starts if event.get("precision") in get_args(Precision)]
         wanted = begun[-1] if begun else wanted
     return group.all_gather(choose_precision(wanted, device))[0]
 
@@ -155,7 +161,7 @@ def _other_size(run: Run, size: int) -> str | None:
     before = size
     for event in run.read_events():
         if event["event"] == "start":
-            before = event.get("processes", 1)
+            before = event.get("processes") or 1
     if before == size:
         return None
     return (

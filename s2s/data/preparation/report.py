@@ -146,16 +146,16 @@ class PrepareReport:
     @classmethod
     def from_json(cls, text: str) -> PrepareReport:
         """The report that `to_json` wrote, `redone` empty. Raises ValueError for anything else."""
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            content = json.loads(text)
-            splits = {name: _split(split) for name, split in content.pop("splits").items()}
-            features = tuple(
-                FeatureReport(**{**one, "regions": tuple(one["regions"])})
-                for one in content.pop("features", ())
-            )
-            return cls(splits=splits, features=features, **content)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not a report of preparation ({error})") from error
+            report = TypeAdapter(cls).validate_json(text, strict=True)
+        except (ValidationError, RecursionError) as error:
+            raise ValueError("not a report of preparation, or damaged") from error
+        sides = [side for split in report.splits.values() for side in (split.source, split.target)]
+        if not sides or any(len(side.lengths) != len(PERCENTILES) for side in sides):
+            raise ValueError("not a report of preparation, or damaged")
+        return report
 
 
 @dataclass
@@ -197,15 +197,6 @@ class SideCounts:
             cut=self.num_cut,
             cut_tokens=self.num_cut_tokens,
         )
-
-
-def _split(content: dict[str, Any]) -> SplitReport:
-    sides = {
-        side: SideReport(**{**content[side], "lengths": tuple(content[side]["lengths"])})
-        for side in ("source", "target")
-    }
-    corpora = tuple(content.get("corpora", ()))
-    return SplitReport(**{**content, **sides, "corpora": corpora})
 
 
 def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
