@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from s2s.errors import DataError, UsageError
 from s2s.files import atomic_write, parse_json, read_json
 from s2s.inference.nbest import ListFormat
+from s2s.text.lines import name_of_stream, read_line
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -132,7 +133,7 @@ def _line_number(row: bytes, form: ListFormat, name: str) -> int:
 def skip(source: BinaryIO, lines: int, name: str) -> None:
     """Skip so many lines of the input; raises DataError if it has fewer."""
     for number in range(lines):
-        if not source.readline():
+        if not read_line(source, name_of_stream(source), number + 1):
             raise DataError(
                 f"{name}: it has the output of {lines:,} lines, but the input has {number:,}; "
                 "is it another input?"

@@ -198,16 +198,14 @@ def _precision(run: Run, asked: SearchPrecision | None) -> SearchPrecision:
 
 def _tensors(run: Run, checkpoint: Which, precision: SearchPrecision) -> tuple[dict[str, Any], int]:
     """The tensors to store, and the number of parameters. Raises RunError for other weights."""
-    from s2s.inference.load import build_model
+    from s2s.inference.load import model_of_weights
     from s2s.nn.inference_model import rounded_matrices
-    from s2s.nn.state_dict import feature_shapes, load_weights
     from s2s.nn.stored_weights import round_weights
     from s2s.text.tokenizer_pair import load_tokenizers
 
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    model = build_model(run.recipe, tokenizers, features=feature_shapes(weights))
-    load_weights(dict(model.named_parameters()), weights, run.place)
+    model = model_of_weights(run.recipe, tokenizers, weights, run.place)
     matrices = rounded_matrices(model)
     if (run.folder / SHORTLIST).is_file():
         matrices.pop(("output.weight",), None)  # search reads rows of it in fp32

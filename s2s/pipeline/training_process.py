@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from s2s.data.features.lookup import check_grids, open_features
 from s2s.data.preparation.prepare import open_corpus
@@ -19,6 +19,7 @@ from s2s.recipe.load import flat_fields
 from s2s.tasks.build import build_task
 from s2s.text.tokenizer_pair import load_tokenizers
 from s2s.training.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
+from s2s.training.model_size import check_memory
 from s2s.training.plan import end_reason
 from s2s.training.reporter import SilentReporter
 from s2s.training.reporter import reporter as default_reporter
@@ -30,8 +31,10 @@ from s2s.training.trainer import TIME_MULTIPLE, Trainer, TrainingContext
 if TYPE_CHECKING:
     import torch
 
+    from s2s.data.store import Corpus
     from s2s.recipe.recipe import Recipe
     from s2s.run.directory import Run
+    from s2s.text.tokenizer_pair import TokenizerPair
     from s2s.training.distributed.process_group import ProcessGroup
     from s2s.training.reporter import Reporter
     from s2s.training.state import Position
@@ -49,14 +52,10 @@ def train_run(
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen, group.local_world_size)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    features = open_features(recipe.data, cache=run.features_folder)
-    if features is not None:
-        check_grids(features, recipe.model)
-    ids: Any = {"tokenizers": tokenizers, "is_copying": recipe.model.copy != "none"}
-    corpus = open_corpus(run.folder, "train", features, **ids)
-    validation = None
-    if (run.data_folder / "validation.arrow").exists():
-        validation = open_corpus(run.folder, "validation", features, **ids)
+    sizes = tokenizers.source.size, tokenizers.target.size
+    processes = 1 if chosen.type == "cuda" else group.local_world_size
+    check_memory(recipe, sizes, chosen, processes, str(run.folder))
+    corpus, validation = _corpora(run, recipe, tokenizers)
     task = build_task(recipe, tokenizers)
     state = TrainingState(task.initial_model(corpus).to(chosen), recipe.train)
     last = run.checkpoints().last
@@ -97,6 +96,20 @@ def train_run(
             trainer.run()
         listening.note(_closing(run, state.position))
     return state.position
+
+
+def _corpora(run: Run, recipe: Recipe, tokenizers: TokenizerPair) -> tuple[Corpus, Corpus | None]:
+    """The training and the validation split, if there is one."""
+    features = open_features(recipe.data, cache=run.features_folder)
+    if features is not None:
+        check_grids(features, recipe.model)
+    is_copying = recipe.model.copy != "none"
+    corpora = [
+        open_corpus(run.folder, split, features, tokenizers=tokenizers, is_copying=is_copying)
+        for split in ("train", "validation")
+        if split == "train" or (run.data_folder / f"{split}.arrow").exists()
+    ]
+    return corpora[0], corpora[1] if len(corpora) > 1 else None
 
 
 def _reporter(run: Run, recipe: Recipe, reporter: Reporter | None, group: ProcessGroup) -> Reporter:
@@ -151,7 +164,8 @@ def resolved_precision(
     wanted: str = recipe.train.precision
     if wanted == "auto" and run.checkpoints().last is not None:
         starts = [event for event in run.read_events() if event["event"] == "start"]
-        begun = [event["precision"] for event in starts if event.get("precision") in get_args(Precision)]
+        precisions = get_args(Precision)
+        begun = [event["precision"] for event in starts if event.get("precision") in precisions]
         wanted = begun[-1] if begun else wanted
     return group.all_gather(choose_precision(wanted, device))[0]
 

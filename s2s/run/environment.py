@@ -1,6 +1,5 @@
 """The environment of a run: versions, commit, hardware, seed, and the format of its folder."""
 
-import json
 import os
 import platform
 import subprocess

@@ -184,7 +184,6 @@ class TrainingState:
                     "exp_avg_sq": training[f"exp_avg_sq/{name}"].to(parameter.device),
                 }
 
-
     def _has_moments(self, training: Mapping[str, Tensor]) -> bool:
         """Whether a checkpoint has moments, as all do but one before the first update. Raises
         RunError where some are missing or of another model."""
@@ -201,8 +200,8 @@ class TrainingState:
             if found is None or found.shape != shape or not found.is_floating_point():
                 what = "none" if found is None else f"{list(found.shape)} of {found.dtype}"
                 raise RunError(
-                    f"training state: expected '{name}' of {list(shape)}, found {what}: the file is "
-                    "damaged, or of another model; restore it, or start over: --restart"
+                    f"training state: expected '{name}' of {list(shape)}, found {what}: the file "
+                    "is damaged, or of another model; restore it, or start over: --restart"
                 )
         return True
 

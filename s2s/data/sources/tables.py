@@ -1,7 +1,6 @@
 """Tables of sentence pairs: TSV, CSV, JSONL (plain or gzip) and Parquet."""
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,10 +10,12 @@ from typing import Any
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_fingerprint, missing_column
 from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
-from s2s.text.lines import count_lines, decode_lines, open_bytes
+from s2s.files import parse_json
+from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, open_bytes
 
-LONGEST_CELL = 2**31 - 1
-"""Characters. The default of the csv module, 131,072, would refuse long documents."""
+LONGEST_CELL = LONGEST_ROW
+"""Characters. The default of the csv module, 131,072, would refuse long documents; without a limit,
+a quote that is never closed makes one cell of all the rest."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ class RowTable:
 
     def _tsv_rows(self) -> Iterator[tuple[int, list[str]]]:
         with open_bytes(self.path) as stream:
-            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+            for number, line in enumerate(decode_rows(stream, self.path), start=1):
                 yield number, line.removesuffix("\r").split("\t")
 
     def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(LONGEST_CELL)
         with open_bytes(self.path) as stream:
-            lines = (line + "\n" for line in decode_lines(stream, str(self.path)))
+            lines = (line + "\n" for line in decode_rows(stream, self.path))
             reader = csv.reader(lines, strict=True)
             try:
                 for cells in reader:
@@ -123,10 +124,10 @@ class RowTable:
 
     def _json_cells(self) -> Iterator[list[Any]]:
         with open_bytes(self.path) as stream:
-            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+            for number, line in enumerate(decode_rows(stream, self.path), start=1):
                 place = f"{self.path}:{number}"
                 try:
-                    row = json.loads(line)
+                    row = parse_json(line)
                 except ValueError as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
                 columns = self.columns
