@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.errors import RunError, UsageError
+from s2s.inference.load import model_of_weights
 from s2s.pipeline.progress import progress
 from s2s.recipe.metrics import LOWER_IS_BETTER, format_value
 from s2s.run.checkpoints import NAME

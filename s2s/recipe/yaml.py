@@ -92,7 +92,7 @@ def messages(faults: Iterable[Fault]) -> list[str]:
     found = sorted(set(faults))
     listed = [str(fault) for fault in found[:MAX_FAULTS]]
     more = len(found) - len(listed)
-    return [*listed, f"{found[0].place.label}: and {more:,} more faults"] if more > 0 else listed
+    return [*listed, f"and {more:,} more faults"] if more > 0 else listed
 
 
 @dataclass
@@ -271,7 +271,7 @@ class _Converter:
             if not isinstance(key, ScalarNode):
                 self._fault(place, keys, "expected a name as key, found a list or a section")
             elif _ILLEGAL.search(key.value):
-                self._fault(place, keys, f"not valid text: {_printable(key.value)!r}")
+                self._fault(place, keys, f"not valid text: {_cut(key.value)!r}")
             elif key.value not in result:
                 lines[key.value] = key.start_mark.line + 1
                 self._document.places[*keys, key.value] = place
@@ -309,7 +309,7 @@ class _Converter:
             case "str" | "timestamp" | "value" | "merge":
                 if not _ILLEGAL.search(text):
                     return text
-                self._document.refuse(place, keys, f"not valid text: {_printable(text)!r}")
+                self._document.refuse(place, keys, f"not valid text: {_cut(text)!r}")
                 return None
         self._document.refuse(place, keys, f"unknown tag '{_short(tag)}'")
         return None
@@ -349,4 +349,8 @@ def _short(tag: str) -> str:
 def _printable(text: str, longest: int = 60) -> str:
     """`text` on one line, without control characters, cut short."""
     plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: longest + 1])
-    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
+    return _cut(plain, longest)
+
+
+def _cut(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -302,9 +302,7 @@ def _index_of(content: Any) -> CheckpointIndex:
     last, best, score, kept = (content.get(item.name) for item in fields(CheckpointIndex))
     if not isinstance(kept, list | None):
         raise ValueError("'kept' is no list")
-    steps = [
-        step for step in (last, best, *(kept or ())) if step is not None or step in (kept or ())
-    ]
+    steps = [*(step for step in (last, best) if step is not None), *(kept or ())]
     if not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**63 for s in steps):
         raise ValueError("expected whole numbers as steps")
     if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):

@@ -27,7 +27,7 @@ DAMAGED = "damaged or truncated gzip file"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-LONGEST_LINE = 1 << 20
+LONGEST_LINE = 1 << 24
 """The most bytes of a line of text: one without an end would be read until memory ends."""
 
 LONGEST_ROW = 1 << 26

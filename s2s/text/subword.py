@@ -153,8 +153,7 @@ class Subwords:
             subwords = cls(path.read_bytes())
             subwords.surfaces()
         except (OSError, RuntimeError, ValueError, IndexError) as error:
-            advice = "restore it; 's2s prep --force' makes another"
-            raise RunError(f"{path}: not a sentencepiece model, or damaged; {advice}") from error
+            raise RunError(f"{path}: not a sentencepiece model") from error
         processor = subwords._processor
         found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
         if found != (PAD, UNK, BOS, EOS):

@@ -361,8 +361,8 @@ def test_events_survive_a_torn_line(run: Run) -> None:
     with run.metrics_path.open("ab") as file:
         file.write(b'{"event": "torn", "lo')
     assert [event["event"] for event in run.read_events()] == ["train"]
-    run.append_event({"kind": "next", "loss": float("nan"), "text": "ü\u2028"})
+    run.append_event({"event": "next", "loss": float("nan"), "text": "ü\u2028"})
     first, second = run.read_events()
     assert first["nested"] == {"a": [1, None]}
-    assert (second["kind"], second["loss"], second["text"]) == ("next", None, "ü\u2028")
+    assert (second["event"], second["loss"], second["text"]) == ("next", None, "ü\u2028")
     assert "time" in second

@@ -6,6 +6,7 @@ row is a header if its cells are names, unlike the cells below.
 """
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import Any
 
 from s2s.data.sources.chunks import found_list
 from s2s.errors import DataError
-from s2s.files import parse_json
 from s2s.text.lines import decode_rows, open_bytes
 
 ROWS = 500
@@ -236,8 +236,8 @@ def _json_columns(path: Path) -> dict[str, list[Any]]:
     with open_bytes(path) as stream:
         for number, line in enumerate(islice(decode_rows(stream, path), ROWS), start=1):
             try:
-                row = parse_json(line)
-            except ValueError as error:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}:{number}: not valid JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f'{path}:{number}: expected an object, such as {{"source": ...}}')

@@ -1,6 +1,7 @@
 """Tables of sentence pairs: TSV, CSV, JSONL (plain or gzip) and Parquet."""
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +11,6 @@ from typing import Any
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_fingerprint, missing_column
 from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
-from s2s.files import parse_json
 from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, open_bytes
 
 LONGEST_CELL = LONGEST_ROW
@@ -127,8 +127,8 @@ class RowTable:
             for number, line in enumerate(decode_rows(stream, self.path), start=1):
                 place = f"{self.path}:{number}"
                 try:
-                    row = parse_json(line)
-                except ValueError as error:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
                 columns = self.columns
                 cells: list[Any] = [_json_text(row, name, place) for name in columns.parts]
