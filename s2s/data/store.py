@@ -149,7 +149,7 @@ class Corpus:
         """Raise RunError, naming `place`, for ids beyond vocabularies of these sizes.
 
         A model that copies has extended ids (`s2s.text.extended_vocabulary`). All ids are read once
-        from the memory map, about a gigabyte in a fifth of a second.
+        from the memory map: a gigabyte takes a third of a second.
         """
         if is_copying:
             target += int(self.source_lengths.max(initial=0))

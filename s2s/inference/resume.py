@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from s2s.errors import DataError, UsageError
+from s2s.errors import DataError, UsageError, shortened
 from s2s.files import atomic_write, parse_json, read_json
 from s2s.inference.nbest import ListFormat
 from s2s.text.lines import name_of_stream, read_line
@@ -178,13 +178,13 @@ def check_note(path: Path, resumed_with: Mapping[str, Any]) -> bool:
     now = _flat(json.loads(json.dumps({"format": FORMAT, **resumed_with})))  # tuples are lists
     before = _flat(begun_with)
     changed = [
-        f"{key}: {before.get(key, 'none')} -> {now.get(key, 'none')}"
+        f"{key!s:.80}: {before.get(key, 'none')!s:.80} -> {now.get(key, 'none')!s:.80}"
         for key in sorted({*now, *before})
         if now.get(key) != before.get(key)
     ]
     if changed:
         raise UsageError(
-            f"{path}: begun with something else ({'; '.join(changed)}); resume with what it was "
+            f"{path}: begun with something else ({shortened('; '.join(changed), 1000)}); resume with what it was "
             "begun with, or leave --resume out to start over"
         )
     return True

@@ -118,6 +118,8 @@ class Draft:
             names = [str(key) for key in keys]
             for depth, name in enumerate(names[:-1], start=1):
                 section = section.setdefault(name, _new_section(tuple(names[:depth])))
+                if not isinstance(section, dict):
+                    raise RecipeError([self.fault(keys, "no section of a recipe has this key")])
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:

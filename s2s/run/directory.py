@@ -173,9 +173,10 @@ class Run:
         """The reason of each chosen value, by its keys."""
         try:
             return {
-                tuple(keys): f"chosen: {one['reason']}"
+                tuple(map(str, keys)): "chosen: " + " ".join(_visible(one["reason"]).split())
                 for one in self.read_defaults().get("choices", ())
                 for keys, _ in one["values"]
+                if keys
             }
         except (KeyError, TypeError, ValueError):
             return {}
@@ -325,6 +326,12 @@ class Run:
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunError(f"{self.folder}: cannot write there: {reason}") from error
+
+
+def _visible(text: str) -> str:
+    """A text without characters that a comment in YAML must not have. Raises TypeError for
+    anything else."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _concerns(line: str, places: tuple[str, ...]) -> bool:
