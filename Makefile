@@ -60,7 +60,7 @@ DOCS := .venv/.docs-installed
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 docs: $(DOCS)
-	$(MKDOCS) build --strict --quiet
+	$(MKDOCS) build --strict
 
 docs-serve: $(DOCS)
 	$(MKDOCS) serve

@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 GENERATED = ("index.md", "changelog.md", "shipped-recipes.md", "decisions/index.md")
 """Pages that are no files of `docs/`."""
 
+DECISIONS = "Decisions"
+"""The part of the navigation to which every decision is added."""
+
 REFERENCE = "recipe-reference.md"
 
 ITEM = re.compile(r"(?:[-*]|\d+\.) ")
@@ -43,7 +46,13 @@ LOADED = re.compile(
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Headings get the anchors that GitHub gives them, because links name those."""
+    """The decisions stand in the navigation, in their order; headings get the anchors that GitHub
+    gives them, because links name those."""
+    nav: list[dict[str, Any]] = config["nav"] or []
+    for section in nav:
+        if DECISIONS in section:
+            paths = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+            section[DECISIONS].extend(f"decisions/{path.name}" for path in paths)
     toc: dict[str, Any] = config["mdx_configs"].setdefault("toc", {})
     toc["slugify"] = lambda text, _separator: recipe_reference.slug(text)
     return config

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import RunError, UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, remove_abandoned
 from s2s.metrics.scores import Score, Scores
 from s2s.pipeline.output_names import ModelName, describe
 from s2s.pipeline.progress import progress
@@ -88,6 +88,7 @@ def evaluate_lines(
     saved = folder / f"{split}.{model.in_file_name}.{described}.txt"
     try:
         folder.mkdir(exist_ok=True)
+        remove_abandoned(folder)
         atomic_write(saved, "".join(f"{line}\n" for line in hypotheses))
     except OSError as error:
         raise RunError(f"{saved}: cannot write there: {error.strerror}") from error

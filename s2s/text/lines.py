@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from s2s.errors import DataError
 
@@ -47,7 +47,7 @@ def name_of(path: str | Path) -> str:
     return "<stdin>" if is_standard(path) else str(path)
 
 
-def name_of_stream(stream: BinaryIO) -> str:
+def name_of_stream(stream: object) -> str:
     """The name of an open file in messages."""
     name = getattr(stream, "name", None)
     if isinstance(name, str) and name != "<stdin>":
@@ -132,7 +132,17 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_line(stream: BinaryIO, name: str, number: int, longest: int = LONGEST_LINE) -> bytes:
+class SupportsReadline(Protocol):
+    """A binary stream of lines."""
+
+    def readline(self, limit: int = -1, /) -> bytes:
+        """The next line, or so many bytes of a longer one; empty at the end."""
+        ...
+
+
+def read_line(
+    stream: SupportsReadline, name: str, number: int, longest: int = LONGEST_LINE
+) -> bytes:
     """The next line with its line feed; empty at the end.
 
     Raises DataError, with `name` and its `number`, for one of more than `longest` bytes, of which
@@ -147,7 +157,7 @@ def read_line(stream: BinaryIO, name: str, number: int, longest: int = LONGEST_L
     return raw
 
 
-def raw_lines(stream: BinaryIO, name: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+def raw_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
     """The lines of a binary stream, with their line feeds; raises as `read_line` does."""
     number = 1
     while raw := read_line(stream, name, number, longest):
@@ -155,7 +165,7 @@ def raw_lines(stream: BinaryIO, name: str, longest: int = LONGEST_LINE) -> Itera
         number += 1
 
 
-def decode_lines(stream: BinaryIO, name: str, longest: int = LONGEST_LINE) -> Iterator[str]:
+def decode_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[str]:
     """The lines of a binary stream, without their line feed; holds one line at a time.
 
     Raises DataError, with `name` and the line, for bytes that are not UTF-8 and for a line of more

@@ -53,11 +53,12 @@ def test_other_processes_have_the_time_that_this_one_has_not(
 ) -> None:
     """Seconds of all cores, of this process, and of the clock."""
     times = iter([SimpleNamespace(**seconds) for seconds in counted])
-    monkeypatch.setattr(machine.psutil, "cpu_times", lambda: next(times))
+    monkeypatch.setattr(machine, "psutil", SimpleNamespace(cpu_times=lambda: next(times)))
     spent = iter([2.0, 7.0])
     monkeypatch.setattr(machine, "_own_seconds", lambda: next(spent))
     clock = iter([50.0, 60.0])
-    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
+    # Of this module alone: threads of the test process look at the clock too.
+    monkeypatch.setattr(machine, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     others = machine.OtherProcesses()
     assert others.cores() == pytest.approx((busy - (7.0 - 2.0)) / (60.0 - 50.0), abs=0.005)
 
@@ -71,5 +72,5 @@ def test_the_time_of_an_ended_child_process_is_our_own() -> None:
 
 def test_windows_does_not_report_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows loses the seconds of processes that have ended."""
-    monkeypatch.setattr(machine.sys, "platform", "win32")
+    monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="win32"))
     assert machine.OtherProcesses().cores() is None

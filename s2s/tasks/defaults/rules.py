@@ -128,6 +128,8 @@ def choose_filters(
     if ratio > 3.0 or counts.share_ambiguous > AMBIGUOUS:
         values: dict[Keys, Any] = {at("data.filters.max_ratio"): 1000.0}
         reason = f"lengths of source and target differ {ratio:.1f} times on average"
+        if ratio <= 3.0:
+            reason = "a source has several targets, of any length"
         if lengths.target > lengths.source or counts.share_ambiguous > AMBIGUOUS:
             most = math.ceil(1.5 * lengths.longest_target / ROUND) * ROUND
             values[at("search.max_offset")] = max(20, most)
