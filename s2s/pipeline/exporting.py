@@ -31,6 +31,7 @@ from s2s.run.exported import (
     is_exported,
     read_info,
 )
+from s2s.run.history import has_scores
 from s2s.run.model_file import SUFFIX, write_model_file
 from s2s.version import __version__
 
@@ -242,7 +243,7 @@ def _scores(run: Run, checkpoint: Which) -> tuple[dict[str, Any], ...]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for event in run.read_events():
         is_this = checkpoint in (event.get("update"), event.get("checkpoint"))
-        if not is_this or "ensemble" in event or not isinstance(event.get("scores"), dict):
+        if not is_this or "ensemble" in event or not has_scores(event):
             continue
         if event.get("event") == "evaluation":
             # The description ends with the search, in whose name there is no comma and space.
@@ -251,7 +252,11 @@ def _scores(run: Run, checkpoint: Which) -> tuple[dict[str, Any], ...]:
             key = "validation", "greedy"
         else:
             continue
-        found[key] = event["scores"]
+        found[key] = {
+            name: {"signature": "", **score}
+            for name, score in event["scores"].items()
+            if score["value"] is not None
+        }
     return tuple(
         {"split": split, "search": search, "scores": scores}
         for (split, search), scores in sorted(found.items())

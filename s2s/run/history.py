@@ -35,9 +35,9 @@ def parse_event(line: bytes) -> Event | None:
 
 
 def _is_sound(event: Event) -> bool:
-    """Whether the fields that are there have their types."""
-    if event["event"] == "validation" and not isinstance(event.get("scores"), dict):
-        return False
+    """Whether the fields that are there have their types. Those of an evaluation are only shown."""
+    if event["event"] == "evaluation":
+        return True
     if event["event"] in ("start", *OF_UPDATES) and event.get("update") is None:
         return False
     return (
@@ -45,8 +45,14 @@ def _is_sound(event: Event) -> bool:
         and all(_is(event, name, dict) for name in SECTIONS)
         and all(_is(event, n, int) and 0 <= (event.get(n) or 0) < 2**63 for n in WHOLE)
         and all(_is(event, n, int | float) and _is_number(event.get(n) or 0) for n in NUMBERS)
-        and all(_is_score(score) for score in (event.get("scores") or {}).values())
+        and (event["event"] != "validation" or has_scores(event))
     )
+
+
+def has_scores(event: Event) -> bool:
+    """Whether each score of a validation or an evaluation has a number or null as its value."""
+    scores = event.get("scores")
+    return isinstance(scores, dict) and all(map(_is_score, scores.values()))
 
 
 def _is(event: Event, name: str, kind: Any) -> bool:

@@ -222,6 +222,13 @@ def test_an_event_of_another_form_is_left_out(event: dict[str, object]) -> None:
     assert parse_event(json.dumps(event).encode()) is None
 
 
-def test_an_event_is_read() -> None:
-    event = {"event": "validation", "update": 3, "nll": None, "scores": {"bleu": {"value": 1.5}}}
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "validation", "update": 3, "nll": None, "scores": {"bleu": {"value": 1.5}}},
+        {"event": "average", "name": "average", "updates": [3, 6], "scores": {"bleu": 1.5}},
+        {"event": "of a later version"},
+    ],
+)
+def test_an_event_is_read(event: dict[str, object]) -> None:
     assert parse_event(json.dumps(event).encode()) == event
