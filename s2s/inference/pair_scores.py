@@ -7,6 +7,7 @@ from s2s.inference.missing_features import refuse_missing
 from s2s.inference.translator import LineTranslator
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
+from s2s.text.lines import unless_blank
 
 
 class PairScore(NamedTuple):
@@ -33,11 +34,11 @@ def score_lines(
     Raises DataError, at the place, for a line that has no image features.
     """
     lines = [line for line, _ in pairs]
-    read = translator.read([line.strip() and line for line in lines])
+    read = translator.read(list(map(unless_blank, lines)))
     translator.report_truncated([reading.ids for reading in read])
     read = [reading.cut(translator.truncate) for reading in read]
     sources = [reading.ids for reading in read]
-    targets = translator.read_targets([line.strip() and line for _, line in pairs], read)
+    targets = translator.read_targets([unless_blank(line) for _, line in pairs], read)
     refuse_missing(translator.features, (lines, read), *place)
     pairs_of_ids = list(zip(sources, targets, strict=True))
     model = forcible(translator.scorer)

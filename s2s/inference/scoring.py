@@ -17,6 +17,7 @@ from s2s.recipe.metrics import METRICS, VALUES, text_metrics
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
 from s2s.search.shortlist import whole
+from s2s.text.lines import unless_blank
 from s2s.version import __version__
 
 
@@ -84,10 +85,10 @@ def _perplexity(
         for source, options in zip(sources, references, strict=True)
         for one in options
     ]
-    read = translator.read([source.strip() and source for source, _ in pairs])
+    read = translator.read([unless_blank(source) for source, _ in pairs])
     read = [reading.cut(translator.truncate) for reading in read]
     source_ids = [reading.ids for reading in read]
-    target_ids = translator.read_targets([target.strip() and target for _, target in pairs], read)
+    target_ids = translator.read_targets([unless_blank(target) for _, target in pairs], read)
     features = translator.image_features_of(read)
     pairs_of_ids = list(zip(source_ids, target_ids, strict=True))
     log_probs = forced(model, pairs_of_ids, translator.device, features)

@@ -124,12 +124,17 @@ def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | N
 def translate_lines(
     translator: LineTranslator, sources: list[str], batch_size: int, stage: str
 ) -> list[str]:
-    """One translation per line; the line of progress names the stage."""
+    """One translation per line; the line of progress names the stage.
+
+    Unknown tokens of the sources are reported at the end.
+    """
+    translator = translator.counting()
     found: list[str] = []
     with progress() as callback:
         for start in range(0, len(sources), batch_size):
             found += translator(sources[start : start + batch_size], start)
             callback(stage, len(found), len(sources))
+    translator.report_unknown()
     return found
 
 

@@ -224,6 +224,7 @@ def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
     """Plain values as YAML; `comments` follow those at their keys."""
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 10_000  # keeps a long path on its line
+    yaml.representer.add_representer(type(None), _represent_null)
     text = io.StringIO()
     content = _commented(values)
     for keys, comment in comments.items():
@@ -234,6 +235,11 @@ def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
             section.yaml_add_eol_comment(comment, keys[-1], column=0)
     yaml.dump(content, text)
     return text.getvalue()
+
+
+def _represent_null(representer: Any, _value: None) -> Any:
+    """ruamel writes nothing for null."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _commented(value: Any) -> Any:
@@ -310,7 +316,7 @@ def _content(path: Path) -> bytes:
 def _where_to_find(path: Path) -> str:
     names = [recipe.name for recipe in shipped_recipes()]
     name = path.stem if path.stem in names else "quickstart"
-    return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' lists all"
+    return f"'s2s recipes copy {name} {path}' puts one there, 's2s recipes list' lists all"
 
 
 def _override(document: Document, override: str, place: Place) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_write, read_json
+from s2s.text.lines import is_blank as is_blank_text
 
 if TYPE_CHECKING:
     from s2s.text.tokenizer import Tokenizer
@@ -138,12 +139,12 @@ def front_of(tokenizer: "Tokenizer", line: str) -> str:
 
 def is_blank(tokenizer: "Tokenizer", line: str) -> bool:
     """Whether a line has no text: white space alone, or tags and white space."""
-    return not line[len(front_of(tokenizer, line)) :].strip()
+    return is_blank_text(line[len(front_of(tokenizer, line)) :])
 
 
 def with_tag(lines: Sequence[str], tag: str) -> list[str]:
     """The lines with a tag before them; a blank line stays as it is."""
-    return [f"{tag} {line}" if line.strip() else line for line in lines]
+    return [line if is_blank_text(line) else f"{tag} {line}" for line in lines]
 
 
 def check_tag(tokenizer: "Tokenizer", tag: str, place: str) -> None:

@@ -136,7 +136,7 @@ class Trainer:
     def _begin_reports(self) -> None:
         """Begin the reports; the time that trackers take to open is not training's."""
         began = time.monotonic()
-        self.reporter.begin(self.state.position, self.plan.total_updates)
+        self.reporter.begin(self.state.position, self.plan.known_updates)
         opening = time.monotonic() - began
         self.clock += opening
         self.saved_at += opening

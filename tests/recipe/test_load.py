@@ -177,7 +177,7 @@ BAD_FIELDS = [
     # times
     (
         "train: {budget: 15}",
-        "4: train.budget: expected a time with its unit, found 15; write 15 min, s or h",
+        "4: train.budget: expected a time with its unit, found 15; write '15 min', or s or h",
     ),
     (
         "train: {budget: 15 hours}",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
 
 
+NEEDED = "; expected one with the files of a data set, or a name of the hub, owner/name"
+
+
 @dataclass(frozen=True)
 class DatasetSplit:
     """One split of a data set, read through the `datasets` library and its cache."""
@@ -178,7 +181,7 @@ def _builder(
 ) -> "DatasetBuilder":
     """The builder of the data set, or of some of its files. Raises DataError if there is none."""
     if dataset.startswith((".", "/", "~")) and not Path(dataset).is_dir():
-        raise DataError(f"{dataset}: no such folder")
+        raise DataError(f"{dataset}: no such folder{NEEDED}")
     import datasets
 
     if is_quiet() or not sys.stderr.isatty():

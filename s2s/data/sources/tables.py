@@ -96,7 +96,7 @@ class RowTable:
     def _tsv_rows(self) -> Iterator[tuple[int, list[str]]]:
         with open_bytes(self.path) as stream:
             for number, line in enumerate(decode_rows(stream, self.path), start=1):
-                yield number, line.removesuffix("\r").split("\t")
+                yield number, line.split("\t")
 
     def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(LONGEST_CELL)

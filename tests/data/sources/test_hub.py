@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from s2s.data.sources import hub
+from s2s.data.sources.hub import NEEDED
 from s2s.data.sources.open import open_split
 from s2s.errors import DataError
 from s2s.recipe.data import Columns, DatasetData, Splits
@@ -105,7 +106,7 @@ def test_faults_list_what_there_is(folder: Path) -> None:
     wrong_config = DatasetData(kind="dataset", dataset=str(folder), config="de-en")
     assert message(wrong_config).startswith(f"{folder}: BuilderConfig 'de-en' not found.")
     missing = folder / "missing"
-    assert message(dataset(missing)) == f"{missing}: no such folder"
+    assert message(dataset(missing)) == f"{missing}: no such folder{NEEDED}"
 
 
 def test_nulls_are_named(tmp_path: Path) -> None:
