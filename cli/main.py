@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import s2s
-from s2s.errors import Interrupted, S2sError
+from s2s.errors import Interrupted, S2sError, ran_out_of_memory, shortened
 
 from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
@@ -186,18 +186,25 @@ def _report(error: Exception) -> int:
         return error.exit_status
     if isinstance(error, S2sError):
         for line in str(error).splitlines():
-            note(f"error: {line}")
+            note(f"error: {shortened(line)}")
         return error.exit_status
     if isinstance(error, _ClickError):
         # typer puts the kind of the error in front of a value that is not among the choices.
         text = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
-        note(f"error: {text} (--help lists commands and options)")
+        note(f"error: {shortened(text)} (--help lists commands and options)")
         return int(error.exit_code)
+    if ran_out_of_memory(error):
+        what = " ".join(str(error).split()) or type(error).__name__
+        note(
+            f"error: out of memory ({shortened(what, 200)}); free some, raise the limit (ulimit -v,"
+            " a container's), or take smaller batches or a smaller model"
+        )
+        return 1
     if isinstance(error, OSError):  # such as a full disk or a file without permission
-        note(f"error: {' '.join(str(error).split())}")
+        note(f"error: {shortened(' '.join(str(error).split()))}")
         return 1
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    note(f"error: {what}; this is a bug of s2s, --debug shows the traceback")
+    note(f"error: {shortened(what)}; this is a bug of s2s, --debug shows the traceback")
     return 1
 
 

@@ -13,6 +13,7 @@ A message is one line: place, what was expected, what was found, what to do. The
 prints it on stderr and exits with `exit_status`; nothing else is caught there.
 """
 
+import re
 from collections.abc import Sequence
 
 
@@ -50,6 +51,34 @@ class RunInUse(RunError):
 
 class TrainingError(S2sError):
     """Training that cannot continue; the last good checkpoint is intact."""
+
+
+LONGEST_MESSAGE = 2000
+"""Characters of a line that is shown: names and values in it come from files."""
+
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_alloc"
+    "|failed to map segment|can't start new thread|unable to allocate",
+    re.IGNORECASE,
+)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, PyTorch, NumPy or the loader of libraries says that memory, or
+    what a limit leaves of it, is used up."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError | ImportError) and bool(
+        _OUT_OF_MEMORY.search(str(error))
+    )
+
+
+def shortened(line: str, longest: int = LONGEST_MESSAGE) -> str:
+    """A line without its middle, where it is longer than that."""
+    if len(line) <= longest:
+        return line
+    left = longest * 2 // 3
+    return f"{line[:left]} … {line[left - longest + 3 :]}"
 
 
 class Interrupted(S2sError):

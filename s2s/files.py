@@ -6,6 +6,7 @@ a crash are never read, and later commands delete them.
 """
 
 import gzip
+import json
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 TEMPORARY = ".tmp-"
 
@@ -35,6 +36,36 @@ ABANDONED_SECONDS = 86_400
 
 CLOCK_SECONDS = 60.0
 """Seconds by which the clocks of files and processes may differ."""
+
+MOST_JSON = 1 << 24
+"""The most bytes of a JSON file that is read as a whole, but for vocabularies."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises ValueError for anything else, also for one nested too deeply and for text that no file
+    can hold (half of a surrogate pair).
+    """
+    text = content.decode("utf-8") if isinstance(content, bytes) else content
+    try:
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def read_json(path: Path, most: int = MOST_JSON) -> Any:
+    """The value in a JSON file of at most so many bytes; raises OSError, and as `parse_json`."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return parse_json(content)
 
 
 def temporary_beside(path: Path) -> Path:

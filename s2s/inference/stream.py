@@ -11,7 +11,7 @@ from s2s.errors import Interrupted, S2sError
 from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.progress import StreamProgress
 from s2s.inference.signals import SignalHandler
-from s2s.text.lines import decode_line, one_line, unless_blank
+from s2s.text.lines import decode_line, name_of_stream, one_line, read_line, unless_blank
 
 WINDOW_BYTES = 1 << 24
 """The most bytes of a window, which then has fewer lines: lines may be long."""
@@ -164,13 +164,14 @@ class _Reader:
         self.number = number
         self.size = 0
         self.faulty = 0
+        self.name = name_of_stream(source)
 
     def read(self, most: int) -> list[str]:
         """Up to `most` lines; none at the end. `size` is then their size in bytes."""
         lines: list[str] = []
         self.size = 0
         while len(lines) < most and self.size < WINDOW_BYTES:
-            raw = self.source.readline()
+            raw = read_line(self.source, self.name, self.number + 1)
             if not raw:
                 break
             self.size += len(raw)

@@ -37,7 +37,17 @@ from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.shipped_folder import shipped_folder
 from s2s.recipe.train import Train
-from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, flow, read_value
+from s2s.recipe.yaml import (
+    MAX_BYTES,
+    Document,
+    Fault,
+    Keys,
+    Place,
+    dotted,
+    flow,
+    messages,
+    read_value,
+)
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
@@ -108,13 +118,15 @@ class Draft:
             names = [str(key) for key in keys]
             for depth, name in enumerate(names[:-1], start=1):
                 section = section.setdefault(name, _new_section(tuple(names[:depth])))
+                if not isinstance(section, dict):
+                    raise RecipeError([self.fault(keys, "no section of a recipe has this key")])
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:
             recipe = _validate(data)
         except ValidationError as error:
             document.faults += faults_of(error, document)
-            raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
+            raise RecipeError(messages(document.faults)) from None
         return replace(recipe, name=self.name)
 
 
@@ -157,7 +169,7 @@ def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
         document.faults += faults_of(error, document)
         document.faults += faults_behind_kinds(error, document, _validate)
     if document.faults:
-        raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
+        raise RecipeError(messages(document.faults))
     recipe = replace(recipe, name=recipe.name or _default_name(path))
     return Draft(recipe, document.data, label, document.places)
 
@@ -288,9 +300,10 @@ def _content(path: Path) -> bytes:
     if str(path) == STDIN:
         if sys.stdin is None:  # the parent process has closed it
             raise RecipeError(["stdin is closed; name a recipe instead of -"])
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise RecipeError([f"{path}: no such recipe; {_where_to_find(path)}"]) from None
     except IsADirectoryError:

@@ -15,10 +15,10 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from s2s.errors import DataError
 
@@ -38,6 +38,12 @@ INVISIBLE_SPACES = f"\u200b{MARK}"
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
+LONGEST_LINE = 1 << 24
+"""The most bytes of a line of text: one without an end would be read until memory ends."""
+
+LONGEST_ROW = 1 << 26
+"""The most bytes of a row of a table, which may have columns that are not read."""
+
 STANDARD = "-"
 """The name of stdin, where a file is read, and of stdout, where one is written."""
 
@@ -50,6 +56,14 @@ def is_standard(path: str | Path | None) -> bool:
 def name_of(path: str | Path) -> str:
     """The name of an input in messages."""
     return "<stdin>" if is_standard(path) else str(path)
+
+
+def name_of_stream(stream: object) -> str:
+    """The name of an open file in messages."""
+    name = getattr(stream, "name", None)
+    if isinstance(name, str) and name != "<stdin>":
+        return name
+    return "<stdin>" if name in (0, "<stdin>") else "input"
 
 
 def open_input(path: str | Path) -> BinaryIO:
@@ -77,18 +91,23 @@ class _Unzipped(io.RawIOBase):
     """The content of a gzip file, whose faults are DataErrors."""
 
     def __init__(self, raw: BinaryIO, name: str) -> None:
-        self.raw, self.name = raw, name
+        self.raw, self._name = raw, name
         self.content = gzip.GzipFile(fileobj=raw)
 
     def readable(self) -> bool:
         return True
+
+    @property
+    def name(self) -> str:
+        """The name of the file, which a `BufferedReader` around this takes over."""
+        return self._name
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         view = memoryview(buffer)
         try:
             data = self.content.read(view.nbytes)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{self.name}: {DAMAGED} ({error})") from error
+            raise DataError(f"{self._name}: {DAMAGED} ({error})") from error
         view[: len(data)] = data
         return len(data)
 
@@ -162,17 +181,56 @@ def unless_blank(text: str) -> str:
     return "" if is_blank(text) else text
 
 
-def decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
+class SupportsReadline(Protocol):
+    """A binary stream of lines."""
+
+    def readline(self, limit: int = -1, /) -> bytes:
+        """The next line, or so many bytes of a longer one; empty at the end."""
+        ...
+
+
+def read_line(
+    stream: SupportsReadline, name: str, number: int, longest: int = LONGEST_LINE
+) -> bytes:
+    """The next line with its line feed; empty at the end.
+
+    Raises DataError, with `name` and its `number`, for one of more than `longest` bytes, of which
+    no more are read.
+    """
+    raw = stream.readline(longest + 1)
+    if len(raw) > longest and raw[-1:] != b"\n":
+        raise DataError(
+            f"{name}:{number}: expected a line of at most {longest:,} bytes, found a longer one; "
+            "break it into lines, or is it no text?"
+        )
+    return raw
+
+
+def raw_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """The lines of a binary stream, with their line feeds; raises as `read_line` does."""
+    number = 1
+    while raw := read_line(stream, name, number, longest):
+        yield raw
+        number += 1
+
+
+def decode_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[str]:
     """The lines of a binary stream, without their line end; holds one line at a time.
 
-    Raises DataError, with `name` and the line, for bytes that are not UTF-8.
+    Raises DataError, with `name` and the line, for bytes that are not UTF-8 and for a line of more
+    than `longest` bytes.
     """
-    for number, raw in enumerate(stream, start=1):
+    for number, raw in enumerate(raw_lines(stream, name, longest), start=1):
         try:
             yield decode_line(raw)
         except UnicodeDecodeError as error:
             place = f"byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
             raise DataError(f"{name}:{number}: not valid UTF-8 ({place})") from error
+
+
+def decode_rows(stream: BinaryIO, path: Path) -> Iterator[str]:
+    """The same of a table, whose lines may be longer."""
+    return decode_lines(stream, str(path), LONGEST_ROW)
 
 
 def count_lines(path: str | Path) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import RunError, UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, read_json
 from s2s.text.lines import is_blank as is_blank_text
 
 if TYPE_CHECKING:
@@ -119,11 +119,11 @@ def read_tags(folder: Path) -> list[str] | None:
     if not path.exists():
         return None
     try:
-        tags = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        tags = read_json(path)
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: not the tags of a tokenizer ({error})") from error
     if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
-        raise RunError(f"{path}: expected a list of tags, found {tags!r}")
+        raise RunError(f"{path}: expected a list of tags, found {tags!r:.80}")
     return tags
 
 

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from s2s.errors import DataError, RunError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, read_json
 from s2s.recipe.tokenizer import CharacterTokenizer, WordTokenizer
 from s2s.special import SPECIAL_PIECES, UNK
 from s2s.text.lines import split_words
 
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT = 1
+
+MOST_BYTES = 1 << 28
+"""The most bytes of its file."""
 
 UNKNOWN_TEXT = "⁇"
 """An unknown token in decoded text, as in sentencepiece."""
@@ -246,8 +249,8 @@ def load_vocabulary(folder: Path) -> Characters | Words:
     """Read a vocabulary that `save` wrote. Raises RunError for any other file."""
     path = folder / VOCABULARY_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: not a vocabulary of s2s ({error})") from error
     if fault := _fault(content):
         raise RunError(f"{path}: not a vocabulary of s2s ({fault})")
@@ -262,7 +265,7 @@ def _fault(content: Any) -> str | None:
     if not isinstance(content, dict) or not {"format", "kind", "tokens"} <= set(content):
         return "expected the keys format, kind and tokens"
     if content["format"] != FORMAT:
-        return f"expected format {FORMAT}, found {content['format']!r}"
+        return f"expected format {FORMAT}, found {content['format']!r:.80}"
     tokens = content["tokens"]
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         return "expected tokens to be a list of strings"
@@ -278,9 +281,9 @@ def _fault(content: Any) -> str | None:
                 _split_exactly(t, separators) == [t] for t in tokens
             )
         case "character" | "word":
-            return f"unexpected keys: {', '.join(sorted(options))}"
+            return f"unexpected keys: {', '.join(sorted(options)):.80}"
         case kind:
-            return f"expected kind 'character' or 'word', found {kind!r}"
+            return f"expected kind 'character' or 'word', found {kind!r:.80}"
     return None if is_sound else f"a token is no {content['kind']}"
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from s2s.errors import DataError
-from s2s.text.lines import decode_lines, is_blank, one_line, read_lines, split_words
+from s2s.text.lines import (
+    LONGEST_LINE,
+    decode_lines,
+    is_blank,
+    one_line,
+    read_lines,
+    split_words,
+)
 
 ODD = "a\u2028b\x85c d\x0ce\x1cf\x0bg\u2029h"
 
@@ -105,3 +112,33 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     damaged[-6] ^= 1
     path.write_bytes(damaged)
     assert message(path).startswith(f"{path}: damaged or truncated gzip file (CRC check failed")
+
+
+class Endless(io.RawIOBase):
+    """Letters without a line end; counts those that were read."""
+
+    count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        buffer[:] = b"x" * len(buffer)
+        self.count += len(buffer)
+        return len(buffer)
+
+
+def test_a_line_without_an_end_is_not_read_for_ever() -> None:
+    raw = Endless()
+    with pytest.raises(DataError) as error:
+        list(decode_lines(io.BufferedReader(raw), "endless"))
+    assert str(error.value).startswith("endless:1: expected a line of at most 16,777,216 bytes, ")
+    assert raw.count <= 2 * LONGEST_LINE
+
+
+def test_the_longest_line_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"a\n" + b"x" * LONGEST_LINE + b"\nb\n" + b"y" * LONGEST_LINE)
+    assert [len(line) for line in read_lines(path)] == [1, LONGEST_LINE, 1, LONGEST_LINE]
+    path.write_bytes(b"a\n" + b"x" * (LONGEST_LINE + 1) + b"\nb\n")
+    assert message(path).startswith(f"{path}:2: expected a line of at most ")

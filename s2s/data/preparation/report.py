@@ -155,16 +155,16 @@ class PrepareReport:
     @classmethod
     def from_json(cls, text: str) -> PrepareReport:
         """The report that `to_json` wrote, `redone` empty. Raises ValueError for anything else."""
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            content = json.loads(text)
-            splits = {name: _split(split) for name, split in content.pop("splits").items()}
-            features = tuple(
-                FeatureReport(**{**one, "regions": tuple(one["regions"])})
-                for one in content.pop("features", ())
-            )
-            return cls(splits=splits, features=features, **content)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not a report of preparation ({error})") from error
+            report = TypeAdapter(cls).validate_json(text, strict=True)
+        except (ValidationError, RecursionError) as error:
+            raise ValueError("not a report of preparation, or damaged") from error
+        sides = [side for split in report.splits.values() for side in (split.source, split.target)]
+        if not sides or any(len(side.lengths) != len(PERCENTILES) for side in sides):
+            raise ValueError("not a report of preparation, or damaged")
+        return report
 
 
 @dataclass
@@ -212,18 +212,6 @@ class SideCounts:
             num_lost=len(lost.characters),
             unknown_texts=self.unknown_texts,
         )
-
-
-def _split(content: dict[str, Any]) -> SplitReport:
-    sides = {side: _side(content[side]) for side in ("source", "target")}
-    corpora = tuple(content.get("corpora", ()))
-    return SplitReport(**{**content, **sides, "corpora": corpora})
-
-
-def _side(content: dict[str, Any]) -> SideReport:
-    lists = {name: tuple(content.get(name, ())) for name in ("lengths", "unknown_texts")}
-    lost = tuple((character, count) for character, count in content.get("lost", ()))
-    return SideReport(**{**content, **lists, "lost": lost})
 
 
 def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:

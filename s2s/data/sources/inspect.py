@@ -16,7 +16,7 @@ from typing import Any
 
 from s2s.data.sources.chunks import found_list
 from s2s.errors import DataError
-from s2s.text.lines import decode_lines, open_bytes
+from s2s.text.lines import decode_rows, open_bytes
 
 ROWS = 500
 """Rows of a table that are looked at."""
@@ -169,7 +169,7 @@ def _check_text(path: Path) -> None:
     if b"\0" in head:
         raise DataError(f"{path}: expected text in UTF-8, found binary data")
     with open_bytes(path) as stream:
-        for _ in islice(decode_lines(stream, str(path)), ROWS):
+        for _ in islice(decode_rows(stream, path), ROWS):
             pass
 
 
@@ -221,7 +221,7 @@ def read_rows(path: Path) -> tuple[bool, dict[str, list[Any]]]:
 
 def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
     with open_bytes(path) as stream:
-        lines = decode_lines(stream, str(path))
+        lines = decode_rows(stream, path)
         if format_ == ".tsv":
             yield from (line.split("\t") for line in lines)
         else:
@@ -237,10 +237,10 @@ def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
 def _json_columns(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with open_bytes(path) as stream:
-        for number, line in enumerate(islice(decode_lines(stream, str(path)), ROWS), start=1):
+        for number, line in enumerate(islice(decode_rows(stream, path), ROWS), start=1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}:{number}: not valid JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f'{path}:{number}: expected an object, such as {{"source": ...}}')
