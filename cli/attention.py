@@ -1,8 +1,7 @@
 """`s2s attention`: shows the attention weights of translations."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,17 +129,16 @@ def attention(
     translator = load_ensemble(chosen, search=settings, device=device, checkpoint=which)
     kept = []
     drawer = None if alignments or not files.is_empty else _Drawer(lie)
-    with _opened(source) as lines:
-        is_typed = file_or_standard(source) is None and sys.stdin.isatty()
-        window = 1 if is_typed else batch_size
-        for found in map_stream(translator, lines, window):
-            region_maps(found, lie)  # reports a grid that does not fit before drawing
-            if alignments:
-                typer.echo(found.alignments())
-            if drawer is not None:
-                drawer.draw(found)
-            if not files.is_empty:
-                kept.append(found)
+    lines = _opened(source)
+    is_typed = file_or_standard(source) is None and sys.stdin.isatty()
+    for found in map_stream(translator, lines, 1 if is_typed else batch_size):
+        region_maps(found, lie)  # reports a grid that does not fit before drawing
+        if alignments:
+            typer.echo(found.alignments())
+        if drawer is not None:
+            drawer.draw(found)
+        if not files.is_empty:
+            kept.append(found)
     names = " + ".join(one.name for one in chosen)
     files.write(kept, f"Attention of {names}", note)
 
@@ -168,7 +166,9 @@ class _Drawer:
         if self.number == 1:
             self.console.print(legend(coloured=self.is_coloured), soft_wrap=True)
         if not found.source:
-            self.console.print(f"\n{self.number}: (an empty line)")
+            line = visible_line(found.source_text)
+            said = f"{line} (no features)" if line.strip() else "(an empty line)"
+            self.console.print(f"\n{self.number}: {said}", markup=False, soft_wrap=True)
             return
         texts = f"{visible_line(found.source_text)} → {visible_line(found.target_text)}"
         self.console.print(f"\n{self.number}: {texts}\n", markup=False, soft_wrap=True)
@@ -181,11 +181,9 @@ class _Drawer:
             self.console.print(regions or "(one region per image)", soft_wrap=True)
 
 
-@contextmanager
-def _opened(path: Path | None) -> Iterator[Iterable[str]]:
+def _opened(path: Path | None) -> Iterable[str]:
     """The lines of a file, or of stdin; raises `DataError`."""
-    from s2s.text.lines import STANDARD, decode_lines, name_of, open_bytes
+    from s2s.text.lines import STANDARD, decode_lines, name_of, open_input
 
     place = path or STANDARD
-    with open_bytes(place) as stream:
-        yield decode_lines(stream, name_of(place))
+    return decode_lines(open_input(place), name_of(place))

@@ -1,6 +1,5 @@
 """The program `s2s`: its commands, and the place where errors become lines on stderr."""
 
-import io
 import os
 import sys
 import traceback
@@ -11,6 +10,7 @@ import typer
 
 import s2s
 from s2s.errors import Interrupted, S2sError
+from s2s.messages import STDOUT, prepare_streams
 
 from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
@@ -139,24 +139,16 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line of this process."""
-    _write_utf8()
+    prepare_streams()
     status = run(sys.argv[1:])
     try:
-        if sys.stdout is not None:  # None if the process was started with a closed stdout
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
     except OSError as error:  # a full disk
         status = status or _report(error)
         _drop_stdout()
     sys.exit(status)
-
-
-def _write_utf8() -> None:
-    r"""Make output UTF-8 with `\n` on every system."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
-            stream.reconfigure(encoding="utf-8", errors=stream.errors, newline="\n")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -194,7 +186,9 @@ def _report(error: Exception) -> int:
         note(f"error: {text} (--help lists commands and options)")
         return int(error.exit_code)
     if isinstance(error, OSError):  # such as a full disk or a file without permission
-        note(f"error: {' '.join(str(error).split())}")
+        is_output = error.filename == STDOUT
+        what = f"cannot write the output on stdout: {error.strerror}" if is_output else str(error)
+        note(f"error: {' '.join(what.split())}")
         return 1
     what = " ".join(f"{type(error).__name__}: {error}".split())
     note(f"error: {what}; this is a bug of s2s, --debug shows the traceback")

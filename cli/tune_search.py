@@ -70,7 +70,8 @@ def tune_search(
         note(f"{chosen.recipe_path}: its search is the best already")
         return
     best = found.best
-    note(
-        f"{chosen.recipe_path}: search is now {{kind: beam, width: {best.width}, length_penalty: "
-        f"{best.length_penalty:g}}}; change the recipe of 's2s train' too"
-    )
+    search = f"{{kind: beam, width: {best.width}, length_penalty: {best.length_penalty:g}}}"
+    if found.is_written:
+        note(f"{chosen.recipe_path}: search is now {search}; change the recipe of 's2s train' too")
+    else:
+        note(f"the best is {search}: --beam {best.width} --length-penalty {best.length_penalty:g}")

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from s2s.errors import RecipeError, RunError, RunInUse, UsageError
+from s2s.errors import RecipeError, RunError, RunInUse, RunNotWritable, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.recipe import Recipe
@@ -320,12 +320,12 @@ class Run:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn an `OSError` into a `RunError` of one line."""
+        """Turn an `OSError` into a `RunNotWritable` of one line."""
         try:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise RunError(f"{self.folder}: cannot write there: {reason}") from error
+            raise RunNotWritable(f"{self.folder}: cannot write there: {reason}") from error
 
 
 def _concerns(line: str, places: tuple[str, ...]) -> bool:
