@@ -14,6 +14,7 @@ from .options.common import (
     Device,
     RunNames,
     Runs,
+    RunTarget,
     choose_checkpoint,
     choose_runs,
     choose_search,
@@ -40,6 +41,7 @@ EPILOG = examples(
 
 @grouped
 def attention(
+    target_run: RunTarget = None,
     *,
     run: RunNames = None,
     runs: Runs = RUNS,
@@ -53,7 +55,7 @@ def attention(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write one HTML page for all lines, in any script; - is stdout.",
+            help="Write one HTML page for all lines, in any script (also .gz); - is stdout.",
             rich_help_panel=PICTURES,
         ),
     ] = None,
@@ -120,7 +122,7 @@ def attention(
     if html is not None and file_or_standard(html) is None and alignments:
         raise UsageError("--html -, --alignments: both write on stdout; give --html a file")
     files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()), grid=lie, images=images)
-    chosen = choose_runs(run, runs)
+    chosen = choose_runs(run, runs, target_run)
     settings = choose_search(chosen[0], search)
     which = choose_checkpoint(checkpoint)
     from s2s.inference.attention.maps import map_stream

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import s2s
-from s2s.errors import Interrupted, S2sError
+from s2s.errors import Interrupted, S2sError, UsageError
 from s2s.messages import STDOUT, prepare_streams
 
 from .attention import EPILOG as ATTENTION_EPILOG
@@ -190,9 +190,22 @@ def _report(error: Exception) -> int:
         what = f"cannot write the output on stdout: {error.strerror}" if is_output else str(error)
         note(f"error: {' '.join(what.split())}")
         return 1
+    if isinstance(error, UnicodeEncodeError) and (reason := _unusable_name(error)):
+        note(f"error: {reason}")
+        return UsageError.exit_status
     what = " ".join(f"{type(error).__name__}: {error}".split())
     note(f"error: {what}; this is a bug of s2s, --debug shows the traceback")
     return 1
+
+
+def _unusable_name(error: UnicodeEncodeError) -> str | None:
+    """What to do about the name of a file that cannot be encoded; None if it is no name."""
+    name = error.object if len(error.object) < 500 else f"{error.object[:500]}..."
+    if error.encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        return f"{name}: no name of a file in {error.encoding}; set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+    if "\udc80" <= error.object[error.start] <= "\udcff":  # a byte that is not UTF-8
+        return f"{name}: the name is not UTF-8, and a library needs that; rename the file or folder"
+    return None
 
 
 def _drop_stdout() -> None:

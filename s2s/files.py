@@ -11,12 +11,16 @@ import shutil
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 TEMPORARY = ".tmp-"
+
+GZIP_MAGIC = b"\x1f\x8b"
+"""First bytes of a gzip file (RFC 1952, section 2.3.1), which are not UTF-8."""
 
 IS_WINDOWS = os.name == "nt"
 
@@ -144,13 +148,27 @@ def atomic_gzip(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_output(path: Path, content: str | bytes) -> None:
-    """Replace the file `path` by `content`, or write it on stdout if the path is `-`."""
+    """Replace the file `path` by `content`, or write it on stdout if the path is `-`.
+
+    A file that is named `.gz` is compressed.
+    """
+    data = content.encode() if isinstance(content, str) else content
     if str(path) != "-":
-        atomic_write(path, content)
+        atomic_write(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
         return
     sys.stdout.flush()
-    sys.stdout.buffer.write(content.encode() if isinstance(content, str) else content)
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def unzipped(content: bytes) -> bytes:
+    """The content of a gzip file, and any other as it is; raises OSError for a damaged one."""
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, zlib.error) as error:
+        raise gzip.BadGzipFile(f"damaged or truncated gzip file: {error}") from error
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def write_note(path: Path, begun_with: Mapping[str, Any]) -> None:
     """Note what `path` is begun with. A folder that takes no file gets no note."""
     content = {"format": FORMAT, **begun_with}
     with suppress(OSError):
-        atomic_write(note_path(path), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        atomic_write(note_path(path), json.dumps(content, indent=1) + "\n")
 
 
 def remove_note(path: Path) -> None:

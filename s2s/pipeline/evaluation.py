@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -77,7 +76,8 @@ def evaluate_lines(
 ) -> Evaluation:
     """Score a model's output and save it in its run.
 
-    A run that cannot be written to is scored all the same, with a warning. `texts` are sources, outputs and sets of references, `what` the split and the model.
+    A run that cannot be written to is scored all the same, with a warning. `texts` are sources,
+    outputs and sets of references, `what` the split and the model.
     """
     from s2s.data.preparation.prepare import open_corpus
     from s2s.data.training_targets import TrainingTargets
@@ -97,29 +97,23 @@ def evaluate_lines(
     result = Evaluation(scores, where, saved)
     event = {"event": "evaluation", **model.as_json(), "split": split, **result.as_json()}
     if saved is not None:
-        with _recording(run):
+        try:
             run.append_event(event)
+        except RunNotWritable as error:
+            note(f"warning: the scores cannot be kept: {error}")
     return result
 
 
 def _save(run: Run, name: str, hypotheses: Sequence[str]) -> Path | None:
-    """Write the hypotheses into a file of the run; None where that is impossible."""
+    """Write the hypotheses into a file of the run; None, with a warning, where that is impossible:
+    the scores are what was asked for."""
     path = run.folder / "outputs" / name
-    with _recording(run):
-        atomic_write(path, "".join(f"{line}\n" for line in hypotheses))
-        return path
-    return None
-
-
-@contextmanager
-def _recording(run: Run) -> Iterator[None]:
-    """Warn where a run cannot be written to, for its scores are what was asked for."""
     try:
-        yield
+        atomic_write(path, "".join(f"{line}\n" for line in hypotheses))
     except OSError as error:
         note(f"warning: {run.folder}: the outputs cannot be kept there: {error.strerror}")
-    except RunNotWritable as error:
-        note(f"warning: the scores cannot be kept: {error}")
+        return None
+    return path
 
 
 def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | None]]]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from s2s.errors import RecipeError, RunError, RunInUse, RunNotWritable, UsageError
+from s2s.errors import RecipeError, RunInUse, RunNotWritable, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.recipe import Recipe
@@ -305,7 +305,7 @@ class Run:
         with self._writing(), self.metrics_path.open("a+b") as file:
             if file.tell() and not _ends_line(file):
                 line = "\n" + line  # after a line left incomplete by a power failure
-            file.write(line.encode())
+            file.write(line.encode(errors="backslashreplace"))  # a name that is not UTF-8
 
     def read_events(self) -> Iterator[dict[str, Any]]:
         """All events so far, without lines left incomplete by a power failure."""
