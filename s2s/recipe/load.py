@@ -280,9 +280,8 @@ def _search_adapter() -> TypeAdapter[Search]:
 
 def _content(path: Path) -> bytes:
     """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
-    if str(path) == STDIN:
-        if sys.stdin is None:  # the parent process has closed it
-            raise RecipeError(["stdin is closed; name a recipe instead of -"])
+    if str(path) == STDIN and sys.stdin is None:  # the parent process has closed it
+        raise RecipeError(["stdin is closed; name a recipe instead of -"])
     try:
         return unzipped(sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes())
     except FileNotFoundError:

@@ -61,8 +61,9 @@ BROKEN = [pytest.param("2>/dev/full", marks=needs_full), "2>&-"]
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("options", ["", "-v ", "--batch-size 2 --workers 2 "])
+@pytest.mark.parametrize(
+    ("unbuffered", "options"), [("", ""), ("1", "-v "), ("", "--batch-size 2 --workers 2 ")]
+)
 def test_translation_goes_on_without_stderr(
     here: Path, broken: str, unbuffered: str, options: str
 ) -> None:
@@ -89,7 +90,6 @@ def test_training_goes_on_without_stderr(here: Path, broken: str, options: str) 
 COMMANDS = [
     "recipes show quickstart",
     "recipes copy quickstart -",
-    "recipes list",
     "--help",
     "check",
     "runs",
@@ -98,11 +98,9 @@ COMMANDS = [
     "score validation.x validation.y --json",
     "compare runs/spell runs/spell --lines 0 --samples 9",
     "attention --input input.txt",
-    "attention --input input.txt --alignments",
     "attention --input input.txt --html -",
     "report --limit 0 -o -",
     "translate --input input.txt",
-    "translate --input input.txt --output -",
 ]
 
 
@@ -123,27 +121,29 @@ def test_a_reader_that_leaves_ends_a_command_quietly(here: Path, command: str) -
     assert b"error" not in found.stderr and b"Traceback" not in found.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-16"])
-@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+C = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "locale"), [("ascii", {}), ("ascii", C), ("cp1252", {}), ("utf-16", C)]
+)
 def test_output_is_utf_8_whatever_the_terminal(
     here: Path, encoding: str, locale: dict[str, str]
 ) -> None:
-    for command in ("translate", "attention", "compare", "recipes", "runs"):
-        chosen = next(c for c in COMMANDS if c.startswith(command) and "list" not in c)
+    for command in ("attention", "compare", "recipes"):
+        chosen = next(one for one in COMMANDS if one.startswith(command))
         plain = shell(chosen)
         found = shell(chosen, PYTHONIOENCODING=encoding, PYTHONCOERCECLOCALE="0", **locale)
         assert (found.returncode, found.stdout) == (0, plain.stdout), found.stderr
 
 
 def test_a_name_that_is_not_utf_8_is_shown_and_runs_are_listed(here: Path) -> None:
-    odd = b"odd\xff"
+    odd = Path(os.fsdecode(b"odd\xff"), "toy")
     try:
-        os.makedirs(odd + b"/toy")
+        odd.mkdir(parents=True)
     except OSError:  # macOS refuses such names
         pytest.skip("names are UTF-8 here")
-    Path("runs/spell/recipe.yaml").read_bytes()
-    with open(odd + b"/toy/recipe.yaml", "wb") as file:
-        file.write(Path("runs/spell/recipe.yaml").read_bytes())
+    (odd / "recipe.yaml").write_bytes(Path("runs/spell/recipe.yaml").read_bytes())
     found = shell("runs --json --runs $'odd\\xff'")
     assert (found.returncode, found.stderr) == (0, b"")
     assert b'"folder": "odd\\udcff/toy"' in found.stdout  # valid JSON

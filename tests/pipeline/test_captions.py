@@ -118,7 +118,8 @@ def test_a_window_without_images_has_blank_outputs(call: Call, options: tuple[st
 
 def test_every_command_takes_windows_without_images(call: Call) -> None:
     for size in ("1", "3"):
-        status, out, err = call("attention", "--batch-size", size, stdin="\n".join(NOTHING))
+        grid = ("attention", "--grid", "1x5", "--batch-size", size)
+        status, out, err = call(*grid, stdin="\n".join(NOTHING))
         assert status == 0, err
         assert "1: nobody (no features)" in out and "2: (an empty line)" in out
         status, out, err = call("attention", "--alignments", "--batch-size", size, stdin="nobody\n")
