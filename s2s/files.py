@@ -1,19 +1,24 @@
 """Atomic files and folders: complete or absent, also after a power failure.
 
 They are written under a temporary name beside their target, flushed to the disk, then renamed. The
-temporary name begins with `.tmp-`; files left by a crash are never read and may be deleted.
+temporary name begins with `.tmp-` and ends with the host and the process that writes; files left by
+a crash are never read, and later commands delete them.
 """
 
 import gzip
 import os
+import re
 import secrets
 import shutil
+import socket
 import stat
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -29,12 +34,26 @@ PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)
 a virus scanner, has the file or its target open."""
 
 
+ABANDONED_SECONDS = 86_400
+"""Seconds without a write after which a temporary file has been abandoned, also on another host."""
+
+CLOCK_SECONDS = 60.0
+"""Seconds by which the clocks of files and processes may differ."""
+
+
 def temporary_beside(path: Path) -> Path:
-    """A unique name beside `path`.
+    """A unique name beside `path`, which ends with its owner: the host and the process.
 
     The tempfile module would make the file readable only to its owner, not to colleagues.
     """
-    return path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
+    owner = f"{_host()}-{os.getpid()}"
+    return path.with_name(f"{TEMPORARY}{path.name}-{owner}-{secrets.token_hex(4)}")
+
+
+@cache
+def _host() -> str:
+    """Eight digits that stand for this host: process ids mean something on their own host only."""
+    return blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
 def sync_file(path: Path) -> None:
@@ -113,6 +132,55 @@ def remove_leftovers(folder: Path) -> None:
     """
     for path in sorted(folder.glob(f"{TEMPORARY}*")):
         remove(path)
+
+
+def remove_abandoned(folder: Path, *, is_locked: Collection[str] = ()) -> None:
+    """Delete the temporary files in `folder` whose writers have ended; no lock is needed.
+
+    Those whose target has one of the names `is_locked` are written under a lock that the caller
+    holds, so they go in any case. What cannot be deleted stays for the next call.
+    """
+    with suppress(OSError):
+        for path in sorted(folder.glob(f"{TEMPORARY}*")):
+            if _target_of(path.name) in is_locked or _is_abandoned(path):
+                with suppress(OSError):
+                    remove(path)
+
+
+_OWNED = re.compile(r"-(?P<host>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}$")
+_UNOWNED = re.compile(r"-[0-9a-f]{8}$")
+"""The end of a temporary name, and what it was in earlier versions."""
+
+
+def _target_of(name: str) -> str:
+    """The name of the file that a temporary one was to become."""
+    end = _OWNED.search(name) or _UNOWNED.search(name)
+    return name[len(TEMPORARY) : end.start() if end else None]
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether no process writes a temporary file any more: its process is gone, or nothing was
+    written for a day. Names of earlier versions have no owner."""
+    owned = _OWNED.search(path.name)
+    if owned is None:
+        return True
+    written = path.stat().st_mtime
+    if owned["host"] == _host() and not _may_write(int(owned["process"]), written):
+        return True
+    return time.time() - written > ABANDONED_SECONDS
+
+
+def _may_write(process: int, written: float) -> bool:
+    """Whether the process runs that wrote a file then; a younger one has only got its number, as
+    each first process of a container has."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(process).create_time() < written + CLOCK_SECONDS)
+    except (psutil.NoSuchProcess, OverflowError):
+        return False
+    except psutil.Error:  # it is another user's
+        return True
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:

@@ -2,8 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from s2s import files
@@ -47,6 +53,85 @@ def test_a_failed_write_changes_nothing(tmp_path: Path, monkeypatch, owner, name
         files.atomic_write(path, "new")
     assert names(tmp_path) == ["file"]
     assert path.read_text() == "old"
+
+
+# ------------------------------------------------------------------- left by killed processes
+
+WRITER = """
+import os, sys, time
+from pathlib import Path
+from s2s.files import atomic_write
+
+os.fsync = lambda _: (print("written", flush=True), time.sleep(3600))
+atomic_write(Path(sys.argv[1]), "x" * 100)
+"""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has written a temporary file and does not get further."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "written\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_what_a_killed_process_leaves_goes_and_what_a_live_one_writes_stays(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path / "data") as process:
+        files.remove_abandoned(tmp_path)
+        (left,) = names(tmp_path)
+        assert left.startswith(".tmp-data-")
+    process.wait()
+    assert names(tmp_path) == [left]
+    files.remove_abandoned(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_under_a_lock_what_is_written_under_it_goes_in_any_case(tmp_path: Path) -> None:
+    with writing(tmp_path / "data"):
+        files.remove_abandoned(tmp_path, is_locked=["dat", "data-"])
+        assert len(names(tmp_path)) == 1
+        files.remove_abandoned(tmp_path, is_locked=["data"])
+        assert names(tmp_path) == []
+
+
+def test_names_of_earlier_versions_and_other_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another host a process number says nothing, so a day without a write has to pass."""
+    (tmp_path / "kept").write_text("")
+    (tmp_path / ".tmp-data-0a1b2c3d").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_host", lambda: "00000000")
+        there = files.temporary_beside(tmp_path / "x")
+    there.write_text("")
+    files.remove_abandoned(tmp_path)
+    assert names(tmp_path) == [there.name, "kept"]
+    day_ago = time.time() - 90_000
+    os.utime(there, (day_ago, day_ago))
+    files.remove_abandoned(tmp_path)
+    assert names(tmp_path) == ["kept"]
+
+
+def test_a_process_with_the_number_of_a_dead_one_is_not_the_writer(tmp_path: Path) -> None:
+    """In a container each command has the same number."""
+    own = files.temporary_beside(tmp_path / "x")
+    own.write_text("")
+    files.remove_abandoned(tmp_path)
+    assert own.exists()
+    before = psutil.Process().create_time() - 2 * files.CLOCK_SECONDS
+    os.utime(own, (before, before))
+    files.remove_abandoned(tmp_path)
+    assert not own.exists()
+
+
+def test_a_folder_that_is_missing_has_nothing_left(tmp_path: Path) -> None:
+    files.remove_abandoned(tmp_path / "nowhere")
 
 
 def test_a_folder_replaces_another(tmp_path: Path) -> None:

@@ -1,23 +1,26 @@
 """Resuming an output file with the command that began it, wherever the first run ended.
 
 Beside an unfinished FILE is FILE.resume, a note of what it was begun with (model, search,
-format). It is written before the first line and deleted after the last. Resuming with anything
-else would mix two outputs in one file, so it is refused.
+format), and of the lines that were read (`s2s.inference.input_record`). It is written before the
+first line and deleted after the last. Resuming with anything else would mix two outputs in one
+file, so it is refused.
 """
 
 import io
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from s2s.errors import DataError, UsageError
 from s2s.files import atomic_write
+from s2s.inference.input_record import HashedInput, InputRecord, Row, last_row, read_rows
 from s2s.inference.nbest import ListFormat
+from s2s.messages import note
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -28,7 +31,11 @@ CHUNK = 1 << 20
 BACKWARDS = 1 << 16
 """Bytes read at a time from the end of a file."""
 
-FORMAT = 1
+FORMAT = 2
+"""Version of the note: 1 had no rows, and of models, files and search less than is noted now."""
+
+SINCE_2 = ("tokenizers", "lexicon", "features", "demands.file")
+"""What a note of format 1 does not say, or says otherwise."""
 
 
 class OutputFile(io.FileIO):
@@ -44,6 +51,8 @@ class OutputFile(io.FileIO):
         except OSError as error:
             raise DataError(f"{path}: cannot write it: {error.strerror}") from None
         self.is_regular = stat.S_ISREG(os.fstat(self.fileno()).st_mode)
+        self.record: InputRecord | None = None
+        """Notes the lines that were read, before their outputs are written."""
 
     def keep(self, size: int) -> None:
         """Keep the first `size` bytes and write after them; a pipe or a device keeps nothing."""
@@ -53,6 +62,8 @@ class OutputFile(io.FileIO):
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """Write all of `data`."""
+        if self.record is not None:
+            self.record.add()
         left = memoryview(data)
         before = self.tell() if self.is_regular else 0
         try:
@@ -74,20 +85,26 @@ class Done:
     """Size of that output in bytes."""
 
 
-def count_lines(file: BinaryIO) -> Done:
-    """The complete lines of a file, read from its beginning."""
+def count_lines(file: BinaryIO, most: int | None = None) -> Done:
+    """The complete lines of a file, read from its beginning; only the first `most` if given."""
     file.seek(0)
     lines = end = place = 0
     while chunk := file.read(CHUNK):
-        lines += chunk.count(b"\n")
+        found = chunk.count(b"\n")
+        if most is not None and lines + found > most:
+            last = -1
+            for _ in range(most - lines):
+                last = chunk.find(b"\n", last + 1)
+            return Done(most, place + last + 1 if most > lines else end)
+        lines += found
         last = chunk.rfind(b"\n")
         end = place + last + 1 if last >= 0 else end
         place += len(chunk)
     return Done(lines, end)
 
 
-def count_listed(file: BinaryIO, form: ListFormat, name: str) -> Done:
-    """The lines whose rows of scored outputs are complete.
+def count_listed(file: BinaryIO, form: ListFormat, name: str, most: int | None = None) -> Done:
+    """The lines whose rows of scored outputs are complete; only the first `most` if given.
 
     Rows of the last line do not count, as more may be missing. Raises DataError for a file that
     does not have such rows.
@@ -101,7 +118,8 @@ def count_listed(file: BinaryIO, form: ListFormat, name: str) -> Done:
         if number is not None and found != number:
             if found != number - 1:
                 raise DataError(f"{name}: a row of line {found} comes before one of line {number}")
-            return Done(found, end)
+            if most is None or found <= most:
+                return Done(found, end)
         number, end = found, start
     return Done(0, 0)
 
@@ -129,7 +147,7 @@ def _line_number(row: bytes, form: ListFormat, name: str) -> int:
         ) from None
 
 
-def skip(source: BinaryIO, lines: int, name: str) -> None:
+def skip(source: BinaryIO | HashedInput, lines: int, name: str) -> None:
     """Skip so many lines of the input; raises DataError if it has fewer."""
     for number in range(lines):
         if not source.readline():
@@ -147,11 +165,13 @@ def note_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.resume")
 
 
-def write_note(path: Path, begun_with: Mapping[str, Any]) -> None:
-    """Note what `path` is begun with. A folder that takes no file gets no note."""
-    content = {"format": FORMAT, **begun_with}
+def write_note(path: Path, begun_with: Mapping[str, Any], rows: Sequence[Row] = ()) -> None:
+    """Note what `path` is begun with, and the lines of input that were read before. A folder that
+    takes no file gets no note."""
+    lines: list[Any] = [{"format": FORMAT, **begun_with}, *rows]
     with suppress(OSError):
-        atomic_write(note_path(path), json.dumps(content, indent=1) + "\n")
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        atomic_write(note_path(path), text)
 
 
 def remove_note(path: Path) -> None:
@@ -160,31 +180,58 @@ def remove_note(path: Path) -> None:
         note_path(path).unlink(missing_ok=True)
 
 
-def check_note(path: Path, resumed_with: Mapping[str, Any]) -> bool:
-    """Whether a note says that `path` was begun with the same; False if there is no note.
+class Noted(NamedTuple):
+    """What a note says, if it says that a file was begun with the same."""
 
-    Raises UsageError if it was begun with something else.
-    """
+    exists: bool = False
+    """Whether there is a note."""
+    rows: list[Row] | None = None
+    """The lines of input that were read; None if the note does not say."""
+
+
+def check_note(path: Path, resumed_with: Mapping[str, Any]) -> Noted:
+    """The note about `path`. Raises UsageError if it was begun with something else."""
     noted = note_path(path)
     try:
-        begun_with = json.loads(noted.read_bytes())
+        begun_with, rows = _read_note(noted.read_bytes())
     except FileNotFoundError:
-        return False
-    except (OSError, ValueError) as error:
+        return Noted()
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{noted}: cannot read it ({error}); delete it to resume anyway") from None
-    now = _flat(json.loads(json.dumps({"format": FORMAT, **resumed_with})))  # tuples are lists
+    now = _flat(json.loads(json.dumps(resumed_with)))  # tuples are lists
     before = _flat(begun_with)
+    format_ = before.pop("format", None)
+    unknown = SINCE_2 if format_ == 1 else ()
+    if format_ not in (1, FORMAT):
+        now["format"], before["format"] = FORMAT, format_
     changed = [
         f"{key}: {before.get(key, 'none')} -> {now.get(key, 'none')}"
         for key in sorted({*now, *before})
-        if now.get(key) != before.get(key)
+        if _compared(key, now) != _compared(key, before) and not key.startswith(unknown)
     ]
     if changed:
         raise UsageError(
             f"{path}: begun with something else ({'; '.join(changed)}); resume with what it was "
             "begun with, or leave --resume out to start over"
         )
-    return True
+    return Noted(exists=True, rows=None if format_ == 1 else rows)
+
+
+def _read_note(content: bytes) -> tuple[Any, list[Row]]:
+    """What an output was begun with, and the lines of its input. Raises ValueError."""
+    first, *rows = content.splitlines()
+    try:
+        return json.loads(first), read_rows(rows)
+    except ValueError:
+        return json.loads(content), []  # format 1: an object over several lines
+
+
+def _compared(key: str, values: Mapping[str, object]) -> object:
+    """The value of a key without the names of models: a run may be moved."""
+    found = values.get(key)
+    if key == "models" and isinstance(found, list):
+        return [str(one).rpartition(" ")[2] for one in found]
+    return found
 
 
 def _flat(value: object, place: str = "") -> dict[str, object]:
@@ -196,3 +243,26 @@ def _flat(value: object, place: str = "") -> dict[str, object]:
             for path, leaf in _flat(inner, f"{place}.{key}" if place else str(key)).items()
         }
     return {place: value}
+
+
+def complete_part(
+    file: OutputFile, path: Path, fingerprint: dict[str, Any], form: ListFormat | None
+) -> tuple[Done, list[Row]]:
+    """The part of the output that exists, if the same command began it, and the rows about its
+    input. What is beyond the last row is written again: its input is not known."""
+    noted = check_note(path, fingerprint)
+
+    def count(most: int | None = None) -> Done:
+        if form is None:
+            return count_lines(file, most)
+        return count_listed(file, form, str(path), most)
+
+    done, doubt = count(), ""
+    if noted.rows is not None:
+        known = last_row(noted.rows, done.lines).lines
+        done = done if known == done.lines else count(known)
+    elif done.lines:
+        doubt = "the input" if noted.exists else "the model, the options and the input"
+        doubt = f"; without a record of {doubt}"
+    note(f"{path}: {done.lines:,} lines exist{doubt}")
+    return done, [row for row in noted.rows or () if row.lines <= done.lines]

@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2s.data.sources.chunks import file_fingerprint
+from s2s.data.sources.chunks import feature_stamp, file_fingerprint
+from s2s.data.sources.contents import Hashes, by_content
+from s2s.recipe.data import image_features_of
+from s2s.run.shortlist import NAME as SHORTLIST
+from s2s.run.shortlist import tokenizer_digest
+from s2s.text.lines import is_standard
 
 if TYPE_CHECKING:
     from s2s.inference.load import FilesOfFeatures
@@ -64,12 +70,21 @@ class TranslatorFactory:
         unknown = self.unknown
         return {
             "models": [_fingerprint(run, self.checkpoint) for run in self.runs],
+            "tokenizers": [tokenizer_digest(run)[:16] for run in self.runs],
+            **self._shortlist_note(),
             "search": asdict(self.search),
             "tag": self.tag,
             "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
-            **_features_note(self.features),
+            **_features_note(self.runs, self.features),
             **self._kernels_note(),
         }
+
+    def _shortlist_note(self) -> dict[str, Any]:
+        """A hash of the lexicon, which may be learned again."""
+        path = self.runs[0].folder / SHORTLIST
+        if not self.search.shortlist or not path.is_file():
+            return {}
+        return {"lexicon": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
 
     def _kernels_note(self) -> dict[str, Any]:
         """The kernels chosen by their speeds: others would round differently."""
@@ -90,15 +105,19 @@ def kernel_speeds(search: Search, device: str) -> Mapping[Kernel, float]:
     return measured() if choose_device(device).type == "cpu" else {}
 
 
-def _features_note(files: FilesOfFeatures | None) -> dict[str, Any]:
-    """The fingerprint of feature files that replace those of the runs."""
-    if files is None:
-        return {}
-    return {
-        "features": [
-            [file_fingerprint(path) for path in pair if path is not None] for pair in files
-        ]
-    }
+def _features_note(runs: Sequence[Run], files: FilesOfFeatures | None) -> dict[str, Any]:
+    """The features of the lines: files of the runs' recipes, or those that replace them.
+
+    By content; for an exported model, which keeps no hashes of large files, by path, size and time.
+    """
+    found: list[Any] = []
+    for run in runs:
+        own = [(one.path, one.ids) for one in image_features_of(run.recipe.data)]
+        for path, ids in own if files is None else files:
+            stamps = [feature_stamp(Path(path), Path(ids) if ids else None)]
+            stamps += [] if is_standard(ids) else [file_fingerprint(Path(str(ids)))]
+            found += stamps if run.is_exported else by_content(stamps, Hashes(run.folder))
+    return {"features": found} if found else {}
 
 
 def _hash(text: str) -> str:
@@ -106,7 +125,7 @@ def _hash(text: str) -> str:
 
 
 def _fingerprint(run: Run, checkpoint: Which) -> str:
-    """The run's name and a hash of its weights: a run may be moved, or trained further."""
+    """The run's name, for the reader, and a hash of its weights: a run may be trained further."""
     import torch
 
     digest = hashlib.sha256()

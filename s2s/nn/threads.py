@@ -4,14 +4,11 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from multiprocessing import parent_process
-from pathlib import Path
 
 from s2s.messages import note
+from s2s.nn.control_groups import read_limits
 
 VARIABLE = "OMP_NUM_THREADS"
-
-CGROUP = Path("/sys/fs/cgroup")
-"""Folder of Linux's limits of a container."""
 
 
 def requested_threads() -> int | None:
@@ -62,12 +59,11 @@ def warn_of_threads() -> None:
 
 
 def _control_group_cores() -> Iterator[int]:
-    """Cores that each control group file of a container grants, where there is a limit."""
-    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+    """Cores that each control group of the process grants, where it has a limit."""
+    for text in read_limits("cpu", ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
-            text = " ".join((CGROUP / name).read_text(encoding="ascii") for name in names)
             granted, period = map(int, text.split())
-        except (OSError, ValueError):  # no such file, or "max"
+        except ValueError:  # "max"
             continue
         if granted > 0 and period > 0:  # -1 means no limit
             yield max(1, round(granted / period))

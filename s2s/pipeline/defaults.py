@@ -6,14 +6,14 @@ choose the same, and a run whose training has begun keeps them.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from s2s.data.preparation.fingerprints import fingerprint
 from s2s.data.preparation.prepare import open_splits
 from s2s.data.sources.columns import id_columns
+from s2s.data.sources.contents import Hashes
 from s2s.data.sources.split import read_chunks
 from s2s.errors import UsageError
 from s2s.pipeline.progress import progress
@@ -53,8 +53,8 @@ def complete(
     kept = None if restart else _read(folder)
     if not restart and _has_begun(folder):
         return Completed(_completed(recipe, [] if kept is None else kept[1]))
-    key = key_of(recipe, device)
-    if kept is not None and kept[0] == key:
+    key, before = keys_of(recipe, device, runs)
+    if kept is not None and kept[0] in (key, before):
         return Completed(_completed(recipe, kept[1]))
     choices = choose(recipe, device)
     completed = _completed(recipe, choices)
@@ -75,7 +75,7 @@ def adopt(draft: Draft, choices: Sequence[Choice], *, runs: Path, device: str) -
     completed = _completed(draft, own)
     run = Run.create(completed, runs)
     run.check_same(completed)
-    run.write_defaults(_content(key_of(draft, device), own))
+    run.write_defaults(_content(keys_of(draft, device, runs)[0], own))
     return completed
 
 
@@ -133,10 +133,12 @@ def _has_begun(folder: Path) -> bool:
         return False
 
 
-def key_of(draft: Draft, device: str) -> str:
-    """What the choices depend on: the draft, its training data, the device. Cheap.
+def keys_of(draft: Draft, device: str, runs: Path) -> tuple[str, str]:
+    """What the choices depend on: the draft, its training data, the device. Cheap, as the folder
+    of the run keeps the hashes of files.
 
-    Raises DataError for a missing file.
+    The second key has files by path, size and time, as earlier versions wrote it. Raises DataError
+    for a missing file.
     """
     content = {
         "draft": draft.data,
@@ -144,7 +146,8 @@ def key_of(draft: Draft, device: str) -> str:
         "device": device,
         "format": FORMAT,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    found = fingerprint(content, Hashes(runs / draft.name))
+    return found.now, found.before
 
 
 def _content(key: str, choices: list[Choice]) -> dict[str, Any]:

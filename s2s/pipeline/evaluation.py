@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2s.errors import RunNotWritable, UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, remove_abandoned
 from s2s.messages import note
 from s2s.metrics.scores import Score, Scores
 from s2s.pipeline.output_names import ModelName, describe
@@ -109,6 +109,8 @@ def _save(run: Run, name: str, hypotheses: Sequence[str]) -> Path | None:
     the scores are what was asked for."""
     path = run.folder / "outputs" / name
     try:
+        path.parent.mkdir(exist_ok=True)
+        remove_abandoned(path.parent)
         atomic_write(path, "".join(f"{line}\n" for line in hypotheses))
     except OSError as error:
         note(f"warning: {run.folder}: the outputs cannot be kept there: {error.strerror}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s2s.data.preparation.fingerprints import has_content, read_fingerprint
 from s2s.data.preparation.prepare import is_data_missing, is_prepared
 from s2s.data.preparation.prepare import prepare as prepare_data
 from s2s.errors import UsageError
@@ -30,7 +32,7 @@ def prepare(recipe: Recipe | Draft, *, runs: Path = RUNS, force: bool = False) -
     completed, choices = complete(recipe, runs=runs)
     run = Run.create(completed, runs)
     with run.lock():
-        run.check_same(completed)
+        run.check_same(completed, partial(is_prepared, completed, run.folder))
         return replace(prepare_run(run, completed, force), choices=choices)
 
 
@@ -38,13 +40,21 @@ def prepare_run(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
     """`prepare` for a run that is locked."""
     has_begun = run.checkpoints().last is not None
     if has_begun and (force or not _keeps_data(run, recipe)):
-        reason = "would be prepared again" if force else "has changed since"
+        reason = "would be prepared again" if force else _changed(run)
         raise UsageError(
             f"{run.folder}: trained on data that {reason}; --set name=NEW starts a new run, "
             "s2s train --restart starts over in this folder"
         )
     with progress() as callback:
         return prepare_data(recipe, run.folder, force=force, progress=callback)
+
+
+def _changed(run: Run) -> str:
+    """What is known of data that are not those of the run."""
+    found = read_fingerprint(run.data_folder) or read_fingerprint(run.tokenizer_folder)
+    if found and not has_content(found):
+        return "has changed since, or was copied (an earlier s2s knew files by path and time)"
+    return "has changed since"
 
 
 def _keeps_data(run: Run, recipe: Recipe) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from s2s.pipeline.defaults import (
     choose,
     complete,
     described,
-    key_of,
+    keys_of,
     plain_choices,
     read_choices,
 )
@@ -34,6 +34,7 @@ from s2s.pipeline.training import train
 from s2s.recipe.grid import Grid, Setting, read_grid
 from s2s.recipe.load import Draft, differences, load_draft
 from s2s.recipe.metrics import VALUES
+from s2s.recipe.moved_files import with_paths_of
 from s2s.run.directory import FREE, RUNS, Run
 from s2s.training.distributed.launch import is_launched
 
@@ -200,7 +201,9 @@ class _Sweeper:
             return False
         try:
             completed = complete(draft, runs=self.options.runs, device=self.options.device).recipe
-            changed = differences(run.recipe, completed)
+            stored = run.recipe
+            moved = replace(stored, data=with_paths_of(stored.data, completed.data))
+            changed = differences(moved, completed)
             is_same = all(line.partition(":")[0].startswith(FREE[:3]) for line in changed)
             has_data = is_prepared(completed, run.folder) or is_data_missing(completed, run.folder)
             return is_same and has_data and run.checkpoints().last is not None
@@ -227,10 +230,10 @@ class _Sweeper:
         """The choices for a setting: those of the first one with the same data and tokenizer."""
         chooser = self._representative(draft)
         path = self.options.runs / f"{chooser.name}.sweep.json"
-        key = key_of(chooser, self.options.device)
+        key, before = keys_of(chooser, self.options.device, self.options.runs)
         kept = _read_json(path)
         try:
-            return read_choices(kept[key])
+            return read_choices(kept[key] if key in kept else kept[before])
         except (KeyError, TypeError, ValueError):
             choices = choose(chooser, self.options.device)
         content = {**kept, key: plain_choices(choices)}
@@ -262,7 +265,7 @@ class _Sweeper:
         """
         if run.checkpoints().last is not None or is_prepared(recipe, run.folder):
             return
-        fingerprints = fingerprints_of(recipe, open_splits(recipe))
+        fingerprints = fingerprints_of(recipe, open_splits(recipe), run.folder)
         names = [one.name for one in self.planned]
         for name in (*names, *self._stems()):
             other = Run(self.options.runs / name)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2s.errors import Interrupted
+from s2s.data.preparation.prepare import is_prepared
+from s2s.errors import Interrupted, UsageError
 from s2s.messages import note, write_line
 from s2s.pipeline.defaults import complete
 from s2s.pipeline.preparation import prepare_run
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from s2s.training.distributed.process_group import ProcessGroup
     from s2s.training.reporter import Reporter
     from s2s.training.state import Position
+
+APPEARS = 90.0
+"""Seconds in which another machine has to see what rank 0 wrote; NFS caches names for a minute."""
 
 
 def train(
@@ -51,13 +57,13 @@ def train(
         with run.lock():
             if restart:
                 run.restart(completed)
-            run.check_same(completed)
+            run.check_same(completed, partial(is_prepared, completed, run.folder))
             report = prepare_run(run, completed)
             for line in choices:
                 write_line(line)
             for line in report.warnings if report.redone else ():
                 note(f"warning: {line}")
-            group.all_gather(None)  # the other ranks may read it now
+            group.all_gather(run.digest())  # the other ranks may read it now
             from s2s.pipeline.training_process import train_run
 
             work = partial(train_run, run, completed, "cpu", None)
@@ -71,11 +77,31 @@ def _follow(runs: Path, recipe: Recipe | Draft, device: str, group: ProcessGroup
 
     assert recipe.name is not None, "load_recipe gives every recipe a name"
     try:
-        group.all_gather(None)
+        wanted = group.all_gather("")[0]
         from s2s.pipeline.training_process import train_run
 
-        run = Run.open(runs / recipe.name)
+        run = _shared_run(runs / recipe.name, wanted)
         completed = run.recipe if isinstance(recipe, Draft) else recipe
         return train_run(run, completed, device, None, group=group)
     except (Interrupted, ReportedByRankZero, WorkerLost) as error:  # rank 0 reports it
         raise SystemExit(error.exit_status) from None
+
+
+def _shared_run(folder: Path, digest: str) -> Run:
+    """The run that rank 0 has prepared, as soon as this machine sees it: file systems that machines
+    share show new files late.
+
+    Raises UsageError where it does not appear.
+    """
+    end = time.monotonic() + APPEARS
+    while True:
+        with suppress(UsageError):
+            run = Run.open(folder)
+            if run.digest() == digest:
+                return run
+        if time.monotonic() > end:
+            raise UsageError(
+                f"{folder}: expected the run that rank 0 has prepared, found another or none; do "
+                "all machines see the same folder? --runs names one that they share"
+            )
+        time.sleep(0.2)

@@ -7,30 +7,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from s2s.data.sources.contents import Hashes
 from s2s.errors import DataError, Interrupted, UsageError
 from s2s.files import atomic_gzip
+from s2s.inference.input_record import (
+    HashedInput,
+    InputRecord,
+    Row,
+    check_input,
+    last_row,
+)
 from s2s.inference.resume import (
     Done,
     OutputFile,
-    check_note,
-    count_lines,
-    count_listed,
+    complete_part,
+    note_path,
     remove_note,
     skip,
     write_note,
 )
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
-from s2s.messages import is_closed, note
+from s2s.messages import is_closed
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.text.lines import open_input
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
     from s2s.inference.load import FilesOfFeatures
-    from s2s.inference.nbest import ListFormat, NbestOptions
+    from s2s.inference.nbest import NbestOptions
     from s2s.inference.stream import StreamContext
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
@@ -93,7 +100,7 @@ class _Translation:
         if reader is not None:
             constraints = {
                 "columns": reader.columns and [FIRST_NAMES.get(c, c) for c in reader.columns],
-                "file": str(reader.file),
+                "file": None if reader.file is None else _identity(reader.file),
                 **asdict(reader.every),
             }
         listing = None if self.listing is None else asdict(self.listing)
@@ -243,16 +250,21 @@ def _to_file(
     with OutputFile(path) as file:
         if not file.is_regular:
             return translation(source, file, StreamContext(signals=signals))
-        done = Done(0, 0)
+        hashed, done, rows = HashedInput(source), Done(0, 0), list[Row]()
         if files.resume:
             form = None if translation.listing is None else translation.listing.form
-            done = _done(file, path, fingerprint, form)
-        skip(source, done.lines, str(path))
+            done, rows = complete_part(file, path, fingerprint, form)
+        skip(hashed, done.lines, str(path))
+        check_input(hashed, last_row(rows, done.lines), path)
         file.keep(done.size)
-        write_note(path, fingerprint)
+        write_note(path, fingerprint, [*rows, hashed.row])
+        file.record = InputRecord(note_path(path), hashed)
         advice = f"the same command with --resume completes {path}"
         context = StreamContext(start=done.lines, signals=signals, advice=lambda done: advice)
-        count = translation(source, file, context)
+        try:
+            count = translation(cast(BinaryIO, hashed), file, context)
+        finally:
+            file.record.close()
     remove_note(path)
     return count
 
@@ -272,15 +284,9 @@ def _to_gzip(
         return translation(source, file, context)
 
 
-def _done(
-    file: OutputFile, path: Path, fingerprint: dict[str, Any], form: ListFormat | None
-) -> Done:
-    """The part of the output that exists, if the same command began it."""
-    is_known = check_note(path, fingerprint)
-    done = count_lines(file) if form is None else count_listed(file, form, str(path))
-    doubt = "" if is_known or not done.lines else "; without a record of the model and options"
-    note(f"{path}: {done.lines:,} lines exist{doubt}")
-    return done
+def _identity(path: Path) -> str:
+    """A hash of a file's content; the path of what can be read only once."""
+    return Hashes().of(path) if path.is_file() else str(path)
 
 
 def check_replacement(runs: Sequence[Run], option: str) -> None:

@@ -9,7 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from s2s.files import atomic_write
+from s2s.data.preparation.fingerprints import FINGERPRINT_FILE
+from s2s.files import atomic_write, remove_abandoned
 from s2s.metrics.resampling import seed
 from s2s.pipeline.output_names import ModelName, describe
 from s2s.report.outputs import Kept, Outputs, dump_kept, load_kept
@@ -30,9 +31,9 @@ def path_of(run: Run, wanted: Wanted) -> Path:
 
 
 def key_of(run: Run, wanted: Wanted, device: str) -> str:
-    """A hash of all that decides the outputs and their scores, but for files of image features.
+    """A hash of all that decides the outputs and their scores.
 
-    Those are large, and belong to the data as their names do.
+    Files of image features are large; the fingerprint of the data knows them by their content.
     """
     recipe = run.recipe
     content: dict[str, Any] = {
@@ -61,12 +62,14 @@ def read(path: Path, key: str) -> Outputs | None:
 
 def write(path: Path, key: str, outputs: Outputs) -> None:
     """Write the file. Raises OSError where that is impossible, as in a run that is read-only."""
+    remove_abandoned(path.parent)
     atomic_write(path, dump_kept(Kept(key=key, outputs=outputs)))
 
 
 def _files(run: Run, wanted: Wanted) -> Iterator[Path]:
     folder = run.folder
     yield folder / "checkpoints" / str(wanted.checkpoint) / "weights.safetensors"
+    yield folder / "data" / FINGERPRINT_FILE
     yield folder / "data" / f"{wanted.split}.arrow"
     if "copied" in run.recipe.metrics:
         yield folder / "data" / "train.arrow"

@@ -14,11 +14,12 @@ unpickled. Training neither reads nor deletes checkpoints with a name instead of
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from s2s.data.preparation.fingerprints import FINGERPRINT_FILE, read_fingerprint
 from s2s.errors import RunError, TrainingError, UsageError
 from s2s.files import (
     atomic_write,
@@ -164,7 +165,7 @@ class Checkpoints:
             return read_weights(read_tensors(path)[0], str(path))
         path = self.folder / str(self.resolve(which)) / WEIGHTS
         tensors, metadata = read_tensors(path)
-        if "tokenizer" in metadata and metadata["tokenizer"] != self._tokenizer():
+        if "tokenizer" in metadata and metadata["tokenizer"] not in self._tokenizers():
             what = f"{path}: its tokens are those of tokenizers that the run no longer has"
             raise RunError(f"{what}; 's2s average' makes it again")
         return tensors
@@ -242,16 +243,30 @@ class Checkpoints:
         for step in self.steps():
             remove(self.folder / str(step))
 
-    def _tokenizer(self) -> str:
-        """A hash of the run's tokenizers; empty without tokenizers."""
+    def _tokenizer(self, fingerprint: str | None = None) -> str:
+        """A hash of the run's tokenizers; empty without tokenizers.
+
+        What they were trained on does not count. Earlier versions counted the `fingerprint` of it.
+        """
         folder = self.run_folder / "tokenizer"
         if not folder.is_dir():
             return ""
         found = hashlib.sha256()
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            if path == folder / FINGERPRINT_FILE:
+                if fingerprint is None:
+                    continue
+                content = fingerprint.encode()
             found.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            found.update(hashlib.sha256(path.read_bytes()).digest())
+            found.update(hashlib.sha256(content).digest())
         return found.hexdigest()
+
+    def _tokenizers(self) -> Iterator[str]:
+        """The hashes of the run's tokenizers, as this version and earlier ones compute it."""
+        yield self._tokenizer()
+        for fingerprint in read_fingerprint(self.run_folder / "tokenizer"):
+            yield self._tokenizer(fingerprint)
 
     def _publish(
         self,

@@ -7,12 +7,13 @@ runs/NAME/
   metrics.jsonl                     one object per event
 """
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 from s2s.errors import RecipeError, RunInUse, RunNotWritable, UsageError
 from s2s.files import atomic_write, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
+from s2s.recipe.moved_files import with_paths_of
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.yaml import Keys
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
 from s2s.run.exported import check_model, is_exported
+from s2s.run.leftovers import remove_leftovers_of
 from s2s.run.model_file import SUFFIX
 
 if TYPE_CHECKING:
@@ -133,6 +136,16 @@ class Run:
         """The file of events, one JSON object a line."""
         return self.folder / "metrics.jsonl"
 
+    def digest(self) -> str:
+        """What the run's recipe, prepared data and checkpoints are, in a few bytes: the same on all
+        machines that see the same state of the folder."""
+        found = hashlib.sha256()
+        places = (self.tokenizer_folder / "fingerprint", self.data_folder / "fingerprint")
+        for path in (self.recipe_path, *places, self.folder / "checkpoints.json"):
+            content = path.read_bytes() if path.is_file() else b""
+            found.update(len(content).to_bytes(8, "big") + content)
+        return found.hexdigest()
+
     @property
     def recipe(self) -> Recipe:
         """The stored recipe, read at each access: `check_same` may replace it."""
@@ -179,20 +192,22 @@ class Run:
         except (KeyError, TypeError, ValueError):
             return {}
 
-    def check_same(self, recipe: Recipe) -> None:
+    def check_same(self, recipe: Recipe, has_same_data: Callable[[], bool] = lambda: False) -> None:
         """Check that `recipe` can resume this run, and store it.
 
         Before the first checkpoint any change is allowed, after it those that do not affect
-        training. Raises `UsageError` with the others.
+        training: also other paths of data, if `has_same_data` says that the data are those that
+        were prepared. Raises `UsageError` with the other changes.
         """
-        found = [
-            line for line in differences(self.recipe, recipe) if not _concerns(line, ("name",))
-        ]
-        if not found:
+        stored = self.recipe
+        if not _differences(stored, recipe):
             return
         if self.checkpoints().last is not None:
             free = FREE if recipe.train.schedule.kind == "cosine" else FREE + LENGTH
-            forbidden = [line for line in found if not _concerns(line, free)]
+            moved = replace(stored, data=with_paths_of(stored.data, recipe.data))
+            forbidden = _differences(stored, recipe, free)
+            if forbidden and not _differences(moved, recipe, free) and has_same_data():
+                forbidden = []
             if forbidden:
                 raise UsageError(_different_recipe(self.folder, forbidden))
         self.store_recipe(recipe)
@@ -233,6 +248,7 @@ class Run:
                 what = f"{self.folder}: in use by {_owner(owner)}"
                 raise RunInUse(f"{what}; wait for it, or stop it first") from None
         try:
+            remove_leftovers_of(self.folder)
             with self._writing():
                 atomic_write(owner, str(os.getpid()))
             yield
@@ -326,6 +342,11 @@ class Run:
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunNotWritable(f"{self.folder}: cannot write there: {reason}") from error
+
+
+def _differences(old: Recipe, new: Recipe, free: tuple[str, ...] = ()) -> list[str]:
+    """The lines of `differences` that concern neither the name nor what is free."""
+    return [line for line in differences(old, new) if not _concerns(line, (*free, "name"))]
 
 
 def _concerns(line: str, places: tuple[str, ...]) -> bool:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.ibm_model1 import Lexicon
+from s2s.data.preparation.fingerprints import FINGERPRINT_FILE, read_fingerprint
 from s2s.errors import RunError, UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, remove_abandoned
 from s2s.run.directory import Run
 
 NAME = "shortlist.safetensors"
 FORMAT = "1"
-FINGERPRINT = "fingerprint"
 
 
 def write_lexicon(run: Run, lexicon: Lexicon) -> Path:
@@ -31,10 +31,11 @@ def write_lexicon(run: Run, lexicon: Lexicon) -> Path:
     }
     about = {
         "format": FORMAT,
-        "tokenizer": _tokenizer_digest(run),
-        "data": _data_fingerprint(run) or "",
+        "tokenizer": tokenizer_digest(run),
+        "data": next(iter(read_fingerprint(run.data_folder)), ""),
     }
     path = run.folder / NAME
+    remove_abandoned(run.folder)
     try:
         atomic_write(path, save(arrays, about))
     except OSError as error:
@@ -67,9 +68,10 @@ def read_lexicon(run: Run, source_vocabulary: int, target_vocabulary: int) -> Le
     if about.get("format") != FORMAT:
         found = about.get("format", "none")
         raise RunError(f"{path}: expected format {FORMAT}, found {found}; {again}")
-    if about.get("tokenizer") != _tokenizer_digest(run):
+    if about.get("tokenizer") != tokenizer_digest(run):
         raise RunError(f"{path}: learned with another tokenizer than this run has; {again}")
-    if _data_fingerprint(run) not in (None, about.get("data")):
+    data = read_fingerprint(run.data_folder)
+    if data and about.get("data") not in data:
         raise RunError(f"{path}: learned from other data than this run has; {again}")
     lexicon = Lexicon(*arrays)
     if not _is_sound(lexicon, source_vocabulary, target_vocabulary):
@@ -91,19 +93,11 @@ def _is_sound(lexicon: Lexicon, source_vocabulary: int, target_vocabulary: int) 
     )
 
 
-def _tokenizer_digest(run: Run) -> str:
+def tokenizer_digest(run: Run) -> str:
     """A hash of the tokenizers' files, which is the same for tokenizers trained again."""
     digest = hashlib.sha256()
     for path in sorted(run.tokenizer_folder.rglob("*")):
-        if path.is_file() and path.name != FINGERPRINT:
+        if path.is_file() and path.name != FINGERPRINT_FILE:
             digest.update(path.relative_to(run.tokenizer_folder).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _data_fingerprint(run: Run) -> str | None:
-    """The fingerprint of the data by `prep`; None if the data were deleted."""
-    try:
-        return (run.data_folder / FINGERPRINT).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None

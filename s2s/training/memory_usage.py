@@ -2,36 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import torch
 
-from s2s.nn.threads import CGROUP
+from s2s.nn.control_groups import read_limits
 
 PROC = Path("/proc")
 """Only Linux reports the peak of a process there and lets it be reset."""
 
 
-class Group(NamedTuple):
-    """The files in which a container's control group reports memory."""
+LIMITS = ("memory.max", "memory.current", "memory.stat")
+FIRST_LIMITS = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat")
+"""Files of a control group, in its version 2 and 1: its limit, what is used, statistics."""
 
-    most: str
-    used: str
-    statistics: str
-    cached: tuple[str, str]
-
-
-GROUPS = (
-    Group("memory.max", "memory.current", "memory.stat", ("active_file", "inactive_file")),
-    Group(
-        "memory/memory.limit_in_bytes",
-        "memory/memory.usage_in_bytes",
-        "memory/memory.stat",
-        ("total_active_file", "total_inactive_file"),
-    ),
-)
-"""Both versions of control groups; a system has one of them."""
+CACHES = ({"active_file", "inactive_file"}, {"total_active_file", "total_inactive_file"})
+"""Statistics of files in memory: of the group and its children, in version 2 and 1."""
 
 
 class PeakMemory:
@@ -109,19 +95,18 @@ def _available() -> int | None:
 
 
 def _left_in_group() -> int | None:
-    """Bytes left below a container's limit; None without a limit."""
-    for group in GROUPS:
-        try:
-            most = int((CGROUP / group.most).read_text(encoding="ascii"))
-            used = int((CGROUP / group.used).read_text(encoding="ascii"))
-            lines = (CGROUP / group.statistics).read_text(encoding="ascii").splitlines()
-        except (OSError, ValueError):  # no such file, or "max"
+    """Bytes left below the limits of the process's control groups; None without a limit."""
+    left = []
+    for text in read_limits("memory", LIMITS, FIRST_LIMITS):
+        most, used, *statistics = text.split()
+        if not (most.isdecimal() and used.isdecimal()):  # "max"
             continue
-        parts = {name: int(size) for name, size in map(str.split, lines)}
+        parts = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=True))
         # Pages of files that were read count as used, but are given back when they are needed.
-        cached = sum(parts.get(name, 0) for name in group.cached)
-        return max(0, most - used + cached)
-    return None
+        names = next((names for names in reversed(CACHES) if names <= parts.keys()), CACHES[0])
+        cached = sum(parts.get(name, 0) for name in names)
+        left.append(max(0, int(most) - int(used) + cached))
+    return min(left, default=None)
 
 
 def _kibibytes(path: Path, field: str) -> int | None:

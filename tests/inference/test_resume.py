@@ -18,6 +18,7 @@ from s2s.errors import DataError, S2sError, UsageError
 from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.resume import Done, OutputFile, count_lines, count_listed, note_path
 from s2s.inference.stream import StreamContext, respond_stream
+from s2s.inference.translator_factory import TranslatorFactory
 from s2s.nn.model import Seq2Seq
 from s2s.pipeline import translation as pipeline_filter
 from s2s.pipeline.translation import Files, translate_files
@@ -122,7 +123,7 @@ def test_from_every_byte_on_it_becomes_the_same_file(
 
     monkeypatch.setattr("s2s.inference.translate_stream.stream", stream)
     monkeypatch.setattr("s2s.inference.load.load_ensemble", lambda *_, **__: None)
-    monkeypatch.setattr("s2s.inference.translator_factory._fingerprint", lambda *_: "one")
+    monkeypatch.setattr(TranslatorFactory, "fingerprint", lambda _: {"one": 1})
     monkeypatch.setattr(pipeline_filter, "_check_features", lambda *_: None)  # there is no run
     monkeypatch.setattr(pipeline_filter, "write_note", lambda *_: None)  # waits for the disk
     source, target = tmp_path / "in", tmp_path / "out"
@@ -174,7 +175,7 @@ def test_without_a_file_it_begins_and_with_a_complete_one_nothing_is_left(
     whole = Path("out").read_bytes()
     assert whole.count(b"\n") == len(LINES)
     assert call(*FILES, "--resume")[2] == (
-        "s2s: out: 11 lines exist; without a record of the model and options\n"
+        "s2s: out: 11 lines exist; without a record of the model, the options and the input\n"
     )
     assert Path("out").read_bytes() == whole
 
@@ -227,7 +228,7 @@ def test_two_models_or_searches_are_never_mixed(
     assert not note_path(Path("out")).exists()
 
 
-def stop_after(windows: int, call: Call) -> str:
+def stop_after(windows: int, call: Call, *options: str) -> str:
     """Translate to a disk that is full after some windows of four lines; returns the message."""
     original, count = OutputFile.write, 0
 
@@ -240,7 +241,8 @@ def stop_after(windows: int, call: Call) -> str:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OutputFile, "write", write)
-        return call.fault(*FILES)[1]
+        _, _, err = call(*FILES, *options)
+        return err.splitlines()[-1].removeprefix("s2s: error: ")
 
 
 def test_a_full_disk_is_one_line_and_leaves_whole_lines(here: Path, call: Call) -> None:

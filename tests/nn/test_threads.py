@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from s2s.nn import threads
+from s2s.nn import control_groups, threads
 
 RECIPE = """\
 task: translation
@@ -25,7 +25,8 @@ def cores_with(files: dict[str, str], folder: Path, patch: pytest.MonkeyPatch) -
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    patch.setattr(threads, "CGROUP", folder)
+    patch.setattr(control_groups, "ROOT", folder)
+    patch.setattr(control_groups, "MEMBERSHIP", folder / "none")
     return threads.usable_cores()
 
 

@@ -21,7 +21,7 @@ from s2s.nn.state_dict import load_weights, mean_weights
 from s2s.pipeline.averaging import ValidationScores
 from s2s.recipe.load import load_recipe
 from s2s.recipe.recipe import Recipe
-from s2s.run.checkpoints import SavedState
+from s2s.run.checkpoints import Checkpoints, SavedState
 from s2s.run.directory import Run
 
 RECIPE = """\
@@ -306,6 +306,25 @@ def test_training_resumes_unaffected_by_an_average(run: Run, call: Callable[...,
     assert equal(weights(run, "average"), made), "pruning leaves it alone"
 
 
+def test_the_data_of_tokenizers_are_no_part_of_them(run: Run, call: Callable[..., Any]) -> None:
+    """An average of an earlier version has a hash with the fingerprint of the data, which
+    `s2s prep` has replaced since; it kept the one before."""
+    assert call("average", "toy")[0] == 0
+    made = weights(run, "average")
+    fingerprint = run.tokenizer_folder / "fingerprint"
+    fingerprint.write_text("by time")
+    assert equal(weights(run, "average"), made)
+    earlier = Checkpoints(run.folder)._tokenizer("by time")
+    assert earlier != Checkpoints(run.folder)._tokenizer()
+    run._checkpoints._publish("earlier", {"tokenizer": earlier}, made, None)
+    assert equal(weights(run, "earlier"), made)
+    fingerprint.write_text("content-1\nby time")
+    assert equal(weights(run, "earlier"), made)
+    fingerprint.write_text("content-1\nanother")
+    with pytest.raises(RunError, match="tokenizers that the run no longer has"):
+        weights(run, "earlier")
+
+
 def test_it_survives_restart_with_the_same_model_and_tokenizers_only(
     run: Run, call: Callable[..., Any]
 ) -> None:
@@ -316,7 +335,7 @@ def test_it_survives_restart_with_the_same_model_and_tokenizers_only(
     assert (run.checkpoints().last, run.checkpoint_steps()) == (2, [2])
     assert equal(weights(run, "average"), made)
     # Other tokenizers of the same size would make nonsense of it.
-    path = next(p for p in run.tokenizer_folder.rglob("*") if p.is_file())
+    path = next(run.tokenizer_folder.rglob("vocabulary.json"))
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(RunError, match="tokenizers that the run no longer has; 's2s average'"):
         weights(run, "average")

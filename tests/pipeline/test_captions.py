@@ -302,5 +302,8 @@ def test_a_change_of_the_features_prepares_data_again_but_no_tokenizer(
     assert pipeline.prepare(recipe).redone == ()
     shutil.copy("grid.npy", "other.npy")
     Path("grid.npy").unlink()
-    shutil.copy("other.npy", "grid.npy")
+    shutil.copy("other.npy", "grid.npy")  # the same at another time
+    assert pipeline.prepare(recipe).redone == ()
+    grid = np.load("other.npy")
+    np.save("grid.npy", grid * 2)
     assert pipeline.prepare(recipe).redone == ("data",)

@@ -6,8 +6,9 @@
     s2s translate --run verbs --search beam --beam 3 < verbs.in > verbs.out
     s2s translate --run captions < captions.in > captions.out
 
-`verbs` has source features, `captions` image features. Prepared data are known by the size and the
-time of their files (docs/decisions/0006), so the test gives the files the time they had.
+`verbs` has source features, `captions` image features. Their data were known by path, size and time
+of their files (docs/decisions/0006), so the test gives the files the time they had. The first
+command that writes to such a run lets it know them by content.
 """
 
 import os
@@ -80,6 +81,36 @@ def test_an_old_run_is_scored(call: Call, name: str) -> None:  # noqa: F811
     assert ("exact" if name == "verbs" else "BLEU") in out.decode()
 
 
+def data_of(name: str) -> dict[Path, int]:
+    """The times of the files of data, without the fingerprint."""
+    files = Path("runs", name, "data").iterdir()
+    return {path: path.stat().st_mtime_ns for path in files if path.name != "fingerprint"}
+
+
+@pytest.mark.parametrize("name", ["verbs", "captions"])
+def test_an_old_run_knows_its_data_by_content_after_one_command(
+    call: Call,  # noqa: F811
+    name: str,
+    tmp_path: Path,
+) -> None:
+    """Which is then the same in a copy with other times; a run that was copied before is not."""
+    before, after = (tmp_path.with_name(f"{name}-{when}") for when in ("before", "after"))
+    shutil.copytree(".", before)
+    assert call("prep", f"{name}.yaml")[0] == 0
+    shutil.copytree(".", after)
+    epochs = ("--set", "train.epochs=41")
+    for folder in (before, after):
+        for path in folder.iterdir():
+            os.utime(path, (TIME + 1, TIME + 1))
+    os.chdir(before)
+    status, line = call.fault("prep", f"{name}.yaml", *epochs)
+    assert status == 2
+    assert "has changed since, or was copied (an earlier s2s knew files by path and time)" in line
+    os.chdir(after)
+    status, _, err = call("train", f"{name}.yaml", *epochs)
+    assert (status, "training resumes at update" in err) == (0, True), err
+
+
 @pytest.mark.parametrize(("name", "update", "epochs"), [("verbs", 120, 41), ("captions", 80, 41)])
 def test_training_resumes_on_the_data_that_were_prepared(
     call: Call,  # noqa: F811
@@ -87,12 +118,12 @@ def test_training_resumes_on_the_data_that_were_prepared(
     update: int,
     epochs: int,
 ) -> None:
-    data = {p: p.stat().st_mtime_ns for p in Path("runs", name, "data").iterdir()}
+    data = data_of(name)
     status, _, err = call("train", f"{name}.yaml", "--set", f"train.epochs={epochs}")
     assert status == 0, err
     assert f"training resumes at update {update}" in err
     assert f"{update + update // 40} updates" in err
-    assert {p: p.stat().st_mtime_ns for p in Path("runs", name, "data").iterdir()} == data
+    assert data_of(name) == data
     # The run's own recipe has the new keys now, so nothing is said of it.
     load._report.cache_clear()
     status, out, err = call("translate", "--run", name, stdin=(MADE / f"{name}.in").read_bytes())

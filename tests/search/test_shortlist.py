@@ -406,6 +406,19 @@ def test_a_damaged_or_stale_shortlist_is_one_line(
     )
 
 
+def test_a_shortlist_stays_where_its_data_get_known_by_content(
+    random_run: Callable[..., Run], folder: Path
+) -> None:
+    """`s2s prep` replaces the fingerprint of an earlier version and keeps it in a second line."""
+    run = random_run("one")
+    (run.data_folder / "fingerprint").write_text("by time")
+    made = learn_shortlist(run)
+    translator = load_ensemble([run])
+    (run.data_folder / "fingerprint").write_text("content-1\nby time")
+    found = read_lexicon(run, translator.source.size, translator.target.size)
+    assert found.known == made.known
+
+
 def test_a_run_whose_data_was_deleted_keeps_its_shortlist(
     random_run: Callable[..., Run], folder: Path
 ) -> None:

@@ -15,6 +15,7 @@ from s2s import pipeline
 from s2s.data.batches import batch_plan, collate
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.store import Corpus
+from s2s.nn import control_groups
 from s2s.nn.batch import Batch
 from s2s.pipeline import averaging as pipeline_average
 from s2s.recipe.recipe import Recipe
@@ -251,7 +252,8 @@ def test_what_there_is(
     of_process(monkeypatch, rss=100 * 1024)
     available = SimpleNamespace(available=4000 * 1024)
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: available)
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(control_groups, "ROOT", tmp_path)
+    monkeypatch.setattr(control_groups, "MEMBERSHIP", tmp_path / "none")
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -289,7 +291,7 @@ def test_a_system_that_tells_nothing_has_a_peak(monkeypatch: pytest.MonkeyPatch)
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(memory.psutil, "PROCFS_PATH", "/nowhere")
     monkeypatch.setattr(memory, "PROC", Path("/nowhere"))
-    monkeypatch.setattr(memory, "CGROUP", Path("/nowhere"))
+    monkeypatch.setattr(control_groups, "ROOT", Path("/nowhere"))
     assert whole_memory(CPU) is None
     scale = 1 if sys.platform == "darwin" else 1024
     assert held_memory(CPU) == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -1,7 +1,7 @@
 """Converts feature files that cannot be mapped (`.npz`, Parquet, compressed Arrow) once.
 
 The copy is an uncompressed Arrow file, written block by block and renamed into place when it is
-complete. Its name is a fingerprint of the original.
+complete. Its name is a hash of the original's content.
 """
 
 import hashlib
@@ -19,8 +19,16 @@ from numpy.typing import NDArray
 from s2s.data.features.archives import npz_array_blocks, npz_blocks, parquet_blocks
 from s2s.data.features.arrow import Block, FeatureColumns, arrow_blocks, check_width
 from s2s.data.features.ids import IdIndex
+from s2s.data.sources.chunks import file_fingerprint
+from s2s.data.sources.contents import Hashes, by_content
 from s2s.errors import DataError
-from s2s.files import replace_file, sync_file, sync_folder, temporary_beside
+from s2s.files import (
+    remove_abandoned,
+    replace_file,
+    sync_file,
+    sync_folder,
+    temporary_beside,
+)
 
 BLOCK_BYTES = 16 * 2**20
 """Bytes of features in memory at a time, and of a record batch of the copy."""
@@ -36,12 +44,29 @@ def converted(
 ) -> Path:
     """The copy of `path` in the folder `cache`, made unless it is there and up to date.
 
-    `ids` are those of a `.npz` file with one array. Raises DataError for an invalid file, OSError
-    if the copy cannot be written.
+    Its name has what the file holds, so a file that was only moved is not copied again; the folder
+    that has the cache keeps the hash. `ids` are those of a `.npz` file with one array. Raises
+    DataError for an invalid file, OSError if the copy cannot be written.
     """
-    target = cache / f"features-{_fingerprint(path, ids, columns)}.arrow"
+    stamp = file_fingerprint(path, path.suffix.lower())
+    by_time = [str(path.resolve()), stamp["size"], stamp["mtime_ns"], asdict(columns)]
+    earlier = cache / f"features-{_digest(by_time, ids)}.arrow"  # as earlier versions named it
+    if earlier.is_file():
+        return earlier
+    content = [by_content(stamp, Hashes(cache.parent)), asdict(columns)]
+    target = cache / f"features-{_digest(content, ids)}.arrow"
     if target.is_file():
         return target
+    cache.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(cache)
+    convert(path, target, ids, columns, progress)
+    return target
+
+
+def convert(
+    path: Path, target: Path, ids: IdIndex | None, columns: FeatureColumns, progress: Progress
+) -> None:
+    """Write the copy of `path` to `target`, in a folder that exists; raises as `converted` does."""
     match path.suffix.lower():
         case ".npz":
             blocks = npz_blocks(path) if ids is None else npz_array_blocks(path, ids, BLOCK_BYTES)
@@ -49,20 +74,10 @@ def converted(
             blocks = parquet_blocks(path, columns, BLOCK_BYTES)
         case _:
             blocks = arrow_blocks(path, columns)
-    cache.mkdir(parents=True, exist_ok=True)
     _write(blocks, target, path, progress)
-    return target
 
 
-def _fingerprint(path: Path, ids: IdIndex | None, columns: FeatureColumns) -> str:
-    """A hash of the file's path, size and time, and of how it is read."""
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    content = [str(path.resolve()), status.st_size, status.st_mtime_ns, asdict(columns)]
+def _digest(content: list[Any], ids: IdIndex | None) -> str:
     digest = hashlib.sha256(json.dumps(content).encode())
     for id_ in ids or ():
         digest.update(id_.encode() + b"\n")

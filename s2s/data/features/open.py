@@ -7,7 +7,7 @@ from pathlib import Path
 
 from s2s.data.features.archives import check_count, npz_names
 from s2s.data.features.arrow import FeatureColumns, open_mapped
-from s2s.data.features.convert import COLUMNS, Progress, converted
+from s2s.data.features.convert import COLUMNS, Progress, convert, converted
 from s2s.data.features.ids import IdIndex, read_ids
 from s2s.data.features.npy import map_npy
 from s2s.data.features.safetensors import open_tensors
@@ -97,7 +97,9 @@ def _open_copy(
                 raise
     folder = Path(tempfile.mkdtemp(prefix="s2s-features-"))
     try:
-        store = _open_converted(path, converted(path, ids, columns, folder, progress))
+        copy = folder / "features.arrow"
+        convert(path, copy, ids, columns, progress)
+        store = _open_converted(path, copy)
     except BaseException:
         remove(folder)
         raise

@@ -3,16 +3,16 @@
     folder/tokenizer/   the tokenizers       fingerprint: training data, tokenizer section, seed
     folder/data/        train.arrow, validation.arrow, test.arrow, report.json
                                              fingerprint: the above, filters, held-out data
+    folder/hashes.json  hashes of the files of data
 
-Each folder is replaced as a whole. Memory does not grow with the corpus, except for the sample that
-the tokenizer is trained on, 8 bytes a pair to drop duplicates, and 8 bytes a pair of validation and
-test for `filters.unseen`.
+Files are known by their content (docs/decisions/0023). Each folder is replaced as a whole. Memory
+does not grow with the corpus, except for the sample that the tokenizer is trained on, 8 bytes a
+pair to drop duplicates, and 8 bytes a pair of validation and test for `filters.unseen`.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,16 @@ from typing import Any
 from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_features
 from s2s.data.preparation.encode import SplitEncoder
 from s2s.data.preparation.feature_coverage import FeatureFiles
+from s2s.data.preparation.fingerprints import (
+    FINGERPRINT_FILE,
+    Fingerprint,
+    fingerprint,
+)
 from s2s.data.preparation.report import PrepareReport, SplitReport
 from s2s.data.preparation.warnings import prepare_warnings
-from s2s.data.sources.chunks import file_fingerprint
+from s2s.data.sources.chunks import feature_stamp, file_fingerprint
 from s2s.data.sources.columns import id_columns
+from s2s.data.sources.contents import Hashes
 from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.data.sources.open import open_split
 from s2s.data.sources.split import SPLITS, Split, SplitName, read_chunks, total_of
@@ -42,7 +48,6 @@ from s2s.text.tokenizer_pair import load_tokenizers, train_tokenizers
 FORMAT = 1
 """Version of the two folders; another version is prepared again."""
 
-FINGERPRINT_FILE = "fingerprint"
 REPORT_FILE = "report.json"
 TOKENIZER_STAGE = "training the tokenizer"
 
@@ -65,15 +70,16 @@ def prepare(
     written.
     """
     splits = open_splits(recipe)
-    fingerprints = fingerprints_of(recipe, splits)
+    fingerprints = fingerprints_of(recipe, splits, folder)
     if not force and (report := _finished(folder, splits, fingerprints)):
+        _upgrade(folder, fingerprints)
         return replace(report, warnings=tuple(prepare_warnings(report, recipe)))
-    is_trained = not force and read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
+    is_trained = not force and fingerprints["tokenizer"].matches(folder / "tokenizer")
     work = _Work(recipe, splits, folder, progress)
     try:
         if not is_trained:
-            work.make_tokenizers(fingerprints["tokenizer"])
-        report = work.make_data(fingerprints["data"])
+            work.make_tokenizers(fingerprints["tokenizer"].now)
+        report = work.make_data(fingerprints["data"].now)
     except OSError as error:
         place = error.filename or folder
         raise RunError(f"{place}: preparation failed ({error.strerror or error})") from error
@@ -87,7 +93,7 @@ def prepare(
 def is_prepared(recipe: Recipe, folder: Path) -> bool:
     """Whether `prepare` would have nothing to do. Raises DataError for a missing source."""
     splits = open_splits(recipe)
-    return _finished(folder, splits, fingerprints_of(recipe, splits)) is not None
+    return _finished(folder, splits, fingerprints_of(recipe, splits, folder)) is not None
 
 
 def is_data_missing(recipe: Recipe, folder: Path) -> bool:
@@ -97,8 +103,8 @@ def is_data_missing(recipe: Recipe, folder: Path) -> bool:
     """
     if (folder / "data").exists():
         return False
-    fingerprints = fingerprints_of(recipe, open_splits(recipe))
-    return read_fingerprint(folder / "tokenizer") == fingerprints["tokenizer"]
+    fingerprints = fingerprints_of(recipe, open_splits(recipe), folder)
+    return fingerprints["tokenizer"].matches(folder / "tokenizer")
 
 
 def open_corpus(folder: Path, split: SplitName, features: FeatureLines | None = None) -> Corpus:
@@ -206,8 +212,11 @@ def open_splits(recipe: Recipe) -> Splits:
     return {name: split for name, split in opened.items() if split is not None}
 
 
-def fingerprints_of(recipe: Recipe, splits: Splits) -> dict[str, str]:
-    """The fingerprints of `tokenizer` and `data`. Raises DataError for a missing source."""
+def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, Fingerprint]:
+    """The fingerprints of `tokenizer` and `data` in a folder, which keeps the hashes of files.
+
+    Raises DataError for a missing source.
+    """
     fingerprints = {name: split.fingerprint() for name, split in splits.items()}
     # Fields added later count only if they are used: older data stay up to date.
     tags = tags_of(recipe)
@@ -229,7 +238,8 @@ def fingerprints_of(recipe: Recipe, splits: Splits) -> dict[str, str]:
         **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
         **_features_fingerprint(recipe),
     }
-    return {"tokenizer": _digest(tokenizer), "data": _digest(data)}
+    hashes = Hashes(folder)
+    return {"tokenizer": fingerprint(tokenizer, hashes), "data": fingerprint(data, hashes)}
 
 
 def _features_fingerprint(recipe: Recipe) -> dict[str, Any]:
@@ -239,7 +249,7 @@ def _features_fingerprint(recipe: Recipe) -> dict[str, Any]:
         return {}
     found = [
         {
-            "file": file_fingerprint(Path(one.path)),
+            "file": feature_stamp(Path(one.path), Path(one.ids) if one.ids else None),
             "ids": None if one.ids is None else file_fingerprint(Path(one.ids)),
             "allowed": [one.max_missing, one.max_unused],
         }
@@ -258,23 +268,18 @@ def _is_sampled(recipe: Recipe) -> bool:
     return any(sampling_alphas(recipe.tokenizer))
 
 
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def read_fingerprint(folder: Path) -> str | None:
-    """The fingerprint of a prepared folder; None if there is none."""
-    try:
-        return (folder / FINGERPRINT_FILE).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
+def _upgrade(folder: Path, fingerprints: Mapping[str, Fingerprint]) -> None:
+    """Let what an earlier version has prepared be known by content from now on."""
+    with suppress(OSError):
+        for part, one in fingerprints.items():
+            one.upgrade(folder / part)
 
 
 def _finished(
-    folder: Path, splits: Splits, fingerprints: Mapping[str, str]
+    folder: Path, splits: Splits, fingerprints: Mapping[str, Fingerprint]
 ) -> PrepareReport | None:
     """The report in `folder` if everything is there and up to date, else None."""
-    if any(read_fingerprint(folder / part) != expected for part, expected in fingerprints.items()):
+    if not all(expected.matches(folder / part) for part, expected in fingerprints.items()):
         return None
     data = folder / "data"
     if not all((data / f"{name}.arrow").is_file() for name in splits):

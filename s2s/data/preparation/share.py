@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from s2s.data.features.lookup import FEATURES_FOLDER
-from s2s.data.preparation.prepare import read_fingerprint
+from s2s.data.preparation.fingerprints import Fingerprint
 from s2s.errors import RunError
 from s2s.files import TEMPORARY, atomic_folder, remove
 
@@ -19,7 +19,9 @@ PARTS = ("tokenizer", "data")
 """The folders in the order in which they are made: the second depends on the first."""
 
 
-def share_prepared(source: Path, target: Path, fingerprints: Mapping[str, str]) -> tuple[str, ...]:
+def share_prepared(
+    source: Path, target: Path, fingerprints: Mapping[str, Fingerprint]
+) -> tuple[str, ...]:
     """Link those parts of the run in `source` that have these fingerprints into that in `target`,
     where they are missing; the names of the parts that were linked.
 
@@ -29,9 +31,9 @@ def share_prepared(source: Path, target: Path, fingerprints: Mapping[str, str]) 
     done: list[str] = []
     try:
         for part in PARTS:
-            if read_fingerprint(target / part) == fingerprints[part]:
+            if fingerprints[part].matches(target / part):
                 continue
-            if read_fingerprint(source / part) != fingerprints[part]:
+            if not fingerprints[part].matches(source / part):
                 break
             with atomic_folder(target / part) as temporary:
                 _link_files(source / part, temporary, copies=True)

@@ -5,8 +5,9 @@ import stat
 from collections.abc import Collection, Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from s2s.data.sources.contents import FileStamp
 from s2s.errors import DataError
 from s2s.text.source_features import with_features
 
@@ -67,8 +68,8 @@ def with_texts(chunk: Chunk, references: list[list[str]]) -> Chunk:
     return chunk.with_references([list(options) for options in zip(*references, strict=True)])
 
 
-def file_fingerprint(path: Path) -> dict[str, Any]:
-    """Path, size and time of a file. Raises DataError unless it is a regular file."""
+def file_fingerprint(path: Path, name: str = "", beside: Path | None = None) -> FileStamp:
+    """What identifies a file; see `FileStamp`. Raises DataError unless it is a regular file."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
@@ -77,7 +78,12 @@ def file_fingerprint(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not stat.S_ISREG(status.st_mode):  # a pipe would be empty when it is read again
         raise DataError(f"{path}: expected a file, found a folder, pipe or device")
-    return {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return FileStamp(path, status, name, beside)
+
+
+def feature_stamp(path: Path, ids: Path | None) -> FileStamp:
+    """What identifies a feature file; `ids` lies beside it if it is not given."""
+    return file_fingerprint(path, path.suffix.lower(), None if ids else path.with_suffix(".ids"))
 
 
 def missing_column(place: str, name: str, found: Collection[str]) -> DataError:

@@ -38,7 +38,7 @@ class DatasetSplit:
     columns: SplitColumns
 
     def fingerprint(self) -> dict[str, Any]:
-        """Size and time of a local folder's files; name, configuration and revision on the hub.
+        """A local folder's files and their names; name, configuration and revision on the hub.
 
         The hub is not asked whether a data set without a pinned revision has changed: a run keeps
         the data it began with, also without network. `s2s prep --force` fetches them again.
@@ -56,7 +56,9 @@ class DatasetSplit:
             for path in folder.rglob("[!.]*")
             if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
         )
-        return {"folder": [file_fingerprint(path) for path in files], **named}
+        names = [path.relative_to(folder).as_posix() for path in files]
+        listed = [file_fingerprint(*one) for one in zip(files, names, strict=True)]
+        return {"folder": listed, **named}
 
     def expected(self) -> int:
         """The rows, each of which is a pair unless its target is a list."""

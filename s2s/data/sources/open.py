@@ -48,7 +48,7 @@ class ParallelFiles:
     references: tuple[Path, ...] = ()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Path, size and time of all files."""
+        """All files."""
         pair = {"source": file_fingerprint(self.source), "target": file_fingerprint(self.target)}
         references = [file_fingerprint(path) for path in self.references]
         return {**pair, "references": references} if references else pair

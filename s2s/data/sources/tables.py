@@ -29,9 +29,9 @@ class RowTable:
     """`.tsv`, `.csv` or `.jsonl`."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Path, size and time of the file, and how it is read."""
+        """The file, and how it is read."""
         return {
-            "table": file_fingerprint(self.path),
+            "table": file_fingerprint(self.path, self.format),
             **self.columns.fingerprint(),
             "header": self.has_header,
         }
@@ -149,8 +149,8 @@ class ParquetTable:
     columns: SplitColumns
 
     def fingerprint(self) -> dict[str, Any]:
-        """Path, size and time of the file, and how it is read."""
-        return {"table": file_fingerprint(self.path), **self.columns.fingerprint()}
+        """The file, and how it is read."""
+        return {"table": file_fingerprint(self.path, ".parquet"), **self.columns.fingerprint()}
 
     def expected(self) -> int | None:
         """The rows, each of which is a pair unless its target is a list; None for a file that

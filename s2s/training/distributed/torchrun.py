@@ -6,11 +6,14 @@ Each process has the whole training state; `torch.distributed` sums the gradient
 """
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any, TypeVar, final
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -25,6 +28,14 @@ T = TypeVar("T")
 PATIENCE = timedelta(days=2)
 """How long processes wait for rank 0, which may be preparing a large corpus. They do not wait for a
 process that has ended: its connections are closed, and torchrun kills the others."""
+
+LOST = timedelta(minutes=10)
+"""How long they wait for each other in an update: a machine that has lost its power or its network
+closes no connection."""
+
+ELSEWHERE = ("192.0.2.1", 9)
+"""An address of no machine (RFC 5737). Where packets to it would go is where the default route
+leads; none is sent."""
 
 
 def local_device(wanted: str) -> str:
@@ -49,12 +60,17 @@ def torchrun_group(device: torch.device) -> Iterator["TorchrunGroup"]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        _choose_network()
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LOST)
         # Values other than tensors travel between CPUs: NCCL would wait for the GPU.
         host = dist.new_group(backend="gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"the processes do not find each other: {reason}") from error
+        raise UsageError(
+            f"the processes do not find each other: {reason}; on several machines, start torchrun "
+            "with --local-addr ADDRESS, by which the others reach this machine, and set "
+            "GLOO_SOCKET_IFNAME to its network interface"
+        ) from error
     try:
         yield TorchrunGroup(host)
     except Interrupted:
@@ -129,8 +145,54 @@ class TorchrunGroup:
                 )
 
 
+def _choose_network() -> None:
+    """Have gloo listen where other machines can reach it.
+
+    Without GLOO_SOCKET_IFNAME it listens on the address of the machine's own name, which many
+    systems resolve to 127.0.1.1.
+    """
+    name = "GLOO_SOCKET_IFNAME"
+    is_alone = os.environ.get("WORLD_SIZE") == os.environ.get("LOCAL_WORLD_SIZE")
+    if is_alone or os.environ.get(name):
+        return
+    master = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    for target in (master, ELSEWHERE):
+        own = _address_towards(target)
+        if own is not None and not ip_address(own).is_loopback:
+            break
+    else:
+        own = None
+    chosen = _interface_of(own)
+    if chosen is not None:
+        os.environ[name] = chosen
+
+
+def _address_towards(target: tuple[str, int]) -> str | None:
+    """The address of this machine from which packets to `target` would come."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(target)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _interface_of(address: str | None) -> str | None:
+    """The network interface with this address; without one, the only one to other machines."""
+    found = {
+        name: [item.address for item in items if item.family == socket.AF_INET]
+        for name, items in psutil.net_if_addrs().items()
+    }
+    if address is not None:
+        return next((name for name, own in found.items() if address in own), None)
+    outside = [
+        name for name, own in found.items() if any(not ip_address(one).is_loopback for one in own)
+    ]
+    return outside[0] if len(outside) == 1 else None
+
+
 def _lost(error: RuntimeError) -> WorkerLost:
-    reason = str(error).partition("\n")[0]
+    reason = str(error).partition("\n")[0].partition(". This is typically")[0]
     return WorkerLost(
         f"another process of this training has ended ({reason}); "
         "the same command resumes from the last checkpoint"

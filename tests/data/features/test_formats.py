@@ -1,5 +1,6 @@
 """All formats of feature files have the same content, and `gather` equals indexing."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,11 @@ def test_a_copy_is_made_once(tmp_path: Path) -> None:
     (copy,) = cache.iterdir()
     made = copy.stat().st_mtime_ns
     assert_holds(open_store(path, cache=cache), content)
+    assert [entry.stat().st_mtime_ns for entry in cache.iterdir()] == [made]
+    moved = tmp_path / "elsewhere.parquet"
+    path.rename(moved)
+    os.utime(moved, (1_000_000_000, 1_000_000_000))
+    assert_holds(open_store(moved, cache=cache), content)
     assert [entry.stat().st_mtime_ns for entry in cache.iterdir()] == [made]
     changed = {id_: grid + 1 for id_, grid in content.items()}
     write_parquet(tmp_path, changed)

@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def share(recipe: Recipe, target: str = "two") -> tuple[str, ...]:
-    fingerprints = fingerprints_of(recipe, open_splits(recipe))
+    fingerprints = fingerprints_of(recipe, open_splits(recipe), Path(target))
     return share_prepared(Path("one"), Path(target), fingerprints)
 
 

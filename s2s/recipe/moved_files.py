@@ -1,0 +1,36 @@
+"""The same data under other paths: a project that was moved, or paths that are spelled anew."""
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from s2s.recipe.data import DatasetData, FileSet
+from s2s.recipe.image_features import ImageFeatureFile
+
+PATHS = {
+    FileSet: ("source", "target", "table", "references"),
+    ImageFeatureFile: ("path", "ids"),
+    DatasetData: ("dataset",),
+}
+"""The fields of each section that name files or folders."""
+
+
+def with_paths_of(section: Any, other: Any) -> Any:
+    """A section with the paths of another one, in all its sections that both have."""
+    if type(section) is not type(other):
+        return section
+    if isinstance(section, tuple):
+        if len(section) != len(other):
+            return section
+        pairs = zip(section, other, strict=True)
+        return type(section)(with_paths_of(one, two) for one, two in pairs)
+    if not is_dataclass(section) or isinstance(section, type):
+        return section
+    paths = PATHS.get(type(section), ())
+    changed = {}
+    for one in fields(section):
+        mine, its = getattr(section, one.name), getattr(other, one.name)
+        if one.name not in paths:
+            changed[one.name] = with_paths_of(mine, its)
+        elif mine is not None and its is not None:
+            changed[one.name] = its
+    return replace(section, **changed)
