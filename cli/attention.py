@@ -1,7 +1,8 @@
 """`s2s attention`: shows the attention weights of translations."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,16 +132,17 @@ def attention(
     translator = load_ensemble(chosen, search=settings, device=device, checkpoint=which)
     kept = []
     drawer = None if alignments or not files.is_empty else _Drawer(lie)
-    lines = _opened(source)
-    is_typed = file_or_standard(source) is None and sys.stdin.isatty()
-    for found in map_stream(translator, lines, 1 if is_typed else batch_size):
-        region_maps(found, lie)  # reports a grid that does not fit before drawing
-        if alignments:
-            typer.echo(found.alignments())
-        if drawer is not None:
-            drawer.draw(found)
-        if not files.is_empty:
-            kept.append(found)
+    with _opened(source) as lines:
+        is_typed = file_or_standard(source) is None and sys.stdin.isatty()
+        window = 1 if is_typed else batch_size
+        for found in map_stream(translator, lines, window):
+            region_maps(found, lie)  # reports a grid that does not fit before drawing
+            if alignments:
+                typer.echo(found.alignments())
+            if drawer is not None:
+                drawer.draw(found)
+            if not files.is_empty:
+                kept.append(found)
     names = " + ".join(one.name for one in chosen)
     files.write(kept, f"Attention of {names}", note)
 
@@ -183,9 +185,16 @@ class _Drawer:
             self.console.print(regions or "(one region per image)", soft_wrap=True)
 
 
-def _opened(path: Path | None) -> Iterable[str]:
-    """The lines of a file, or of stdin; raises `DataError`."""
-    from s2s.text.lines import STANDARD, decode_lines, name_of, open_input
+@contextmanager
+def _opened(path: Path | None) -> Iterator[Iterable[str]]:
+    """The lines of a file, or of stdin; raises `DataError`, and leaves errors of output as they
+    are."""
+    from s2s.text.lines import STANDARD, decode_lines, is_standard, name_of, open_input
 
     place = path or STANDARD
-    return decode_lines(open_input(place), name_of(place))
+    stream = open_input(place)
+    try:
+        yield decode_lines(stream, name_of(place))
+    finally:
+        if not is_standard(place):
+            stream.close()
