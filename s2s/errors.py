@@ -5,9 +5,10 @@
     │   ├── RecipeError      an invalid recipe: all its faults, each with file and line
     │   └── DataError        an invalid corpus, input file or text
     ├── RunError             a run directory or checkpoint that cannot be used
-    │   └── RunInUse         a run that another process holds
+    │   ├── RunInUse         a run that another process holds
+    │   └── RunNotWritable   a run whose folder takes no files
     ├── TrainingError        training that cannot continue (NaN, divergence, full disk)
-    └── Interrupted          Ctrl-C or SIGTERM after the state was saved, exit status 130 or 143
+    └── Interrupted          stopped by a signal after the state was saved, 128 + its number
 
 A message is one line: place, what was expected, what was found, what to do. The command line
 prints it on stderr and exits with `exit_status`; nothing else is caught there.
@@ -47,6 +48,10 @@ class RunError(S2sError):
 
 class RunInUse(RunError):
     """A run that another process is writing to."""
+
+
+class RunNotWritable(RunError):
+    """A run to which nothing can be written: its folder is read-only, or its disk full."""
 
 
 class TrainingError(S2sError):

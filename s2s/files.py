@@ -6,6 +6,7 @@ a crash are never read, and later commands delete them.
 """
 
 import gzip
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import socket
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -23,6 +25,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 TEMPORARY = ".tmp-"
+
+GZIP_MAGIC = b"\x1f\x8b"
+"""First bytes of a gzip file (RFC 1952, section 2.3.1), which are not UTF-8."""
 
 IS_WINDOWS = os.name == "nt"
 
@@ -243,13 +248,29 @@ def atomic_gzip(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_output(path: Path, content: str | bytes) -> None:
-    """Replace the file `path` by `content`, or write it on stdout if the path is `-`."""
+    """Replace the file `path` by `content`, or write it on stdout if the path is `-`.
+
+    A file that is named `.gz` is compressed.
+    """
+    data = content.encode() if isinstance(content, str) else content
     if str(path) != "-":
-        atomic_write(path, content)
+        atomic_write(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
         return
     sys.stdout.flush()
-    sys.stdout.buffer.write(content.encode() if isinstance(content, str) else content)
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def unzipped(content: bytes, most: int = -1) -> bytes:
+    """The content of a gzip file, and any other as it is; of a gzip file `most` bytes, if given: a
+    small one may hold very much. Raises OSError for a damaged one."""
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            return file.read(most)
+    except (EOFError, zlib.error) as error:
+        raise gzip.BadGzipFile(f"damaged or truncated gzip file: {error}") from error
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from s2s.inference.missing_features import refuse_missing
+from s2s.inference.missing_features import has_input, refuse_missing
 from s2s.inference.translator import LineTranslator
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
@@ -39,12 +39,12 @@ def score_lines(
     read = [reading.cut(translator.truncate) for reading in read]
     sources = [reading.ids for reading in read]
     targets = translator.read_targets([unless_blank(line) for _, line in pairs], read)
-    refuse_missing(translator.features, (lines, read), *place)
+    refuse_missing(translator.features, (lines, read), [line for _, line in pairs], *place)
     pairs_of_ids = list(zip(sources, targets, strict=True))
     model = forcible(translator.scorer)
     found = forced(model, pairs_of_ids, translator.device, translator.image_features_of(read))
     scores = []
-    for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
-        is_asked = len(ids) or len(tokens) or translator.features is not None
+    for log_prob, reading, tokens in zip(found, read, targets, strict=True):
+        is_asked = len(tokens) or has_input(reading)
         scores.append(PairScore(log_prob, len(tokens) + 1 if is_asked else 0))
     return scores

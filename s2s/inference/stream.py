@@ -11,6 +11,7 @@ from s2s.errors import Interrupted, S2sError
 from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.progress import StreamProgress
 from s2s.inference.signals import SignalHandler
+from s2s.messages import write_to
 from s2s.text.lines import decode_line, name_of_stream, one_line, read_line, unless_blank
 
 WINDOW_BYTES = 1 << 24
@@ -157,7 +158,7 @@ def _close_quietly(target: BinaryIO) -> None:
 class _Reader:
     """Lines of a binary stream as text."""
 
-    def __init__(self, source: BinaryIO, messages: TextIO, number: int = 0) -> None:
+    def __init__(self, source: BinaryIO, messages: TextIO | None, number: int = 0) -> None:
         """`number` lines precede the first one."""
         self.source = source
         self.messages = messages
@@ -186,9 +187,10 @@ class _Reader:
             self.faulty += 1
             if self.faulty <= MAX_NAMED:
                 last = "; further such lines are not reported" if self.faulty == MAX_NAMED else ""
-                self.messages.write(
+                write_to(
+                    self.messages,
                     f"line {self.number}: not valid UTF-8 (byte {error.start + 1} is "
-                    f"0x{raw[error.start]:02x}), replaced by U+FFFD{last}\n"
+                    f"0x{raw[error.start]:02x}), replaced by U+FFFD{last}\n",
                 )
             return decode_line(raw, errors="replace")
 

@@ -228,7 +228,7 @@ class LineTranslator:
         if self.features is None:
             return None
         rows_NF = np.array([source.rows for source in sources], dtype=np.int64)
-        return FeatureRows(self.features, rows_NF.reshape(len(sources), -1))
+        return FeatureRows(self.features, rows_NF.reshape(-1, len(self.features.stores)))
 
     def whole(self, sources: Sequence[EncodedSource]) -> list[EncodedSource]:
         """Sources as they are searched; without tokens those that are translated in pieces."""

@@ -10,7 +10,6 @@ import copy
 import io
 import json
 import multiprocessing
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
+from s2s.files import unzipped
 from s2s.messages import note
 from s2s.recipe.base import KEY as BASE
 from s2s.recipe.base import read_with_bases
@@ -33,6 +33,7 @@ from s2s.recipe.metrics import VALUES
 from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
+from s2s.recipe.run_name import latin_name
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.shipped_folder import shipped_folder
@@ -297,19 +298,19 @@ def _search_adapter() -> TypeAdapter[Search]:
 
 def _content(path: Path) -> bytes:
     """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
-    if str(path) == STDIN:
-        if sys.stdin is None:  # the parent process has closed it
-            raise RecipeError(["stdin is closed; name a recipe instead of -"])
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+    if str(path) == STDIN and sys.stdin is None:  # the parent process has closed it
+        raise RecipeError(["stdin is closed; name a recipe instead of -"])
     try:
+        if str(path) == STDIN:
+            return unzipped(sys.stdin.buffer.read(MAX_BYTES + 1), MAX_BYTES + 1)
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return unzipped(file.read(MAX_BYTES + 1), MAX_BYTES + 1)
     except FileNotFoundError:
         raise RecipeError([f"{path}: no such recipe; {_where_to_find(path)}"]) from None
     except IsADirectoryError:
         raise RecipeError([f"{path}: expected a recipe file, found a folder"]) from None
     except (OSError, ValueError) as error:  # ValueError: a name no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = getattr(error, "strerror", None) or error
         raise RecipeError([f"{str(path)!r}: cannot read the recipe: {reason}"]) from None
 
 
@@ -350,8 +351,9 @@ def _new_section(keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _default_name(path: Path) -> str:
     """The name of the file, or of its folder if the file is called recipe.yaml."""
+    path = path.with_suffix("") if path.suffix == ".gz" else path
     stem = path.resolve().parent.name if path.name == DEFAULT_RECIPE.name else path.stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-_.") or "run"
+    return latin_name(stem)
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:

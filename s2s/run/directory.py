@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from s2s.errors import RecipeError, RunError, RunInUse, UsageError
+from s2s.errors import RecipeError, RunInUse, RunNotWritable, UsageError
 from s2s.files import atomic_write, read_json, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.moved_files import with_paths_of
@@ -323,7 +323,7 @@ class Run:
         with self._writing(), self.metrics_path.open("a+b") as file:
             if file.tell() and not _ends_line(file):
                 line = "\n" + line  # after a line left incomplete by a power failure
-            file.write(line.encode())
+            file.write(line.encode(errors="backslashreplace"))  # a name that is not UTF-8
 
     def read_events(self) -> Iterator[dict[str, Any]]:
         """All events so far, without lines that are incomplete or damaged."""
@@ -336,12 +336,12 @@ class Run:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn an `OSError` into a `RunError` of one line."""
+        """Turn an `OSError` into a `RunNotWritable` of one line."""
         try:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise RunError(f"{self.folder}: cannot write there: {reason}") from error
+            raise RunNotWritable(f"{self.folder}: cannot write there: {reason}") from error
 
 
 def _visible(text: str) -> str:

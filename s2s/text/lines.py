@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from s2s.errors import DataError
+from s2s.files import GZIP_MAGIC
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-GZIP_MAGIC = b"\x1f\x8b"
-"""First bytes of a gzip file (RFC 1952, section 2.3.1), which are not UTF-8."""
 
 DAMAGED = "damaged or truncated gzip file"
 

@@ -9,7 +9,7 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from s2s.messages import is_quiet
+from s2s.messages import is_quiet, write_to
 from s2s.training.objective import Validation
 from s2s.training.state import Position
 
@@ -140,8 +140,7 @@ class PlainReporter(SilentReporter):
 
     def note(self, text: str) -> None:
         """See `Reporter`."""
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        write_to(self.stream, text + "\n")
 
 
 class LiveReporter(SilentReporter):

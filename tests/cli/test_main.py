@@ -52,6 +52,10 @@ MISTAKES = [
     (["bleu", "--split", "train"], "Invalid value for '--split': "),
     (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one in"),
     (["bleu", "--run", "x"], "x: no such run, neither as a folder nor in runs"),
+    (["bleu", "7"], "7: no such file of references; to score the test set of a run: --run 7"),
+    (["evaluate", "--metric", "cer", "7"], "7: no such file of references; to score the test set"),
+    (["translate", "a", "--run", "b"], "RUN, --run: expected one of them, found a and b"),
+    (["attention", "a", "--run", "b"], "RUN, --run: expected one of them, found a and b"),
     (["bleu", "a.txt", "--run", "x"], "--run: with reference files the translations are read"),
     (["train"], "recipe.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
     (["prep", "my.yaml"], "my.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
@@ -299,6 +303,8 @@ def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:
     assert pipeline.calls[0][2]["search"] == GreedySearch(kind="greedy")
     assert pipeline.calls[0][2]["split"] == "test"
 
+    for name in ("a", "b"):
+        Path(name).touch()
     status, out, err = call(capfd, "bleu", "a", "b", "--tokenize", "intl", "--confidence")
     assert (status, out) == (0, "BLEU 40.0\n")
     name, _, passed = pipeline.calls[1]

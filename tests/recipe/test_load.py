@@ -1,5 +1,6 @@
 """Recipes as users write them, well and badly: every message, and where it points."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -509,12 +510,21 @@ def test_the_name_comes_from_the_file_or_its_folder(folder: Path) -> None:
     assert load(BASE).name == "here"
     for file, name in [
         ("my run!.yaml", "my-run"),
-        ("-ü-.yml", "run"),
+        ("-ü-.yml", "run-cb6306"),
+        ("de-en.yaml.gz", "de-en"),
         ("de-en.v2.yaml", "de-en.v2"),
     ]:
         Path(file).write_text(BASE)
         assert load_recipe(Path(file)).name == name
     assert load_recipe(folder / "recipe.yaml").name == "here"
+
+
+def test_a_compressed_recipe(folder: Path) -> None:
+    Path("my.yaml.gz").write_bytes(gzip.compress(BASE.encode() + b"seed: 7\n"))
+    assert load_recipe(Path("my.yaml.gz")).seed == 7
+    Path("my.yaml.gz").write_bytes(gzip.compress(BASE.encode())[:-9])
+    with pytest.raises(RecipeError, match=r"^'my.yaml.gz': cannot read the recipe: damaged"):
+        load_recipe(Path("my.yaml.gz"))
 
 
 def test_no_recipe_at_all() -> None:

@@ -161,3 +161,24 @@ def test_identity_of_a_folder_and_of_a_hub_name(folder: Path) -> None:
         "split": "validation",
         "columns": {"source": "source", "target": "target"},
     }
+
+
+@pytest.mark.parametrize("name", ["data [v1]", "a*b", "what?"])
+def test_a_folder_that_reads_as_a_pattern_is_named(folder: Path, name: str) -> None:
+    other = folder.with_name(name)
+    folder.rename(other)
+    with pytest.raises(DataError, match=r"in the name of a folder as part of a pattern") as caught:
+        open_split(dataset(other), "train")  # type: ignore[union-attr]
+        list(open_split(dataset(other), "train").chunks())  # type: ignore[union-attr]
+    assert "rename " in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in place of its folder refuses root too."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
+    with pytest.raises(DataError, match=r"HF_HOME names another folder$") as caught:
+        list(open_split(dataset(folder), "train").chunks())  # type: ignore[union-attr]
+    assert str(tmp_path / "file") in str(caught.value) and "\n" not in str(caught.value)
