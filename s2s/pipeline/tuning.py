@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from s2s.data.preparation.prepare import open_corpus
-from s2s.errors import UsageError
+from s2s.errors import RunNotWritable, UsageError
 from s2s.inference.load import load_translator
 from s2s.messages import note
 from s2s.metrics.corpus import score
@@ -70,7 +71,8 @@ class Tuned:
     tried: tuple[tuple[BeamSearch, float], ...]
     """In the order of the grid, each with its score."""
     best: BeamSearch
-    """The best search, which is now in the run's recipe."""
+    """The best search, which is now in the run's recipe unless that cannot be written."""
+    is_written: bool = True
     flat: str | None = None
     """The value that was to decide, and is the same for searches that give other outputs."""
 
@@ -110,11 +112,12 @@ def tune_search(
     `metric` names the value that decides; by default the one that chooses the best checkpoint, or
     the recipe's first where that is the loss. Of equal values the narrower beam wins, then the
     smaller penalty. Where all values are equal and outputs are not, another metric decides, and a
-    note says so; if none differs, the search of the recipe stays. Raises UsageError where there are
-    no validation data, or no such metric.
+    note says so; if none differs, the search of the recipe stays. A run that cannot be written to
+    is tuned all the same, with a warning. Raises UsageError where there are no validation data, or
+    no such metric.
     """
     grid = grid or Grid()
-    with run.lock():
+    with _locked(run) as is_writable:
         recipe = run.recipe
         text_metric, name = _figure(recipe, metric)
         settings = grid.searches(recipe.search)
@@ -136,16 +139,31 @@ def tune_search(
         best = settings[worth.index(max(worth))]
         if _is_flat(values, found) and isinstance(recipe.search, BeamSearch):
             best = recipe.search
-        run.store_recipe(replace(recipe, search=best))
         if flat is not None:
             decides = f"{name} decides" if name != flat else "no other metric differs either"
             note(f"{flat} is the same for every search, though outputs differ: {decides}")
+        if is_writable:
+            run.store_recipe(replace(recipe, search=best))
     tried = tuple(zip(settings, values, strict=True))
     rows = [{"width": s.width, "length_penalty": s.length_penalty, name: v} for s, v in tried]
-    run.append_event(
-        {"event": "tuning", "metric": name, "checkpoint": checkpoint, "searches": rows}
-    )
-    return Tuned(metric=name, tried=tried, best=best, flat=flat)
+    if is_writable:
+        run.append_event(
+            {"event": "tuning", "metric": name, "checkpoint": checkpoint, "searches": rows}
+        )
+    return Tuned(metric=name, tried=tried, best=best, is_written=is_writable, flat=flat)
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[bool]:
+    """Hold the lock of the run; whether anything can be written to it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(run.lock())
+        except RunNotWritable as error:
+            note(f"warning: the best search is not written into the run's recipe: {error}")
+            yield False
+        else:
+            yield True
 
 
 def _figure(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:

@@ -184,10 +184,11 @@ def test_another_score_chooses_the_best_checkpoint_afterwards(
     assert again.best_nll == best["nll"]
     assert again.stale == sum(event["update"] > best["update"] for event in found)
     assert run.recipe.train.best == "chrf"
+    scored = dataclasses.replace(chosen, metrics=("bleu", "chrf", "cer"))
     with pytest.raises(
         UsageError, match=r"train\.best cer: the validations so far did not compute"
     ):
-        train(with_train(chosen, best="cer"), tmp_path)
+        train(with_train(scored, best="cer"), tmp_path)
     assert run.recipe.train.best == "chrf" and run.checkpoints() == index
     assert "Traceback" not in capsys.readouterr().err
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from s2s.data.sources.contents import FileStamp
 from s2s.errors import DataError
+from s2s.text.lines import has_line_break, one_line
 from s2s.text.source_features import with_features
 
 CHUNK_PAIRS = 10_000
@@ -42,8 +43,8 @@ class Chunk(NamedTuple):
 
     def with_references(self, references: list[list[str]]) -> "Chunk":
         """The chunk with references, each of them one line."""
-        broken = sum("\n" in line for options in references for line in options)
-        lines = [[line.replace("\n", " ") for line in options] for options in references]
+        broken = sum(has_line_break(line) for options in references for line in options)
+        lines = [list(map(one_line, options)) for options in references]
         return self._replace(references=lines, num_line_breaks=self.num_line_breaks + broken)
 
 
@@ -51,14 +52,8 @@ def clean(source: list[str], target: list[str], features: list[str] | None = Non
     """A chunk in which every text is one line; features become a part of the source."""
     if features is not None:
         source = with_features(source, features)
-    broken = sum("\n" in line for line in source) + sum("\n" in line for line in target)
-    if not broken:
-        return Chunk(source, target)
-    return Chunk(
-        [line.replace("\n", " ") for line in source],
-        [line.replace("\n", " ") for line in target],
-        broken,
-    )
+    broken = sum(map(has_line_break, source)) + sum(map(has_line_break, target))
+    return Chunk(list(map(one_line, source)), list(map(one_line, target)), broken)
 
 
 def with_texts(chunk: Chunk, references: list[list[str]]) -> Chunk:

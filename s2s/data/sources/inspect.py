@@ -16,7 +16,7 @@ from typing import Any
 
 from s2s.data.sources.chunks import found_list
 from s2s.errors import DataError
-from s2s.text.lines import decode_lines, open_bytes
+from s2s.text.lines import decode_rows, open_bytes
 
 ROWS = 500
 """Rows of a table that are looked at."""
@@ -40,6 +40,7 @@ ENDS = (".", "!", "?", "。", "！", "？", "।", "؟")
 """Characters that end sentences, and no names of columns."""
 
 _TAGS = re.compile(r"^[A-Z0-9]+([;|,(][A-Z0-9().,/+*-]*)+\)?$|^[A-Z]{1,8}$")
+_IMAGE = re.compile(r"^\S+\.(jpe?g|png|gif|webp|bmp|tiff?)$", re.IGNORECASE)
 _NO_TEXT = re.compile(r"^[\W\d_]*$|^https?://|^CC[ -]BY", re.IGNORECASE)
 
 
@@ -52,6 +53,8 @@ class Column:
     """Whether most cells have letters and are no links, licences or numbers."""
     is_tags: bool
     """Whether most cells are morphological tags."""
+    is_image: bool
+    """Whether most cells are names of image files."""
     variety: float
     """Different cells as a share of all."""
 
@@ -166,7 +169,7 @@ def _check_text(path: Path) -> None:
     if b"\0" in head:
         raise DataError(f"{path}: expected text in UTF-8, found binary data")
     with open_bytes(path) as stream:
-        for _ in islice(decode_lines(stream, str(path)), ROWS):
+        for _ in islice(decode_rows(stream, path), ROWS):
             pass
 
 
@@ -218,7 +221,7 @@ def read_rows(path: Path) -> tuple[bool, dict[str, list[Any]]]:
 
 def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
     with open_bytes(path) as stream:
-        lines = (line.removesuffix("\r") for line in decode_lines(stream, str(path)))
+        lines = decode_rows(stream, path)
         if format_ == ".tsv":
             yield from (line.split("\t") for line in lines)
         else:
@@ -234,10 +237,10 @@ def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
 def _json_columns(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with open_bytes(path) as stream:
-        for number, line in enumerate(islice(decode_lines(stream, str(path)), ROWS), start=1):
+        for number, line in enumerate(islice(decode_rows(stream, path), ROWS), start=1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}:{number}: not valid JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f'{path}:{number}: expected an object, such as {{"source": ...}}')
@@ -294,10 +297,14 @@ def _columns(
     columns = [_column(name, values) for name, values in cells.items()]
     texts = [column for column in columns if column.is_text and not column.is_tags]
     if len(texts) < 2:
-        listed = found_list([column.name for column in columns])
+        named = ", ".join(repr(str(column.name)) for column in columns)
+        images = [column.name for column in columns if column.is_image]
+        remedy = "--columns SOURCE,TARGET names them"
+        if images:
+            remedy = f"'{images[0]}' names images, whose captions docs/captions.md describes"
         raise DataError(
-            f"{path}: expected two columns of text, a source and a target, found {len(texts)}; "
-            f"{listed}; --columns SOURCE,TARGET names them"
+            f"{path}: expected two columns of text, a source and a target, found {len(texts)} "
+            f"among {named}; {remedy}"
         )
     source, target = _source_and_target(texts)
     chosen = {"source": source.name, "target": target.name}
@@ -330,11 +337,13 @@ def _column(name: str, values: list[Any]) -> Column:
     texts = [_first_text(value) for value in values]
     known = [text for text in texts if text]
     if len(known) < max(1, len(values) // 2):
-        return Column(name, False, False, 0.0)
+        return Column(name, False, False, False, 0.0)
     words = sum(not _NO_TEXT.match(text) for text in known)
+    is_image = sum(bool(_IMAGE.search(text)) for text in known) > len(known) / 2
     tags = sum(bool(_TAGS.match(text)) and text.upper() == text for text in known)
     is_tags = tags > 0.8 * len(known) and any(";" in text or "|" in text for text in known)
-    return Column(name, words > len(known) / 2, is_tags, len(set(known)) / len(known))
+    is_text = words > len(known) / 2 and not is_image
+    return Column(name, is_text, is_tags, is_image, len(set(known)) / len(known))
 
 
 def _first_text(value: Any) -> str:
@@ -366,7 +375,7 @@ def _dataset(name: str, named: Sequence[str]) -> FoundData:
     """The splits and columns of a data set, read through `datasets`."""
     from s2s.data.sources.hub import first_rows
 
-    path = name if "/" in name else f"./{name}"
+    path = name if "/" in name else str(Path(f"./{name}").resolve() if name == "." else f"./{name}")
     rows = first_rows(path, ROWS)
     roles: dict[str, str] = {}
     for split in rows.splits:

@@ -11,10 +11,11 @@ from typing import Any
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_fingerprint, missing_column
 from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
-from s2s.text.lines import count_lines, decode_lines, open_bytes
+from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, open_bytes
 
-LONGEST_CELL = 2**31 - 1
-"""Characters. The default of the csv module, 131,072, would refuse long documents."""
+LONGEST_CELL = LONGEST_ROW
+"""Characters. The default of the csv module, 131,072, would refuse long documents; without a limit,
+a quote that is never closed makes one cell of all the rest."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ class RowTable:
 
     def _tsv_rows(self) -> Iterator[tuple[int, list[str]]]:
         with open_bytes(self.path) as stream:
-            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
-                yield number, line.removesuffix("\r").split("\t")
+            for number, line in enumerate(decode_rows(stream, self.path), start=1):
+                yield number, line.split("\t")
 
     def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(LONGEST_CELL)
         with open_bytes(self.path) as stream:
-            lines = (line + "\n" for line in decode_lines(stream, str(self.path)))
+            lines = (line + "\n" for line in decode_rows(stream, self.path))
             reader = csv.reader(lines, strict=True)
             try:
                 for cells in reader:
@@ -123,11 +124,11 @@ class RowTable:
 
     def _json_cells(self) -> Iterator[list[Any]]:
         with open_bytes(self.path) as stream:
-            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+            for number, line in enumerate(decode_rows(stream, self.path), start=1):
                 place = f"{self.path}:{number}"
                 try:
                     row = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise DataError(f"{place}: not valid JSON ({error})") from error
                 columns = self.columns
                 cells: list[Any] = [_json_text(row, name, place) for name in columns.parts]
