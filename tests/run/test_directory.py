@@ -319,7 +319,7 @@ def test_many_differences_are_folded(run: Run) -> None:
     other = dataclasses.replace(
         train(
             batch_tokens=99, accumulate=2, label_smoothing=0.0, average=0.5, clip_norm=2.0,
-            precision="fp32", validate_every=3, best="loss", max_updates=5,
+            precision="fp32", validate_every=3, r_drop=1.0, max_updates=5,
         ),
         seed=2,
     )  # fmt: skip
