@@ -10,7 +10,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import s2s
-from s2s.errors import Interrupted, S2sError
+from s2s.errors import Interrupted, RecipeError, S2sError
+from s2s.messages import printable
 
 from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
@@ -174,7 +175,8 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # the one place that catches everything
         if is_debug:
-            traceback.print_exc()
+            for line in traceback.format_exc().rstrip("\n").split("\n"):
+                typer.echo(printable(line), err=True)
         return _report(error)
     return status if isinstance(status, int) else 0
 
@@ -185,8 +187,8 @@ def _report(error: Exception) -> int:
         note(str(error))
         return error.exit_status
     if isinstance(error, S2sError):
-        for line in str(error).splitlines():
-            note(f"error: {line}")
+        for fault in error.faults if isinstance(error, RecipeError) else [error]:
+            note(f"error: {fault}")
         return error.exit_status
     if isinstance(error, _ClickError):
         # typer puts the kind of the error in front of a value that is not among the choices.

@@ -9,7 +9,7 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from s2s.messages import is_quiet
+from s2s.messages import is_quiet, printable
 from s2s.training.objective import Validation
 from s2s.training.state import Position
 
@@ -134,7 +134,7 @@ class PlainReporter(SilentReporter):
 
     def note(self, text: str) -> None:
         """See `Reporter`."""
-        self.stream.write(text + "\n")
+        self.stream.write(printable(text) + "\n")
         self.stream.flush()
 
 
@@ -200,7 +200,7 @@ class LiveReporter(SilentReporter):
 
     def note(self, text: str) -> None:
         """See `Reporter`."""
-        self.progress.console.print(text, highlight=False, markup=False)
+        self.progress.console.print(printable(text), highlight=False, markup=False)
 
 
 def _format_score(score: float | None) -> str:

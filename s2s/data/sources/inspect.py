@@ -8,13 +8,14 @@ row is a header if its cells are names, unlike the cells below.
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from s2s.data.sources.chunks import found_list
+from s2s.data.sources.chunks import doubled_column, found_list
 from s2s.errors import DataError
 from s2s.text.lines import decode_lines, open_bytes
 
@@ -208,12 +209,25 @@ def read_rows(path: Path) -> tuple[bool, dict[str, list[Any]]]:
             return True, _json_columns(path)
         case format_:
             rows = list(islice(_split_rows(path, str(format_)), ROWS))
-    width = max(map(len, rows))
+    # Damaged rows, which preparation counts, have another number of fields; blank lines have none.
+    rows = [row for row in rows if any(row)]
+    if not rows:
+        raise DataError(f"{path}: expected rows, found blank lines alone")
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    _check_names(path, rows[0])
     rows = [row for row in rows if len(row) == width]
     has_header = _is_header(rows)
     names = rows[0] if has_header else [str(place) for place in range(width)]
     body = rows[1:] if has_header else rows
     return has_header, {name: [row[i] for row in body] for i, name in enumerate(names)}
+
+
+def _check_names(path: Path, first: list[str]) -> None:
+    """Raises DataError for a header that has a usual name twice."""
+    names = Counter(cell.strip().lower() for cell in first)
+    for name, count in names.items():
+        if count > 1 and len(names) > 1 and name in HEADER_WORDS:
+            raise doubled_column(str(path), name)
 
 
 def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
@@ -235,6 +249,8 @@ def _json_columns(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with open_bytes(path) as stream:
         for number, line in enumerate(islice(decode_lines(stream, str(path)), ROWS), start=1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
             except ValueError as error:
