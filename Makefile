@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-machines check docs docs-serve format bench package house clean
+.PHONY: setup demo test torture test-hosts test-machines check docs docs-serve format bench package house clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,15 @@ TESTING := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python
 # the others. `.venv/bin/python -m pytest` runs them in one process, as a debugger needs it.
 test: setup
 	$(TESTING) -m pytest -n auto --dist worksteal
+
+# Kills, full disks, damaged and hostile input for so many seconds; docs/reliability.md.
+SECONDS := 120
+torture: setup
+	$(TESTING) -m tests.torture --seconds $(SECONDS)
+
+# Two and four hosts, as network namespaces: needs root.
+test-hosts: setup
+	$(TESTING) tests/hosts.py
 
 # The contract under settings that stand for other processors; docs/versions.md has the table.
 test-machines: setup

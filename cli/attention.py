@@ -15,6 +15,7 @@ from .options.common import (
     Device,
     RunNames,
     Runs,
+    RunTarget,
     choose_checkpoint,
     choose_runs,
     choose_search,
@@ -41,6 +42,7 @@ EPILOG = examples(
 
 @grouped
 def attention(
+    target_run: RunTarget = None,
     *,
     run: RunNames = None,
     runs: Runs = RUNS,
@@ -54,7 +56,7 @@ def attention(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write one HTML page for all lines, in any script; - is stdout.",
+            help="Write one HTML page for all lines, in any script (also .gz); - is stdout.",
             rich_help_panel=PICTURES,
         ),
     ] = None,
@@ -121,7 +123,7 @@ def attention(
     if html is not None and file_or_standard(html) is None and alignments:
         raise UsageError("--html -, --alignments: both write on stdout; give --html a file")
     files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()), grid=lie, images=images)
-    chosen = choose_runs(run, runs)
+    chosen = choose_runs(run, runs, target_run)
     settings = choose_search(chosen[0], search)
     which = choose_checkpoint(checkpoint)
     from s2s.inference.attention.maps import map_stream
@@ -168,7 +170,9 @@ class _Drawer:
         if self.number == 1:
             self.console.print(legend(coloured=self.is_coloured), soft_wrap=True)
         if not found.source:
-            self.console.print(f"\n{self.number}: (an empty line)")
+            line = visible_line(found.source_text)
+            said = f"{line} (no features)" if line.strip() else "(an empty line)"
+            self.console.print(f"\n{self.number}: {said}", markup=False, soft_wrap=True)
             return
         texts = f"{visible_line(found.source_text)} → {visible_line(found.target_text)}"
         self.console.print(f"\n{self.number}: {texts}\n", markup=False, soft_wrap=True)
@@ -183,9 +187,14 @@ class _Drawer:
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[Iterable[str]]:
-    """The lines of a file, or of stdin; raises `DataError`."""
-    from s2s.text.lines import STANDARD, decode_lines, name_of, open_bytes
+    """The lines of a file, or of stdin; raises `DataError`, and leaves errors of output as they
+    are."""
+    from s2s.text.lines import STANDARD, decode_lines, is_standard, name_of, open_input
 
     place = path or STANDARD
-    with open_bytes(place) as stream:
+    stream = open_input(place)
+    try:
         yield decode_lines(stream, name_of(place))
+    finally:
+        if not is_standard(place):
+            stream.close()

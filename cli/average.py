@@ -8,11 +8,13 @@ from .options.common import (
     RUNS,
     AsJson,
     Device,
+    RunOption,
     Runs,
     RunTarget,
     choose_run,
     examples,
     note,
+    run_of,
     say,
     say_json,
     whole_numbers,
@@ -32,6 +34,7 @@ EPILOG = examples(
 def average(
     run: RunTarget = None,
     *,
+    run_option: RunOption = None,
     runs: Runs = RUNS,
     last: Annotated[
         int | None,
@@ -56,7 +59,7 @@ def average(
     best checkpoint, and more weights with `train.keep`.
     """
     members = _members(last, best, steps)
-    chosen = choose_run(run, runs)
+    chosen = choose_run(run_of(run, run_option), runs)
     from s2s.pipeline.averaging import average as make
 
     made = make(run=chosen, members=members, name=name, device=device)

@@ -10,12 +10,14 @@ from s2s.recipe.choices import SearchPrecision
 from .options.common import (
     RUNS,
     Checkpoint,
+    RunOption,
     Runs,
     RunTarget,
     choose_checkpoint,
     choose_run,
     examples,
     note,
+    run_of,
 )
 
 EPILOG = examples(
@@ -47,6 +49,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an exported model 
 def export(
     run: RunTarget = None,
     *,
+    run_option: RunOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -69,7 +72,7 @@ def export(
     and a model card with scores. Every option --run reads it. In bf16 and int8 the output is that
     of the run under the same --precision.
     """
-    chosen = choose_run(run, runs)
+    chosen = choose_run(run_of(run, run_option), runs)
     which = choose_checkpoint(checkpoint)
     from s2s.pipeline.exporting import ExportOptions
     from s2s.pipeline.exporting import export as make

@@ -1,6 +1,5 @@
 """The program `s2s`: its commands, and the place where errors become lines on stderr."""
 
-import io
 import os
 import sys
 import traceback
@@ -10,8 +9,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import s2s
-from s2s.errors import Interrupted, RecipeError, S2sError
-from s2s.messages import printable
+from s2s.errors import (
+    Interrupted,
+    RecipeError,
+    S2sError,
+    UsageError,
+    ran_out_of_memory,
+    shortened,
+)
+from s2s.messages import STDOUT, prepare_streams, printable
 
 from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
@@ -140,24 +146,16 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line of this process."""
-    _write_utf8()
+    prepare_streams()
     status = run(sys.argv[1:])
     try:
-        if sys.stdout is not None:  # None if the process was started with a closed stdout
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
     except OSError as error:  # a full disk
         status = status or _report(error)
         _drop_stdout()
     sys.exit(status)
-
-
-def _write_utf8() -> None:
-    r"""Make output UTF-8 with `\n` on every system."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
-            stream.reconfigure(encoding="utf-8", errors=stream.errors, newline="\n")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -188,19 +186,41 @@ def _report(error: Exception) -> int:
         return error.exit_status
     if isinstance(error, S2sError):
         for fault in error.faults if isinstance(error, RecipeError) else [error]:
-            note(f"error: {fault}")
+            note(f"error: {shortened(str(fault))}")
         return error.exit_status
     if isinstance(error, _ClickError):
         # typer puts the kind of the error in front of a value that is not among the choices.
         text = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
-        note(f"error: {text} (--help lists commands and options)")
+        note(f"error: {shortened(text)} (--help lists commands and options)")
         return int(error.exit_code)
-    if isinstance(error, OSError):  # such as a full disk or a file without permission
-        note(f"error: {' '.join(str(error).split())}")
+    if ran_out_of_memory(error):
+        what = " ".join(str(error).split()) or type(error).__name__
+        note(
+            f"error: out of memory ({shortened(what, 200)}); free some, raise the limit (ulimit -v,"
+            " a container's), or take smaller batches or a smaller model"
+        )
         return 1
+    if isinstance(error, OSError):  # such as a full disk or a file without permission
+        is_output = error.filename == STDOUT
+        what = f"cannot write the output on stdout: {error.strerror}" if is_output else str(error)
+        note(f"error: {shortened(' '.join(what.split()))}")
+        return 1
+    if isinstance(error, UnicodeEncodeError) and (reason := _unusable_name(error)):
+        note(f"error: {reason}")
+        return UsageError.exit_status
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    note(f"error: {what}; this is a bug of s2s, --debug shows the traceback")
+    note(f"error: {shortened(what)}; this is a bug of s2s, --debug shows the traceback")
     return 1
+
+
+def _unusable_name(error: UnicodeEncodeError) -> str | None:
+    """What to do about the name of a file that cannot be encoded; None if it is no name."""
+    name = error.object if len(error.object) < 500 else f"{error.object[:500]}..."
+    if error.encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        return f"{name}: no name of a file in {error.encoding}; set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+    if "\udc80" <= error.object[error.start] <= "\udcff":  # a byte that is not UTF-8
+        return f"{name}: the name is not UTF-8, and a library needs that; rename the file or folder"
+    return None
 
 
 def _drop_stdout() -> None:

@@ -1,6 +1,5 @@
 """`s2s report`: one HTML page about a run."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +8,11 @@ import typer
 
 from .options.common import (
     RUNS,
+    STDOUT,
     BatchSize,
     Checkpoint,
     Device,
+    RunOption,
     Runs,
     RunTarget,
     choose_checkpoint,
@@ -19,6 +20,7 @@ from .options.common import (
     choose_search,
     examples,
     note,
+    run_of,
 )
 from .options.grouped import grouped
 from .options.search import SearchOptions
@@ -43,13 +45,14 @@ class ReportSplit(StrEnum):
 def report(
     run: RunTarget = None,
     *,
+    run_option: RunOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="The page, by default RUN.html here; - for stdout.",
+            help="The page, by default RUN.html here (also .gz); - for stdout.",
         ),
     ] = None,
     split: Annotated[
@@ -80,10 +83,10 @@ def report(
     quick.
     """
     which = choose_checkpoint(checkpoint)
-    chosen = choose_run(run, runs)
+    chosen = choose_run(run_of(run, run_option), runs)
     settings = choose_search(chosen, search)
     from s2s.errors import UsageError
-    from s2s.files import atomic_write
+    from s2s.files import write_output
     from s2s.report.build_page import ReportOptions, report_page
 
     options = ReportOptions(
@@ -97,12 +100,12 @@ def report(
         fresh=fresh,
     )
     page = report_page(chosen, options, note)
-    if output == Path("-"):
-        sys.stdout.buffer.write(page)
-        return
     target = output or Path(f"{chosen.name}.html")
+    if target == STDOUT:
+        write_output(target, page)
+        return
     try:
-        atomic_write(target, page)
+        write_output(target, page)
     except OSError as error:
         raise UsageError(f"{target}: cannot write it: {error.strerror}") from None
     note(f"{target} written, {len(page) / 1e6:.1f} MB")

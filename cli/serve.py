@@ -14,6 +14,7 @@ from .options.common import (
     choose_search,
     examples,
 )
+from .options.completion import run_names
 from .options.grouped import grouped
 from .options.panels import LIMITS
 from .options.search import SearchOptions
@@ -38,6 +39,15 @@ def serve(
         ),
     ] = None,
     *,
+    run_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            metavar="[NAME=]RUN",
+            help="The same as RUN; repeatable.",
+            autocompletion=run_names,
+        ),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 is every one."),
@@ -100,7 +110,8 @@ def serve(
     from s2s.serve.extra import require_libraries
 
     require_libraries()
-    chosen = [_named(text) for text in run] if run else [(None, None)]
+    named = [*(run or ()), *(run_option or ())]
+    chosen = [_named(text) for text in named] if named else [(None, None)]
     found = [(name, choose_run(place, runs)) for name, place in chosen]
     from s2s.serve.models import Source
     from s2s.serve.server import serve as serve_runs

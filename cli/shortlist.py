@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options.common import RUNS, RunName, Runs, choose_run, examples, note
+from .options.common import RUNS, RunOption, Runs, RunTarget, choose_run, examples, note, run_of
 
 EPILOG = examples(
     "s2s shortlist",
@@ -16,8 +16,9 @@ EPILOG = examples(
 
 
 def shortlist(
+    run: RunTarget = None,
     *,
-    run: RunName = None,
+    run_option: RunOption = None,
     runs: Runs = RUNS,
     lexicon: Annotated[
         Path | None,
@@ -33,7 +34,7 @@ def shortlist(
     The shortlist is learned from the run's training data (IBM Model 1) and saved in the run. FILE
     may be a lexicon of Moses or Marian, in words or in tokens of the tokenizer, compressed or not.
     """
-    chosen = choose_run(run, runs)
+    chosen = choose_run(run_of(run, run_option), runs)
     from s2s.pipeline.shortlist import covered, learn_shortlist
     from s2s.recipe.search import GreedySearch
 

@@ -31,8 +31,8 @@ def train(
 ) -> None:
     """Train the model of a recipe, or resume its training.
 
-    Data that are not up to date are prepared first. Ctrl-C saves a checkpoint and stops; the same
-    command resumes the training.
+    Data that are not up to date are prepared first. Ctrl-C, SIGTERM and closing the
+    terminal save a checkpoint and stop; the same command resumes the training.
     """
     from s2s.recipe.load import load_draft
 

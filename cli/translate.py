@@ -15,6 +15,7 @@ from .options.common import (
     Features,
     RunNames,
     Runs,
+    RunTarget,
     choose_checkpoint,
     choose_features,
     choose_runs,
@@ -83,6 +84,7 @@ Resume = Annotated[
 
 @grouped
 def translate(
+    target_run: RunTarget = None,
     *,
     source: Input = None,
     target: Output = None,
@@ -119,7 +121,7 @@ def translate(
         dictionary=dictionary,
         feature_ids=feature_ids,
     )
-    several = choose_runs(run, runs)
+    several = choose_runs(run, runs, target_run)
     settings = choose_search(several[0], search)
     which = choose_checkpoint(checkpoint)
     line_constraints = _line_constraints(columns, prefix_file, must, avoid)

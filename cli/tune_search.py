@@ -9,6 +9,7 @@ from .options.common import (
     AsJson,
     Checkpoint,
     Device,
+    RunOption,
     Runs,
     RunTarget,
     choose_checkpoint,
@@ -16,6 +17,7 @@ from .options.common import (
     examples,
     note,
     numbers,
+    run_of,
     say,
     say_json,
     whole_numbers,
@@ -30,6 +32,7 @@ EPILOG = examples(
 def tune_search(
     run: RunTarget = None,
     *,
+    run_option: RunOption = None,
     runs: Runs = RUNS,
     beams: Annotated[str, typer.Option(metavar="N,N,...", help="Beam widths to try.")] = "1,5,10",
     length_penalties: Annotated[
@@ -54,7 +57,7 @@ def tune_search(
     widths = whole_numbers("--beams", beams)
     penalties = numbers("--length-penalties", length_penalties)
     which = choose_checkpoint(checkpoint)
-    chosen = choose_run(run, runs)
+    chosen = choose_run(run_of(run, run_option), runs)
     from s2s.pipeline.tuning import Grid
     from s2s.pipeline.tuning import tune_search as tune
 
@@ -71,7 +74,8 @@ def tune_search(
         note(f"{chosen.recipe_path}: its search is the best already")
         return
     best = found.best
-    note(
-        f"{chosen.recipe_path}: search is now {{kind: beam, width: {best.width}, length_penalty: "
-        f"{best.length_penalty:g}}}; change the recipe of 's2s train' too"
-    )
+    search = f"{{kind: beam, width: {best.width}, length_penalty: {best.length_penalty:g}}}"
+    if found.is_written:
+        note(f"{chosen.recipe_path}: search is now {search}; change the recipe of 's2s train' too")
+    else:
+        note(f"the best is {search}: --beam {best.width} --length-penalty {best.length_penalty:g}")

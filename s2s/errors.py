@@ -5,14 +5,16 @@
     │   ├── RecipeError      an invalid recipe: all its faults, each with file and line
     │   └── DataError        an invalid corpus, input file or text
     ├── RunError             a run directory or checkpoint that cannot be used
-    │   └── RunInUse         a run that another process holds
+    │   ├── RunInUse         a run that another process holds
+    │   └── RunNotWritable   a run whose folder takes no files
     ├── TrainingError        training that cannot continue (NaN, divergence, full disk)
-    └── Interrupted          Ctrl-C or SIGTERM after the state was saved, exit status 130 or 143
+    └── Interrupted          stopped by a signal after the state was saved, 128 + its number
 
 A message is one line: place, what was expected, what was found, what to do. The command line
 prints it on stderr and exits with `exit_status`; nothing else is caught there.
 """
 
+import re
 from collections.abc import Sequence
 
 
@@ -48,8 +50,40 @@ class RunInUse(RunError):
     """A run that another process is writing to."""
 
 
+class RunNotWritable(RunError):
+    """A run to which nothing can be written: its folder is read-only, or its disk full."""
+
+
 class TrainingError(S2sError):
     """Training that cannot continue; the last good checkpoint is intact."""
+
+
+LONGEST_MESSAGE = 2000
+"""Characters of a line that is shown: names and values in it come from files."""
+
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_alloc"
+    "|failed to map segment|can't start new thread|unable to allocate",
+    re.IGNORECASE,
+)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, PyTorch, NumPy or the loader of libraries says that memory, or
+    what a limit leaves of it, is used up."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError | ImportError) and bool(
+        _OUT_OF_MEMORY.search(str(error))
+    )
+
+
+def shortened(line: str, longest: int = LONGEST_MESSAGE) -> str:
+    """A line without its middle, where it is longer than that."""
+    if len(line) <= longest:
+        return line
+    left = longest * 2 // 3
+    return f"{line[:left]} … {line[left - longest + 3 :]}"
 
 
 class Interrupted(S2sError):

@@ -6,6 +6,8 @@ a crash are never read, and later commands delete them.
 """
 
 import gzip
+import io
+import json
 import os
 import re
 import secrets
@@ -14,14 +16,18 @@ import socket
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 TEMPORARY = ".tmp-"
+
+GZIP_MAGIC = b"\x1f\x8b"
+"""First bytes of a gzip file (RFC 1952, section 2.3.1), which are not UTF-8."""
 
 IS_WINDOWS = os.name == "nt"
 
@@ -35,6 +41,36 @@ ABANDONED_SECONDS = 86_400
 
 CLOCK_SECONDS = 60.0
 """Seconds by which the clocks of files and processes may differ."""
+
+MOST_JSON = 1 << 24
+"""The most bytes of a JSON file that is read as a whole, but for vocabularies."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises ValueError for anything else, also for one nested too deeply and for text that no file
+    can hold (half of a surrogate pair).
+    """
+    text = content.decode("utf-8") if isinstance(content, bytes) else content
+    try:
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def read_json(path: Path, most: int = MOST_JSON) -> Any:
+    """The value in a JSON file of at most so many bytes; raises OSError, and as `parse_json`."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return parse_json(content)
 
 
 def temporary_beside(path: Path) -> Path:
@@ -212,13 +248,29 @@ def atomic_gzip(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_output(path: Path, content: str | bytes) -> None:
-    """Replace the file `path` by `content`, or write it on stdout if the path is `-`."""
+    """Replace the file `path` by `content`, or write it on stdout if the path is `-`.
+
+    A file that is named `.gz` is compressed.
+    """
+    data = content.encode() if isinstance(content, str) else content
     if str(path) != "-":
-        atomic_write(path, content)
+        atomic_write(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
         return
     sys.stdout.flush()
-    sys.stdout.buffer.write(content.encode() if isinstance(content, str) else content)
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def unzipped(content: bytes, most: int = -1) -> bytes:
+    """The content of a gzip file, and any other as it is; of a gzip file `most` bytes, if given: a
+    small one may hold very much. Raises OSError for a damaged one."""
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            return file.read(most)
+    except (EOFError, zlib.error) as error:
+        raise gzip.BadGzipFile(f"damaged or truncated gzip file: {error}") from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Notes go to stderr, and can be silenced in one thread."""
 
+import io
 import json
 import sys
 import threading
@@ -7,7 +8,15 @@ import unicodedata
 
 import pytest
 
-from s2s.messages import is_quiet, note, printable, printable_json, silenced, write_line
+from s2s.messages import (
+    is_quiet,
+    note,
+    printable,
+    printable_json,
+    silenced,
+    write_line,
+    write_to,
+)
 
 
 def test_a_note_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,3 +70,24 @@ def test_printable_json_is_the_same_json() -> None:
     assert json.loads(text) == content
     assert printable(text) == text
     assert "Zoë \u200c 日本" in text
+
+
+class Full(io.StringIO):
+    """A stream whose disk is full."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [None, Full(), "closed"])
+def test_a_stderr_that_takes_no_message_ends_nothing(
+    stream: io.StringIO | str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Python too, where no command has prepared the streams."""
+    if stream == "closed":
+        stream = io.StringIO()
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert is_quiet() == (stream is None)
+    note("nobody reads it")
+    write_to(sys.stderr, "nobody reads it")

@@ -35,15 +35,6 @@ Overrides = Annotated[
 Runs = Annotated[
     Path, typer.Option(metavar="DIR", help="Folder of the runs.", rich_help_panel=PLACES)
 ]
-RunName = Annotated[
-    str | None,
-    typer.Option(
-        "--run",
-        metavar="DIR|NAME",
-        help="The run; by default the newest.",
-        autocompletion=run_names,
-    ),
-]
 RunTarget = Annotated[
     str | None,
     typer.Argument(
@@ -51,6 +42,10 @@ RunTarget = Annotated[
         help="Folder or name of the run, or an exported model; by default the newest run.",
         autocompletion=run_names,
     ),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="The same as RUN.", autocompletion=run_names),
 ]
 RunNames = Annotated[
     list[str] | None,
@@ -181,10 +176,21 @@ def choose_run(name: str | None, runs: Path) -> "Run":
     return run
 
 
-def choose_runs(names: list[str] | None, runs: Path) -> list["Run"]:
-    """The named runs, else the newest alone, as in `choose_run`."""
+def run_of(argument: str | None, option: str | None) -> str | None:
+    """The run that is named as an argument or by --run. Raises UsageError for both."""
+    if argument is not None and option is not None:
+        from s2s.errors import UsageError
+
+        raise UsageError(f"RUN, --run: expected one of them, found {argument} and {option}")
+    return option if argument is None else argument
+
+
+def choose_runs(names: list[str] | None, runs: Path, argument: str | None = None) -> list["Run"]:
+    """The runs named by --run, or the one of an argument, else the newest, as in `choose_run`."""
     from s2s.run.finding import find_run
 
+    if argument is not None:
+        names = [name for name in (run_of(argument, " ".join(names or ()) or None),) if name]
     return [find_run(name, runs) for name in names] if names else [choose_run(None, runs)]
 
 

@@ -27,7 +27,8 @@ def run_names(context: typer.Context, incomplete: str) -> list[str]:
 
 def checkpoint_names(context: typer.Context, incomplete: str) -> list[str]:
     """Checkpoints of the run that the command line names, else of all; `best` and `last` first."""
-    named: Any = context.params.get("run")
+    places = ("run", "run_option", "target_run")
+    named: Any = next((found for place in places if (found := context.params.get(place))), None)
     names = named if isinstance(named, list | tuple) else [named] if named else []
     folders = [place for name in names for place in (Path(name), _runs(context) / name)]
     found = [

@@ -192,11 +192,18 @@ def _score_run(asked: Asked) -> "Evaluation":
 
 
 def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
+    from s2s.errors import DataError
+
     # The recipe of a run is used only if the command line names no metrics.
     run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
     _refuse(asked, is_run_used=run is not None)
     hypotheses = asked.scored.hypotheses or STDIN
     read_stdin_once(REF=references, hypotheses=hypotheses)
+    for path in references:
+        if path != STDIN and not path.exists():
+            raise DataError(
+                f"{path}: no such file of references; to score the test set of a run: --run {path}"
+            )
     request = _request(asked, run)
     if run is not None:
         request = _of_text(request)

@@ -15,6 +15,7 @@ from s2s.data.features.store import FeatureStore
 from s2s.data.preparation.prepare import open_corpus
 from s2s.data.sources.split import SplitName
 from s2s.data.store import Corpus, Ids
+from s2s.errors import RunError
 from s2s.nn.device import choose_precision
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.inference_model import InferenceModel
@@ -195,7 +196,10 @@ def run_workload(run: Run, device: torch.device) -> Workload:
     starts = [event for event in run.read_events() if event["event"] == "start"]
     recipe = run.recipe
     if recipe.train.batch_tokens == "auto":
-        recipe = with_batch_tokens(recipe, starts[-1]["memory"]["batch_tokens"])
+        found_size = (starts[-1].get("memory") or {}).get("batch_tokens") if starts else None
+        if not isinstance(found_size, int):
+            raise RunError(f"{run.metrics_path}: no start of a training with its batch size")
+        recipe = with_batch_tokens(recipe, found_size)
     return Workload(
         recipe=recipe,
         model=scorer.model,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from s2s.data.features.lookup import FeatureLines
 from s2s.errors import RunError
+from s2s.files import parse_json
 
 FORMAT = 1
 FORMAT_KEY = b"s2s.corpus"
@@ -30,6 +31,14 @@ SIDES = ("source", "target")
 REFERENCES = "references_text"
 
 FEATURES = "features"
+
+_CHUNK = 1 << 20
+"""Ids that are looked at together, which a processor's cache holds."""
+
+_DAMAGED = (
+    *(OSError, pa.ArrowException, ValueError, KeyError, IndexError, TypeError, OverflowError),
+    *(MemoryError, SystemError),  # pyarrow, of a size that the file claims: nothing is copied
+)
 
 Ids = NDArray[np.integer[Any]]
 
@@ -129,11 +138,55 @@ class Corpus:
                 return _read(pa.ipc.open_file(mapped))
         except FileNotFoundError as error:
             raise RunError(f"{path}: no such file; 's2s prep' makes it") from error
-        except (OSError, pa.ArrowException, ValueError) as error:
+        except _DAMAGED as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise RunError(
-                f"{path}: not a corpus of s2s, or damaged ({error}); "
+                f"{path}: not a corpus of s2s, or damaged ({reason}); "
                 "'s2s prep --force' makes it again"
             ) from error
+
+    def check_ids(self, place: str, source: int, target: int, *, is_copying: bool = False) -> None:
+        """Raise RunError, naming `place`, for ids beyond vocabularies of these sizes.
+
+        A model that copies has extended ids (`s2s.text.extended_vocabulary`). All ids are read once
+        from the memory map: a gigabyte takes a third of a second.
+        """
+        if is_copying:
+            target += int(self.source_lengths.max(initial=0))
+            source += target
+        for side, values, most in (
+            ("source", self.source_values, source),
+            ("target", self.target_values, target),
+        ):
+            for start in range(0, len(values), _CHUNK):
+                chunk = values[start : start + _CHUNK]
+                least, largest = int(chunk.min()), int(chunk.max())
+                if least < 0 or largest >= most:
+                    found = least if least < 0 else largest
+                    raise RunError(
+                        f"{place}: damaged, or prepared with other tokenizers: expected {side} ids "
+                        f"below {most:,}, found {found:,}; 's2s prep --force' makes it again"
+                    )
+
+    def check_rows(self, place: str, rows: Sequence[int]) -> None:
+        """Raise RunError, naming `place`, unless pairs name rows of feature files with so many."""
+        found = self.rows_NF
+        if found is None or found.shape[1] != len(rows):
+            many = 0 if found is None else found.shape[1]
+            what = f"expected rows of {len(rows)} feature files, found those of {many}"
+        elif len(found) and ((found < 0) | (found >= np.array(rows))).any():
+            what = f"expected rows of feature files below {', '.join(map(str, rows))}, found others"
+        else:
+            return
+        raise RunError(
+            f"{place}: damaged, or prepared with other features: {what}; 's2s prep --force' makes "
+            "it again"
+        )
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the texts of pairs are kept, as in all splits but some for training."""
+        return self._texts is not None
 
 
 def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
@@ -144,6 +197,8 @@ def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
     if file.num_record_batches != 1:
         raise ValueError(f"expected one record batch, found {file.num_record_batches}")
     batch = file.get_batch(0)
+    _check_types(batch)
+    batch.validate(full=True)  # offsets ascend, texts are UTF-8
     arrays: list[Any] = []
     for side in SIDES:
         column = batch.column(side)
@@ -157,11 +212,28 @@ def _read(file: pa.ipc.RecordBatchFileReader) -> Corpus:
     texts = (batch.column(names[0]), batch.column(names[1])) if has_text else None
     has_references = REFERENCES in batch.schema.names
     references = batch.column(REFERENCES) if has_references else None
-    sizes = tuple(json.loads(file.schema.metadata.get(SIZES_KEY, b"[]")))
+    sizes = tuple(parse_json(file.schema.metadata.get(SIZES_KEY, b"[]")))
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("the sizes of its corpora are no whole numbers")
     if sizes and sum(sizes) != batch.num_rows:
         raise ValueError(f"corpora of {sizes} pairs do not make {batch.num_rows}")
     rows = _rows(batch) if FEATURES in batch.schema.names else None
     return Corpus(arrays[0], arrays[1], arrays[2], arrays[3], texts, sizes, references, rows)
+
+
+def _check_types(batch: pa.RecordBatch) -> None:
+    """Raises ValueError unless all columns of a corpus are there, with their types."""
+    lists = {side: (pa.uint16(), pa.int32()) for side in SIDES} | {FEATURES: (pa.int64(),)}
+    for name in {*SIDES, *batch.schema.names}:
+        if batch.schema.names.count(name) != 1:
+            raise ValueError(f"expected one column '{name[:40]}'")
+        column = batch.column(name)
+        if name in lists:
+            is_sound = pa.types.is_large_list(column.type) and column.type.value_type in lists[name]
+        else:
+            is_sound = pa.types.is_large_string(column.type)
+        if not is_sound or column.null_count or column.offset:
+            raise ValueError(f"column '{name[:40]}' is of type {str(column.type)[:40]}")
 
 
 def _rows(batch: pa.RecordBatch) -> NDArray[np.int64]:

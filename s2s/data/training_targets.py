@@ -12,6 +12,9 @@ from s2s.data.sources.chunks import CHUNK_PAIRS
 from s2s.data.store import Corpus
 from s2s.text.tokenizer import Tokenizer
 
+ANY = 2**31
+"""Source ids below it: they are not read here."""
+
 
 class TrainingTargets:
     """The targets as training sees them: normalized, truncated as the recipe says, decoded.
@@ -43,6 +46,7 @@ class TrainingTargets:
 
     def _texts(self) -> Iterator[list[str]]:
         corpus = self._open_train()
+        corpus.check_ids("data/train.arrow", ANY, self._tokenizer.size)
         offsets, values = corpus.target_offsets, corpus.target_values
         for begin in range(0, len(corpus), CHUNK_PAIRS):
             bounds = pairwise(offsets[begin : begin + CHUNK_PAIRS + 1].tolist())

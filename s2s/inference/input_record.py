@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from s2s.errors import UsageError
+from s2s.files import parse_json
+from s2s.text.lines import name_of_stream
 
 SECONDS = 1.0
 """Least time between two rows, except for the last: windows may be as short as a line."""
@@ -34,9 +36,14 @@ class HashedInput:
         self.lines = 0
         self._hash = hashlib.sha256()
 
-    def readline(self) -> bytes:
-        """The next line; empty at the end."""
-        raw = self.source.readline()
+    @property
+    def name(self) -> str:
+        """The name of the input in messages."""
+        return name_of_stream(self.source)
+
+    def readline(self, limit: int = -1, /) -> bytes:
+        """The next line, or so many bytes of a longer one; empty at the end."""
+        raw = self.source.readline(limit)
         if raw:
             self.lines += 1
             self._hash.update(raw if raw.endswith(b"\n") else raw + b"\n")
@@ -89,8 +96,9 @@ def read_rows(lines: Sequence[bytes]) -> list[Row]:
     found = []
     for line in lines:
         with suppress(ValueError, TypeError):
-            number, digest = json.loads(line)
-            found.append(Row(int(number), str(digest)))
+            number, digest = parse_json(line)
+            if isinstance(number, int) and number >= 0:
+                found.append(Row(number, str(digest)))
     return found
 
 

@@ -18,7 +18,7 @@ from s2s.search.constraints.positive import MOST_TERMS, PositiveConstraints, Ter
 from s2s.search.constraints.prefix import PrefixConstraint
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.special import UNK
-from s2s.text.lines import read_lines
+from s2s.text.lines import is_blank, read_lines
 from s2s.text.source_features import with_features
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.word_boundaries import occurrences, single_spaced
@@ -148,7 +148,7 @@ class LineConstraintsReader:
     def _cells(self, line: str, number: int) -> dict[str, str]:
         if self.columns is None:
             return {"source": line}
-        if not line.strip():
+        if is_blank(line):
             return dict.fromkeys(self.columns, "")
         cells = line.split("\t")
         if len(cells) != len(self.columns):

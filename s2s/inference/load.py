@@ -63,6 +63,25 @@ def build_model(
     )
 
 
+def model_of_weights(
+    recipe: Recipe,
+    tokenizers: TokenizerPair,
+    weights: Mapping[str, torch.Tensor],
+    place: str,
+) -> Seq2Seq:
+    """The recipe's model with these weights.
+
+    Raises RunError, naming `place`, for weights of another model, before it takes memory.
+    """
+    from s2s.nn.state_dict import feature_shapes, load_weights
+
+    shapes = feature_shapes(weights)
+    _check_size(recipe, tokenizers, shapes, weights, place)
+    model = build_model(recipe, tokenizers, features=shapes)
+    load_weights(dict(model.named_parameters()), weights, place)
+    return model
+
+
 def load_translator(
     run: Run,
     *,
@@ -83,7 +102,7 @@ def load_translator(
     from s2s.inference.translator import LineTranslator
     from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
     from s2s.nn.inference_model import inference_model
-    from s2s.nn.state_dict import feature_shapes, load_weights
+    from s2s.nn.state_dict import feature_shapes
     from s2s.text.extended_vocabulary import extended_vocabulary_of
     from s2s.text.tokenizer_pair import load_tokenizers
 
@@ -97,10 +116,7 @@ def load_translator(
     lines = open_features(recipe.data, features, run.features_cache)
     if lines is not None:
         check_shapes(lines, shapes, recipe.model)
-    _check_size(recipe, tokenizers, shapes, weights, run.place)
-    model = build_model(recipe, tokenizers, features=shapes)
-    load_weights(dict(model.named_parameters()), weights, run.place)
-    model = model.to(chosen).eval()
+    model = model_of_weights(recipe, tokenizers, weights, run.place).to(chosen).eval()
     settings = with_precision(search or recipe.search, chosen)
     return LineTranslator(
         scorer=inference_model(model, settings.precision),

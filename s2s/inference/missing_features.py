@@ -11,6 +11,11 @@ Sources = tuple[Sequence[str], Sequence[EncodedSource]]
 """Lines, and the same lines as ids."""
 
 
+def has_input(source: EncodedSource) -> bool:
+    """Whether a model has something to read: tokens, or the image features that it needs."""
+    return MISSING not in source.rows if source.rows else bool(source.ids)
+
+
 def report_missing(
     features: FeatureLines, sources: Sources, first: int, report: Callable[[str], None]
 ) -> None:
@@ -25,11 +30,20 @@ def report_missing(
         report(f"{len(faulty) - MAX_NAMED:,} further lines name features that the files lack")
 
 
-def refuse_missing(features: FeatureLines | None, sources: Sources, place: str, first: int) -> None:
-    """Raises DataError, at `place:line`, for the first line that has no features."""
-    for number, line in [] if features is None else _missing(sources, first):
-        assert features is not None
-        raise DataError(f"{place}:{number}: {features.fault(line)}")
+def refuse_missing(
+    features: FeatureLines | None,
+    sources: Sources,
+    targets: Sequence[str],
+    place: str,
+    first: int,
+) -> None:
+    """Raises DataError, at `place:line`, for the first line that has no features to score its
+    target with. A pair of blank lines needs none."""
+    if features is None:
+        return
+    for number, (line, source, target) in enumerate(zip(*sources, targets, strict=True), first + 1):
+        if MISSING in source.rows and (line.strip() or target.strip()):
+            raise DataError(f"{place}:{number}: {features.fault(line)}")
 
 
 def _missing(sources: Sources, first: int) -> Iterator[tuple[int, str]]:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from s2s.inference.missing_features import refuse_missing
+from s2s.inference.missing_features import has_input, refuse_missing
 from s2s.inference.translator import LineTranslator
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
+from s2s.text.lines import unless_blank
 
 
 class PairScore(NamedTuple):
@@ -33,17 +34,17 @@ def score_lines(
     Raises DataError, at the place, for a line that has no image features.
     """
     lines = [line for line, _ in pairs]
-    read = translator.read([line.strip() and line for line in lines])
+    read = translator.read(list(map(unless_blank, lines)))
     translator.report_truncated([reading.ids for reading in read])
     read = [reading.cut(translator.truncate) for reading in read]
     sources = [reading.ids for reading in read]
-    targets = translator.read_targets([line.strip() and line for _, line in pairs], read)
-    refuse_missing(translator.features, (lines, read), *place)
+    targets = translator.read_targets([unless_blank(line) for _, line in pairs], read)
+    refuse_missing(translator.features, (lines, read), [line for _, line in pairs], *place)
     pairs_of_ids = list(zip(sources, targets, strict=True))
     model = forcible(translator.scorer)
     found = forced(model, pairs_of_ids, translator.device, translator.image_features_of(read))
     scores = []
-    for log_prob, ids, tokens in zip(found, sources, targets, strict=True):
-        is_asked = len(ids) or len(tokens) or translator.features is not None
+    for log_prob, reading, tokens in zip(found, read, targets, strict=True):
+        is_asked = len(tokens) or has_input(reading)
         scores.append(PairScore(log_prob, len(tokens) + 1 if is_asked else 0))
     return scores

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from s2s.errors import S2sError
+from s2s.messages import prepare_streams
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -97,9 +98,10 @@ def equal_shares(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
 
 def _work(pipe: Connection, begin: Begin[T, A]) -> None:
     """The loop of a worker, until its pipe is closed."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C goes to all processes; the parent handles it
+    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C and a closed terminal reach all processes;
+        if hasattr(signal, name):  # the parent handles them
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    prepare_streams()
     import torch
 
     torch.set_num_threads(1)

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import BinaryIO, TextIO
 
+from s2s.messages import write_to
+
 PROGRESS_SECONDS = 0.5
 """The least time between two updates of the line."""
 
@@ -65,8 +67,7 @@ class StreamProgress:
                 left = seconds * (self.size - here) / (here - self.first_byte)
                 text += f", {duration(left)} left"
         self.width = max(self.width, len(text))  # blanks cover a longer text written before
-        self.messages.write(f"\r{text:<{self.width}}  {end}")
-        self.messages.flush()
+        write_to(self.messages, f"\r{text:<{self.width}}  {end}")
 
 
 def duration(seconds: float) -> str:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from s2s.errors import DataError, UsageError
-from s2s.files import atomic_write
+from s2s.errors import DataError, UsageError, shortened
+from s2s.files import atomic_write, parse_json
 from s2s.inference.input_record import HashedInput, InputRecord, Row, last_row, read_rows
 from s2s.inference.nbest import ListFormat
 from s2s.messages import note
+from s2s.text.lines import name_of_stream, read_line
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -139,7 +140,7 @@ def _line_start(file: BinaryIO, end: int) -> int:
 
 def _line_number(row: bytes, form: ListFormat, name: str) -> int:
     try:
-        return int(json.loads(row)["line"] if form == "jsonl" else row.split(b"\t")[0])
+        return int(parse_json(row)["line"] if form == "jsonl" else row.split(b"\t")[0])
     except (ValueError, KeyError, TypeError):
         shown = row[:40].decode(errors="replace").rstrip("\n")
         raise DataError(
@@ -150,7 +151,7 @@ def _line_number(row: bytes, form: ListFormat, name: str) -> int:
 def skip(source: BinaryIO | HashedInput, lines: int, name: str) -> None:
     """Skip so many lines of the input; raises DataError if it has fewer."""
     for number in range(lines):
-        if not source.readline():
+        if not read_line(source, name_of_stream(source), number + 1):
             raise DataError(
                 f"{name}: it has the output of {lines:,} lines, but the input has {number:,}; "
                 "is it another input?"
@@ -196,7 +197,7 @@ def check_note(path: Path, resumed_with: Mapping[str, Any]) -> Noted:
         begun_with, rows = _read_note(noted.read_bytes())
     except FileNotFoundError:
         return Noted()
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{noted}: cannot read it ({error}); delete it to resume anyway") from None
     now = _flat(json.loads(json.dumps(resumed_with)))  # tuples are lists
     before = _flat(begun_with)
@@ -205,13 +206,14 @@ def check_note(path: Path, resumed_with: Mapping[str, Any]) -> Noted:
     if format_ not in (1, FORMAT):
         now["format"], before["format"] = FORMAT, format_
     changed = [
-        f"{key}: {before.get(key, 'none')} -> {now.get(key, 'none')}"
+        f"{key!s:.80}: {before.get(key, 'none')!s:.80} -> {now.get(key, 'none')!s:.80}"
         for key in sorted({*now, *before})
         if _compared(key, now) != _compared(key, before) and not key.startswith(unknown)
     ]
     if changed:
+        listed = shortened("; ".join(changed), 1000)
         raise UsageError(
-            f"{path}: begun with something else ({'; '.join(changed)}); resume with what it was "
+            f"{path}: begun with something else ({listed}); resume with what it was "
             "begun with, or leave --resume out to start over"
         )
     return Noted(exists=True, rows=None if format_ == 1 else rows)
@@ -219,11 +221,14 @@ def check_note(path: Path, resumed_with: Mapping[str, Any]) -> Noted:
 
 def _read_note(content: bytes) -> tuple[Any, list[Row]]:
     """What an output was begun with, and the lines of its input. Raises ValueError."""
-    first, *rows = content.splitlines()
+    first, *rows = content.splitlines() or [b""]
     try:
-        return json.loads(first), read_rows(rows)
+        found, read = parse_json(first), read_rows(rows)
     except ValueError:
-        return json.loads(content), []  # format 1: an object over several lines
+        found, read = parse_json(content), []  # format 1: an object over several lines
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found, read
 
 
 def _compared(key: str, values: Mapping[str, object]) -> object:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.training_targets import TrainingTargets
+from s2s.inference.missing_features import has_input, refuse_missing
 from s2s.inference.translator import LineTranslator
 from s2s.metrics.base import Additive, References, Resampling, case_of, mean, write_signature
 from s2s.metrics.corpus import Request, count_references, pair_up, resampled, score, scores_of
@@ -17,6 +18,7 @@ from s2s.recipe.metrics import METRICS, VALUES, text_metrics
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
 from s2s.search.shortlist import whole
+from s2s.text.lines import unless_blank
 from s2s.version import __version__
 
 
@@ -84,17 +86,21 @@ def _perplexity(
         for source, options in zip(sources, references, strict=True)
         for one in options
     ]
-    read = translator.read([source.strip() and source for source, _ in pairs])
+    read = translator.read([unless_blank(source) for source, _ in pairs])
     read = [reading.cut(translator.truncate) for reading in read]
     source_ids = [reading.ids for reading in read]
-    target_ids = translator.read_targets([target.strip() and target for _, target in pairs], read)
+    targets = [target for _, target in pairs]
+    target_ids = translator.read_targets([unless_blank(target) for target in targets], read)
+    refuse_missing(
+        translator.features, ([source for source, _ in pairs], read), targets, "references", 0
+    )
     features = translator.image_features_of(read)
     pairs_of_ids = list(zip(source_ids, target_ids, strict=True))
     log_probs = forced(model, pairs_of_ids, translator.device, features)
     # A blank source has an empty output of probability 1: no token is predicted.
     lengths = [
-        len(target) + 1 if len(source) or len(target) or features is not None else 0
-        for source, target in zip(source_ids, target_ids, strict=True)
+        len(target) + 1 if len(target) or has_input(source) else 0
+        for source, target in zip(read, target_ids, strict=True)
     ]
     firsts = np.cumsum([0, *(len(options) for options in references[:-1])])
     each = np.array([log_probs, lengths], dtype=np.float64).T

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM interrupt a filter at once, but never within an output line."""
+"""Ctrl-C, SIGTERM and SIGHUP interrupt a filter at once, but never within an output line."""
 
 import signal
 import threading
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""Sent when a terminal is closed, often twice: by the system and by the shell. Windows has none."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP is not None else []))
 
 
 class SignalHandler:
@@ -17,8 +20,9 @@ class SignalHandler:
         self.is_writing = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal. A second one interrupts even a write, whose reader may be stuck."""
-        is_second = self.number is not None
+        """Handle a signal. A second one interrupts even a write, whose reader may be stuck, unless
+        it is that of a closed terminal."""
+        is_second = self.number is not None and number != HANGUP
         self.number = number
         if is_second or not self.is_writing:
             raise KeyboardInterrupt

@@ -11,7 +11,8 @@ from s2s.errors import Interrupted, S2sError
 from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.progress import StreamProgress
 from s2s.inference.signals import SignalHandler
-from s2s.text.lines import BYTE_ORDER_MARK
+from s2s.messages import write_to
+from s2s.text.lines import decode_line, name_of_stream, one_line, read_line, unless_blank
 
 WINDOW_BYTES = 1 << 24
 """The most bytes of a window, which then has fewer lines: lines may be long."""
@@ -75,9 +76,8 @@ def translate_stream(
     """
 
     def respond(lines: list[str], first: int) -> list[str]:
-        blanked = [line if line.strip() else "" for line in lines]
-        found = translate_lines(blanked, first)
-        return [text.replace("\n", " ") for text in found]
+        found = translate_lines(list(map(unless_blank, lines)), first)
+        return list(map(one_line, found))
 
     return respond_stream(
         source, target, respond, window, interactive, messages=messages, context=context
@@ -96,11 +96,11 @@ def respond_stream(
 ) -> int:
     """Write to `target` the output of every line of `source`; returns the number of lines.
 
-    A line ends at LF alone; a last one without it counts. At most `window` lines are held at a time
-    (one if `interactive`), and the target is flushed after each window. Bytes that are not UTF-8
-    are replaced and reported on `messages` (stderr if None), which also shows progress if it is a
-    terminal and the source is not. A closed pipe at the target ends the stream without an error.
-    The number of lines includes those before `context.start`.
+    Lines are read as in `s2s.text.lines`, and end with LF in the target. At most `window` lines are
+    held at a time (one if `interactive`), and the target is flushed after each window. Bytes that
+    are not UTF-8 are replaced and reported on `messages` (stderr if None), which also shows
+    progress if it is a terminal and the source is not. A closed pipe at the target ends the stream
+    without an error. The number of lines includes those before `context.start`.
 
     Raises Interrupted after a signal and S2sError if the target cannot be written. The target then
     ends with a whole line, and the message gives the number of lines and how to resume.
@@ -158,41 +158,41 @@ def _close_quietly(target: BinaryIO) -> None:
 class _Reader:
     """Lines of a binary stream as text."""
 
-    def __init__(self, source: BinaryIO, messages: TextIO, number: int = 0) -> None:
+    def __init__(self, source: BinaryIO, messages: TextIO | None, number: int = 0) -> None:
         """`number` lines precede the first one."""
         self.source = source
         self.messages = messages
         self.number = number
         self.size = 0
         self.faulty = 0
+        self.name = name_of_stream(source)
 
     def read(self, most: int) -> list[str]:
         """Up to `most` lines; none at the end. `size` is then their size in bytes."""
         lines: list[str] = []
         self.size = 0
         while len(lines) < most and self.size < WINDOW_BYTES:
-            raw = self.source.readline()
+            raw = read_line(self.source, self.name, self.number + 1)
             if not raw:
                 break
             self.size += len(raw)
-            lines.append(self._decode(raw.removesuffix(b"\n")))
+            lines.append(self._decode(raw))
         return lines
 
     def _decode(self, raw: bytes) -> str:
         self.number += 1
-        if self.number == 1:
-            raw = raw.removeprefix(BYTE_ORDER_MARK)
         try:
-            return raw.decode("utf-8")
+            return decode_line(raw)
         except UnicodeDecodeError as error:
             self.faulty += 1
             if self.faulty <= MAX_NAMED:
                 last = "; further such lines are not reported" if self.faulty == MAX_NAMED else ""
-                self.messages.write(
+                write_to(
+                    self.messages,
                     f"line {self.number}: not valid UTF-8 (byte {error.start + 1} is "
-                    f"0x{raw[error.start]:02x}), replaced by U+FFFD{last}\n"
+                    f"0x{raw[error.start]:02x}), replaced by U+FFFD{last}\n",
                 )
-            return raw.decode("utf-8", errors="replace")
+            return decode_line(raw, errors="replace")
 
 
 class SupportsOutputs(Protocol):

@@ -23,15 +23,16 @@ def stream(
 ) -> int:
     """Translate or list every line of `source`; returns the number of its lines.
 
-    See `respond_stream` for `batch_size`, `context` and the errors raised. Raises UsageError for a
-    search that cannot meet terms that lines require.
+    Unknown tokens of the input are reported at its end. See `respond_stream` for `batch_size`,
+    `context` and the errors raised. Raises UsageError for a search that cannot meet terms that
+    lines require.
     """
     if line_constraints is not None and line_constraints.has_terms:
         build_constrained_strategy(loaded.search)  # reports a mistake early
     context = StreamContext() if context is None else context
     progress = StreamProgress(source, None, context.start)
     context = replace(context, progress=progress)
-    loaded = replace(loaded, progress=progress)
+    loaded = replace(loaded.counting(), progress=progress)
     translator = (
         loaded if line_constraints is None else ConstrainedTranslator(loaded, line_constraints)
     )
@@ -42,6 +43,7 @@ def stream(
         count = nbest_stream(
             source, target, translator, listing, batch_size, interactive=is_typed, context=context
         )
+    loaded.report_unknown()
     if line_constraints is not None:
         line_constraints.finish(count)
     return count

@@ -1,7 +1,7 @@
 """The translator: a model, its tokenizers and a search, as a function from lines to lines."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from s2s.inference.nbest import Output, join_outputs, name_lines
 from s2s.inference.progress import StreamProgress
 from s2s.inference.replace_unknown import UnknownReplacer
 from s2s.inference.split_line import split_line
+from s2s.inference.unknown_tokens import UnknownTokens
 from s2s.recipe.search import Search
 from s2s.search.constraints.logits import shortest_output
 from s2s.search.constraints.spec import ConstraintSpec
@@ -83,6 +84,8 @@ class LineTranslator:
     """The files of image features, whose ids lines end with or consist of."""
     workers: TranslateInWorkers | None = None
     """Searches in worker processes instead of this one."""
+    unknown: UnknownTokens | None = None
+    """Counts the unknown tokens of lines; see `counting`."""
 
     def __call__(self, lines: list[str], first: int = 0) -> list[str]:
         """One translation per line; a line of white space alone has an empty one."""
@@ -120,6 +123,15 @@ class LineTranslator:
         self.report_outputs(found, pieces, first)
         return self.outputs_of(found, pieces)
 
+    def counting(self) -> "LineTranslator":
+        """The same translator, which counts unknown tokens of its input from now on."""
+        return replace(self, unknown=UnknownTokens())
+
+    def report_unknown(self) -> None:
+        """Report the unknown tokens of the whole input, if there are enough to matter."""
+        if self.unknown is not None and (note := self.unknown.note(self.source)):
+            self.report(note)
+
     def pieces(
         self,
         lines: Sequence[str],
@@ -136,6 +148,9 @@ class LineTranslator:
         specs: list[ConstraintSpec] = []
         lines = self.tagged(lines)
         sources = self.read(lines)
+        if self.unknown is not None:
+            texts = [source.text for source in sources]
+            self.unknown.add(self.source, texts, [source.ids for source in sources])
         self._report_bare([source.text for source in sources])
         self.report_truncated([source.ids for source in sources])
         if self.features is not None:
@@ -213,7 +228,7 @@ class LineTranslator:
         if self.features is None:
             return None
         rows_NF = np.array([source.rows for source in sources], dtype=np.int64)
-        return FeatureRows(self.features, rows_NF.reshape(len(sources), -1))
+        return FeatureRows(self.features, rows_NF.reshape(-1, len(self.features.stores)))
 
     def whole(self, sources: Sequence[EncodedSource]) -> list[EncodedSource]:
         """Sources as they are searched; without tokens those that are translated in pieces."""

@@ -16,6 +16,7 @@ from s2s.errors import UsageError
 from s2s.inference.nbest import Output
 from s2s.inference.process_pool import Pool, equal_shares
 from s2s.inference.translator import LineTranslator
+from s2s.inference.unknown_tokens import UnknownTokens
 from s2s.search.constraints.spec import ConstraintSpec
 
 
@@ -58,6 +59,8 @@ class Answer(NamedTuple):
     outputs: list[list[Output]]
     notes: list[str]
     """Notes that the translator reported."""
+    unknown: UnknownTokens
+    """Counts of the task's lines."""
 
 
 class Workers:
@@ -89,6 +92,8 @@ class Workers:
             found.extend(answer.outputs)
             for note in answer.notes:
                 translator.report(note)
+            if translator.unknown is not None:
+                translator.unknown.merge(answer.unknown)
             if translator.progress is not None:
                 translator.progress.part(len(found) / len(lines))
         return found
@@ -115,6 +120,8 @@ def _translating(load: Load) -> Callable[[WorkerTask], Answer]:
 
     def translate(task: WorkerTask) -> Answer:
         notes.clear()
-        return Answer(translator.outputs(*task), list(notes))
+        unknown = UnknownTokens()
+        outputs = replace(translator, unknown=unknown).outputs(*task)
+        return Answer(outputs, list(notes), unknown)
 
     return translate

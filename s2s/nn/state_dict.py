@@ -35,6 +35,8 @@ def check_weights(
             raise RunError(f"{place}: unexpected weights '{name}': {advice}")
         if found is None:
             raise RunError(f"{place}: expected weights '{name}', found none: {advice}")
+        if not found.is_floating_point():
+            raise RunError(f"{place}: '{name}' should be floating point, found {found.dtype}")
         if found.shape != into[name].shape:
             expected, got = list(into[name].shape), list(found.shape)
             raise RunError(f"{place}: '{name}' should be {expected}, found {got}: {advice}")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.errors import RunError, UsageError
-from s2s.inference.load import build_model
+from s2s.inference.load import model_of_weights
 from s2s.pipeline.progress import progress
 from s2s.recipe.metrics import LOWER_IS_BETTER, format_value
 from s2s.run.checkpoints import NAME
@@ -177,7 +177,6 @@ def _validate(
     from s2s.data.features.lookup import open_features
     from s2s.data.preparation.prepare import open_corpus
     from s2s.nn.device import choose_device, limit_threads
-    from s2s.nn.state_dict import feature_shapes, load_weights
     from s2s.tasks.build import build_task
     from s2s.text.tokenizer_pair import load_tokenizers
     from s2s.training.distributed.process_group import SINGLE_PROCESS
@@ -186,12 +185,12 @@ def _validate(
     limit_threads(recipe.model, chosen)
     tokenizers = load_tokenizers(run.tokenizer_folder)
     features = open_features(recipe.data, cache=run.features_folder)
-    model = build_model(recipe, tokenizers, features=feature_shapes(weights))
-    load_weights(dict(model.named_parameters()), weights, str(run.folder))
+    model = model_of_weights(recipe, tokenizers, weights, str(run.folder))
     if not (run.data_folder / "validation.arrow").exists():
         return None
-    corpus = open_corpus(run.folder, "validation", features)
-    train = open_corpus(run.folder, "train")
+    ids: Any = {"tokenizers": tokenizers, "is_copying": recipe.model.copy != "none"}
+    corpus = open_corpus(run.folder, "validation", features, **ids)
+    train = open_corpus(run.folder, "train", **ids)
     validate = build_task(recipe, tokenizers).validation(corpus, train)
     with progress() as callback:
         callback("validating the average", 0, 1)

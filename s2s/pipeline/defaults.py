@@ -180,5 +180,7 @@ def _read(folder: Path) -> tuple[str, list[Choice]] | None:
         return None
 
 
-def _keys(listed: list[Any]) -> Keys:
+def _keys(listed: Any) -> Keys:
+    if not isinstance(listed, list) or not listed:
+        raise ValueError("no keys")
     return tuple(str(key) for key in listed)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from s2s.errors import RunError, UsageError
+from s2s.errors import RunNotWritable, UsageError
 from s2s.files import atomic_write, remove_abandoned
+from s2s.messages import note
 from s2s.metrics.scores import Score, Scores
 from s2s.pipeline.output_names import ModelName, describe
 from s2s.pipeline.progress import progress
@@ -30,7 +31,7 @@ class Evaluation:
     what: str
     """One line: the split, the checkpoint, the search."""
     saved: Path | None = None
-    """File of the hypotheses."""
+    """File of the hypotheses; None where they could not be saved, or are of no run."""
 
     def lines(self) -> list[str]:
         """A line per score for a reader; the description goes to stderr."""
@@ -75,7 +76,8 @@ def evaluate_lines(
 ) -> Evaluation:
     """Score a model's output and save it in its run.
 
-    `texts` are sources, outputs and sets of references, `what` the split and the model.
+    A run that cannot be written to is scored all the same, with a warning. `texts` are sources,
+    outputs and sets of references, `what` the split and the model.
     """
     from s2s.data.preparation.prepare import open_corpus
     from s2s.data.training_targets import TrainingTargets
@@ -83,15 +85,8 @@ def evaluate_lines(
 
     split, model = what
     hypotheses = texts[1]
-    folder = run.folder / "outputs"
     described = describe(translator.search)
-    saved = folder / f"{split}.{model.in_file_name}.{described}.txt"
-    try:
-        folder.mkdir(exist_ok=True)
-        remove_abandoned(folder)
-        atomic_write(saved, "".join(f"{line}\n" for line in hypotheses))
-    except OSError as error:
-        raise RunError(f"{saved}: cannot write there: {error.strerror}") from error
+    saved = _save(run, f"{split}.{model.in_file_name}.{described}.txt", hypotheses)
     trained = TrainingTargets(
         lambda: open_corpus(run.folder, "train"),
         translator.target,
@@ -100,8 +95,27 @@ def evaluate_lines(
     scores = score_run(translator, texts, request, trained)
     where = f"{run.folder}: {split}, {len(hypotheses):,} lines, {model}, {described}"
     result = Evaluation(scores, where, saved)
-    run.append_event({"event": "evaluation", **model.as_json(), "split": split, **result.as_json()})
+    event = {"event": "evaluation", **model.as_json(), "split": split, **result.as_json()}
+    if saved is not None:
+        try:
+            run.append_event(event)
+        except RunNotWritable as error:
+            note(f"warning: the scores cannot be kept: {error}")
     return result
+
+
+def _save(run: Run, name: str, hypotheses: Sequence[str]) -> Path | None:
+    """Write the hypotheses into a file of the run; None, with a warning, where that is impossible:
+    the scores are what was asked for."""
+    path = run.folder / "outputs" / name
+    try:
+        path.parent.mkdir(exist_ok=True)
+        remove_abandoned(path.parent)
+        atomic_write(path, "".join(f"{line}\n" for line in hypotheses))
+    except OSError as error:
+        note(f"warning: {run.folder}: the outputs cannot be kept there: {error.strerror}")
+        return None
+    return path
 
 
 def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | None]]]:
@@ -124,12 +138,17 @@ def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | N
 def translate_lines(
     translator: LineTranslator, sources: list[str], batch_size: int, stage: str
 ) -> list[str]:
-    """One translation per line; the line of progress names the stage."""
+    """One translation per line; the line of progress names the stage.
+
+    Unknown tokens of the sources are reported at the end.
+    """
+    translator = translator.counting()
     found: list[str] = []
     with progress() as callback:
         for start in range(0, len(sources), batch_size):
             found += translator(sources[start : start + batch_size], start)
             callback(stage, len(found), len(sources))
+    translator.report_unknown()
     return found
 
 

@@ -31,6 +31,7 @@ from s2s.run.exported import (
     is_exported,
     read_info,
 )
+from s2s.run.history import has_scores
 from s2s.run.model_file import SUFFIX, write_model_file
 from s2s.version import __version__
 
@@ -198,16 +199,14 @@ def _precision(run: Run, asked: SearchPrecision | None) -> SearchPrecision:
 
 def _tensors(run: Run, checkpoint: Which, precision: SearchPrecision) -> tuple[dict[str, Any], int]:
     """The tensors to store, and the number of parameters. Raises RunError for other weights."""
-    from s2s.inference.load import build_model
+    from s2s.inference.load import model_of_weights
     from s2s.nn.inference_model import rounded_matrices
-    from s2s.nn.state_dict import feature_shapes, load_weights
     from s2s.nn.stored_weights import round_weights
     from s2s.text.tokenizer_pair import load_tokenizers
 
     weights = run.read_weights(checkpoint)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    model = build_model(run.recipe, tokenizers, features=feature_shapes(weights))
-    load_weights(dict(model.named_parameters()), weights, run.place)
+    model = model_of_weights(run.recipe, tokenizers, weights, run.place)
     matrices = rounded_matrices(model)
     if (run.folder / SHORTLIST).is_file():
         matrices.pop(("output.weight",), None)  # search reads rows of it in fp32
@@ -244,7 +243,7 @@ def _scores(run: Run, checkpoint: Which) -> tuple[dict[str, Any], ...]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for event in run.read_events():
         is_this = checkpoint in (event.get("update"), event.get("checkpoint"))
-        if not is_this or "ensemble" in event or not isinstance(event.get("scores"), dict):
+        if not is_this or "ensemble" in event or not has_scores(event):
             continue
         if event.get("event") == "evaluation":
             # The description ends with the search, in whose name there is no comma and space.
@@ -253,7 +252,11 @@ def _scores(run: Run, checkpoint: Which) -> tuple[dict[str, Any], ...]:
             key = "validation", "greedy"
         else:
             continue
-        found[key] = event["scores"]
+        found[key] = {
+            name: {"signature": "", **score}
+            for name, score in event["scores"].items()
+            if score["value"] is not None
+        }
     return tuple(
         {"split": split, "search": search, "scores": scores}
         for (split, search), scores in sorted(found.items())

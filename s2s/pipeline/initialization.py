@@ -66,7 +66,9 @@ def initialize(
     if not is_standard(path) and path.exists() and not force:
         raise UsageError(f"{path}: exists; -o names another file, --force replaces it")
     if budget is not None and not re.fullmatch(DURATION, budget):
-        raise UsageError(f"--budget {budget}: expected a time such as '90 s', '15 min' or '2 h'")
+        raise UsageError(
+            f"--budget {budget}: expected a time with its unit, such as '90 s', '15 min' or '2 h'"
+        )
     found = inspect(data, columns)
     section = dict(found.section)
     counts = count(_draft(path, section, "").recipe)
@@ -82,7 +84,7 @@ def initialize(
     minutes = _minutes(draft, chosen)
     text = "\n".join(
         [
-            *_head(data, counts, minutes, chosen),
+            *_head(path, data, counts, minutes, chosen),
             "",
             _line("task: translation", "text into text, whatever their relation"),
             "",
@@ -155,14 +157,14 @@ def _data_section(section: dict[str, Any], notes: dict[str, str]) -> list[str]:
 
 
 def _head(
-    data: Sequence[str], counts: PairCounts, minutes: float | None, chosen: Chosen
+    path: Path, data: Sequence[str], counts: PairCounts, minutes: float | None, chosen: Chosen
 ) -> list[str]:
     what = " and ".join(Path(name).name or name for name in data[:2])
     time = "" if minutes is None else f"{_rounded(minutes)} on this machine"
     values = {keys: value for one in chosen.choices for keys, value in one.values.items()}
     is_prose = values.get(("train", "best"), "bleu") in ("bleu", "chrf")
     commands = {
-        "s2s train": time,
+        "s2s train" + ("" if path == DEFAULT_RECIPE or is_standard(path) else f" {path}"): time,
         "s2s translate < input.txt": "any text of the source's kind, a line for a line",
         "s2s bleu" if is_prose else "s2s evaluate": "scores the test set",
     }

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from s2s.errors import UsageError
+from s2s.text.lines import one_line, unless_blank
 
 Item = TypeVar("Item")
 
 
 def read_lines(lines: str | Iterable[str], name: str) -> list[str]:
-    """The lines, without a line feed at their ends, and blank ones empty, as from a file.
+    """The lines, without their line ends, and blank ones empty, as from a file.
 
     Raises UsageError, with `name` and the number of the line, for what is not one line of text.
     """
@@ -17,7 +18,7 @@ def read_lines(lines: str | Iterable[str], name: str) -> list[str]:
         [lines] if isinstance(lines, str) else _listed(lines, name, "a line or a list of lines")
     )
     found = [_line(line, f"{name}, line {number}") for number, line in enumerate(several, start=1)]
-    return [line if line.strip() else "" for line in found]
+    return list(map(unless_blank, found))
 
 
 def read_pairs(pairs: Any) -> list[tuple[str, str]]:
@@ -49,7 +50,7 @@ def _listed(items: Any, name: str, what: str) -> list[Any]:
 
 
 def _line(line: Any, place: str) -> str:
-    """A line without its line feed."""
+    """A line without its line end."""
     if not isinstance(line, str):
         raise UsageError(f"{place}: expected text, found {type(line).__name__}")
     line = line.removesuffix("\n")
@@ -64,4 +65,4 @@ def _line(line: Any, place: str) -> str:
         code = ord(text[error.start])
         what = f"U+{code:04X} at character {error.start + 1}, which is no character"
         raise UsageError(f"{place}: expected Unicode text, found {what}") from None
-    return text
+    return one_line(text)

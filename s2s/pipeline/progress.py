@@ -17,7 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from s2s.messages import is_quiet, printable
+from s2s.messages import is_quiet, printable, write_line
 
 PLAIN_SECONDS = 10.0
 """Minimum seconds between two plain lines."""
@@ -88,8 +88,7 @@ class _PlainLines:
         else:
             written = f"{done:,}" + ("" if total is None else f" of {total:,}")
             written += f" ({done / total:.0%})" if total else ""
-        sys.stderr.write(f"{printable(stage)}: {written}\n")
-        sys.stderr.flush()
+        write_line(f"{stage}: {written}")
 
 
 def plain_seconds() -> float:

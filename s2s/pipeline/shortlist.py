@@ -53,7 +53,7 @@ def learn_shortlist(run: Run, file: Path | None = None) -> Learned:
 
     tokenizers = load_tokenizers(run.tokenizer_folder)
     source, target = tokenizers.source.size, tokenizers.target.size
-    corpus = open_corpus(run.folder, "train")
+    corpus = open_corpus(run.folder, "train", tokenizers=tokenizers)
     if file is None:
         chosen = sampled(corpus, run.recipe.seed)
         cells, pairs = model_one(corpus, chosen, target, ITERATIONS), len(chosen)
@@ -74,7 +74,8 @@ def covered(run: Run, best: int, frequent: int) -> float | None:
 
     tokenizers = load_tokenizers(run.tokenizer_folder)
     found = read_lexicon(run, tokenizers.source.size, tokenizers.target.size)
-    return _coverage(open_corpus(run.folder, "validation"), found, best, frequent)
+    corpus = open_corpus(run.folder, "validation", tokenizers=tokenizers)
+    return _coverage(corpus, found, best, frequent)
 
 
 def _coverage(corpus: Corpus, found: Lexicon, best: int, frequent: int) -> float | None:

@@ -145,7 +145,11 @@ def results_of(run: Run) -> dict[str, Any]:
         best, chosen_by = run.checkpoints().best, run.recipe.train.best
     except S2sError:  # damaged: its training says so
         best, chosen_by = None, None
-    at_best = [event for event in history.validation if event["update"] == best]
+    at_best = [
+        event
+        for event in history.validation
+        if event["update"] == best and event.get("nll") is not None
+    ]
     return {
         "state": "finished" if is_finished else "in use" if is_used else "begun",
         "parameters": history.starts[-1].get("parameters"),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from s2s.data.preparation.prepare import fingerprints_of, is_data_missing, is_prepared, open_splits
 from s2s.data.preparation.share import share_prepared
 from s2s.errors import Interrupted, RecipeError, RunInUse, S2sError, UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, read_json
 from s2s.messages import note, write_line
 from s2s.pipeline.defaults import (
     adopt,
@@ -282,7 +282,7 @@ class _Sweeper:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -44,8 +44,8 @@ def train(
     What a draft does not say is chosen to fit the data first (`s2s.pipeline.defaults`).
 
     Returns the position at which training ended. Raises UsageError where `train.log_to` names a
-    tracker whose package is missing, and Interrupted after Ctrl-C or SIGTERM, with
-    the state saved.
+    tracker whose package is missing, and Interrupted after Ctrl-C, SIGTERM or SIGHUP,
+    with the state saved.
     """
     with launched(device) as (group, own_device):
         if group.rank:

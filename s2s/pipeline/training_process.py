@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from s2s.data.features.lookup import check_grids, open_features
 from s2s.data.preparation.prepare import open_corpus
-from s2s.errors import UsageError
+from s2s.errors import RunError, UsageError
 from s2s.nn.device import (
     Precision,
     choose_device,
@@ -19,6 +19,7 @@ from s2s.recipe.load import flat_fields
 from s2s.tasks.build import build_task
 from s2s.text.tokenizer_pair import load_tokenizers
 from s2s.training.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
+from s2s.training.model_size import check_memory
 from s2s.training.plan import end_reason
 from s2s.training.reporter import SilentReporter
 from s2s.training.reporter import reporter as default_reporter
@@ -30,8 +31,10 @@ from s2s.training.trainer import TIME_MULTIPLE, Trainer, TrainingContext
 if TYPE_CHECKING:
     import torch
 
+    from s2s.data.store import Corpus
     from s2s.recipe.recipe import Recipe
     from s2s.run.directory import Run
+    from s2s.text.tokenizer_pair import TokenizerPair
     from s2s.training.distributed.process_group import ProcessGroup
     from s2s.training.reporter import Reporter
     from s2s.training.state import Position
@@ -49,13 +52,10 @@ def train_run(
     chosen = choose_device(device)
     limit_threads(recipe.model, chosen, group.local_world_size)
     tokenizers = load_tokenizers(run.tokenizer_folder)
-    features = open_features(recipe.data, cache=run.features_folder)
-    if features is not None:
-        check_grids(features, recipe.model)
-    corpus = open_corpus(run.folder, "train", features)
-    validation = None
-    if (run.data_folder / "validation.arrow").exists():
-        validation = open_corpus(run.folder, "validation", features)
+    sizes = tokenizers.source.size, tokenizers.target.size
+    processes = 1 if chosen.type == "cuda" else group.local_world_size
+    check_memory(recipe, sizes, chosen, processes, str(run.folder))
+    corpus, validation = _corpora(run, recipe, tokenizers)
     task = build_task(recipe, tokenizers)
     state = TrainingState(task.initial_model(corpus).to(chosen), recipe.train)
     last = run.checkpoints().last
@@ -98,6 +98,20 @@ def train_run(
     return state.position
 
 
+def _corpora(run: Run, recipe: Recipe, tokenizers: TokenizerPair) -> tuple[Corpus, Corpus | None]:
+    """The training and the validation split, if there is one."""
+    features = open_features(recipe.data, cache=run.features_folder)
+    if features is not None:
+        check_grids(features, recipe.model)
+    is_copying = recipe.model.copy != "none"
+    corpora = [
+        open_corpus(run.folder, split, features, tokenizers=tokenizers, is_copying=is_copying)
+        for split in ("train", "validation")
+        if split == "train" or (run.data_folder / f"{split}.arrow").exists()
+    ]
+    return corpora[0], corpora[1] if len(corpora) > 1 else None
+
+
 def _reporter(run: Run, recipe: Recipe, reporter: Reporter | None, group: ProcessGroup) -> Reporter:
     """The reporter of this process; that of rank 0 informs the recipe's trackers too."""
     if group.rank:
@@ -122,7 +136,11 @@ def _resume(run: Run, state: TrainingState, step: int) -> None:
             f"{run.folder}: the training state of update {step} was deleted, so training "
             "cannot resume; --restart starts over"
         )
-    state.restore(run.read_weights(step), saved.tensors, saved.meta)
+    weights = run.read_weights(step)
+    try:
+        state.restore(weights, saved.tensors, saved.meta)
+    except RunError as error:
+        raise RunError(f"{run.folder}/checkpoints/{step}: {error}") from error
 
 
 def _opening(context: TrainingContext, state: TrainingState, device: torch.device) -> str:
@@ -145,7 +163,9 @@ def resolved_precision(
     """
     wanted: str = recipe.train.precision
     if wanted == "auto" and run.checkpoints().last is not None:
-        begun = [event["precision"] for event in run.read_events() if event["event"] == "start"]
+        starts = [event for event in run.read_events() if event["event"] == "start"]
+        precisions = get_args(Precision)
+        begun = [event["precision"] for event in starts if event.get("precision") in precisions]
         wanted = begun[-1] if begun else wanted
     return group.all_gather(choose_precision(wanted, device))[0]
 
@@ -155,7 +175,7 @@ def _other_size(run: Run, size: int) -> str | None:
     before = size
     for event in run.read_events():
         if event["event"] == "start":
-            before = event.get("processes", 1)
+            before = event.get("processes") or 1
     if before == size:
         return None
     return (

@@ -30,6 +30,7 @@ from s2s.inference.resume import (
 )
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
+from s2s.messages import is_closed
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.text.lines import open_input
 
@@ -167,7 +168,7 @@ def translate_files(
     With `files.resume`, the complete lines of the target stay, as many of the source are skipped
     and the rest is translated: the result is the file of a translation without interruption.
     Raises UsageError where the two do not belong together, DataError for files that cannot be
-    opened, Interrupted on Ctrl-C and SIGTERM.
+    opened, Interrupted on Ctrl-C, SIGTERM and SIGHUP.
     """
     if files.resume and files.target is None:
         raise UsageError("--resume completes a file; name it with --output")
@@ -354,7 +355,7 @@ def _input(path: Path | None) -> Iterator[BinaryIO]:
 
 
 def _standard(stream: Any, name: str, option: str) -> BinaryIO:
-    if stream is None:  # the parent process has closed it
+    if is_closed(stream):
         raise DataError(f"{name} is closed; {option} FILE stands in for it")
     binary: BinaryIO = stream.buffer
     return binary

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from s2s.data.preparation.prepare import open_corpus
-from s2s.errors import UsageError
+from s2s.errors import RunNotWritable, UsageError
 from s2s.inference.load import load_translator
+from s2s.messages import note
 from s2s.metrics.corpus import score
 from s2s.pipeline.progress import progress
 from s2s.recipe.metrics import LOWER_IS_BETTER, TEXT_METRICS, VALUES, MetricName, format_value
@@ -65,7 +67,8 @@ class Tuned:
     tried: tuple[tuple[BeamSearch, float], ...]
     """In the order of the grid, each with its score."""
     best: BeamSearch
-    """The best search, which is now in the run's recipe."""
+    """The best search, which is now in the run's recipe unless that cannot be written."""
+    is_written: bool = True
 
     def lines(self) -> list[str]:
         """A table for a reader; a mark shows the best."""
@@ -101,10 +104,11 @@ def tune_search(
 
     `metric` names the value that decides; by default the one that chooses the best checkpoint, or
     the recipe's first where that is the loss. Of equal values the narrower beam wins, then the
-    smaller penalty. Raises UsageError where there are no validation data, or no such metric.
+    smaller penalty. A run that cannot be written to is tuned all the same, with a warning. Raises
+    UsageError where there are no validation data, or no such metric.
     """
     grid = grid or Grid()
-    with run.lock():
+    with _locked(run) as is_writable:
         recipe = run.recipe
         text_metric, name = _figure(recipe, metric)
         settings = grid.searches(recipe.search)
@@ -125,13 +129,28 @@ def tune_search(
         ]
         worth = [_worth(name, value) for value in values]
         best = settings[worth.index(max(worth))]
-        run.store_recipe(replace(recipe, search=best))
+        if is_writable:
+            run.store_recipe(replace(recipe, search=best))
     tried = tuple(zip(settings, values, strict=True))
     rows = [{"width": s.width, "length_penalty": s.length_penalty, name: v} for s, v in tried]
-    run.append_event(
-        {"event": "tuning", "metric": name, "checkpoint": checkpoint, "searches": rows}
-    )
-    return Tuned(metric=name, tried=tried, best=best)
+    if is_writable:
+        run.append_event(
+            {"event": "tuning", "metric": name, "checkpoint": checkpoint, "searches": rows}
+        )
+    return Tuned(metric=name, tried=tried, best=best, is_written=is_writable)
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[bool]:
+    """Hold the lock of the run; whether anything can be written to it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(run.lock())
+        except RunNotWritable as error:
+            note(f"warning: the best search is not written into the run's recipe: {error}")
+            yield False
+        else:
+            yield True
 
 
 def _figure(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from s2s.recipe.yaml import Document, Keys, read_document
+from s2s.recipe.yaml import MAX_BYTES, Document, Keys, read_document
 
 KEY = "base"
 """The key that names the base, at the top of a recipe."""
@@ -120,7 +120,7 @@ def _name(named: object) -> str:
     if isinstance(named, list):
         raise _FaultyBase(f"{what} a list; a base may itself have a base")
     found = "a section" if isinstance(named, dict) else repr(named)
-    raise _FaultyBase(f"{what} {'empty text' if named == '' else found}")
+    raise _FaultyBase(f"{what} {'empty text' if named == '' else found:.80}")
 
 
 def _content(base: Path, users: list[Path]) -> bytes:
@@ -133,7 +133,8 @@ def _content(base: Path, users: list[Path]) -> bytes:
             raise _FaultyBase(f"{base}: no such file (relative to this recipe)")
         if not base.is_file():  # a pipe would never end
             raise _FaultyBase(f"{base}: expected a recipe file, found a folder or device")
-        return base.read_bytes()
+        with base.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name no file can have
         reason = error.strerror if isinstance(error, OSError) else error
         raise _FaultyBase(f"{str(base)!r}: cannot read the recipe: {reason}") from None

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from s2s.recipe.schema import Spot, spot_at, without_tags
 from s2s.recipe.section import AUTO, DURATION
 from s2s.recipe.suggestions import close_to, meant
-from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted
+from s2s.recipe.yaml import MAX_FAULTS, Document, Fault, Keys, Place, dotted
 
 TYPES = {
     "int_type": "a whole number",
@@ -37,6 +37,12 @@ PATTERNS = {
 }
 """The recipe's regular expressions in words."""
 
+UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+"""pydantic's errors for an unknown key."""
+
+MAX_SUGGESTIONS = 2 * MAX_FAULTS
+"""Unknown keys that get a suggestion, which takes a millisecond each."""
+
 _LONGEST = 60
 
 
@@ -49,12 +55,17 @@ def faults_of(
 
     `concerns` chooses among them by pydantic's error and its keys.
     """
+    unknown = 0
     for detail in error.errors(include_url=False):
         keys, spot = without_tags(detail["loc"])
+        unknown += detail["type"] in UNKNOWN_KEY
         # pydantic calls a list too short if its items are faulty, which have faults of their own.
         is_echo = detail["type"] == "too_short" and len(detail["input"]) > 0
         if not is_echo and not document.is_refused(keys) and concerns(detail, keys):
-            yield from _faults(detail, keys, spot, document)
+            if unknown > MAX_SUGGESTIONS and detail["type"] in UNKNOWN_KEY:
+                yield Fault(document.place(keys), dotted(keys), "unknown key")
+            else:
+                yield from _faults(detail, keys, spot, document)
 
 
 def _faults(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Iterator[Fault]:
@@ -71,7 +82,7 @@ def _fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> 
     match detail["type"]:
         case "union_tag_invalid" | "union_tag_not_found":
             return _kind_fault(detail, keys, spot, document)
-        case "unexpected_keyword_argument" | "extra_forbidden":
+        case kind if kind in UNKNOWN_KEY:
             section = _at(document.data, keys[:-1])
             what = "unknown key" + meant(keys, section.get("kind"))
             return Fault(document.place(keys), dotted(keys), what)
@@ -166,7 +177,7 @@ def _advice(detail: ErrorDetails) -> str:
         choices = detail.get("ctx", {})["expected"].replace(" or ", ", ").split(", ")
         return close_to(value, tuple(choice.strip("'") for choice in choices))
     if detail["type"] == "tuple_type" and isinstance(value, str):
-        return f"; write [{value}]" if value.isidentifier() else ""
+        return f"; write [{value[:_LONGEST]}]" if value.isidentifier() else ""
     return ""
 
 
@@ -185,7 +196,7 @@ def describe(value: object) -> str:
             return "a list" if value else "an empty list"
         case dict():
             return "a section"
-    return str(value)
+    return str(value)[: 2 * _LONGEST]
 
 
 def _listed(words: tuple[str, ...]) -> str:

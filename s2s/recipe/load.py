@@ -10,7 +10,6 @@ import copy
 import io
 import json
 import multiprocessing
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
+from s2s.files import unzipped
 from s2s.messages import note, printable
 from s2s.recipe.base import KEY as BASE
 from s2s.recipe.base import read_with_bases
@@ -33,11 +33,22 @@ from s2s.recipe.metrics import VALUES
 from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
+from s2s.recipe.run_name import latin_name
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.shipped_folder import shipped_folder
 from s2s.recipe.train import Train
-from s2s.recipe.yaml import Document, Fault, Keys, Place, dotted, flow, read_value
+from s2s.recipe.yaml import (
+    MAX_BYTES,
+    Document,
+    Fault,
+    Keys,
+    Place,
+    dotted,
+    flow,
+    messages,
+    read_value,
+)
 
 DEFAULT_RECIPE = Path("recipe.yaml")
 """The recipe that a command reads by default."""
@@ -108,13 +119,15 @@ class Draft:
             names = [str(key) for key in keys]
             for depth, name in enumerate(names[:-1], start=1):
                 section = section.setdefault(name, _new_section(tuple(names[:depth])))
+                if not isinstance(section, dict):
+                    raise RecipeError([self.fault(keys, "no section of a recipe has this key")])
             section[names[-1]] = copy.deepcopy(value)
         document = Document(f"{self.label}, completed for its data", data)
         try:
             recipe = _validate(data)
         except ValidationError as error:
             document.faults += faults_of(error, document)
-            raise RecipeError([str(fault) for fault in sorted(set(document.faults))]) from None
+            raise RecipeError(messages(document.faults)) from None
         return replace(recipe, name=self.name)
 
 
@@ -157,7 +170,7 @@ def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
         document.faults += faults_of(error, document)
         document.faults += faults_behind_kinds(error, document, _validate)
     if document.faults:
-        raise RecipeError([str(fault) for fault in sorted(set(document.faults))])
+        raise RecipeError(messages(document.faults))
     recipe = replace(recipe, name=recipe.name or _default_name(path))
     return Draft(recipe, document.data, label, document.places)
 
@@ -212,6 +225,7 @@ def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
     """Plain values as YAML; `comments` follow those at their keys."""
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 10_000  # keeps a long path on its line
+    yaml.representer.add_representer(type(None), _represent_null)
     text = io.StringIO()
     content = _commented(values)
     for keys, comment in comments.items():
@@ -222,6 +236,11 @@ def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
             section.yaml_add_eol_comment(printable(comment), keys[-1], column=0)
     yaml.dump(content, text)
     return text.getvalue()
+
+
+def _represent_null(representer: Any, _value: None) -> Any:
+    """ruamel writes nothing for null."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _commented(value: Any) -> Any:
@@ -279,25 +298,26 @@ def _search_adapter() -> TypeAdapter[Search]:
 
 def _content(path: Path) -> bytes:
     """The bytes of a recipe file. Raises `RecipeError` if it cannot be read."""
-    if str(path) == STDIN:
-        if sys.stdin is None:  # the parent process has closed it
-            raise RecipeError(["stdin is closed; name a recipe instead of -"])
-        return sys.stdin.buffer.read()
+    if str(path) == STDIN and sys.stdin is None:  # the parent process has closed it
+        raise RecipeError(["stdin is closed; name a recipe instead of -"])
     try:
-        return path.read_bytes()
+        if str(path) == STDIN:
+            return unzipped(sys.stdin.buffer.read(MAX_BYTES + 1), MAX_BYTES + 1)
+        with path.open("rb") as file:
+            return unzipped(file.read(MAX_BYTES + 1), MAX_BYTES + 1)
     except FileNotFoundError:
         raise RecipeError([f"{path}: no such recipe; {_where_to_find(path)}"]) from None
     except IsADirectoryError:
         raise RecipeError([f"{path}: expected a recipe file, found a folder"]) from None
     except (OSError, ValueError) as error:  # ValueError: a name no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = getattr(error, "strerror", None) or error
         raise RecipeError([f"{str(path)!r}: cannot read the recipe: {reason}"]) from None
 
 
 def _where_to_find(path: Path) -> str:
     names = [recipe.name for recipe in shipped_recipes()]
     name = path.stem if path.stem in names else "quickstart"
-    return f"'s2s recipes copy {name}' puts one here, 's2s recipes list' lists all"
+    return f"'s2s recipes copy {name} {path}' puts one there, 's2s recipes list' lists all"
 
 
 def _override(document: Document, override: str, place: Place) -> None:
@@ -331,8 +351,9 @@ def _new_section(keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _default_name(path: Path) -> str:
     """The name of the file, or of its folder if the file is called recipe.yaml."""
+    path = path.with_suffix("") if path.suffix == ".gz" else path
     stem = path.resolve().parent.name if path.name == DEFAULT_RECIPE.name else path.stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-_.") or "run"
+    return latin_name(stem)
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Recipe(Section):
     with or without text, and text (`captioning`)."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     """Name of the run's folder in `runs/`; by default the name of the recipe file, or of its folder
-    if the file is called recipe.yaml."""
+    if the file is called recipe.yaml, in letters from A to Z (docs/recipes.md)."""
     seed: Count = 1
     """Seed of all random numbers."""
     data: Data

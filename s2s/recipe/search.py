@@ -30,9 +30,10 @@ class Outputs(Section):
 
     kind: str  # the first key of a written recipe; each kind narrows its type
     max_ratio: Annotated[
-        PositiveFloat, Field(description="Longest output as a multiple of the source's length ...")
+        PositiveFloat,
+        Field(le=1000, description="Longest output as a multiple of the source's length ..."),
     ] = 2.0
-    max_offset: Annotated[Count, Field(description="... plus this many.")] = 20
+    max_offset: Annotated[Count, Field(le=100_000, description="... plus this many.")] = 20
     min_ratio: Annotated[
         NonNegativeFloat,
         Field(description="Shortest output as a multiple of the source's length ..."),

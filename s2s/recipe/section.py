@@ -18,7 +18,9 @@ DURATION = r"^[0-9]+(\.[0-9]+)? ?(s|min|h)$"
 def _with_unit(value: object) -> object:
     """Raises ValueError for a number without a unit."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"expected a time with its unit, found {value}; write {value} min, s or h")
+        raise ValueError(
+            f"expected a time with its unit, found {value}; write '{value} min', or s or h"
+        )
     return value
 
 

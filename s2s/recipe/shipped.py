@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from s2s.errors import UsageError
-from s2s.files import atomic_write
+from s2s.files import write_output
 from s2s.recipe.load import DEFAULT_RECIPE, ShippedRecipe, shipped_recipes
 
 
@@ -35,7 +35,7 @@ def copy_recipe(
     if path.exists() and not force:
         raise UsageError(f"{path}: exists; choose another file, or add {option}")
     try:
-        atomic_write(path, recipe.path.read_bytes())
+        write_output(path, recipe.path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot write it: {error.strerror}") from None
     return path

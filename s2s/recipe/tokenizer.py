@@ -59,11 +59,12 @@ class CharacterTokenizer(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class WordTokenizer(Section):
-    """Every word between spaces is a token, as in phone strings or tokenized text."""
+    """Every word between white space is a token, as in phone strings or tokenized text."""
 
     kind: Literal["word"]
     separators: NonEmpty = " "
-    """Characters that separate words; decoded text has the first of them between words."""
+    """Characters that separate words; decoded text has the first of them between words. A space
+    stands for all white space."""
     vocabulary: PositiveInt | None = None
     """Number of most frequent words to keep; all by default."""
     min_count: PositiveInt = 1

@@ -8,20 +8,27 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+
+from s2s.errors import shortened
 
 Keys = tuple[str | int, ...]
 """The keys from the top of a recipe to a value."""
 
 MAX_DEPTH = 20  # recipes are about 5 deep; more is a mistake or an attack
 MAX_VALUES = 20_000  # aliases can expand ten lines to billions of values
+MAX_NODES = 20_000  # keys and values in the text; the parser takes seconds for them
+MAX_BYTES = 1 << 20  # of a recipe file
+MAX_FAULTS = 50  # of a recipe that are reported
+LONGEST_FAULT = 1000  # characters: values and messages of rules may be long
 LARGEST = 2**63  # beyond any field and any seed
 
 _STANDARD = "tag:yaml.org,2002:"
@@ -77,7 +84,15 @@ class Fault:
         """The message, on one line."""
         is_named = not self.keys or self.place.label.endswith(f" {self.keys}")  # of an override
         keys = "" if is_named else f"{self.keys}: "
-        return f"{self.place.label}: {keys}{self.what}"
+        return f"{self.place.label}: {keys}{shortened(self.what, LONGEST_FAULT)}"
+
+
+def messages(faults: Iterable[Fault]) -> list[str]:
+    """The faults in the order of their places, a line each; of very many the first."""
+    found = sorted(set(faults))
+    listed = [str(fault) for fault in found[:MAX_FAULTS]]
+    more = len(found) - len(listed)
+    return [*listed, f"and {more:,} more faults"] if more > 0 else listed
 
 
 @dataclass
@@ -129,6 +144,9 @@ def dotted(keys: Keys) -> str:
 def read_document(name: str, content: bytes, depth: int = 0) -> Document:
     """Read the bytes of a recipe file; faults of the YAML are in `faults`, and none is raised."""
     document = Document(name, depth=depth)
+    if len(content) > MAX_BYTES:
+        document.refuse(document.line(1), (), f"far too large: more than {MAX_BYTES:,} bytes")
+        return document
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -167,8 +185,12 @@ def _compose(document: Document, text: str) -> Node | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an anchor used twice is legal YAML
-            tree: Node | None = YAML(typ="rt", pure=True).compose(text)
+            yaml = YAML(typ="rt", pure=True)
+            yaml.Composer = _Composer
+            tree: Node | None = yaml.compose(text)
             return tree
+    except _TooLarge as error:
+        line, what = error.line, f"far too large: more than {MAX_NODES:,} keys and values in all"
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
@@ -184,6 +206,28 @@ def _compose(document: Document, text: str) -> Node | None:
         line, what = 1, f"not valid YAML: {_printable(str(error))}"
     document.refuse(document.line(line), (), " ".join(what.split()))
     return None
+
+
+class _TooLarge(Exception):
+    """A text with more nodes than any recipe has."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__()
+        self.line = line
+
+
+class _Composer(Composer):
+    """Composes no more nodes than a recipe may have: each takes the parser a quarter of a
+    millisecond."""
+
+    num_nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node and those in it. Raises _TooLarge."""
+        self.num_nodes += 1
+        if self.num_nodes > MAX_NODES:
+            raise _TooLarge(self.parser.peek_event().start_mark.line + 1)
+        return super().compose_node(parent, index)
 
 
 class _Converter:
@@ -227,7 +271,7 @@ class _Converter:
             if not isinstance(key, ScalarNode):
                 self._fault(place, keys, "expected a name as key, found a list or a section")
             elif _ILLEGAL.search(key.value):
-                self._fault(place, keys, f"not valid text: {key.value!r}")
+                self._fault(place, keys, f"not valid text: {_cut(key.value)!r}")
             elif key.value not in result:
                 lines[key.value] = key.start_mark.line + 1
                 self._document.places[*keys, key.value] = place
@@ -265,7 +309,7 @@ class _Converter:
             case "str" | "timestamp" | "value" | "merge":
                 if not _ILLEGAL.search(text):
                     return text
-                self._document.refuse(place, keys, f"not valid text: {text!r}")
+                self._document.refuse(place, keys, f"not valid text: {_cut(text)!r}")
                 return None
         self._document.refuse(place, keys, f"unknown tag '{_short(tag)}'")
         return None
@@ -277,7 +321,7 @@ class _Converter:
         except ValueError:
             return text
         if isinstance(number, float) and not math.isfinite(number):
-            self._document.refuse(place, keys, f"expected a finite number, found {text}")
+            self._document.refuse(place, keys, f"expected a finite number, found {text[:20]}")
             return None
         if abs(number) >= LARGEST:
             self._document.refuse(place, keys, f"the number is too large: {text[:20]}")
@@ -304,5 +348,9 @@ def _short(tag: str) -> str:
 
 def _printable(text: str, longest: int = 60) -> str:
     """`text` on one line, without control characters, cut short."""
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: longest + 1])
+    return _cut(plain, longest)
+
+
+def _cut(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

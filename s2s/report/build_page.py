@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from s2s.data.preparation.report import PrepareReport
 from s2s.errors import UsageError
+from s2s.files import read_json
 from s2s.inference.attention.visible_tokens import visible, visible_line
 from s2s.recipe.metrics import format_value
 from s2s.report import keep
@@ -180,7 +181,7 @@ def _lists(outputs: Outputs | None) -> list[tuple[str, str, tuple[Any, ...]]]:
 def _environment(run: "Run", history: History) -> list[tuple[str, str]]:
     """What `environment.json` and the last start of training say."""
     try:
-        content = json.loads(run.environment_path.read_bytes())
+        content = read_json(run.environment_path)
     except (OSError, ValueError):
         content = {}
     start = history.starts[-1] if history.starts else {}

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,8 @@ from s2s.data.preparation.fingerprints import FINGERPRINT_FILE, read_fingerprint
 from s2s.errors import RunError, TrainingError, UsageError
 from s2s.files import (
     atomic_write,
+    parse_json,
+    read_json,
     remove,
     remove_leftovers,
     rename_folder,
@@ -101,20 +103,13 @@ class Checkpoints:
     def index(self) -> CheckpointIndex:
         """The last and the best checkpoint; raises `RunError` for an invalid file."""
         try:
-            content = json.loads(self.index_path.read_bytes())
-            index = CheckpointIndex(**{**content, "kept": tuple(content.get("kept", ()))})
+            return _index_of(read_json(self.index_path))
         except FileNotFoundError:
             return CheckpointIndex()
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             what = f"{self.index_path}: expected the list of checkpoints, found something else"
-            raise RunError(f"{what}; restore the file, or train again with --restart") from error
-        roles = (index.last, index.best)
-        if not (
-            all(isinstance(step, int | None) for step in roles)
-            and all(isinstance(step, int) for step in index.kept)
-        ):
-            raise RunError(f"{self.index_path}: expected whole numbers as steps")
-        return index
+            advice = "restore the file, or train again with --restart"
+            raise RunError(f"{what} ({error}); {advice}") from error
 
     def resolve(self, which: Which) -> Which:
         """The step or name of a checkpoint; before the first validation, the best is the last.
@@ -184,9 +179,12 @@ class Checkpoints:
             return None
         tensors, metadata = read_tensors(path)
         try:
-            return SavedState(tensors, json.loads(metadata["state"]))
+            state = parse_json(metadata["state"])
         except (KeyError, ValueError) as error:
             raise RunError(f"{path}: not a training state of s2s; {_ADVICE}") from error
+        if not isinstance(state, dict):
+            raise RunError(f"{path}: not a training state of s2s; {_ADVICE}")
+        return SavedState(tensors, state)
 
     def write(
         self,
@@ -311,6 +309,22 @@ class Checkpoints:
         return f"{self.folder}: cannot save the checkpoint of update {step}: {reason}{kept}"
 
 
+def _index_of(content: Any) -> CheckpointIndex:
+    """The content of `checkpoints.json`. Raises ValueError for anything else."""
+    known = {item.name for item in fields(CheckpointIndex)}
+    if not isinstance(content, dict) or not set(content) <= known:
+        raise ValueError("not an object with " + ", ".join(sorted(known)))
+    last, best, score, kept = (content.get(item.name) for item in fields(CheckpointIndex))
+    if not isinstance(kept, list | None):
+        raise ValueError("'kept' is no list")
+    steps = [*(step for step in (last, best) if step is not None), *(kept or ())]
+    if not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**63 for s in steps):
+        raise ValueError("expected whole numbers as steps")
+    if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
+        raise ValueError("'best_score' is no number")
+    return CheckpointIndex(last, best, score, tuple(kept or ()))
+
+
 def _latest(steps: set[int], count: int) -> tuple[int, ...]:
     return tuple(sorted(steps)[max(0, len(steps) - count) :])
 
@@ -369,7 +383,7 @@ def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError:
         raise RunError(f"{path}: no such file; {_ADVICE}") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())
         what = f"{path}: truncated, or not written by s2s ({reason})"
         raise RunError(f"{what}; {_ADVICE}") from error

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from s2s.errors import RecipeError, RunError, RunInUse, UsageError
-from s2s.files import atomic_write, remove
+from s2s.errors import RecipeError, RunInUse, RunNotWritable, UsageError
+from s2s.files import atomic_write, read_json, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.moved_files import with_paths_of
 from s2s.recipe.recipe import Recipe
@@ -27,6 +27,7 @@ from s2s.recipe.yaml import Keys
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
 from s2s.run.exported import check_model, is_exported
+from s2s.run.history import LONGEST_EVENT, parse_event
 from s2s.run.leftovers import remove_leftovers_of
 from s2s.run.model_file import SUFFIX
 
@@ -168,7 +169,7 @@ class Run:
     def read_defaults(self) -> dict[str, Any]:
         """The content of `defaults_path`; empty if there is none that can be read."""
         try:
-            content = json.loads(self.defaults_path.read_text(encoding="utf-8"))
+            content = read_json(self.defaults_path)
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -185,9 +186,10 @@ class Run:
         """The reason of each chosen value, by its keys."""
         try:
             return {
-                tuple(keys): f"chosen: {one['reason']}"
+                tuple(map(str, keys)): "chosen: " + " ".join(_visible(one["reason"]).split())
                 for one in self.read_defaults().get("choices", ())
                 for keys, _ in one["values"]
+                if keys
             }
         except (KeyError, TypeError, ValueError):
             return {}
@@ -321,27 +323,31 @@ class Run:
         with self._writing(), self.metrics_path.open("a+b") as file:
             if file.tell() and not _ends_line(file):
                 line = "\n" + line  # after a line left incomplete by a power failure
-            file.write(line.encode())
+            file.write(line.encode(errors="backslashreplace"))  # a name that is not UTF-8
 
     def read_events(self) -> Iterator[dict[str, Any]]:
-        """All events so far, without lines left incomplete by a power failure."""
+        """All events so far, without lines that are incomplete or damaged."""
         if not self.metrics_path.exists():
             return
         with self.metrics_path.open("rb") as file:
-            for line in file:
-                with suppress(ValueError):
-                    event = json.loads(line)
-                    if isinstance(event, dict):
-                        yield event
+            while line := file.readline(LONGEST_EVENT + 1):
+                if (event := parse_event(line)) is not None:
+                    yield event
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn an `OSError` into a `RunError` of one line."""
+        """Turn an `OSError` into a `RunNotWritable` of one line."""
         try:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise RunError(f"{self.folder}: cannot write there: {reason}") from error
+            raise RunNotWritable(f"{self.folder}: cannot write there: {reason}") from error
+
+
+def _visible(text: str) -> str:
+    """A text without characters that a comment in YAML must not have. Raises TypeError for
+    anything else."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _differences(old: Recipe, new: Recipe, free: tuple[str, ...] = ()) -> list[str]:

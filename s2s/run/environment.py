@@ -1,6 +1,5 @@
 """The environment of a run: versions, commit, hardware, seed, and the format of its folder."""
 
-import json
 import os
 import platform
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s.errors import RunError
+from s2s.files import read_json
 from s2s.version import __version__
 
 FORMAT = 1
@@ -44,13 +44,16 @@ def check_format(path: Path) -> None:
     A run without this file was not trained yet and has any format.
     """
     try:
-        written = json.loads(path.read_bytes())["format"]
-        is_newer = written > FORMAT
+        content = read_json(path)
+        written = content.get("format") if isinstance(content, dict) else None
+        if not isinstance(written, int) or isinstance(written, bool) or written < 1:
+            raise ValueError("no number of its format")
     except FileNotFoundError:
         return
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{path}: expected the environment of a run, found {error}") from error
-    if is_newer:
+    except (OSError, ValueError) as error:
+        what = f"{path}: expected the environment of a run, found another content or none ({error})"
+        raise RunError(f"{what}; restore the file, or delete it") from error
+    if written > FORMAT:
         what = f"{path.parent}: written by a newer s2s (run format {written}, this one: {FORMAT})"
         raise RunError(f"{what}; upgrade s2s, or train the run again")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from s2s.errors import RunError
+from s2s.files import read_json
 from s2s.recipe.choices import SearchPrecision
 
 FORMAT = 1
@@ -107,7 +108,7 @@ def read_info(folder: Path, place: str) -> ModelInfo:
     path = folder / INFO
     try:
         _check_size(path, INFO)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         written = content["format"]
         if isinstance(written, int) and written > FORMAT:
             raise RunError(

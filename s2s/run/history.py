@@ -1,12 +1,76 @@
 """The events of a training as one course, without those that a resumed training has made void."""
 
+import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from s2s.files import parse_json
 
 Event = dict[str, Any]
 
 OF_UPDATES = ("update", "gradients", "validation")
+
+LONGEST_EVENT = 1 << 22
+"""The most bytes of a line of a log."""
+
+WHOLE = ("update", "epoch", "tokens", "processes", "parameters", "total_updates")
+NUMBERS = ("seconds", "nll")
+TEXTS = ("event", "time", "precision", "device", "reason", "split", "what")
+SECTIONS = ("scores", "memory", "norms", "versions")
+"""Fields of events by their type; each may be missing or null."""
+
+
+def parse_event(line: bytes) -> Event | None:
+    """The event of a line of `metrics.jsonl`; None for a line that is incomplete or damaged: no
+    object, without its kind, or with a field of another type."""
+    if len(line) > LONGEST_EVENT:
+        return None
+    with suppress(ValueError):
+        event = parse_json(line)
+        if isinstance(event, dict) and isinstance(event.get("event"), str) and _is_sound(event):
+            return event
+    return None
+
+
+def _is_sound(event: Event) -> bool:
+    """Whether the fields that are there have their types. Those of an evaluation are only shown."""
+    if event["event"] == "evaluation":
+        return True
+    if event["event"] in ("start", *OF_UPDATES) and event.get("update") is None:
+        return False
+    return (
+        all(_is(event, name, str) for name in TEXTS)
+        and all(_is(event, name, dict) for name in SECTIONS)
+        and all(_is(event, n, int) and 0 <= (event.get(n) or 0) < 2**63 for n in WHOLE)
+        and all(_is(event, n, int | float) and _is_number(event.get(n) or 0) for n in NUMBERS)
+        and (event["event"] != "validation" or has_scores(event))
+    )
+
+
+def has_scores(event: Event) -> bool:
+    """Whether each score of a validation or an evaluation has a number or null as its value."""
+    scores = event.get("scores")
+    return isinstance(scores, dict) and all(map(_is_score, scores.values()))
+
+
+def _is(event: Event, name: str, kind: Any) -> bool:
+    value = event.get(name)
+    return value is None or (isinstance(value, kind) and not isinstance(value, bool))
+
+
+def _is_score(score: object) -> bool:
+    if not isinstance(score, dict) or "value" not in score:
+        return False
+    return _is(score, "value", int | float) and _is_number(score["value"] or 0)
+
+
+def _is_number(value: Any) -> bool:
+    return bool(abs(value) <= _LARGEST)  # also without OverflowError for a huge integer
+
+
+_LARGEST = math.ldexp(1.0, 1000)
 
 
 @dataclass

@@ -5,6 +5,7 @@ what they mean elsewhere. A repository is looked at before a file of it is downl
 exported model without a file that could execute code when it is read.
 """
 
+import errno
 import logging
 import re
 import sys
@@ -43,6 +44,9 @@ UNSAFE = (
 
 PATTERNS = [CARD, INFO, RECIPE, SHORTLIST, WEIGHTS, "tokenizer/*"]
 """Patterns of the library for the files of a model."""
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+"""Errors of a cache that cannot be written, as where there is no home directory."""
 
 LISTED = 5
 """Most names in a message."""
@@ -188,6 +192,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, errors.HfHubHTTPError):
         return _answer(error)
     strerror = error.strerror if isinstance(error, OSError) else None
+    if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is not None:
+        return (
+            f"its cache cannot be written: {error.filename}: {strerror}; the variable HF_HOME "
+            "names another folder"
+        )
     return strerror or f"the hub cannot be reached ({type(error).__name__})"
 
 

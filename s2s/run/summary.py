@@ -6,7 +6,6 @@ runs take less than a second.
 A damaged run is a summary that says so, never an exception.
 """
 
-import json
 import math
 import os
 import re
@@ -20,6 +19,7 @@ from typing import Any, Literal
 from s2s.errors import RunError, UsageError
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints
 from s2s.run.environment import check_format
+from s2s.run.history import LONGEST_EVENT, Event, parse_event
 
 State = Literal[
     "new",
@@ -32,8 +32,6 @@ State = Literal[
     "failed",
     "damaged",
 ]
-
-Event = dict[str, Any]
 
 CHUNK = 1 << 16
 """Bytes that are read of an event log at a time."""
@@ -244,17 +242,13 @@ def _last_events(path: Path) -> Iterator[Event]:
             size = min(CHUNK, place)
             place -= size
             file.seek(place)
-            rest, *lines = (file.read(size) + rest).split(b"\n")
+            rest, *lines = (file.read(size) + rest[: LONGEST_EVENT + 1]).split(b"\n")
             yield from _events(reversed(lines))
         yield from _events([rest])
 
 
 def _events(lines: Any) -> Iterator[Event]:
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            event = json.loads(line)
-            if isinstance(event, dict):
-                yield event
+    return (event for line in lines if (event := parse_event(line)) is not None)
 
 
 def as_number(value: object) -> float | None:

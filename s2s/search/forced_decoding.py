@@ -51,8 +51,9 @@ def forced(
     """Log-probability of each target, EOS included, given its source (ids without EOS, `features`).
 
     They equal those of search for the same tokens, to rounding. As in search, a source without
-    tokens has the empty output with probability 1; the model scores any other output of it, and any
-    output of a source with image features. The model must be in `eval()` mode.
+    tokens, or without the image features that the model reads, has the empty output with
+    probability 1. Any other output of it is scored, unless features are missing: the caller refuses
+    that. The model must be in `eval()` mode.
     """
     found = [0.0] * len(pairs)
     inputs = Inputs([source for source, _ in pairs], range(len(pairs)), None, features)

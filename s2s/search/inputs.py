@@ -64,8 +64,10 @@ class Inputs(NamedTuple):
         return self.features is None or self.features.lines.has_text
 
     def is_blank(self, key: int) -> bool:
-        """Whether a source has neither tokens nor image features."""
-        return self.features is None and len(self.sources[key]) == 0
+        """Whether a source has nothing to read: no tokens, or no features of a model of images."""
+        if self.features is not None:
+            return self.features.is_missing(key)
+        return len(self.sources[key]) == 0
 
     def padded(self, key: int) -> Padded:
         """The padded lengths of a source."""

@@ -39,7 +39,7 @@ from s2s.serve.schemas import (
 )
 from s2s.serve.settings import Settings
 from s2s.serve.worker import AnyJob
-from s2s.text.lines import BYTE_ORDER_MARK
+from s2s.text.lines import decode_line
 from s2s.version import __version__
 
 PAGES = Path(__file__).parent / "pages"
@@ -242,8 +242,9 @@ def _add_text(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Translate plain text, line by line: the bytes that `s2s translate` writes."""
         chosen = service.models[model]
-        raw = (await request.body()).removeprefix(BYTE_ORDER_MARK)
-        lines = raw.decode("utf-8", errors="replace").removesuffix("\n").split("\n") if raw else []
+        raw = await request.body()
+        parts = raw.removesuffix(b"\n").split(b"\n") if raw else []
+        lines = [decode_line(part, errors="replace") for part in parts]
         job = plan_text(chosen, lines, tag, service.settings.limits)
         found = await service.outcome(chosen, job, request)
         service.count(chosen, found)

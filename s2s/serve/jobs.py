@@ -17,6 +17,7 @@ from s2s.inference.translator import LineTranslator, SourcePieces
 from s2s.recipe.search import Search
 from s2s.search.constraints.spec import UNCONSTRAINED, ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
+from s2s.text.lines import unless_blank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +88,10 @@ class TranslationJob:
     def prepare(self, base: LineTranslator, compiler: ConstraintCompiler) -> None:
         """Read the lines, with the model's translator; raises what is wrong with them."""
         self.translator = replace(
-            base, search=self.options.search, tag=self.tag, report=self.notes.append
+            base.counting(), search=self.options.search, tag=self.tag, report=self.notes.append
         )
         # As `s2s translate` reads them.
-        lines = [line if line.strip() else "" for line in self.lines]
+        lines = list(map(unless_blank, self.lines))
         specs = None
         if self.constraints is not None:
             specs = compiler.compiled(self.translator, lines, self.constraints)
@@ -107,6 +108,7 @@ class TranslationJob:
         assert self.pieces is not None
         assert self.translator is not None
         self.translator.report_outputs(self.found, self.pieces)
+        self.translator.report_unknown()
         outputs = self.translator.outputs_of(self.found, self.pieces)
         if self.constraints is not None:
             target = self.translator.target

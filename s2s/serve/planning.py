@@ -24,6 +24,7 @@ from s2s.serve.schemas import (
     TranslateRequest,
 )
 from s2s.serve.settings import Limits
+from s2s.text.lines import unless_blank
 from s2s.text.tags import check_tag
 
 OF_THE_SERVER = ("precision", "shortlist", "shortlist_frequent")
@@ -66,7 +67,7 @@ def plan_alternatives(
     search = _search(model, request.search, limits)
     tag = _tag(model, request.tag)
     notes: list[str] = []
-    line = request.text if request.text.strip() else ""
+    line = unless_blank(request.text)
 
     def compute(translator: LineTranslator) -> list[Continuation]:
         chosen = replace(translator, search=search, tag=tag, report=notes.append)

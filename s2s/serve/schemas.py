@@ -14,6 +14,7 @@ from pydantic import (
 
 from s2s.recipe.faults import describe
 from s2s.recipe.search import Search
+from s2s.text.lines import one_line
 
 
 def _search_schema() -> dict[str, Any]:
@@ -38,9 +39,9 @@ def _encodable(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    if "\n" in text:
+    if "\n" in text.removesuffix("\n"):
         raise ValueError("expected one line, found a line end; give a list of lines")
-    return text
+    return one_line(text)
 
 
 def _listed(value: Any) -> Any:

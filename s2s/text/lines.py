@@ -1,31 +1,46 @@
-"""Decodes lines of text, which end at a line feed and nowhere else.
+"""The one policy for lines and white space, which every reader of text follows.
 
-U+2028, U+0085, carriage return and form feed are ordinary characters: splitting at them would
-change the number of lines. A last line without line feed counts. A byte order mark at the beginning
-of a file is not text.
+A line ends at a line feed and nowhere else: splitting at U+2028, U+0085 or form feed would change
+the number of lines. A last line without line feed counts. Carriage returns before the line feed, or
+at the end of the last line, are a part of the line end, so that files of any system are read alike.
+A line break within a text (a cell of several lines, a lone carriage return) becomes a space. A byte
+order mark at the beginning of a line is not text: files that are joined have some inside.
+
+All other characters are text. Tokenizers of words take every white space for a space, including two
+characters that Unicode does not count as such: `INVISIBLE_SPACES`.
 """
 
 import gzip
 import io
+import re
 import sys
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from s2s.errors import DataError
+from s2s.files import GZIP_MAGIC
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-GZIP_MAGIC = b"\x1f\x8b"
-"""First bytes of a gzip file (RFC 1952, section 2.3.1), which are not UTF-8."""
-
 DAMAGED = "damaged or truncated gzip file"
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MARK = "\ufeff"
+"""The byte order mark, U+FEFF; within a line it is an invisible space."""
 
+INVISIBLE_SPACES = f"\u200b{MARK}"
+"""Zero-width space, which separates words in Thai and Khmer, and zero-width no-break space."""
+
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+LONGEST_LINE = 1 << 24
+"""The most bytes of a line of text: one without an end would be read until memory ends."""
+
+LONGEST_ROW = 1 << 26
+"""The most bytes of a row of a table, which may have columns that are not read."""
 
 STANDARD = "-"
 """The name of stdin, where a file is read, and of stdout, where one is written."""
@@ -39,6 +54,14 @@ def is_standard(path: str | Path | None) -> bool:
 def name_of(path: str | Path) -> str:
     """The name of an input in messages."""
     return "<stdin>" if is_standard(path) else str(path)
+
+
+def name_of_stream(stream: object) -> str:
+    """The name of an open file in messages."""
+    name = getattr(stream, "name", None)
+    if isinstance(name, str) and name != "<stdin>":
+        return name
+    return "<stdin>" if name in (0, "<stdin>") else "input"
 
 
 def open_input(path: str | Path) -> BinaryIO:
@@ -66,18 +89,23 @@ class _Unzipped(io.RawIOBase):
     """The content of a gzip file, whose faults are DataErrors."""
 
     def __init__(self, raw: BinaryIO, name: str) -> None:
-        self.raw, self.name = raw, name
+        self.raw, self._name = raw, name
         self.content = gzip.GzipFile(fileobj=raw)
 
     def readable(self) -> bool:
         return True
+
+    @property
+    def name(self) -> str:
+        """The name of the file, which a `BufferedReader` around this takes over."""
+        return self._name
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         view = memoryview(buffer)
         try:
             data = self.content.read(view.nbytes)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{self.name}: {DAMAGED} ({error})") from error
+            raise DataError(f"{self._name}: {DAMAGED} ({error})") from error
         view[: len(data)] = data
         return len(data)
 
@@ -113,20 +141,94 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
-    """The lines of a binary stream, without their line feed; holds one line at a time.
+def one_line(text: str) -> str:
+    """A text as one line: without line end and byte order mark, a space for each line break."""
+    if "\r" in text or "\n" in text:
+        text = _LINE_BREAK.sub(" ", text.rstrip("\r\n"))
+    return text.lstrip(MARK) if MARK in text else text
 
-    Raises DataError, with `name` and the line, for bytes that are not UTF-8.
+
+def has_line_break(text: str) -> bool:
+    """Whether a text has several lines, which `one_line` joins."""
+    return ("\n" in text or "\r" in text) and bool(_LINE_BREAK.search(text.rstrip("\r\n")))
+
+
+def decode_line(raw: bytes, errors: str = "strict") -> str:
+    """A line of bytes, with its line end or without, as text; `errors` as in `bytes.decode`.
+
+    Raises UnicodeDecodeError for bytes that are not UTF-8.
     """
-    for number, raw in enumerate(stream, start=1):
-        line = raw.removesuffix(b"\n")
-        if number == 1:
-            line = line.removeprefix(BYTE_ORDER_MARK)
+    return one_line(raw.removesuffix(b"\n").decode("utf-8", errors))
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text between white space, invisible spaces included."""
+    if not text.isascii():
+        for space in INVISIBLE_SPACES:
+            text = text.replace(space, " ")
+    return text.split()
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text is empty, or white space alone."""
+    return not text.strip() or (not text.isascii() and not split_words(text))
+
+
+def unless_blank(text: str) -> str:
+    """The text, or an empty one for white space alone."""
+    return "" if is_blank(text) else text
+
+
+class SupportsReadline(Protocol):
+    """A binary stream of lines."""
+
+    def readline(self, limit: int = -1, /) -> bytes:
+        """The next line, or so many bytes of a longer one; empty at the end."""
+        ...
+
+
+def read_line(
+    stream: SupportsReadline, name: str, number: int, longest: int = LONGEST_LINE
+) -> bytes:
+    """The next line with its line feed; empty at the end.
+
+    Raises DataError, with `name` and its `number`, for one of more than `longest` bytes, of which
+    no more are read.
+    """
+    raw = stream.readline(longest + 1)
+    if len(raw) > longest and raw[-1:] != b"\n":
+        raise DataError(
+            f"{name}:{number}: expected a line of at most {longest:,} bytes, found a longer one; "
+            "break it into lines, or is it no text?"
+        )
+    return raw
+
+
+def raw_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """The lines of a binary stream, with their line feeds; raises as `read_line` does."""
+    number = 1
+    while raw := read_line(stream, name, number, longest):
+        yield raw
+        number += 1
+
+
+def decode_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[str]:
+    """The lines of a binary stream, without their line end; holds one line at a time.
+
+    Raises DataError, with `name` and the line, for bytes that are not UTF-8 and for a line of more
+    than `longest` bytes.
+    """
+    for number, raw in enumerate(raw_lines(stream, name, longest), start=1):
         try:
-            yield line.decode("utf-8")
+            yield decode_line(raw)
         except UnicodeDecodeError as error:
-            place = f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}"
+            place = f"byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
             raise DataError(f"{name}:{number}: not valid UTF-8 ({place})") from error
+
+
+def decode_rows(stream: BinaryIO, path: Path) -> Iterator[str]:
+    """The same of a table, whose lines may be longer."""
+    return decode_lines(stream, str(path), LONGEST_ROW)
 
 
 def count_lines(path: str | Path) -> int:

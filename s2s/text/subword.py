@@ -151,7 +151,8 @@ class Subwords:
         path = folder / MODEL_FILE
         try:
             subwords = cls(path.read_bytes())
-        except (OSError, RuntimeError) as error:
+            subwords.surfaces()
+        except (OSError, RuntimeError, ValueError, IndexError) as error:
             raise RunError(f"{path}: not a sentencepiece model") from error
         processor = subwords._processor
         found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())

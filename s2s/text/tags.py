@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2s.errors import RunError, UsageError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, read_json
+from s2s.text.lines import is_blank as is_blank_text
 
 if TYPE_CHECKING:
     from s2s.text.tokenizer import Tokenizer
@@ -118,11 +119,11 @@ def read_tags(folder: Path) -> list[str] | None:
     if not path.exists():
         return None
     try:
-        tags = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        tags = read_json(path)
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: not the tags of a tokenizer ({error})") from error
     if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
-        raise RunError(f"{path}: expected a list of tags, found {tags!r}")
+        raise RunError(f"{path}: expected a list of tags, found {tags!r:.80}")
     return tags
 
 
@@ -138,12 +139,12 @@ def front_of(tokenizer: "Tokenizer", line: str) -> str:
 
 def is_blank(tokenizer: "Tokenizer", line: str) -> bool:
     """Whether a line has no text: white space alone, or tags and white space."""
-    return not line[len(front_of(tokenizer, line)) :].strip()
+    return is_blank_text(line[len(front_of(tokenizer, line)) :])
 
 
 def with_tag(lines: Sequence[str], tag: str) -> list[str]:
     """The lines with a tag before them; a blank line stays as it is."""
-    return [f"{tag} {line}" if line.strip() else line for line in lines]
+    return [line if is_blank_text(line) else f"{tag} {line}" for line in lines]
 
 
 def check_tag(tokenizer: "Tokenizer", tag: str, place: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from s2s.errors import RunError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, read_json
 from s2s.recipe.tokenizer import (
     CharacterTokenizer,
     SeparateTokenizers,
@@ -80,17 +80,17 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
     """Read what `TokenizerPair.save` wrote. Raises RunError if it is missing or damaged."""
     path = folder / PAIR_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; 's2s prep' makes the tokenizers") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: damaged ({error}); 's2s prep --force' makes it again") from error
     if content == {"format": FORMAT, "shared": True}:
         shared = load_tokenizer(folder / "shared")
         return TokenizerPair(shared, shared)
     if content == {"format": FORMAT, "shared": False}:
         return TokenizerPair(load_tokenizer(folder / "source"), load_tokenizer(folder / "target"))
-    raise RunError(f"{path}: expected tokenizers of format {FORMAT}, found {content!r}")
+    raise RunError(f"{path}: expected tokenizers of format {FORMAT}, found {content!r:.80}")
 
 
 def sampling(tokenizer: Tokenizer, alpha: float) -> Tokenizer:

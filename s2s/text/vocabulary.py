@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from s2s.errors import DataError, RunError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, read_json
 from s2s.recipe.tokenizer import CharacterTokenizer, WordTokenizer
 from s2s.special import SPECIAL_PIECES, UNK
+from s2s.text.lines import split_words
 
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT = 1
+
+MOST_BYTES = 1 << 28
+"""The most bytes of its file."""
 
 UNKNOWN_TEXT = "⁇"
 """An unknown token in decoded text, as in sentencepiece."""
@@ -112,12 +116,18 @@ class Characters:
 
 
 class Words:
-    """A tokenizer whose tokens are words between separators, by default spaces (U+0020)."""
+    """A tokenizer whose tokens are words between separators, by default white space.
+
+    Where U+0020 is a separator, all white space is (`s2s.text.lines.split_words`). A vocabulary
+    with other white space in its words was made when U+0020 stood for itself alone, and is used so.
+    """
 
     def __init__(self, words: Sequence[str], separators: str = SPACE) -> None:
         """`words` are in the order of their ids, which follow the special ones."""
         self._words = list(words)
         self._separators = separators
+        has_space_inside = any(split_words(word) != [word] for word in words)
+        self._split = _split_exactly if has_space_inside else _split
         self._text = ["", UNKNOWN_TEXT, "", "", *words]
         self._id_of_word = {word: id_ for id_, word in enumerate(words, start=len(SPECIAL_PIECES))}
 
@@ -135,16 +145,18 @@ class Words:
 
     def normalize(self, line: str) -> str:
         """The line with single separators, all of them the first of `separators`."""
-        return self._separators[0].join(_words(line, self._separators))
+        return self._separators[0].join(self._split(line, self._separators))
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, one per word."""
         id_of = self._id_of_word.get
-        return [[id_of(word, UNK) for word in _words(line, self._separators)] for line in lines]
+        return [
+            [id_of(word, UNK) for word in self._split(line, self._separators)] for line in lines
+        ]
 
     def written(self, line: str) -> list[str]:
         """The word of `line` of each of its tokens."""
-        return _words(line, self._separators)
+        return self._split(line, self._separators)
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
@@ -172,7 +184,9 @@ class Words:
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
         """The unknown words of each line."""
         known = self._id_of_word
-        return [[w for w in _words(line, self._separators) if w not in known] for line in lines]
+        return [
+            [w for w in self._split(line, self._separators) if w not in known] for line in lines
+        ]
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
         """The text of words, joined by the separator."""
@@ -219,7 +233,7 @@ class WordTrainer:
     def add(self, lines: Sequence[str]) -> None:
         """Count the words of these lines."""
         for line in lines:
-            self._counts.update(_words(line, self._recipe.separators))
+            self._counts.update(_split(line, self._recipe.separators))
 
     def train(self) -> Words:
         """The vocabulary, most frequent first. Raises DataError if it would be empty."""
@@ -235,8 +249,8 @@ def load_vocabulary(folder: Path) -> Characters | Words:
     """Read a vocabulary that `save` wrote. Raises RunError for any other file."""
     path = folder / VOCABULARY_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: not a vocabulary of s2s ({error})") from error
     if fault := _fault(content):
         raise RunError(f"{path}: not a vocabulary of s2s ({fault})")
@@ -251,7 +265,7 @@ def _fault(content: Any) -> str | None:
     if not isinstance(content, dict) or not {"format", "kind", "tokens"} <= set(content):
         return "expected the keys format, kind and tokens"
     if content["format"] != FORMAT:
-        return f"expected format {FORMAT}, found {content['format']!r}"
+        return f"expected format {FORMAT}, found {content['format']!r:.80}"
     tokens = content["tokens"]
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         return "expected tokens to be a list of strings"
@@ -263,11 +277,13 @@ def _fault(content: Any) -> str | None:
         case "character" if options in ({}, {"decompose": True}):
             is_sound = all(len(token) == 1 for token in tokens)
         case "word" if set(options) <= {"separators"} and isinstance(separators, str):
-            is_sound = bool(separators) and all(_words(t, separators) == [t] for t in tokens)
+            is_sound = bool(separators) and all(
+                _split_exactly(t, separators) == [t] for t in tokens
+            )
         case "character" | "word":
-            return f"unexpected keys: {', '.join(sorted(options))}"
+            return f"unexpected keys: {', '.join(sorted(options)):.80}"
         case kind:
-            return f"expected kind 'character' or 'word', found {kind!r}"
+            return f"expected kind 'character' or 'word', found {kind!r:.80}"
     return None if is_sound else f"a token is no {content['kind']}"
 
 
@@ -280,7 +296,17 @@ def _code_points(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
 
 
-def _words(line: str, separators: str) -> list[str]:
+def _split(line: str, separators: str) -> list[str]:
+    """The words of a line; where U+0020 is a separator, all white space is."""
+    if SPACE not in separators:
+        return _split_exactly(line, separators)
+    for other in separators.replace(SPACE, ""):
+        line = line.replace(other, SPACE)
+    return split_words(line)
+
+
+def _split_exactly(line: str, separators: str) -> list[str]:
+    """The words of a line between these characters alone."""
     for other in separators[1:]:
         line = line.replace(other, separators[0])
     return [word for word in line.split(separators[0]) if word]

@@ -18,7 +18,10 @@ FIRST_PLANS = (1, 2, 4, 8, 16, 32)
 """Updates after which a training whose updates take long can have its first plan."""
 
 VALIDATIONS = 20
-"""Validations of a training with a budget."""
+"""Validations of a training with a budget that has time for enough updates."""
+
+FEWEST_BETWEEN = 20
+"""Updates between its validations, which would take most of a short one's time otherwise."""
 
 
 class TrainingPlan:
@@ -37,6 +40,12 @@ class TrainingPlan:
         """Updates of the whole training, as far as is known."""
         planned = self.position.planned_updates
         return self.most_updates if planned is None else min(planned, self.most_updates)
+
+    @property
+    def known_updates(self) -> int | None:
+        """The same; None while a budget has no plan yet, which the first updates give it."""
+        is_open = self.recipe.budget is not None and self.position.planned_updates is None
+        return None if is_open else self.total_updates
 
     def revise(self, seconds: float) -> bool:
         """Plan for the speed so far; whether the number of updates has changed.
@@ -66,7 +75,7 @@ class TrainingPlan:
         if position.planned_updates is None:
             return False
         since = position.update - position.validated_update
-        return since >= max(1, math.ceil(self.total_updates / VALIDATIONS))
+        return since >= max(FEWEST_BETWEEN, math.ceil(self.total_updates / VALIDATIONS))
 
 
 def end_reason(position: Position, recipe: Train) -> str | None:

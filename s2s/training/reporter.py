@@ -9,7 +9,7 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from s2s.messages import is_quiet, printable
+from s2s.messages import is_quiet, printable, write_to
 from s2s.training.objective import Validation
 from s2s.training.state import Position
 
@@ -43,8 +43,11 @@ class Reporter(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def begin(self, position: Position, total_updates: int) -> None:
-        """Training starts or resumes at `position`."""
+    def begin(self, position: Position, total_updates: int | None) -> None:
+        """Training starts or resumes at `position`.
+
+        The number of its updates is None while a budget has no plan.
+        """
 
     def replanned(self, total_updates: int) -> None:
         """A budget allows another number of updates than was known before."""
@@ -82,7 +85,7 @@ class SilentReporter:
     ) -> None:
         """See `Reporter`."""
 
-    def begin(self, position: Position, total_updates: int) -> None:
+    def begin(self, position: Position, total_updates: int | None) -> None:
         """See `Reporter`."""
 
     def replanned(self, total_updates: int) -> None:
@@ -103,10 +106,10 @@ class PlainReporter(SilentReporter):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
-        self.total_updates = 0
+        self.total_updates: int | None = None
         self.last_line = -PLAIN_SECONDS
 
-    def begin(self, position: Position, total_updates: int) -> None:
+    def begin(self, position: Position, total_updates: int | None) -> None:
         """See `Reporter`."""
         self.total_updates = total_updates
 
@@ -121,11 +124,14 @@ class PlainReporter(SilentReporter):
             return
         self.last_line = now
         # Epochs differ by a few batches, so that the total is one within a few updates.
-        left = max(0, self.total_updates - position.update) * position.seconds / position.update
+        done, left = f"{position.update}", ""
+        if self.total_updates is not None:
+            updates = max(0, self.total_updates - position.update)
+            minutes = updates * position.seconds / position.update / 60
+            done, left = f"{done}/{self.total_updates}", f"  {minutes:.0f} min left"
         self.note(
-            f"epoch {position.current_epoch}  update {position.update}/{self.total_updates}  "
-            f"loss {window.nll:.3f}  {window.tokens_per_second:,.0f} tokens/s  "
-            f"lr {window.learning_rate:.2g}  {left / 60:.0f} min left"
+            f"epoch {position.current_epoch}  update {done}  loss {window.nll:.3f}  "
+            f"{window.tokens_per_second:,.0f} tokens/s  lr {window.learning_rate:.2g}{left}"
         )
 
     def validation(self, position: Position, validation: Validation, is_best: bool) -> None:
@@ -134,8 +140,7 @@ class PlainReporter(SilentReporter):
 
     def note(self, text: str) -> None:
         """See `Reporter`."""
-        self.stream.write(printable(text) + "\n")
-        self.stream.flush()
+        write_to(self.stream, printable(text) + "\n")
 
 
 class LiveReporter(SilentReporter):
@@ -145,7 +150,7 @@ class LiveReporter(SilentReporter):
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.completed:,}/{task.total:,}"),
+            TextColumn("{task.completed:,}{task.fields[of]}"),
             TextColumn("loss {task.fields[loss]}  {task.fields[speed]} tok/s"),
             TextColumn("lr {task.fields[rate]}  best {task.fields[best]}"),
             TimeRemainingColumn(),
@@ -165,12 +170,13 @@ class LiveReporter(SilentReporter):
     ) -> None:
         self.progress.stop()
 
-    def begin(self, position: Position, total_updates: int) -> None:
+    def begin(self, position: Position, total_updates: int | None) -> None:
         """See `Reporter`."""
         self.task = self.progress.add_task(
             "train",
             total=total_updates,
             completed=position.update,
+            of=_of(total_updates),
             epoch=position.current_epoch,
             loss="-",
             speed="-",
@@ -180,7 +186,7 @@ class LiveReporter(SilentReporter):
 
     def replanned(self, total_updates: int) -> None:
         """See `Reporter`."""
-        self.progress.update(self.task, total=total_updates)
+        self.progress.update(self.task, total=total_updates, of=_of(total_updates))
 
     def update(self, position: Position, window: Window) -> None:
         """See `Reporter`."""
@@ -201,6 +207,10 @@ class LiveReporter(SilentReporter):
     def note(self, text: str) -> None:
         """See `Reporter`."""
         self.progress.console.print(printable(text), highlight=False, markup=False)
+
+
+def _of(total_updates: int | None) -> str:
+    return "" if total_updates is None else f"/{total_updates:,}"
 
 
 def _format_score(score: float | None) -> str:

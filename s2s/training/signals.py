@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""Sent when a terminal is closed, often twice: by the system and by the shell. Windows has none."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP is not None else []))
 
 
 class StopRequest:
@@ -17,25 +20,28 @@ class StopRequest:
         self.is_repeated = is_repeated
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        """Record a signal; the second one interrupts at once, unless a launcher repeats signals."""
+        """Record a signal; the second one interrupts at once, unless a launcher repeats signals or
+        it is that of a closed terminal."""
         if self.signal_number is None:
             self.signal_number = signal_number
-        elif not self.is_repeated:  # the second request: stop without saving
+        elif not self.is_repeated and signal_number != HANGUP:  # stop without saving
             raise KeyboardInterrupt
 
 
 @contextmanager
 def stop_request(*, is_repeated: bool = False) -> Iterator[StopRequest]:
-    """Catch Ctrl-C and SIGTERM during the block; a second one interrupts at once, unless a launcher
-    repeats the signals that this process has received already.
+    """Catch Ctrl-C, SIGTERM and SIGHUP during the block; a second one interrupts at once, unless a
+    launcher repeats the signals that this process has received already.
 
+    A SIGHUP that is ignored, as nohup makes it, stays ignored.
     Outside the main thread (a notebook's worker) signals cannot be caught and none ever arrives.
     """
     request = StopRequest(is_repeated=is_repeated)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request) for number in SIGNALS}
+    caught = [n for n in SIGNALS if n != HANGUP or signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, request) for number in caught}
     try:
         yield request
     finally:

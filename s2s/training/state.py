@@ -7,7 +7,7 @@ update), so a resumed run continues exactly.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -66,7 +66,21 @@ class Position:
         names = {item.name for item in fields(cls)}
         if not names - LATER <= set(found) <= names:
             raise RunError("the training state is not one of this version; start over: --restart")
+        kinds = get_type_hints(cls)
+        for name, value in found.items():
+            if not _is_sound(value, get_args(kinds[name]) or (kinds[name],)):
+                raise RunError(
+                    f"the training state is damaged ('{name}' is {value!r:.40}); restore it, or "
+                    "start over: --restart"
+                )
         return cls(**found)
+
+
+def _is_sound(value: object, kinds: tuple[Any, ...]) -> bool:
+    """Whether a value of a position is of one of these types, and no negative whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float in kinds or (int in kinds and 0 <= value < 2**63)
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 class TrainingState:
@@ -161,14 +175,35 @@ class TrainingState:
         load_weights(self.parameters, found, "training state")
         if self.average is not None:
             load_weights(self.average, weights, "weights")
-        for name, parameter in self.parameters.items():
-            if f"exp_avg/{name}" in training:
+        for name, parameter in self.parameters.items() if self._has_moments(training) else ():
+            if parameter.requires_grad:
                 self.optimizer.state[parameter] = {
                     # The fused kernel wants its step counter beside the parameter.
                     "step": torch.tensor(float(self.position.update), device=parameter.device),
                     "exp_avg": training[f"exp_avg/{name}"].to(parameter.device),
                     "exp_avg_sq": training[f"exp_avg_sq/{name}"].to(parameter.device),
                 }
+
+    def _has_moments(self, training: Mapping[str, Tensor]) -> bool:
+        """Whether a checkpoint has moments, as all do but one before the first update. Raises
+        RunError where some are missing or of another model."""
+        shapes = {
+            f"{key}/{name}": parameter.shape
+            for name, parameter in self.parameters.items()
+            for key in ("exp_avg", "exp_avg_sq")
+            if parameter.requires_grad
+        }
+        if self.position.update == 0 and not training.keys() & shapes.keys():
+            return False
+        for name, shape in shapes.items():
+            found = training.get(name)
+            if found is None or found.shape != shape or not found.is_floating_point():
+                what = "none" if found is None else f"{list(found.shape)} of {found.dtype}"
+                raise RunError(
+                    f"training state: expected '{name}' of {list(shape)}, found {what}: the file "
+                    "is damaged, or of another model; restore it, or start over: --restart"
+                )
+        return True
 
 
 def _optimizer(parameters: list[torch.nn.Parameter], recipe: Train) -> torch.optim.Optimizer:

@@ -95,6 +95,12 @@ class Trainer:
         self.device = state.model.output.bias.device
         self.epochs = self._epochs()
         self.epoch = self.epochs(state.position.epoch)
+        if state.position.batch > len(self.epoch.plan):
+            raise RunError(
+                f"{context.run.folder}: the training state is of batch {state.position.batch:,} of "
+                f"an epoch of {len(self.epoch.plan):,}, so the data or the state have changed; "
+                "restore them, or start over: --restart"
+            )
         per_epoch = math.ceil(len(self.epochs(0).plan) / self.recipe.accumulate)
         self.plan = TrainingPlan(self.recipe, state.position, per_epoch)
         self.updater = self._updater()
@@ -130,7 +136,7 @@ class Trainer:
     def _begin_reports(self) -> None:
         """Begin the reports; the time that trackers take to open is not training's."""
         began = time.monotonic()
-        self.reporter.begin(self.state.position, self.plan.total_updates)
+        self.reporter.begin(self.state.position, self.plan.known_updates)
         opening = time.monotonic() - began
         self.clock += opening
         self.saved_at += opening

@@ -117,9 +117,13 @@ def test_a_translation_does_not_depend_on_the_lines_around_it(folder: Path, call
 def test_odd_input_is_reported_and_translated(folder: Path, call: Call) -> None:
     status, out, err = call("translate", stdin=INPUT.encode() + b"\n1 \xff 2\n")
     assert (status, out.count(b"\n")) == (0, 9)
-    _, not_text, too_long = err.splitlines()
+    _, not_text, too_long, unknown = err.splitlines()
     assert too_long.startswith("s2s: a line of 90 tokens ('0 1 2 3 4 5 6 0 1 2 3 4 5 6 0 '...) is")
     assert not_text == "line 9: not valid UTF-8 (byte 3 is 0xff), replaced by U+FFFD"
+    assert unknown == (
+        "s2s: 6 of 111 words of the input (5.4%) are unknown to the tokenizer: 'unknown', 'words', "
+        "'of', ..."
+    )
     assert call.output("translate", stdin=b"") == b""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from s2s.errors import UsageError
 from s2s_cli.main import run
 from tests.cli.walk import Parameter, parameters
 from tests.commands import Call, call
@@ -208,3 +209,68 @@ def test_init_writes_a_recipe_on_stdout(here: Path, call: Call) -> None:
     assert re.sub(rb"[\d.,]+", b"1", shown) == re.sub(rb"[\d.,]+", b"1", made)
     status, line = call.fault("init", "-", "one.en", stdin=b"a\n")
     assert (status, line) == (2, "-: a recipe names its data, so they have to be in files")
+
+
+# ------------------------------------------------------------------------------------------- runs
+
+REQUIRED = {"score": ("in", "in"), "translate": ("--input", "in"), "attention": ("--input", "in")}
+"""Arguments without which a command does not come to its run."""
+
+ELSEWHERE = {"push": "RUN", "compare": "OUTPUT...", "runs": "[RUN RUN]"}
+"""Commands whose runs are arguments alone: beside another one, or several."""
+
+
+def names_runs(parameter: Parameter) -> bool:
+    return parameter.name == "--run" or "RUN" in parameter.name or parameter.command == "compare"
+
+
+def run_commands() -> dict[str, set[str]]:
+    """The commands that take a run, and how."""
+    found: dict[str, set[str]] = {}
+    for one in parameters():
+        if names_runs(one) and one.name != "--runs":
+            found.setdefault(one.command, set()).add(one.name)
+    return found
+
+
+def test_every_command_that_takes_a_run_has_the_option() -> None:
+    found = run_commands()
+    assert len(found) > 14
+    assert {name for name, how in found.items() if "--run" not in how} == set(ELSEWHERE)
+    for name, how in ELSEWHERE.items():
+        assert how in found[name]
+
+
+@pytest.mark.parametrize("command", sorted(set(run_commands()) - set(ELSEWHERE)))
+def test_a_run_is_named_by_option_or_argument(
+    here: Path, call: Call, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def find(name: str, root: Path) -> None:
+        found.append(name)
+        raise UsageError("that is all")
+
+    if command == "serve":
+        monkeypatch.setattr("s2s.serve.extra.require_libraries", lambda: None)
+    monkeypatch.setattr("s2s.run.finding.find_run", find)
+    more = REQUIRED.get(command, ())
+    assert call.fault(command, "--run", "toy", *more) == (2, "that is all")
+    if "RUN" in "".join(run_commands()[command] - {"--run"}):
+        assert call.fault(command, "toy", *more) == (2, "that is all")
+        assert found == ["toy", "toy"]
+        if command != "serve":  # it serves both
+            status, line = call.fault(command, "toy", "--run", "other", *more)
+            assert (status, line) == (2, "RUN, --run: expected one of them, found toy and other")
+    else:
+        assert found == ["toy"]
+
+
+def test_pages_are_compressed_by_name(here: Path, call: Call) -> None:
+    call("attention", "--run", "toy", "--html", "page.html", stdin=b"a b\n")
+    call("attention", "--run", "toy", "--html", "page.html.gz", stdin=b"a b\n")
+    assert gzip.decompress(Path("page.html.gz").read_bytes()) == Path("page.html").read_bytes()
+    call.output("recipes", "copy", "quickstart", "my.yaml.gz")
+    shown = call.output("recipes", "show", "quickstart")
+    assert gzip.decompress(Path("my.yaml.gz").read_bytes()) == shown
+    assert call.output("check", "my.yaml.gz").endswith(b"run my)\n")

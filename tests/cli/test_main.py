@@ -52,6 +52,10 @@ MISTAKES = [
     (["bleu", "--split", "train"], "Invalid value for '--split': "),
     (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one in"),
     (["bleu", "--run", "x"], "x: no such run, neither as a folder nor in runs"),
+    (["bleu", "7"], "7: no such file of references; to score the test set of a run: --run 7"),
+    (["evaluate", "--metric", "cer", "7"], "7: no such file of references; to score the test set"),
+    (["translate", "a", "--run", "b"], "RUN, --run: expected one of them, found a and b"),
+    (["attention", "a", "--run", "b"], "RUN, --run: expected one of them, found a and b"),
     (["bleu", "a.txt", "--run", "x"], "--run: with reference files the translations are read"),
     (["train"], "recipe.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
     (["prep", "my.yaml"], "my.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
@@ -89,12 +93,30 @@ def test_check_says_what_the_recipe_is(capfd) -> None:
     )
 
 
+FREE = (
+    "; free some, raise the limit (ulimit -v, a container's), or take smaller batches or a "
+    "smaller model"
+)
+
 RAISED = [
     (DataError("data.de:3: not valid UTF-8"), 2, "error: data.de:3: not valid UTF-8"),
     (RecipeError(["a", "b"]), 2, "error: a\ns2s: error: b"),
     (TrainingError("the loss is NaN"), 1, "error: the loss is NaN"),
     (Interrupted("saved", 15), 143, "saved"),  # as asked for: no error
     (OSError(28, "No space left", "f"), 1, "error: [Errno 28] No space left: 'f'"),
+    (MemoryError(), 1, f"error: out of memory (MemoryError){FREE}"),
+    (
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+        1,
+        "error: out of memory (DefaultCPUAllocator: can't allocate memory: you tried 9 bytes)"
+        + FREE,
+    ),
+    (
+        ImportError("x.so: failed to map segment"),
+        1,
+        f"error: out of memory (x.so: failed to map segment){FREE}",
+    ),
+    (DataError("a" + "b" * 10**6 + "c"), 2, f"error: a{'b' * 1332} … {'b' * 663}c"),
     (
         KeyError("k"),
         1,
@@ -103,7 +125,7 @@ RAISED = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status", "line"), RAISED, ids=repr)
+@pytest.mark.parametrize(("error", "status", "line"), RAISED, ids=lambda value: repr(value)[:60])
 def test_errors_become_lines(capfd, monkeypatch, error, status: int, line: str) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -281,6 +303,8 @@ def test_bleu_scores_a_run_or_files(capfd, pipeline: Recorder) -> None:
     assert pipeline.calls[0][2]["search"] == GreedySearch(kind="greedy")
     assert pipeline.calls[0][2]["split"] == "test"
 
+    for name in ("a", "b"):
+        Path(name).touch()
     status, out, err = call(capfd, "bleu", "a", "b", "--tokenize", "intl", "--confidence")
     assert (status, out) == (0, "BLEU 40.0\n")
     name, _, passed = pipeline.calls[1]

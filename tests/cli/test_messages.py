@@ -93,6 +93,7 @@ STATUSES = {
     0: None,
     1: RunError("a damaged run"),
     2: None,
+    129: Interrupted("saved", 1),  # SIGHUP, which Windows has not
     130: KeyboardInterrupt(),
     143: Interrupted("saved", signal.SIGTERM),
 }

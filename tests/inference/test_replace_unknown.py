@@ -90,9 +90,9 @@ EVERY_SEARCH = [
 def test_the_word_that_was_attended_to_is_copied(settings: Search) -> None:
     lines = ["a  Übel b X\u00a0y", "", "c", "Z", "Z Z q", " "]
     found = translator(WORDS, settings)(lines)
-    assert found == ["X\u00a0y b Übel a", "", "c", "Z", "q Z Z", ""]
+    assert found == ["y X b Übel a", "", "c", "Z", "q Z Z", ""]
     plain = translator(WORDS, settings, replacer=None)(lines)
-    assert plain == ["⁇ b ⁇ a", "", "c", "⁇", "⁇ ⁇ ⁇", ""]
+    assert plain == ["⁇ ⁇ b ⁇ a", "", "c", "⁇", "⁇ ⁇ ⁇", ""]
 
 
 def test_a_dictionary_is_asked_for_the_word_as_it_is_written() -> None:

@@ -7,14 +7,15 @@ import threading
 import pytest
 
 from s2s.errors import Interrupted
-from s2s.inference.signals import handle_signals
+from s2s.inference.signals import SIGNALS, handle_signals
 from s2s.inference.stream import StreamContext, respond_stream
+from s2s.training.signals import stop_request
 from tests.inference.test_resume import caught_signals
 
 __all__ = ["caught_signals"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_leaves_whole_lines_and_says_how_many(number: signal.Signals) -> None:
     target = io.BytesIO()
 
@@ -90,3 +91,31 @@ def test_signals_that_are_ignored_stay_ignored_and_all_is_as_before() -> None:
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+def test_a_closed_terminal_may_say_so_twice_within_a_write() -> None:
+    class Slow(io.BytesIO):
+        def write(self, data) -> int:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+            return super().write(data)
+
+    target = Slow()
+    with handle_signals() as signals, pytest.raises(Interrupted) as caught:
+        context = StreamContext(signals=signals)
+        respond_stream(io.BytesIO(b"x\n" * 9), target, lambda x, _: x, 2, False, context=context)
+    assert target.getvalue() == b"x\n" * 2
+    assert caught.value.exit_status == 128 + signal.SIGHUP
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+@pytest.mark.parametrize("catch", [handle_signals, stop_request])
+def test_nohup_is_respected(catch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with catch():
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -50,9 +50,10 @@ def run(source: bytes, window: int = 3, *, interactive: bool = False) -> tuple[b
             "a\u2028b\nc\u2029d\u0085e\x0cf\x0bg\n".encode(),
             "A\u2028B\nC\u2029D\u0085E\x0cF\x0bG\n".encode(),
         ),
-        (b"a\r\nb\rc\n", b"A\r\nB\rC\n"),
+        (b"a\r\nb\rc\n\r\nd\r\r\n e\r", b"A\nB C\n\nD\n E\n"),
         (b"a\x00b\n\x00\n", b"A\x00B\n\x00\n"),
-        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", b"A\n\xef\xbb\xbfB\n"),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", b"A\nB\n"),
+        ("a\ufeffb\n\u200b \ufeff\n".encode(), "A\ufeffB\n\n".encode()),
     ],
 )
 def test_a_line_for_a_line(source: bytes, expected: bytes, interactive: bool) -> None:

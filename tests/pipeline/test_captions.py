@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import s2s
 from s2s import pipeline
+from s2s.errors import DataError
 from s2s.run.directory import Run
 from s2s_cli.main import run as command_line
 from tests.captions import REGIONS, WIDTH, write_captions
@@ -77,6 +79,83 @@ def test_an_id_without_features_is_a_blank_line_and_a_word_about_it(call: Call) 
     assert "line 3" not in err
     alone = call("translate", stdin="img 141.jpg\n")[1]
     assert alone.splitlines() == found[:1]
+
+
+NOTHING = ["nobody", "", "img 141.jpg", "  ", "img 14l.jpg", "img 142.jpg"]
+"""Lines of which one alone, and many a window, names no image."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--batch-size", "1"),
+        ("--batch-size", "2"),
+        ("--workers", "2"),
+        ("--search", "greedy"),
+        ("--search", "exhaustive", "--nodes", "200"),
+        ("--nbest", "2"),
+        ("--prefix-file", "prefixes"),
+        ("--run", "shapes", "--run", "shapes"),
+        ("--avoid", "there", "--must", "here"),
+    ],
+    ids=" ".join,
+)
+def test_a_window_without_images_has_blank_outputs(call: Call, options: tuple[str, ...]) -> None:
+    Path("prefixes").write_text("here is\n" * len(NOTHING))
+    status, whole, err = call("translate", *options, stdin="\n".join(NOTHING))
+    assert status == 0, err
+    best = [row for row in whole.splitlines() if options[:1] != ("--nbest",) or "\t1\t" in row]
+    assert [row.endswith("\t") or not row for row in best] == [
+        line not in ("img 141.jpg", "img 142.jpg") for line in NOTHING
+    ]
+    for line in ("nobody", "", " "):
+        if "--prefix-file" not in options:
+            status, out, err = call("translate", *options, stdin=f"{line}\n")
+            assert (status, out.count("\n")) == (0, 1), err
+            assert ("line 1: grid.npy: no features" in err) == (line == "nobody")
+
+
+def test_every_command_takes_windows_without_images(call: Call) -> None:
+    for size in ("1", "3"):
+        grid = ("attention", "--grid", "1x5", "--batch-size", size)
+        status, out, err = call(*grid, stdin="\n".join(NOTHING))
+        assert status == 0, err
+        assert "1: nobody (no features)" in out and "2: (an empty line)" in out
+        status, out, err = call("attention", "--alignments", "--batch-size", size, stdin="nobody\n")
+        assert (status, out) == (0, "\n"), err
+    for option, name in (("--html", "page.html"), ("--npz", "maps.npz"), ("--png", "pictures")):
+        status, _, err = call("attention", option, name, stdin="nobody\n\n")
+        assert status == 0 and Path(name).exists(), err
+
+
+@pytest.mark.parametrize("size", ["1", "2", "100"])
+def test_a_blank_pair_is_scored_and_a_caption_of_nothing_refused(call: Call, size: str) -> None:
+    scored = ("score", "--batch-size", size, "ids", "captions")
+    Path("ids").write_text("\nimg 141.jpg\n \n")
+    Path("captions").write_text("\nhere is a red circle\n\n")
+    status, out, err = call(*scored)
+    assert status == 0, err
+    rows = [row.split("\t") for row in out.splitlines()]
+    assert [row[2] for row in rows] == ["0", "6", "0"]
+    assert [float(row[1]) == 0 for row in rows] == [True, False, True]
+    Path("captions").write_text("here is a red circle\n")
+    for line in ("nobody", ""):
+        Path("ids").write_text(f"{line}\n")
+        status, out, err = call(*scored)
+        assert (status, out) == (2, "")
+        assert f"ids:1: grid.npy: no features for '{line}'" in err
+
+
+def test_windows_without_images_in_python() -> None:
+    model = s2s.load("shapes", quiet=True)
+    assert model.translate("nobody") == "" == model.translate("")
+    assert model.translate(["nobody", ""], batch_size=1) == ["", ""]
+    assert [len(outputs) for outputs in model.translate(["nobody", ""], n_best=1)] == [1, 1]
+    assert model.score(("", "")).length == 0
+    with pytest.raises(DataError, match=r"pairs:1: .*no features for 'nobody'"):
+        model.score(("nobody", "here"))
+    assert model.attention("nobody").map.weights.size == 0
 
 
 def test_output_does_not_depend_on_batch_order_or_workers(call: Call) -> None:

@@ -250,3 +250,32 @@ def test_runs_are_compared_on_their_test_set(folder: Path, call: Call) -> None:
     assert "runs/spell and runs/again: the same text in every line" in text
     assert "  test.y        0.00  p = " in text
     assert "\n  source      " in text
+
+
+@pytest.mark.parametrize("place", ["outputs", "metrics.jsonl"])
+@pytest.mark.parametrize("command", ["bleu", "rouge", "evaluate"])
+def test_a_run_that_cannot_be_written_to_is_scored(
+    example: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    place: str,
+    command: str,
+) -> None:
+    """A file in place of a folder, and a folder in place of a file, refuse root too."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(example / "runs" / "spell", "spell")
+    assert command_line([command, "--run", "spell"]) == 0
+    whole = capfd.readouterr()
+    assert "warning" not in whole.err and list(Path("spell/outputs").iterdir())
+    shutil.rmtree("spell/outputs")
+    if place == "outputs":
+        Path("spell/outputs").touch()
+    else:
+        Path("spell/metrics.jsonl").unlink(missing_ok=True)
+        Path("spell/metrics.jsonl").mkdir()
+    assert command_line([command, "--run", "spell"]) == 0
+    out, err = capfd.readouterr()
+    assert out == whole.out
+    (warning,) = (line for line in err.splitlines() if line.startswith("s2s: warning: "))
+    assert "cannot be kept" in warning and "spell" in warning

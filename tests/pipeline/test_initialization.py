@@ -76,7 +76,7 @@ def test_data_that_no_recipe_can_describe(table: str) -> None:
     Path("few.tsv").write_text("ein Wort\ta word\n" * 5, encoding="utf-8")
     with pytest.raises(DataError, match="at least 20 different sources, found 1 in 5 pairs"):
         pipeline.initialize(["few.tsv"], device="cpu")
-    with pytest.raises(UsageError, match="--budget soon: expected a time such as"):
+    with pytest.raises(UsageError, match="--budget soon: expected a time with its unit, such as"):
         pipeline.initialize([table], device="cpu", budget="soon")
     Path("a.x").write_text("a b\n" * 30)
     Path("a.y").write_text("a b\n" * 29)

@@ -156,3 +156,19 @@ def test_test_data_take_no_place_of_validation(run: Run, call: Callable[..., Any
     status, out, err = call("tune-search", "toy")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "has no validation split, or data/ was deleted; a search is not tuned on test" in err
+
+
+def test_a_run_that_cannot_be_written_to_is_tuned(run: Run, call: Callable[..., Any]) -> None:
+    """A folder in place of the lock refuses root too."""
+    options = ("--beams", "1,3", "--length-penalties", "1", "--device", "cpu")
+    before = run.recipe_path.read_bytes()
+    expected = call("tune-search", "toy", *options)[1]
+    run.recipe_path.write_bytes(before)
+    (run.folder / ".lock").unlink()
+    (run.folder / ".lock").mkdir()
+    events = len(list(run.read_events()))
+    status, out, err = call("tune-search", "toy", *options)
+    assert (status, out) == (0, expected), err
+    assert "s2s: warning: the best search is not written into the run's recipe: runs/toy: " in err
+    assert run.recipe_path.read_bytes() == before
+    assert len(list(run.read_events())) == events

@@ -1,5 +1,6 @@
 """Recipes as users write them, well and badly: every message, and where it points."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ BAD_FIELDS = [
     # times
     (
         "train: {budget: 15}",
-        "4: train.budget: expected a time with its unit, found 15; write 15 min, s or h",
+        "4: train.budget: expected a time with its unit, found 15; write '15 min', or s or h",
     ),
     (
         "train: {budget: 15 hours}",
@@ -457,16 +458,73 @@ def test_aliases_cannot_explode() -> None:
     assert any("far too large" in fault for fault in found)
 
 
+def test_a_recipe_of_many_faults_is_refused_soon() -> None:
+    """Of very many faults the first are reported; only so many have suggestions."""
+    found = faults(BASE + "".join(f"sed{number}: 1\n" for number in range(5000)))
+    assert len(found) == 51
+    assert found[0] == "recipe.yaml:4: sed0: unknown key (did you mean 'seed'?)"
+    assert found[-1] == "and 4,950 more faults"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"unknown{number}: 1\n" for number in range(30_000)),
+        f"x: [{'1,' * 200_000}]\n",
+        "x:\n" + "- 1\n" * 100_000,
+    ],
+)
+def test_a_recipe_far_too_large_is_not_parsed_to_its_end(text: str) -> None:
+    (fault,) = faults(BASE + text)
+    assert fault.startswith("recipe.yaml:")
+    assert fault.endswith(": far too large: more than 20,000 keys and values in all")
+
+
+def test_a_recipe_of_too_many_bytes_is_not_parsed() -> None:
+    found = faults(BASE + "#" + "x" * 2**20)
+    assert found == ["recipe.yaml:1: far too large: more than 1,048,576 bytes"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: {}",
+        "seed: 1{}",
+        'name: "\\0{}"',
+        "? {}\n: 1",
+        "metrics: {}",
+        "train: {{{}: 1}}",
+        "base: {}",
+        "name: !{} 1",
+        "train: {{budget: {}}}",
+        "search: {{kind: {}}}",
+    ],
+)
+def test_a_value_of_a_megabyte_does_not_come_back(text: str) -> None:
+    for letter in ("x", "9"):
+        for fault in faults(BASE + text.format(letter * 1_000_000) + "\n"):
+            assert len(fault) < 1200
+
+
 def test_the_name_comes_from_the_file_or_its_folder(folder: Path) -> None:
     assert load(BASE).name == "here"
     for file, name in [
         ("my run!.yaml", "my-run"),
-        ("-ü-.yml", "run"),
+        ("-ü-.yml", "run-cb6306"),
+        ("de-en.yaml.gz", "de-en"),
         ("de-en.v2.yaml", "de-en.v2"),
     ]:
         Path(file).write_text(BASE)
         assert load_recipe(Path(file)).name == name
     assert load_recipe(folder / "recipe.yaml").name == "here"
+
+
+def test_a_compressed_recipe(folder: Path) -> None:
+    Path("my.yaml.gz").write_bytes(gzip.compress(BASE.encode() + b"seed: 7\n"))
+    assert load_recipe(Path("my.yaml.gz")).seed == 7
+    Path("my.yaml.gz").write_bytes(gzip.compress(BASE.encode())[:-9])
+    with pytest.raises(RecipeError, match=r"^'my.yaml.gz': cannot read the recipe: damaged"):
+        load_recipe(Path("my.yaml.gz"))
 
 
 def test_no_recipe_at_all() -> None:

@@ -357,12 +357,12 @@ def test_restart_forgets_what_was_trained_and_keeps_the_data(run: Run) -> None:
 
 def test_events_survive_a_torn_line(run: Run) -> None:
     assert list(run.read_events()) == []
-    run.append_event({"kind": "train", "loss": 1.5, "nested": {"a": [1, float("inf")]}})
+    run.append_event({"event": "train", "loss": 1.5, "nested": {"a": [1, float("inf")]}})
     with run.metrics_path.open("ab") as file:
-        file.write(b'{"kind": "torn", "lo')
-    assert [event["kind"] for event in run.read_events()] == ["train"]
-    run.append_event({"kind": "next", "loss": float("nan"), "text": "ü\u2028"})
+        file.write(b'{"event": "torn", "lo')
+    assert [event["event"] for event in run.read_events()] == ["train"]
+    run.append_event({"event": "next", "loss": float("nan"), "text": "ü\u2028"})
     first, second = run.read_events()
     assert first["nested"] == {"a": [1, None]}
-    assert (second["kind"], second["loss"], second["text"]) == ("next", None, "ü\u2028")
+    assert (second["event"], second["loss"], second["text"]) == ("next", None, "ü\u2028")
     assert "time" in second

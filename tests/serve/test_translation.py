@@ -42,6 +42,26 @@ def test_plain_text_has_the_bytes_of_the_command(client: Client, call: Call) -> 
     assert answer.body == call.output("translate", "--run", "spell", stdin=INPUT.encode())
 
 
+def test_line_ends_and_white_space_are_those_of_files(client: Client) -> None:
+    plain = client.ask("/v1/translate", text=["0 1 2", "3 4"])
+    odd = client.ask("/v1/translate", text=["\ufeff0\u00a01\t2\r\n", "3\r4\u200b\n"])
+    assert odd["lines"] == plain["lines"] and odd["notes"] == plain["notes"] == []
+    body = b"0 1 2\n\n3 4\n"
+    windows = b"\xef\xbb\xbf" + body.replace(b"\n", b"\r\n")
+    assert client.text(windows).body == client.text(body).body
+    scores = [
+        client.ask("/v1/score", source=f"0 1{end}", target=f"eins null{end}") for end in ("", "\r")
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_unknown_words_are_in_the_notes(client: Client) -> None:
+    notes = client.ask("/v1/translate", text=["0 x 2", "y\u2060"])["notes"]
+    shown = "'x', 'y\\u2060' (U+2060 WORD JOINER)"
+    said = "2 of 4 words of the input (50%) are unknown to the tokenizer"
+    assert notes == [f"{said}: {shown}"]
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"\n", b"\n\n", b"0 1", b"0 1\n", b"\xef\xbb\xbf0 1\n2", b"0 \xff 1\n\xc3\n"]
 )

@@ -1,4 +1,5 @@
-"""Lines end at a line feed and nowhere else; invalid UTF-8 is an error with its place."""
+"""Lines end at a line feed and nowhere else, whatever system wrote them; invalid UTF-8 is an error
+with its place."""
 
 import gzip
 import io
@@ -8,9 +9,16 @@ from pathlib import Path
 import pytest
 
 from s2s.errors import DataError
-from s2s.text.lines import decode_lines, read_lines
+from s2s.text.lines import (
+    LONGEST_LINE,
+    decode_lines,
+    is_blank,
+    one_line,
+    read_lines,
+    split_words,
+)
 
-ODD = "a\u2028b\x85c\rd\x0ce\x1cf\x0bg\u2029h"
+ODD = "a\u2028b\x85c d\x0ce\x1cf\x0bg\u2029h"
 
 
 @pytest.mark.parametrize(
@@ -21,8 +29,14 @@ ODD = "a\u2028b\x85c\rd\x0ce\x1cf\x0bg\u2029h"
         ("one", ["one"]),
         ("one\n", ["one"]),
         ("one\n\ntwo", ["one", "", "two"]),
-        (f"{ODD}\n{ODD}\r\n", [ODD, f"{ODD}\r"]),
-        ("\ufeffmark\n\ufeffno mark", ["mark", "\ufeffno mark"]),
+        (f"{ODD}\n{ODD}\r\n", [ODD, ODD]),
+        ("a\r\n\r\n\r\r\nb\rc\r\r", ["a", "", "", "b c"]),
+        ("\r", [""]),
+        (
+            "\ufeffmark\n\ufeffof a joined file\nin\ufeffside",
+            ["mark", "of a joined file", "in\ufeffside"],
+        ),
+        ("\ufeff", [""]),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -32,6 +46,32 @@ def test_lines(
     path = tmp_path / "text"
     path.write_bytes(pack(content.encode()))
     assert list(read_lines(path)) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "a b", " a\t\u2028b ", "\x85", "in\ufeffside"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r", "\r\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_marks_change_no_text(text: str, end: str, mark: str) -> None:
+    assert one_line(mark + text + end) == text
+    (found,) = (
+        decode_lines(io.BytesIO((mark + text + end).encode()), "x") if mark + text + end else [""]
+    )
+    assert found == text
+
+
+SPACES = [" ", "\t", "\u00a0", "\u3000", "\u2009", "\u200b", "\ufeff", "\x85", "\r", " \u200b\t"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_words_end_at_any_white_space(space: str) -> None:
+    assert split_words(f"{space}ab{space}c{space}") == ["ab", "c"]
+    assert is_blank(space) and is_blank(3 * space) and not is_blank(f"{space}a")
+
+
+@pytest.mark.parametrize("character", ["\u200c", "\u200d", "\u2060", "\u00ad", "\u200e", "_"])
+def test_no_other_character_ends_a_word(character: str) -> None:
+    assert split_words(f"a{character}b c") == [f"a{character}b", "c"]
+    assert not is_blank(character)
 
 
 def test_lines_of_a_stream_come_one_by_one() -> None:
@@ -72,3 +112,33 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     damaged[-6] ^= 1
     path.write_bytes(damaged)
     assert message(path).startswith(f"{path}: damaged or truncated gzip file (CRC check failed")
+
+
+class Endless(io.RawIOBase):
+    """Letters without a line end; counts those that were read."""
+
+    count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        buffer[:] = b"x" * len(buffer)
+        self.count += len(buffer)
+        return len(buffer)
+
+
+def test_a_line_without_an_end_is_not_read_for_ever() -> None:
+    raw = Endless()
+    with pytest.raises(DataError) as error:
+        list(decode_lines(io.BufferedReader(raw), "endless"))
+    assert str(error.value).startswith("endless:1: expected a line of at most 16,777,216 bytes, ")
+    assert raw.count <= 2 * LONGEST_LINE
+
+
+def test_the_longest_line_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"a\n" + b"x" * LONGEST_LINE + b"\nb\n" + b"y" * LONGEST_LINE)
+    assert [len(line) for line in read_lines(path)] == [1, LONGEST_LINE, 1, LONGEST_LINE]
+    path.write_bytes(b"a\n" + b"x" * (LONGEST_LINE + 1) + b"\nb\n")
+    assert message(path).startswith(f"{path}:2: expected a line of at most ")

@@ -134,6 +134,31 @@ def test_words_are_the_most_frequent_ones() -> None:
     assert UNK not in special.encode(["<s> a"])[0] and BOS not in special.encode(["<s> a"])[0]
 
 
+@pytest.mark.parametrize(
+    "odd", ["a\tb", "a\u00a0b", "a\u3000b", "a\u200bb", "\ufeffa b", "a b\u200b", " a  b "]
+)
+@pytest.mark.parametrize("separators", [" ", "; "])
+def test_all_white_space_separates_words(odd: str, separators: str) -> None:
+    recipe = WordTokenizer(kind="word", separators=separators)
+    tokenizer = train(recipe, [odd, "b a"]).source
+    assert tokenizer.size == 4 + len("ab")
+    assert tokenizer.encode([odd]) == tokenizer.encode(["a b"])
+    assert tokenizer.normalize(odd) == f"a{separators[0]}b"
+    assert tokenizer.unknown([odd]) == [[]]
+
+
+def test_a_vocabulary_with_white_space_in_its_words_keeps_it(tmp_path: Path) -> None:
+    """Earlier versions split at U+0020 alone: their runs read and write the same words."""
+    tokens = ["10\u00a0000", "a", "b\u00a0:"]
+    (tmp_path / "shared").mkdir()
+    saved = {"format": 1, "kind": "word", "tokens": tokens}
+    (tmp_path / "shared" / "vocabulary.json").write_text(json.dumps(saved))
+    (tmp_path / "tokenizers.json").write_text('{"format": 1, "shared": true}')
+    tokenizer = load_tokenizers(tmp_path).source
+    assert tokenizer.encode(["a 10\u00a0000 b\u00a0:", "a\u00a0a"]) == [[5, 4, 6], [UNK]]
+    assert tokenizer.decode([[5, 4, 6]]) == ["a 10\u00a0000 b\u00a0:"]
+
+
 def test_words_end_at_each_separator() -> None:
     tokenizer = train(WordTokenizer(kind="word", separators=";()"), ["N;ABL(PL;PSS(3))"]).source
     assert tokenizer.normalize("N;ABL(PL;PSS(3))") == "N;ABL;PL;PSS;3"

@@ -1,6 +1,7 @@
 """Damaged and hostile input: every outcome is the work done or one clear line, in bounded time and
 memory."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,9 @@ LINES = 40
 """Lines of one input of `translate`."""
 
 TRANSLATE = ("translate", "--input", "few", "--output", "few.out")
+
+BEGUN = ("--set", "name=begun", "--set", "train.schedule={kind: inverse_sqrt, warmup: 20}")
+"""What a run trains with that goes on with more epochs."""
 
 
 @dataclass
@@ -56,12 +60,23 @@ def world(scratch: Path) -> Path:
         ("train", "--set", "train.epochs=1", "--set", "name=pieces", "--set", pieces),
         ("train", "captions.yaml"),
         ("export", "spell", "--output", "spell.s2s"),
+        ("shortlist", "--run", "spell"),
+        ("train", *BEGUN, "--set", "train.epochs=1"),
     ):
         outcome = command(arguments, folder)
         if outcome.status != 0:
             raise SystemExit(f"{arguments} fails without being disturbed: {outcome.err}")
     shutil.copytree(folder / RUN.parent / "stored", folder / "stored")
+    shutil.copytree(folder / RUN.parent / "begun", folder / "begun")
+    _write_note(folder)
     return folder
+
+
+def _write_note(folder: Path) -> None:
+    """A note as that of `translate --resume` beside an unfinished output."""
+    from s2s.inference.resume import write_note
+
+    write_note(folder / "noted", {"model": {"checkpoint": 3, "runs": ["spell"]}, "search": [1]})
 
 
 def fuzz(name: str, seeds: range, folder: Path, counts: Fuzzed) -> None:
@@ -131,6 +146,74 @@ def _store(seed: int, folder: Path) -> Work:
     return work._replace(before=before)
 
 
+def _state(seed: int, folder: Path) -> Work:
+    """Damage to what training resumes from."""
+    run = folder / "runs" / "begun"
+    arguments = ("train", *BEGUN, "--set", "train.epochs=2")
+    pattern = "begun/checkpoints/*/*"
+    if seed % 2:
+        pattern = "begun/*.json*"
+    work = _file(pattern, *arguments)(seed, folder)
+
+    def before() -> None:
+        work.before()
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(folder / "begun", run)
+
+    return work._replace(before=before)
+
+
+def _tensors(seed: int, folder: Path) -> Work:
+    """A tensor of the state that training resumes from is missing, or is another one."""
+    draw = random.Random(f"tensors {seed}")
+    path = draw.choice(sorted(folder.glob("begun/checkpoints/*/*.safetensors")))
+    content = path.read_bytes()
+    work = _state(0, folder)
+    before = work.before
+
+    def damage() -> None:
+        before()
+        copy = folder / "runs" / path.relative_to(folder)
+        copy.write_bytes(_with_other_tensor(content, draw))
+
+    return work._replace(before=damage)
+
+
+def _with_other_tensor(content: bytes, draw: random.Random) -> bytes:
+    import numpy
+    from safetensors.numpy import load, save
+
+    length = int.from_bytes(content[:8], "little")
+    about = json.loads(content[8 : 8 + length]).get("__metadata__")
+    tensors = load(content)
+    name = draw.choice(sorted(tensors))
+    match draw.randrange(5):
+        case 0:
+            del tensors[name]
+        case 1:
+            tensors[name] = tensors[name].astype(numpy.int64)
+        case 2:
+            tensors[name] = tensors[name][:-1] if tensors[name].ndim else tensors[name]
+        case 3:
+            tensors["another"] = tensors[name]
+        case _:
+            tensors[name] = numpy.full_like(tensors[name], numpy.nan)
+    return bytes(save(tensors, about))
+
+
+def _note(seed: int, folder: Path) -> Work:
+    """Damage to the note of an unfinished output, which is then resumed."""
+    arguments = ("translate", "--input", "few", "--output", "half", "--resume", "--run", "spell")
+    work = _file("noted.resume", *arguments)(seed, folder)
+
+    def before() -> None:
+        work.before()
+        (folder / "half").write_bytes(b"")
+        (folder / "noted.resume").replace(folder / "half.resume")
+
+    return work._replace(before=before)
+
+
 def _with_file(
     path: Path, content: bytes, restored: bytes | None, arguments: tuple[str, ...]
 ) -> Work:
@@ -159,6 +242,14 @@ KINDS = {
     "indexes": Kind(_file("runs/spell/checkpoints.json", *TRANSLATE, "--run", "spell")),
     "events": Kind(_file("runs/spell/metrics.jsonl", "runs", "--json")),
     "environments": Kind(_file("runs/spell/environment.json", *TRANSLATE, "--run", "spell")),
+    "logs": Kind(_file("runs/spell/metrics.jsonl", "report", "spell", "--limit", "0")),
+    "reports": Kind(_file("runs/stored/data/report.json", "report", "stored", "--limit", "0")),
+    "training states": Kind(_state),
+    "tensors": Kind(_tensors),
+    "notes": Kind(_note),
+    "shortlists": Kind(
+        _file("runs/spell/shortlist.*", *TRANSLATE, "--run", "spell", "--shortlist", "4")
+    ),
     "stores": Kind(_store),
     "model files": Kind(_file("spell.s2s", *TRANSLATE, "--run", "spell.s2s")),
     "features": Kind(

@@ -1,5 +1,6 @@
 """Damage: bytes as disks and networks change them, lines and recipes as people and programs do."""
 
+import json
 import random
 import re
 
@@ -8,6 +9,12 @@ ODD_VALUES = (
     "[[[[]]]]", "{kind: nothing}", "!!python/object:os.system x", "*x", "&x [*x]", "2026-13-45",
     "'\u202e'", "1_000", "0x1F", "[1, 2, 3]", "{a: b}", "|", ">", "~", "yes", "'- '", "\"\\ud800\"",
 )  # fmt: skip
+
+ODD_JSON = (
+    *(None, True, -1, 0, 1.5, 10**30, 1e308, float("nan"), "", "x", [], {}, [[]], {"a": 1}),
+    *("\ud800", "\x1b[31m", [None], 2**63, "9" * 5000),
+)
+"""Values of JSON in places of others."""
 
 CHARACTERS = (
     "abc 0123456789", "äöüßéñ", "日本語中文", "한국어", "\u200c\u200d\u200b\ufeff", "\u202e\u2066",
@@ -19,9 +26,8 @@ CHARACTERS = (
 def damaged(content: bytes, draw: random.Random) -> bytes:
     """A file as a bad disk, a cut connection or a stranger leaves it."""
     data = bytearray(content)
-    draw.choice((_cut, _flip, _overwrite, _insert, _leave_out, _clear, _renumber, _repeat))(
-        data, draw
-    )
+    ways = (_cut, _flip, _overwrite, _insert, _leave_out, _clear, _renumber, _repeat)
+    draw.choice((*ways, _nest, _swap) if data[:1] in b"{[" else ways)(data, draw)
     return bytes(data)
 
 
@@ -63,6 +69,49 @@ def _renumber(data: bytearray, draw: random.Random) -> None:
     if numbers:
         begin, end = draw.choice(numbers)
         data[begin:end] = draw.choice((b"0", b"-1", b"1000000", b"99999999999999999999", b"1e9"))
+
+
+def _nest(data: bytearray, draw: random.Random) -> None:
+    depth = draw.choice((30, 2_000, 200_000))
+    opening, closing = draw.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    data[:] = opening * depth + draw.choice((b"1", bytes(data))) + closing * depth
+
+
+def _swap(data: bytearray, draw: random.Random) -> None:
+    """Another type in place of one value."""
+    try:
+        content = json.loads(data)
+    except ValueError:  # lines of JSON
+        lines = bytes(data).split(b"\n")
+        place = draw.randrange(len(lines))
+        line = bytearray(lines[place])
+        if line and len(lines) > 1:
+            _swap(line, draw)
+            lines[place] = bytes(line)
+            data[:] = b"\n".join(lines)
+        return
+    places = [place for place in _places(content) if place]
+    if places:
+        *above, last = draw.choice(places)
+        section = content
+        for key in above:
+            section = section[key]
+        section[last] = draw.choice(ODD_JSON)
+    else:
+        content = draw.choice(ODD_JSON)
+    data[:] = json.dumps(content).encode()
+
+
+def _places(value: object, keys: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The keys of a value and of all values in it."""
+    items = (
+        list(value.items())
+        if isinstance(value, dict)
+        else list(enumerate(value))
+        if isinstance(value, list)
+        else []
+    )
+    return [keys, *(place for key, item in items[:50] for place in _places(item, (*keys, key)))]
 
 
 def _repeat(data: bytearray, draw: random.Random) -> None:

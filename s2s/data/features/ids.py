@@ -105,9 +105,7 @@ def read_ids(path: Path) -> IdIndex:
 
     Raises DataError for a line that is empty, repeated or not UTF-8.
     """
-    return IdIndex(
-        (line.removesuffix("\r") for line in read_lines(path)), lambda row: f"{path}:{row + 1}"
-    )
+    return IdIndex(read_lines(path), lambda row: f"{path}:{row + 1}")
 
 
 def list_ids(ids: Sequence[str], total: int | None = None) -> str:

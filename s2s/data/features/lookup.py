@@ -127,7 +127,11 @@ class FeatureRows:
 
     lines: FeatureLines
     rows_NF: NDArray[np.int64]
-    """int64 [sources, files]."""
+    """int64 [sources, files]; MISSING where a source has none in a file."""
+
+    def is_missing(self, key: int) -> bool:
+        """Whether source `key` lacks the features of a file."""
+        return bool((self.rows_NF[key] == MISSING).any())
 
     def regions(self, key: int) -> tuple[int, ...]:
         """The number of regions of source `key` in each file."""

@@ -1,5 +1,6 @@
 """Opens a feature file of any kind."""
 
+import errno
 import tempfile
 import weakref
 from pathlib import Path
@@ -13,6 +14,9 @@ from s2s.data.features.safetensors import open_tensors
 from s2s.data.features.store import FeatureStore, one_piece
 from s2s.errors import DataError
 from s2s.files import remove
+
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of a cache that cannot be written, whose copies are made in a temporary folder."""
 
 KINDS = ".npy, .npz, .safetensors, .arrow, .feather or .parquet"
 
@@ -33,7 +37,8 @@ def open_store(
     `.arrow`, `.feather` and `.parquet`: the columns that `columns` names.
 
     Files that cannot be mapped (`.npz`, `.parquet`, compressed Arrow) are copied once into the
-    folder `cache`; without `cache`, into a temporary folder that is deleted with the store.
+    folder `cache`; without `cache`, or where it is read-only, into a temporary folder that is
+    deleted with the store.
 
     Raises DataError for an invalid file and for repeated ids.
     """
@@ -85,7 +90,11 @@ def _open_copy(
 ) -> FeatureStore:
     """The store of a file that has to be copied; messages name the original."""
     if cache is not None:
-        return _open_converted(path, converted(path, ids, columns, cache, progress))
+        try:
+            return _open_converted(path, converted(path, ids, columns, cache, progress))
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
     folder = Path(tempfile.mkdtemp(prefix="s2s-features-"))
     try:
         copy = folder / "features.arrow"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from s2s.data.features.lookup import MISSING, Named
 from s2s.data.preparation.feature_coverage import LACKING, FeatureFiles, PairsWithoutFeatures
 from s2s.data.preparation.filters import Overlap, PairFilter, pair_hashes, text_hashes
+from s2s.data.preparation.lost_characters import LostCharacters
 from s2s.data.preparation.overlap import HeldOut
 from s2s.data.preparation.report import SideCounts, SplitReport
 from s2s.data.sources.chunks import Chunk
@@ -18,10 +19,15 @@ from s2s.data.sources.damage import NO_FAULTS, TableFaults
 from s2s.data.sources.split import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
 from s2s.recipe.filters import Filters, Truncate
+from s2s.special import UNK
 from s2s.text.extended_vocabulary import ExtendedVocabulary
+from s2s.text.lines import split_words
 from s2s.text.tags import with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair
+
+EXAMPLES = 3
+"""Unknown tokens of the targets that the report shows."""
 
 WIDEST = 2**31 - 1
 """The bound of ids that count a source's tokens: held-out sources may have any length."""
@@ -66,6 +72,8 @@ class SplitEncoder:
             filters=self._filters_of(name),
             source=SideCounts(vocabulary=self.tokenizers.source.size),
             target=SideCounts(vocabulary=self.tokenizers.target.size),
+            source_lost=LostCharacters(self.tokenizers.source),
+            target_lost=LostCharacters(self.tokenizers.target),
         )
         path = self.folder / f"{name}.arrow"
         chunks = split.chunks()
@@ -154,6 +162,7 @@ class SplitEncoder:
         sources = with_tag(chunk.source, chunk.tag) if chunk.tag else chunk.source
         if chunk.tag:
             texts_only = with_tag(texts_only, chunk.tag)
+        counts.add_lost(texts_only if self._has_source_text else [], chunk.target)
         source, target = self._ids(texts_only, chunk.target)
         source, source_lost = truncate_rows(source, self.truncate.source)
         target, target_lost = truncate_rows(target, self.truncate.target)
@@ -186,11 +195,10 @@ class SplitEncoder:
         kept_texts = texts if self._has_text(counts.name) else None
         writer.append(source, target, kept_texts, references, rows_NF)
         counts.add(whole, source, target)
-        counts.num_one_word += sum(" " not in text.strip() for text in texts[1])
+        counts.add_kept(self.tokenizers.target, texts[1], target)
         if self.features is not None and rows_NF is not None:
             self.features.use(rows_NF)
-        counts.source.add_cut(source_lost)
-        counts.target.add_cut(target_lost)
+        counts.add_cut(source_lost, target_lost)
 
 
 @dataclass
@@ -202,6 +210,8 @@ class _SplitCounts:
     """The filters of each corpus; none if nothing is dropped."""
     source: SideCounts
     target: SideCounts
+    source_lost: LostCharacters
+    target_lost: LostCharacters
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
     source_hashes: list[NDArray[np.int64]] = field(default_factory=list)
     num_one_word: int = 0
@@ -218,6 +228,22 @@ class _SplitCounts:
         self.faults += chunk.faults
         self.source.add(source)
         self.target.add(target)
+
+    def add_lost(self, sources: Sequence[str], targets: Sequence[str]) -> None:
+        """Count what normalization changes in texts, dropped ones included."""
+        self.source_lost.add(sources)
+        self.target_lost.add(targets)
+
+    def add_kept(self, tokenizer: Tokenizer, texts: Sequence[str], target: Encoded) -> None:
+        """Count the targets that are kept, as texts and encoded."""
+        self.num_one_word += sum(len(split_words(text)) <= 1 for text in texts)
+        if not self.target.unknown_texts:
+            self.target.unknown_texts = _unknown(tokenizer, texts, target)
+
+    def add_cut(self, source: NDArray[np.int64], target: NDArray[np.int64]) -> None:
+        """Count the tokens cut off sources and targets."""
+        self.source.add_cut(source)
+        self.target.add_cut(target)
 
     def check(self) -> None:
         """Raises DataError if a filter has dropped more than the recipe allows."""
@@ -251,8 +277,8 @@ class _SplitCounts:
             corpora=self.sizes,
             damaged_rows=self.faults.rows,
             table_faults=self.faults.texts,
-            source=self.source.report(),
-            target=self.target.report(),
+            source=self.source.report(self.source_lost),
+            target=self.target.report(self.target_lost),
         )
 
 
@@ -282,6 +308,14 @@ def truncate_rows(rows: Encoded, most: int | None) -> tuple[Encoded, NDArray[np.
     starts = np.cumsum(rows.lengths) - rows.lengths
     places = np.arange(len(rows.values)) - np.repeat(starts, rows.lengths)
     return Encoded(rows.values[places < most], kept), lost
+
+
+def _unknown(tokenizer: Tokenizer, lines: Sequence[str], rows: Encoded) -> tuple[str, ...]:
+    """The first unknown tokens of lines, given with their ids."""
+    places = np.flatnonzero(rows.values == UNK)[:EXAMPLES]
+    found = np.searchsorted(np.cumsum(rows.lengths), places, side="right")
+    unknown = tokenizer.unknown([lines[row] for row in np.unique(found).tolist()])
+    return tuple(dict.fromkeys(text for row in unknown for text in row if text))[:EXAMPLES]
 
 
 def _untagged(rows: Encoded) -> Encoded:

@@ -5,7 +5,7 @@
                                              fingerprint: the above, filters, held-out data
     folder/hashes.json  hashes of the files of data
 
-Files are known by their content (docs/decisions/0024). Each folder is replaced as a whole. Memory
+Files are known by their content (docs/decisions/0023). Each folder is replaced as a whole. Memory
 does not grow with the corpus, except for the sample that the tokenizer is trained on, 8 bytes a
 pair to drop duplicates, and 8 bytes a pair of validation and test for `filters.unseen`.
 """
@@ -43,7 +43,7 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import sampling_alphas
 from s2s.text.extended_vocabulary import extended_vocabulary_of
 from s2s.text.source_features import SEPARATOR
-from s2s.text.tokenizer_pair import load_tokenizers, train_tokenizers
+from s2s.text.tokenizer_pair import TokenizerPair, load_tokenizers, train_tokenizers
 
 FORMAT = 1
 """Version of the two folders; another version is prepared again."""
@@ -107,12 +107,29 @@ def is_data_missing(recipe: Recipe, folder: Path) -> bool:
     return fingerprints["tokenizer"].matches(folder / "tokenizer")
 
 
-def open_corpus(folder: Path, split: SplitName, features: FeatureLines | None = None) -> Corpus:
+def open_corpus(
+    folder: Path,
+    split: SplitName,
+    features: FeatureLines | None = None,
+    *,
+    tokenizers: TokenizerPair | None = None,
+    is_copying: bool = False,
+) -> Corpus:
     """A split that `prepare` has written, with the feature files that its batches read.
 
-    Raises RunError if it is missing or damaged.
+    Raises RunError if it is missing or damaged; with the `tokenizers` of a model, which may copy,
+    also for ids that they do not have.
     """
-    return replace(Corpus.open(folder / "data" / f"{split}.arrow"), features=features)
+    path = folder / "data" / f"{split}.arrow"
+    corpus = Corpus.open(path)
+    if split != "train" and not corpus.has_texts:
+        raise RunError(f"{path}: damaged: no texts in it; 's2s prep --force' makes it again")
+    if tokenizers is not None:
+        sizes = tokenizers.source.size, tokenizers.target.size
+        corpus.check_ids(str(path), *sizes, is_copying=is_copying)
+    if features is not None:
+        corpus.check_rows(str(path), [len(store) for store in features.stores])
+    return replace(corpus, features=features)
 
 
 @dataclass

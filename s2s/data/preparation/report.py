@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s2s.data.preparation.lost_characters import LostCharacters
 from s2s.special import UNK
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ class SideReport:
     """Texts longer than `data.truncate` allows."""
     cut_tokens: int = 0
     """Tokens cut off these texts, which `tokens` and `lengths` do not count."""
+    changed: int = 0
+    """Texts with characters that the tokenizer's normalization changes."""
+    lost: tuple[tuple[str, int], ...] = ()
+    """The first of these characters, with the number of texts."""
+    num_lost: int = 0
+    """How many different characters these are."""
+    unknown_texts: tuple[str, ...] = ()
+    """The first unknown words or characters."""
 
     @property
     def unknown_rate(self) -> float:
@@ -150,16 +159,16 @@ class PrepareReport:
     @classmethod
     def from_json(cls, text: str) -> PrepareReport:
         """The report that `to_json` wrote, `redone` empty. Raises ValueError for anything else."""
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            content = json.loads(text)
-            splits = {name: _split(split) for name, split in content.pop("splits").items()}
-            features = tuple(
-                FeatureReport(**{**one, "regions": tuple(one["regions"])})
-                for one in content.pop("features", ())
-            )
-            return cls(splits=splits, features=features, **content)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not a report of preparation ({error})") from error
+            report = TypeAdapter(cls).validate_json(text, strict=True)
+        except (ValidationError, RecursionError) as error:
+            raise ValueError("not a report of preparation, or damaged") from error
+        sides = [side for split in report.splits.values() for side in (split.source, split.target)]
+        if not sides or any(len(side.lengths) != len(PERCENTILES) for side in sides):
+            raise ValueError("not a report of preparation, or damaged")
+        return report
 
 
 @dataclass
@@ -172,6 +181,8 @@ class SideCounts:
     num_unknown: int = 0
     num_cut: int = 0
     num_cut_tokens: int = 0
+    unknown_texts: tuple[str, ...] = ()
+    """Examples of unknown tokens, from the caller."""
     by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     """int64 [longest + 1]: the number of texts of each length."""
 
@@ -189,8 +200,8 @@ class SideCounts:
         self.num_cut += int(np.count_nonzero(lost))
         self.num_cut_tokens += int(lost.sum())
 
-    def report(self) -> SideReport:
-        """The report of all rows so far."""
+    def report(self, lost: LostCharacters) -> SideReport:
+        """The report of all rows so far; `lost` has counted their texts."""
         cumulated = np.cumsum(self.by_length)
         ranks = np.ceil(cumulated[-1] * np.asarray(PERCENTILES) / 100)
         lengths = np.searchsorted(cumulated, np.maximum(ranks, 1)) if cumulated[-1] else [0] * 4
@@ -200,16 +211,11 @@ class SideCounts:
             lengths=tuple(int(length) for length in lengths),
             cut=self.num_cut,
             cut_tokens=self.num_cut_tokens,
+            changed=lost.num_texts,
+            lost=lost.most_common(),
+            num_lost=len(lost.characters),
+            unknown_texts=self.unknown_texts,
         )
-
-
-def _split(content: dict[str, Any]) -> SplitReport:
-    sides = {
-        side: SideReport(**{**content[side], "lengths": tuple(content[side]["lengths"])})
-        for side in ("source", "target")
-    }
-    lists = {name: tuple(content.get(name, ())) for name in ("corpora", "table_faults")}
-    return SplitReport(**{**content, **sides, **lists})
 
 
 def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
@@ -238,6 +244,8 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
         rows.append((f"{side} tokens", [f"{report.tokens:,}" for report in reports]))
         rows.append((f"{side} unknown", [f"{report.unknown_rate:.3%}" for report in reports]))
         rows.append((f"{side} lengths", [" ".join(map(str, r.lengths)) for r in reports]))
+        if any(report.changed for report in reports):
+            rows.append((f"{side}s normalized", [f"{report.changed:,}" for report in reports]))
         if any(report.cut for report in reports):
             rows.append((f"{side}s cut short", [f"{report.cut:,}" for report in reports]))
             rows.append(("  tokens lost", [f"{report.cut_tokens:,}" for report in reports]))

@@ -1,13 +1,24 @@
 """Warnings about prepared data: numbers that foretell a low score, each with what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from s2s.data.preparation.lost_characters import kept_by_nfkc
 from s2s.data.preparation.report import PrepareReport, SplitReport
 from s2s.recipe.data import AnyCorpus, FilesData, GeneratedData, evaluated_of
 from s2s.recipe.recipe import Recipe
+from s2s.recipe.tokenizer import (
+    CharacterTokenizer,
+    SeparateTokenizers,
+    SubwordTokenizer,
+    WordTokenizer,
+)
+from s2s.text.characters import describe
 
 UNKNOWN = 0.01
 """Share of unknown target tokens, beyond that of training, that is worth a line."""
+
+LOST = 0.001
+"""Share of targets with characters that no output can have from which they are worth a line."""
 
 SHARED = 0.1
 """Share of a held-out split's sources that training may have too without a line."""
@@ -33,6 +44,13 @@ def prepare_warnings(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
         if train is not None and name != "train":
             yield from _unknown(name, split, train)
             yield from _repeated(name, split, evaluated_of(recipe.data))
+    yield from _lost(report, recipe)
+    if train is not None and train.target.unknown_rate > UNKNOWN and train.target.unknown_texts:
+        shown = ", ".join(map(describe, train.target.unknown_texts))
+        yield (
+            f"train: {train.target.unknown:,} target tokens ({train.target.unknown_rate:.1%}) are "
+            f"unknown, such as {shown}; no output can have them"
+        )
     share = 0.0 if train is None else train.one_word_targets / max(1, train.kept)
     if recipe.train.best in FLAT_METRICS and "validation" in report.splits and share >= ONE_WORD:
         yield (
@@ -40,6 +58,42 @@ def prepare_warnings(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
             "outputs of fewer than four words is 0; choose exact, cer or chrf (metrics and "
             "train.best)"
         )
+
+
+def _lost(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
+    """A line about characters of targets that normalization changes, for the first split with
+    some."""
+    for name, split in report.splits.items():
+        side = split.target
+        if side.changed < max(1, LOST * split.read):
+            continue
+        shown = [f"{describe(character)} ({count:,})" for character, count in side.lost]
+        if side.num_lost > len(shown):
+            shown.append(f"{side.num_lost - len(shown):,} more")
+        yield (
+            f"{name}: normalization changes {side.changed:,} of {split.read:,} targets: no output "
+            f"can have {', '.join(shown)}; {_remedy(recipe, [c for c, _ in side.lost])}"
+        )
+        return
+
+
+def _remedy(recipe: Recipe, lost: Sequence[str]) -> str:
+    """What keeps characters that the normalization of targets changes."""
+    chosen, place = recipe.tokenizer, "tokenizer"
+    if isinstance(chosen, SeparateTokenizers):
+        chosen, place = chosen.target, "tokenizer.target"
+    match chosen:
+        case SubwordTokenizer(normalization="identity"):
+            return "sentencepiece writes spaces so"
+        case SubwordTokenizer():
+            keeps = chosen.normalization.startswith("nmt_") and all(map(kept_by_nfkc, lost))
+            folds = "_cf" if chosen.normalization.endswith("_cf") else ""
+            wanted = f"nfkc{folds}" if keeps else "identity"
+            return f"{place}.normalization: {wanted} keeps them"
+        case CharacterTokenizer():
+            return f"{place}.decompose: false keeps them"
+        case WordTokenizer():
+            return f"a tokenizer of words writes {chosen.separators[0]!r} between all words"
 
 
 def _overlap(name: str, split: SplitReport) -> Iterator[str]:

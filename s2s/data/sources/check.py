@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from s2s.data.sources.file_names import files_of
-from s2s.data.sources.hub import DatasetSplit, check_folder
+from s2s.data.sources.hub import NEEDED, DatasetSplit, check_folder
 from s2s.data.sources.open import ParallelFileSets, Tables, open_named
 from s2s.data.sources.split import SPLITS, Split, SplitName
 from s2s.errors import DataError
@@ -138,7 +138,7 @@ def _first_rows(
 def _folder_faults(part: DatasetData, keys: Keys) -> Iterator[Found]:
     """Faults of a data set in a folder, without converting it."""
     if not Path(part.dataset).is_dir():
-        yield (*keys, "dataset"), f"{part.dataset}: no such folder"
+        yield (*keys, "dataset"), f"{part.dataset}: no such folder{NEEDED}"
         return
     for split in SPLITS:
         name = getattr(part.splits, split)

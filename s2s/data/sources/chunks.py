@@ -10,6 +10,7 @@ from typing import NamedTuple
 from s2s.data.sources.contents import FileStamp
 from s2s.data.sources.damage import NO_FAULTS, TableFaults
 from s2s.errors import DataError
+from s2s.text.lines import has_line_break, one_line
 from s2s.text.source_features import with_features
 
 CHUNK_PAIRS = 10_000
@@ -52,8 +53,8 @@ class Chunk(NamedTuple):
 
     def with_references(self, references: list[list[str]]) -> "Chunk":
         """The chunk with references, each of them one line."""
-        broken = [sum("\n" in line for line in options) for options in references]
-        lines = [[line.replace("\n", " ") for line in options] for options in references]
+        broken = [sum(map(has_line_break, options)) for options in references]
+        lines = [list(map(one_line, options)) for options in references]
         if any(broken):
             before = self.line_breaks or [0] * len(broken)
             broken = [one + other for one, other in zip(before, broken, strict=True)]
@@ -65,13 +66,12 @@ def clean(source: list[str], target: list[str], features: list[str] | None = Non
     """A chunk in which every text is one line; features become a part of the source."""
     if features is not None:
         source = with_features(source, features)
-    if not any("\n" in line for line in source) and not any("\n" in line for line in target):
-        return Chunk(source, target)
-    broken = [("\n" in one) + ("\n" in other) for one, other in zip(source, target, strict=True)]
+    pairs = zip(source, target, strict=True)
+    broken = [has_line_break(one) + has_line_break(other) for one, other in pairs]
     return Chunk(
-        [line.replace("\n", " ") for line in source],
-        [line.replace("\n", " ") for line in target],
-        broken,
+        list(map(one_line, source)),
+        list(map(one_line, target)),
+        broken if any(broken) else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Data sets of the Hugging Face Hub, and local folders of the same layout."""
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,15 @@ from s2s.recipe.data import DatasetData
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
+
+
+NEEDED = "; expected one with the files of a data set, or a name of the hub, owner/name"
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+"""Errors of a cache that cannot be written, as where there is no home directory."""
+
+PATTERN = re.compile(r"[\[\]*?]")
+"""What the library reads as a pattern, also in the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +188,13 @@ def _builder(
 ) -> "DatasetBuilder":
     """The builder of the data set, or of some of its files. Raises DataError if there is none."""
     if dataset.startswith((".", "/", "~")) and not Path(dataset).is_dir():
-        raise DataError(f"{dataset}: no such folder")
+        raise DataError(f"{dataset}: no such folder{NEEDED}")
+    if Path(dataset).is_dir() and (found := PATTERN.search(str(Path(dataset).resolve()))):
+        raise DataError(
+            f"{dataset}: the library of data sets reads {found[0]} in the name of a folder as part "
+            f"of a pattern (* ? [ ]); rename {Path(dataset).resolve()}, or name its files with "
+            "kind: files"
+        )
     import datasets
 
     if is_quiet() or not sys.stderr.isatty():
@@ -193,7 +209,12 @@ def _builder(
 
 
 def _library_error(dataset: str, error: Exception) -> DataError:
-    """An error with the message of the library."""
+    """The library's message, with the remedy where its cache cannot be written."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is not None:
+        return DataError(
+            f"{dataset}: the library of data sets keeps a copy of them, and cannot write it: "
+            f"{error.filename}: {error.strerror}; the variable HF_HOME names another folder"
+        )
     cause = error.__cause__ or error  # "an error occurred" has the error itself as its cause
     reason = " ".join(str(cause).split()) or type(cause).__name__
     return DataError(f"{dataset}: {reason}")

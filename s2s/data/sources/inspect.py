@@ -15,9 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from s2s.data.sources.chunks import doubled_column, found_list
+from s2s.data.sources.chunks import found_list
+from s2s.data.sources.header import HEADER_WORDS, SOURCES, TARGETS, check_names, is_header
 from s2s.errors import DataError
-from s2s.text.lines import decode_lines, open_bytes
+from s2s.text.lines import decode_rows, open_bytes
 
 ROWS = 500
 """Rows of a table that are looked at."""
@@ -31,16 +32,8 @@ SPLIT_WORDS = {
 }
 """Words in names of files and splits, by the role of the split."""
 
-SOURCES = ("source", "src", "input", "text", "document", "body", "question", "word", "lemma")
-TARGETS = ("target", "tgt", "trg", "output", "summary", "title", "answer", "phones", "form")
-"""Usual names of columns."""
-
-HEADER_WORDS = {*SOURCES, *TARGETS, "id", "features", "feats", "tags", "label", "url", "licence"}
-
-ENDS = (".", "!", "?", "。", "！", "？", "।", "؟")
-"""Characters that end sentences, and no names of columns."""
-
 _TAGS = re.compile(r"^[A-Z0-9]+([;|,(][A-Z0-9().,/+*-]*)+\)?$|^[A-Z]{1,8}$")
+_IMAGE = re.compile(r"^\S+\.(jpe?g|png|gif|webp|bmp|tiff?)$", re.IGNORECASE)
 _NO_TEXT = re.compile(r"^[\W\d_]*$|^https?://|^CC[ -]BY", re.IGNORECASE)
 
 
@@ -53,6 +46,8 @@ class Column:
     """Whether most cells have letters and are no links, licences or numbers."""
     is_tags: bool
     """Whether most cells are morphological tags."""
+    is_image: bool
+    """Whether most cells are names of image files."""
     variety: float
     """Different cells as a share of all."""
 
@@ -167,7 +162,7 @@ def _check_text(path: Path) -> None:
     if b"\0" in head:
         raise DataError(f"{path}: expected text in UTF-8, found binary data")
     with open_bytes(path) as stream:
-        for _ in islice(decode_lines(stream, str(path)), ROWS):
+        for _ in islice(decode_rows(stream, path), ROWS):
             pass
 
 
@@ -214,25 +209,17 @@ def read_rows(path: Path) -> tuple[bool, dict[str, list[Any]]]:
     if not rows:
         raise DataError(f"{path}: expected rows, found blank lines alone")
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    _check_names(path, rows[0])
+    check_names(path, rows[0])
     rows = [row for row in rows if len(row) == width]
-    has_header = _is_header(rows)
+    has_header = is_header(rows)
     names = rows[0] if has_header else [str(place) for place in range(width)]
     body = rows[1:] if has_header else rows
     return has_header, {name: [row[i] for row in body] for i, name in enumerate(names)}
 
 
-def _check_names(path: Path, first: list[str]) -> None:
-    """Raises DataError for a header that has a usual name twice."""
-    names = Counter(cell.strip().lower() for cell in first)
-    for name, count in names.items():
-        if count > 1 and len(names) > 1 and name in HEADER_WORDS:
-            raise doubled_column(str(path), name)
-
-
 def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
     with open_bytes(path) as stream:
-        lines = (line.removesuffix("\r") for line in decode_lines(stream, str(path)))
+        lines = decode_rows(stream, path)
         if format_ == ".tsv":
             yield from (line.split("\t") for line in lines)
         else:
@@ -248,12 +235,12 @@ def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
 def _json_columns(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with open_bytes(path) as stream:
-        for number, line in enumerate(islice(decode_lines(stream, str(path)), ROWS), start=1):
+        for number, line in enumerate(islice(decode_rows(stream, path), ROWS), start=1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}:{number}: not valid JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f'{path}:{number}: expected an object, such as {{"source": ...}}')
@@ -276,31 +263,6 @@ def _parquet_columns(path: Path) -> dict[str, list[Any]]:
     return {name: batch.column(name).to_pylist() for name in batch.schema.names}
 
 
-def _is_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names the columns: known names, or short names that no other row has,
-    above cells that are longer or sentences."""
-    first, body = rows[0], rows[1:]
-    names = [cell.strip().lower() for cell in first]
-    if len(set(names)) < len(names) or not all(names[1:]) or len(rows) < 2:
-        return False
-    # A first name may be empty: pandas writes an index so.
-    if any(name in HEADER_WORDS for name in names):
-        return True
-    names = [name for name in names if name]
-    if not all(re.match(r"^[\w][\w .:-]{0,29}$", name) for name in names):
-        return False
-    if any(cell in row for row in body for cell in first):
-        return False
-    if any(cell.rstrip().endswith(ENDS) for cell in first):
-        return False
-    cells = [cell for row in body for cell in row if cell]
-    ratio = sum(map(len, cells)) / max(1, len(cells)) / (sum(map(len, first)) / len(first))
-    if ratio > 2.0:
-        return True
-    sentences = sum(cell.rstrip().endswith(ENDS) for cell in cells)
-    return sentences > len(cells) / 2
-
-
 def _columns(
     path: Path, cells: dict[str, list[Any]], named: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -310,10 +272,14 @@ def _columns(
     columns = [_column(name, values) for name, values in cells.items()]
     texts = [column for column in columns if column.is_text and not column.is_tags]
     if len(texts) < 2:
-        listed = found_list([column.name for column in columns])
+        named = ", ".join(repr(str(column.name)) for column in columns)
+        images = [column.name for column in columns if column.is_image]
+        remedy = "--columns SOURCE,TARGET names them"
+        if images:
+            remedy = f"'{images[0]}' names images, whose captions docs/captions.md describes"
         raise DataError(
-            f"{path}: expected two columns of text, a source and a target, found {len(texts)}; "
-            f"{listed}; --columns SOURCE,TARGET names them"
+            f"{path}: expected two columns of text, a source and a target, found {len(texts)} "
+            f"among {named}; {remedy}"
         )
     source, target = _source_and_target(texts)
     chosen = {"source": source.name, "target": target.name}
@@ -346,11 +312,13 @@ def _column(name: str, values: list[Any]) -> Column:
     texts = [_first_text(value) for value in values]
     known = [text for text in texts if text]
     if len(known) < max(1, len(values) // 2):
-        return Column(name, False, False, 0.0)
+        return Column(name, False, False, False, 0.0)
     words = sum(not _NO_TEXT.match(text) for text in known)
+    is_image = sum(bool(_IMAGE.search(text)) for text in known) > len(known) / 2
     tags = sum(bool(_TAGS.match(text)) and text.upper() == text for text in known)
     is_tags = tags > 0.8 * len(known) and any(";" in text or "|" in text for text in known)
-    return Column(name, words > len(known) / 2, is_tags, len(set(known)) / len(known))
+    is_text = words > len(known) / 2 and not is_image
+    return Column(name, is_text, is_tags, is_image, len(set(known)) / len(known))
 
 
 def _first_text(value: Any) -> str:
@@ -382,7 +350,7 @@ def _dataset(name: str, named: Sequence[str]) -> FoundData:
     """The splits and columns of a data set, read through `datasets`."""
     from s2s.data.sources.hub import first_rows
 
-    path = name if "/" in name else f"./{name}"
+    path = name if "/" in name else str(Path(f"./{name}").resolve() if name == "." else f"./{name}")
     rows = first_rows(path, ROWS)
     roles: dict[str, str] = {}
     for split in rows.splits:

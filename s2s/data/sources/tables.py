@@ -27,10 +27,11 @@ from s2s.data.sources.json_cells import (
     key_marks,
 )
 from s2s.errors import DataError
-from s2s.text.lines import count_lines, decode_lines, open_bytes
+from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, open_bytes
 
-LONGEST_CELL = 2**31 - 1
-"""Characters. The default of the csv module, 131,072, would refuse long documents."""
+LONGEST_CELL = LONGEST_ROW
+"""Characters. The default of the csv module, 131,072, would refuse long documents; without a limit,
+a quote that is never closed makes one cell of all the rest."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,10 @@ class RowTable:
 
     def _tsv_rows(self, damage: DamagedRows) -> Iterator[tuple[int, list[str]]]:
         with open_bytes(self.path) as stream:
-            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+            for number, line in enumerate(decode_rows(stream, self.path), start=1):
                 if '"' in line:
                     damage.look_for_quotes(number, line)
-                yield number, line.removesuffix("\r").split("\t")
+                yield number, line.split("\t")
                 damage.num_lines = number
 
     def _csv_rows(self, damage: DamagedRows) -> Iterator[tuple[int, list[str]]]:
@@ -133,7 +134,7 @@ class RowTable:
         with open_bytes(self.path) as stream:
             quoted: list[str] = []
             reader = csv.reader(
-                _with_line_feeds(decode_lines(stream, str(self.path)), quoted), strict=True
+                _with_line_feeds(decode_rows(stream, self.path), quoted), strict=True
             )
             while True:
                 number = reader.line_num + 1
@@ -186,11 +187,11 @@ class RowTable:
         chosen = itemgetter(*self._wanted)
         may_be_texts = columns.recipe.references is None
         with open_bytes(self.path) as stream:
-            for number, line in enumerate(decode_lines(stream, str(self.path)), start=1):
+            for number, line in enumerate(decode_rows(stream, self.path), start=1):
                 damage.num_lines = number
                 try:
                     row = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     if not line.strip():
                         damage.blank.append(number)
                         continue

@@ -145,12 +145,17 @@ def maps_of(
 def map_stream(
     translator: LineTranslator, lines: Iterable[str], window: int
 ) -> Iterator[AttentionMap]:
-    """The maps of lines; `window` lines at a time are read and searched."""
+    """The maps of lines; `window` lines at a time are read and searched.
+
+    Unknown tokens of the lines are reported at their end.
+    """
+    translator = translator.counting()
     reader = iter(lines)
     first = 0
     while chosen := list(islice(reader, window)):
         yield from attention_maps(translator, chosen, first)
         first += len(chosen)
+    translator.report_unknown()
 
 
 def _pieces(

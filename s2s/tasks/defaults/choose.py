@@ -176,7 +176,7 @@ class _Chooser:
             self.epoch_seconds = seconds * updates
             epochs = budget / self.epoch_seconds
             speed = f"{shape.target_tokens / seconds:,.0f} target tokens/s here"
-            done = f"{epochs:.0f} epochs in {budget / 60:g} min"
+            done = f"{epochs:.0f} epochs in {budget / 60:.3g} min"
             if epochs >= needed:
                 return size, f"{size.name}: {few}, {speed}: {done}"
         if epochs < FEWEST_EPOCHS:

@@ -35,7 +35,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from s2s.errors import Interrupted, S2sError, UsageError
+from s2s.messages import prepare_streams
 from s2s.training.distributed.process_group import ReportedByRankZero, WorkerLost, divided
+from s2s.training.signals import SIGNALS
 from s2s.training.state import TrainingState
 
 T = TypeVar("T")
@@ -231,7 +233,8 @@ def workers(count: int, work: Work) -> Iterator[SharedMemoryGroup]:
 
 def _work(pipe: Connection, place: tuple[int, int], memory: SharedFile, work: Work) -> None:
     """The main function of a worker process."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # all processes receive them; rank 0 decides
+    prepare_streams()
+    for number in SIGNALS:  # all processes receive them; rank 0 decides
         signal.signal(number, signal.SIG_IGN)
 
     def exchange(value: T) -> list[T]:

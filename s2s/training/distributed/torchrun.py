@@ -29,9 +29,9 @@ PATIENCE = timedelta(days=2)
 """How long processes wait for rank 0, which may be preparing a large corpus. They do not wait for a
 process that has ended: its connections are closed, and torchrun kills the others."""
 
-LOST = timedelta(minutes=10)
+LOST = timedelta(minutes=5)
 """How long they wait for each other in an update: a machine that has lost its power or its network
-closes no connection."""
+closes no connection. torchrun itself waits for it up to five minutes more."""
 
 ELSEWHERE = ("192.0.2.1", 9)
 """An address of no machine (RFC 5737). Where packets to it would go is where the default route

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from s2s.files import atomic_write
+from s2s.files import atomic_write, read_json
 from s2s.run.directory import TRACKED
 
 IDS, TENSORBOARD = TRACKED
@@ -39,7 +39,7 @@ class Tracked:
 
     def _ids(self) -> dict[str, Any]:
         try:
-            content = json.loads((self.folder / IDS).read_bytes())
+            content = read_json(self.folder / IDS)
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}

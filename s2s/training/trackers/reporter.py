@@ -53,7 +53,7 @@ class TrackingReporter:
         finally:
             self.inner.__exit__(kind, error, trace)
 
-    def begin(self, position: Position, total_updates: int) -> None:
+    def begin(self, position: Position, total_updates: int | None) -> None:
         """See `Reporter`; opens the trackers."""
         self.inner.begin(position, total_updates)
         for name in self.following.names:

@@ -323,13 +323,13 @@ def test_numbers_that_foretell_a_low_score_are_warnings(recipe: Recipe, tmp_path
 
 
 def test_line_breaks_are_reported(recipe: Recipe, tmp_path: Path) -> None:
-    rows = [{"source": "a\nb c", "target": "d e"}, {"source": "f", "target": "g\n\n"}]
+    rows = [{"source": "a\nb c", "target": "d e"}, {"source": "f\r\n", "target": "g\n\r\nh\n"}]
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = FilesData(kind="files", train=FileSet(table=str(path)))
     report = prepare(replace(recipe, data=data), tmp_path)
     assert report.warnings == ("train: 2 texts had line breaks, now spaces",)
-    assert text_of(tmp_path, "train") == [("a b c", "d e"), ("f", "g")]
+    assert text_of(tmp_path, "train") == [("a b c", "d e"), ("f", "g h")]
 
 
 def test_unknown_tokens_are_counted(recipe: Recipe, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from s2s.data.sources.hub import NEEDED
 from s2s_cli.main import run
 
 FILES = """task: translation
@@ -127,7 +128,7 @@ def test_a_data_set_in_a_folder(capfd) -> None:
     (found,) = faults(capfd, "set")
     assert found.startswith("set.yaml:8: data.splits.validation: ./set: no split 'validation'")
     assert faults(capfd, "set", "--set", "data.dataset=./nowhere") == [
-        "--set data.dataset: ./nowhere: no such folder"
+        f"--set data.dataset: ./nowhere: no such folder{NEEDED}"
     ]
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from s2s.data.sources import hub
+from s2s.data.sources.hub import NEEDED
 from s2s.data.sources.open import open_split
 from s2s.errors import DataError
 from s2s.recipe.data import Columns, DatasetData, Splits
@@ -105,7 +106,7 @@ def test_faults_list_what_there_is(folder: Path) -> None:
     wrong_config = DatasetData(kind="dataset", dataset=str(folder), config="de-en")
     assert message(wrong_config).startswith(f"{folder}: BuilderConfig 'de-en' not found.")
     missing = folder / "missing"
-    assert message(dataset(missing)) == f"{missing}: no such folder"
+    assert message(dataset(missing)) == f"{missing}: no such folder{NEEDED}"
 
 
 def test_nulls_are_named(tmp_path: Path) -> None:
@@ -160,3 +161,24 @@ def test_identity_of_a_folder_and_of_a_hub_name(folder: Path) -> None:
         "split": "validation",
         "columns": {"source": "source", "target": "target"},
     }
+
+
+@pytest.mark.parametrize("name", ["data [v1]", "a*b", "what?"])
+def test_a_folder_that_reads_as_a_pattern_is_named(folder: Path, name: str) -> None:
+    other = folder.with_name(name)
+    folder.rename(other)
+    with pytest.raises(DataError, match=r"in the name of a folder as part of a pattern") as caught:
+        open_split(dataset(other), "train")  # type: ignore[union-attr]
+        list(open_split(dataset(other), "train").chunks())  # type: ignore[union-attr]
+    assert "rename " in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in place of its folder refuses root too."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
+    with pytest.raises(DataError, match=r"HF_HOME names another folder$") as caught:
+        list(open_split(dataset(folder), "train").chunks())  # type: ignore[union-attr]
+    assert str(tmp_path / "file") in str(caught.value) and "\n" not in str(caught.value)

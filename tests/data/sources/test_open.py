@@ -248,12 +248,43 @@ def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
 
 def test_line_breaks_in_cells_become_spaces_and_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text('de,en\n"a\nb","c\n\nd"\n"e\r\nf",g\n')
+    path.write_text('de,en\n"a\nb","c\n\nd"\n"e\r\nf",g\n"h\n","i"\n')
     opened = open_split(table(path), "train")
     assert opened is not None
-    (chunk,) = opened.chunks()
-    assert (chunk.source, chunk.target) == (["a b", "e\r f"], ["c  d", "g"])
-    assert chunk.num_line_breaks == 3
+    chunks = list(opened.chunks())
+    pairs = [pair for chunk in chunks for pair in zip(chunk.source, chunk.target, strict=True)]
+    assert pairs == [("a b", "c  d"), ("e f", "g"), ("h", "i")]
+    assert sum(chunk.num_line_breaks for chunk in chunks) == 3
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "files"])
+def test_line_ends_of_windows_are_no_text(name: str, tmp_path: Path) -> None:
+    """The same pairs, whatever system wrote the file; a byte order mark is no text."""
+    pairs = [("ein Hund", "a dog"), ("zwei", "two"), ("drei", "three")]
+    path = tmp_path / name
+    match path.suffix:
+        case ".csv" | ".tsv":
+            tab = "," if path.suffix == ".csv" else "\t"
+            rows = [tab.join(row) for row in [("de", "en"), *pairs]]
+            path.write_bytes(("\ufeff" + "\r\n".join(rows) + "\r\n").encode())
+        case ".jsonl":
+            rows = [json.dumps({"de": f"\ufeff{de}\r", "en": f"{en}\r\n"}) for de, en in pairs]
+            path.write_bytes("\r\n".join(rows).encode())
+        case ".parquet":
+            columns = {
+                "de": [f"\ufeff{de}" for de, _ in pairs],
+                "en": [f"{en}\r" for _, en in pairs],
+            }
+            pq.write_table(pa.table(columns), path)
+        case _:
+            for side, column in zip("st", zip(*pairs, strict=True), strict=True):
+                text = "".join(f"\ufeff{line}\r\n" for line in column)
+                (tmp_path / side).write_bytes(text.encode())
+    recipe = table(path) if path.exists() else parallel(tmp_path / "s", tmp_path / "t")
+    assert pairs_of(recipe) == pairs
+    opened = open_split(recipe, "train")
+    assert opened is not None
+    assert sum(chunk.num_line_breaks for chunk in opened.chunks()) == 0
 
 
 def test_long_cells(tmp_path: Path) -> None:

@@ -179,8 +179,12 @@ def test_word_ids_of_characters_and_words() -> None:
     assert target_word_ids(LETTERS, LETTERS.encode(["a "])[0]) == [0, 0]
     tokens = Words(["ab", "c"])
     assert source_word_ids(tokens, "ab xyz c", tokens.encode(["ab xyz c"])[0]) == [0, 1, 2]
-    # A no-break space ends a word of the line but not a token.
-    assert source_word_ids(tokens, "ab\u00a0c c", tokens.encode(["ab\u00a0c c"])[0]) == [0, 2]
+    assert source_word_ids(tokens, "ab\u00a0c c", tokens.encode(["ab\u00a0c c"])[0]) == [0, 1, 2]
+    # A zero-width space ends a token but not a word of the line.
+    assert source_word_ids(tokens, "ab\u200bc c", tokens.encode(["ab\u200bc c"])[0]) == [0, 0, 1]
+    # In this vocabulary, a no-break space ends a word of the line but not a token.
+    exact = Words(["ab", "c", "d\u00a0e"])
+    assert source_word_ids(exact, "ab\u00a0c c", exact.encode(["ab\u00a0c c"])[0]) == [0, 2]
     assert target_word_ids(tokens, tokens.encode(["c ab"])[0]) == [0, 1]
     assert target_word_ids(tokens, []) == []
 
