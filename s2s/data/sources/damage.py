@@ -49,8 +49,9 @@ NO_FAULTS = TableFaults()
 class DamagedRows:
     """Counts the damage of a table while it is read."""
 
-    def __init__(self, path: Path, format_: str, allowed: float) -> None:
-        """`allowed` is the largest share of damaged rows."""
+    def __init__(self, path: Path, format_: str, allowed: float | None) -> None:
+        """`allowed` is `data.max_damaged`; None where a recipe has no such field, and no row may be
+        damaged."""
         self.path = path
         self.format = format_
         self.allowed = allowed
@@ -90,7 +91,7 @@ class DamagedRows:
         Raises DataError if more rows are damaged than allowed.
         """
         num_damaged = sum(count for count, _ in self._kinds.values())
-        if num_damaged > self.allowed * (num_read + num_damaged):
+        if num_damaged > (self.allowed or 0.0) * (num_read + num_damaged):
             raise DataError(self._refusal(num_damaged, num_read + num_damaged))
         return TableFaults(num_damaged, tuple(self._lines(num_damaged, num_read)))
 
@@ -107,9 +108,12 @@ class DamagedRows:
             )
 
     def _refusal(self, num_damaged: int, num_rows: int) -> str:
+        more = (
+            "" if self.allowed is None else f", more than data.max_damaged {self.allowed:g} allows"
+        )
         return (
-            f"{self.path}: {num_damaged:,} of {num_rows:,} rows damaged, more than "
-            f"data.max_damaged {self.allowed:g} allows: {self._damage()}; {_REMEDIES[self.format]}"
+            f"{self.path}: {num_damaged:,} of {num_rows:,} rows damaged{more}: {self._damage()}; "
+            f"{_REMEDIES[self.format]}"
         )
 
     def _damage(self) -> str:

@@ -44,8 +44,20 @@ class RowTable:
     has_header: bool
     format: str
     """`.tsv`, `.csv` or `.jsonl`."""
-    max_damaged: float = 0.0
-    """The largest share of damaged rows, which are left out."""
+    max_damaged: float | None = None
+    """The largest share of damaged rows, which are left out; see `DamagedRows`."""
+
+    def check(self) -> None:
+        """Look at a table that another program reads: all rows of a CSV, the header of others.
+
+        Raises DataError for what that program would take for another pair, and for missing columns.
+        """
+        if self.format == ".csv":
+            for _ in self.chunks():
+                pass
+        else:
+            damage = DamagedRows(self.path, self.format, None)
+            next(iter(self._cells(damage)), None)
 
     def fingerprint(self) -> dict[str, Any]:
         """The file, and how it is read."""
@@ -280,7 +292,7 @@ class ParquetTable:
 
 
 def open_table(
-    path: Path, columns: SplitColumns, *, has_header: bool, max_damaged: float = 0.0
+    path: Path, columns: SplitColumns, *, has_header: bool, max_damaged: float | None = None
 ) -> RowTable | ParquetTable:
     """The table, of the format that its name ends with. Raises DataError for an unknown ending."""
     match table_format(path):
