@@ -31,6 +31,14 @@ infinite."""
 
 ALL_CORES = -1
 
+RESERVED = "▅"
+"""Lines with this character do not train sentencepiece."""
+
+SMALLEST = 8
+"""The smallest `tokenizer.vocabulary` that a recipe may have."""
+
+_WHOLE = "use tokenizer.kind: character or word"
+
 _TOO_HIGH = re.compile(r"Vocabulary size too high \(\d+\)\. Please set it to a value <= (\d+)")
 _TOO_LOW = re.compile(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)")
 
@@ -239,11 +247,18 @@ class SubwordTrainer:
     def _advice(self, error: str) -> str:
         """The message for an error of sentencepiece."""
         what = f"tokenizer.vocabulary {self._recipe.vocabulary}"
-        if match := _TOO_HIGH.search(error):
+        if (match := _TOO_HIGH.search(error)) and int(match[1]) < SMALLEST:
+            return f"tokenizer: this corpus has too few characters for subwords; {_WHOLE}"
+        if match:
             return f"{what} is more than this corpus can fill; set it to at most {match[1]}"
         if match := _TOO_LOW.search(error):
             remedy = f"set it to at least {match[1]}, or lower tokenizer.character_coverage"
             return f"{what} has no room for every character of this corpus; {remedy}"
         if not any(line.strip() for line in self._sample):
             return "tokenizer: the training data have no text to train on"
+        if all(RESERVED in line for line in self._sample):
+            return (
+                f"tokenizer: every line of the training data has {RESERVED} (U+2585), which "
+                f"sentencepiece reserves, and skips the line; replace the character, or {_WHOLE}"
+            )
         return f"tokenizer: sentencepiece cannot train on this corpus ({error})"
