@@ -1,6 +1,5 @@
 """`s2s average`: averages the weights of several checkpoints of a run."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +15,8 @@ from .options.common import (
     examples,
     note,
     run_of,
+    say,
+    say_json,
     whole_numbers,
 )
 
@@ -64,10 +65,10 @@ def average(
     made = make(run=chosen, members=members, name=name, device=device)
     if as_json:
         found = {"run": str(chosen.folder), **made.as_json()}
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        say_json(found)
     else:
         for line in made.lines():
-            typer.echo(line)
+            say(line)
     note(f"{chosen.folder}: saved; --checkpoint {name} selects it")
 
 

@@ -1,11 +1,10 @@
 """`s2s check`: checks a recipe and the data that it names."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import RECIPE, AsJson, Overrides, RecipePath, examples, note
+from .options.common import RECIPE, AsJson, Overrides, RecipePath, examples, note, say, say_json
 
 if TYPE_CHECKING:
     from s2s.recipe.load import Draft
@@ -55,9 +54,9 @@ def check(
             check_trackers(draft.recipe.train.log_to)
         faults = [] if no_data else _data_faults(draft)
     except UsageError as error:  # of the recipe, or of what it asks for
-        faults = str(error).splitlines()
+        faults = list(error.faults) if isinstance(error, RecipeError) else [str(error)]
     if as_json:
-        typer.echo(json.dumps(_content(str(recipe), draft, faults), ensure_ascii=False))
+        say_json(_content(str(recipe), draft, faults))
     if faults:
         raise RecipeError(faults)
     assert draft is not None, "else there are faults"
@@ -66,7 +65,7 @@ def check(
         typer.echo(dump_said(draft), nl=False)
         note(said)
     elif not as_json:
-        typer.echo(said)
+        say(said)
 
 
 def _data_faults(draft: "Draft") -> list[str]:

@@ -1,6 +1,5 @@
 """`s2s compare`: compares outputs for the same lines with paired tests."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +20,8 @@ from .options.common import (
     choose_search,
     examples,
     read_stdin_once,
+    say,
+    say_json,
 )
 from .options.grouped import grouped
 from .options.panels import TESTS
@@ -162,10 +163,10 @@ def compare(
         checkpoint=which,
     )
     if as_json:
-        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        say_json(found.as_json())
         return
     for line in text:
-        typer.echo(line)
+        say(line)
 
 
 def _system(name: str, runs: Path, search: SearchOptions) -> "Path | RunSystem":

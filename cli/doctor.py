@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import Device, examples
+from .options.common import Device, examples, say
 
 if TYPE_CHECKING:
     import torch
@@ -64,12 +64,12 @@ def _print_machine(device: "torch.device") -> None:
 
     found = describe_machine(device)
     name = found.gpu or found.processor
-    typer.echo(f"machine     {name}, {found.cores} cores, {found.system}")
+    say(f"machine     {name}, {found.cores} cores, {found.system}")
     versions = f"s2s {s2s.__version__}, torch {torch.__version__}"
     typer.echo(f"versions    {versions}, Python {platform.python_version()}")
     typer.echo(f"device      {device}, {found.threads} threads")
     said = " ".join(f"{name}={value}" for name, value in limits().items())
-    typer.echo(f"environment {said or 'no limits of kernels'}")
+    say(f"environment {said or 'no limits of kernels'}")
 
 
 def _row(finding: "Finding") -> str:

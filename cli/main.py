@@ -9,8 +9,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import s2s
-from s2s.errors import Interrupted, S2sError, UsageError, ran_out_of_memory, shortened
-from s2s.messages import STDOUT, prepare_streams
+from s2s.errors import (
+    Interrupted,
+    RecipeError,
+    S2sError,
+    UsageError,
+    ran_out_of_memory,
+    shortened,
+)
+from s2s.messages import STDOUT, prepare_streams, printable
 
 from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
@@ -166,7 +173,8 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # the one place that catches everything
         if is_debug:
-            traceback.print_exc()
+            for line in traceback.format_exc().rstrip("\n").split("\n"):
+                typer.echo(printable(line), err=True)
         return _report(error)
     return status if isinstance(status, int) else 0
 
@@ -177,8 +185,8 @@ def _report(error: Exception) -> int:
         note(str(error))
         return error.exit_status
     if isinstance(error, S2sError):
-        for line in str(error).splitlines():
-            note(f"error: {shortened(line)}")
+        for fault in error.faults if isinstance(error, RecipeError) else [error]:
+            note(f"error: {shortened(str(fault))}")
         return error.exit_status
     if isinstance(error, _ClickError):
         # typer puts the kind of the error in front of a value that is not among the choices.

@@ -1,6 +1,5 @@
 """`s2s prep`: prepares data and tokenizer of a recipe for training."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from .options.common import (
     Runs,
     examples,
     note,
+    say_json,
     write_wrapped,
 )
 
@@ -52,7 +52,7 @@ def prep(
         note(f"warning: {line}")
     if as_json:
         found = {"run": str(runs / loaded.name), **report.as_json()}
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        say_json(found)
     else:
         console = Console(stderr=True)
         console.print(report.table())

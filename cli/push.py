@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .export import Languages, License, Precision
-from .options.common import RUNS, Checkpoint, Runs, choose_checkpoint, examples, note
+from .options.common import RUNS, Checkpoint, Runs, choose_checkpoint, examples, note, say
 from .options.completion import run_names
 
 EPILOG = examples(
@@ -65,4 +65,4 @@ def push(
     note(str(made))
     if public and made.is_private:
         note(f"{name}: the repository was private before and stays so")
-    typer.echo(f"{name}@{made.revision}")
+    say(f"{name}@{made.revision}")

@@ -1,11 +1,10 @@
 """`s2s runs`: lists runs, or compares two."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from .options.common import RUNS, Runs, examples, note
+from .options.common import RUNS, Runs, examples, note, say, say_json
 
 EPILOG = examples(
     "s2s runs",
@@ -41,20 +40,20 @@ def runs(
 
         found = compare_runs(find_run(pair[0], runs), find_run(pair[1], runs))
         if as_json:
-            typer.echo(json.dumps(found.as_json()))
+            say_json(found.as_json())
             return
         for line in found.lines():
-            typer.echo(line)
+            say(line)
         return
     from s2s.run.summary import list_runs
 
     listed = list_runs(runs)
     if as_json:
-        typer.echo(json.dumps([run.as_json() for run in listed]))
+        say_json([run.as_json() for run in listed])
     elif not listed:
         note(f"{runs}: no run here yet; s2s train makes one")
     else:
         from s2s.report.runs_table import runs_table
 
         for line in runs_table(listed):
-            typer.echo(line)
+            say(line)

@@ -1,7 +1,6 @@
 """`s2s score`: scores given translations with a model."""
 
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,7 @@ from .options.common import (
     choose_runs,
     examples,
     read_stdin_once,
+    say_json,
 )
 
 EPILOG = examples(
@@ -80,4 +80,4 @@ def score(
         ]
         found = {"runs": [str(one.folder) for one in (chosen, *others)], "lines": count}
         total = sum(pair["log_prob"] for pair in listed)
-        typer.echo(json.dumps({**found, "log_prob": round(total, 6), "scores": listed}))
+        say_json({**found, "log_prob": round(total, 6), "scores": listed})

@@ -1,12 +1,13 @@
 """`s2s sweep`: trains a recipe with several settings and compares them."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options.common import RECIPE, RUNS, AsJson, Device, Runs, examples, note
+from s2s.messages import printable
+
+from .options.common import RECIPE, RUNS, AsJson, Device, Runs, examples, note, say, say_json
 
 if TYPE_CHECKING:
     from s2s.pipeline.sweep_results import Sweep
@@ -87,10 +88,10 @@ def sweep(
     )
     found = train_all(recipe, values, options, report=_show, trains=not lists)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        say_json(found.as_json())
     else:
         for line in found.lines():
-            typer.echo(line)
+            say(line)
     if others := found.count("in use"):
         note(f"{others} of {len(found.settings)} are trained by another process")
     if failed := found.count("failed"):
@@ -104,4 +105,4 @@ def _show(found: "Sweep") -> None:
     """The table so far, on stderr, once there is something to compare."""
     if any(one.state != "waiting" for one in found.settings):
         for line in found.lines(is_brief=True):
-            typer.echo(line, err=True)
+            typer.echo(printable(line), err=True)

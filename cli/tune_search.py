@@ -1,6 +1,5 @@
 """`s2s tune-search`: finds the best beam search on validation."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -19,6 +18,8 @@ from .options.common import (
     note,
     numbers,
     run_of,
+    say,
+    say_json,
     whole_numbers,
 )
 
@@ -65,10 +66,10 @@ def tune_search(
     found = tune(run=chosen, grid=grid, metric=metric, device=device, checkpoint=which)
     if as_json:
         content = {"run": str(chosen.folder), "checkpoint": checkpoint, **found.as_json()}
-        typer.echo(json.dumps(content, ensure_ascii=False))
+        say_json(content)
     else:
         for line in found.lines():
-            typer.echo(line)
+            say(line)
     if found.best == before:
         note(f"{chosen.recipe_path}: its search is the best already")
         return

@@ -2,11 +2,15 @@
 
 They are a courtesy: work goes on where nobody can read them, because stderr is closed, its disk is
 full or its terminal is gone. A result that cannot be written is an error.
+
+Names, paths and texts in them may be anybody's, and a terminal obeys control characters. So all
+that s2s prints for readers goes through `printable`; results, such as translations, do not.
 """
 
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,11 +22,29 @@ if TYPE_CHECKING:
 
 _IS_QUIET = ContextVar("is_quiet", default=False)
 
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""C0 and C1 controls (ISO 6429), with which terminals are told to do things; the ends of lines and
+paragraphs; and what changes the direction of the text that follows (Unicode Annex 9)."""
+
 STDOUT = "stdout"
 """The file name of an error of stdout."""
 
 STREAMS = (0, 1, 2)
 """The descriptors of stdin, stdout and stderr."""
+
+
+def printable(text: str) -> str:
+    r"""The text as one line that a terminal only shows: `\x1b` for ESC, `\n` for a line break,
+    `\u202e` for an override of the direction."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def printable_json(content: Any) -> str:
+    """JSON on one line, in which the same characters are escaped as JSON has it."""
+    import json
+
+    text = json.dumps(content, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def note(text: str) -> None:
@@ -33,7 +55,7 @@ def note(text: str) -> None:
 def write_line(text: str) -> None:
     """Write a line to stderr, unless notes are silenced."""
     if not is_quiet():
-        write_to(sys.stderr, f"{text}\n")
+        write_to(sys.stderr, f"{printable(text)}\n")
 
 
 def write_to(stream: TextIO | None, text: str) -> None:

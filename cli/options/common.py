@@ -5,9 +5,11 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from s2s.messages import printable, printable_json
 
 from .completion import checkpoint_names, run_names
 from .panels import PLACES, SPEED, wrap_words
@@ -104,6 +106,16 @@ def examples(*lines: str) -> str:
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
+def say(text: str) -> None:
+    """Print a line on stdout for a reader."""
+    typer.echo(printable(text))
+
+
+def say_json(content: Any) -> None:
+    """Print JSON on stdout, for a program or a reader."""
+    typer.echo(printable_json(content))
+
+
 def note(text: str) -> None:
     """Print a line on stderr; stdout is for output alone."""
     write_wrapped(f"s2s: {text}", _terminal_width())
@@ -111,6 +123,7 @@ def note(text: str) -> None:
 
 def write_wrapped(text: str, width: int | None) -> None:
     """Print a line on stderr, between words in several where it is wider than `width`."""
+    text = printable(text)
     lines = [text] if width is None or len(text) <= width else wrap_words(text, width)
     typer.echo("\n".join(lines), err=True)
 

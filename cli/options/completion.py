@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from s2s.messages import printable
+
 
 def recipe_names(incomplete: str) -> list[str]:
     """Recipes that come with s2s."""
@@ -44,4 +46,6 @@ def _runs(context: typer.Context) -> Path:
 
 
 def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
-    return sorted({name for name in names if name.startswith(incomplete)})
+    """The names that begin so; a shell prints them as they are, so those for which it would do more
+    are left out."""
+    return sorted({one for one in names if one.startswith(incomplete) and printable(one) == one})

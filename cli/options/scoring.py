@@ -1,6 +1,5 @@
 """Options and work of the commands that score."""
 
-import json
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,6 +26,8 @@ from .common import (
     choose_search,
     note,
     read_stdin_once,
+    say,
+    say_json,
 )
 from .grouped import changed
 from .panels import READING
@@ -154,10 +155,10 @@ def score(asked: Asked) -> None:
     for line in result.notes():
         note(line)
     if asked.scored.as_json:
-        typer.echo(json.dumps(result.as_json(), ensure_ascii=False))
+        say_json(result.as_json())
         return
     for line in result.lines():
-        typer.echo(line)
+        say(line)
 
 
 def read_as(base: "Scoring", given: dict[str, Any]) -> "Scoring":

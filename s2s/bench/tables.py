@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from s2s.bench.report import Report, Sizes, Spread, TrainingResults
+from s2s.messages import printable
 
 
 class Table(NamedTuple):
@@ -29,7 +30,11 @@ def tables(report: Report) -> list[Table]:
         _prep(report),
         _startup(report),
     )
-    return [table for table in made if table.rows]
+    return [
+        table._replace(rows=[tuple(map(printable, row)) for row in table.rows])
+        for table in made
+        if table.rows
+    ]
 
 
 def notes(report: Report) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from s2s.data.sources.inspect import FoundData, inspect
 from s2s.errors import DataError, UsageError
 from s2s.files import write_output
+from s2s.messages import printable
 from s2s.pipeline.defaults import count
 from s2s.recipe.load import DEFAULT_RECIPE, Draft, dump_values, parse_draft
 from s2s.recipe.section import DURATION, seconds_of
@@ -168,7 +169,7 @@ def _head(
         "s2s bleu" if is_prose else "s2s evaluate": "scores the test set",
     }
     return [
-        f"# {what}: {counts.pairs:,} pairs.",
+        f"# {printable(what)}: {counts.pairs:,} pairs.",
         "#",
         *(f"#     {command:26}# {note}".rstrip("# ") for command, note in commands.items()),
         "#",
@@ -196,6 +197,7 @@ def _line(text: str, comment: str) -> str:
     """A line with its comment, which long lines have above them."""
     if not comment:
         return text
+    comment = printable(comment)
     if len(text) < COLUMN:
         return f"{text:{COLUMN}}# {comment}"
     indent = " " * (len(text) - len(text.lstrip()))

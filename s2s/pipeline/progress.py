@@ -17,7 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from s2s.messages import is_quiet, write_line
+from s2s.messages import is_quiet, printable, write_line
 
 PLAIN_SECONDS = 10.0
 """Minimum seconds between two plain lines."""
@@ -43,7 +43,7 @@ def progress() -> Iterator[Callback]:
         return
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=max(4, min(30, console.width - REST_OF_BAR))),
         TaskProgressColumn(),
         MofNCompleteColumn(),
@@ -60,7 +60,7 @@ class _Bars:
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         if stage not in self.tasks:
-            self.tasks[stage] = self.bars.add_task(stage, total=total)
+            self.tasks[stage] = self.bars.add_task(printable(stage), total=total)
         self.bars.update(self.tasks[stage], completed=done, total=total)
 
 

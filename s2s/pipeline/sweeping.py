@@ -157,7 +157,7 @@ class _Sweeper:
         """Raises RecipeError or UsageError where the sweep as a whole cannot be."""
         drafts = [one.draft for one in self.planned if one.draft is not None]
         if not drafts:
-            raise RecipeError((self.planned[0].error or "").splitlines())
+            raise RecipeError((self.planned[0].error or "").split("\n"))
         if len({one.setting.suffix.lower() for one in self.planned}) < len(self.planned):
             raise UsageError("--set: two settings have names that a file system may confuse")
         if not any(draft.recipe.data.has_validation for draft in drafts):

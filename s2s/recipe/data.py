@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from s2s.recipe.filters import Filters, HoldOut, Tag, TargetText, Truncate
 from s2s.recipe.image_features import ImageFeatureFile
-from s2s.recipe.section import Count, Files, NonEmpty, Section
+from s2s.recipe.section import Count, Files, Fraction, NonEmpty, Section
 
 
 def _column_name(value: object) -> object:
@@ -180,6 +180,9 @@ class FilesData(CorpusData):
     """Files of image features that belong to the pairs."""
     header: bool = True
     """Whether TSV and CSV tables begin with a line of column names."""
+    max_damaged: Fraction = 0.01
+    """Fail if a larger share of the rows of a TSV or CSV table is damaged, such as by commas in a
+    text without quotation marks. Up to it such rows are left out and reported."""
     hold_out: HoldOut | None = None
     """Take validation and test pairs from training; excludes `validation`, and `hold_out.test`
     excludes `test`."""

@@ -23,7 +23,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
 from s2s.files import unzipped
-from s2s.messages import note
+from s2s.messages import note, printable
 from s2s.recipe.base import KEY as BASE
 from s2s.recipe.base import read_with_bases
 from s2s.recipe.base_schema import with_base
@@ -233,7 +233,7 @@ def dump_values(values: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
         for key in keys[:-1]:
             section = section.get(key) if isinstance(section, CommentedMap) else None
         if isinstance(section, CommentedMap) and keys[-1] in section:
-            section.yaml_add_eol_comment(comment, keys[-1], column=0)
+            section.yaml_add_eol_comment(printable(comment), keys[-1], column=0)
     yaml.dump(content, text)
     return text.getvalue()
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from s2s.errors import Interrupted, RunError, UsageError
-from s2s.messages import note
+from s2s.messages import note, printable
 from s2s.serve.app import Service, create_app
 from s2s.serve.connections import timed_protocol
 from s2s.serve.metrics import Metrics
@@ -181,10 +182,22 @@ def _allow_files(count: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+class _Printable(logging.Formatter):
+    """Formats records whose texts, such as the path of a request, are anybody's."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of logging
+        """The message on one line."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - of logging
+        """The traceback, line by line."""
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
+
+
 def _log_to_stderr() -> None:
     """Errors of the server, such as a mistake of ours with its traceback, go to stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("s2s: %(message)s"))
+    handler.setFormatter(_Printable("s2s: %(message)s"))
     for name, level in (("s2s.serve", logging.WARNING), ("uvicorn.error", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

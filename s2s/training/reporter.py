@@ -9,7 +9,7 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from s2s.messages import is_quiet, write_to
+from s2s.messages import is_quiet, printable, write_to
 from s2s.training.objective import Validation
 from s2s.training.state import Position
 
@@ -140,7 +140,7 @@ class PlainReporter(SilentReporter):
 
     def note(self, text: str) -> None:
         """See `Reporter`."""
-        write_to(self.stream, text + "\n")
+        write_to(self.stream, printable(text) + "\n")
 
 
 class LiveReporter(SilentReporter):
@@ -206,7 +206,7 @@ class LiveReporter(SilentReporter):
 
     def note(self, text: str) -> None:
         """See `Reporter`."""
-        self.progress.console.print(text, highlight=False, markup=False)
+        self.progress.console.print(printable(text), highlight=False, markup=False)
 
 
 def _of(total_updates: int | None) -> str:

@@ -15,6 +15,7 @@ from s2s.data.preparation.lost_characters import LostCharacters
 from s2s.data.preparation.overlap import HeldOut
 from s2s.data.preparation.report import SideCounts, SplitReport
 from s2s.data.sources.chunks import Chunk
+from s2s.data.sources.damage import NO_FAULTS, TableFaults
 from s2s.data.sources.split import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
 from s2s.recipe.filters import Filters, Truncate
@@ -217,12 +218,14 @@ class _SplitCounts:
     num_repeated: int = 0
     num_read: int = 0
     num_line_breaks: int = 0
+    faults: TableFaults = NO_FAULTS
     lacking: PairsWithoutFeatures = field(default_factory=PairsWithoutFeatures)
 
     def add(self, chunk: Chunk, source: Encoded, target: Encoded) -> None:
         """Count a chunk, and its pairs that are kept."""
         self.num_read += len(chunk.source)
         self.num_line_breaks += chunk.num_line_breaks
+        self.faults += chunk.faults
         self.source.add(source)
         self.target.add(target)
 
@@ -272,6 +275,8 @@ class _SplitCounts:
             one_word_targets=self.num_one_word,
             repeated_sources=self.num_repeated,
             corpora=self.sizes,
+            damaged_rows=self.faults.rows,
+            table_faults=self.faults.texts,
             source=self.source.report(self.source_lost),
             target=self.target.report(self.target_lost),
         )

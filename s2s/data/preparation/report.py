@@ -73,6 +73,10 @@ class SplitReport:
     """Pairs of validation or test whose source an earlier pair of the split has."""
     corpora: tuple[int, ...] = ()
     """Pairs written of each of several corpora, in the order of the recipe."""
+    damaged_rows: int = 0
+    """Rows of tables that are damaged and were not read as pairs."""
+    table_faults: tuple[str, ...] = ()
+    """What is wrong with tables, a line for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +222,8 @@ def _rows(splits: list[SplitReport]) -> list[tuple[str, list[str]]]:
     """Label and cells of each line of the table."""
     reasons = list(dict.fromkeys(reason for split in splits for reason in split.dropped))
     rows = [("pairs read", [f"{split.read:,}" for split in splits])]
+    if any(split.damaged_rows for split in splits):
+        rows.insert(0, ("rows damaged", [f"{split.damaged_rows:,}" for split in splits]))
     for reason in reasons:
         rows.append((f"  {reason}", [f"{s.dropped.get(reason, 0):,}" for s in splits]))
     rows.append(("pairs kept", [f"{split.kept:,}" for split in splits]))

@@ -37,6 +37,7 @@ def prepare_warnings(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
     """A line for everything in the report that will cost a score."""
     train = report.splits.get("train")
     for name, split in report.splits.items():
+        yield from (f"{name}: {fault}" for fault in split.table_faults)
         yield from _overlap(name, split)
         if split.line_breaks:
             yield f"{name}: {split.line_breaks} texts had line breaks, now spaces"

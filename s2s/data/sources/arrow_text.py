@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from s2s.data.sources.chunks import Chunk, missing_column
+from s2s.data.sources.chunks import Chunk, doubled_column, missing_column
 from s2s.data.sources.columns import SplitColumns
 from s2s.errors import DataError
 
@@ -105,19 +105,27 @@ def _plain_type(schema: pa.Schema, name: str, place: str) -> Any:
 
 def _type_of(schema: pa.Schema, name: str, place: str) -> Any:
     """The type of a column or, for a name with dots, of a field within one."""
+    _check_once(schema.names, name, place)
     if name in schema.names:
         return schema.field(name).type
     head, *rest = name.split(".")
+    _check_once(schema.names, head, place)
     if head not in schema.names:
         raise missing_column(place, name, schema.names)
     found = schema.field(head).type
     for key in rest:
         inner = [found.field(i).name for i in range(found.num_fields)] if _is_struct(found) else []
+        _check_once(inner, key, f"{place}, column '{head}'")
         if key not in inner:
             raise missing_column(f"{place}, column '{head}'", key, inner)
         found = found.field(key).type
         head = f"{head}.{key}"
     return found
+
+
+def _check_once(names: Sequence[str], name: str, place: str) -> None:
+    if names.count(name) > 1:
+        raise doubled_column(place, name)
 
 
 def _is_struct(type_: Any) -> bool:

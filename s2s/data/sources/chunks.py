@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s2s.data.sources.contents import FileStamp
+from s2s.data.sources.damage import NO_FAULTS, TableFaults
 from s2s.errors import DataError
-from s2s.text.lines import has_line_break, one_line
+from s2s.text.lines import MARK, has_line_break, one_line
 from s2s.text.source_features import with_features
 
 CHUNK_PAIRS = 10_000
@@ -21,8 +22,9 @@ class Chunk(NamedTuple):
 
     source: list[str]
     target: list[str]
-    num_line_breaks: int = 0
-    """Texts with line breaks, which became spaces: each text must be one line."""
+    line_breaks: list[int] | None = None
+    """The number of texts of every pair with line breaks, which became spaces: each text must be
+    one line. None if there are none."""
     corpus: int = 0
     """The number of the recipe's corpus that the pairs come from."""
     tag: str | None = None
@@ -31,6 +33,13 @@ class Chunk(NamedTuple):
     """All references of every pair, one or more; None if the target is the only one."""
     groups: list[str] | None = None
     """The group of every pair; pairs of one group become one example (`s2s.data.sources.group`)."""
+    faults: TableFaults = NO_FAULTS
+    """What is wrong with tables that this chunk is the last of."""
+
+    @property
+    def num_line_breaks(self) -> int:
+        """Texts with line breaks."""
+        return sum(self.line_breaks or ())
 
     def select(self, kept: Sequence[bool]) -> "Chunk":
         """The pairs that are kept."""
@@ -39,21 +48,34 @@ class Chunk(NamedTuple):
             target=list(compress(self.target, kept)),
             references=self.references and list(compress(self.references, kept)),
             groups=self.groups and list(compress(self.groups, kept)),
+            line_breaks=self.line_breaks and list(compress(self.line_breaks, kept)),
         )
 
     def with_references(self, references: list[list[str]]) -> "Chunk":
         """The chunk with references, each of them one line."""
-        broken = sum(has_line_break(line) for options in references for line in options)
+        broken = [sum(map(has_line_break, options)) for options in references]
         lines = [list(map(one_line, options)) for options in references]
-        return self._replace(references=lines, num_line_breaks=self.num_line_breaks + broken)
+        if any(broken):
+            before = self.line_breaks or [0] * len(broken)
+            broken = [one + other for one, other in zip(before, broken, strict=True)]
+            return self._replace(references=lines, line_breaks=broken)
+        return self._replace(references=lines)
 
 
 def clean(source: list[str], target: list[str], features: list[str] | None = None) -> Chunk:
     """A chunk in which every text is one line; features become a part of the source."""
     if features is not None:
         source = with_features(source, features)
-    broken = sum(map(has_line_break, source)) + sum(map(has_line_break, target))
-    return Chunk(list(map(one_line, source)), list(map(one_line, target)), broken)
+    together = "".join((*source, *target))
+    if not ("\n" in together or "\r" in together or MARK in together):  # quicker than one by one
+        return Chunk(source, target)
+    pairs = zip(source, target, strict=True)
+    broken = [has_line_break(one) + has_line_break(other) for one, other in pairs]
+    return Chunk(
+        list(map(one_line, source)),
+        list(map(one_line, target)),
+        broken if any(broken) else None,
+    )
 
 
 def with_texts(chunk: Chunk, references: list[list[str]]) -> Chunk:
@@ -84,6 +106,11 @@ def feature_stamp(path: Path, ids: Path | None) -> FileStamp:
 def missing_column(place: str, name: str, found: Collection[str]) -> DataError:
     """The error for a column that `place` does not have, with those it has."""
     return DataError(f"{place}: no column '{name}'{did_you_mean(name, found)}; {found_list(found)}")
+
+
+def doubled_column(place: str, name: str) -> DataError:
+    """The error for a column that `place` has twice: which of them is meant cannot be told."""
+    return DataError(f"{place}: column '{name}' is there more than once; rename all but one")
 
 
 def did_you_mean(name: str, found: Collection[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk
+from s2s.data.sources.damage import NO_FAULTS
 from s2s.data.sources.split import Split, SplitName
 from s2s.errors import DataError
 
@@ -37,27 +38,37 @@ class GroupedSplit:
         source: list[str] = []
         target: list[str] = []
         references: list[list[str]] = []
-        num_read = num_line_breaks = 0
+        line_breaks: list[int] = []
+        faults = NO_FAULTS
+        num_read = 0
         for chunk in self.split.chunks():
             assert chunk.groups is not None, "open_split has the column read"
             texts = chunk.references or [[text] for text in chunk.target]
-            num_line_breaks += chunk.num_line_breaks
-            rows = zip(chunk.groups, chunk.source, chunk.target, texts, strict=True)
-            for row, (group, text, answer, options) in enumerate(rows, start=num_read + 1):
+            faults += chunk.faults
+            broken = chunk.line_breaks or [0] * len(texts)
+            rows = zip(chunk.groups, chunk.source, chunk.target, texts, broken, strict=True)
+            for row, (group, text, answer, options, breaks) in enumerate(rows, start=num_read + 1):
                 place = places.setdefault(group, len(source))
                 if place == len(source):
                     first_rows.append(row)
                     source.append(text)
                     target.append(answer)
                     references.append([])
+                    line_breaks.append(0)
                 elif source[place] != text:
                     raise self._unlike(group, (first_rows[place], row), (source[place], text))
                 references[place].extend(options)
+                line_breaks[place] += breaks
             num_read += len(chunk.source)
         for start in range(0, len(source), CHUNK_PAIRS):
             part = slice(start, start + CHUNK_PAIRS)
-            joined = Chunk(source[part], target[part], references=references[part])
-            yield joined if start else joined._replace(num_line_breaks=num_line_breaks)
+            yield Chunk(
+                source[part],
+                target[part],
+                references=references[part],
+                line_breaks=line_breaks[part],
+                faults=NO_FAULTS if start else faults,
+            )
 
     def _unlike(self, group: str, rows: tuple[int, int], texts: tuple[str, str]) -> DataError:
         one, other = (text if len(text) <= 40 else text[:39] + "…" for text in texts)

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from s2s.data.sources.chunks import Chunk
+from s2s.data.sources.damage import NO_FAULTS
 from s2s.data.sources.split import Split, SplitName
 from s2s.errors import DataError
 from s2s.recipe.filters import HoldOut
@@ -49,16 +50,25 @@ class HoldOutSplit:
         return None if count is None else round(count * shares.get(self.part, rest))
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError as the split does, and if this part has no pair."""
-        num_read = num_kept = 0
+        """Raises DataError as the split does, and if this part has no pair.
+
+        Faults of tables, whose rows belong to no part, are those of training.
+        """
+        num_read = 0
+        last: Chunk | None = None
+        faults = NO_FAULTS
         for chunk in self.split.chunks():
             keys = map(self._key, chunk.source)
             kept = [part_of(text, self.hold_out) == self.part for text in keys]
             num_read += len(kept)
-            num_kept += sum(kept)
+            faults += chunk.faults
             if any(kept):
-                yield chunk.select(kept)
-        if num_kept == 0:
+                if last is not None:
+                    yield last
+                last = chunk.select(kept)._replace(faults=NO_FAULTS)
+        if last is not None:
+            yield last._replace(faults=faults if self.part == "train" else NO_FAULTS)
+        else:
             name = "test" if self.part == "test" else "share"
             part = "training" if self.part == "train" else self.part
             raise DataError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from s2s.data.sources.arrow_text import check_columns, pairs
 from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, did_you_mean, file_fingerprint, found_list
 from s2s.data.sources.columns import SplitColumns
-from s2s.data.sources.tables import open_table, table_format
+from s2s.data.sources.tables import RowTable, open_table, table_format
 from s2s.errors import DataError
 from s2s.messages import is_quiet
 from s2s.recipe.data import DatasetData
@@ -71,10 +71,27 @@ class DatasetSplit:
         dataset = self._open()
         place = f"{self.data.dataset}, split '{self.split}'"
         check_columns(dataset.features.arrow_schema, self.columns, place)
+        if Path(self.data.dataset).is_dir():
+            self._check_tables()
         first_row = 0
         for table in dataset.with_format("arrow").iter(CHUNK_PAIRS):
             yield pairs(table, self.columns, (place, first_row))
             first_row += table.num_rows
+
+    def _check_tables(self) -> None:
+        """Look at the CSV and TSV files of a folder, which the library reads with pandas.
+
+        Raises DataError for what pandas reads as other pairs without a word: it takes a surplus
+        field for an index, renames the second of two equal columns, and fills missing fields.
+        """
+        config = _prepared(self.data.dataset, self.data.config, self.data.revision).config
+        separator = str(getattr(config, "sep", ""))
+        if getattr(config, "names", None) is not None:
+            return
+        for file in map(Path, (config.data_files or {}).get(self.base, ())):
+            if table_format(file) == {",": ".csv", "\t": ".tsv"}.get(separator, ""):
+                status = file.stat()
+                _check_table(file, self.columns, (status.st_size, status.st_mtime_ns))
 
     def _open(self) -> "Dataset":
         place = (self.data.dataset, self.data.config, self.data.revision)
@@ -141,7 +158,18 @@ def check_folder(split: DatasetSplit) -> None:
     readable = [Path(file) for file in files.get(split.base, []) if table_format(Path(file))]
     if readable:
         table = open_table(readable[0], split.columns, has_header=True)
-        next(table.chunks(), None)
+        if isinstance(table, RowTable) and table.format == ".tsv":
+            table.check()  # the library takes quotation marks in a TSV for those of a CSV
+        else:
+            next(table.chunks(), None)
+
+
+@lru_cache(maxsize=1024)  # splits are read several times
+def _check_table(path: Path, columns: SplitColumns, state: tuple[int, int]) -> None:
+    """Raises DataError as `RowTable.check` does; `state` changes with the file."""
+    table = open_table(path, columns, has_header=True)
+    assert isinstance(table, RowTable), "no Parquet is read with pandas"
+    table.check()
 
 
 @lru_cache(maxsize=8)  # the three splits of a run resolve the data set once

@@ -8,6 +8,7 @@ row is a header if its cells are names, unlike the cells below.
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s.data.sources.chunks import found_list
+from s2s.data.sources.header import HEADER_WORDS, SOURCES, TARGETS, check_names, is_header
 from s2s.errors import DataError
 from s2s.text.lines import decode_rows, open_bytes
 
@@ -29,15 +31,6 @@ SPLIT_WORDS = {
     "test": ("test", "eval"),
 }
 """Words in names of files and splits, by the role of the split."""
-
-SOURCES = ("source", "src", "input", "text", "document", "body", "question", "word", "lemma")
-TARGETS = ("target", "tgt", "trg", "output", "summary", "title", "answer", "phones", "form")
-"""Usual names of columns."""
-
-HEADER_WORDS = {*SOURCES, *TARGETS, "id", "features", "feats", "tags", "label", "url", "licence"}
-
-ENDS = (".", "!", "?", "。", "！", "？", "।", "؟")
-"""Characters that end sentences, and no names of columns."""
 
 _TAGS = re.compile(r"^[A-Z0-9]+([;|,(][A-Z0-9().,/+*-]*)+\)?$|^[A-Z]{1,8}$")
 _IMAGE = re.compile(r"^\S+\.(jpe?g|png|gif|webp|bmp|tiff?)$", re.IGNORECASE)
@@ -211,9 +204,14 @@ def read_rows(path: Path) -> tuple[bool, dict[str, list[Any]]]:
             return True, _json_columns(path)
         case format_:
             rows = list(islice(_split_rows(path, str(format_)), ROWS))
-    width = max(map(len, rows))
+    # Damaged rows, which preparation counts, have another number of fields; blank lines have none.
+    rows = [row for row in rows if any(row)]
+    if not rows:
+        raise DataError(f"{path}: expected rows, found blank lines alone")
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    check_names(path, rows[0])
     rows = [row for row in rows if len(row) == width]
-    has_header = _is_header(rows)
+    has_header = is_header(rows)
     names = rows[0] if has_header else [str(place) for place in range(width)]
     body = rows[1:] if has_header else rows
     return has_header, {name: [row[i] for row in body] for i, name in enumerate(names)}
@@ -238,6 +236,8 @@ def _json_columns(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with open_bytes(path) as stream:
         for number, line in enumerate(islice(decode_rows(stream, path), ROWS), start=1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -261,31 +261,6 @@ def _parquet_columns(path: Path) -> dict[str, list[Any]]:
     if batch is None:
         raise DataError(f"{path}: empty file")
     return {name: batch.column(name).to_pylist() for name in batch.schema.names}
-
-
-def _is_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names the columns: known names, or short names that no other row has,
-    above cells that are longer or sentences."""
-    first, body = rows[0], rows[1:]
-    names = [cell.strip().lower() for cell in first]
-    if len(set(names)) < len(names) or not all(names[1:]) or len(rows) < 2:
-        return False
-    # A first name may be empty: pandas writes an index so.
-    if any(name in HEADER_WORDS for name in names):
-        return True
-    names = [name for name in names if name]
-    if not all(re.match(r"^[\w][\w .:-]{0,29}$", name) for name in names):
-        return False
-    if any(cell in row for row in body for cell in first):
-        return False
-    if any(cell.rstrip().endswith(ENDS) for cell in first):
-        return False
-    cells = [cell for row in body for cell in row if cell]
-    ratio = sum(map(len, cells)) / max(1, len(cells)) / (sum(map(len, first)) / len(first))
-    if ratio > 2.0:
-        return True
-    sentences = sum(cell.rstrip().endswith(ENDS) for cell in cells)
-    return sentences > len(cells) / 2
 
 
 def _columns(

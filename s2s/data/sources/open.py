@@ -130,6 +130,7 @@ class Tables:
     files: Files
     columns: SplitColumns
     has_header: bool
+    max_damaged: float
 
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprints of all tables. Raises DataError for a missing file."""
@@ -148,7 +149,10 @@ class Tables:
     def parts(self) -> list[RowTable | ParquetTable]:
         """The tables."""
         found = files_of(self.files)
-        return [open_table(path, self.columns, has_header=self.has_header) for path in found]
+        return [
+            open_table(path, self.columns, has_header=self.has_header, max_damaged=self.max_damaged)
+            for path in found
+        ]
 
 
 def _fingerprint_of_all(parts: Sequence[Split]) -> dict[str, Any]:
@@ -269,7 +273,8 @@ def _open_files(data: FilesData, split: SplitName, columns: SplitColumns) -> Spl
     references = files.references or ()
     if files.table is not None:
         names = tuple(str(name) for name in references)  # FileSet has checked
-        return Tables(files.table, replace(columns, references=names), data.header)
+        columns = replace(columns, references=names)
+        return Tables(files.table, columns, data.header, data.max_damaged)
     assert files.source is not None and files.target is not None  # FileSet has checked
     return ParallelFileSets(files.source, files.target, references)
 

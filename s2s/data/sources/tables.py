@@ -2,14 +2,30 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from s2s.data.sources.chunks import CHUNK_PAIRS, Chunk, file_fingerprint, missing_column
+from s2s.data.sources.chunks import (
+    CHUNK_PAIRS,
+    Chunk,
+    doubled_column,
+    file_fingerprint,
+    missing_column,
+)
 from s2s.data.sources.columns import SplitColumns
+from s2s.data.sources.damage import DamagedRows, has_stray_quotes
+from s2s.data.sources.json_cells import (
+    check_keys,
+    json_id,
+    json_target,
+    json_text,
+    json_texts,
+    key_marks,
+)
 from s2s.errors import DataError
 from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, open_bytes
 
@@ -28,6 +44,20 @@ class RowTable:
     has_header: bool
     format: str
     """`.tsv`, `.csv` or `.jsonl`."""
+    max_damaged: float | None = None
+    """The largest share of damaged rows, which are left out; see `DamagedRows`."""
+
+    def check(self) -> None:
+        """Look at a table that another program reads: all rows of a CSV, the header of others.
+
+        Raises DataError for what that program would take for another pair, and for missing columns.
+        """
+        if self.format == ".csv":
+            for _ in self.chunks():
+                pass
+        else:
+            damage = DamagedRows(self.path, self.format, None)
+            next(iter(self._cells(damage)), None)
 
     def fingerprint(self) -> dict[str, Any]:
         """The file, and how it is read."""
@@ -43,13 +73,20 @@ class RowTable:
         return count_lines(self.path) - (self.has_header and self.format != ".jsonl")
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises DataError, with file and line, for a row that is not a pair of texts."""
+        """Raises DataError, with file and line, for a row of JSONL that is not a pair of texts, and
+        for more damaged rows of other tables than allowed. The last chunk has their number."""
         num_pairs = 0
-        rows = self._cells()
-        while batch := list(islice(rows, CHUNK_PAIRS)):
+        damage = DamagedRows(self.path, self.format, self.max_damaged)
+        rows = self._cells(damage)
+        batch = list(islice(rows, CHUNK_PAIRS))
+        while batch:
             num_pairs += len(batch)
-            yield self._chunk([list(column) for column in zip(*batch, strict=True)])
+            following = list(islice(rows, CHUNK_PAIRS))
+            chunk = self._chunk([list(column) for column in zip(*batch, strict=True)])
+            yield chunk if following else chunk._replace(faults=damage.report(num_pairs))
+            batch = following
         if num_pairs == 0:
+            damage.report(num_pairs)
             raise DataError(f"{self.path}: empty file")
 
     def _chunk(self, cells: list[list[Any]]) -> Chunk:
@@ -63,56 +100,90 @@ class RowTable:
         singles = [list(options) for options in zip(*rest, strict=True)] if rest else None
         return columns.chunk(parts, targets, singles, groups)
 
-    def _cells(self) -> Iterator[list[Any]]:
+    def _cells(self, damage: DamagedRows) -> Iterator[Sequence[Any]]:
         """The cells of each row that are read: parts of the source, target, group, references."""
         if self.format == ".jsonl":
-            yield from self._json_cells()
+            yield from self._json_cells(damage)
             return
         if self.columns.recipe.references is not None:
             raise DataError(
                 f"{self.path}: data.columns.references needs lists of texts, which {self.format} "
                 "does not have; expected .jsonl or .parquet, or 'references' beside 'table'"
             )
-        rows = self._tsv_rows() if self.format == ".tsv" else self._csv_rows()
-        names = None
-        if self.has_header:
-            header = next(rows, None)
-            if header is None:
-                return
-            names = header[1]
-        columns = self.columns
-        last = (columns.recipe.target, columns.recipe.group, *columns.references)
-        wanted = (*columns.parts, *columns.ids, *(name for name in last if name is not None))
-        places = [self._position(name, names) for name in wanted]
-        for number, cells in rows:
-            try:
-                yield [cells[place] for place in places]
-            except IndexError:
+        rows = self._tsv_rows(damage) if self.format == ".tsv" else self._csv_rows(damage)
+        first = next(rows, None)
+        if first is None:
+            return
+        names = first[1] if self.has_header else None
+        places = [self._position(name, names) for name in self._wanted]
+        damage.width = width = len(first[1])
+        damage.has_header = self.has_header
+        if names is None:
+            if max(places) >= width:
                 raise DataError(
-                    f"{self.path}:{number}: expected at least {max(places) + 1} fields, "
-                    f"found {len(cells)}"
-                ) from None
+                    f"{self.path}:{first[0]}: expected at least {max(places) + 1} fields, "
+                    f"found {width}"
+                )
+            yield [first[1][place] for place in places]
+        chosen = itemgetter(*places)  # quicker than a loop; there are two or more
+        for number, cells in rows:
+            if len(cells) == width:
+                yield chosen(cells)
+            else:
+                damage.add(number, cells)
 
-    def _tsv_rows(self) -> Iterator[tuple[int, list[str]]]:
+    def _tsv_rows(self, damage: DamagedRows) -> Iterator[tuple[int, list[str]]]:
         with open_bytes(self.path) as stream:
             for number, line in enumerate(decode_rows(stream, self.path), start=1):
+                if '"' in line:
+                    damage.look_for_quotes(number, line)
                 yield number, line.split("\t")
+                damage.num_lines = number
 
-    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+    def _csv_rows(self, damage: DamagedRows) -> Iterator[tuple[int, list[str]]]:
+        """Rows with the numbers of their first lines."""
         csv.field_size_limit(LONGEST_CELL)
         with open_bytes(self.path) as stream:
-            lines = (line + "\n" for line in decode_rows(stream, self.path))
-            reader = csv.reader(lines, strict=True)
-            try:
-                for cells in reader:
-                    yield reader.line_num, cells
-            except csv.Error as error:
-                place = f"{self.path}:{reader.line_num}"
-                raise DataError(f"{place}: not valid CSV ({error})") from error
+            quoted: list[str] = []
+            reader = csv.reader(
+                _with_line_feeds(decode_rows(stream, self.path), quoted), strict=True
+            )
+            while True:
+                number = reader.line_num + 1
+                try:
+                    for cells in reader:
+                        if quoted:
+                            # The reader takes a quotation mark inside a field for text.
+                            is_stray = '"' in "".join(cells) and has_stray_quotes("\n".join(quoted))
+                            quoted.clear()
+                            if is_stray:
+                                self._add_quotes(damage, number)
+                                number = reader.line_num + 1
+                                continue
+                        yield number, cells
+                        number = reader.line_num + 1
+                    damage.num_lines = reader.line_num
+                    return
+                except csv.Error as error:
+                    if "expected after" not in str(error):  # the end within a field
+                        place = f"{self.path}:{number}"
+                        raise DataError(f"{place}: not valid CSV ({error})") from error
+                    quoted.clear()
+                    self._add_quotes(damage, number, reader.line_num + 1 - number)
+
+    def _add_quotes(self, damage: DamagedRows, number: int, lines: int = 1) -> None:
+        """Count a row with wrong quotation marks. Raises DataError for a header."""
+        if number == 1 and self.has_header:
+            raise DataError(
+                f"{self.path}:1: not valid CSV (a header with quotation marks inside a name)"
+            )
+        damage.add_quotes(number, lines)
 
     def _position(self, name: str, names: Sequence[str] | None) -> int:
         """The position of a column, by its name in the header; without header, by its number."""
         if names is not None:
+            if names.count(name) > 1:
+                raise doubled_column(str(self.path), name)
             if name in names:
                 return names.index(name)
             raise missing_column(str(self.path), name, names)
@@ -122,24 +193,54 @@ class RowTable:
             f"{self.path}: without a header, data.columns are numbers (0, 1, ...), not '{name}'"
         )
 
-    def _json_cells(self) -> Iterator[list[Any]]:
+    def _json_cells(self, damage: DamagedRows) -> Iterator[Sequence[Any]]:
+        columns = self.columns
+        marks = key_marks(columns.names)
+        chosen = itemgetter(*self._wanted)
+        may_be_texts = columns.recipe.references is None
         with open_bytes(self.path) as stream:
             for number, line in enumerate(decode_rows(stream, self.path), start=1):
-                place = f"{self.path}:{number}"
+                damage.num_lines = number
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    raise DataError(f"{place}: not valid JSON ({error})") from error
-                columns = self.columns
-                cells: list[Any] = [_json_text(row, name, place) for name in columns.parts]
-                cells += [_json_id(row, name, place) for name in columns.ids]
-                cells.append(_json_target(row, columns.recipe.target, place))
-                if columns.recipe.group is not None:
-                    cells.append(_json_id(row, columns.recipe.group, place))
-                cells += [_json_text(row, name, place) for name in columns.references]
-                if columns.recipe.references is not None:
-                    cells.append(_json_texts(row, columns.recipe.references, place))
-                yield cells
+                    if not line.strip():
+                        damage.blank.append(number)
+                        continue
+                    raise DataError(f"{self.path}:{number}: not valid JSON ({error})") from error
+                for mark in marks:
+                    if line.count(mark) > 1:
+                        check_keys(line, columns.names, f"{self.path}:{number}")
+                        break
+                if may_be_texts and "\\u" not in line:  # then there is no half of a character
+                    try:
+                        cells = chosen(row)
+                    except (KeyError, TypeError):  # a path of keys, or a fault
+                        cells = ()
+                    if {*map(type, cells)} == {str}:
+                        yield cells
+                        continue
+                yield self._checked_cells(row, f"{self.path}:{number}")
+
+    def _checked_cells(self, row: Any, place: str) -> list[Any]:
+        """The cells of an object, however they are found. Raises DataError for a missing one."""
+        columns = self.columns
+        cells: list[Any] = [json_text(row, name, place) for name in columns.parts]
+        cells += [json_id(row, name, place) for name in columns.ids]
+        cells.append(json_target(row, columns.recipe.target, place))
+        if columns.recipe.group is not None:
+            cells.append(json_id(row, columns.recipe.group, place))
+        cells += [json_text(row, name, place) for name in columns.references]
+        if columns.recipe.references is not None:
+            cells.append(json_texts(row, columns.recipe.references, place))
+        return cells
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        """The columns that are read: parts of the source, ids, target, group, references."""
+        columns = self.columns
+        last = (columns.recipe.target, columns.recipe.group, *columns.references)
+        return (*columns.parts, *columns.ids, *(name for name in last if name is not None))
 
 
 @dataclass(frozen=True)
@@ -190,13 +291,15 @@ class ParquetTable:
             raise DataError(f"{self.path}: empty file")
 
 
-def open_table(path: Path, columns: SplitColumns, *, has_header: bool) -> RowTable | ParquetTable:
+def open_table(
+    path: Path, columns: SplitColumns, *, has_header: bool, max_damaged: float | None = None
+) -> RowTable | ParquetTable:
     """The table, of the format that its name ends with. Raises DataError for an unknown ending."""
     match table_format(path):
         case ".parquet":
             return ParquetTable(path, columns)
         case str() as format_:
-            return RowTable(path, columns, has_header, format_)
+            return RowTable(path, columns, has_header, format_, max_damaged)
     raise DataError(
         f"{path}: expected a table named .tsv, .csv, .jsonl (each also .gz) or .parquet"
     )
@@ -214,67 +317,9 @@ def table_format(path: Path) -> str | None:
     return None
 
 
-def _json_text(row: Any, name: str, place: str) -> str:
-    """The text under `name`, a key or a path of keys. Raises DataError if there is none."""
-    return _checked(_json_value(row, name, place), name, place)
-
-
-def _json_texts(row: Any, name: str, place: str) -> list[str]:
-    """The texts under `name`, one or more. Raises DataError if there are none."""
-    values = _json_value(row, name, place)
-    if not isinstance(values, list) or not values:
-        found = "an empty list" if values == [] else _kind(values)
-        raise DataError(f"{place}: column '{name}' holds {found}, expected a list of texts")
-    return [_checked(value, name, place) for value in values]
-
-
-def _json_target(row: Any, name: str, place: str) -> str | list[str]:
-    """The text under `name`, or the texts. Raises DataError if there are none."""
-    value = _json_value(row, name, place)
-    return (
-        _json_texts(row, name, place) if isinstance(value, list) else _json_text(row, name, place)
-    )
-
-
-def _json_id(row: Any, name: str, place: str) -> str:
-    """The id under `name`, a text or a whole number. Raises DataError if there is none."""
-    value = _json_value(row, name, place)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if is_number else _checked(value, name, place)
-
-
-def _json_value(row: Any, name: str, place: str) -> Any:
-    """The value under a key or a path of keys. Raises DataError if there is none."""
-    value = row
-    if not (isinstance(row, dict) and name in row):
-        for key in name.split("."):
-            if not isinstance(value, dict):
-                raise DataError(f"{place}: expected an object with '{key}', found {_kind(value)}")
-            if key not in value:
-                raise missing_column(place, name, list(value))
-            value = value[key]
-    else:
-        value = row[name]
-    return value
-
-
-def _checked(value: Any, name: str, place: str) -> str:
-    if not isinstance(value, str):
-        raise DataError(f"{place}: column '{name}' holds {_kind(value)}, expected text")
-    if not value.isascii():
-        _check_encodable(value, name, place)
-    return value
-
-
-def _check_encodable(text: str, name: str, place: str) -> None:
-    """Raises DataError for half a surrogate pair, which JSON can spell and UTF-8 cannot."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = f"\\u{ord(text[error.start]):04x}"
-        raise DataError(f"{place}: column '{name}' holds {half}, half a character") from error
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", bool: "a truth value", str: "text"}
-    return "null" if value is None else names.get(type(value), "a number")
+def _with_line_feeds(lines: Iterable[str], quoted: list[str]) -> Iterator[str]:
+    """The lines with their ends; those with quotation marks are added to `quoted` too."""
+    for line in lines:
+        if '"' in line:
+            quoted.append(line)
+        yield line + "\n"

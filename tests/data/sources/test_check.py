@@ -92,7 +92,7 @@ DAMAGES = [
     (
         "valid.tsv",
         b"x\ty\n1\n",
-        "7: data.validation.table: valid.tsv:2: expected at least 2 ",
+        "7: data.validation.table: valid.tsv: 1 of 1 rows damaged, ",
     ),
     ("valid.tsv", b"", "7: data.validation.table: valid.tsv: empty file"),
 ]

@@ -182,3 +182,43 @@ def test_a_cache_that_cannot_be_written_names_the_variable(
     with pytest.raises(DataError, match=r"HF_HOME names another folder$") as caught:
         list(open_split(dataset(folder), "train").chunks())  # type: ignore[union-attr]
     assert str(tmp_path / "file") in str(caught.value) and "\n" not in str(caught.value)
+
+
+HEAD = "de,en\nZeile 0,line 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        # pandas would take the first field of every row for an index.
+        (
+            "de,en\n1,a,b\n2,c,d\n",
+            "2 of 2 rows damaged: 2 with 3 fields where the header has 2 (li",
+        ),
+        (HEAD + 'a, "b"\n', "1 of 2 rows damaged: 1 with quotation marks that do not enclose a fi"),
+        (HEAD + "a\n", "1 of 2 rows damaged: 1 with 1 field where the header has 2 (line 3); "),
+        ("de,de,en\nx,a,b\n", "column 'de' is there more than once; rename all but one"),
+    ],
+)
+def test_a_csv_that_pandas_reads_as_other_pairs_is_refused(
+    tmp_path: Path, text: str, fault: str
+) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "train.csv").write_text(text)
+    data = dataset(folder, validation=None, test=None)
+    assert message(data).startswith(f"{folder / 'train.csv'}: {fault}")
+    (folder / "train.csv").write_text(HEAD + '"a, ""b""",c\n\n')
+    assert pairs_of(data) == [("Zeile 0", "line 0"), ('a, "b"', "c")]
+
+
+def test_a_tsv_of_a_folder_has_one_column_of_a_name(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    data = dataset(folder, validation=None, test=None)
+    (folder / "train.tsv").write_text('de\ten\n"a\tb"\tc\n')
+    assert pairs_of(data) == [("a\tb", "c")]
+    (folder / "train.tsv").write_text("en\tde\ten\nx\ta\tb\n")
+    assert message(data) == (
+        f"{folder / 'train.tsv'}: column 'en' is there more than once; rename all but one"
+    )
