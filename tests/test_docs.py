@@ -24,7 +24,7 @@ FOREIGN = {
     *("--rm", "--user", "--userns"),
     # pip, torchrun, find
     *("--index-url", "--standalone", "--nproc-per-node", "--nnodes", "--no-python"),
-    *("--rdzv-backend", "--rdzv-endpoint"),
+    *("--rdzv-backend", "--rdzv-endpoint", "--rdzv-conf", "--local-addr"),
     # TensorBoard
     "--logdir",
     # Typer and Click

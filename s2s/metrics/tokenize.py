@@ -54,7 +54,10 @@ def _nltk_tokenizer() -> Any:
 
 
 def read_words(scoring: Scoring) -> WordSplitter:
-    """The tokenization of a recipe. Raises UsageError if its package is not installed."""
+    """The tokenization of a recipe.
+
+    Raises UsageError if its package is not installed, or if sacrebleu cannot download its model.
+    """
     if scoring.tokenize == "ptb":
         return WordSplitter(penn_treebank, f"ptb-nltk{version('nltk')}", lowercase=True)
     from sacrebleu.metrics.bleu import BLEU
@@ -64,4 +67,11 @@ def read_words(scoring: Scoring) -> WordSplitter:
     except (ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"tokenize '{scoring.tokenize}' cannot be used: {reason}") from error
+    except OSError as error:  # urllib's errors are of this kind
+        reason = " ".join(str(getattr(error, "reason", error)).split())
+        raise UsageError(
+            f"tokenize '{scoring.tokenize}': sacrebleu could not download its model ({reason}); use "
+            "it once where there is a network, then copy ~/.sacrebleu, or the folder that the "
+            "variable SACREBLEU names"
+        ) from error
     return WordSplitter(tokenizer, tokenizer.signature(), scoring.lowercase)

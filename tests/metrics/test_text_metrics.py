@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -153,6 +154,21 @@ def test_counts_that_do_not_fit(
 ) -> None:
     with pytest.raises(DataError, match=message):
         score(["bleu"], hypotheses, references)
+
+
+def test_a_tokenization_whose_model_cannot_be_downloaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_spm.SACREBLEU_DIR", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    with pytest.raises(
+        UsageError, match=r"tokenize 'flores200': sacrebleu could not download"
+    ) as e:
+        score(["bleu"], ["a"], [["a"]], scoring=Scoring(tokenize="flores200"))
+    assert "SACREBLEU names" in str(e.value)
 
 
 def test_a_tokenization_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
