@@ -70,8 +70,8 @@ def read_words(scoring: Scoring) -> WordSplitter:
     except OSError as error:  # urllib's errors are of this kind
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UsageError(
-            f"tokenize '{scoring.tokenize}': sacrebleu could not download its model ({reason}); use "
-            "it once where there is a network, then copy ~/.sacrebleu, or the folder that the "
+            f"tokenize '{scoring.tokenize}': sacrebleu could not download its model ({reason}); "
+            "use it once where there is a network, then copy ~/.sacrebleu, or the folder that the "
             "variable SACREBLEU names"
         ) from error
     return WordSplitter(tokenizer, tokenizer.signature(), scoring.lowercase)
