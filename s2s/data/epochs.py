@@ -54,7 +54,7 @@ class Epochs:
         if self._pending is not None and self._pending[0] == epoch:
             self._last, self._pending = (epoch, self._pending[1].result()), None
         elif self._last is None or self._last[0] != epoch:
-            if self._pending is not None:  # only one thread at a time may sample segmentations
+            if self._pending is not None:  # it writes into the sampler's folder
                 self._pending[1].result()
             self._last = (epoch, self._make(epoch))
         return self._last[1]

@@ -22,12 +22,10 @@ from s2s.files import remove
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import sampling_alphas
 from s2s.text.extended_vocabulary import ExtendedVocabulary, extended_vocabulary_of
-from s2s.text.subword import seed_sampling
-from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair, sampling
 
 CHUNK_ROWS = 4096
-"""Texts encoded by one call. Samples depend on it: every call restarts its random numbers."""
+"""Texts encoded by one call. Samples depend on it: every call has random numbers of its own."""
 
 
 class Stopped(Exception):
@@ -38,16 +36,13 @@ class Stopped(Exception):
 class SubwordSampler:
     """Encodes any epoch into a corpus of its own, memory-mapped like the prepared one.
 
-    Samples are a function of (seed, epoch), whatever the number of threads: every chunk of texts is
-    encoded by one call, and all calls of an epoch use the same random numbers. The chunks differ in
-    their texts, and the two sides read them in opposite orders.
+    Samples are a function of (seed, epoch), in every process and whatever the number of threads:
+    each side of each chunk of texts has random numbers of its own.
     """
 
     corpus: Corpus
     """The prepared corpus, with texts."""
-    source: Tokenizer
-    """Samples segmentations if the recipe samples this side."""
-    target: Tokenizer
+    tokenizers: TokenizerPair
     recipe: Recipe
     folder: Path
     """The folder of epochs, which are deleted once they are mapped."""
@@ -64,13 +59,14 @@ class SubwordSampler:
         chosen = np.arange(len(self.corpus)) if rows is None else np.sort(rows)
         path = self.folder / f"epoch{number}.arrow"
         vocabulary = (
-            max(self.source.size, self.target.size) if self.extended_vocabulary is None else WIDEST
+            max(self.tokenizers.source.size, self.tokenizers.target.size)
+            if self.extended_vocabulary is None
+            else WIDEST
         )
-        seed_sampling(self.recipe.seed, number)
         try:
             self.folder.mkdir(exist_ok=True)
             with write_corpus(path, vocabulary=vocabulary, with_text=False) as writer:
-                for source, target in self._encoded(chosen):
+                for source, target in self._encoded(number, chosen):
                     writer.append(source, target)
             rows_NF = self.corpus.rows_NF
             corpus = replace(
@@ -99,13 +95,14 @@ class SubwordSampler:
         with suppress(OSError):  # not empty
             self.folder.rmdir()
 
-    def _encoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[Encoded, Encoded]]:
+    def _encoded(self, number: int, rows: NDArray[np.int64]) -> Iterator[tuple[Encoded, Encoded]]:
         """Both sides of each chunk; some chunks are encoded ahead."""
         waiting: deque[Future[tuple[Encoded, Encoded]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
             try:
                 for begin in range(0, len(rows), CHUNK_ROWS):
-                    waiting.append(pool.submit(self._chunk, rows[begin : begin + CHUNK_ROWS]))
+                    chunk = rows[begin : begin + CHUNK_ROWS]
+                    waiting.append(pool.submit(self._chunk, self._drawing(number, begin), chunk))
                     if len(waiting) > 2 * self.threads:
                         yield waiting.popleft().result()
                 while waiting:
@@ -113,7 +110,20 @@ class SubwordSampler:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _chunk(self, rows: NDArray[np.int64]) -> tuple[Encoded, Encoded]:
+    def _drawing(self, epoch: int, begin: int) -> TokenizerPair:
+        """The tokenizers with what is drawn for the chunk that begins with pair `begin`."""
+        alphas = sampling_alphas(self.recipe.tokenizer)
+        sides = (self.tokenizers.source, self.tokenizers.target)
+        source, target = (
+            # The last number keeps these seeds apart from those of epochs and batches.
+            one
+            if alpha is None
+            else sampling(one, alpha, (self.recipe.seed, epoch, begin, side, 2))
+            for side, (one, alpha) in enumerate(zip(sides, alphas, strict=True))
+        )
+        return TokenizerPair(source, target)
+
+    def _chunk(self, drawing: TokenizerPair, rows: NDArray[np.int64]) -> tuple[Encoded, Encoded]:
         if self.stop.is_set():
             raise Stopped
         alphas, truncate = sampling_alphas(self.recipe.tokenizer), self.recipe.data.truncate
@@ -121,17 +131,15 @@ class SubwordSampler:
         if self.corpus.features is not None:
             sources = self.corpus.features.read(sources).texts
         if self.extended_vocabulary is not None:  # positions to copy from depend on both sides
-            return self._extended(self.extended_vocabulary, sources, targets)
+            return self._extended(self.extended_vocabulary.segmented_by(drawing), sources, targets)
         if alphas[0] is None:
             source = _stored(self.corpus.source_values, self.corpus.source_offsets, rows)
         else:
-            source, _ = truncate_rows(encode(self.source, sources), truncate.source)
+            source, _ = truncate_rows(encode(drawing.source, sources), truncate.source)
         if alphas[1] is None:
             target = _stored(self.corpus.target_values, self.corpus.target_offsets, rows)
         else:
-            target, _ = truncate_rows(
-                _reversed(encode(self.target, targets[::-1])), truncate.target
-            )
+            target, _ = truncate_rows(encode(drawing.target, targets), truncate.target)
         return source, target
 
     def _extended(
@@ -139,7 +147,7 @@ class SubwordSampler:
     ) -> tuple[Encoded, Encoded]:
         truncate = self.recipe.data.truncate
         encoded = [source.cut(truncate.source) for source in extended_vocabulary.read(sources)]
-        target = _reversed(concatenate(extended_vocabulary.targets(targets[::-1], encoded[::-1])))
+        target = concatenate(extended_vocabulary.targets(targets, encoded))
         return concatenate([source.ids for source in encoded]), truncate_rows(
             target, truncate.target
         )[0]
@@ -149,17 +157,11 @@ def open_subword_sampler(
     corpus: Corpus, tokenizers: TokenizerPair, recipe: Recipe, folder: Path, threads: int
 ) -> SubwordSampler | None:
     """The sampler of a recipe, None if it does not sample; `folder` is emptied."""
-    alphas = sampling_alphas(recipe.tokenizer)
-    if not any(alphas):
+    if not any(sampling_alphas(recipe.tokenizer)):
         return None
     remove(folder)
-    sides = (tokenizers.source, tokenizers.target)
-    source, target = (
-        side if alpha is None else sampling(side, alpha)
-        for side, alpha in zip(sides, alphas, strict=True)
-    )
-    extended_vocabulary = extended_vocabulary_of(recipe.model, TokenizerPair(source, target))
-    return SubwordSampler(corpus, source, target, recipe, folder, extended_vocabulary, threads)
+    extended_vocabulary = extended_vocabulary_of(recipe.model, tokenizers)
+    return SubwordSampler(corpus, tokenizers, recipe, folder, extended_vocabulary, threads)
 
 
 def _stored(
@@ -169,10 +171,3 @@ def _stored(
     begins = offsets[rows]
     lengths = offsets[rows + 1] - begins
     return Encoded(values[ranges(begins, lengths)], lengths)
-
-
-def _reversed(rows: Encoded) -> Encoded:
-    """The rows in opposite order."""
-    begins = np.cumsum(rows.lengths) - rows.lengths
-    lengths = rows.lengths[::-1]
-    return Encoded(rows.values[ranges(begins[::-1], lengths)], lengths)

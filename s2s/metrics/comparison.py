@@ -16,6 +16,9 @@ from s2s.metrics.scores import Score
 from s2s.recipe.metrics import LOWER_IS_BETTER, METRICS, MetricName, Value
 from s2s.recipe.scoring import Scoring
 
+TELLING: tuple[MetricName, ...] = ("chrf", "exact")
+"""Metrics that tell outputs apart where others are flat, as BLEU is for lines of a few words."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -37,6 +40,9 @@ class Contrast:
     """Number of lines with a better score than the baseline; None if single lines have none."""
     ties: int | None
     losses: int | None
+    is_flat: bool = False
+    """Whether the metric has this value whichever lines are exchanged with the baseline's, although
+    texts differ: it cannot tell the two apart, and p says nothing."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Comparison:
                     "wins": contrast.wins,
                     "ties": contrast.ties,
                     "losses": contrast.losses,
+                    "flat": contrast.is_flat,
                 }
                 for contrast in other.contrasts
             }
@@ -118,8 +125,9 @@ def compare(
 ) -> Comparison:
     """Compare the first of two or more outputs with each of the others.
 
-    Raises DataError where outputs or references differ in their number of lines, UsageError where
-    `contest.by` is no value that its metrics give for single lines.
+    Where all metrics of the contest are flat for an output (`Contrast.is_flat`), those of `TELLING`
+    are added. Raises DataError where outputs or references differ in their number of lines,
+    UsageError where `contest.by` is no value that its metrics give for single lines.
     """
     first, *others = systems
     for other in others:
@@ -129,7 +137,11 @@ def compare(
                 f"{len(other.lines):,}"
             )
     said, wanted = pair_up(first.lines, references)
-    found = [_against(System(first.name, said), other, wanted, contest) for other in others]
+    baseline = System(first.name, said)
+    found = [_against(baseline, other, wanted, contest) for other in others]
+    if any(all(contrast.is_flat for contrast in other.contrasts) for _, other in found):
+        contest = replace(contest, metrics=(*contest.metrics, *TELLING))
+        found = [_against(baseline, other, wanted, contest) for other in others]
     return Comparison(first.name, found[0][0], tuple(against for _, against in found))
 
 
@@ -151,10 +163,15 @@ def _against(
         ones = _scores(values, pool.values(places), signature)
         twos = _scores(values, pool.values(places + len(lines)), signature)
         p_values = contest.test.p_values(pool, len(lines))
+        flat = (
+            contest.test.is_flat(pool, len(lines))
+            if lines != list(first.lines)
+            else [False] * len(ones)
+        )
         each = pool.line_values()
         for column, (one, two) in enumerate(zip(ones, twos, strict=True)):
             pair = None if each is None else each[:, column].reshape(2, -1)
-            contrast = Contrast(two, p_values[column], None, None, None)
+            contrast = Contrast(two, p_values[column], None, None, None, flat[column])
             contrasts.append(contrast if pair is None else _counted(contrast, pair))
             if by is None and pair is not None and contest.by in (None, one.name):
                 by = one.label, _most_different(pair, contest.num_lines)

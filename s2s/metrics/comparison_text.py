@@ -18,6 +18,11 @@ def table(comparison: Comparison) -> Iterator[str]:
         for other in comparison.others:
             contrast = other.contrasts[place]
             yield f"  {other.name:<{width}}  {contrast.score.formatted:>6}  {_verdict(contrast)}"
+            if contrast.is_flat:
+                yield (
+                    f"  {score.label} cannot tell {comparison.baseline} and {other.name} apart: it "
+                    f"is {contrast.score.formatted} whichever lines they exchange; p says nothing"
+                )
 
 
 def side_by_side(comparison: Comparison, outputs: Sequence[System], sides: Sides) -> Iterator[str]:

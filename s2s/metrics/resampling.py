@@ -29,6 +29,10 @@ TOLERANCE = 1e-9
 """Differences of scores below this count as equal, because the order of a sum affects rounding."""
 
 
+FEW = 30
+"""Shuffles that show whether a value changes at all."""
+
+
 def seed() -> str:
     """The seed in signatures, from the environment variable of sacrebleu."""
     return os.environ.get("SACREBLEU_SEED", "12345").lower()
@@ -85,6 +89,15 @@ class Paired:
             trials -= trials.mean(axis=0)  # centred, for the hypothesis of no difference
         reached = (trials >= observed - TOLERANCE).sum(axis=0)
         return [float(count) for count in (reached + 1) / (self.samples + 1)]
+
+    def is_flat(self, pool: Statistics, num_lines: int) -> list[bool]:
+        """Whether each value is the same for both outputs, and for all that mix their lines."""
+        first = np.arange(num_lines)
+        own = self._difference(pool, first, first + num_lines)
+        mixing = Paired("randomization", FEW)
+        trials = [mixing._difference(pool, *pair) for pair in mixing._pairs(num_lines)]
+        largest = np.abs(np.array([own, *trials])).max(axis=0)
+        return [bool(difference <= TOLERANCE) for difference in largest]
 
     def _pairs(self, num_lines: int) -> Iterator[tuple[Rows, Rows]]:
         match self.test:

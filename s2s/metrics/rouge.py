@@ -1,12 +1,15 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004) as the package rouge-score computes them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from s2s.messages import note
 from s2s.metrics.base import (
     Additive,
     References,
@@ -19,6 +22,8 @@ from s2s.metrics.base import (
 from s2s.recipe.scoring import Scoring
 
 KINDS = ("rouge1", "rouge2", "rougeL")
+
+_TOKEN = re.compile("[a-z0-9]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Rouge:
         """See `Metric`."""
         from rouge_score.rouge_scorer import RougeScorer
 
+        if self.tokens == "rouge":
+            _tell_foreign(references)
         tokenizer = None if self.tokens == "rouge" else _Spaces(self.lowercase)
         scorer: Any = RougeScorer(KINDS, use_stemmer=self.stem, tokenizer=tokenizer)
         rows = []
@@ -55,6 +62,21 @@ class Rouge:
             "refs:best",
         ]
         return write_signature(nrefs, resampling, details, f"rouge-score-{version('rouge-score')}")
+
+
+def _tell_foreign(references: References) -> None:
+    """Note once that no reference has a token of ROUGE."""
+    texts = [text for options in references for text in options if text]
+    if texts and not any(_TOKEN.search(text) for text in texts):
+        _note_once()
+
+
+@cache
+def _note_once() -> None:
+    note(
+        "ROUGE's own tokens are a to z and 0 to 9, and no reference has one: every score is 0; "
+        "scoring.rouge_tokens: space (--rouge-tokens space) counts what spaces separate"
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from s2s.nn.device import (
 )
 from s2s.nn.kernels import slow_training
 from s2s.recipe.load import flat_fields
+from s2s.run.history import read_history
 from s2s.tasks.build import build_task
 from s2s.text.tokenizer_pair import load_tokenizers
 from s2s.training.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
@@ -141,6 +142,23 @@ def _resume(run: Run, state: TrainingState, step: int) -> None:
         state.restore(weights, saved.tensors, saved.meta)
     except RunError as error:
         raise RunError(f"{run.folder}/checkpoints/{step}: {error}") from error
+    _follow_best(run, state.position)
+
+
+def _follow_best(run: Run, position: Position) -> None:
+    """Take over the best checkpoint where another `train.best` has chosen it (`Run.check_same`)."""
+    index = run.checkpoints()
+    if index.best_score is None or (index.best, index.best_score) == (
+        position.best_update,
+        position.best_score,
+    ):
+        return
+    validations = read_history(run.read_events()).validation
+    position.best_update, position.best_score = index.best, index.best_score
+    losses = [event["nll"] for event in validations if event["update"] == index.best]
+    position.best_nll = losses[-1] if losses else None
+    later = [event for event in validations if (index.best or 0) < event["update"]]
+    position.stale = sum(event["update"] <= position.update for event in later)
 
 
 def _opening(context: TrainingContext, state: TrainingState, device: torch.device) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from s2s.inference.translator import LineTranslator
     from s2s.recipe.recipe import Recipe
+    from s2s.recipe.scoring import Scoring
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
     from s2s.run.directory import Run
@@ -32,6 +33,9 @@ WIDTHS = (1, 5, 10)
 
 PENALTIES = (0.0, 0.6, 1.0, 1.4)
 """Default length penalties."""
+
+OTHERS = ("chrf", "cer")
+"""Values that decide, the first that differs, where the one asked for is the same everywhere."""
 
 WINDOW = 1024
 """Lines searched together."""
@@ -69,6 +73,8 @@ class Tuned:
     best: BeamSearch
     """The best search, which is now in the run's recipe unless that cannot be written."""
     is_written: bool = True
+    flat: str | None = None
+    """The value that was to decide, and is the same for searches that give other outputs."""
 
     def lines(self) -> list[str]:
         """A table for a reader; a mark shows the best."""
@@ -84,7 +90,8 @@ class Tuned:
     def as_json(self) -> dict[str, Any]:
         """The same for a program; a beam of one has no penalty."""
         rows = [{**_as_json(search), "value": value} for search, value in self.tried]
-        return {"metric": self.metric, "searches": rows, "best": _as_json(self.best)}
+        best = _as_json(self.best)
+        return {"metric": self.metric, "flat": self.flat, "searches": rows, "best": best}
 
 
 def _as_json(search: BeamSearch) -> dict[str, Any]:
@@ -104,8 +111,10 @@ def tune_search(
 
     `metric` names the value that decides; by default the one that chooses the best checkpoint, or
     the recipe's first where that is the loss. Of equal values the narrower beam wins, then the
-    smaller penalty. A run that cannot be written to is tuned all the same, with a warning. Raises
-    UsageError where there are no validation data, or no such metric.
+    smaller penalty. Where all values are equal and outputs are not, another metric decides, and a
+    note says so; if none differs, the search of the recipe stays. A run that cannot be written to
+    is tuned all the same, with a warning. Raises UsageError where there are no validation data, or
+    no such metric.
     """
     grid = grid or Grid()
     with _locked(run) as is_writable:
@@ -123,12 +132,16 @@ def tune_search(
         translator = load_translator(run, device=device, checkpoint=checkpoint)
         with progress() as callback:
             found = _translations(translator, sources, settings, callback)
-        values = [
-            score([text_metric], lines, references, scoring=recipe.scoring).value(name)
-            for lines in found
-        ]
+        scorers = [(text_metric, name), *(_figure(recipe, other) for other in OTHERS)]
+        asked, (name, values) = name, _deciding(scorers, found, references, recipe.scoring)
+        flat = asked if name != asked or _is_flat(values, found) else None
         worth = [_worth(name, value) for value in values]
         best = settings[worth.index(max(worth))]
+        if _is_flat(values, found) and isinstance(recipe.search, BeamSearch):
+            best = recipe.search
+        if flat is not None:
+            decides = f"{name} decides" if name != flat else "no other metric differs either"
+            note(f"{flat} is the same for every search, though outputs differ: {decides}")
         if is_writable:
             run.store_recipe(replace(recipe, search=best))
     tried = tuple(zip(settings, values, strict=True))
@@ -137,7 +150,7 @@ def tune_search(
         run.append_event(
             {"event": "tuning", "metric": name, "checkpoint": checkpoint, "searches": rows}
         )
-    return Tuned(metric=name, tried=tried, best=best, is_written=is_writable)
+    return Tuned(metric=name, tried=tried, best=best, is_written=is_writable, flat=flat)
 
 
 @contextmanager
@@ -162,6 +175,28 @@ def _figure(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:
     if chosen not in known:
         raise UsageError(f"--metric: expected one of {', '.join(known)}, found '{chosen}'")
     return known[chosen], chosen
+
+
+def _deciding(
+    scorers: Sequence[tuple[MetricName, str]],
+    found: list[list[str]],
+    references: Sequence[Sequence[str | None]],
+    scoring: Scoring,
+) -> tuple[str, list[float]]:
+    """The first value that tells the outputs apart, and the values; the first of all if none."""
+    first: tuple[str, list[float]] | None = None
+    for metric, name in scorers:
+        values = [score([metric], out, references, scoring=scoring).value(name) for out in found]
+        if not _is_flat(values, found):
+            return name, values
+        first = first or (name, values)
+    assert first is not None, "one is asked for"
+    return first
+
+
+def _is_flat(values: Sequence[float], found: Sequence[Sequence[str]]) -> bool:
+    """Whether values are equal, although the outputs are not."""
+    return len(set(values)) == 1 and any(lines != found[0] for lines in found)
 
 
 def _worth(name: str, value: float) -> float:

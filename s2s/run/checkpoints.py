@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -217,6 +217,11 @@ class Checkpoints:
             self._prune(old, self.index())
             raise TrainingError(self._not_saved(step, old, error)) from error
         self._prune(new)
+
+    def choose_best(self, step: int, score: float) -> None:
+        """Make the checkpoint of a step, which is there, the best one."""
+        index = replace(self.index(), best=step, best_score=score)
+        atomic_write(self.index_path, json.dumps(asdict(index)) + "\n")
 
     def write_named(
         self, name: str, weights: Mapping[str, "Tensor"], metadata: Mapping[str, str]

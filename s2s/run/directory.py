@@ -24,6 +24,7 @@ from s2s.recipe.load import differences, dump_recipe, load_recipe
 from s2s.recipe.moved_files import with_paths_of
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.yaml import Keys
+from s2s.run.best_checkpoint import choose_best
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
 from s2s.run.exported import check_model, is_exported
@@ -42,8 +43,9 @@ FREE = (
     *("train.patience", "train.save_minutes", "train.keep", "train.log_to"),
 )
 LENGTH = ("train.epochs", "train.max_updates")
+BEST = ("train.best",)
 """Sections and fields that may change after training has begun: `FREE` always, `LENGTH` if the
-learning rate does not depend on the total."""
+learning rate does not depend on the total, `BEST` if it does not depend on validation."""
 
 TRACKED = ("trackers.json", "tensorboard")
 """What experiment trackers keep of one training; a training that starts over gets new curves."""
@@ -205,13 +207,18 @@ class Run:
         if not _differences(stored, recipe):
             return
         if self.checkpoints().last is not None:
-            free = FREE if recipe.train.schedule.kind == "cosine" else FREE + LENGTH
+            schedule = recipe.train.schedule.kind
+            length = () if schedule == "cosine" else LENGTH
+            free = (*FREE, *length, *(() if schedule == "plateau" else BEST))
             moved = replace(stored, data=with_paths_of(stored.data, recipe.data))
             forbidden = _differences(stored, recipe, free)
             if forbidden and not _differences(moved, recipe, free) and has_same_data():
                 forbidden = []
             if forbidden:
                 raise UsageError(_different_recipe(self.folder, forbidden))
+            if stored.train.best != recipe.train.best:
+                with self._writing():
+                    choose_best(self._checkpoints, recipe.train.best, self.read_events())
         self.store_recipe(recipe)
 
     def restart(self, recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ Tokens without text, such as source features, are not copied. So data and search
 text of the source turns V + j into text.
 """
 
+import copy
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 
 from s2s.recipe.model import Model
 from s2s.special import SPECIAL_PIECES, UNK
+from s2s.text.piece_table import SPACE
 from s2s.text.source_features import SourceFeatureTokenizer
-from s2s.text.subword import SPACE, Subwords
+from s2s.text.subword import Subwords
 from s2s.text.tags import untagged
 from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.text.vocabulary import Characters, Words
@@ -65,6 +67,12 @@ class ExtendedVocabulary:
         }
         self._spellings = [self._spelled(spelling) for spelling in self.source.spellings()]
         self.target_of_source = self._table()
+
+    def segmented_by(self, tokenizers: TokenizerPair) -> "ExtendedVocabulary":
+        """The same vocabulary, with tokenizers that cut texts into other pieces of it."""
+        other = copy.copy(self)
+        other.source, other.target = tokenizers.source, tokenizers.target
+        return other
 
     def _table(self) -> NDArray[np.int64]:
         """int64 [V'], the target id of every source id; see `s2s.nn.pointer`."""

@@ -1,7 +1,9 @@
 """Subword tokenizers of sentencepiece: training, encoding, decoding."""
 
+import copy
 import io
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,11 +14,11 @@ from s2s.errors import DataError, RunError
 from s2s.files import atomic_write
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.special import BOS, EOS, PAD, SPECIAL_PIECES, UNK
+from s2s.text.bpe_dropout import BPEDropout
+from s2s.text.piece_table import SPACE, PieceTable, Segmenter, draw_rows
+from s2s.text.unigram_lattice import UnigramLattice
 
 MODEL_FILE = "sentencepiece.model"
-
-SPACE = "▁"
-"""The space of sentencepiece (U+2581)."""
 
 TRAINING_THREADS = 16
 """Expectations are summed per thread, so the number of threads affects the last bits of scores and
@@ -29,6 +31,14 @@ infinite."""
 
 ALL_CORES = -1
 
+RESERVED = "▅"
+"""Lines with this character do not train sentencepiece."""
+
+SMALLEST = 8
+"""The smallest `tokenizer.vocabulary` that a recipe may have."""
+
+_WHOLE = "use tokenizer.kind: character or word"
+
 _TOO_HIGH = re.compile(r"Vocabulary size too high \(\d+\)\. Please set it to a value <= (\d+)")
 _TOO_LOW = re.compile(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)")
 
@@ -40,13 +50,11 @@ class Subwords:
     itself); see `normalize`.
     """
 
-    def __init__(self, model: bytes, alpha: float | None = None) -> None:
-        """`model` is a serialized sentencepiece model. Raises RuntimeError if it is not one.
-
-        With `alpha`, encoding samples a segmentation (see `s2s.recipe.tokenizer`).
-        """
+    def __init__(self, model: bytes) -> None:
+        """`model` is a serialized sentencepiece model. Raises RuntimeError if it is not one."""
         self._model = model
-        self._alpha = alpha
+        self._segmentations: dict[float, Segmentations] = {}
+        self._drawn: tuple[Segmentations, tuple[int, ...]] | None = None
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         every = [str(piece) for piece in self._processor.id_to_piece(list(range(self.size)))]
         self._spellings = ["", SPECIAL_PIECES[UNK], "", "", *every[len(SPECIAL_PIECES) :]]
@@ -66,28 +74,26 @@ class Subwords:
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, without begin and end of sentence; on all cores.
 
-        Sampled segmentations are a function of the lines and of `seed_sampling`.
+        Sampled segmentations are a function of the lines and the seed.
         """
-        if self._alpha is None:
-            ids: list[list[int]] = self._processor.encode(
-                list(lines), out_type=int, num_threads=ALL_CORES
-            )
-            return ids
-        # sentencepiece seeds a generator when a thread first samples, and makes threads for each
-        # such call. With one thread, samples do not depend on earlier calls.
-        sampled: list[list[int]] = self._processor.encode(
-            list(lines),
-            out_type=int,
-            num_threads=1,
-            enable_sampling=True,
-            alpha=self._alpha,
-            nbest_size=-1,
+        if self._drawn is not None:
+            segmentations, seed = self._drawn
+            return segmentations.draw(self._processor.normalize(list(lines)), seed)
+        ids: list[list[int]] = self._processor.encode(
+            list(lines), out_type=int, num_threads=ALL_CORES
         )
-        return sampled
+        return ids
 
-    def sampling(self, alpha: float) -> "Subwords":
-        """The same model with sampled segmentations."""
-        return Subwords(self._model, alpha)
+    def sampling(self, alpha: float, seed: Sequence[int]) -> "Subwords":
+        """The same model with sampled segmentations (see `s2s.recipe.tokenizer`).
+
+        What words can be cut into is found once for a model and `alpha`, whatever the seed.
+        """
+        if alpha not in self._segmentations:
+            self._segmentations[alpha] = Segmentations(PieceTable(self._processor), alpha)
+        drawing = copy.copy(self)
+        drawing._drawn = (self._segmentations[alpha], tuple(seed))
+        return drawing
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence, as one line."""
@@ -164,11 +170,23 @@ class Subwords:
         return subwords
 
 
-def seed_sampling(*numbers: int) -> None:
-    """Seed the sampling of segmentations in the whole process."""
-    (seed,) = np.random.SeedSequence(numbers).generate_state(1)
-    # The largest number would mean no seed.
-    sentencepiece.set_random_generator_seed(int(seed) % (2**32 - 1))
+class Segmentations:
+    """Draws the segmentations of lines from random numbers of our own.
+
+    Those of sentencepiece differ between processes that set the same seed.
+    """
+
+    def __init__(self, pieces: PieceTable, alpha: float) -> None:
+        self._pieces = pieces
+        self._segmenter: Segmenter = (
+            BPEDropout(pieces, alpha) if pieces.has_merges else UnigramLattice(pieces, alpha)
+        )
+        self._lock = threading.Lock()
+
+    def draw(self, lines: Sequence[str], seed: Sequence[int]) -> list[list[int]]:
+        """Ids of normalized lines: a function of the lines and the seed."""
+        with self._lock:
+            return draw_rows(self._pieces, self._segmenter, lines, np.random.default_rng(seed))
 
 
 class SubwordTrainer:
@@ -229,11 +247,18 @@ class SubwordTrainer:
     def _advice(self, error: str) -> str:
         """The message for an error of sentencepiece."""
         what = f"tokenizer.vocabulary {self._recipe.vocabulary}"
-        if match := _TOO_HIGH.search(error):
+        if (match := _TOO_HIGH.search(error)) and int(match[1]) < SMALLEST:
+            return f"tokenizer: this corpus has too few characters for subwords; {_WHOLE}"
+        if match:
             return f"{what} is more than this corpus can fill; set it to at most {match[1]}"
         if match := _TOO_LOW.search(error):
             remedy = f"set it to at least {match[1]}, or lower tokenizer.character_coverage"
             return f"{what} has no room for every character of this corpus; {remedy}"
         if not any(line.strip() for line in self._sample):
             return "tokenizer: the training data have no text to train on"
+        if all(RESERVED in line for line in self._sample):
+            return (
+                f"tokenizer: every line of the training data has {RESERVED} (U+2585), which "
+                f"sentencepiece reserves, and skips the line; replace the character, or {_WHOLE}"
+            )
         return f"tokenizer: sentencepiece cannot train on this corpus ({error})"

@@ -93,15 +93,19 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
     raise RunError(f"{path}: expected tokenizers of format {FORMAT}, found {content!r:.80}")
 
 
-def sampling(tokenizer: Tokenizer, alpha: float) -> Tokenizer:
-    """The tokenizer with subword sampling of its text; tags and features are not sampled."""
+def sampling(tokenizer: Tokenizer, alpha: float, seed: Sequence[int]) -> Tokenizer:
+    """The tokenizer with subword sampling of its text; tags and features are not sampled.
+
+    What it encodes is a function of the lines and `seed`.
+    """
     match tokenizer:
         case Tagged():
-            return Tagged(sampling(tokenizer.base, alpha), tokenizer.tags)
+            return Tagged(sampling(tokenizer.base, alpha, seed), tokenizer.tags)
         case SourceFeatureTokenizer():
-            return SourceFeatureTokenizer(sampling(tokenizer.base, alpha), tokenizer.features)
+            base = sampling(tokenizer.base, alpha, seed)
+            return SourceFeatureTokenizer(base, tokenizer.features)
         case Subwords():
-            return tokenizer.sampling(alpha)
+            return tokenizer.sampling(alpha, seed)
         case _:
             raise AssertionError("the recipe samples subwords only")
 

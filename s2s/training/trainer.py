@@ -106,6 +106,7 @@ class Trainer:
         self.updater = self._updater()
         self.window = RunningAverages(self.device)
         self.has_diverged = False
+        self.has_told_flat = False
         self.has_split = context.batch_size.pass_tokens is not None  # reported already
         state.position.ended = end_reason(state.position, self.recipe)
         self.saved_update = state.position.update
@@ -241,6 +242,8 @@ class Trainer:
         with self.state.averaged() as model:
             found = validate(model, self.group)
         score = found.score(self.recipe.best)
+        if score == position.best_score == 0.0:
+            self._tell_flat()
         is_best = _is_best(position, score, found.nll)
         if is_best:
             position.best_score, position.best_update, position.stale = score, position.update, 0
@@ -251,6 +254,16 @@ class Trainer:
         self._event("validation", is_best=is_best, **found.as_json())
         self.reporter.validation(position, found, is_best)
         self._save(is_best=is_best, score=score, keep=self.recipe.keep)
+
+    def _tell_flat(self) -> None:
+        """Report once that the score which is to choose the best checkpoint does not."""
+        if not self.has_told_flat:
+            self.has_told_flat = True
+            self.reporter.note(
+                f"{self.context.run.folder}: {self.recipe.best} is 0 in this validation as in the "
+                "best one, so the loss chooses between them; exact, cer or chrf as train.best tell "
+                "more outputs apart"
+            )
 
     def _count_stale(self) -> None:
         position, schedule = self.state.position, self.recipe.schedule

@@ -57,9 +57,15 @@ MISTAKES = [
     (["translate", "a", "--run", "b"], "RUN, --run: expected one of them, found a and b"),
     (["attention", "a", "--run", "b"], "RUN, --run: expected one of them, found a and b"),
     (["bleu", "a.txt", "--run", "x"], "--run: with reference files the translations are read"),
-    (["train"], "recipe.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
-    (["prep", "my.yaml"], "my.yaml: no such recipe; 's2s recipes copy quickstart' puts one here"),
-    (["check", "quickstart"], "quickstart: no such recipe; 's2s recipes copy quickstart'"),
+    (["train"], "recipe.yaml: no such recipe; 's2s recipes copy quickstart recipe.yaml' puts"),
+    (
+        ["prep", "my.yaml"],
+        "my.yaml: no such recipe; 's2s recipes copy quickstart my.yaml' puts one",
+    ),
+    (
+        ["check", "quickstart"],
+        "quickstart: no such recipe; 's2s recipes copy quickstart quickstart' puts",
+    ),
     (["recipes", "show", "nope"], "nope: no such recipe; there are "),
     (["recipes", "nope"], "No such command 'nope'."),
 ]

@@ -1,5 +1,9 @@
 """Subword sampling: valid segmentations, reproducible for every seed and epoch."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,7 +22,7 @@ from s2s.data.subword_sampling import Stopped, SubwordSampler, open_subword_samp
 from s2s.errors import Interrupted, RecipeError, RunError
 from s2s.recipe.data import FilesData, FileSet, SeveralData
 from s2s.recipe.filters import Truncate
-from s2s.recipe.load import load_recipe
+from s2s.recipe.load import dump_recipe, load_recipe
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (
     Sampling,
@@ -31,7 +35,7 @@ from s2s.recipe.tokenizer import (
 from s2s.recipe.train import Train
 from s2s.run.directory import Run
 from s2s.text.source_features import SourceFeatureTokenizer
-from s2s.text.subword import Subwords, seed_sampling
+from s2s.text.subword import Subwords
 from s2s.text.tags import Tagged
 from s2s.text.tokenizer_pair import load_tokenizers, sampling, train_tokenizers
 from tests.training.test_resume import figures, stop_after
@@ -94,8 +98,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_drawn_is_another_segmentation_of_the_same_text(kind: str) -> None:
     lines = [pair[0] for pair in PAIRS]
     best = train_tokenizers(subwords(kind), [(lines, lines)], seed=1).source
-    drawing = sampling(best, 0.1)
-    seed_sampling(1, 0)
+    drawing = sampling(best, 0.1, (1, 0))
     found = drawing.encode(lines)
     assert drawing.decode(found) == best.decode(best.encode(lines)) == lines
     changed = sum(one != other for one, other in zip(found, best.encode(lines), strict=True))
@@ -105,17 +108,17 @@ def test_what_is_drawn_is_another_segmentation_of_the_same_text(kind: str) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_drawn_depends_on_the_seed_and_on_no_call_before(kind: str) -> None:
-    """sentencepiece does not document this; epochs depend on it to be a function of the seed."""
     lines = [pair[0] for pair in PAIRS]
-    drawing = sampling(train_tokenizers(subwords(kind), [(lines, lines)], seed=1).source, 0.3)
-    seed_sampling(1, 0)
+    best = train_tokenizers(subwords(kind), [(lines, lines)], seed=1).source
+    drawing = sampling(best, 0.3, (1, 0))
     first = drawing.encode(lines)
     assert drawing.encode(lines[3:]) != first[3:]
     assert drawing.encode(lines) == first
-    seed_sampling(1, 1)
-    assert drawing.encode(lines) != first
-    seed_sampling(1, 0)
-    assert drawing.encode(lines) == first
+    assert sampling(best, 0.3, (1, 1)).encode(lines) != first
+    assert sampling(best, 0.3, (1, 0)).encode(lines) == first
+    assert best.encode(lines) == train_tokenizers(
+        subwords(kind), [(lines, lines)], seed=1
+    ).source.encode(lines)
 
 
 def test_smaller_alphas_of_a_unigram_model_draw_more_pieces() -> None:
@@ -125,10 +128,9 @@ def test_smaller_alphas_of_a_unigram_model_draw_more_pieces() -> None:
     assert isinstance(best, Subwords)
 
     def num_pieces(tokenizer: Any) -> int:
-        seed_sampling(2)
         return sum(map(len, tokenizer.encode(lines)))
 
-    counts = [num_pieces(sampling(best, alpha)) for alpha in (0.05, 0.4, 1.0)]
+    counts = [num_pieces(sampling(best, alpha, (2,))) for alpha in (0.05, 0.4, 1.0)]
     assert counts[0] > counts[1] > counts[2]
     model = sentencepiece.SentencePieceProcessor(model_proto=best._model)
     assert num_pieces(best) == sum(map(len, model.encode(lines)))
@@ -137,7 +139,7 @@ def test_smaller_alphas_of_a_unigram_model_draw_more_pieces() -> None:
 def test_every_merge_of_a_bpe_model_left_out_leaves_characters() -> None:
     lines = [pair[0] for pair in PAIRS]
     best = train_tokenizers(subwords("bpe"), [(lines, lines)], seed=1).source
-    (found,) = sampling(best, 1.0).encode(["abc def"])
+    (found,) = sampling(best, 1.0, (1,)).encode(["abc def"])
     assert best.pieces(found) == ["▁", "a", "b", "c", "▁", "d", "e", "f"]
 
 
@@ -147,8 +149,7 @@ def test_tags_and_features_are_not_drawn() -> None:
     features = train_tokenizers(WordTokenizer(kind="word"), [(["V PST"], [""])], seed=1).source
     tokenizer = Tagged(SourceFeatureTokenizer(base, features), ("<bt>",))
     texts = [f"<bt> {line}\tV PST" for line in lines]
-    seed_sampling(1)
-    found = sampling(tokenizer, 0.1).encode(texts)
+    found = sampling(tokenizer, 0.1, (1,)).encode(texts)
     best = tokenizer.encode(texts)
     assert tokenizer.decode(found) == tokenizer.decode(best)
     assert {row[0] for row in found} == {base.size + features.size - 4 + 1}
@@ -314,6 +315,56 @@ def test_interrupted_and_resumed_is_uninterrupted(
     assert figures(stopped) == figures(straight)
     assert differing(weights(stopped), weights(straight)) == []
     assert not list(tmp_path.rglob("sampling"))
+
+
+TRAINING = """
+import os, signal, sys
+from pathlib import Path
+from s2s import pipeline
+from s2s.recipe.load import dump_recipe, load_recipe
+from s2s.training.reporter import PlainReporter
+from s2s.training.update import Updater
+
+make = Updater.__call__
+
+def killed(self, *arguments, **named):
+    if self.state.position.update == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make(self, *arguments, **named)
+
+Updater.__call__ = killed
+pipeline.train(load_recipe(Path("toy.yaml")), runs=Path(sys.argv[1]), device="cpu",
+               reporter=PlainReporter())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_train_the_same_model(tmp_path: Path, kind: Any) -> None:
+    """Also if one was killed within its second epoch, and whatever the seed of their hashes."""
+    task = write_task(tmp_path / "task", longest=9)
+    recipe = small_recipe(task, batch_tokens=400, epochs=3, validate_every=2)
+    recipe = replace(recipe, tokenizer=subwords(kind))
+    (tmp_path / "toy.yaml").write_text(dump_recipe(recipe))
+
+    def run(root: str, hashes: int, kill_at: int = -1) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", TRAINING, root, str(kill_at)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": str(hashes)},
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.returncode
+
+    assert run("straight", 1) == 0
+    straight = Run.open(tmp_path / "straight" / "toy")
+    updates = figures(straight)[-1][0]
+    assert run("killed", 2, updates // 2) == -signal.SIGKILL
+    assert run("killed", 3) == 0
+    killed = Run.open(tmp_path / "killed" / "toy")
+    assert figures(killed) == figures(straight)
+    assert differing(weights(killed), weights(straight)) == []
 
 
 def test_training_sees_another_segmentation_in_every_epoch(

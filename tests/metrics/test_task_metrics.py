@@ -10,6 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from s2s.metrics.build import build
 from s2s.metrics.corpus import pair_up, score
+from s2s.metrics.rouge import _note_once
 from s2s.recipe.metrics import (
     LOWER_IS_BETTER,
     METRICS,
@@ -261,3 +262,16 @@ def test_several_outputs_are_measured_as_each_by_itself() -> None:
             alone = metric.measure([output], references)
             places = np.arange(len(output))
             assert pool.values(places + number * len(output)) == pytest.approx(alone.values(places))
+
+
+def test_rouge_says_once_that_it_has_no_tokens_here(capsys: pytest.CaptureFixture[str]) -> None:
+    _note_once.cache_clear()
+    assert value("rouge", ["короткая сводка"], ["короткая сводка"]) == (0.0,) * 3
+    assert value("rouge", ["сводка"], ["сводка"]) == (0.0,) * 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("s2s: ROUGE's own tokens are a to z and 0 to 9")
+    assert "--rouge-tokens space" in line
+    _note_once.cache_clear()
+    assert value("rouge", ["сводка"], ["сводка"], rouge_tokens="space")[0] == 100.0
+    assert value("rouge", ["сводка a"], ["сводка A"])[0] == 100.0
+    assert capsys.readouterr().err == ""

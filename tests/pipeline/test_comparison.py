@@ -13,6 +13,7 @@ from sacrebleu.significance import PairedTest
 
 from s2s.errors import DataError, UsageError
 from s2s.metrics.comparison import Comparison, Contest, System, compare
+from s2s.metrics.comparison_text import table
 from s2s.metrics.resampling import Paired, TestName
 from s2s.recipe.metrics import TEXT_METRICS
 from s2s.recipe.scoring import Scoring
@@ -225,3 +226,28 @@ def test_wrong_command_lines(
     status, out, err = call(capfd, *arguments)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"s2s: error: {message}")
+
+
+@pytest.mark.parametrize("test", get_args(TestName))
+def test_a_metric_that_cannot_tell_outputs_apart_says_so(test: TestName) -> None:
+    """BLEU of one word is 0, right or wrong: others show which output is better."""
+    references = [f"word{place}" for place in range(30)]
+    wrong, right = [f"{word}x" for word in references], [*references[:27], "no", "nor", "never"]
+    found = two(wrong, right, references, contest(("bleu",), test, 500))
+    (other,) = found.others
+    assert [score.name for score in found.scores] == ["bleu", "chrf", "exact"]
+    assert [one.is_flat for one in other.contrasts] == [True, False, False]
+    assert [one.score.value for one in other.contrasts][::2] == [0.0, 90.0]
+    assert other.contrasts[0].p_value == 1.0 and other.contrasts[2].p_value < 0.01
+    (told,) = [line for line in table(found) if "cannot tell" in line]
+    assert "BLEU cannot tell one and other apart: it is 0.00" in told
+    assert found.as_json()["others"][0]["scores"]["bleu"]["flat"] is True
+
+
+def test_equal_scores_of_a_metric_that_could_differ_are_not_flat() -> None:
+    references = ["a", "b", "c", "d"]
+    found = two(["a", "x", "c", "y"], ["x", "b", "c", "y"], references, contest(("exact",)))
+    (contrast,) = found.others[0].contrasts
+    assert (contrast.wins, contrast.losses, contrast.is_flat) == (1, 1, False)
+    same = two(["q"] * 4, ["q"] * 4, references, contest(("bleu",)))
+    assert [one.is_flat for one in same.others[0].contrasts] == [False]

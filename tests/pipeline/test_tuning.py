@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from s2s import pipeline
+from s2s.pipeline import tuning
 from s2s.pipeline.tuning import Grid
 from s2s.recipe.load import load_recipe
 from s2s.recipe.search import BeamSearch, SampleSearch
@@ -103,15 +104,44 @@ def test_an_error_rate_chooses_the_lowest(run: Run, call: Callable[..., Any]) ->
     assert (search.width, search.length_penalty) == (winner["width"], winner["length_penalty"])
 
 
-def test_among_equal_values_the_cheapest_search_wins(run: Run, call: Callable[..., Any]) -> None:
-    assert call("tune-search", "toy", "--beams", "3,2", "--metric", "exact")[0] == 0
+def test_where_the_metric_is_flat_another_decides(run: Run, call: Callable[..., Any]) -> None:
+    options = ("--beams", "1,6", "--length-penalties", "0,0.5,3")
+    status, out, err = call("tune-search", "toy", *options, "--metric", "exact")
+    assert status == 0 and out.splitlines()[0].split()[-1] == "chrf"
+    assert "exact is the same for every search, though outputs differ: chrf decides" in err
     *_, event = run.read_events()
-    assert event["event"] == "tuning"
-    assert [row["width"] for row in event["searches"]] == [2] * 4 + [3] * 4
-    assert {row["exact"] for row in event["searches"]} == {0.0}
+    values = [row["chrf"] for row in event["searches"]]
+    assert event["metric"] == "chrf" and len(set(values)) > 1
+    winner = event["searches"][values.index(max(values))]
     search = run.recipe.search
     assert isinstance(search, BeamSearch)
-    assert (search.width, search.length_penalty) == (2, 0.0)
+    assert (search.width, search.length_penalty) == (winner["width"], winner["length_penalty"])
+    chosen = run.recipe.search
+    assert call("tune-search", "toy", *options, "--metric", "chrf")[0] == 0
+    assert run.recipe.search == chosen
+
+
+def test_where_no_metric_tells_outputs_apart_the_search_stays(
+    run: Run, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ("--beams", "2", "--length-penalties", "0.5")
+    assert call("tune-search", "toy", *short)[0] == 0
+    before = run.recipe.search
+    monkeypatch.setattr(tuning, "OTHERS", ())
+    options = ("--beams", "1,6", "--length-penalties", "0,0.5,3", "--metric", "exact")
+    status, _, err = call("tune-search", "toy", *options)
+    assert status == 0 and "exact is the same for every search" in err
+    assert "no other metric differs either" in err
+    assert run.recipe.search == before
+
+
+def test_among_equal_outputs_the_cheapest_search_wins(run: Run, call: Callable[..., Any]) -> None:
+    options = ("--beams", "1", "--length-penalties", "1,0.5", "--metric", "exact")
+    status, _, err = call("tune-search", "toy", *options)
+    assert status == 0 and "is the same" not in err
+    search = run.recipe.search
+    assert isinstance(search, BeamSearch)
+    assert (search.width, search.length_penalty) == (1, 0.5)
 
 
 def test_a_grid_is_every_width_with_every_penalty() -> None:

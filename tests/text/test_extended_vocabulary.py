@@ -14,7 +14,6 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.special import BOS, EOS, PAD, UNK
 from s2s.text.extended_vocabulary import EncodedSource, ExtendedVocabulary
-from s2s.text.subword import seed_sampling
 from s2s.text.tokenizer_pair import TokenizerPair, sampling, train_tokenizers
 
 TEXT = [
@@ -164,10 +163,9 @@ def test_tags_are_not_copied() -> None:
 def test_whatever_segmentation_is_drawn(recipe: SubwordTokenizer) -> None:
     trained = train_tokenizers(recipe, [(TEXT, TEXT)], seed=1)
     pair = ExtendedVocabulary(
-        TokenizerPair(sampling(trained.source, 0.3), sampling(trained.target, 0.3)),
+        TokenizerPair(sampling(trained.source, 0.3, (1, 1)), sampling(trained.target, 0.3, (1, 2))),
     )
     lines = ["Žluťoučký kůň sat on 漢字", "ß the mat and ŠŽ Šcatsß"] * 20
-    seed_sampling(1, 1)
     sources = pair.read(lines)
     rows = pair.targets(lines, sources)
     assert len({tuple(source.ids) for source in sources}) > 2

@@ -350,3 +350,23 @@ def test_a_foreign_sentencepiece_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sentencepiece.model").write_bytes(written.getvalue())
     with pytest.raises(RunError, match=r"expected pad, unk, bos, eos to have ids \(0, 1, 2, 3\)"):
         Subwords.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["a b ▅"] * 9,
+            "every line of the training data has ▅ (U+2585), which sentencepiece reserves",
+        ),
+        (
+            ["a"] * 9,
+            "this corpus has too few characters for subwords; use tokenizer.kind: character",
+        ),
+    ],
+)
+def test_texts_that_have_no_subwords_are_told_what_to_use(lines: list[str], message: str) -> None:
+    recipe = SubwordTokenizer(kind="unigram", vocabulary=8)
+    with pytest.raises(DataError) as error:
+        train_tokenizers(recipe, [(lines, lines)], seed=1)
+    assert message in str(error.value) and "tokenizer.kind: character or word" in str(error.value)

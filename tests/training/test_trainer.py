@@ -17,6 +17,7 @@ from s2s.recipe.data import FilesData
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.recipe.train import ConstantSchedule, Optimizer, PlateauSchedule
+from s2s.run.best_checkpoint import Best, best_of
 from s2s.run.directory import Run
 from s2s.training.objective import Validation
 from s2s.training.state import Position
@@ -155,12 +156,61 @@ def falling_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_flat_metric_leaves_the_decision_to_the_loss(recipe: Recipe, tmp_path: Path) -> None:
     """One-word lines have a BLEU of 0: the best checkpoint is the one with the lowest loss."""
     flat = with_train(recipe, best="bleu", validate_every=5, patience=2, average=0.0)
-    run, position, _ = train(flat, tmp_path)
+    run, position, listener = train(flat, tmp_path)
+    (told,) = [line for line in listener.notes if "the loss chooses" in line]
+    assert "toy: bleu is 0 in this validation as in the best one, so the loss chooses" in told
     found = events(run, "validation")
     assert {event["scores"]["bleu"]["value"] for event in found} == {0.0}
     best = min(found, key=lambda event: event["nll"])
     assert run.checkpoints().best == position.best_update == best["update"] > 5
     assert position.ended == "all epochs are done"
+
+
+def test_another_score_chooses_the_best_checkpoint_afterwards(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a finished run, among the checkpoints that are there; training goes on from it."""
+    chosen = with_train(recipe, best="loss", validate_every=5, keep=2, patience=None)
+    run, position, _ = train(chosen, tmp_path)
+    found = events(run, "validation")
+    there = run.checkpoint_steps()
+    by_chrf = with_train(chosen, best="chrf")
+    _, again, _ = train(by_chrf, tmp_path)
+    left = [event for event in found if event["update"] in there]
+    best = max(left, key=lambda event: (event["scores"]["chrf"]["value"], -event["nll"]))
+    index = run.checkpoints()
+    assert (index.best, index.best_score) == (best["update"], best["scores"]["chrf"]["value"])
+    assert (again.update, again.best_update) == (position.update, best["update"])
+    assert again.best_nll == best["nll"]
+    assert again.stale == sum(event["update"] > best["update"] for event in found)
+    assert run.recipe.train.best == "chrf"
+    scored = dataclasses.replace(chosen, metrics=("bleu", "chrf", "cer"))
+    with pytest.raises(
+        UsageError, match=r"train\.best cer: the validations so far did not compute"
+    ):
+        train(with_train(scored, best="cer"), tmp_path)
+    assert run.recipe.train.best == "chrf" and run.checkpoints() == index
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_better_checkpoint_that_is_gone_is_named() -> None:
+    def event(update: int, nll: float, exact: float) -> dict[str, Any]:
+        scores = {"exact": {"value": exact}}
+        return {"event": "validation", "update": update, "nll": nll, "scores": scores}
+
+    found = [event(5, 3.0, 0.0), event(10, 2.0, 60.0), event(15, 2.5, 40.0), event(20, 2.2, 40.0)]
+    best, told = best_of("exact", found, [5, 15, 20])
+    assert best == Best(20, 40.0)
+    assert told == (
+        "update 10 had a better exact, but its checkpoint is gone; of those that are there update "
+        "20 is the best"
+    )
+    assert best_of("exact", found, [10, 20]) == (Best(10, 60.0), None)
+    assert best_of("loss", found, [5, 15]) == (
+        Best(15, -2.5),
+        told.replace("exact", "loss").replace("20", "15"),
+    )
+    assert best_of("exact", [], []) == (None, None)
 
 
 @pytest.mark.usefixtures("falling_scores")

@@ -63,7 +63,8 @@ def torchrun_group(device: torch.device) -> Iterator["TorchrunGroup"]:
         _choose_network()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LOST)
         # Values other than tensors travel between CPUs: NCCL would wait for the GPU.
-        host = dist.new_group(backend="gloo", timeout=PATIENCE)
+        patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+        host = dist.new_group(backend="gloo", timeout=LOST)
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(
@@ -72,7 +73,7 @@ def torchrun_group(device: torch.device) -> Iterator["TorchrunGroup"]:
             "GLOO_SOCKET_IFNAME to its network interface"
         ) from error
     try:
-        yield TorchrunGroup(host)
+        yield TorchrunGroup(patient, host)
     except Interrupted:
         dist.destroy_process_group()
         raise
@@ -86,7 +87,10 @@ class TorchrunGroup:
 
     is_launched = True
 
-    def __init__(self, host: dist.ProcessGroup) -> None:
+    def __init__(self, patient: dist.ProcessGroup, host: dist.ProcessGroup) -> None:
+        """`patient` carries the first values, which rank 0 sends once it has prepared the data;
+        `host` all later ones."""
+        self.first: dist.ProcessGroup | None = patient
         self.host = host
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
@@ -95,8 +99,9 @@ class TorchrunGroup:
     def all_gather(self, value: T) -> list[T]:
         """See `ProcessGroup`."""
         found: list[Any] = [None] * self.size
+        group, self.first = self.first or self.host, None
         try:
-            dist.all_gather_object(found, value, group=self.host)
+            dist.all_gather_object(found, value, group=group)
         except RuntimeError as error:
             raise _lost(error) from error
         return found
