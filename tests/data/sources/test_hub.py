@@ -222,7 +222,7 @@ def test_a_tsv_of_a_folder_has_one_column_of_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
     (folder / "train.tsv").write_text('de\ten\n"a\tb"\tc\n')  # pandas reads quotation marks
-    assert pairs_of(dataset(folder, validation=None, test=None)) == [("a b", "c")]
+    assert pairs_of(dataset(folder, validation=None, test=None)) == [("a\tb", "c")]
     other = tmp_path / "other"
     other.mkdir()
     (other / "train.tsv").write_text("en\tde\ten\nx\ta\tb\n")
