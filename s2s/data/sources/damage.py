@@ -108,12 +108,15 @@ class DamagedRows:
             )
 
     def _refusal(self, num_damaged: int, num_rows: int) -> str:
-        more = (
-            "" if self.allowed is None else f", more than data.max_damaged {self.allowed:g} allows"
-        )
+        remedy = _REMEDIES[self.format]
+        if self.allowed is None:
+            return (
+                f"{self.path}: {num_damaged:,} of {num_rows:,} rows damaged: {self._damage()}; "
+                f"{remedy}"
+            )
         return (
-            f"{self.path}: {num_damaged:,} of {num_rows:,} rows damaged{more}: {self._damage()}; "
-            f"{_REMEDIES[self.format]}"
+            f"{self.path}: {num_damaged:,} of {num_rows:,} rows damaged, more than "
+            f"data.max_damaged {self.allowed:g} allows: {self._damage()}; {remedy}"
         )
 
     def _damage(self) -> str:

@@ -208,17 +208,24 @@ def test_a_csv_that_pandas_reads_as_other_pairs_is_refused(
     (folder / "train.csv").write_text(text)
     data = dataset(folder, validation=None, test=None)
     assert message(data).startswith(f"{folder / 'train.csv'}: {fault}")
+
+
+def test_a_sound_csv_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
     (folder / "train.csv").write_text(HEAD + '"a, ""b""",c\n\n')
+    data = dataset(folder, validation=None, test=None)
     assert pairs_of(data) == [("Zeile 0", "line 0"), ('a, "b"', "c")]
 
 
 def test_a_tsv_of_a_folder_has_one_column_of_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
-    data = dataset(folder, validation=None, test=None)
-    (folder / "train.tsv").write_text('de\ten\n"a\tb"\tc\n')
-    assert pairs_of(data) == [("a\tb", "c")]
-    (folder / "train.tsv").write_text("en\tde\ten\nx\ta\tb\n")
-    assert message(data) == (
-        f"{folder / 'train.tsv'}: column 'en' is there more than once; rename all but one"
+    (folder / "train.tsv").write_text('de\ten\n"a\tb"\tc\n')  # pandas reads quotation marks
+    assert pairs_of(dataset(folder, validation=None, test=None)) == [("a\tb", "c")]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "train.tsv").write_text("en\tde\ten\nx\ta\tb\n")
+    assert message(dataset(other, validation=None, test=None)) == (
+        f"{other / 'train.tsv'}: column 'en' is there more than once; rename all but one"
     )
