@@ -254,10 +254,13 @@ def unplugged(count: int, scratch: Path) -> str:
         train(hosts, folder)
         wait_for_update(folder, 20)
         hosts[-1].unplug()
-        found = ends(hosts, limit=900.0)
+        found = ends(hosts[:-1], limit=900.0)
         check(all(status != 0 and "KILLED" not in said for status, said, _ in found), found)
         seconds = max(seconds for _, _, seconds in found)
-    return f"{count} hosts, one unplugged: all ended after {seconds:.0f} s"
+        # The one without a network ends too, but its torchrun asks the others for long.
+        hosts[-1].kill()
+        ends(hosts[-1:])
+    return f"{count} hosts, one unplugged: the others ended after {seconds:.0f} s"
 
 
 def late(count: int, scratch: Path) -> str:

@@ -29,7 +29,7 @@ class SubwordTokenizer(Section):
 
     kind: Literal["unigram", "bpe"]
     """`unigram` (Kudo 2018) or `bpe` (Sennrich et al. 2016)."""
-    vocabulary: Annotated[int, Field(ge=8, le=1_000_000)] = 8000
+    vocabulary: Annotated[int, Field(ge=6, le=1_000_000)] = 8000
     """Number of pieces, including the four special ones."""
     character_coverage: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the text's characters that have a piece (0.9995 for Chinese or Japanese)."""

@@ -34,8 +34,11 @@ ALL_CORES = -1
 RESERVED = "▅"
 """Lines with this character do not train sentencepiece."""
 
-SMALLEST = 8
+SMALLEST = 6
 """The smallest `tokenizer.vocabulary` that a recipe may have."""
+
+FEW = 20
+"""Pieces below which a corpus has no subwords to speak of."""
 
 _WHOLE = "use tokenizer.kind: character or word"
 
@@ -250,7 +253,8 @@ class SubwordTrainer:
         if (match := _TOO_HIGH.search(error)) and int(match[1]) < SMALLEST:
             return f"tokenizer: this corpus has too few characters for subwords; {_WHOLE}"
         if match:
-            return f"{what} is more than this corpus can fill; set it to at most {match[1]}"
+            whole = f", or {_WHOLE}" if int(match[1]) < FEW else ""
+            return f"{what} is more than this corpus can fill; set it to at most {match[1]}{whole}"
         if match := _TOO_LOW.search(error):
             remedy = f"set it to at least {match[1]}, or lower tokenizer.character_coverage"
             return f"{what} has no room for every character of this corpus; {remedy}"

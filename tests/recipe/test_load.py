@@ -323,7 +323,7 @@ search: {kind: beam, width: 0}
         "recipe.yaml:5: data.colums: unknown key (did you mean 'columns'?)",
         "recipe.yaml:8: tokenizer.source.kind: expected one of 'unigram', 'bpe', 'character',"
         " 'word', found 'wrd' (did you mean 'word'?)",
-        "recipe.yaml:9: tokenizer.target.vocabulary: expected at least 8, found 3",
+        "recipe.yaml:9: tokenizer.target.vocabulary: expected at least 6, found 3",
         "recipe.yaml:11: model.tied: expected one of 'none', 'output', 'all', found 'al'"
         " (did you mean 'all'?)",
         "recipe.yaml:12: model.tied: duplicate key (first on line 11)",

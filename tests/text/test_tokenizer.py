@@ -361,7 +361,7 @@ def test_a_foreign_sentencepiece_model_is_refused(tmp_path: Path) -> None:
         ),
         (
             ["a"] * 9,
-            "this corpus has too few characters for subwords; use tokenizer.kind: character",
+            "tokenizer.vocabulary 8 is more than this corpus can fill; set it to at most 7, or use",
         ),
     ],
 )
@@ -370,3 +370,9 @@ def test_texts_that_have_no_subwords_are_told_what_to_use(lines: list[str], mess
     with pytest.raises(DataError) as error:
         train_tokenizers(recipe, [(lines, lines)], seed=1)
     assert message in str(error.value) and "tokenizer.kind: character or word" in str(error.value)
+
+
+def test_a_remedy_can_be_followed() -> None:
+    recipe = SubwordTokenizer(kind="unigram", vocabulary=7)
+    tokenizers = train_tokenizers(recipe, [(["a"] * 9, ["a"] * 9)], seed=1)
+    assert tokenizers.source.size == 7

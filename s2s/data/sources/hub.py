@@ -220,8 +220,8 @@ def _builder(
     if Path(dataset).is_dir() and (found := PATTERN.search(str(Path(dataset).resolve()))):
         raise DataError(
             f"{dataset}: the library of data sets reads {found[0]} in the name of a folder as part "
-            f"of a pattern (* ? [ ]); rename {Path(dataset).resolve()}, or name its files with "
-            "kind: files"
+            f"of a pattern (brackets, * or ?); rename {Path(dataset).resolve()}, or name its files "
+            "with kind: files"
         )
     import datasets
 
