@@ -56,4 +56,6 @@ def handle_signals() -> Iterator[SignalHandler]:
         yield handler
     finally:
         for number, previous in before.items():
-            signal.signal(number, previous)
+            # The terminal is closed, which a second SIGHUP would say: the command is ending.
+            is_over = number == HANGUP == handler.number
+            signal.signal(number, signal.SIG_IGN if is_over else previous)

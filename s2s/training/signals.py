@@ -46,4 +46,6 @@ def stop_request(*, is_repeated: bool = False) -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # The terminal is closed, which a second SIGHUP would say: the work is being saved.
+            is_over = number == HANGUP == request.signal_number
+            signal.signal(number, signal.SIG_IGN if is_over else handler)

@@ -45,10 +45,14 @@ LINES = ["a b c", "", "b", "c c a b", "unknown a", "b a", " ", "a", "c b", "b b 
 
 @pytest.fixture(autouse=True)
 def caught_signals() -> Iterator[None]:
-    """Catch Ctrl-C, which a shell ignores for tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Catch signals, which a shell and nohup ignore for tests in the background."""
+    wanted = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        wanted[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

@@ -316,7 +316,7 @@ def test_a_model_without_attention_has_no_map() -> None:
 def extended_vocabulary(monkeypatch, tmp_path: Path) -> Path:
     """The command with a model that copies; the folder it runs in."""
     chosen = SimpleNamespace(folder=tmp_path / "copy", name="copy")
-    monkeypatch.setattr(command, "choose_runs", lambda names, runs: [chosen])
+    monkeypatch.setattr(command, "choose_runs", lambda *_: [chosen])
     monkeypatch.setattr(command, "choose_search", lambda *choices: None)
     monkeypatch.setattr(pipeline_ensemble, "load_ensemble", lambda *_, **__: translator_of(Copy()))
     monkeypatch.setenv("COLUMNS", "80")
