@@ -91,8 +91,10 @@ def command(
     process, to make its world worse."""
 
     def be() -> int:
+        from s2s.messages import prepare_streams
         from s2s_cli.main import run
 
+        prepare_streams()  # as the command does: a full stderr ends nothing
         before()
         return run(arguments)
 
