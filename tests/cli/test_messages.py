@@ -12,6 +12,9 @@ from s2s.errors import Interrupted, RunError
 from s2s_cli.main import run
 from s2s_cli.options.common import write_wrapped
 from tests.house import ROOT
+from tests.inference.test_resume import caught_signals
+
+__all__ = ["caught_signals"]
 
 RECIPE = "task: translation\ndata: {kind: dataset, dataset: some/where}\n"
 NOTE = "s2s: some/where: on the hub, which is not contacted; 's2s prep' reads it"

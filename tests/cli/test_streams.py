@@ -13,6 +13,9 @@ import pytest
 
 from s2s.run.directory import Run
 from tests.commands import HANGS, write_example
+from tests.inference.test_resume import caught_signals
+
+__all__ = ["caught_signals"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="shells of Unix")
 

@@ -192,7 +192,10 @@ def _wait(child: int, kill_after: float | None) -> int:
         if kill_after is not None:
             ended, _, _ = select.select([watched], [], [], kill_after)
             if not ended:
-                os.killpg(child, signal.SIGKILL)
+                try:
+                    os.killpg(child, signal.SIGKILL)
+                except ProcessLookupError:  # it has no group of its own yet
+                    os.kill(child, signal.SIGKILL)
         select.select([watched], [], [])
     finally:
         os.close(watched)
