@@ -15,14 +15,19 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.torture.commands import prepare
-from tests.torture.example import STEPS
-from tests.torture.fuzz import BATCH, KINDS, Fuzzed, fuzz, world
-from tests.torture.kills import Kills, kill, projects
-from tests.torture.writes import Writes, fail
+from tests.torture.counts import Counts, table
+from tests.torture.fuzz import BATCH, KINDS, fuzz, world
+from tests.torture.fuzz import COLUMNS as INPUTS
+from tests.torture.kills import COLUMNS as KILLS
+from tests.torture.kills import kill
+from tests.torture.projects import Project, projects
+from tests.torture.writes import COLUMNS as WRITES
+from tests.torture.writes import fail
 
 SHARES = {"kills": 0.5, "writes": 0.15, "inputs": 0.35}
 """Shares of the time."""
@@ -37,56 +42,47 @@ def _rounds(seconds: float, seed: int) -> Iterator[int]:
         yield seed
 
 
-def _kills(seconds: float, seed: int, scratch: Path) -> tuple[list[str], list[str]]:
-    places = projects(scratch)
-    all_counts = {step.name: Kills(step.name) for step in STEPS}
+Result = tuple[list[str], list[str]]
+"""The lines of a table, and failures."""
+
+
+def _disturbed(
+    disturb: Callable[[Project, Path, int, Counts], None],
+    columns: Sequence[str],
+    seconds: float,
+    seed: int,
+    scratch: Path,
+) -> Result:
+    """Disturb the commands in turn."""
+    all_projects = projects(scratch)
+    all_counts = [Counts(project.step.name) for project in all_projects]
     for each in _rounds(seconds, seed):
-        step = STEPS[each % len(STEPS)]
-        kill(step, places[step.name], scratch, each, all_counts[step.name])
-    rows = [
-        f"| {c.step} | {c.kills:,} | {c.trials:,} | {len(c.failures)} |"
-        for c in all_counts.values()
-    ]
-    head = ["| command | SIGKILL | ends compared | failures |", "| --- | --- | --- | --- |"]
-    return head + rows, [line for c in all_counts.values() for line in c.failures]
+        turn = each % len(all_projects)
+        disturb(all_projects[turn], scratch, each, all_counts[turn])
+    return _result("command", columns, all_counts)
 
 
-def _writes(seconds: float, seed: int, scratch: Path) -> tuple[list[str], list[str]]:
-    places = projects(scratch)
-    all_counts = {step.name: Writes(step.name) for step in STEPS}
-    for each in _rounds(seconds, seed):
-        step = STEPS[each % len(STEPS)]
-        fail(step, places[step.name], scratch, each, all_counts[step.name])
-    rows = [
-        f"| {c.step} | {c.full:,} | {c.survived:,} | {len(c.failures)} |"
-        for c in all_counts.values()
-    ]
-    head = ["| command | full disks | not met | failures |", "| --- | --- | --- | --- |"]
-    return head + rows, [line for c in all_counts.values() for line in c.failures]
-
-
-def _inputs(seconds: float, seed: int, scratch: Path) -> tuple[list[str], list[str]]:
+def _inputs(seconds: float, seed: int, scratch: Path) -> Result:
     folder = world(scratch)
-    all_counts = {name: Fuzzed(name) for name in KINDS}
-    names = list(KINDS)
-    for number, _ in enumerate(_rounds(seconds, 0)):
-        name = names[number % len(names)]
-        first = seed * 1_000_000 + number // len(names) * BATCH
-        fuzz(name, range(first, first + BATCH), folder, all_counts[name])
-    rows = [
-        f"| {c.kind} | {c.inputs:,} | {c.refused:,} | {len(c.failures)} |"
-        for c in all_counts.values()
-    ]
-    head = ["| input | tried | refused in one line | failures |", "| --- | --- | --- | --- |"]
-    return head + rows, [line for c in all_counts.values() for line in c.failures]
+    all_counts = [Counts(name) for name in KINDS]
+    for number in _rounds(seconds, 0):
+        counts = all_counts[number % len(all_counts)]
+        first = seed * 1_000_000 + number // len(all_counts) * BATCH
+        fuzz(counts.name, range(first, first + BATCH), folder, counts)
+    return _result("input", INPUTS, all_counts)
+
+
+def _result(first: str, columns: Sequence[str], all_counts: Sequence[Counts]) -> Result:
+    failures = [line for counts in all_counts for line in counts.failures]
+    return table(first, columns, all_counts), failures
 
 
 MOST_SHOWN = 10
 """Failures of a kind that are printed."""
 
-PARTS: dict[str, Callable[[float, int, Path], tuple[list[str], list[str]]]] = {
-    "kills": _kills,
-    "writes": _writes,
+PARTS: dict[str, Callable[[float, int, Path], Result]] = {
+    "kills": partial(_disturbed, kill, KILLS),
+    "writes": partial(_disturbed, fail, WRITES),
     "inputs": _inputs,
 }
 

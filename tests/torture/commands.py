@@ -39,6 +39,11 @@ class Outcome(NamedTuple):
         """Whether it did its work or said in words why not: no crash, no hang, no traceback."""
         return self.status in (0, 1, 2) and BUG not in self.err and "Traceback" not in self.err
 
+    def __str__(self) -> str:
+        """The status, and what was said last."""
+        lines = self.err.strip().splitlines() or ["ends without a word"]
+        return f"status {self.status}: {lines[-1][:300]}"
+
 
 MODULES = (
     "s2s_cli.main",

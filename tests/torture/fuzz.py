@@ -5,16 +5,16 @@ import json
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.places import ROOT
-from tests.torture.commands import Outcome, Work, command, commands
+from tests.torture.commands import Work, command, commands
+from tests.torture.counts import Counts
 from tests.torture.example import RUN, write_captions, write_project
 from tests.torture.mutations import damaged, odd_line, odd_recipe
 
-BATCH = 20
+BATCH = 8
 """Inputs that one process gets, one after the other."""
 
 LINES = 40
@@ -26,15 +26,7 @@ BEGUN = ("--set", "name=begun", "--set", "train.schedule={kind: inverse_sqrt, wa
 """What a run trains with that goes on with more epochs."""
 
 
-@dataclass
-class Fuzzed:
-    """Counts of one kind of input."""
-
-    kind: str
-    inputs: int = 0
-    refused: int = 0
-    """Inputs that were refused with a clear line; the others were used."""
-    failures: list[str] = field(default_factory=list)
+COLUMNS = ("tried", "refused in one line")
 
 
 class Kind(NamedTuple):
@@ -65,7 +57,7 @@ def world(scratch: Path) -> Path:
     ):
         outcome = command(arguments, folder)
         if outcome.status != 0:
-            raise SystemExit(f"{arguments} fails without being disturbed: {outcome.err}")
+            raise SystemExit(f"{arguments} fails without being disturbed: {outcome}")
     shutil.copytree(folder / RUN.parent / "stored", folder / "stored")
     shutil.copytree(folder / RUN.parent / "begun", folder / "begun")
     _write_note(folder)
@@ -79,20 +71,15 @@ def _write_note(folder: Path) -> None:
     write_note(folder / "noted", {"model": {"checkpoint": 3, "runs": ["spell"]}, "search": [1]})
 
 
-def fuzz(name: str, seeds: range, folder: Path, counts: Fuzzed) -> None:
+def fuzz(name: str, seeds: range, folder: Path, counts: Counts) -> None:
     """Try the inputs of these seeds."""
     kind = KINDS[name]
     works = [kind.make(seed, folder) for seed in seeds]
     for seed, outcome in zip(seeds, commands(works, folder), strict=True):
-        counts.inputs += kind.inputs
-        counts.refused += kind.inputs * (outcome.status != 0)
+        counts.numbers["tried"] += kind.inputs
+        counts.numbers["refused in one line"] += kind.inputs * (outcome.status != 0)
         if not outcome.is_clear:
-            counts.failures.append(f"{name}, seed {seed}: {_end(outcome)}")
-
-
-def _end(outcome: Outcome) -> str:
-    last = (outcome.err.strip().splitlines() or ["ends without a word"])[-1][:300]
-    return f"status {outcome.status}: {last}"
+            counts.failures.append(f"{name}, seed {seed}: {outcome}")
 
 
 def _recipe(seed: int, folder: Path) -> Work:

@@ -5,61 +5,43 @@ import errno
 import os
 import random
 import resource
-import shutil
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.torture.commands import command
-from tests.torture.example import Step
+from tests.torture.counts import Counts
+from tests.torture.projects import Project
 
 CHANGES = ("os.rename", "os.mkdir", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-@dataclass
-class Writes:
-    """Counts of one command."""
-
-    step: str
-    full: int = 0
-    """Commands that met a full disk."""
-    survived: int = 0
-    """Those of them that ended well all the same."""
-    failures: list[str] = field(default_factory=list)
+COLUMNS = ("full disks", "not met")
+"""Commands on a disk that gets full; those of them that ended well before it was."""
 
 
-def fail(
-    step: Step, place: tuple[Path, str, float], scratch: Path, seed: int, counts: Writes
-) -> None:
+def fail(project: Project, scratch: Path, seed: int, counts: Counts) -> None:
     """Run a command on a disk that is full, then on one that is not, and compare."""
-    kept, expected, _ = place
-    folder = scratch / "full"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(kept, folder)
+    step = project.step
+    folder = project.copy(scratch / "full")
     draw = random.Random(f"{step.name} {seed}")
-    before: Callable[[], None]
     if draw.random() < 0.7:
         kind, number = "change", draw.randint(1, 40)
-        before = lambda: _fail_from(number, folder)  # noqa: E731
+        before = partial(_fail_from, number, folder)
     else:
         kind, number = "bytes", int(10 ** draw.uniform(0.5, 5.5))
-        before = lambda: _limit_files(number)  # noqa: E731
+        before = partial(_limit_files, number)
     what = f"{step.name}, {kind} {number}"
     outcome = command(step.arguments, folder, before=before)
-    counts.full += 1
-    counts.survived += outcome.status == 0
+    counts.numbers["full disks"] += 1
+    counts.numbers["not met"] += outcome.status == 0
     if not outcome.is_clear:
-        last = (outcome.err.strip().splitlines() or ["ends without a word"])[-1]
-        counts.failures.append(f"{what}: status {outcome.status}: {last}")
-    outcome = command(step.arguments, folder)
-    if outcome.status != 0:
-        counts.failures.append(f"{what}, with space again: {outcome.err.strip()[-300:]}")
-    elif step.product(folder) != expected:
-        counts.failures.append(f"{what}, with space again: ends differently")
+        counts.failures.append(f"{what}: {outcome}")
+    if wrong := project.compare(folder):
+        counts.failures.append(f"{what}, with space again: {wrong}")
 
 
 def _fail_from(number: int, folder: Path) -> None:
