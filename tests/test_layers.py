@@ -30,7 +30,18 @@ ENTRIES = [
         "metrics",
         "nn",
     ),
-    *("pipeline", "recipe", "report", "run", "search", "serve", "special.py", "tasks", "text"),
+    *(
+        "pipeline",
+        "recipe",
+        "report",
+        "run",
+        "search",
+        "serve",
+        "signals.py",
+        "special.py",
+        "tasks",
+        "text",
+    ),
     *("training", "version.py"),
 ]
 

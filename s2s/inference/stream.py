@@ -120,7 +120,7 @@ def respond_stream(
     except BrokenPipeError:
         _close_quietly(target)
     except KeyboardInterrupt:
-        number = context.signals.number or signal.SIGINT
+        number = context.signals.signal_number or signal.SIGINT
         raise Interrupted(f"interrupted: {context.ended(done)}", number) from None
     finally:
         progress.end(done)

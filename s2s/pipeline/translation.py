@@ -335,7 +335,7 @@ def _interrupted_by_signals() -> Iterator[SignalHandler]:
         try:
             yield signals
         except KeyboardInterrupt:
-            raise Interrupted("interrupted", signals.number or 2) from None
+            raise Interrupted("interrupted", signals.signal_number or 2) from None
 
 
 def _refuse_same(source: Path | None, target: Path | None) -> None:

@@ -47,13 +47,13 @@ def best_of(
     if not there:
         return None, None
     best, best_of_all = max(there), max(found)
-    note = None
+    told = None
     if best_of_all[:2] > best[:2]:
-        note = (
+        told = (
             f"update {-best_of_all[2]} had a better {name}, but its checkpoint is gone; of those "
             f"that are there update {-best[2]} is the best"
         )
-    return Best(-best[2], best[0]), note
+    return Best(-best[2], best[0]), told
 
 
 def choose_best(checkpoints: Checkpoints, name: str, events: Iterable[dict[str, Any]]) -> None:

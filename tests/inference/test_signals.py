@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from s2s.errors import Interrupted
-from s2s.inference.signals import SIGNALS, handle_signals
+from s2s.inference.signals import handle_signals
 from s2s.inference.stream import StreamContext, respond_stream
+from s2s.signals import SIGNALS
 from s2s.training.signals import stop_request
 from tests.inference.test_resume import caught_signals
 
@@ -85,7 +86,7 @@ def test_signals_that_are_ignored_stay_ignored_and_all_is_as_before() -> None:
 
     def look() -> None:
         with handle_signals() as signals:
-            seen.append(signals.number)
+            seen.append(signals.signal_number)
 
     thread = threading.Thread(target=look)
     thread.start()

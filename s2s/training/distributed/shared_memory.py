@@ -36,8 +36,8 @@ from torch.nn import Parameter
 
 from s2s.errors import Interrupted, S2sError, UsageError
 from s2s.messages import prepare_streams
+from s2s.signals import SIGNALS
 from s2s.training.distributed.process_group import ReportedByRankZero, WorkerLost, divided
-from s2s.training.signals import SIGNALS
 from s2s.training.state import TrainingState
 
 T = TypeVar("T")
