@@ -99,13 +99,15 @@ def _left_in_group() -> int | None:
     left = []
     for text in read_limits("memory", LIMITS, FIRST_LIMITS):
         most, used, *statistics = text.split()
-        if not (most.isdecimal() and used.isdecimal()):  # "max"
+        try:
+            free = int(most) - int(used)
+            parts = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=True))
+        except ValueError:  # "max"
             continue
-        parts = dict(zip(statistics[::2], map(int, statistics[1::2]), strict=True))
         # Pages of files that were read count as used, but are given back when they are needed.
         names = next((names for names in reversed(CACHES) if names <= parts.keys()), CACHES[0])
         cached = sum(parts.get(name, 0) for name in names)
-        left.append(max(0, int(most) - int(used) + cached))
+        left.append(max(0, free + cached))
     return min(left, default=None)
 
 
