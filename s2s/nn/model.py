@@ -64,7 +64,10 @@ class Seq2Seq(nn.Module):
             self.source_embedding = (
                 self.target_embedding if is_shared else _embedding(source_vocabulary, width)
             )
-            self.encoder = RecurrentEncoder(recipe.encoder, width, recipe.dropout.encoder)
+            dropout = recipe.dropout
+            self.encoder = RecurrentEncoder(
+                recipe.encoder, width, dropout.encoder, dropout.recurrent
+            )
         state_width = recipe.state_width(has_text=source_vocabulary is not None)
         self.features = nn.ModuleList(
             RegionEncoder(

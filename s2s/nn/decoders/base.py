@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times
 from s2s.nn.attention_scores import build_scores
 from s2s.nn.cells.base import Cell, CellState, StepCell
-from s2s.nn.cells.build import build_cell
+from s2s.nn.cells.build import build_layers
 from s2s.nn.dropout import drop_channels
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import DecoderState, Memory
@@ -77,8 +77,9 @@ class Decoder(nn.Module):
         self.source_width = source_width
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
-        self.layers = nn.ModuleList(build_cell(w, width) for w in input_widths)
-        self.output_bound = self.layer(0).output_bound
+        layers = build_layers(recipe.decoder, input_widths, width, recipe.dropout.recurrent)
+        self.layers = nn.ModuleList(layers)
+        self.output_bound = max(layer.output_bound for layer in layers)
         self.scores = build_scores(recipe.attention, source_width, width)
         self.bridge = nn.Linear(source_width, width * len(input_widths))
         nn.init.xavier_uniform_(self.bridge.weight)
