@@ -73,9 +73,13 @@ class AdditiveAttention(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class NoAttention(Section):
-    """No attention: the encoder's last state is the context of every step."""
+    """No attention: the encoder's last state initializes the decoder and, unless `context` says
+    otherwise, is the context of every step."""
 
     kind: Literal["none"]
+    context: Literal["every_step", "start"] = "every_step"
+    """`every_step`: every step reads the last state (Cho et al. 2014, section 2.2). `start`: it
+    initializes the decoder alone (Sutskever et al. 2014)."""
 
 
 Attention = Annotated[

@@ -21,7 +21,7 @@ from s2s.nn.dropout import drop_channels
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import Gate
-from s2s.recipe.model import Model
+from s2s.recipe.model import Model, NoAttention
 
 
 class DecoderOutput(NamedTuple):
@@ -60,6 +60,13 @@ class Readout(nn.Module):
         return lambda *parts: torch.tanh(product(torch.cat(parts, dim=-1)))
 
 
+def context_width(recipe: Model, source_width: int) -> int:
+    """Width of the context that steps read: 0 where the source initializes the decoder alone."""
+    attention = recipe.attention
+    is_start = isinstance(attention, NoAttention) and attention.context == "start"
+    return 0 if is_start else source_width
+
+
 class Decoder(nn.Module):
     """Recurrent layers, a score function and the bridge to the first state. Abstract."""
 
@@ -75,6 +82,7 @@ class Decoder(nn.Module):
         self.width = width
         self.input_widths = input_widths
         self.source_width = source_width
+        self.context_width = context_width(recipe, source_width)
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
         layers = build_layers(recipe.decoder, input_widths, width, recipe.dropout.recurrent)
@@ -115,6 +123,7 @@ class Decoder(nn.Module):
         if self.coverage is not None and state.coverage is not None:
             covered = (self.coverage, state.coverage)
         attention = attend_rows(self.scores, memory, query_NH, covered, loop_memory)
+        attention = attention._replace(context=attention.context[..., : self.context_width])
         if self.context_gate is None:
             return attention
         return _gated(attention, self.context_gate.rows(query_NH))
@@ -122,6 +131,7 @@ class Decoder(nn.Module):
     def attend_times(self, memory: Memory, query_TBH: Tensor) -> AttentionOutput:
         """`attend_times` of the queries of all steps, with coverage and the context gate."""
         attention = attend_times(self.scores, memory, query_TBH, self.coverage)
+        attention = attention._replace(context=attention.context[..., : self.context_width])
         if self.context_gate is None:
             return attention
         return _gated(attention, self.context_gate(query_TBH))
@@ -163,14 +173,14 @@ class Decoder(nn.Module):
             *(embedding_E.new_full((width,), self.output_bound) for width in upper),
         ]
         bounds[0][: len(embedding_E)] = embedding_E
-        if self.context_layer is not None:
-            bounds[self.context_layer][-len(state_D) :] = state_D
+        if self.context_layer is not None and self.context_width:
+            bounds[self.context_layer][-self.context_width :] = state_D
         return bounds
 
     def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
         """The same of the readout's input channels."""
         bound_D = embedding_E.new_full((self.readout.width,), self.output_bound)
-        bound_D[self.width : self.width + len(state_D)] = state_D
+        bound_D[self.width : self.width + self.context_width] = state_D[: self.context_width]
         if self.reads_embedding:
             bound_D[-len(embedding_E) :] = embedding_E
         return bound_D
