@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from s2s.recipe.choices import TrackerName
 from s2s.recipe.metrics import BestName
+from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.recipe.section import (
     AUTO,
     NUMBER,
@@ -129,6 +130,10 @@ class Train(Section):
     """Weight of R-Drop, the divergence between the distributions under two dropout masks (alpha in
     Liang et al. 2021, who use 5 for translation); 0 for none. The model reads every pair twice,
     which doubles time and memory; `batch_tokens` counts it once."""
+    scheduled_sampling: ScheduledSampling | None = None
+    """Share of the decoder's inputs that are its own predictions (Bengio et al. 2015); null for
+    teacher forcing alone. Every pass over the target that draws tokens takes a forward pass of the
+    decoder."""
     coverage_loss: NonNegativeFloat = 0.0
     """Weight of the coverage loss, which penalizes repeated attention to a source token (See et al.
     2017, section 2.3, who use 1); 0 for none."""
@@ -167,6 +172,11 @@ class Train(Section):
     def __post_init__(self) -> None:
         if len(set(self.log_to)) < len(self.log_to):
             raise ValueError(f"log_to has a tracker twice: {', '.join(self.log_to)}")
+        if self.r_drop and self.scheduled_sampling is not None:
+            raise ValueError(
+                "r_drop compares two passes over the same inputs, and scheduled_sampling draws "
+                "different ones; remove one"
+            )
         if self.budget is not None and seconds_of(self.budget) <= 0.0:
             raise ValueError(f"budget: expected more than no time, found {self.budget!r}")
 
