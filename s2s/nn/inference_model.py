@@ -123,7 +123,7 @@ class InferenceModel:
     def output_of(self, tokens: Tensor) -> Product:
         """See `Seq2Seq.output_of`."""
         weight_FE, bias_F = self.output.weight.detach()[tokens], self.output.bias.detach()[tokens]
-        bound_E = weight_FE.new_ones(weight_FE.shape[1])  # the readout is a tanh
+        bound_E = weight_FE.new_full(weight_FE.shape[1:], self.model.decoder.output_layer_bound)
         return product(Weights(weight_FE, bias_F, bound_E), self.precision)
 
 
@@ -180,15 +180,17 @@ def _linear_layers(
 ) -> Iterator[tuple[nn.Module, str, Tensor]]:
     """The layers to replace: parent, name and bounds of the input, see `Decoder.layer_bounds`."""
     decoder = model.decoder
-    yield model, "output", torch.ones_like(embedding_E)  # the readout is a tanh
+    yield model, "output", torch.full_like(embedding_E, decoder.output_layer_bound)
     if model.combination is not None:
         yield (
             model,
             "combination",
             torch.full_like(model.combination.weight[0], model.encoder_bound()),
         )
-    yield decoder, "bridge", state_D
-    yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
+    if decoder.bridge is not None:
+        yield decoder, "bridge", state_D
+    if decoder.readout.linear is not None:
+        yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
     if decoder.scores is not None:
         query_H = state_D.new_full((decoder.width,), decoder.output_bound)
         for name, bound_D in decoder.scores.input_bounds(state_D, query_H).items():

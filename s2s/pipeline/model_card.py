@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from s2s.recipe.tokenizer import SideTokenizer
     from s2s.run.exported import ModelInfo
 
-TASKS = {"translation": "translation", "captioning": "image-to-text"}
+TASKS = {"translation": "translation", "captioning": "image-to-text", "lm": "text-generation"}
 """The hub's name of each task."""
 
 NAMES_OF_METRICS = {"exact": "exact_match"}

@@ -132,7 +132,23 @@ class StackedDecoder(Section):
     layer_norm: LayerNorm = False
 
 
-AnyDecoder = Annotated[LuongDecoder | BahdanauDecoder | StackedDecoder, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True)
+class PlainDecoder(Section):
+    """A language model: recurrent layers over the tokens so far, without a source."""
+
+    kind: Literal["plain"]
+    layers: PositiveInt = 2
+    """Recurrent layers; the output layer reads the last one."""
+    width: PositiveInt = 512
+    """Units per layer."""
+    cell: LayerCell = field(default_factory=_lstm)
+    residual: Residual = False
+    layer_norm: LayerNorm = False
+
+
+AnyDecoder = Annotated[
+    LuongDecoder | BahdanauDecoder | StackedDecoder | PlainDecoder, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True, kw_only=True)

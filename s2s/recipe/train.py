@@ -100,6 +100,17 @@ Schedule = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stream(Section):
+    """Sentences as one stream, in windows of truncated backpropagation through time: the state is
+    carried from window to window, gradients are not (Zaremba et al. 2014, section 4.1)."""
+
+    rows: PositiveInt = 20
+    """Parts of the stream that are read side by side, the rows of a batch."""
+    window: PositiveInt = 35
+    """Tokens of a row in a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train(Section):
     """Training by teacher forcing; the loss is the mean cross-entropy of the target tokens."""
 
@@ -116,6 +127,9 @@ class Train(Section):
     """Largest number of tokens of a batch's sources, and of its targets, with padding. The side
     with more tokens limits the batch, so long sources leave few pairs in it. `auto`: as many as
     memory holds when training begins, but an epoch keeps at least 100 updates."""
+    stream: Stream | None = None
+    """Train a language model on one stream of sentences; null for each sentence by itself. Its
+    batches have rows times window tokens, whatever `batch_tokens` says."""
     accumulate: PositiveInt = 1
     """Number of batches whose gradients are summed for one update."""
     optimizer: Optimizer = field(default_factory=Optimizer)

@@ -29,7 +29,7 @@ class Bahdanau(Decoder):
         super().__init__(recipe, source_width, [first, *upper])
         self.embeddings = recipe.embeddings
         widths = (section.width, self.context_width, recipe.embeddings)
-        self.readout = Readout(widths, recipe.embeddings)
+        self.readout: Readout = Readout(widths, recipe.embeddings)
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; only attention and recurrence are a loop over time."""

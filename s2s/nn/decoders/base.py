@@ -70,7 +70,10 @@ def context_width(recipe: Model, source_width: int) -> int:
 class Decoder(nn.Module):
     """Recurrent layers, a score function and the bridge to the first state. Abstract."""
 
-    readout: Readout
+    readout: nn.Module
+    """Its outputs are what the output layer reads."""
+    output_layer_bound = 1.0
+    """The largest absolute value of a readout: 1 after a tanh."""
     reads_embedding = True
     """Whether the readout reads the previous word, after its other inputs."""
     context_layer: int | None = None
@@ -89,9 +92,11 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.output_bound = max(layer.output_bound for layer in layers)
         self.scores = build_scores(recipe.attention, source_width, width)
-        self.bridge = nn.Linear(source_width, width * len(input_widths))
-        nn.init.xavier_uniform_(self.bridge.weight)
-        nn.init.zeros_(self.bridge.bias)
+        self.bridge: nn.Linear | None = None
+        if source_width:
+            self.bridge = nn.Linear(source_width, width * len(input_widths))
+            nn.init.xavier_uniform_(self.bridge.weight)
+            nn.init.zeros_(self.bridge.bias)
         # From 0 coverage first adds nothing to the scores.
         self.coverage = nn.Parameter(torch.zeros(1)) if recipe.coverage else None
         copies = recipe.copy == "pointer"
@@ -103,8 +108,15 @@ class Decoder(nn.Module):
         return states_BSD if self.scores is None else self.scores.keys(states_BSD)
 
     def start(self, memory: Memory) -> DecoderState:
-        """The first state, which each layer makes of its part of W [last states] + b."""
-        parts = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
+        """The first state, which each layer makes of its part of W [last states] + b; without a
+        source it is zero."""
+        if self.bridge is None:
+            first_BW = memory.final_BD.new_zeros(
+                len(memory.final_BD), self.width * len(self.layers)
+            )
+        else:
+            first_BW = self.bridge(memory.final_BD)
+        parts = first_BW.chunk(len(self.layers), dim=-1)
         covered_BS = None
         if self.coverage is not None:
             covered_BS = torch.zeros_like(memory.mask_BS, dtype=torch.float32)
@@ -179,7 +191,7 @@ class Decoder(nn.Module):
 
     def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
         """The same of the readout's input channels."""
-        bound_D = embedding_E.new_full((self.readout.width,), self.output_bound)
+        bound_D = embedding_E.new_full((cast(int, self.readout.width),), self.output_bound)
         bound_D[self.width : self.width + self.context_width] = state_D[: self.context_width]
         if self.reads_embedding:
             bound_D[-len(embedding_E) :] = embedding_E
