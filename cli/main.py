@@ -39,6 +39,8 @@ from .export import EPILOG as EXPORT_EPILOG
 from .export import export
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
+from .generate import EPILOG as GENERATE_EPILOG
+from .generate import generate
 from .init import EPILOG as INIT_EPILOG
 from .init import init
 from .options.common import examples, note
@@ -102,6 +104,7 @@ app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=TRANSLATE_EPILOG)(translate)
+app.command(epilog=GENERATE_EPILOG)(generate)
 app.command(epilog=BLEU_EPILOG)(bleu)
 app.command(epilog=ROUGE_EPILOG)(rouge)
 app.command(epilog=EVALUATE_EPILOG)(evaluate)

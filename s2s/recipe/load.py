@@ -186,7 +186,7 @@ LANGUAGE_MODEL: dict[Keys, Any] = {
     ("model", "decoder"): {"kind": "plain"},
     ("metrics",): ["perplexity"],
     ("train", "label_smoothing"): 0.0,
-    ("search",): {"kind": "sample", "max_offset": 100},
+    ("search",): {"kind": "sample", "max_ratio": 1.0, "max_offset": 100},
 }
 """What a recipe of task `lm` means where it does not say it."""
 
