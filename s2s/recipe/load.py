@@ -196,7 +196,7 @@ def _with(data: dict[str, Any], keys: Keys, value: Any) -> dict[str, Any]:
     key, *below = (str(key) for key in keys)
     if not below:
         return data if key in data else {**data, key: value}
-    section = data.get(key, {})
+    section = data.get(key, {} if key != "data" else None)  # faults of data are of what is there
     return {**data, key: _with(section, tuple(below), value)} if isinstance(section, dict) else data
 
 
