@@ -105,8 +105,8 @@ def test_every_fault_of_a_recipe_is_a_line(capfd) -> None:
         "",
         "s2s: error: recipe.yaml:4: seed: expected a whole number, found 'x' (text)\n"
         "s2s: error: recipe.yaml:5: modle: unknown key (did you mean 'model'?)\n"
-        "s2s: error: --set name: expected at most 255 letters, digits, '.', '_' and '-', the first a letter"
-        " or digit, found 'a b'\n",
+        "s2s: error: --set name: expected at most 255 letters, digits, '.', '_' and '-', the "
+        "first a letter or digit, found 'a b'\n",
     )
 
 

@@ -19,7 +19,7 @@ def test_all_three_equal_those_of_the_library(stem: bool) -> None:
 
     outputs = [text() for _ in range(300)]
     references = [[text(), text()] for _ in outputs]
-    rows = build_rouge(Scoring(stem=stem)).measure([outputs], references).rows
+    rows = build_rouge(Scoring(stem=stem)).measure([outputs], references).rows_NK
     library = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=stem)
     for row, line, options in zip(rows, outputs, references, strict=True):
         found = library.score_multi(options, line)
@@ -32,5 +32,5 @@ def test_all_three_equal_those_of_the_library(stem: bool) -> None:
 def test_a_line_of_30_000_words_takes_little_memory_and_time() -> None:
     """rouge-score fills a table of 900 million cells."""
     line, other = "a b " * 15_000, "a c " * 15_000
-    rows = build_rouge(Scoring()).measure([[line]], [[other]]).rows
+    rows = build_rouge(Scoring()).measure([[line]], [[other]]).rows_NK
     assert rows[0, 3] == pytest.approx(50.0)
