@@ -216,7 +216,8 @@ def test_references_that_do_not_fit(folder: Path, call: Call) -> None:
     assert call.fault("bleu", "nope.y", stdin=b"eins\n")[0] == 2
     assert call.fault("bleu", "test.y", stdin=b"eins\n\xff\n") == (
         2,
-        "<stdin>:2: not valid UTF-8 (byte 1 of the line is 0xff)",
+        "<stdin>:2: not valid UTF-8 (byte 1 of the line is 0xff); 'iconv -f WINDOWS-1252 -t UTF-8 "
+        "FILE > NEW' makes it UTF-8, if its encoding is WINDOWS-1252",
     )
 
 
