@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
-from s2s.files import unzipped
+from s2s.files import did_you_mean_file, unzipped
 from s2s.messages import note, printable
 from s2s.recipe.base import KEY as BASE
 from s2s.recipe.base import read_with_bases
@@ -338,6 +338,8 @@ def _content(path: Path) -> bytes:
 
 
 def _where_to_find(path: Path) -> str:
+    if near := did_you_mean_file(path):
+        return near.removeprefix("; ")
     names = [recipe.name for recipe in shipped_recipes()]
     name = path.stem if path.stem in names else "quickstart"
     return f"'s2s recipes copy {name} {path}' puts one there, 's2s recipes list' lists all"

@@ -43,7 +43,7 @@ class Recipe(Section):
     """The kind of data: pairs of text and text (`translation`, whatever their relation), pairs of
     image features, with or without text, and text (`captioning`), or text alone (`lm`, a language
     model)."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] | None = None
     """Name of the run's folder in `runs/`; by default the name of the recipe file, or of its folder
     if the file is called recipe.yaml, in letters from A to Z (docs/recipes.md)."""
     seed: Count = 1
