@@ -177,7 +177,6 @@ def translate_files(
         raise UsageError(
             f"--resume: {files.target} is compressed, and such a file is written as a whole"
         )
-    _refuse_language_models(runs, line_constraints)
     _refuse_same(files.source, files.target)
     features = files.features
     translation = _Translation(
@@ -190,6 +189,7 @@ def translate_files(
         workers=workers,
     )
     with _interrupted_by_signals() as signals, _input(files.source) as source:
+        _refuse_language_models(runs, line_constraints)
         _check_features(runs, checkpoint, features)
         if files.target is None:
             return _to_stdout(source, signals, translation)

@@ -29,7 +29,7 @@ from s2s.recipe.base import read_with_bases
 from s2s.recipe.base_schema import with_base
 from s2s.recipe.faults import faults_of, in_words
 from s2s.recipe.hidden_faults import faults_behind_kinds
-from s2s.recipe.metrics import VALUES
+from s2s.recipe.implied import filled
 from s2s.recipe.overrides import Overrides, override_texts
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.renamed import current_keys, rename_old_keys
@@ -37,7 +37,6 @@ from s2s.recipe.run_name import latin_name
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.shipped_folder import shipped_folder
-from s2s.recipe.train import Train
 from s2s.recipe.yaml import (
     MAX_BYTES,
     Document,
@@ -177,47 +176,7 @@ def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
 
 def _validate(data: dict[str, Any]) -> Recipe:
     """The recipe with these values. Raises ValidationError."""
-    return _adapter().validate_json(json.dumps(_filled(data)))
-
-
-LANGUAGE_MODEL: dict[Keys, Any] = {
-    ("data", "columns", "source"): None,
-    ("model", "attention"): {"kind": "none", "context": "start"},
-    ("model", "decoder"): {"kind": "plain"},
-    ("metrics",): ["perplexity"],
-    ("train", "label_smoothing"): 0.0,
-    ("search",): {"kind": "sample", "max_ratio": 1.0, "max_offset": 100},
-}
-"""What a recipe of task `lm` means where it does not say it."""
-
-
-def _with(data: dict[str, Any], keys: Keys, value: Any) -> dict[str, Any]:
-    """`data` with a value at `keys`, unless there is one or no place for one."""
-    key, *below = (str(key) for key in keys)
-    if not below:
-        return data if key in data else {**data, key: value}
-    section = data.get(key, {} if key != "data" else None)  # faults of data are of what is there
-    return {**data, key: _with(section, tuple(below), value)} if isinstance(section, dict) else data
-
-
-def _filled(data: dict[str, Any]) -> dict[str, Any]:
-    """The values, with those that follow from others and that the recipe does not say."""
-    if data.get("task") == "lm":
-        for keys, value in LANGUAGE_MODEL.items():
-            data = _with(data, keys, value)
-    train, metrics = data.get("train", {}), data.get("metrics")
-    if isinstance(metrics, list) and metrics and isinstance(train, dict) and "best" not in train:
-        values = [value for name in metrics for value in VALUES.get(str(name), ())]
-        if values and Train().best not in values:
-            data = {**data, "train": {**train, "best": values[0]}}
-    corpus = data.get("data")
-    columns = corpus.get("columns") if isinstance(corpus, dict) else None
-    if "tokenizer" in data or not isinstance(columns, dict) or not columns.get("source_features"):
-        return data
-    characters = {"kind": "character"}
-    features = {"kind": "word", "separators": ";(),"}
-    sides = {"source": characters, "target": characters, "source_features": features}
-    return {**data, "tokenizer": {"kind": "separate", **sides}}
+    return _adapter().validate_json(json.dumps(filled(data)))
 
 
 def build_search(values: Mapping[str, Any], names: Mapping[str, str]) -> Search:
