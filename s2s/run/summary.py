@@ -36,8 +36,8 @@ State = Literal[
 CHUNK = 1 << 16
 """Bytes that are read of an event log at a time."""
 
-OTHER_EVENTS = frozenset({"evaluation"})
-"""Events that say nothing about training."""
+OTHER_EVENTS = frozenset({"evaluation", "average", "tuning"})
+"""Events of commands that use a run: they say nothing about its training."""
 
 SIGNS = ("recipe.yaml", "checkpoints.json", "metrics.jsonl", "environment.json")
 """Files by one of which a folder is known as a run."""
