@@ -1,7 +1,7 @@
 """Word ids: the word of a text that each token is a part of.
 
-Words are those of `s2s.spaces.split_words` of the line as the user wrote it, or of the translation
-as printed, numbered from 0. So normalization by the tokenizer does not change their numbers.
+Words are those of `str.split` of the line as the user wrote it, or of the translation as printed,
+numbered from 0. So normalization by the tokenizer does not change their numbers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 
-from s2s.spaces import split_words
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import front_of, untagged
 from s2s.text.tokenizer import Tokenizer
@@ -41,7 +40,7 @@ def _word_ends(line: str) -> list[int]:
     """The ends of the words of a line."""
     ends: list[int] = []
     end = 0
-    for word in split_words(line):
+    for word in line.split():
         end = line.index(word, end) + len(word)
         ends.append(end)
     return ends
@@ -63,7 +62,7 @@ def target_word_ids(tokenizer: SupportsDecode, ids: Sequence[int]) -> list[int]:
     word_ids: list[int] = []
     waiting = shown = 0
     for text in texts:
-        words = split_words(text)
+        words = text.split()
         waiting += 1
         if (length := sum(map(len, words))) > shown:
             word_ids += [len(words) - 1] * waiting
@@ -91,7 +90,7 @@ def source_units(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[st
         case Words():
             found = list(base.written(text))
         case _:
-            words = split_words(text)
+            words = text.split()
             found = [words[word] if words else None for word in source_word_ids(base, text, own)]
     units = [*[None] * before, *found]
     return [*units, *[None] * len(ids)][: len(ids)]

@@ -208,6 +208,16 @@ def test_attention_writes_arrays_on_stdout(here: Path, call: Call) -> None:
     )
 
 
+def test_an_exported_model_is_no_output(here: Path, call: Call) -> None:
+    assert call("export", "toy", "-o", "m.s2s")[0] == 0
+    Path("out").write_text("a\n")
+    assert call.fault("compare", "out", "m.s2s", "--reference", "out") == (
+        2,
+        "m.s2s: an exported model, which has no data; 's2s translate' its sources, and compare the "
+        "output",
+    )
+
+
 def test_a_model_is_not_compressed(here: Path, call: Call) -> None:
     status, line = call.fault("export", "toy", "-o", "m.s2s.gz")
     assert (status, line.partition(",")[0]) == (

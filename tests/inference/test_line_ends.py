@@ -58,7 +58,7 @@ def test_files_of_any_system_give_the_same_output(call: Call, name: str) -> None
         assert output(call, name, change(TEXT), change(TARGETS)) == plain
 
 
-@pytest.mark.parametrize("name", ["prefixes", "score", "alignments"])
+@pytest.mark.parametrize("name", ["prefixes", "score"])
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_white_space_of_any_kind_gives_the_same_output(call: Call, space: bytes, name: str) -> None:
     plain = output(call, name, TEXT)

@@ -16,7 +16,6 @@ from s2s.inference.attention.alignment import align_words
 from s2s.inference.translator import LineTranslator, SourcePieces
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
-from s2s.spaces import is_blank, split_words
 from s2s.special import EOS, SPECIAL_PIECES, UNK
 from s2s.text.extended_vocabulary import EncodedSource
 from s2s.text.tags import front_of
@@ -61,7 +60,7 @@ class AttentionMap:
     weights: Weights
     """[T, S]; row t has the weights that token t was predicted with, and sums to one."""
     source_word_ids: tuple[int, ...]
-    """The word of `split_words(source_text)` of each source token; -1 for `</s>` and regions."""
+    """The word of `source_text.split()` of each source token; -1 for `</s>` and regions."""
     target_word_ids: tuple[int, ...]
     """The same for the target."""
     pictures: tuple[Picture, ...] = ()
@@ -188,8 +187,8 @@ def _pieces(
 
 def _word_at(text: str, start: int) -> int:
     """The word of a text that the character at `start` is a part of, or that follows it."""
-    is_within = start > 0 and not is_blank(text[start - 1])
-    return len(split_words(text[:start])) - is_within
+    is_within = start > 0 and not text[start - 1].isspace()
+    return len(text[:start].split()) - is_within
 
 
 def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
@@ -262,7 +261,7 @@ def _join(line: str, maps: list[AttentionMap]) -> AttentionMap:
         pictures += [replace(picture, first=picture.first + column) for picture in m.pictures]
         row, column = row + len(m.target), column + len(m.source)
         target_word_ids += [word if word < 0 else word + num_words for word in m.target_word_ids]
-        num_words += len(split_words(m.target_text))
+        num_words += len(m.target_text.split())
     return AttentionMap(
         source_text=line,
         target_text=" ".join(m.target_text for m in maps if m.target_text),
