@@ -53,7 +53,11 @@ def stream(folder: Path, minutes: float) -> list[tuple[float, float]]:
     """`s2s translate` on lines without end."""
     command = (*COMMAND, "translate", "--run", "small", "--batch-size", "64")
     process = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     assert process.stdin is not None
     stdin = process.stdin
@@ -80,7 +84,8 @@ def training(folder: Path, epochs: int) -> list[tuple[float, float]]:
         "train.patience": "null",
     }
     sets = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
-    return watched(subprocess.Popen((*COMMAND, "train", *sets), cwd=folder, stderr=sys.stderr))
+    command = (*COMMAND, "train", *sets)
+    return watched(subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL))
 
 
 def requests(folder: Path, count: int) -> list[tuple[float, float]]:

@@ -39,12 +39,15 @@ from .export import EPILOG as EXPORT_EPILOG
 from .export import export
 from .features import EPILOG as FEATURES_EPILOG
 from .features import features
+from .generate import EPILOG as GENERATE_EPILOG
+from .generate import generate
 from .init import EPILOG as INIT_EPILOG
 from .init import init
 from .options.common import examples, note
 from .options.lazy import lazy_group
 from .options.messages import Quiet, Verbose, remember
 from .options.panels import MESSAGES, WIDEST, SectionedGroup
+from .options.wrong_values import reason_of
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .pull import EPILOG as PULL_EPILOG
@@ -102,6 +105,7 @@ app.command(epilog=PREP_EPILOG)(prep)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=TRANSLATE_EPILOG)(translate)
+app.command(epilog=GENERATE_EPILOG)(generate)
 app.command(epilog=BLEU_EPILOG)(bleu)
 app.command(epilog=ROUGE_EPILOG)(rouge)
 app.command(epilog=EVALUATE_EPILOG)(evaluate)
@@ -189,9 +193,7 @@ def _report(error: Exception) -> int:
             note(f"error: {shortened(str(fault))}")
         return error.exit_status
     if isinstance(error, _ClickError):
-        # typer puts the kind of the error in front of a value that is not among the choices.
-        text = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
-        note(f"error: {shortened(text)} (--help lists commands and options)")
+        note(f"error: {shortened(reason_of(error))} (--help lists commands and options)")
         return int(error.exit_code)
     if ran_out_of_memory(error):
         what = " ".join(str(error).split()) or type(error).__name__

@@ -141,7 +141,7 @@ def translate(
         workers=workers,
         device=device,
         checkpoint=which,
-        listing=_listing(nbest, form, is_listed),
+        listing=listing(nbest, form, is_listed),
         line_constraints=line_constraints,
         tag=tag,
         unknown=_unknown(replace_unknown, dictionary),
@@ -176,7 +176,7 @@ def _line_constraints(
     return LineConstraintsReader(columns=names, prefixes=prefix_file, every=every)
 
 
-def _listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "NbestOptions | None":
+def listing(nbest: int | None, form: ListFormat | None, asked: bool) -> "NbestOptions | None":
     """The format of listed outputs; None for plain lines."""
     from s2s.inference.nbest import NbestOptions
 

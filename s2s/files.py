@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -45,6 +46,9 @@ CLOCK_SECONDS = 60.0
 MOST_JSON = 1 << 24
 """The most bytes of a JSON file that is read as a whole, but for vocabularies."""
 
+MOST_NAMES = 10_000
+"""Names of a folder among which that of a missing file is looked for."""
+
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -65,12 +69,27 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def read_json(path: Path, most: int = MOST_JSON) -> Any:
-    """The value in a JSON file of at most so many bytes; raises OSError, and as `parse_json`."""
+    """The value in a JSON file of at most so many bytes; raises OSError, and as `parse_json`, also
+    for a pipe or device, which might never end."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise ValueError("a pipe or device, expected a file")
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"more than {most:,} bytes")
     return parse_json(content)
+
+
+def did_you_mean_file(path: str | Path) -> str:
+    """`; did you mean 'x'?` for the file beside a missing one whose name is closest; else empty."""
+    from difflib import get_close_matches
+
+    place = Path(path)
+    near: list[str] = []
+    with suppress(OSError, ValueError):
+        names = [entry.name for entry in islice(os.scandir(place.parent), MOST_NAMES)]
+        near = get_close_matches(place.name[:255], names, n=1, cutoff=0.85)
+    return f"; did you mean '{place.with_name(near[0])}'?" if near else ""
 
 
 def temporary_beside(path: Path) -> Path:

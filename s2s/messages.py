@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _IS_QUIET = ContextVar("is_quiet", default=False)
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """C0 and C1 controls (ISO 6429), with which terminals are told to do things; the ends of lines and
 paragraphs; and what changes the direction of the text that follows (Unicode Annex 9)."""
 
@@ -36,7 +36,7 @@ STREAMS = (0, 1, 2)
 def printable(text: str) -> str:
     r"""The text as one line that a terminal only shows: `\x1b` for ESC, `\n` for a line break,
     `\u202e` for an override of the direction."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def printable_json(content: Any) -> str:
@@ -44,7 +44,7 @@ def printable_json(content: Any) -> str:
     import json
 
     text = json.dumps(content, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def note(text: str) -> None:

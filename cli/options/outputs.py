@@ -65,6 +65,7 @@ Workers = Annotated[
     int,
     typer.Option(
         min=1,
+        max=1024,
         metavar="N",
         help="Translate with N processes, each on a core (CPU).",
         rich_help_panel=SPEED,

@@ -193,6 +193,7 @@ def _score_run(asked: Asked) -> "Evaluation":
 
 def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
     from s2s.errors import DataError
+    from s2s.files import did_you_mean_file
 
     # The recipe of a run is used only if the command line names no metrics.
     run = None if asked.metrics else choose_runs(asked.scored.run, asked.scored.runs)[0]
@@ -202,7 +203,8 @@ def _score_files(asked: Asked, references: list[Path]) -> "Evaluation":
     for path in references:
         if path != STDIN and not path.exists():
             raise DataError(
-                f"{path}: no such file of references; to score the test set of a run: --run {path}"
+                f"{path}: no such file of references{did_you_mean_file(path)}; to score the test "
+                f"set of a run: --run {path}"
             )
     request = _request(asked, run)
     if run is not None:

@@ -41,7 +41,7 @@ class Operations:
     def of(cls, model: Seq2Seq) -> "Operations":
         """Those of a model: one for each weight that a token is multiplied with."""
         decoder, scores = model.decoder, model.decoder.scores
-        sentence = decoder.bridge.weight.numel()
+        sentence = 0 if decoder.bridge is None else decoder.bridge.weight.numel()
         if model.combination is not None:
             sentence += model.combination.weight.numel()
         target = _weights(decoder.layers) + _weights(decoder.readout) + model.output.weight.numel()

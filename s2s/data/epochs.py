@@ -10,19 +10,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.data.batches import BatchPlan, batch_plan
+from s2s.data.batches import BatchPlan, batch_plan, collate, num_target_tokens
 from s2s.data.store import Corpus
 from s2s.data.subword_sampling import SubwordSampler
+from s2s.nn.batch import Batch
 from s2s.recipe.data import corpora_of
 from s2s.recipe.recipe import Recipe
 
 
-@dataclass(frozen=True)
+@dataclass
 class Epoch:
     """The batches of one epoch; `plan` has positions in `corpus`."""
 
     corpus: Corpus
     plan: BatchPlan
+
+    def collate(self, pairs: NDArray[np.int64], multiple: int = 1) -> Batch:
+        """The batch of some pairs; see `s2s.data.batches.collate`."""
+        return collate(self.corpus, pairs, multiple)
+
+    def num_target_tokens(self, pairs: NDArray[np.int64]) -> int:
+        """Target tokens of some pairs, end of sentence included."""
+        return num_target_tokens(self.corpus, pairs)
 
 
 class Epochs:

@@ -128,6 +128,7 @@ def load_translator(
         truncate=recipe.data.truncate.source,
         extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
         features=lines,
+        has_prompts=recipe.task == "lm",
         report=note,
     )
 

@@ -12,7 +12,7 @@ from s2s.inference.nbest import NbestOptions, Output, format_outputs
 from s2s.inference.progress import StreamProgress
 from s2s.inference.signals import SignalHandler
 from s2s.messages import write_to
-from s2s.text.lines import decode_line, name_of_stream, one_line, read_line, unless_blank
+from s2s.text.lines import decode_line, name_of_stream, one_line, read_line, to_utf8, unless_blank
 
 WINDOW_BYTES = 1 << 24
 """The most bytes of a window, which then has fewer lines: lines may be long."""
@@ -187,6 +187,7 @@ class _Reader:
             self.faulty += 1
             if self.faulty <= MAX_NAMED:
                 last = "; further such lines are not reported" if self.faulty == MAX_NAMED else ""
+                last = f"; {to_utf8(raw)}" if self.faulty == 1 else last
                 write_to(
                     self.messages,
                     f"line {self.number}: not valid UTF-8 (byte {error.start + 1} is "

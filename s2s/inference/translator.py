@@ -20,6 +20,7 @@ from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
 from s2s.spaces import is_blank as is_blank_text
+from s2s.special import EOS
 from s2s.text.extended_vocabulary import EncodedSource, ExtendedVocabulary
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import front_of, is_blank, untagged, with_tag
@@ -85,6 +86,8 @@ class LineTranslator:
     """The files of image features, whose ids lines end with or consist of."""
     workers: TranslateInWorkers | None = None
     """Searches in worker processes instead of this one."""
+    has_prompts: bool = False
+    """Whether lines are beginnings of outputs, of a language model, in place of sources."""
     unknown: UnknownTokens | None = None
     """Counts the unknown tokens of lines; see `counting`."""
 
@@ -203,7 +206,15 @@ class LineTranslator:
         ]
 
     def read(self, lines: Sequence[str]) -> list[EncodedSource]:
-        """Source lines as ids, neither truncated nor split."""
+        """Source lines as ids, neither truncated nor split.
+
+        A prompt is as many ids as it has tokens, since the longest output depends on their number;
+        the model reads none of them.
+        """
+        if self.has_prompts:
+            lengths = (max(1, len(ids)) for ids in self.target.encode(lines))
+            pairs = zip(lengths, lines, strict=True)
+            return [EncodedSource([EOS] * length, [], line) for length, line in pairs]
         if self.features is None:
             return self._read_texts(lines)
         named = self.features.read(lines)
@@ -220,6 +231,8 @@ class LineTranslator:
 
     def is_blank(self, source: EncodedSource) -> bool:
         """Whether a source has nothing to translate: no text, or features that are missing."""
+        if self.has_prompts:
+            return False
         if self.features is None:
             return is_blank(self.source, source.text)
         return MISSING in source.rows

@@ -3,20 +3,19 @@
 The step's matrix products run in one of the precisions of `s2s.nn.matmul`. Other operations and the
 sums of log-probabilities stay in fp32. In int8 an input's scale comes from its bound: outputs of
 cells within `Cell.output_bound`, contexts within the bounds of encoder states, readouts within 1,
-embeddings within the largest values of their table.
+embeddings within the largest values of their table. Products whose input has no bound are in bf16.
 
 Dimension letters: N rows, D input channels, O output channels, H hidden width.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from s2s.nn.batch import Regions
-from s2s.nn.cells.base import Cell, CellState, StepCell
+from s2s.nn.cells.base import Cell
 from s2s.nn.cells.lstm import flatten_parameters
 from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.encoders.recurrent import RecurrentEncoder
@@ -49,27 +48,6 @@ class QuantizedLinear(nn.Module):
         return self.product(x.flatten(0, -2)).view(*x.shape[:-1], -1)
 
 
-class UnrolledLayer(nn.Module):
-    """A `Cell` over whole sequences as a loop of steps, for a CPU whose fused kernel rounds a
-    sentence by its place among others."""
-
-    def __init__(self, layer: Cell) -> None:
-        super().__init__()
-        bound_D = torch.ones(layer.input_width, dtype=torch.float32)
-        self.width = layer.width
-        self.layer = copy.deepcopy(layer).float().quantized(bound_D, "fp32")
-
-    def forward(self, x_TBD: Tensor) -> tuple[Tensor, CellState]:
-        """See `Cell`; from a state of zeros."""
-        layer = cast(StepCell, self.layer)
-        zeros_BH = torch.zeros(x_TBD.shape[1], self.width, dtype=torch.float32)
-        state, hs = layer.initial(zeros_BH), []
-        for x_BD in x_TBD.float().unbind(0):
-            state = layer.step(x_BD, state)
-            hs.append(layer.output(state))
-        return torch.stack(hs).to(x_TBD.dtype), state
-
-
 class BF16Encoder(nn.Module):
     """An encoder that computes in bf16 and returns fp32."""
 
@@ -87,13 +65,13 @@ class BF16Encoder(nn.Module):
         return states_SBD.float(), final_BD.float()
 
 
-def _unroll_dependent_layers(encoder: RecurrentEncoder) -> None:
-    """Replace the layers in which a sentence depends on others, bit for bit, in place."""
+def _make_sentences_independent(encoder: RecurrentEncoder, precision: SearchPrecision) -> None:
+    """Replace the layers in which a sentence may depend on others, in place."""
     for layers in (encoder.forward_layers, encoder.backward_layers):
         for index, layer in enumerate(layers):
             assert isinstance(layer, Cell)
-            if not has_independent_sentences(layer):
-                layers[index] = UnrolledLayer(layer)
+            if not (layer.is_kernel and has_independent_sentences(layer)):
+                layers[index] = layer.for_rows(precision)
 
 
 def has_independent_sentences(layer: Cell) -> bool:
@@ -145,7 +123,7 @@ class InferenceModel:
     def output_of(self, tokens: Tensor) -> Product:
         """See `Seq2Seq.output_of`."""
         weight_FE, bias_F = self.output.weight.detach()[tokens], self.output.bias.detach()[tokens]
-        bound_E = weight_FE.new_ones(weight_FE.shape[1])  # the readout is a tanh
+        bound_E = weight_FE.new_full(weight_FE.shape[1:], self.model.decoder.output_layer_bound)
         return product(Weights(weight_FE, bias_F, bound_E), self.precision)
 
 
@@ -189,7 +167,7 @@ def rounded_matrices(model: Seq2Seq) -> dict[tuple[str, ...], Tensor]:
         assert isinstance(linear, nn.Linear)
         if not any(linear.weight is one for one in embeddings):
             found[names[id(linear.weight)],] = bound_D
-    return found
+    return {names: bound_D for names, bound_D in found.items() if bound_D.isfinite().all()}
 
 
 def _input_bounds(model: Seq2Seq) -> tuple[Tensor, Tensor]:
@@ -202,15 +180,17 @@ def _linear_layers(
 ) -> Iterator[tuple[nn.Module, str, Tensor]]:
     """The layers to replace: parent, name and bounds of the input, see `Decoder.layer_bounds`."""
     decoder = model.decoder
-    yield model, "output", torch.ones_like(embedding_E)  # the readout is a tanh
+    yield model, "output", torch.full_like(embedding_E, decoder.output_layer_bound)
     if model.combination is not None:
         yield (
             model,
             "combination",
             torch.full_like(model.combination.weight[0], model.encoder_bound()),
         )
-    yield decoder, "bridge", state_D
-    yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
+    if decoder.bridge is not None:
+        yield decoder, "bridge", state_D
+    if decoder.readout.linear is not None:
+        yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
     if decoder.scores is not None:
         query_H = state_D.new_full((decoder.width,), decoder.output_bound)
         for name, bound_D in decoder.scores.input_bounds(state_D, query_H).items():
@@ -220,13 +200,17 @@ def _linear_layers(
 def _pack_encoders(quantized: Seq2Seq, precision: SearchPrecision) -> None:
     """Pack the encoders of texts and of features, in place; those of features in fp32."""
     device = quantized.output.bias.device
-    if precision != "fp32" and quantized.encoder is not None and has_fast_bf16(device):
-        quantized.register_module("encoder", BF16Encoder(quantized.encoder))
+    in_bf16 = precision != "fp32" and has_fast_bf16(device)
+    if quantized.encoder is not None:
+        text = quantized.encoder
+        if in_bf16:
+            quantized.register_module("encoder", BF16Encoder(text))
+        if device.type == "cpu":
+            _make_sentences_independent(text, "bf16" if in_bf16 else "fp32")
     for regions in quantized.features:
         assert isinstance(regions, RegionEncoder)
         bound_W = regions.projection.weight.new_ones(regions.projection.in_features)
         regions.register_module("projection", QuantizedLinear(regions.projection, bound_W, "fp32"))
-    if device.type == "cpu":
-        for part in list(quantized.modules()):
-            if isinstance(part, RecurrentEncoder):
-                _unroll_dependent_layers(part)
+        for sweep in regions.sweeps if device.type == "cpu" else ():
+            assert isinstance(sweep, RecurrentEncoder)
+            _make_sentences_independent(sweep, "fp32")

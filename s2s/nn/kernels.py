@@ -49,6 +49,9 @@ its optimized kernels are all faster."""
 ROUNDS = {SMALL: 20, MEASURED: 5}
 """Measurements of each product, of which the fastest counts."""
 
+UNBOUNDED = 4.0
+"""Largest input of the test of a product whose inputs have no bound."""
+
 GAIN = 1.2
 """Speed, in multiples of fp32's, from which `auto` chooses another precision."""
 
@@ -64,18 +67,29 @@ def product(
 ) -> Product:
     """The product of a precision, on the device of the weights.
 
-    On a CPU its rows are independent. `rebuild` makes the same weights again; with it, they are not
+    On a CPU its rows are independent. Where an input channel has no bound, int8 has no scale for
+    it, and the product is in bf16. `rebuild` makes the same weights again; with it, they are not
     kept for a product row by row, which is rarely needed. Raises UsageError as `check_precision`
     does.
     """
     device = weights.weight_OD.device
     check_precision(precision, device)
+    if not weights.bound_D.isfinite().all():
+        precision = "bf16" if precision == "int8" else precision
+        weights = _with_bounds(weights)
+        again = rebuild
+        rebuild = None if again is None else lambda: _with_bounds(again())
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if device.type != "cpu":
         return PlainProduct(weights, dtype)
     kernel = _laid_out("rounded" if precision == "bf16" and _rounds() else precision, weights)
     remake = rebuild or partial(Weights, *weights)
     return RowIndependent(kernel, weights.bound_D, lambda: RowwiseProduct(remake(), dtype))
+
+
+def _with_bounds(weights: Weights) -> Weights:
+    """The weights, with a likely value for each bound of a channel that has none."""
+    return weights._replace(bound_D=weights.bound_D.nan_to_num(posinf=UNBOUNDED))
 
 
 def _rounds() -> bool:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from s2s.nn.batch import Regions
+from s2s.nn.cells.base import CellState
 from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.decoders.build import build_decoder
+from s2s.nn.decoders.plain import Plain
 from s2s.nn.dropout import drop_channels, drop_words
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import EncoderOutput, FeatureShape, RegionEncoder
@@ -28,10 +30,10 @@ class Seq2Seq(nn.Module):
     """Encoder, attention, decoder and the output layer over `target_vocabulary` tokens.
 
     A sample has a text, unless `source_vocabulary` is None, and features of every file whose shape
-    is in `features`. The encoders' states are concatenated along S, text first. With several
-    sources, a learned vector is added to the states of each, and the decoder starts from
-    tanh(W [f_1; f_2; ...] + b) of the sources' vectors (Zoph & Knight 2016, "Multi-Source Neural
-    Translation", section 3.1). docs/model.md has the equations.
+    is in `features`; a language model (decoder `plain`) has neither. The encoders' states are
+    concatenated along S, text first. With several sources, a learned vector is added to the states
+    of each, and the decoder starts from tanh(W [f_1; f_2; ...] + b) of the sources' vectors (Zoph &
+    Knight 2016, "Multi-Source Neural Translation", section 3.1). docs/model.md has the equations.
 
     `unigram` (float [V], summing to one) are the target tokens' frequencies in training; the output
     bias starts at their logarithm. With a zero bias, training first learns those frequencies by a
@@ -64,7 +66,10 @@ class Seq2Seq(nn.Module):
             self.source_embedding = (
                 self.target_embedding if is_shared else _embedding(source_vocabulary, width)
             )
-            self.encoder = RecurrentEncoder(recipe.encoder, width, recipe.dropout.encoder)
+            dropout = recipe.dropout
+            self.encoder = RecurrentEncoder(
+                recipe.encoder, width, dropout.encoder, dropout.recurrent
+            )
         state_width = recipe.state_width(has_text=source_vocabulary is not None)
         self.features = nn.ModuleList(
             RegionEncoder(
@@ -73,7 +78,7 @@ class Seq2Seq(nn.Module):
             for place, shape in enumerate(features)
         )
         sources = len(features) + (source_vocabulary is not None)
-        assert sources, "a sample has a source"
+        assert sources or recipe.decoder.kind == "plain", "a sample has a source"
         self.marks = nn.Parameter(torch.zeros(sources, state_width)) if sources > 1 else None
         self.combination = nn.Linear(sources * state_width, state_width) if sources > 1 else None
         if self.combination is not None:
@@ -108,8 +113,10 @@ class Seq2Seq(nn.Module):
     def encode(self, source: Tensor, lengths: Tensor, features: Sequence[Regions] = ()) -> Memory:
         """Memory of B sources: int64 [B, S] padded with PAD, lengths int64 [B], and features.
 
-        S is 0 in a model without source text.
+        S is 0 in a model without source text; a language model reads no source, only its number.
         """
+        if self.encoder is None and not self.features:
+            return no_memory(source)
         marks = [None] * (len(self.features) + 1) if self.marks is None else list(self.marks)
         parts = [] if self.encoder is None else [self._encode_text(source, lengths, marks.pop(0))]
         for encoder, regions, mark_D in zip(self.features, features, marks, strict=False):
@@ -147,7 +154,7 @@ class Seq2Seq(nn.Module):
     def encoder_bound(self) -> float:
         """The largest absolute value of an encoder's output."""
         encoders = [*self.features, *([] if self.encoder is None else [self.encoder])]
-        return max(cast(float, encoder.output_bound) for encoder in encoders)
+        return max((cast(float, encoder.output_bound) for encoder in encoders), default=0.0)
 
     def state_bound(self) -> Tensor:
         """float32 [D]: the largest absolute value of each channel of the memory."""
@@ -162,6 +169,18 @@ class Seq2Seq(nn.Module):
         """The decoder's output under teacher forcing, of `target_input` int64 [B, T]."""
         e_TBE = self._embed(self.target_embedding, target_input.t())
         return self.decoder.teacher_forced(memory, e_TBE)
+
+    def continued(
+        self, target_input: Tensor, states: tuple[CellState, ...] | None
+    ) -> tuple[Tensor, tuple[CellState, ...]]:
+        """Of a language model, readouts [T, B, E] of `target_input` int64 [B, T] after states of
+        all layers (zeros if None), and the last states."""
+        assert isinstance(self.decoder, Plain), "a language model"
+        if states is None:
+            states = self.start(no_memory(target_input)).layers
+        e_TBE = self._embed(self.target_embedding, target_input.t())
+        found: tuple[Tensor, tuple[CellState, ...]] = self.decoder(e_TBE, states)
+        return found
 
     def forward(
         self,
@@ -213,6 +232,13 @@ class Seq2Seq(nn.Module):
             ids = known_ids(ids, embedding.num_embeddings)
         embedded: Tensor = embedding(ids)
         return embedded
+
+
+def no_memory(source: Tensor) -> Memory:
+    """The memory of a language model: B rows, no positions."""
+    nothing_BSD = torch.zeros(len(source), 0, 0, dtype=torch.float32, device=source.device)
+    mask_BS = torch.zeros(len(source), 0, dtype=torch.bool, device=source.device)
+    return Memory(nothing_BSD, nothing_BSD, mask_BS, nothing_BSD.sum(1))
 
 
 def _combined(parts: Sequence[EncoderOutput], combination: nn.Module) -> EncoderOutput:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -171,6 +171,11 @@ def evaluate(
     """
     from s2s.inference.load import load_ensemble
 
+    if run.recipe.task == "lm":
+        return _evaluate_language_model(
+            (run, *others), split=split, device=device, checkpoint=checkpoint, request=request
+        )
+
     def loaded() -> tuple[LineTranslator, ModelName]:
         runs = (run, *others)
         translator = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
@@ -178,6 +183,44 @@ def evaluate(
         return translator, ModelName(members=members)
 
     return evaluate_translator(run, loaded, split=split, batch_size=batch_size, request=request)
+
+
+def _evaluate_language_model(
+    runs: tuple[Run, ...],
+    *,
+    split: SplitName,
+    device: str,
+    checkpoint: Which,
+    request: Request | None,
+) -> Evaluation:
+    """The perplexity of a split under a language model."""
+    from s2s.data.preparation.prepare import open_corpus
+    from s2s.inference.load import load_translator
+    from s2s.nn.inference_model import InferenceModel
+    from s2s.recipe.rules import LANGUAGE_MODEL_METRICS
+    from s2s.tasks.language_model.validation import validate
+    from s2s.text.tokenizer_pair import load_tokenizers
+
+    run = runs[0]
+    metrics = run.recipe.metrics if request is None else request.metrics
+    if other := [name for name in metrics if name not in LANGUAGE_MODEL_METRICS]:
+        raise UsageError(
+            f"{run.place}: '{other[0]}' compares outputs with references, and a language model "
+            f"(task: lm) has neither; expected {' or '.join(LANGUAGE_MODEL_METRICS)}"
+        )
+    if len(runs) > 1:
+        raise UsageError("--run: expected one language model, found several")
+    open_texts(run, split)  # says where the data have no such split
+    scorer = load_translator(run, device=device, checkpoint=checkpoint).scorer
+    assert isinstance(scorer, InferenceModel)
+    corpus = open_corpus(run.folder, split)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    wanted = replace(run.recipe, metrics=tuple(metrics))
+    found = validate(corpus, tokenizers, wanted, scorer.model)
+    which = run.resolve_checkpoint(checkpoint)
+    how = "each sentence by itself" if run.recipe.train.stream is None else "one stream"
+    what = f"{run.place}: {split}, {len(corpus):,} lines, {which}, {how}"
+    return Evaluation(found.scores, what)
 
 
 def evaluate_translator(

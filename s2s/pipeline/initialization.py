@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from s2s.data.sources.inspect import FoundData, inspect
 from s2s.errors import DataError, UsageError
 from s2s.files import write_output
-from s2s.messages import printable
+from s2s.messages import UNPRINTABLE, printable
 from s2s.pipeline.defaults import count
 from s2s.recipe.load import DEFAULT_RECIPE, Draft, dump_values, parse_draft
 from s2s.recipe.section import DURATION, seconds_of
@@ -70,6 +70,7 @@ def initialize(
             f"--budget {budget}: expected a time with its unit, such as '90 s', '15 min' or '2 h'"
         )
     found = inspect(data, columns)
+    _check_columns(data[0], found.section.get("columns", {}))
     section = dict(found.section)
     counts = count(_draft(path, section, "").recipe)
     if len(counts.targets_of) < FEWEST_PAIRS:
@@ -97,6 +98,16 @@ def initialize(
     parse_draft(path, text.encode())  # what is written can be read
     write_output(path, text)
     return Initialization(path, counts.pairs, minutes)
+
+
+def _check_columns(place: str, columns: Mapping[str, str]) -> None:
+    """Raises DataError for the name of a column that no recipe can hold."""
+    for name in columns.values():
+        if UNPRINTABLE.search(name):
+            raise DataError(
+                f"{place}: the column {name!r} has control characters in its name, which a recipe "
+                "cannot hold; rename it in the table"
+            )
 
 
 def _draft(path: Path, section: dict[str, Any], body: str) -> Draft:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from s2s.recipe.cells import AnyCell
 from s2s.recipe.data import AnyCorpus, DatasetData, GeneratedData, corpora_of, has_source_text
 from s2s.recipe.metrics import METRICS, format_value
 from s2s.recipe.tokenizer import SeparateTokenizers, SubwordTokenizer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from s2s.recipe.tokenizer import SideTokenizer
     from s2s.run.exported import ModelInfo
 
-TASKS = {"translation": "translation", "captioning": "image-to-text"}
+TASKS = {"translation": "translation", "captioning": "image-to-text", "lm": "text-generation"}
 """The hub's name of each task."""
 
 NAMES_OF_METRICS = {"exact": "exact_match"}
@@ -122,15 +123,24 @@ def _precision(info: ModelInfo) -> Iterator[str]:
     )
 
 
+def _cell(cell: AnyCell) -> str:
+    names = {"lstm": "LSTM", "gru": "GRU", "tanh": "tanh RNN", "relu": "ReLU RNN"}
+    return names.get(cell.kind, cell.kind)
+
+
 def _architecture(recipe: Recipe, info: ModelInfo) -> Iterator[tuple[str, str]]:
     model, decoder = recipe.model, recipe.model.decoder
     if has_source_text(recipe.data):
-        kind = "bidirectional LSTM" if model.encoder.bidirectional else "LSTM"
+        cell = _cell(model.encoder.cell)
+        kind = f"bidirectional {cell}" if model.encoder.bidirectional else cell
         yield "encoder", f"{kind}, {_layers(model.encoder.layers)} of {model.encoder.width}"
     if model.image_features:
         yield "image features", f"{len(model.image_features)} with an encoder each"
     yield "attention", f"`{model.attention.kind}`"
-    yield "decoder", f"`{decoder.kind}`, LSTM, {_layers(decoder.layers)} of {decoder.width}"
+    yield (
+        "decoder",
+        f"`{decoder.kind}`, {_cell(decoder.cell)}, {_layers(decoder.layers)} of {decoder.width}",
+    )
     yield "embeddings", f"{model.embeddings}, tied: {model.tied}"
     if model.copy != "none":
         yield "copying", f"`{model.copy}`"

@@ -52,6 +52,11 @@ def train(
             return _follow(runs, recipe, own_device, group)
         plain = recipe.recipe if isinstance(recipe, Draft) else recipe
         check_trackers(plain.train.log_to)
+        if plain.train.stream is not None and workers * group.size > 1:
+            raise UsageError(
+                "train.stream: rows carry their states from update to update, so one process has "
+                "them all; train with one process, without --workers"
+            )
         completed, choices = complete(recipe, runs=runs, device=own_device, restart=restart)
         run = Run.create(completed, runs)
         with run.lock():

@@ -137,6 +137,7 @@ def translate(
     Raises UsageError for more outputs than the search finds, for tokenizers that differ, for an
     unknown tag, and for `unknown` without attention; Interrupted on Ctrl-C.
     """
+    _refuse_language_models((run, *others), line_constraints)
     translation = _Translation(
         factory=_factory(
             (run, *others), search, device, checkpoint, tag=tag, unknown=unknown, features=features
@@ -176,6 +177,7 @@ def translate_files(
         raise UsageError(
             f"--resume: {files.target} is compressed, and such a file is written as a whole"
         )
+    _refuse_language_models(runs, line_constraints)
     _refuse_same(files.source, files.target)
     features = files.features
     translation = _Translation(
@@ -192,6 +194,20 @@ def translate_files(
         if files.target is None:
             return _to_stdout(source, signals, translation)
         return _to_file(source, files, signals, translation)
+
+
+def _refuse_language_models(
+    runs: Sequence[Run], line_constraints: LineConstraintsReader | None
+) -> None:
+    """Raise UsageError for a language model that is to translate."""
+    if line_constraints is not None and line_constraints.has_prompts:
+        return
+    for run in runs:
+        if run.recipe.task == "lm":
+            raise UsageError(
+                f"{run.place}: a language model (task: lm) has no source to translate; "
+                "'s2s generate' continues prompts with it"
+            )
 
 
 def _factory(

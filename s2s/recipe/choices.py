@@ -5,6 +5,9 @@ This module imports no other module of s2s and nothing slow: `--help` reads it.
 
 from typing import Literal
 
+TaskName = Literal["translation", "captioning", "lm"]
+"""Kinds of data and of the model that reads them."""
+
 SearchKind = Literal["greedy", "beam", "sample", "exhaustive"]
 """Search algorithms. Where several have a field that an option sets, the first is meant."""
 

@@ -139,7 +139,8 @@ class FileSet(Section):
     after the other. A list is read in its order, the files of a pattern (`parts/*.tsv`) sorted."""
 
     source: Files | None = None
-    """Plain text, one source per line (`.gz` too); a file, a pattern, or a list of both."""
+    """Plain text, one source per line (`.gz` too); a file, a pattern, or a list of both. A language
+    model has none."""
     target: Files | None = None
     """Plain text, whose line i is the target of line i of `source`; of several files, file i
     belongs to file i of `source`."""
@@ -153,8 +154,11 @@ class FileSet(Section):
     each entry has as many (a list, or a pattern)."""
 
     def __post_init__(self) -> None:
-        if self.table is None and (self.source is None or self.target is None):
-            raise ValueError("expected 'source' and 'target' (parallel text), or 'table'")
+        if self.table is None and self.target is None:
+            raise ValueError(
+                "expected 'source' and 'target' (parallel text), 'target' alone (of a language "
+                "model), or 'table'"
+            )
         if self.table is not None and (self.source is not None or self.target is not None):
             raise ValueError("'table' excludes 'source' and 'target'; give one or the other")
         if self.table is not None and not all(

@@ -29,8 +29,8 @@ TYPES = {
 """Expected values of pydantic's type errors, in words."""
 
 PATTERNS = {
-    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
-        "letters, digits, '.', '_' and '-', the first a letter or digit"
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$": (
+        "at most 255 letters, digits, '.', '_' and '-', the first a letter or digit"
     ),
     DURATION: "a time such as '90 s', '15 min' or '1.5 h'",
     r"^<[^\s<>▁]+>$": "one symbol such as <2en>, in angle brackets and without spaces",

@@ -1,8 +1,9 @@
 """The recipe's image features: files of vectors or grids, and their encoders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from s2s.recipe.cells import AnyCell, LSTMCell
 from s2s.recipe.section import Count, Fraction, NonEmpty, PositiveInt, Probability, Section
 
 
@@ -37,15 +38,17 @@ class ImageFeatureEncoder(Section):
     dropout: Probability = 0.2
     """Dropout rate of the features' channels; one mask for all regions of an image."""
     layers: Count = 0
-    """Layers of a bidirectional LSTM over the regions, in order or along `rows`; 0 for none."""
+    """Bidirectional recurrent layers over the regions, in order or along `rows`; 0 for none."""
+    cell: AnyCell = field(default_factory=lambda: LSTMCell(kind="lstm"))
+    """Cell of these layers."""
     rows: PositiveInt | None = None
     """Rows of the grid, whose regions are stored row by row. The layers then read along rows and
     along columns in turn, so that after two layers every state depends on the whole image (ReNet,
     Visin et al. 2015). All grids of the file must have one size."""
     positions: bool = False
-    """Add a learned position embedding to each region; without it and without LSTM, regions are a
-    set."""
+    """Add a learned position embedding to each region; without it and without layers, regions are
+    a set."""
 
     def __post_init__(self) -> None:
         if self.rows is not None and not self.layers:
-            raise ValueError("rows needs layers, 1 or more: the layers of the LSTM read along them")
+            raise ValueError("rows needs layers, 1 or more: these layers read along them")

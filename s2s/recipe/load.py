@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from s2s.errors import RecipeError, UsageError
-from s2s.files import unzipped
+from s2s.files import did_you_mean_file, unzipped
 from s2s.messages import note, printable
 from s2s.recipe.base import KEY as BASE
 from s2s.recipe.base import read_with_bases
@@ -180,8 +180,31 @@ def _validate(data: dict[str, Any]) -> Recipe:
     return _adapter().validate_json(json.dumps(_filled(data)))
 
 
+LANGUAGE_MODEL: dict[Keys, Any] = {
+    ("data", "columns", "source"): None,
+    ("model", "attention"): {"kind": "none", "context": "start"},
+    ("model", "decoder"): {"kind": "plain"},
+    ("metrics",): ["perplexity"],
+    ("train", "label_smoothing"): 0.0,
+    ("search",): {"kind": "sample", "max_ratio": 1.0, "max_offset": 100},
+}
+"""What a recipe of task `lm` means where it does not say it."""
+
+
+def _with(data: dict[str, Any], keys: Keys, value: Any) -> dict[str, Any]:
+    """`data` with a value at `keys`, unless there is one or no place for one."""
+    key, *below = (str(key) for key in keys)
+    if not below:
+        return data if key in data else {**data, key: value}
+    section = data.get(key, {} if key != "data" else None)  # faults of data are of what is there
+    return {**data, key: _with(section, tuple(below), value)} if isinstance(section, dict) else data
+
+
 def _filled(data: dict[str, Any]) -> dict[str, Any]:
     """The values, with those that follow from others and that the recipe does not say."""
+    if data.get("task") == "lm":
+        for keys, value in LANGUAGE_MODEL.items():
+            data = _with(data, keys, value)
     train, metrics = data.get("train", {}), data.get("metrics")
     if isinstance(metrics, list) and metrics and isinstance(train, dict) and "best" not in train:
         values = [value for name in metrics for value in VALUES.get(str(name), ())]
@@ -315,6 +338,8 @@ def _content(path: Path) -> bytes:
 
 
 def _where_to_find(path: Path) -> str:
+    if near := did_you_mean_file(path):
+        return near.removeprefix("; ")
     names = [recipe.name for recipe in shipped_recipes()]
     name = path.stem if path.stem in names else "quickstart"
     return f"'s2s recipes copy {name} {path}' puts one there, 's2s recipes list' lists all"

@@ -80,6 +80,9 @@ METRICS: dict[str, MetricEntry] = {
     ),
     "copied": _run("only a run knows its training data", _error("copied", "copied from training")),
     "perplexity": _run("only a model has one", _error("perplexity", "perplexity")),
+    "word_perplexity": _run(
+        "only a language model has one", _error("word_perplexity", "word perplexity")
+    ),
 }
 """Every metric, under its name in a recipe's `metrics`."""
 

@@ -5,13 +5,35 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from s2s.recipe.cells import AnyCell, ElementwiseCell, LSTMCell
 from s2s.recipe.image_features import ImageFeatureEncoder
 from s2s.recipe.section import PositiveInt, Probability, Section
 
 
+def _lstm() -> LSTMCell:
+    return LSTMCell(kind="lstm")
+
+
+LayerCell = Annotated[AnyCell, Field(description="Cell of every layer.")]
+Residual = Annotated[
+    bool,
+    Field(
+        description="Add the input of each layer from the second on to its output, where both are "
+        "equally wide (Wu et al. 2016, section 3.1)."
+    ),
+]
+LayerNorm = Annotated[
+    bool,
+    Field(
+        description="Layer normalization of each layer's output, after the residual sum (Ba et al. "
+        "2016)."
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Section):
-    """Stacked bidirectional LSTM over the source embeddings (Jurafsky & Martin ch. 9)."""
+    """Stacked bidirectional layers over the source embeddings (Jurafsky & Martin ch. 9)."""
 
     layers: PositiveInt = 1
     """Number of layers; layer l reads the outputs of layer l-1."""
@@ -19,6 +41,9 @@ class Encoder(Section):
     """Units per direction."""
     bidirectional: bool = True
     """Read the source in both directions, h = [forward; backward]."""
+    cell: LayerCell = field(default_factory=_lstm)
+    residual: Residual = False
+    layer_norm: LayerNorm = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +73,13 @@ class AdditiveAttention(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class NoAttention(Section):
-    """No attention: the encoder's last state is the context of every step."""
+    """No attention: the encoder's last state initializes the decoder and, unless `context` says
+    otherwise, is the context of every step."""
 
     kind: Literal["none"]
+    context: Literal["every_step", "start"] = "every_step"
+    """`every_step`: every step reads the last state (Cho et al. 2014, section 2.2). `start`: it
+    initializes the decoder alone (Sutskever et al. 2014)."""
 
 
 Attention = Annotated[
@@ -64,11 +93,14 @@ class LuongDecoder(Section):
 
     kind: Literal["luong"]
     layers: PositiveInt = 1
-    """LSTM layers below the attention."""
+    """Recurrent layers below the attention."""
     width: PositiveInt = 512
     """Units per layer."""
     input_feeding: bool = False
     """Feed the attentional state into the next step (section 3.3); training loops over steps."""
+    cell: LayerCell = field(default_factory=_lstm)
+    residual: Residual = False
+    layer_norm: LayerNorm = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +110,12 @@ class BahdanauDecoder(Section):
 
     kind: Literal["bahdanau"]
     layers: PositiveInt = 1
-    """LSTM layers; the first reads the context."""
+    """Recurrent layers; the first reads the context."""
     width: PositiveInt = 512
     """Units per layer."""
+    cell: LayerCell = field(default_factory=_lstm)
+    residual: Residual = False
+    layer_norm: LayerNorm = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +124,31 @@ class StackedDecoder(Section):
 
     kind: Literal["stacked"]
     layers: Annotated[int, Field(ge=2)] = 2
-    """LSTM layers, the attending one included."""
+    """Recurrent layers, the attending one included."""
     width: PositiveInt = 512
     """Units per layer."""
+    cell: LayerCell = field(default_factory=_lstm)
+    residual: Residual = False
+    layer_norm: LayerNorm = False
 
 
-AnyDecoder = Annotated[LuongDecoder | BahdanauDecoder | StackedDecoder, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True)
+class PlainDecoder(Section):
+    """A language model: recurrent layers over the tokens so far, without a source."""
+
+    kind: Literal["plain"]
+    layers: PositiveInt = 2
+    """Recurrent layers; the output layer reads the last one."""
+    width: PositiveInt = 512
+    """Units per layer."""
+    cell: LayerCell = field(default_factory=_lstm)
+    residual: Residual = False
+    layer_norm: LayerNorm = False
+
+
+AnyDecoder = Annotated[
+    LuongDecoder | BahdanauDecoder | StackedDecoder | PlainDecoder, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +165,14 @@ class Dropout(Section):
     """Channels between decoder layers and of the attention's context."""
     readout: Probability = 0.2
     """Channels of the readout below the softmax."""
+    recurrent: Probability = 0.0
+    """Weights of the recurrent matrices, one mask for all steps of a batch (weight drop, Merity et
+    al. 2018)."""
 
     @property
     def is_on(self) -> bool:
         """Whether any rate is above 0."""
-        rates = (self.embedding, self.word, self.encoder, self.decoder, self.readout)
-        return any(rates)
+        return any(vars(self).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +206,11 @@ class Model(Section):
     state (Xu et al. 2015, section 4.2.1). Needs attention."""
 
     def __post_init__(self) -> None:
+        cells = self.encoder.cell, self.decoder.cell
+        if self.dropout.recurrent and all(isinstance(one, ElementwiseCell) for one in cells):
+            raise ValueError(
+                f"dropout.recurrent: cell '{cells[1].kind}' has no recurrent matrix; remove it"
+            )
         if self.attention.kind == "none" and self.context_gate:
             raise ValueError(
                 "context_gate needs attention; remove it, or choose an attention other than 'none'"

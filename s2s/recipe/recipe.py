@@ -9,18 +9,24 @@ The text under a field is its documentation: `s2s recipes schema` gives it to ed
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from s2s.recipe.choices import TaskName
 from s2s.recipe.data import AnyCorpus, Data, FilesData, GeneratedData, corpora_of, image_features_of
 from s2s.recipe.metrics import VALUES, MetricName
 from s2s.recipe.model import Model
-from s2s.recipe.rules import source_faults
+from s2s.recipe.rules import source_faults, task_faults, text_faults
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import BeamSearch, Search
 from s2s.recipe.section import Count, Section
-from s2s.recipe.tokenizer import SeparateTokenizers, SubwordTokenizer, Tokenizers
+from s2s.recipe.tokenizer import (
+    SeparateTokenizers,
+    SubwordTokenizer,
+    Tokenizers,
+    sampling_alphas,
+)
 from s2s.recipe.train import Train
 
 COPIED_BY_COPYING = (
@@ -33,10 +39,11 @@ COPIED_BY_COPYING = (
 class Recipe(Section):
     """All choices of a run, from raw data to scores."""
 
-    task: Literal["translation", "captioning"]
-    """The kind of pairs: text and text (`translation`, whatever their relation), or image features,
-    with or without text, and text (`captioning`)."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    task: TaskName
+    """The kind of data: pairs of text and text (`translation`, whatever their relation), pairs of
+    image features, with or without text, and text (`captioning`), or text alone (`lm`, a language
+    model)."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] | None = None
     """Name of the run's folder in `runs/`; by default the name of the recipe file, or of its folder
     if the file is called recipe.yaml, in letters from A to Z (docs/recipes.md)."""
     seed: Count = 1
@@ -94,6 +101,12 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
     for part in corpora_of(recipe.data):
         if fault := _source_features_fault(part, recipe.tokenizer):
             yield fault
+    yield from task_faults(recipe.task, recipe.model, recipe.train, recipe.metrics)
+    if recipe.train.stream is not None and any(sampling_alphas(recipe.tokenizer)):
+        yield "tokenizer.sampling draws each epoch anew, and a stream (train.stream) stays the same"
+    if recipe.task == "lm":
+        yield from text_faults(recipe.data, recipe.train, recipe.search)
+        return
     if recipe.task == "captioning" and not image_features_of(recipe.data):
         yield "task 'captioning' needs data.image_features"
     yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)

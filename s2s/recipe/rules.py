@@ -1,7 +1,8 @@
 """Rules for the sources of a recipe, which tie data, tokenizer, model and search together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from s2s.recipe.choices import TaskName
 from s2s.recipe.data import (
     AnyCorpus,
     Data,
@@ -12,9 +13,11 @@ from s2s.recipe.data import (
     image_features_of,
 )
 from s2s.recipe.image_features import ImageFeatureFile
+from s2s.recipe.metrics import MetricName
 from s2s.recipe.model import Model
 from s2s.recipe.search import Search
 from s2s.recipe.tokenizer import Tokenizers, sampling_alphas
+from s2s.recipe.train import Train
 
 
 def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Search) -> Iterator[str]:
@@ -30,6 +33,60 @@ def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Searc
     if not has_source_text(data):
         yield from _textless_faults(data, tokenizer, model, search)
     yield from _encoder_faults(model, len(image_features_of(data)), has_source_text(data))
+
+
+LANGUAGE_MODEL_METRICS = ("perplexity", "word_perplexity")
+"""Metrics of task `lm`, which has no outputs to compare with references."""
+
+
+def task_faults(
+    task: TaskName, model: Model, train: Train, metrics: Sequence[MetricName]
+) -> Iterator[str]:
+    """Faults of fields that do not fit the task."""
+    is_plain = model.decoder.kind == "plain"
+    if task != "lm":
+        if train.stream is not None:
+            yield "train.stream is for task 'lm', whose sentences follow one another"
+        if is_plain:
+            yield "model.decoder 'plain' reads no source: it is for task 'lm'"
+        if "word_perplexity" in metrics:
+            yield "metrics: 'word_perplexity' is for task 'lm'; others have 'perplexity'"
+        return
+    if not is_plain:
+        kind = model.decoder.kind
+        yield f"task 'lm' has no source: expected model.decoder 'plain', found '{kind}'"
+    if model.attention.kind != "none":
+        score = model.attention.kind
+        yield f"task 'lm' has no source: expected model.attention 'none', found '{score}'"
+    if model.tied == "all":
+        yield "model.tied 'all' ties source embeddings, and task 'lm' has none; use 'output'"
+    for name in dict.fromkeys(metrics):
+        if name not in LANGUAGE_MODEL_METRICS:
+            wanted = " or ".join(f"'{one}'" for one in LANGUAGE_MODEL_METRICS)
+            yield f"metrics: '{name}' compares outputs, and task 'lm' has none; expected {wanted}"
+
+
+def text_faults(data: Data, train: Train, search: Search) -> Iterator[str]:
+    """Faults of the data of a language model, which is text alone."""
+    for part in corpora_of(data):
+        if _has_text(part):
+            yield (
+                "task 'lm' reads text alone: expected data.columns.source: null, and the text in "
+                "data.columns.target"
+            )
+        if _features(part):
+            yield "data.image_features has no effect in task 'lm'"
+        if part.tag is not None:
+            yield "data.tag has no effect in task 'lm'"
+    for name in ("coverage_loss", "doubly_stochastic"):
+        if getattr(train, name):
+            yield f"train.{name} is of attention, which task 'lm' does not have"
+    if train.stream is not None and train.scheduled_sampling is not None:
+        yield "train.scheduled_sampling has no effect on a stream (train.stream)"
+    if train.stream is not None and train.r_drop:
+        yield "train.r_drop has no effect on a stream (train.stream)"
+    if search.shortlist:
+        yield "search.shortlist needs source tokens, and task 'lm' has none"
 
 
 def _features(part: AnyCorpus) -> tuple[ImageFeatureFile, ...]:

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from s2s.recipe.choices import TrackerName
 from s2s.recipe.metrics import BestName
+from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.recipe.section import (
     AUTO,
     NUMBER,
@@ -99,6 +100,17 @@ Schedule = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stream(Section):
+    """Sentences as one stream, in windows of truncated backpropagation through time: the state is
+    carried from window to window, gradients are not (Zaremba et al. 2014, section 4.1)."""
+
+    rows: PositiveInt = 20
+    """Parts of the stream that are read side by side, the rows of a batch."""
+    window: PositiveInt = 35
+    """Tokens of a row in a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train(Section):
     """Training by teacher forcing; the loss is the mean cross-entropy of the target tokens."""
 
@@ -115,6 +127,9 @@ class Train(Section):
     """Largest number of tokens of a batch's sources, and of its targets, with padding. The side
     with more tokens limits the batch, so long sources leave few pairs in it. `auto`: as many as
     memory holds when training begins, but an epoch keeps at least 100 updates."""
+    stream: Stream | None = None
+    """Train a language model on one stream of sentences; null for each sentence by itself. Its
+    batches have rows times window tokens, whatever `batch_tokens` says."""
     accumulate: PositiveInt = 1
     """Number of batches whose gradients are summed for one update."""
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -129,6 +144,10 @@ class Train(Section):
     """Weight of R-Drop, the divergence between the distributions under two dropout masks (alpha in
     Liang et al. 2021, who use 5 for translation); 0 for none. The model reads every pair twice,
     which doubles time and memory; `batch_tokens` counts it once."""
+    scheduled_sampling: ScheduledSampling | None = None
+    """Share of the decoder's inputs that are its own predictions (Bengio et al. 2015); null for
+    teacher forcing alone. Every pass over the target that draws tokens takes a forward pass of the
+    decoder."""
     coverage_loss: NonNegativeFloat = 0.0
     """Weight of the coverage loss, which penalizes repeated attention to a source token (See et al.
     2017, section 2.3, who use 1); 0 for none."""
@@ -167,6 +186,11 @@ class Train(Section):
     def __post_init__(self) -> None:
         if len(set(self.log_to)) < len(self.log_to):
             raise ValueError(f"log_to has a tracker twice: {', '.join(self.log_to)}")
+        if self.r_drop and self.scheduled_sampling is not None:
+            raise ValueError(
+                "r_drop compares two passes over the same inputs, and scheduled_sampling draws "
+                "different ones; remove one"
+            )
         if self.budget is not None and seconds_of(self.budget) <= 0.0:
             raise ValueError(f"budget: expected more than no time, found {self.budget!r}")
 

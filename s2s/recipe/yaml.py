@@ -27,6 +27,7 @@ MAX_DEPTH = 20  # recipes are about 5 deep; more is a mistake or an attack
 MAX_VALUES = 20_000  # aliases can expand ten lines to billions of values
 MAX_NODES = 20_000  # keys and values in the text; the parser takes seconds for them
 MAX_BYTES = 1 << 20  # of a recipe file
+MAX_LINES = 50_000  # of a recipe file: comments take the parser more than their share
 MAX_FAULTS = 50  # of a recipe that are reported
 LONGEST_FAULT = 1000  # characters: values and messages of rules may be long
 LARGEST = 2**63  # beyond any field and any seed
@@ -152,6 +153,9 @@ def read_document(name: str, content: bytes, depth: int = 0) -> Document:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         document.refuse(document.line(line), (), "not valid UTF-8")
+        return document
+    if text.count("\n") > MAX_LINES:
+        document.refuse(document.line(1), (), f"far too large: more than {MAX_LINES:,} lines")
         return document
     node = _compose(document, text)
     if isinstance(node, MappingNode):

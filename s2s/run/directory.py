@@ -9,12 +9,10 @@ runs/NAME/
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +26,8 @@ from s2s.run.best_checkpoint import choose_best
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints, SavedState, Which
 from s2s.run.environment import check_format, describe_environment
 from s2s.run.exported import check_model, is_exported
-from s2s.run.history import LONGEST_EVENT, parse_event
+from s2s.run.folder_check import check_files, refuse_link, refuse_links
+from s2s.run.history import LONGEST_EVENT, event_line, parse_event
 from s2s.run.leftovers import remove_leftovers_of
 from s2s.run.model_file import SUFFIX
 
@@ -77,9 +76,11 @@ class Run:
     def open(cls, folder: Path, origin: str | None = None) -> "Run":
         """The run or exported model in `folder`; raises `UsageError` if there is none.
 
-        Raises `RunError` for a run of a newer s2s and for a damaged model.
+        Raises `RunError` for a run of a newer s2s or with pipes among its files, and for a damaged
+        model.
         """
         run = cls(folder, origin)
+        check_files(folder, run.place)
         if is_exported(folder):
             check_model(folder, run.place)
         elif not run.recipe_path.is_file():
@@ -250,6 +251,7 @@ class Run:
         owner = self.folder / ".owner"
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
+            refuse_links(self.folder)
             lock = FileLock(self.folder / ".lock")
             try:
                 lock.acquire(blocking=False)
@@ -325,8 +327,8 @@ class Run:
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`, with the time; NaN and infinities become null."""
-        stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
-        line = json.dumps(_finite(stamped), ensure_ascii=False, allow_nan=False) + "\n"
+        line = event_line(event)
+        refuse_link(self.metrics_path)
         with self._writing(), self.metrics_path.open("a+b") as file:
             if file.tell() and not _ends_line(file):
                 line = "\n" + line  # after a line left incomplete by a power failure
@@ -387,14 +389,3 @@ def _owner(path: Path) -> str:
 def _ends_line(file: Any) -> bool:
     file.seek(-1, os.SEEK_END)
     return bool(file.read(1) == b"\n")
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping():
-            return {str(key): _finite(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_finite(item) for item in value]
-    return value

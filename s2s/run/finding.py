@@ -8,6 +8,9 @@ from s2s.run.directory import RUNS, Run
 from s2s.run.hub import is_hub_name, pulled
 from s2s.run.model_file import SUFFIX, unpacked
 
+LONGEST_NAME = 4000
+"""Bytes of a path: no system has longer ones."""
+
 
 def newest_run(root: Path = RUNS) -> Run:
     """The run that wrote a checkpoint last; raises `UsageError` if there is none."""
@@ -24,6 +27,10 @@ def find_run(name: str, root: Path = RUNS) -> Run:
 
     Raises `UsageError` if there is none, `RunError` for a model that is damaged or refused.
     """
+    if len(name.encode(errors="replace")) > LONGEST_NAME or "\0" in name:
+        raise UsageError(
+            f"{name[:60]!r}...: expected the name of a run, found none that can be one"
+        )
     for folder in (Path(name), root / name):
         if (folder / "recipe.yaml").is_file():
             return Run.open(folder)
@@ -34,7 +41,8 @@ def find_run(name: str, root: Path = RUNS) -> Run:
     if is_hub_name(name) and not is_here:
         return Run.open(pulled(name), name)
     known = sorted(path.parent.name for path in root.glob("*/recipe.yaml"))
-    near = difflib.get_close_matches(name, known, n=1)
-    advice = f" (did you mean '{near[0]}'?)" if near else ""
+    folded = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    advice = f" (did you mean '{folded[near[0]]}'?)" if near else ""
     listed = f"; {root} has {', '.join(known[:8])}" if known else ""
     raise UsageError(f"{name}: no such run, neither as a folder nor in {root}{advice}{listed}")

@@ -1,9 +1,11 @@
 """The events of a training as one course, without those that a resumed training has made void."""
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from s2s.files import parse_json
@@ -20,6 +22,23 @@ NUMBERS = ("seconds", "nll")
 TEXTS = ("event", "time", "precision", "device", "reason", "split", "what")
 SECTIONS = ("scores", "memory", "norms", "versions")
 """Fields of events by their type; each may be missing or null."""
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """The line of an event, with the time of now; NaN and infinities become null."""
+    stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+    return json.dumps(_finite(stamped), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
 
 
 def parse_event(line: bytes) -> Event | None:

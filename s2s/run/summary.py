@@ -19,6 +19,7 @@ from typing import Any, Literal
 from s2s.errors import RunError, UsageError
 from s2s.run.checkpoints import CheckpointIndex, Checkpoints
 from s2s.run.environment import check_format
+from s2s.run.folder_check import check_files
 from s2s.run.history import LONGEST_EVENT, Event, parse_event
 
 State = Literal[
@@ -35,6 +36,9 @@ State = Literal[
 
 CHUNK = 1 << 16
 """Bytes that are read of an event log at a time."""
+
+MOST_READ = 1 << 26
+"""Bytes at the end of an event log among which the last event is; a damaged one may have none."""
 
 OTHER_EVENTS = frozenset({"evaluation", "average", "tuning"})
 """Events of commands that use a run: they say nothing about its training."""
@@ -91,6 +95,7 @@ def summarize(folder: Path) -> RunSummary:
     recipe = folder / "recipe.yaml"
     try:
         common["size"] = _size(folder)
+        check_files(folder, str(folder), any_size=("metrics.jsonl",))
         common["time"] = datetime.fromtimestamp(recipe.stat().st_mtime, UTC)
         fields = _recipe_fields(recipe)
         common["task"] = fields["task"]
@@ -233,12 +238,14 @@ def _first_events(path: Path) -> Iterator[Event]:
 
 
 def _last_events(path: Path) -> Iterator[Event]:
-    """The events of a log, the last first; a missing log has none."""
+    """The events of a log, the last first, among its last `MOST_READ` bytes; a missing log has
+    none."""
     if not path.exists():
         return
     with path.open("rb") as file:
         place, rest = file.seek(0, os.SEEK_END), b""
-        while place > 0:
+        first = max(0, place - MOST_READ)
+        while place > first:
             size = min(CHUNK, place)
             place -= size
             file.seek(place)

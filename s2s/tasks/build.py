@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 from s2s.recipe.recipe import Recipe
 from s2s.tasks.base import Task
+from s2s.tasks.language_model.task import LanguageModelTask
 from s2s.tasks.seq2seq.task import Seq2SeqTask
 from s2s.text.tokenizer_pair import TokenizerPair
 
 TASKS: dict[str, Callable[[Recipe, TokenizerPair], Task]] = {
     "translation": Seq2SeqTask,
     "captioning": Seq2SeqTask,
+    "lm": LanguageModelTask,
 }
 """The class of each task, by the recipe's `task`."""
 

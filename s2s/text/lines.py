@@ -21,13 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from s2s.errors import DataError
-from s2s.files import GZIP_MAGIC
+from s2s.files import GZIP_MAGIC, did_you_mean_file
 from s2s.spaces import MARK, is_blank
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 DAMAGED = "damaged or truncated gzip file"
+
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""First bytes of files in UTF-16, little and big endian."""
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -59,6 +62,11 @@ def name_of_stream(stream: object) -> str:
     return "<stdin>" if name in (0, "<stdin>") else "input"
 
 
+def no_such_file(path: str | Path) -> DataError:
+    """The error for a missing file, with the name of one beside it that is close."""
+    return DataError(f"{path}: no such file{did_you_mean_file(path)}")
+
+
 def open_input(path: str | Path) -> BinaryIO:
     """The bytes of a file, or of stdin for `-`; of a gzip file, decompressed.
 
@@ -74,7 +82,7 @@ def open_input(path: str | Path) -> BinaryIO:
         if raw.peek(2)[:2] != GZIP_MAGIC:
             return raw
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     return cast(BinaryIO, io.BufferedReader(_Unzipped(raw, str(path)), buffer_size=1 << 18))
@@ -129,7 +137,7 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: {DAMAGED} ({error})") from error
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except IsADirectoryError as error:
         raise DataError(f"{path}: expected a file, found a folder") from error
     except OSError as error:
@@ -205,7 +213,19 @@ def decode_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LIN
             yield decode_line(raw)
         except UnicodeDecodeError as error:
             place = f"byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
-            raise DataError(f"{name}:{number}: not valid UTF-8 ({place})") from error
+            raise DataError(
+                f"{name}:{number}: not valid UTF-8 ({place}); {to_utf8(raw, name)}"
+            ) from error
+
+
+def to_utf8(raw: bytes, name: str = "FILE") -> str:
+    """What to do with a line that is not UTF-8: a command that converts the file, from the encoding
+    that its bytes look like."""
+    import shlex
+
+    looks = "UTF-16" if b"\0" in raw or raw[:2] in UTF_16_MARKS else "WINDOWS-1252"
+    file = "FILE" if name.startswith("<") else shlex.quote(name)
+    return f"'iconv -f {looks} -t UTF-8 {file} > NEW' makes it UTF-8, if its encoding is {looks}"
 
 
 def decode_rows(stream: BinaryIO, path: Path) -> Iterator[str]:

@@ -108,6 +108,8 @@ def fixed_batch_size(state: TrainingState, recipe: Recipe) -> FoundBatchSize:
 
 def _decided(state: TrainingState, recipe: Recipe) -> int:
     """Tokens of a batch; 0 before `auto` has found them."""
+    if (stream := recipe.train.stream) is not None:
+        return stream.rows * stream.window
     wanted = recipe.train.batch_tokens
     return state.position.batch_tokens or 0 if wanted == "auto" else wanted
 

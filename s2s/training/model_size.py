@@ -1,14 +1,14 @@
 """The memory that a recipe's model takes at the very least, known before it is built."""
 
+from typing import assert_never
+
 import torch
 
 from s2s.errors import UsageError
+from s2s.recipe.cells import AnyCell, ElementwiseCell, GRUCell, LSTMCell, SimpleCell
 from s2s.recipe.data import has_source_text
 from s2s.recipe.recipe import Recipe
 from s2s.training.memory_usage import whole_memory
-
-GATES = 4
-"""Gates of an LSTM."""
 
 FLOAT = 4
 """Bytes of a weight, of its gradient and of each of its moments."""
@@ -24,10 +24,25 @@ def least_parameters(recipe: Recipe, source_vocabulary: int, target_vocabulary: 
         embeddings += source_vocabulary
     encoder, decoder = model.encoder, model.decoder
     directions = 2 if encoder.bidirectional else 1
-    cells = decoder.layers * GATES * decoder.width**2
+    cells = decoder.layers * _gates(decoder.cell) * decoder.width**2
     if has_text:
-        cells += directions * encoder.layers * GATES * encoder.width**2
+        cells += directions * encoder.layers * _gates(encoder.cell) * encoder.width**2
     return embeddings * model.embeddings + cells
+
+
+def _gates(cell: AnyCell) -> int:
+    """Recurrent matrices of a cell."""
+    match cell:
+        case LSTMCell():
+            return 4
+        case GRUCell():
+            return 3
+        case SimpleCell():
+            return 1
+        case ElementwiseCell():
+            return 0
+        case _:
+            assert_never(cell)
 
 
 def check_memory(

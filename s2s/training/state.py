@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import RunError
+from s2s.nn.cells.base import CellState
 from s2s.nn.cells.lstm import flatten_parameters
 from s2s.nn.model import Seq2Seq
 from s2s.nn.state_dict import load_weights
@@ -20,6 +21,10 @@ from s2s.recipe.train import Train
 
 LATER = {"batch_tokens", "best_nll", "planned_updates", "validated_update"}
 """Fields of a position that older checkpoints lack."""
+
+
+CARRIED = "carried/"
+"""Beginning of the names of carried states in a checkpoint, before layer and place."""
 
 
 @dataclass
@@ -99,6 +104,8 @@ class TrainingState:
             else None
         )
         self.position = Position()
+        self.carried: tuple[CellState, ...] | None = None
+        """Where training is on a stream, the last states of its rows, of each layer."""
 
     def update_average(self, left_out: bool | Tensor = False) -> None:
         """Move the average towards the weights, faster in the first updates.
@@ -158,6 +165,8 @@ class TrainingState:
                     tensors[f"{key}/{name}"] = self.optimizer.state[parameter][key].cpu()
             if self.average is not None:
                 tensors[f"parameter/{name}"] = parameter.detach().cpu()
+        for layer, state in enumerate(self.carried or ()):
+            tensors |= {f"{CARRIED}{layer}/{i}": one.cpu() for i, one in enumerate(state)}
         return tensors
 
     def training_meta(self) -> dict[str, Any]:
@@ -175,6 +184,7 @@ class TrainingState:
         load_weights(self.parameters, found, "training state")
         if self.average is not None:
             load_weights(self.average, weights, "weights")
+        self.carried = self._carried_of(training)
         for name, parameter in self.parameters.items() if self._has_moments(training) else ():
             if parameter.requires_grad:
                 self.optimizer.state[parameter] = {
@@ -183,6 +193,25 @@ class TrainingState:
                     "exp_avg": training[f"exp_avg/{name}"].to(parameter.device),
                     "exp_avg_sq": training[f"exp_avg_sq/{name}"].to(parameter.device),
                 }
+
+    def _carried_of(self, training: Mapping[str, Tensor]) -> tuple[CellState, ...] | None:
+        """The carried states of a checkpoint. Raises RunError where some are missing."""
+        found = {name: one for name, one in training.items() if name.startswith(CARRIED)}
+        if not found:
+            return None
+        device = next(iter(self.parameters.values())).device
+        layers: list[CellState] = []
+        while len(found) > sum(map(len, layers)):
+            state: list[Tensor] = []
+            while (one := found.get(f"{CARRIED}{len(layers)}/{len(state)}")) is not None:
+                state.append(one.to(device))
+            if not state:
+                raise RunError(
+                    "the training state lacks states of its stream; restore it, or start over: "
+                    "--restart"
+                )
+            layers.append(tuple(state))
+        return tuple(layers)
 
     def _has_moments(self, training: Mapping[str, Tensor]) -> bool:
         """Whether a checkpoint has moments, as all do but one before the first update. Raises

@@ -27,9 +27,9 @@ from typing import Any
 
 import torch
 
-from s2s.data.batches import collate, num_target_tokens
 from s2s.data.epochs import Epochs
 from s2s.data.store import Corpus
+from s2s.data.stream import StreamEpochs
 from s2s.data.subword_sampling import open_subword_sampler
 from s2s.errors import Interrupted, RunError, TrainingError
 from s2s.nn.batch import Batch
@@ -164,10 +164,10 @@ class Trainer:
                 position.batch, min(position.batch + self.recipe.accumulate, len(self.epoch.plan))
             )
         ]
-        corpus, is_watched = self.epoch.corpus, (position.update + 1) % LOG_EVERY == 0
+        epoch, is_watched = self.epoch, (position.update + 1) % LOG_EVERY == 0
         shares = [share(pairs, self.group) for pairs in pair_groups]
-        batches = [collate(corpus, pairs, TIME_MULTIPLE) for pairs in shares if len(pairs)]
-        tokens = sum(num_target_tokens(corpus, pairs) for pairs in pair_groups)
+        batches = [epoch.collate(pairs, TIME_MULTIPLE) for pairs in shares if len(pairs)]
+        tokens = sum(map(epoch.num_target_tokens, pair_groups))
         update = self.updater(batches, tokens=tokens, watch=is_watched)
         position.batch += len(pair_groups)
         self._tick()
@@ -214,6 +214,7 @@ class Trainer:
         epoch_ended = position.batch >= len(self.epoch.plan)
         if epoch_ended:
             position.epoch, position.batch = position.epoch + 1, 0
+            self.state.carried = None
         position.ended = end_reason(position, self.recipe)
         if position.ended or self.plan.is_validation_due(epoch_ended=epoch_ended):
             self._validate()
@@ -360,9 +361,11 @@ class Trainer:
     def _since_save(self) -> float:
         return time.monotonic() - self.saved_at
 
-    def _epochs(self) -> Epochs:
+    def _epochs(self) -> Epochs | StreamEpochs:
         """The epochs; with a GPU the cores of the CPU are free for subword sampling."""
         context, rank = self.context, self.group.rank
+        if (stream := self.recipe.stream) is not None:
+            return StreamEpochs(context.train, stream.rows, stream.window)
         spare = ((os.cpu_count() or 1) - 1) // self.group.local_world_size
         threads = 1 if self.device.type == "cpu" else max(1, min(8, spare))
         sampler = open_subword_sampler(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch.nn import Parameter
 
 from s2s.errors import TrainingError
 from s2s.nn.batch import Batch
+from s2s.nn.cells.base import CellState
 from s2s.nn.device import Precision, autocast, fp32_of
 from s2s.recipe.train import Train
 from s2s.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -16,6 +18,9 @@ from s2s.training.lr_schedule import learning_rate_factor
 from s2s.training.masked_step import masked_step
 from s2s.training.objective import Objective
 from s2s.training.state import TrainingState
+
+Carried = tuple[CellState, ...] | None
+"""The states that rows of a stream leave to their next window; None without a stream."""
 
 WHOLE = ""
 """The whole model, among the names of its parts."""
@@ -116,9 +121,9 @@ class Updater:
         position.update += 1
         if tokens is None:
             tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
-        parts = [part for batch in batches for part in self._fitting(batch)]
-        while (sums := self._gradients(parts, tokens)) is None:
-            parts = self._halved(parts)
+        groups = [self._fitting(batch) for batch in batches]
+        while (sums := self._gradients(groups, tokens)) is None:
+            groups = self._halved(groups)
         sums = self.group.sum_gradients(state.parameters, sums)
         norms = self._norms(watch)
         norm = norms.pop(WHOLE)
@@ -135,12 +140,14 @@ class Updater:
             deviation / num_parts,
             self.learning_rate(),
             norms if watch else None,
-            len(parts),
+            sum(map(len, groups)),
         )
 
     def fits(self, batch: Batch) -> bool:
         """Whether a pass over a batch fits into memory; discards its gradients."""
-        is_done = self._gradients([batch], int(batch.target_lengths.sum())) is not None
+        carried = self.state.carried
+        is_done = self._gradients([[batch]], int(batch.target_lengths.sum())) is not None
+        self.state.carried = carried
         self._forget_gradients()
         return is_done
 
@@ -151,40 +158,53 @@ class Updater:
             return [batch]
         return [part for half in halves for part in self._fitting(half)]
 
-    def _gradients(self, batches: Sequence[Batch], tokens: int) -> Tensor | None:
+    def _gradients(self, groups: Sequence[Sequence[Batch]], tokens: int) -> Tensor | None:
         """Accumulate gradients of the loss averaged over `tokens`; None where memory ran out.
 
-        Sums of the smoothed loss, the nll, the deviation of readouts and their number.
+        Each group has the parts of a batch. Sums of the smoothed loss, the nll, the deviation of
+        readouts and their number.
         """
         torch.manual_seed(update_seed(self.seed, self.state.position.update, self.group.rank))
         sums = torch.zeros(4, device=self.device)
+        carried = self.state.carried
         try:
-            for batch in batches:
-                sums += self._pass(batch, tokens)
+            for parts in groups:
+                left, row = [], 0
+                for part in parts:
+                    rows = slice(row, row + len(part.target_lengths))
+                    found = self._pass(part, tokens, _rows_of(carried, rows))
+                    sums += found.sums
+                    left.append(found.carried)
+                    row = rows.stop
+                carried = _joined(left)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return None
+        self.state.carried = carried
         return sums
 
-    def _pass(self, batch: Batch, tokens: int) -> Tensor:
+    def _pass(self, batch: Batch, tokens: int, carried: Carried) -> "_Passed":
         with fp32_of(self.precision, self.device):
             with autocast(self.precision, self.device):
-                found = self.objective.loss(self.state.model, batch, self.state.position.update)
+                update = self.state.position.update
+                found = self.objective.loss(self.state.model, batch, update, carried)
             self.on_stage("forward")
             (found.loss / tokens).backward()  # type: ignore[no-untyped-call]
             self.on_stage("backward")
         one = torch.ones_like(found.diagnostic)
-        return torch.stack((found.loss.detach(), found.nll.detach(), found.diagnostic, one))
+        sums = torch.stack((found.loss.detach(), found.nll.detach(), found.diagnostic, one))
+        return _Passed(sums, found.carried)
 
-    def _halved(self, batches: Sequence[Batch]) -> list[Batch]:
+    def _halved(self, groups: Sequence[Sequence[Batch]]) -> list[list[Batch]]:
         """The batches in halves, after memory ran out."""
         self._forget_gradients()  # some may have been computed
-        halves = [half for batch in batches for half in batch.halves()]
-        if len(halves) == len(batches):
+        halves = [[half for batch in parts for half in batch.halves()] for parts in groups]
+        if sum(map(len, halves)) == sum(map(len, groups)):
+            one = groups[0][0]
             raise TrainingError(
                 f"update {self.state.position.update}: memory is too small for a single pair "
-                f"of {batches[0].source.shape[1]} source and {batches[0].target_output.shape[1]} "
+                f"of {one.source.shape[1]} source and {one.target_output.shape[1]} "
                 "target tokens; a smaller data.filters.max_length or data.truncate cuts such pairs"
             )
         return halves
@@ -230,6 +250,29 @@ class Updater:
             left_out = masked_step(optimizer, norm, clip_norm)
         optimizer.zero_grad(set_to_none=True)
         return left_out
+
+
+class _Passed(NamedTuple):
+    """The result of one pass."""
+
+    sums: Tensor
+    carried: Carried
+
+
+def _rows_of(carried: Carried, rows: slice) -> Carried:
+    """The carried states of some rows."""
+    if carried is None:
+        return None
+    return tuple(tuple(one[rows] for one in state) for state in carried)
+
+
+def _joined(parts: Sequence[Carried]) -> Carried:
+    """The carried states of adjacent rows; None where the objective carries none."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    layers = zip(*known, strict=True)
+    return tuple(tuple(torch.cat(ones) for ones in zip(*states, strict=True)) for states in layers)
 
 
 def _part_norms(parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:

@@ -119,7 +119,7 @@ def test_odd_input_is_reported_and_translated(folder: Path, call: Call) -> None:
     assert (status, out.count(b"\n")) == (0, 9)
     _, not_text, too_long, unknown = err.splitlines()
     assert too_long.startswith("s2s: a line of 90 tokens ('0 1 2 3 4 5 6 0 1 2 3 4 5 6 0 '...) is")
-    assert not_text == "line 9: not valid UTF-8 (byte 3 is 0xff), replaced by U+FFFD"
+    assert not_text.startswith("line 9: not valid UTF-8 (byte 3 is 0xff), replaced by U+FFFD; ")
     assert unknown == (
         "s2s: 6 of 111 words of the input (5.4%) are unknown to the tokenizer: 'unknown', 'words', "
         "'of', ..."
@@ -216,7 +216,8 @@ def test_references_that_do_not_fit(folder: Path, call: Call) -> None:
     assert call.fault("bleu", "nope.y", stdin=b"eins\n")[0] == 2
     assert call.fault("bleu", "test.y", stdin=b"eins\n\xff\n") == (
         2,
-        "<stdin>:2: not valid UTF-8 (byte 1 of the line is 0xff)",
+        "<stdin>:2: not valid UTF-8 (byte 1 of the line is 0xff); 'iconv -f WINDOWS-1252 -t UTF-8 "
+        "FILE > NEW' makes it UTF-8, if its encoding is WINDOWS-1252",
     )
 
 

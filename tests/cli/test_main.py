@@ -47,9 +47,29 @@ def test_version_and_bare_command(capfd) -> None:
 MISTAKES = [
     (["nope"], "No such command 'nope'."),
     (["train", "--nope"], "No such option: --nope"),
-    (["translate", "--beam", "x"], "Invalid value for '--beam': "),
-    (["translate", "--batch-size", "0"], "Invalid value for '--batch-size': "),
+    (
+        ["translate", "--beam", "x"],
+        "Invalid value for '--beam': expected a whole number, found 'x' (--help lists",
+    ),
+    (
+        ["translate", "--length-penalty=x"],
+        "Invalid value for '--length-penalty': expected a number, found 'x' (--help",
+    ),
+    (
+        ["translate", "--batch-size", "0"],
+        "Invalid value for '--batch-size': expected at least 1, found '0' (--help",
+    ),
+    (
+        ["translate", "--workers", "99999"],
+        "Invalid value for '--workers': expected at most 1,024, found '99999' (--help",
+    ),
     (["bleu", "--split", "train"], "Invalid value for '--split': "),
+    (
+        ["bleu", "--split", "tst"],
+        "Invalid value for '--split': 'tst' is not one of 'test', 'validation'; did you mean "
+        "'test'? (--help",
+    ),
+    (["bleu", "--run", "x" * 5000], f"'{'x' * 60}'...: expected the name of a run, found none"),
     (["translate"], "runs: no trained run here; 's2s train' makes one, --run names one in"),
     (["bleu", "--run", "x"], "x: no such run, neither as a folder nor in runs"),
     (["bleu", "7"], "7: no such file of references; to score the test set of a run: --run 7"),
@@ -85,8 +105,8 @@ def test_every_fault_of_a_recipe_is_a_line(capfd) -> None:
         "",
         "s2s: error: recipe.yaml:4: seed: expected a whole number, found 'x' (text)\n"
         "s2s: error: recipe.yaml:5: modle: unknown key (did you mean 'model'?)\n"
-        "s2s: error: --set name: expected letters, digits, '.', '_' and '-', the first a letter"
-        " or digit, found 'a b'\n",
+        "s2s: error: --set name: expected at most 255 letters, digits, '.', '_' and '-', the "
+        "first a letter or digit, found 'a b'\n",
     )
 
 

@@ -67,7 +67,8 @@ def test_bytes_that_are_no_text_are_replaced_and_named() -> None:
     found, messages, _ = run(b"a\nb\xffc\nd\n\xc3")
     assert found == "A\nB\ufffdC\nD\n\ufffd\n".encode()
     assert messages.splitlines() == [
-        "line 2: not valid UTF-8 (byte 2 is 0xff), replaced by U+FFFD",
+        "line 2: not valid UTF-8 (byte 2 is 0xff), replaced by U+FFFD; 'iconv -f WINDOWS-1252 -t "
+        "UTF-8 FILE > NEW' makes it UTF-8, if its encoding is WINDOWS-1252",
         "line 4: not valid UTF-8 (byte 1 is 0xc3), replaced by U+FFFD",
     ]
 

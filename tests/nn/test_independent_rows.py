@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from s2s.nn import kernels
 from s2s.nn.cells import lstm as lstm_module
+from s2s.nn.cells.base import UnrolledLayer
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.inference_model import (
     InferenceModel,
-    UnrolledLayer,
     has_independent_sentences,
     inference_model,
 )
@@ -302,7 +302,7 @@ def test_a_dependent_encoder_layer_is_unrolled(recipe: Model) -> None:
 def test_unrolled_layers_are_those_of_torch() -> None:
     torch.manual_seed(3)
     layer = LSTMLayer(7, 12).requires_grad_(False)
-    stepped, x_TBD = UnrolledLayer(layer), torch.randn(9, 5, 7)
+    stepped, x_TBD = UnrolledLayer(layer, "fp32"), torch.randn(9, 5, 7)
     found, expected = stepped(x_TBD), layer(x_TBD)
     torch.testing.assert_close(found, expected)
     order_B = shuffled(5)

@@ -38,7 +38,7 @@ from s2s.nn.onednn import runs_onednn
 from s2s.nn.step import Step
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
-from tests.nn.test_model import RECIPES, build, name
+from tests.nn.test_model import RECIPES, START, build, name
 
 pytestmark = pytest.mark.kernels
 
@@ -69,7 +69,7 @@ def two_steps(model: Seq2Seq | InferenceModel) -> list[Step]:  # type: ignore[ty
     return [first, model.step(memory, first.state, torch.tensor([4, 11, 7]))]
 
 
-@every_recipe
+@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
 def test_in_fp32_the_step_is_that_of_training(recipe: Model) -> None:
     model = build(recipe).eval()
     with torch.no_grad():

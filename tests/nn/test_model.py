@@ -46,13 +46,19 @@ RECIPES = [
     for attention in ATTENTIONS
     if not (decoder.kind == "stacked" and attention.kind == "none")
 ]
+START = [
+    replace(RECIPES[0], attention=NoAttention(kind="none", context="start"), decoder=decoder)
+    for decoder in DECODERS
+    if decoder.kind != "stacked"
+]
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 11, 13
 LENGTHS = torch.tensor([9, 4, 1])
 
 
 def name(recipe: Model) -> str:
     feeding = "-feeding" if getattr(recipe.decoder, "input_feeding", False) else ""
-    return f"{recipe.decoder.kind}{recipe.decoder.layers}{feeding}-{recipe.attention.kind}"
+    start = "-start" if getattr(recipe.attention, "context", "") == "start" else ""
+    return f"{recipe.decoder.kind}{recipe.decoder.layers}{feeding}-{recipe.attention.kind}{start}"
 
 
 def build(recipe: Model) -> Seq2Seq:
@@ -69,7 +75,7 @@ def pairs() -> tuple[Tensor, Tensor]:
     return source, torch.randint(4, TARGET_VOCABULARY, (3, 8))
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
 def test_step_by_step_is_teacher_forced(recipe: Model) -> None:
     model, (source, target) = build(recipe), pairs()
     whole = model(source, LENGTHS, target)
@@ -82,7 +88,7 @@ def test_step_by_step_is_teacher_forced(recipe: Model) -> None:
 
 
 @pytest.mark.parametrize("gated", [False, True], ids=["", "gated"])
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
 def test_gradients_step_by_step_are_those_of_teacher_forcing(recipe: Model, gated: bool) -> None:
     has_attention = recipe.attention.kind != "none"
     more = replace(recipe, context_gate=gated and has_attention, coverage=gated and has_attention)
@@ -102,7 +108,7 @@ def test_gradients_step_by_step_are_those_of_teacher_forcing(recipe: Model, gate
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
 def test_a_sentence_alone_is_the_sentence_in_a_batch(recipe: Model) -> None:
     model, (source, target) = build(recipe), pairs()
     whole = model(source, LENGTHS, target)
@@ -112,7 +118,7 @@ def test_a_sentence_alone_is_the_sentence_in_a_batch(recipe: Model) -> None:
         torch.testing.assert_close(alone, whole[one], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
 def test_every_parameter_is_trained(recipe: Model) -> None:
     model, (source, target) = build(recipe).train(), pairs()
     model(source, LENGTHS, target).square().sum().backward()
@@ -120,7 +126,7 @@ def test_every_parameter_is_trained(recipe: Model) -> None:
     assert not idle
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
 def test_hypotheses_of_a_sentence_share_its_memory(recipe: Model) -> None:
     model, (source, target) = build(recipe), pairs()
     memory = model.encode(source, LENGTHS)
@@ -130,6 +136,24 @@ def test_hypotheses_of_a_sentence_share_its_memory(recipe: Model) -> None:
     for k in range(2):
         apart = model.step(memory, model.start(memory), target[:, k])
         torch.testing.assert_close(together.logits[k::2], apart.logits)
+
+
+@pytest.mark.parametrize("decoder", [DECODERS[1], DECODERS[4]], ids=["luong", "bahdanau"])
+def test_a_source_that_is_context_at_the_start_only_reaches_steps_through_the_state(
+    decoder: AnyDecoder,
+) -> None:
+    attention = NoAttention(kind="none", context="start")
+    model = build(replace(RECIPES[0], attention=attention, decoder=decoder))
+    source, target = pairs()
+    memory = model.encode(source, LENGTHS)
+    state = model.start(memory)
+    expected = model.step(memory, state, target[:, 0]).logits
+    other = replace(memory, final_BD=torch.randn_like(memory.final_BD))
+    assert torch.equal(model.step(other, state, target[:, 0]).logits, expected)
+    every = replace(attention, context="every_step")
+    model = build(replace(RECIPES[0], attention=every, decoder=decoder))
+    expected = model.step(memory, state, target[:, 0]).logits
+    assert not torch.allclose(model.step(other, state, target[:, 0]).logits, expected)
 
 
 def test_bahdanau_reads_the_context_of_the_previous_state() -> None:

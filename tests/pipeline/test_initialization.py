@@ -1,5 +1,6 @@
 """`s2s init` writes a recipe that trains, for files whose form it finds out."""
 
+import json
 import random
 from pathlib import Path
 
@@ -84,4 +85,15 @@ def test_data_that_no_recipe_can_describe(table: str) -> None:
         pipeline.initialize(["a.x", "a.y"], device="cpu")
     with pytest.raises(DataError, match="without a header"):
         pipeline.initialize([table], device="cpu", columns=("one", "two"))
+    assert not Path("recipe.yaml").exists()
+
+
+def test_a_column_whose_name_no_recipe_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"so\x1b[31murce": f"a dog {i}", "tar\x9bget": f"ein Hund {i}"} for i in range(40)]
+    Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"a\.jsonl: the column 'so\\x1b\[31murce' has control"):
+        pipeline.initialize(["a.jsonl"])
     assert not Path("recipe.yaml").exists()

@@ -1,6 +1,7 @@
 """Recipes as users write them, well and badly: every message, and where it points."""
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,8 @@ BAD_FIELDS = [
     ),
     (
         "name: a b",
-        "4: name: expected letters, digits, '.', '_' and '-', the first a letter or digit,"
-        " found 'a b'",
+        "4: name: expected at most 255 letters, digits, '.', '_' and '-', the first a letter or "
+        "digit, found 'a b'",
     ),
     ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam', 'sample', 'exhaustive'"),
     (
@@ -472,12 +473,13 @@ def test_a_recipe_of_many_faults_is_refused_soon() -> None:
         "".join(f"unknown{number}: 1\n" for number in range(30_000)),
         f"x: [{'1,' * 200_000}]\n",
         "x:\n" + "- 1\n" * 100_000,
+        "#\n" * 500_000,  # for which the parser takes half a minute
     ],
 )
 def test_a_recipe_far_too_large_is_not_parsed_to_its_end(text: str) -> None:
     (fault,) = faults(BASE + text)
     assert fault.startswith("recipe.yaml:")
-    assert fault.endswith(": far too large: more than 20,000 keys and values in all")
+    assert re.search(r": far too large: more than (20,000 keys and values|50,000 lines)", fault)
 
 
 def test_a_recipe_of_too_many_bytes_is_not_parsed() -> None:

@@ -3,6 +3,8 @@ with its place."""
 
 import gzip
 import io
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,7 +88,10 @@ def test_lines_of_a_stream_come_one_by_one() -> None:
     assert next(lines) == "second"
     with pytest.raises(DataError) as error:
         next(lines)
-    assert str(error.value) == "<stdin>:3: not valid UTF-8 (byte 1 of the line is 0xff)"
+    assert str(error.value) == (
+        "<stdin>:3: not valid UTF-8 (byte 1 of the line is 0xff); 'iconv -f WINDOWS-1252 -t UTF-8 "
+        "FILE > NEW' makes it UTF-8, if its encoding is WINDOWS-1252"
+    )
 
 
 def test_several_gzip_members_are_one_text(tmp_path: Path) -> None:
@@ -106,7 +111,10 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     assert message(path) == f"{path}: no such file"
     assert message(tmp_path) == f"{tmp_path}: expected a file, found a folder"
     path.write_bytes("gut\ngrün\n".encode() + "grün".encode("latin-1"))
-    assert message(path) == f"{path}:3: not valid UTF-8 (byte 3 of the line is 0xfc)"
+    assert message(path) == (
+        f"{path}:3: not valid UTF-8 (byte 3 of the line is 0xfc); 'iconv -f WINDOWS-1252 -t UTF-8 "
+        f"{path} > NEW' makes it UTF-8, if its encoding is WINDOWS-1252"
+    )
     path.write_bytes(gzip.compress(b"line\n" * 1000)[:-9])
     assert message(path) == (
         f"{path}: damaged or truncated gzip file (Compressed file ended before the end-of-stream "
@@ -154,3 +162,38 @@ def test_the_longest_line_is_read(tmp_path: Path) -> None:
 def test_outer_white_space(before: str, text: str, after: str) -> None:
     assert without_outer_space(before + text + after) == text
     assert without_end_space(before + text + after) == (before + text if text else "")
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [("Straße\n".encode("latin-1"), "WINDOWS-1252"), ("Straße\n".encode("utf-16"), "UTF-16")],
+)
+def test_the_command_that_a_message_names_converts_the_text(
+    tmp_path: Path, content: bytes, encoding: str
+) -> None:
+    path = tmp_path / "its name.txt"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        list(read_lines(path))
+    command = str(error.value).partition("; '")[2].partition("' makes it UTF-8, if its enc")[0]
+    assert command.startswith(f"iconv -f {encoding} -t UTF-8 '")
+    if shutil.which("iconv") is not None:
+        subprocess.run(command.replace("NEW", "new"), shell=True, check=True, cwd=tmp_path)
+        assert list(read_lines(tmp_path / "new")) == ["Straße"]
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "expected"),
+    [
+        ("corpus.txt", "corpsu.txt", "; did you mean 'corpus.txt'?"),
+        ("corpus.txt", "corpus.tx", "; did you mean 'corpus.txt'?"),
+        ("corpus.txt", "other.txt", ""),
+        ("corpus.txt", "nowhere/corpus.txt", ""),
+    ],
+)
+def test_a_missing_file_of_nearly_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, wanted: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(there).touch()
+    assert message(wanted) == f"{wanted}: no such file{expected}"

@@ -18,6 +18,7 @@ from s2s.errors import Interrupted
 from s2s.nn.batch import Batch
 from s2s.recipe.load import dump_recipe
 from s2s.recipe.recipe import Recipe
+from s2s.recipe.scheduled_sampling import LinearSampling
 from s2s.recipe.train import CosineSchedule, InverseSqrtSchedule, PlateauSchedule
 from s2s.run.directory import Run
 from s2s.training import trainer
@@ -32,6 +33,10 @@ EPOCH = 19
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "cosine": {"schedule": CosineSchedule(kind="cosine", warmup=5)},
+    "scheduled sampling": {
+        "scheduled_sampling": LinearSampling(kind="linear", updates=30, least=0.3),
+        "schedule": CosineSchedule(kind="cosine", warmup=5),
+    },
     "averaged, validated within epochs": {
         "average": 0.9,
         "validate_every": 6,
@@ -50,6 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 STOPS = {
     "cosine": [1, EPOCH - 1, EPOCH, EPOCH + 1],
+    "scheduled sampling": [7, 25],
     "averaged, validated within epochs": [5, 6, 30],
     "accumulated, averaged, plateaus": [9, 10, 24],
 }

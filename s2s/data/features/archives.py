@@ -18,6 +18,7 @@ from s2s.data.features.arrow import Block, FeatureColumns, block_of, check_colum
 from s2s.data.features.ids import IdIndex
 from s2s.data.features.npy import check_array, check_vectors, described, read_header
 from s2s.errors import DataError
+from s2s.text.lines import no_such_file
 
 Check = Callable[[tuple[int, ...], np.dtype[Any], str], None]
 
@@ -89,7 +90,7 @@ def parquet_blocks(path: Path, columns: FeatureColumns, num_bytes: int) -> Itera
                 if batch.num_rows:
                     yield block_of(batch, columns, str(path))
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason})") from error
@@ -107,7 +108,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: not a .npz archive, truncated or damaged ({error})") from error
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password

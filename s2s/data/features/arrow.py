@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from s2s.data.features.ids import IdIndex
 from s2s.data.features.store import Layout
 from s2s.errors import DataError
+from s2s.text.lines import no_such_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ def _mapped_blocks(path: Path, columns: FeatureColumns, name: str) -> Iterator[t
                 inside = block.values.ctypes.data - whole.address
                 yield block, 0 <= inside < whole.size
     except FileNotFoundError as error:
-        raise DataError(f"{name}: no such file") from error
+        raise no_such_file(name) from error
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{name}: not an Arrow file, or damaged ({reason})") from error

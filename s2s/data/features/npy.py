@@ -10,6 +10,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from s2s.errors import DataError
+from s2s.text.lines import no_such_file
 
 _HEADER_ERRORS = (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError)
 """Errors that numpy raises for invalid headers."""
@@ -27,7 +28,7 @@ def map_npy(path: Path) -> NDArray[Any]:
             offset = file.tell()
         size = path.stat().st_size
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     check_array(shape, type_, str(path))

@@ -13,6 +13,7 @@ from s2s.data.features.ids import IdIndex
 from s2s.data.features.npy import check_array
 from s2s.data.features.store import Layout
 from s2s.errors import DataError
+from s2s.text.lines import no_such_file
 
 TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 """The format's names of floating-point types; numpy has no bfloat16, so its bits are mapped."""
@@ -111,7 +112,7 @@ def open_tensors(path: Path) -> TensorFile:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
             header = json.loads(file.read(length), object_pairs_hook=_compact)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except (SafetensorError, ValueError) as error:
         raise DataError(f"{path}: not a safetensors file, or truncated ({error})") from error
     except OSError as error:

@@ -13,6 +13,7 @@ from s2s.data.sources.hub import NEEDED, DatasetSplit, check_folder
 from s2s.data.sources.open import ParallelFileSets, Tables, open_named
 from s2s.data.sources.split import SPLITS, Split, SplitName
 from s2s.errors import DataError
+from s2s.files import did_you_mean_file
 from s2s.recipe.data import AnyCorpus, DatasetData, FilesData, GeneratedData, SeveralData
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.section import Files
@@ -107,8 +108,9 @@ def _missing(path: str) -> str | None:
 
 def _nowhere(path: str) -> str:
     if Path(path).is_absolute():
-        return f"{path}: no such file"
-    return f"{path}: no such file in {Path.cwd()}, where the command runs"
+        return f"{path}: no such file{did_you_mean_file(path)}"
+    where = f"{path}: no such file in {Path.cwd()}, where the command runs"
+    return f"{where}{did_you_mean_file(path)}"
 
 
 def _first_rows(

@@ -11,7 +11,7 @@ from s2s.data.sources.contents import FileStamp
 from s2s.data.sources.damage import NO_FAULTS, TableFaults
 from s2s.errors import DataError
 from s2s.spaces import MARK
-from s2s.text.lines import has_line_break, one_line
+from s2s.text.lines import has_line_break, no_such_file, one_line
 from s2s.text.source_features import with_features
 
 CHUNK_PAIRS = 10_000
@@ -91,7 +91,7 @@ def file_fingerprint(path: Path, name: str = "", beside: Path | None = None) -> 
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not stat.S_ISREG(status.st_mode):  # a pipe would be empty when it is read again

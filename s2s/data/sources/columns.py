@@ -64,6 +64,8 @@ class SplitColumns:
     ) -> Chunk:
         """Pairs from columns: `parts` are those of `self.parts` and of the ids, `references` has
         all references of each pair, `groups` its group."""
+        if not parts:  # a language model reads no source: its text stands for one
+            parts = [[one if isinstance(one, str) else one[0] for one in targets]]
         source, *others = parts
         for other in others:
             source = with_features(source, other)

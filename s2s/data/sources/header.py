@@ -29,7 +29,8 @@ def is_header(rows: list[list[str]]) -> bool:
     names = [name for name in names if name]
     if not all(re.match(r"^[\w][\w .:-]{0,29}$", name) for name in names):
         return False
-    if any(cell in row for row in body for cell in first):
+    known = set(first)
+    if any(cell in known for row in body for cell in row):
         return False
     if any(cell.rstrip().endswith(ENDS) for cell in first):
         return False

@@ -275,8 +275,9 @@ def _open_files(data: FilesData, split: SplitName, columns: SplitColumns) -> Spl
         names = tuple(str(name) for name in references)  # FileSet has checked
         columns = replace(columns, references=names)
         return Tables(files.table, columns, data.header, data.max_damaged)
-    assert files.source is not None and files.target is not None  # FileSet has checked
-    return ParallelFileSets(files.source, files.target, references)
+    assert files.target is not None  # FileSet has checked
+    # A language model has targets alone; nothing reads its sources.
+    return ParallelFileSets(files.source or files.target, files.target, references)
 
 
 __all__ = ["SPLITS", "Generated", "ParallelFiles", "Split", "SplitName", "open_split"]

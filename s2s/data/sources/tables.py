@@ -28,7 +28,7 @@ from s2s.data.sources.json_cells import (
 )
 from s2s.errors import DataError
 from s2s.spaces import is_blank
-from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, open_bytes
+from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, no_such_file, open_bytes
 
 LONGEST_CELL = LONGEST_ROW
 """Characters. The default of the csv module, 131,072, would refuse long documents; without a limit,
@@ -215,7 +215,7 @@ class RowTable:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
                     if is_blank(line):
-                        damage.blank.append(number)
+                        damage.add_blank(number)
                         continue
                     raise DataError(f"{self.path}:{number}: not valid JSON ({error})") from error
                 for mark in marks:
@@ -294,7 +294,7 @@ class ParquetTable:
                     yield pairs(batch, self.columns, (str(self.path), first_row))
                     first_row += batch.num_rows
         except FileNotFoundError as error:
-            raise DataError(f"{self.path}: no such file") from error
+            raise no_such_file(self.path) from error
         except (OSError, pyarrow.ArrowException) as error:
             raise DataError(f"{self.path}: not a readable Parquet file ({error})") from error
         if first_row == 0:

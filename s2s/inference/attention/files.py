@@ -22,7 +22,8 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class MapFiles:
-    """The files to write. Raises UsageError for pictures without Pillow."""
+    """The files to write. Raises UsageError for pictures without Pillow, or where a
+    file is in the place of their folder."""
 
     png: Path | None = None
     """A folder of `line-1.png` and following; a line without tokens has no picture."""
@@ -40,6 +41,11 @@ class MapFiles:
             raise UsageError("--png: expected a folder, found - for stdout")
         if self.png is not None and find_spec("PIL") is None:
             raise UsageError("--png needs Pillow: pip install pillow; --html needs nothing")
+        if self.png is not None and self.png.exists() and not self.png.is_dir():
+            raise UsageError(
+                f"--png {self.png}: expected a folder for the images, one for each line; found a "
+                "file"
+            )
         if self.images is not None and find_spec("PIL") is None:
             raise UsageError("--images needs Pillow: pip install pillow")
         if self.images is not None and self.png is None and self.html is None:

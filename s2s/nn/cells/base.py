@@ -7,10 +7,13 @@ Dimension letters: T time, B sentences, N rows, D input width, H hidden width, G
 projected input (of an LSTM 4 H).
 """
 
-from typing import Protocol
+import copy
+from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
+from s2s.recipe.cells import RecurrentInit
 from s2s.recipe.choices import SearchPrecision
 
 CellState = tuple[Tensor, ...]
@@ -47,12 +50,16 @@ class Cell(nn.Module):
     """A unidirectional recurrent layer, over whole sequences or one step at a time. Abstract."""
 
     output_bound = 1.0
-    """The largest absolute value of an output: 1 after a tanh."""
+    """The largest absolute value of an output: 1 after a tanh, infinite if there is none."""
+    is_kernel = False
+    """Whether `forward` is one kernel on a CPU, which search may use if its sentences turn out to
+    be independent; search computes other cells by products whose rows are."""
 
-    def __init__(self, input_width: int, width: int) -> None:
+    def __init__(self, input_width: int, width: int, recurrent_dropout: float = 0.0) -> None:
         super().__init__()
         self.input_width = input_width
         self.width = width
+        self.recurrent_dropout = recurrent_dropout
 
     @property
     def multiplications(self) -> int:
@@ -60,8 +67,18 @@ class Cell(nn.Module):
         raise AssertionError("abstract")
 
     def forward(self, x_TBD: Tensor, state: CellState | None = None) -> tuple[Tensor, CellState]:
-        """Outputs [T, B, H] and the last state, from a state (of zeros if None)."""
-        raise AssertionError("abstract")
+        """Outputs [T, B, H] and the last state, from a state (of zeros if None).
+
+        This loop over time suits a cell without a kernel.
+        """
+        if state is None:
+            state = self.initial(x_TBD.new_zeros(x_TBD.shape[1], self.width))
+        step, nothing_BD = self.in_loop(self.input_width), x_TBD[0, :, :0]
+        outputs = []
+        for projected_BG in self.project(x_TBD).unbind(0):
+            state = step(nothing_BD, state, projected_BG)
+            outputs.append(self.output(state))
+        return torch.stack(outputs), state
 
     def initial(self, bridge_NH: Tensor) -> CellState:
         """See `StepCell`."""
@@ -74,6 +91,13 @@ class Cell(nn.Module):
     def output(self, state: CellState) -> Tensor:
         """See `StepCell`."""
         raise AssertionError("abstract")
+
+    def drop_weights(self, matrix: Tensor) -> Tensor:
+        """A recurrent matrix with weights dropped, in training: one mask for a whole sequence
+        (weight drop, Merity et al. 2018, section 2)."""
+        if not self.training or self.recurrent_dropout == 0.0:
+            return matrix
+        return nn.functional.dropout(matrix, self.recurrent_dropout)
 
     def project(self, x: Tensor) -> Tensor:
         """The part [..., G] of a step that depends on the first input channels x [..., D'] alone,
@@ -103,3 +127,43 @@ class Cell(nn.Module):
     def for_encoder(self) -> nn.Module:
         """The layer without gradients, in the type of its weights, for an encoder in search."""
         return self
+
+    def for_rows(self, precision: SearchPrecision) -> nn.Module:
+        """The layer over whole sequences, in which sentences are independent bit for bit."""
+        return UnrolledLayer(self, precision)
+
+
+class UnrolledLayer(nn.Module):
+    """A `Cell` over whole sequences as a loop of steps, for search: kernels over whole sequences
+    may round a sentence by its place among others."""
+
+    def __init__(self, layer: Cell, precision: SearchPrecision) -> None:
+        super().__init__()
+        bound_D = torch.full((layer.input_width,), float("inf"))
+        self.width = layer.width
+        self.layer = copy.deepcopy(layer).float().quantized(bound_D, precision)
+
+    def forward(self, x_TBD: Tensor) -> tuple[Tensor, CellState]:
+        """See `Cell`; from a state of zeros."""
+        layer = cast(StepCell, self.layer)
+        zeros_BH = torch.zeros(x_TBD.shape[1], self.width, dtype=torch.float32)
+        state, hs = layer.initial(zeros_BH), []
+        for x_BD in x_TBD.float().unbind(0):
+            state = layer.step(x_BD, state)
+            hs.append(layer.output(state))
+        return torch.stack(hs).to(x_TBD.dtype), state
+
+
+@torch.no_grad()
+def initialize(input_OD: Tensor, recurrent_OH: Tensor, kind: RecurrentInit) -> None:
+    """Draw weights a gate at a time: input matrices Glorot uniform, recurrent ones by `kind`."""
+    width = recurrent_OH.shape[1]
+    recurrent = {
+        "orthogonal": nn.init.orthogonal_,
+        "glorot": nn.init.xavier_uniform_,
+        "identity": nn.init.eye_,
+    }[kind]
+    for gate in range(recurrent_OH.shape[0] // width):
+        rows = slice(gate * width, (gate + 1) * width)
+        nn.init.xavier_uniform_(input_OD[rows])
+        recurrent(recurrent_OH[rows])

@@ -161,12 +161,15 @@ def kernels_for(x: Tensor, weight: Tensor) -> Kernels | None:
 
 
 def lstm_in_bf16(
-    lstm: nn.LSTM, x_TBD: Tensor, state: CellState | None, kernels: Kernels
+    weights: Sequence[Tensor], x_TBD: Tensor, state: CellState | None, kernels: Kernels
 ) -> tuple[Tensor, CellState]:
-    """Outputs [T, B, H] and the last (h, c), bf16, from the state (zeros if None)."""
-    weights = [lstm.get_parameter(name) for name in PARAMETERS]
-    given = (x_TBD, *_first(x_TBD, state, lstm.hidden_size))
-    if is_accurate(kernels, x_TBD.device, lstm.input_size, lstm.hidden_size):
+    """Outputs [T, B, H] and the last (h, c), bf16, from the state (zeros if None).
+
+    `weights` are those of `PARAMETERS`.
+    """
+    width = weights[1].shape[1]
+    given = (x_TBD, *_first(x_TBD, state, width))
+    if is_accurate(kernels, x_TBD.device, x_TBD.shape[-1], width):
         output, h_1BH, c_1BH = sequence(given, weights, torch.bfloat16, kernels)
     else:
         output, h_1BH, c_1BH = _in_fp32(given, weights)

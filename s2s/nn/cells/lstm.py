@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.cells.base import Cell, CellState, LoopCell
-from s2s.nn.cells.cudnn_lstm import KERNELS, FlattenedLSTM, kernels_for, lstm_in_bf16
+from s2s.nn.cells.base import Cell, CellState, LoopCell, initialize
+from s2s.nn.cells.cudnn_lstm import KERNELS, PARAMETERS, FlattenedLSTM, kernels_for, lstm_in_bf16
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.matmul import Weights
+from s2s.recipe.cells import LSTMCell
 from s2s.recipe.choices import SearchPrecision
 
 
@@ -27,24 +28,32 @@ class LSTMLayer(Cell):
     """One unidirectional LSTM layer.
 
     Initialization: input weights Glorot uniform and recurrent weights orthogonal per gate, biases
-    zero but for the forget gate's 1 (Jozefowicz et al. 2015, section 2.2).
+    zero but for the forget gate's 1 (Jozefowicz et al. 2015, section 2.2), unless the recipe says
+    otherwise.
     """
 
-    def __init__(self, input_width: int, width: int) -> None:
-        super().__init__(input_width, width)
+    is_kernel = True
+
+    def __init__(
+        self,
+        input_width: int,
+        width: int,
+        recipe: LSTMCell | None = None,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(input_width, width, recurrent_dropout)
+        self.recipe = recipe or LSTMCell(kind="lstm")
         self.lstm = nn.LSTM(input_width, width)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new parameters from the global random generator."""
+        initialize(self.input_weight, self.recurrent_weight, self.recipe.recurrent_init)
         with torch.no_grad():
-            for gate in range(4):
-                rows = slice(gate * self.width, (gate + 1) * self.width)
-                nn.init.xavier_uniform_(self.input_weight[rows])
-                nn.init.orthogonal_(self.recurrent_weight[rows])
             for name in ("bias_ih_l0", "bias_hh_l0"):
                 self.lstm.get_parameter(name).zero_()
-            self.lstm.get_parameter("bias_ih_l0")[self.width : 2 * self.width] = 1.0
+            forget = slice(self.width, 2 * self.width)
+            self.lstm.get_parameter("bias_ih_l0")[forget] = self.recipe.forget_bias
 
     @property
     def input_weight(self) -> Tensor:
@@ -77,13 +86,27 @@ class LSTMLayer(Cell):
         """See `Cell`."""
         kernels = kernels_for(x_TBD, self.input_weight)
         if kernels is not None:
-            return lstm_in_bf16(self.lstm, x_TBD, state, kernels)
+            return lstm_in_bf16(self._weights(), x_TBD, state, kernels)
         initial = None
         if state is not None:  # cuDNN refuses views of a wider tensor
             h_BH, c_BH = state
             initial = (h_BH.contiguous().unsqueeze(0), c_BH.contiguous().unsqueeze(0))
-        h_TBH, (h_1BH, c_1BH) = self.lstm(x_TBD, initial)
+        if self.training and self.recurrent_dropout > 0.0:
+            if initial is None:
+                zeros_1BH = x_TBD.new_zeros(1, x_TBD.shape[1], self.width)
+                initial = zeros_1BH, zeros_1BH
+            weights = self._weights()
+            h_TBH, h_1BH, c_1BH = torch.lstm(
+                x_TBD, initial, weights, True, 1, 0.0, True, False, False
+            )
+        else:
+            h_TBH, (h_1BH, c_1BH) = self.lstm(x_TBD, initial)
         return h_TBH, (h_1BH[0], c_1BH[0])
+
+    def _weights(self) -> list[Tensor]:
+        """The weights of a pass over whole sequences, in PyTorch's order."""
+        input_OD, recurrent_OH, *biases = (self.lstm.get_parameter(name) for name in PARAMETERS)
+        return [input_OD, self.drop_weights(recurrent_OH), *biases]
 
     def initial(self, bridge_NH: Tensor) -> CellState:
         """c = the projection, h = tanh(c)."""
@@ -129,7 +152,8 @@ class LoopLSTM:
     """`LSTMLayer.step` for a loop over time: one product over [x; h], see `LoopLinear`."""
 
     def __init__(self, layer: LSTMLayer, start: int = 0) -> None:
-        weights = (layer.input_weight[:, start:], layer.recurrent_weight)
+        recurrent_OH = layer.drop_weights(layer.recurrent_weight)
+        weights = (layer.input_weight[:, start:], recurrent_OH)
         # What is projected has the bias already.
         self.product = LoopLinear(torch.cat(weights, dim=1), None if start else layer.bias)
 

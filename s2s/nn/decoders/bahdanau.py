@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s2s.nn.attention import LoopMemory
-from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout
+from s2s.nn.decoders.base import Decoder, DecoderOutput, Readout, context_width
 from s2s.nn.decoders.loop import LoopLayers, apply_mask, next_state, stack_steps, step_mask
 from s2s.nn.memory import DecoderState, Memory
 from s2s.recipe.model import BahdanauDecoder, Model
@@ -25,16 +25,19 @@ class Bahdanau(Decoder):
 
     def __init__(self, recipe: Model, section: BahdanauDecoder, source_width: int) -> None:
         upper = [section.width] * (section.layers - 1)
-        super().__init__(recipe, source_width, [recipe.embeddings + source_width, *upper])
+        first = recipe.embeddings + context_width(recipe, source_width)
+        super().__init__(recipe, source_width, [first, *upper])
         self.embeddings = recipe.embeddings
-        widths = (section.width, source_width, recipe.embeddings)
-        self.readout = Readout(widths, recipe.embeddings)
+        widths = (section.width, self.context_width, recipe.embeddings)
+        self.readout: Readout = Readout(widths, recipe.embeddings)
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; only attention and recurrence are a loop over time."""
         state = self.start(memory)
         projected_TBG = self.layer(0).project(e_TBE)
-        drop_BD = step_mask(memory.final_BD.unsqueeze(0), self.dropout, self.training)
+        drop_BD = step_mask(
+            memory.final_BD[None, :, : self.context_width], self.dropout, self.training
+        )
         run_layers, loop_memory = (
             LoopLayers(self, self.embeddings),
             LoopMemory.of(self.scores, memory),

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times
 from s2s.nn.attention_scores import build_scores
 from s2s.nn.cells.base import Cell, CellState, StepCell
-from s2s.nn.cells.build import build_cell
+from s2s.nn.cells.build import build_layers
 from s2s.nn.dropout import drop_channels
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import Gate
-from s2s.recipe.model import Model
+from s2s.recipe.model import Model, NoAttention
 
 
 class DecoderOutput(NamedTuple):
@@ -60,10 +60,20 @@ class Readout(nn.Module):
         return lambda *parts: torch.tanh(product(torch.cat(parts, dim=-1)))
 
 
+def context_width(recipe: Model, source_width: int) -> int:
+    """Width of the context that steps read: 0 where the source initializes the decoder alone."""
+    attention = recipe.attention
+    is_start = isinstance(attention, NoAttention) and attention.context == "start"
+    return 0 if is_start else source_width
+
+
 class Decoder(nn.Module):
     """Recurrent layers, a score function and the bridge to the first state. Abstract."""
 
-    readout: Readout
+    readout: nn.Module
+    """Its outputs are what the output layer reads."""
+    output_layer_bound = 1.0
+    """The largest absolute value of a readout: 1 after a tanh."""
     reads_embedding = True
     """Whether the readout reads the previous word, after its other inputs."""
     context_layer: int | None = None
@@ -75,14 +85,18 @@ class Decoder(nn.Module):
         self.width = width
         self.input_widths = input_widths
         self.source_width = source_width
+        self.context_width = context_width(recipe, source_width)
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
-        self.layers = nn.ModuleList(build_cell(w, width) for w in input_widths)
-        self.output_bound = self.layer(0).output_bound
+        layers = build_layers(recipe.decoder, input_widths, width, recipe.dropout.recurrent)
+        self.layers = nn.ModuleList(layers)
+        self.output_bound = max(layer.output_bound for layer in layers)
         self.scores = build_scores(recipe.attention, source_width, width)
-        self.bridge = nn.Linear(source_width, width * len(input_widths))
-        nn.init.xavier_uniform_(self.bridge.weight)
-        nn.init.zeros_(self.bridge.bias)
+        self.bridge: nn.Linear | None = None
+        if source_width:
+            self.bridge = nn.Linear(source_width, width * len(input_widths))
+            nn.init.xavier_uniform_(self.bridge.weight)
+            nn.init.zeros_(self.bridge.bias)
         # From 0 coverage first adds nothing to the scores.
         self.coverage = nn.Parameter(torch.zeros(1)) if recipe.coverage else None
         copies = recipe.copy == "pointer"
@@ -94,8 +108,15 @@ class Decoder(nn.Module):
         return states_BSD if self.scores is None else self.scores.keys(states_BSD)
 
     def start(self, memory: Memory) -> DecoderState:
-        """The first state, which each layer makes of its part of W [last states] + b."""
-        parts = self.bridge(memory.final_BD).chunk(len(self.layers), dim=-1)
+        """The first state, which each layer makes of its part of W [last states] + b; without a
+        source it is zero."""
+        if self.bridge is None:
+            first_BW = memory.final_BD.new_zeros(
+                len(memory.final_BD), self.width * len(self.layers)
+            )
+        else:
+            first_BW = self.bridge(memory.final_BD)
+        parts = first_BW.chunk(len(self.layers), dim=-1)
         covered_BS = None
         if self.coverage is not None:
             covered_BS = torch.zeros_like(memory.mask_BS, dtype=torch.float32)
@@ -114,6 +135,7 @@ class Decoder(nn.Module):
         if self.coverage is not None and state.coverage is not None:
             covered = (self.coverage, state.coverage)
         attention = attend_rows(self.scores, memory, query_NH, covered, loop_memory)
+        attention = attention._replace(context=attention.context[..., : self.context_width])
         if self.context_gate is None:
             return attention
         return _gated(attention, self.context_gate.rows(query_NH))
@@ -121,6 +143,7 @@ class Decoder(nn.Module):
     def attend_times(self, memory: Memory, query_TBH: Tensor) -> AttentionOutput:
         """`attend_times` of the queries of all steps, with coverage and the context gate."""
         attention = attend_times(self.scores, memory, query_TBH, self.coverage)
+        attention = attention._replace(context=attention.context[..., : self.context_width])
         if self.context_gate is None:
             return attention
         return _gated(attention, self.context_gate(query_TBH))
@@ -162,14 +185,14 @@ class Decoder(nn.Module):
             *(embedding_E.new_full((width,), self.output_bound) for width in upper),
         ]
         bounds[0][: len(embedding_E)] = embedding_E
-        if self.context_layer is not None:
-            bounds[self.context_layer][-len(state_D) :] = state_D
+        if self.context_layer is not None and self.context_width:
+            bounds[self.context_layer][-self.context_width :] = state_D
         return bounds
 
     def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
         """The same of the readout's input channels."""
-        bound_D = embedding_E.new_full((self.readout.width,), self.output_bound)
-        bound_D[self.width : self.width + len(state_D)] = state_D
+        bound_D = embedding_E.new_full((cast(int, self.readout.width),), self.output_bound)
+        bound_D[self.width : self.width + self.context_width] = state_D[: self.context_width]
         if self.reads_embedding:
             bound_D[-len(embedding_E) :] = embedding_E
         return bound_D

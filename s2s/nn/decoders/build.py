@@ -10,8 +10,15 @@ from typing import assert_never
 from s2s.nn.decoders.bahdanau import Bahdanau
 from s2s.nn.decoders.base import Decoder
 from s2s.nn.decoders.luong import Luong
+from s2s.nn.decoders.plain import Plain
 from s2s.nn.decoders.stacked import Stacked
-from s2s.recipe.model import BahdanauDecoder, LuongDecoder, Model, StackedDecoder
+from s2s.recipe.model import (
+    BahdanauDecoder,
+    LuongDecoder,
+    Model,
+    PlainDecoder,
+    StackedDecoder,
+)
 
 
 def build_decoder(recipe: Model, source_width: int) -> Decoder:
@@ -23,5 +30,7 @@ def build_decoder(recipe: Model, source_width: int) -> Decoder:
             return Bahdanau(recipe, section, source_width)
         case StackedDecoder() as section:
             return Stacked(recipe, section, source_width)
+        case PlainDecoder() as section:
+            return Plain(recipe, section)
         case _:
             assert_never(recipe.decoder)

@@ -31,7 +31,7 @@ class Luong(Decoder):
         super().__init__(recipe, source_width, [recipe.embeddings + fed, *upper])
         self.input_feeding = section.input_feeding
         self.embeddings = recipe.embeddings
-        self.readout = Readout((section.width, source_width), recipe.embeddings)
+        self.readout: Readout = Readout((section.width, self.context_width), recipe.embeddings)
 
     def start(self, memory: Memory) -> DecoderState:
         """See `Decoder`; with input feeding r_0 = 0."""

@@ -27,7 +27,7 @@ class Stacked(Decoder):
         second = section.width + source_width
         super().__init__(recipe, source_width, [recipe.embeddings, second, *upper])
         widths = (section.width, source_width, recipe.embeddings)
-        self.readout = Readout(widths, recipe.embeddings)
+        self.readout: Readout = Readout(widths, recipe.embeddings)
 
     def teacher_forced(self, memory: Memory, e_TBE: Tensor) -> DecoderOutput:
         """See `Decoder`; no loop over time."""

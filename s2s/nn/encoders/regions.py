@@ -39,10 +39,10 @@ class EncoderOutput(NamedTuple):
 
 
 class RegionEncoder(nn.Module):
-    """s_i = tanh(W norm(x_i) + b + p_i + m), then bidirectional LSTMs if the recipe has layers.
+    """s_i = tanh(W norm(x_i) + b + p_i + m), then bidirectional layers if the recipe has any.
 
-    p_i is a learned position, m the mark of the source; both are optional. Without p_i and LSTMs
-    the regions are a set. The tanh keeps states within the bounds of an LSTM's. The LSTM reads the
+    p_i is a learned position, m the mark of the source; both are optional. Without p_i and layers
+    the regions are a set. The tanh keeps states within the bounds of an LSTM's. They read the
     regions in their order, or in turn the rows and the columns of a grid, one layer for each (Visin
     et al. 2015, "ReNet", section 2, who begin with columns). The vector of the source is the
     states' mean (Xu et al. 2015, section 3.1.2, average the features).
@@ -65,7 +65,9 @@ class RegionEncoder(nn.Module):
             (recipe.layers, 1) if recipe.rows else (min(recipe.layers, 1), recipe.layers)
         )
         encoders = [
-            RecurrentEncoder(Encoder(layers=layers, width=width // 2), width, dropout)
+            RecurrentEncoder(
+                Encoder(layers=layers, width=width // 2, cell=recipe.cell), width, dropout
+            )
             for _ in range(sweeps)
         ]
         self.output_bound = encoders[-1].output_bound if encoders else 1.0  # of the tanh

@@ -15,10 +15,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.errors import UsageError
 from s2s.text.word_boundaries import joins
 
 SPACE, LETTER, OTHER = 0, 1, 2
 """Classes of the characters that occur in no term; the others follow."""
+
+MOST_STEPS = 1_000_000
+"""Most states times kinds of characters of an automaton: about ten seconds."""
 
 BYTES = 0x110000
 """A token that is a byte of UTF-8 stands for this code point plus the byte."""
@@ -41,6 +45,8 @@ class Spelling:
         self.size = len(rows)
         self.order_V = np.argsort(-lengths, kind="stable")  # long tokens first
         self.counts_L = [int((lengths > place).sum()) for place in range(lengths.max(initial=0))]
+        self.has_bytes = any(code >= BYTES for row in rows for code in row)
+        """Whether a token may be a part of a character."""
         flat = [rows[v][place] for place, n in enumerate(self.counts_L) for v in self.order_V[:n]]
         self.codes, self.flat = np.unique(np.array(flat, dtype=np.int64), return_inverse=True)
         self.class_of_code = np.array([_class(code) for code in self.codes], dtype=np.int64)
@@ -104,8 +110,11 @@ NOTHING: Met = frozenset()
 class Automaton:
     """All reachable states, numbered; state 0 is the beginning of the text."""
 
-    def __init__(self, terms: Sequence[str]) -> None:
-        """`terms` are single-spaced and not empty."""
+    def __init__(self, terms: Sequence[str], *, has_bytes: bool = True) -> None:
+        """`terms` are single-spaced and not empty; `has_bytes` is that of the vocabulary.
+
+        Raises UsageError for terms so long, or of so many characters, that this takes minutes.
+        """
         self.terms = tuple(terms)
         characters = sorted({c for term in terms for c in term if c != " "})
         self.special = {ord(c): number for number, c in enumerate(characters, start=3)}
@@ -114,7 +123,9 @@ class Automaton:
         self._starts: dict[int, list[int]] = {}
         for i, word in enumerate(self._words):
             self._starts.setdefault(word[0], []).append(i)
-        self._encoded = {c.encode(): self.special[ord(c)] for c in characters if ord(c) >= 0x80}
+        wide = [c for c in characters if ord(c) >= 0x80] if has_bytes else []
+        self._encoded = {c.encode(): self.special[ord(c)] for c in wide}
+        self._begun = {code[:n] for code in self._encoded for n in range(1, len(code))}
         spelled = sorted({byte for encoding in self._encoded for byte in encoding})
         self._byte_of = dict(enumerate(spelled, start=len(self._kind)))
         self.special |= {BYTES + byte: number for number, byte in self._byte_of.items()}
@@ -127,6 +138,12 @@ class Automaton:
     def _build(self) -> None:
         numbers = {self.states[0]: 0}
         for state in self.states:  # grows during the loop
+            if len(self.states) * self.classes > MOST_STEPS:
+                raise UsageError(
+                    f"terms that must, or must not, appear in an output: {len(self.terms):,} terms "
+                    f"of {sum(map(len, self.terms)):,} characters are too many, or too long; "
+                    "leave some out, or shorten them to words"
+                )
             found = [self._read(state, c) for c in range(self.classes)]
             for new, _ in found:
                 if new not in numbers:
@@ -142,7 +159,7 @@ class Automaton:
             part = state.part + bytes([byte])
             if part in self._encoded:
                 return self._step(_without_part(state), self._encoded[part])
-            if any(encoding.startswith(part) for encoding in self._encoded):
+            if part in self._begun:
                 return AutomatonState(state.places, state.whole, state.last, part), NOTHING
         met = NOTHING
         if state.part:  # not a character of a term; other bytes count as no letter

@@ -49,7 +49,9 @@ class PositiveConstraints:
         counts = Counter(terms)
         self.terms = tuple(counts)
         self.need_n = np.array(list(counts.values()), dtype=np.int64)
-        self._automaton = Automaton([term.text for term in self.terms])
+        self._automaton = Automaton(
+            [term.text for term in self.terms], has_bytes=spelling.has_bytes
+        )
         tables = Tables(self._automaton, spelling, [1 << i for i in range(len(self.terms))])
         self.next_QV = tables.next_QV
         self._combine(tables, spelling)

@@ -68,7 +68,10 @@ TIME_LIMITS = ("train.epochs", "train.max_updates", "train.budget")
 
 
 def says_everything(draft: Draft) -> bool:
-    """Whether a recipe says all that is chosen for all data: then nothing is chosen for it."""
+    """Whether a recipe says all that is chosen for all data: then nothing is chosen for it, as for
+    language models, whose defaults are fixed."""
+    if draft.recipe.task == "lm":
+        return True
     tokenizer = draft.data.get("tokenizer")
     sides = [tokenizer, *tokenizer.values()] if isinstance(tokenizer, dict) else []
     is_sized = all(

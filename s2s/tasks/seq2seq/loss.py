@@ -14,7 +14,9 @@ from s2s.nn.device import to_device
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
 from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
+from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.special import PAD
+from s2s.tasks.seq2seq.scheduled_sampling import sampled_inputs
 from s2s.training.loss.attention import coverage_losses, doubly_stochastic_losses
 from s2s.training.loss.cross_entropy import CopyInputs, Loss, linear_cross_entropy
 
@@ -31,6 +33,10 @@ class LossWeights:
     """Doubly stochastic attention (Xu et al. 2015, equation 14)."""
     r_drop: float = 0.0
     """R-Drop: the divergence between two passes with different dropout (Liang et al. 2021)."""
+    sampling: ScheduledSampling | None = None
+    """Scheduled sampling (Bengio et al. 2015)."""
+    teacher: float = 1.0
+    """The probability of reading a true token, with scheduled sampling."""
 
 
 def batch_loss(
@@ -50,7 +56,11 @@ def batch_loss(
     targets_N = to_device(flat[inside_N], device)
     there = batch.to(str(device))
     memory = model.encode(there.source, there.source_lengths, there.features)
-    decoded = model.decoded(memory, there.target_input)
+    target_input = there.target_input
+    if weights.sampling is not None and weights.teacher < 1.0:
+        mixed = weights.sampling, weights.teacher
+        target_input = sampled_inputs(model, memory, target_input, *mixed)
+    decoded = model.decoded(memory, target_input)
     inside_N = to_device(inside_N, device)
     readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
     copy_inputs = None

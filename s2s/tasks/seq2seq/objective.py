@@ -7,6 +7,7 @@ from s2s.nn.batch import Batch
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.train import Train
 from s2s.tasks.seq2seq.loss import LossWeights, batch_loss
+from s2s.tasks.seq2seq.scheduled_sampling import teacher_probability
 from s2s.training.objective import BatchLoss
 
 
@@ -27,12 +28,14 @@ class Seq2SeqObjective:
 
     def weights(self, update: int) -> LossWeights:
         """The weights of the parts of the loss in an update."""
-        recipe = self.recipe
+        recipe, sampling = self.recipe, self.recipe.scheduled_sampling
         return LossWeights(
             smoothing=recipe.label_smoothing,
             coverage=recipe.coverage_loss if update > recipe.coverage_start else 0.0,
             doubly_stochastic=recipe.doubly_stochastic,
             r_drop=recipe.r_drop,
+            sampling=sampling,
+            teacher=1.0 if sampling is None else teacher_probability(sampling, update),
         )
 
     def has_diverged(self, loss: float, nll: float) -> bool:

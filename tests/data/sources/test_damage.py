@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pickle
 import random
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from s2s.data.preparation.prepare import prepare
 from s2s.data.sources import hold_out, tables
 from s2s.data.sources.check import data_faults
-from s2s.data.sources.damage import TableFaults, has_stray_quotes
+from s2s.data.sources.damage import DamagedRows, TableFaults, has_stray_quotes
 from s2s.data.sources.inspect import inspect
 from s2s.data.sources.open import open_split
 from s2s.errors import DataError
@@ -297,3 +298,16 @@ def test_check_refuses_what_prep_refuses(monkeypatch: pytest.MonkeyPatch) -> Non
     ((keys, fault),) = data_faults(load_recipe())
     assert keys == ("data", "train", "table")
     assert fault.startswith("t.csv: 2 of 11 rows damaged, more than data.max_damaged 0.1 allows")
+
+
+def test_of_very_many_blank_lines_only_the_first_are_kept(tmp_path: Path) -> None:
+    """A small compressed file may have 100 million."""
+    damage = DamagedRows(tmp_path / "t.tsv", ".tsv", 0.0)
+    for line in (3, 4, *range(6, 200_000), 200_005, 200_006):
+        damage.add_blank(line)
+    damage.num_lines = 200_006
+    inside = "199,996 blank lines (lines 3, 4, 6, ...) inside the table left out"
+    assert damage.report(2).texts == (f"{tmp_path / 't.tsv'}: {inside}",)
+    damage.num_lines = 200_007
+    assert "199,998 blank lines (lines 3, 4, 6, ...)" in damage.report(2).texts[0]
+    assert len(pickle.dumps(damage)) < 1000

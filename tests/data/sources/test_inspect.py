@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from s2s.data.sources.inspect import FoundData, inspect, split_of
+from s2s.data.sources.inspect import FoundData, inspect, read_rows, split_of
 from s2s.errors import DataError
 
 PAIRS = [
@@ -192,3 +192,24 @@ def test_named_columns_and_semicolons() -> None:
     assert columns(found) == {"source": "id", "target": "double"}
     with pytest.raises(DataError, match="fields are separated by ';', expected commas"):
         inspect([write("a.csv", "en;de\nA dog.;Ein Hund.\n")])
+
+
+def test_very_many_columns_take_time_in_proportion() -> None:
+    """A header of 100,000 names: comparing each with all cells of a row took minutes."""
+    names = [f"c{i}" for i in range(100_000)]
+    body = ["\t".join(f"a sentence {i} {j}" for i in range(100_000)) for j in "xy"]
+    rows = ["\t".join(names), *body]
+    has_header, found = read_rows(Path(write("wide.tsv", "\n".join(rows) + "\n")))
+    assert (has_header, list(found)) == (True, names)
+    assert found["c7"] == ["a sentence 7 x", "a sentence 7 y"]
+
+
+def test_long_cells_of_a_csv_are_read_and_too_long_ones_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = "word " * 40_000  # beyond the default of the csv module
+    _, found = read_rows(Path(write("long.csv", f'source,target\n"{long}",short\n')))
+    assert found["source"] == [long]
+    monkeypatch.setattr("s2s.data.sources.inspect.LONGEST_ROW", 1000)
+    with pytest.raises(DataError, match=r"long\.csv:2: not valid CSV \(field larger than"):
+        read_rows(Path("long.csv"))

@@ -207,7 +207,7 @@ def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
 def test_faulty_tables(tmp_path: Path, name: str, content: bytes, place: str, fault: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    assert message(table(path)) == f"{path}{place}: {fault}"
+    assert message(table(path)).partition("; 'iconv")[0] == f"{path}{place}: {fault}"
 
 
 def test_a_column_of_nearly_that_name_is_suggested(tmp_path: Path) -> None:

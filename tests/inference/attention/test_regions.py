@@ -234,3 +234,10 @@ def test_arrays_say_where_regions_are() -> None:
     assert stored["images_1"].tolist() == ["dog.jpg"]
     ((first, count),) = stored["regions_1"].tolist()
     np.testing.assert_allclose(stored["weights_1"][:, first : first + count].sum(1), 1.0)
+
+
+def test_a_file_in_the_place_of_the_folder_of_pictures(tmp_path: Path) -> None:
+    """It is refused before anything is translated."""
+    (tmp_path / "a.png").touch()
+    with pytest.raises(UsageError, match=r"--png .*a\.png: expected a folder for the images"):
+        MapFiles(png=tmp_path / "a.png")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from s2s.errors import UsageError
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.search.constraints.automaton import Automaton, Spelling, Tables
 from s2s.search.constraints.negative import NegativeConstraints
@@ -177,3 +178,20 @@ def test_where_nothing_else_is_left_the_output_ends() -> None:
     for strategy in STRATEGIES[:2]:
         (found,) = search(RecurrentToy(6, 1), [[5]], strategy, "cpu", constraints=[constraint])[0]
         assert (found.tokens, found.finished) == ((), True)
+
+
+def test_terms_that_would_take_minutes_are_refused() -> None:
+    letters = "".join(chr(0x4E00 + number) for number in range(3000))
+    with pytest.raises(UsageError, match="1 terms of 3,000 characters are too many, or too long"):
+        NegativeConstraints([letters], Spelling(["a", "b"]))
+
+
+def test_without_tokens_of_bytes_the_automaton_knows_none() -> None:
+    """Wide characters have states for each of their bytes only where a token may be one."""
+    text = "日本語学習"
+    assert not Spelling([*text]).has_bytes
+    assert Spelling([*text, b"\xe6"]).has_bytes
+    plain, spelled = Automaton([text], has_bytes=False), Automaton([text])
+    assert len(plain.states) * 3 < len(spelled.states)
+    word = [plain.special[ord(letter)] for letter in text]
+    assert plain.read(0, word)[1] == [0]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from s2s.errors import DataError, UsageError
+from s2s.text.lines import no_such_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +68,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise no_such_file(path) from error
     except SafetensorError as error:
         raise DataError(f"{path}: not a safetensors file ({error})") from error
     except Exception as error:  # unpickling fails in many ways
