@@ -10,6 +10,7 @@ import typer
 
 from .options.common import (
     RUNS,
+    STDOUT,
     BatchSize,
     Checkpoint,
     Device,
@@ -71,7 +72,9 @@ def attention(
     npz: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write weights and tokens for numpy.", rich_help_panel=PICTURES
+            metavar="FILE",
+            help="Write weights and tokens for numpy; - is stdout.",
+            rich_help_panel=PICTURES,
         ),
     ] = None,
     alignments: Annotated[
@@ -120,8 +123,10 @@ def attention(
     from s2s.inference.attention.regions import parse_grid, region_maps
 
     lie = None if grid is None else parse_grid(grid)
-    if html is not None and file_or_standard(html) is None and alignments:
-        raise UsageError("--html -, --alignments: both write on stdout; give --html a file")
+    on_stdout = [name for name, path in (("--html -", html), ("--npz -", npz)) if path == STDOUT]
+    if len(on_stdout) + alignments > 1:
+        named = [*on_stdout, *(["--alignments"] if alignments else [])]
+        raise UsageError(f"{', '.join(named)}: expected one on stdout; give the others a file")
     files = MapFiles(html=html, png=png, npz=npz, fonts=tuple(font or ()), grid=lie, images=images)
     chosen = choose_runs(run, runs, target_run)
     settings = choose_search(chosen[0], search)

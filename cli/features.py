@@ -95,6 +95,8 @@ def features(
 
 
 def _stdin() -> list[str]:
-    """File names, a line each, as their bytes are."""
+    """File names, a line each, as their bytes are; line ends are those of any system."""
+    from s2s.text.lines import one_line
+
     lines = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape")
-    return [line for line in lines.split("\n") if line]
+    return [name for line in lines.split("\n") if (name := one_line(line))]

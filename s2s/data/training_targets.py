@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from s2s.data.preparation.overlap import SortedHashes, text_hashes
 from s2s.data.sources.chunks import CHUNK_PAIRS
 from s2s.data.store import Corpus
+from s2s.spaces import without_end_space
 from s2s.text.tokenizer import Tokenizer
 
 ANY = 2**31
@@ -53,5 +54,5 @@ class TrainingTargets:
             yield self._tokenizer.decode([values[start:end].tolist() for start, end in bounds])
 
     def _hashed(self, lines: Sequence[str]) -> NDArray[np.uint64]:
-        texts = (line.rstrip() for line in lines)
+        texts = (without_end_space(line) for line in lines)
         return text_hashes(text.lower() if self._lowercase else text for text in texts)

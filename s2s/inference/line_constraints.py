@@ -17,8 +17,9 @@ from s2s.search.constraints.negative import NegativeConstraints
 from s2s.search.constraints.positive import MOST_TERMS, PositiveConstraints, Term
 from s2s.search.constraints.prefix import PrefixConstraint
 from s2s.search.constraints.spec import ConstraintSpec
+from s2s.spaces import is_blank
 from s2s.special import UNK
-from s2s.text.lines import is_blank, read_lines
+from s2s.text.lines import read_lines
 from s2s.text.source_features import with_features
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.word_boundaries import occurrences, single_spaced
@@ -84,7 +85,7 @@ class LineConstraintsReader:
         """
         self.every = every or LineConstraints()
         for option, terms in (("--must", self.every.must), ("--avoid", self.every.avoid)):
-            if not all(term.strip() for term in terms):
+            if any(map(is_blank, terms)):
                 raise UsageError(f"{option}: expected a term, found nothing but spaces")
         if prefixes is not None and columns is not None and "prefix" in columns:
             raise UsageError("prefixes come from --prefix-file or from a column, not from both")
@@ -182,13 +183,13 @@ def _checked(constraints: LineConstraints) -> LineConstraints:
     """The constraints, with tuples for the lists that a caller may have written."""
     for name in ("must", "avoid"):
         terms: Any = getattr(constraints, name)
-        if isinstance(terms, str) or not all(isinstance(t, str) and t.strip() for t in terms):
+        if isinstance(terms, str) or not all(isinstance(t, str) and not is_blank(t) for t in terms):
             raise UsageError(f"{name}: expected terms such as ['ice cream'], found {terms!r}")
     return replace(constraints, must=tuple(constraints.must), avoid=tuple(constraints.avoid))
 
 
 def _terms(cell: str) -> tuple[str, ...]:
-    return tuple(term for term in cell.split(BETWEEN_TERMS) if term.strip())
+    return tuple(term for term in cell.split(BETWEEN_TERMS) if not is_blank(term))
 
 
 class ConstrainedTranslator:

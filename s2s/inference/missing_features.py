@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from s2s.data.features.lookup import MISSING, FeatureLines
 from s2s.errors import DataError
 from s2s.inference.nbest import MAX_NAMED
+from s2s.spaces import is_blank
 from s2s.text.extended_vocabulary import EncodedSource
 
 Sources = tuple[Sequence[str], Sequence[EncodedSource]]
@@ -42,12 +43,12 @@ def refuse_missing(
     if features is None:
         return
     for number, (line, source, target) in enumerate(zip(*sources, targets, strict=True), first + 1):
-        if MISSING in source.rows and (line.strip() or target.strip()):
+        if MISSING in source.rows and not (is_blank(line) and is_blank(target)):
             raise DataError(f"{place}:{number}: {features.fault(line)}")
 
 
 def _missing(sources: Sources, first: int) -> Iterator[tuple[int, str]]:
     """Number and text of each line without features."""
     for number, (line, source) in enumerate(zip(*sources, strict=True), first + 1):
-        if line.strip() and MISSING in source.rows:
+        if not is_blank(line) and MISSING in source.rows:
             yield number, line

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Callable
 
+from s2s.spaces import INVISIBLE_SPACES, without_outer_space
+
+_SPACE = rf"[\s{INVISIBLE_SPACES}]"
+
 BOUNDARIES = (
-    re.compile(r"[.!?…؟।]+[\"'”’»)\]]*(?=\s)|[。！？]+[」』”’]*"),
-    re.compile(r"[,;:،؛–—](?=\s)|[、，；：]"),
-    re.compile(r"\s"),
+    re.compile(rf"[.!?…؟।]+[\"'”’»)\]]*(?={_SPACE})|[。！？]+[」』”’]*"),
+    re.compile(rf"[,;:،؛–—](?={_SPACE})|[、，；：]"),
+    re.compile(_SPACE),
 )
 """Boundaries to cut a line at, best first: after a sentence, after a clause, between words."""
 
@@ -16,7 +20,7 @@ def split_line(line: str, longest: int, count: Callable[[str], int]) -> list[str
 
     A single character is a piece whatever its count. Only white space at the cuts is dropped.
     """
-    text = line.strip()
+    text = without_outer_space(line)
     if len(text) < 2 or count(text) <= longest:
         return [text] if text else []
     cut = _cut(text)

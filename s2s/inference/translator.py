@@ -19,6 +19,7 @@ from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
+from s2s.spaces import is_blank as is_blank_text
 from s2s.special import EOS
 from s2s.text.extended_vocabulary import EncodedSource, ExtendedVocabulary
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
@@ -190,7 +191,7 @@ class LineTranslator:
         """Report how many lines lack the source features that the model was trained with."""
         if not isinstance(untagged(self.source), SourceFeatureTokenizer):
             return
-        bare = sum(bool(line.strip()) and SEPARATOR not in line for line in lines)
+        bare = sum(not is_blank_text(line) and SEPARATOR not in line for line in lines)
         if bare:
             self.report(
                 f"{bare:,} of {len(lines):,} lines have no features: expected source, tab, features"

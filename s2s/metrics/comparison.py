@@ -15,6 +15,7 @@ from s2s.metrics.resampling import TOLERANCE, Paired, seed
 from s2s.metrics.scores import Score
 from s2s.recipe.metrics import LOWER_IS_BETTER, METRICS, MetricName, Value
 from s2s.recipe.scoring import Scoring
+from s2s.spaces import without_end_space
 
 TELLING: tuple[MetricName, ...] = ("chrf", "exact")
 """Metrics that tell outputs apart where others are flat, as BLEU is for lines of a few words."""
@@ -148,7 +149,7 @@ def compare(
 def _against(
     first: System, other: System, references: References, contest: Contest
 ) -> tuple[tuple[Score, ...], Against]:
-    lines = [line.rstrip() for line in other.lines]
+    lines = [without_end_space(line) for line in other.lines]
     scores: list[Score] = []
     contrasts: list[Contrast] = []
     by: tuple[str, list[LineDifference]] | None = None

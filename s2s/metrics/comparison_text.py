@@ -58,6 +58,7 @@ def _heading(comparison: Comparison, against: Against) -> str:
     differ = f"{pair}: {against.num_unequal:,} lines differ"
     if against.by is None:
         return differ
-    return (
-        f"{differ}; most by {against.by}:" if against.lines else f"{differ}, none by {against.by}"
-    )
+    if against.lines:
+        return f"{differ}; most by {against.by}:"
+    by = next(one for one in against.contrasts if one.score.label == against.by)
+    return differ if by.wins or by.losses else f"{differ}, none by {against.by}"

@@ -12,6 +12,7 @@ from s2s.metrics.resampling import RESAMPLES, intervals, resampling
 from s2s.metrics.scores import Interval, Score, Scores
 from s2s.recipe.metrics import METRICS, MetricName, Value
 from s2s.recipe.scoring import Scoring
+from s2s.spaces import without_end_space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +88,9 @@ def pair_up(
 ) -> tuple[list[str], References]:
     """Lines and the references of each, without white space at the end. Raises DataError."""
     _check_counts(len(hypotheses), [len(lines) for lines in references])
-    said = [line.rstrip() for line in hypotheses]
+    said = [without_end_space(line) for line in hypotheses]
     wanted = [
-        tuple(line.rstrip() for line in options if line is not None)
+        tuple(without_end_space(line) for line in options if line is not None)
         for options in zip(*references, strict=True)
     ]
     for number, options in enumerate(wanted, start=1):

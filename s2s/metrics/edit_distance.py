@@ -18,6 +18,7 @@ from s2s.metrics.base import (
     write_signature,
 )
 from s2s.recipe.scoring import Scoring
+from s2s.spaces import split_words
 from s2s.version import __version__
 
 
@@ -72,7 +73,7 @@ class ErrorRate:
 
     def _split(self, text: str) -> Sequence[str]:
         folded = text.lower() if self.lowercase else text
-        return folded if self.name == "cer" else folded.split()
+        return folded if self.name == "cer" else split_words(folded)
 
 
 def _edits(tokens: Sequence[str], options: Sequence[Sequence[str]]) -> tuple[int, int]:

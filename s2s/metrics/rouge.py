@@ -20,6 +20,7 @@ from s2s.metrics.base import (
     write_signature,
 )
 from s2s.recipe.scoring import Scoring
+from s2s.spaces import split_words
 
 KINDS = ("rouge1", "rouge2", "rougeL")
 
@@ -103,7 +104,7 @@ class _Spaces:
     lowercase: bool
 
     def tokenize(self, text: str) -> list[str]:
-        return (text.lower() if self.lowercase else text).split()
+        return split_words(text.lower() if self.lowercase else text)
 
 
 def build_rouge(scoring: Scoring) -> Rouge:

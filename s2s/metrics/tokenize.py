@@ -9,6 +9,7 @@ from typing import Any
 from s2s.errors import UsageError
 from s2s.metrics.base import case_of
 from s2s.recipe.scoring import Scoring
+from s2s.spaces import split_words
 
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 """Tokens that the evaluation of COCO captions leaves out (Chen et al. 2015). Its list also has the
@@ -27,7 +28,7 @@ class WordSplitter:
 
     def __call__(self, text: str) -> list[str]:
         """The words of a text."""
-        return self.split(text.lower() if self.lowercase else text).split()
+        return split_words(self.split(text.lower() if self.lowercase else text))
 
     @property
     def details(self) -> tuple[str, str]:

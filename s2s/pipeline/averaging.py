@@ -56,6 +56,10 @@ class ValidationScores:
             return -math.inf
         return -value if name in LOWER_IS_BETTER else value
 
+    def rank(self, name: str) -> tuple[float, float]:
+        """Orders results as training does: by the score, then by the lower loss."""
+        return self.score(name), -self.nll
+
     def __str__(self) -> str:
         """As training prints it."""
         scores = "".join(
@@ -130,7 +134,7 @@ def average(
         run.write_named(name, weights, {"updates": ",".join(map(str, chosen))})
     values = {} if found is None else {"nll": found.nll, "scores": found.scores}
     run.append_event({"event": "average", "name": name, "updates": chosen, **values})
-    best = max(known, key=lambda step: (known[step].score(recipe.train.best), -step), default=None)
+    best = max(known, key=lambda step: (known[step].rank(recipe.train.best), -step), default=None)
     return Averaged(name=name, members=tuple(chosen), known=known, best=best, found=found)
 
 
@@ -158,7 +162,8 @@ def _choose(run: Run, members: Members, known: dict[int, ValidationScores]) -> l
     if members.kind == "best":
         best = run.recipe.train.best
         ranked = sorted(
-            (step for step in there if step in known), key=lambda s: known[s].score(best)
+            (step for step in there if step in known),
+            key=lambda step: (known[step].rank(best), -step),
         )
     chosen = sorted(ranked[-count:])
     if len(chosen) < 2 or (members.count is not None and len(chosen) < count):

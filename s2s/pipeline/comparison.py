@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from s2s.errors import UsageError
 from s2s.inference.load import load_ensemble
 from s2s.pipeline.evaluation import open_texts, translate_lines
+from s2s.run.model_file import SUFFIX
 from s2s.text.lines import read_lines
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ def compare_systems(
     outputs = []
     for system in systems:
         if isinstance(system, Path):
+            if system.suffix == SUFFIX:
+                raise UsageError(
+                    f"{system}: an exported model, which has no data; 's2s translate' its sources, "
+                    "and compare the output"
+                )
             outputs.append(System(str(system), list(read_lines(system))))
             continue
         translator = load_ensemble(

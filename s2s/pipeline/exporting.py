@@ -107,6 +107,11 @@ def check_target(target: Path, *, force: bool) -> None:
     """Raises UsageError for a target that exists, unless it is a model and `force` is true."""
     if str(target) == "-":
         raise UsageError("-o: expected a file NAME.s2s or a folder, found - for stdout")
+    if target.suffix == ".gz":
+        raise UsageError(
+            f"{target}: expected a file NAME.s2s or a folder, found a name for gzip, which weights "
+            f"hardly compress; --precision makes {target.with_suffix('')} smaller"
+        )
     if not target.exists() and not target.is_symlink():
         return
     is_file = target.suffix == SUFFIX

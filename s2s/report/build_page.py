@@ -82,7 +82,7 @@ def report_page(run: "Run", options: ReportOptions, note: Note) -> bytes:
         )
     recipe = run.recipe
     search = options.search or recipe.search
-    history = read_history(run.read_events())
+    history = read_history(run.read_events(), run.checkpoints().best)
     outputs = _outputs(run, replace(options, search=search), note)
     found = outputs if isinstance(outputs, Outputs) else None
     data = _data(run.data_folder / "report.json")

@@ -79,7 +79,9 @@ def compare_runs(first: Run, second: Run) -> RunComparison:
     Raises RecipeError or RunError for a run that cannot be read.
     """
     lines = differences(first.recipe, second.recipe)
-    scores = [_scores(read_history(run.read_events())) for run in (first, second)]
+    scores = [
+        _scores(read_history(run.read_events(), run.checkpoints().best)) for run in (first, second)
+    ]
     return RunComparison(
         (summarize(first.folder), summarize(second.folder)),
         tuple(line for line in lines if not line.startswith("name: ")),

@@ -22,6 +22,7 @@ from s2s.report.outputs import (
     plain_search,
     thousandths,
 )
+from s2s.text.lines import unless_blank
 
 if TYPE_CHECKING:
     from s2s.data.sources.split import SplitName
@@ -237,7 +238,7 @@ def _bins(
 ) -> tuple[LengthBin, ...]:
     if not has_source_text(recipe.data):
         return ()
-    read = translator.read([source.strip() and source for source in sources])
+    read = translator.read(list(map(unless_blank, sources)))
     return score_by_length(by.statistics, by.column, [len(reading.ids) for reading in read])
 
 

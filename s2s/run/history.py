@@ -105,6 +105,9 @@ class History:
     """Scores that `s2s evaluate` and its like have logged."""
     last: Event | None = None
     """The last event that is no evaluation."""
+    best: int | None = None
+    """The update of the best checkpoint, where the run's index is known: another `train.best` may
+    have chosen it after the events were written."""
 
     @property
     def resumed_at(self) -> list[int]:
@@ -112,17 +115,20 @@ class History:
         return [event["update"] for event in self.starts if event["update"] > 0]
 
     def best_validation(self) -> Event | None:
-        """The validation of the best checkpoint."""
-        return next((e for e in reversed(self.validation) if e.get("is_best") is True), None)
+        """The validation of the best checkpoint; without an index, the last that was the best when
+        it was logged."""
+        chosen = [e for e in self.validation if e["update"] == self.best]
+        noted = [e for e in self.validation if e.get("is_best") is True]
+        return next(reversed(chosen or noted), None)
 
 
-def read_history(events: Iterable[Event]) -> History:
-    """The course of a training from its log.
+def read_history(events: Iterable[Event], best: int | None = None) -> History:
+    """The course of a training from its log; `best` is the update of its best checkpoint.
 
     A training that resumes at an update goes through later ones again: the earlier events of those
     are left out. So are events without a whole number as their update.
     """
-    found = History()
+    found = History(best=best)
     for event in events:
         kind = event.get("event")
         if kind == "evaluation":

@@ -40,8 +40,8 @@ CHUNK = 1 << 16
 MOST_READ = 1 << 26
 """Bytes at the end of an event log among which the last event is; a damaged one may have none."""
 
-OTHER_EVENTS = frozenset({"evaluation"})
-"""Events that say nothing about training."""
+OTHER_EVENTS = frozenset({"evaluation", "average", "tuning"})
+"""Events of commands that use a run: they say nothing about its training."""
 
 SIGNS = ("recipe.yaml", "checkpoints.json", "metrics.jsonl", "environment.json")
 """Files by one of which a folder is known as a run."""

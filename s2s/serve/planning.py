@@ -24,6 +24,7 @@ from s2s.serve.schemas import (
     TranslateRequest,
 )
 from s2s.serve.settings import Limits
+from s2s.spaces import is_blank
 from s2s.text.lines import unless_blank
 from s2s.text.tags import check_tag
 
@@ -205,7 +206,7 @@ def _constraints(
             )
         if len(terms) > limits.terms:
             raise UsageError(f"{place}: expected at most {limits.terms} terms, found {len(terms)}")
-        if not all(term.strip() for term in terms):
+        if any(map(is_blank, terms)):
             raise UsageError(f"{place}: expected a term, found nothing but spaces")
     prefixes = [""] if request.prefix is None else request.prefix
     if len(prefixes) == 1:

@@ -7,7 +7,7 @@ A line break within a text (a cell of several lines, a lone carriage return) bec
 order mark at the beginning of a line is not text: files that are joined have some inside.
 
 All other characters are text. Tokenizers of words take every white space for a space, including two
-characters that Unicode does not count as such: `INVISIBLE_SPACES`.
+characters that Unicode does not count as such (`s2s.spaces`).
 """
 
 import gzip
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from s2s.errors import DataError
 from s2s.files import GZIP_MAGIC, did_you_mean_file
+from s2s.spaces import MARK, is_blank
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -30,12 +31,6 @@ DAMAGED = "damaged or truncated gzip file"
 
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """First bytes of files in UTF-16, little and big endian."""
-
-MARK = "\ufeff"
-"""The byte order mark, U+FEFF; within a line it is an invisible space."""
-
-INVISIBLE_SPACES = f"\u200b{MARK}"
-"""Zero-width space, which separates words in Thai and Khmer, and zero-width no-break space."""
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -167,19 +162,6 @@ def decode_line(raw: bytes, errors: str = "strict") -> str:
     Raises UnicodeDecodeError for bytes that are not UTF-8.
     """
     return one_line(raw.removesuffix(b"\n").decode("utf-8", errors))
-
-
-def split_words(text: str) -> list[str]:
-    """The words of a text between white space, invisible spaces included."""
-    if not text.isascii():
-        for space in INVISIBLE_SPACES:
-            text = text.replace(space, " ")
-    return text.split()
-
-
-def is_blank(text: str) -> bool:
-    """Whether a text is empty, or white space alone."""
-    return not text.strip() or (not text.isascii() and not split_words(text))
 
 
 def unless_blank(text: str) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_write, read_json
-from s2s.text.lines import is_blank as is_blank_text
+from s2s.spaces import INVISIBLE_SPACES
+from s2s.spaces import is_blank as is_blank_text
 
 if TYPE_CHECKING:
     from s2s.text.tokenizer import Tokenizer
@@ -28,7 +29,9 @@ class Tagged:
         self.base = base
         self.tags = tuple(tags)
         self._ids = {tag: id_ for id_, tag in enumerate(self.tags, start=base.size)}
-        self._front = re.compile(rf"(?:\s*({'|'.join(map(re.escape, self.tags))}) ?)")
+        self._front = re.compile(
+            rf"(?:[\s{INVISIBLE_SPACES}]*({'|'.join(map(re.escape, self.tags))}) ?)"
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tagged) and (self.base, self.tags) == (other.base, other.tags)

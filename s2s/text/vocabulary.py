@@ -12,8 +12,8 @@ import numpy as np
 from s2s.errors import DataError, RunError
 from s2s.files import atomic_write, read_json
 from s2s.recipe.tokenizer import CharacterTokenizer, WordTokenizer
+from s2s.spaces import split_words
 from s2s.special import SPECIAL_PIECES, UNK
-from s2s.text.lines import split_words
 
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT = 1
@@ -118,7 +118,7 @@ class Characters:
 class Words:
     """A tokenizer whose tokens are words between separators, by default white space.
 
-    Where U+0020 is a separator, all white space is (`s2s.text.lines.split_words`). A vocabulary
+    Where U+0020 is a separator, all white space is (`s2s.spaces.split_words`). A vocabulary
     with other white space in its words was made when U+0020 stood for itself alone, and is used so.
     """
 

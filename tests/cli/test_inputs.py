@@ -187,8 +187,45 @@ def test_attention_reads_stdin_and_writes_a_page_on_stdout(here: Path, call: Cal
     assert call.output(*named, stdin=b"a b\n") == Path("page").read_bytes()
     assert call.fault(*named, "--alignments", stdin=b"a b\n") == (
         2,
-        "--html -, --alignments: both write on stdout; give --html a file",
+        "--html -, --alignments: expected one on stdout; give the others a file",
     )
+
+
+def test_attention_writes_arrays_on_stdout(here: Path, call: Call) -> None:
+    named = ("attention", "--run", "toy", "--npz")
+    for name in ("a.npz", "a.npz.gz"):
+        assert call(*named, name, stdin=b"a b\n")[0] == 0
+    plain = Path("a.npz").read_bytes()
+    assert call.output(*named, "-", stdin=b"a b\n") == plain
+    assert gzip.decompress(Path("a.npz.gz").read_bytes()) == plain
+    assert not Path("-").exists()
+    assert call.fault(*named, "-", "--html", "-", stdin=b"a b\n") == (
+        2,
+        "--html -, --npz -: expected one on stdout; give the others a file",
+    )
+    assert call.fault("attention", "--run", "toy", "--png", "-", stdin=b"a b\n") == (
+        2,
+        "--png: expected a folder, found - for stdout",
+    )
+
+
+def test_an_exported_model_is_no_output(here: Path, call: Call) -> None:
+    assert call("export", "toy", "-o", "m.s2s")[0] == 0
+    Path("out").write_text("a\n")
+    assert call.fault("compare", "out", "m.s2s", "--reference", "out") == (
+        2,
+        "m.s2s: an exported model, which has no data; 's2s translate' its sources, and compare the "
+        "output",
+    )
+
+
+def test_a_model_is_not_compressed(here: Path, call: Call) -> None:
+    status, line = call.fault("export", "toy", "-o", "m.s2s.gz")
+    assert (status, line.partition(",")[0]) == (
+        2,
+        "m.s2s.gz: expected a file NAME.s2s or a folder",
+    )
+    assert not Path("m.s2s.gz").exists()
 
 
 def test_a_recipe_from_stdin_and_to_stdout(here: Path, call: Call) -> None:

@@ -58,11 +58,23 @@ def test_files_of_any_system_give_the_same_output(call: Call, name: str) -> None
         assert output(call, name, change(TEXT), change(TARGETS)) == plain
 
 
+@pytest.mark.parametrize("name", ["prefixes", "score"])
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-def test_white_space_of_any_kind_gives_the_same_output(call: Call, space: bytes) -> None:
-    plain = output(call, "prefixes", TEXT)
+def test_white_space_of_any_kind_gives_the_same_output(call: Call, space: bytes, name: str) -> None:
+    plain = output(call, name, TEXT)
     changed = [text.replace(b" ", space).replace(b"\n", space + b"\n") for text in (TEXT, TARGETS)]
-    assert output(call, "prefixes", *changed) == plain
+    assert output(call, name, *changed) == plain
+
+
+def test_terms_of_invisible_spaces_alone_are_none(call: Call) -> None:
+    """On the command line a mistake, in a column as if nothing was there."""
+    for option in ("--must", "--avoid"):
+        status, line = call.fault("translate", "--run", "toy", option, "\u200b", stdin=b"a\n")
+        assert (status, line) == (2, f"{option}: expected a term, found nothing but spaces")
+    options = ["--run", "toy", "--columns", "source,prefix,must,avoid"]
+    plain = call.output("translate", *options, stdin=b"a b c\t\tc\t\n")
+    odd = "a b c\t\u200b\tc|||\ufeff \u200b\t\u200b\n"
+    assert call.output("translate", *options, stdin=odd.encode()) == plain
 
 
 def test_columns_end_with_the_line(call: Call) -> None:

@@ -267,6 +267,17 @@ def test_where_a_line_is_cut(line: str, longest: int, pieces: list[str]) -> None
     assert split_line(line, longest, len) == pieces
 
 
+@pytest.mark.parametrize("space", "\u200b\ufeff\u00a0\u3000\t")
+def test_white_space_of_any_kind_is_a_place_to_cut(space: str) -> None:
+    draw = random.Random(7)
+    for _ in range(200):
+        words = ("".join(draw.choices("កខគ.,", k=draw.randint(1, 9))) for _ in range(30))
+        line, longest = f" {' '.join(words)} ", draw.randint(5, 40)
+        expected = split_line(line, longest, len)
+        found = split_line(line.replace(" ", space), longest, len)
+        assert [piece.replace(space, " ") for piece in found] == expected
+
+
 def test_cutting_drops_nothing_but_white_space() -> None:
     draw = random.Random(7)
     for _ in range(200):

@@ -110,6 +110,29 @@ def test_exact_matches(
     assert scores.value("g2p_wer") == 100.0 - value
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b "])
+def test_white_space_at_the_end_of_a_line_does_not_count(space: str) -> None:
+    names = ["exact", "bleu", "chrf", "wer", "cer", "per", "rouge", "meteor", "distinct", "variety"]
+    said, wanted = ["a b c d", "e f x", ""], ["a b c d", "e f g", "h"]
+    expected = score(names, said, [wanted])
+    assert expected.value("exact") == pytest.approx(100 / 3)
+    found = score(names, [line + space for line in said], [[line + space for line in wanted]])
+    assert found.as_json() == expected.as_json()
+    assert (found.blank_hypotheses, found.blank_references) == (1, 0)
+
+
+@pytest.mark.parametrize("space", ["\t", "\u00a0", "\u3000", "\u200b", "\ufeff"])
+def test_white_space_of_any_kind_separates_words(space: str) -> None:
+    names = ["wer", "per", "rouge", "distinct"]
+    how = Scoring(rouge_tokens="space", tokenize="none")
+    said, wanted = ["a b c d", "e f x"], ["a b d d", "e f g"]
+    expected = score(names, said, [wanted], scoring=how)
+    assert expected.value("wer") == pytest.approx(100 * 2 / 7)
+    wanted = [line.replace(" ", space) for line in wanted]
+    said = [line.replace(" ", space) for line in said]
+    assert score(names, said, [wanted], scoring=how).as_json() == expected.as_json()
+
+
 def test_what_is_printed_and_what_is_stored() -> None:
     names = ["exact", "bleu"]
     signature = f"nrefs:1|case:mixed|match:line|version:s2s-{s2s.__version__}"

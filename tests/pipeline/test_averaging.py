@@ -1,5 +1,6 @@
 """Averages of checkpoints: the arithmetic, what a run keeps for it, the command, who may use it."""
 
+import dataclasses
 import errno
 import json
 import math
@@ -193,6 +194,26 @@ def test_the_best_and_any_steps_can_be_chosen(run: Run, call: Callable[..., Any]
         assert call("average", "toy", *options, "--name", name)[0] == 0
         expected = mean_weights([("", weights(run, step)) for step in steps])
         assert equal(weights(run, name), expected)
+
+
+def test_the_loss_decides_between_equal_scores(run: Run, call: Callable[..., Any]) -> None:
+    """As in training: a metric that is the same for all must not choose."""
+    losses = {3: 4.0, 6: 1.0, 9: 3.0, 12: 2.0}
+    log = [
+        {**event, "nll": losses[event["update"]], "scores": {"bleu": {"value": 0.0}}}
+        if event["event"] == "validation"
+        else event
+        for event in run.read_events()
+    ]
+    run.metrics_path.write_text("".join(json.dumps(event) + "\n" for event in log))
+    run.store_recipe(
+        dataclasses.replace(run.recipe, train=dataclasses.replace(run.recipe.train, best="bleu"))
+    )
+    assert {6, 9, 12} <= set(run.checkpoint_steps())
+    status, out, _ = call("average", "toy", "--best", "2", "--device", "cpu", "--json")
+    found = json.loads(out)
+    assert (status, [member["update"] for member in found["members"]]) == (0, [6, 12])
+    assert found["best_single"]["update"] == 6
 
 
 def test_a_tied_embedding_stays_tied(run: Run, call: Callable[..., Any]) -> None:

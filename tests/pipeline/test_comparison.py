@@ -13,7 +13,7 @@ from sacrebleu.significance import PairedTest
 
 from s2s.errors import DataError, UsageError
 from s2s.metrics.comparison import Comparison, Contest, System, compare
-from s2s.metrics.comparison_text import table
+from s2s.metrics.comparison_text import side_by_side, table
 from s2s.metrics.resampling import Paired, TestName
 from s2s.recipe.metrics import TEXT_METRICS
 from s2s.recipe.scoring import Scoring
@@ -136,6 +136,19 @@ def test_lines_that_differ_most() -> None:
     assert [(d.line, d.baseline, d.other) for d in found.lines] == [(3, 100.0, 0.0), (2, 50.0, 0.0)]
     (found,) = two(one, other, references, contest(("distinct", "bleu"), num_lines=9)).others
     assert (found.by, [d.line for d in found.lines]) == ("BLEU", [3, 2, 1])
+
+
+def test_lines_that_are_not_shown_differ_nevertheless() -> None:
+    one, other, references = ["a b c d", "e f x x"], ["a b c d", "e f g h"], ["a b c d", "e f g h"]
+
+    def last(other: list[str], num_lines: int) -> str:
+        found = two(one, other, references, contest(("exact",), num_lines=num_lines))
+        outputs = [System("one", one), System("other", other)]
+        return next(line for line in side_by_side(found, outputs, (None, [])) if line)
+
+    assert last(other, 9) == "one and other: 1 lines differ; most by exact:"
+    assert last(other, 0) == "one and other: 1 lines differ"
+    assert last(["a b c d", "e f y y"], 9) == "one and other: 1 lines differ, none by exact"
 
 
 def test_mistakes() -> None:

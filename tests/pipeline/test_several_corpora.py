@@ -300,6 +300,8 @@ def test_a_tag_is_put_where_there_is_none() -> None:
     assert (
         asked(lines) == one(["<2en> abc", "<bt> abc", "", ""]) == ["<2en> abc", "<bt> abc", "", ""]
     )
+    for space in " \t\u00a0\u3000\u200b\ufeff":  # as before any text
+        assert asked([f"{space}<bt>abc"]) == ["<bt> abc"]
 
 
 def tagged_recipe(folder: Path) -> Recipe:

@@ -30,6 +30,14 @@ def test_what_a_resumed_training_repeats_counts_once() -> None:
     assert found.evaluation == [event("evaluation", 100)]
 
 
+def test_the_index_says_which_validation_is_the_best() -> None:
+    """`train.best` may change after the events were written."""
+    log = [event("validation", update, is_best=update < 150) for update in (50, 100, 150)]
+    for best, update in ((None, 100), (50, 50), (150, 150), (99, 100)):
+        found = read_history(log, best).best_validation()
+        assert found is not None and found["update"] == update
+
+
 def test_events_without_an_update_are_left_out() -> None:
     log = [event("update", "x"), event("update", True), {"event": "update"}, {}, event(None, 3)]
     found = read_history(log)

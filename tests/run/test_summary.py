@@ -36,6 +36,12 @@ START = event("start", parameters=1234, seconds=0.0)
 UPDATE = event("update", 50, 2, seconds=66.0, nll=1.5)
 END = event("end", 90, 3, seconds=120.0, reason="all epochs are done")
 EVALUATION = event("evaluation", 90, 9, split="test", scores={})
+OTHERS = [
+    EVALUATION,
+    {"event": "average", "name": "average", "updates": [60, 90], "nll": 1.0, "scores": {}},
+    {"event": "tuning", "metric": "bleu", "checkpoint": "best", "searches": []},
+]
+"""Events of commands that use a run."""
 
 
 def write_run(root: Path, recipe: Recipe, name: str, *events: dict[str, Any], best: int = 0) -> Run:
@@ -55,7 +61,7 @@ def write_run(root: Path, recipe: Recipe, name: str, *events: dict[str, Any], be
 
 
 def test_a_finished_run(tmp_path: Path, recipe: Recipe) -> None:
-    run = write_run(tmp_path, recipe, "one", START, UPDATE, END, EVALUATION, best=90)
+    run = write_run(tmp_path, recipe, "one", START, UPDATE, END, *OTHERS, best=90)
     (run.folder / "data" / "big").write_bytes(b"x" * 10_000)
     files = [path for path in run.folder.rglob("*") if path.is_file()]
     assert summarize(run.folder) == RunSummary(
@@ -84,7 +90,8 @@ def test_a_finished_run(tmp_path: Path, recipe: Recipe) -> None:
         ([START, event("diverged", 60, loss=None)], "failed", "diverged at update 60"),
         ([START, event("failed", 9, reason="disk\nfull")], "failed", "disk full"),
         ([START, END, event("start", 90)], "interrupted", "ended after update 90"),
-        ([START, END, EVALUATION], "finished", "all epochs are done"),
+        *(([START, END, other], "finished", "all epochs are done") for other in OTHERS),
+        ([START, event("failed", 9, reason="disk full"), *OTHERS], "failed", "disk full"),
     ],
 )
 def test_states(tmp_path: Path, recipe: Recipe, events: list[Any], state: str, reason: str) -> None:

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 from s2s.errors import DataError
+from s2s.spaces import (
+    is_blank,
+    split_words,
+    without_end_space,
+    without_outer_space,
+)
 from s2s.text.lines import (
     LONGEST_LINE,
     decode_lines,
-    is_blank,
     one_line,
     read_lines,
-    split_words,
 )
 
 ODD = "a\u2028b\x85c d\x0ce\x1cf\x0bg\u2029h"
@@ -150,6 +154,14 @@ def test_the_longest_line_is_read(tmp_path: Path) -> None:
     assert [len(line) for line in read_lines(path)] == [1, LONGEST_LINE, 1, LONGEST_LINE]
     path.write_bytes(b"a\n" + b"x" * (LONGEST_LINE + 1) + b"\nb\n")
     assert message(path).startswith(f"{path}:2: expected a line of at most ")
+
+
+@pytest.mark.parametrize("before", ["", " ", "\u200b", "\ufeff \t\u3000"])
+@pytest.mark.parametrize("text", ["", "a", "a\u200bb", "ក ខ\u2060"])
+@pytest.mark.parametrize("after", ["", "\t", "\u200b", " \u200b\r\n\u00a0"])
+def test_outer_white_space(before: str, text: str, after: str) -> None:
+    assert without_outer_space(before + text + after) == text
+    assert without_end_space(before + text + after) == (before + text if text else "")
 
 
 @pytest.mark.parametrize(

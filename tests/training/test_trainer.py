@@ -17,7 +17,9 @@ from s2s.recipe.data import FilesData
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.recipe.train import ConstantSchedule, Optimizer, PlateauSchedule
+from s2s.report.comparison import compare_runs
 from s2s.run.best_checkpoint import Best, best_of
+from s2s.run.checkpoints import Checkpoints
 from s2s.run.directory import Run
 from s2s.training.objective import Validation
 from s2s.training.state import Position
@@ -182,6 +184,13 @@ def test_another_score_chooses_the_best_checkpoint_afterwards(
     assert (index.best, index.best_score) == (best["update"], best["scores"]["chrf"]["value"])
     assert (again.update, again.best_update) == (position.update, best["update"])
     assert again.best_nll == best["nll"]
+    shown = {pair.name: pair.first for pair in compare_runs(run, run).scores}
+    assert (shown["chrf"], shown["loss"]) == (best["scores"]["chrf"]["value"], best["nll"])
+    other = next(event for event in left if event is not best)
+    Checkpoints(run.folder).choose_best(other["update"], 0.0)
+    shown = {pair.name: pair.first for pair in compare_runs(run, run).scores}
+    assert (shown["chrf"], shown["loss"]) == (other["scores"]["chrf"]["value"], other["nll"])
+    Checkpoints(run.folder).choose_best(index.best, index.best_score)
     assert again.stale == sum(event["update"] > best["update"] for event in found)
     assert run.recipe.train.best == "chrf"
     scored = dataclasses.replace(chosen, metrics=("bleu", "chrf", "cer"))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.errors import DataError
+from s2s.spaces import is_blank
 from s2s.text.lines import read_lines
 
 BLOCK = 65_536
@@ -103,9 +104,21 @@ class IdIndex:
 def read_ids(path: Path) -> IdIndex:
     """The ids of a text file, one a line; line i belongs to row i of the array.
 
-    Raises DataError for a line that is empty, repeated or not UTF-8.
+    Blank lines at its end are no ids. Raises DataError for a line that is empty, repeated or not
+    UTF-8.
     """
-    return IdIndex(read_lines(path), lambda row: f"{path}:{row + 1}")
+    return IdIndex(_without_blank_end(read_lines(path)), lambda row: f"{path}:{row + 1}")
+
+
+def _without_blank_end(lines: Iterable[str]) -> Iterator[str]:
+    waiting = 0
+    for line in lines:
+        if is_blank(line):
+            waiting += 1
+            continue
+        yield from [""] * waiting
+        waiting = 0
+        yield line
 
 
 def list_ids(ids: Sequence[str], total: int | None = None) -> str:

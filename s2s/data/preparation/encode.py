@@ -19,9 +19,9 @@ from s2s.data.sources.damage import NO_FAULTS, TableFaults
 from s2s.data.sources.split import Split, SplitName
 from s2s.data.store import CorpusWriter, Encoded, write_corpus
 from s2s.recipe.filters import Filters, Truncate
+from s2s.spaces import split_words
 from s2s.special import UNK
 from s2s.text.extended_vocabulary import ExtendedVocabulary
-from s2s.text.lines import split_words
 from s2s.text.tags import with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair

@@ -1,5 +1,6 @@
 """Characters that a tokenizer's normalization changes: no output can have them."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from s2s.text.vocabulary import NUM_CODE_POINTS
 
 KEPT = 5
 """Characters that a report names."""
+
+_SPACES = re.compile(r"^ |  ", re.MULTILINE)
 
 
 class LostCharacters:
@@ -29,15 +32,20 @@ class LostCharacters:
         """Characters that were tried, alone between letters."""
         self._suspect: set[str] = set()
         """Those of them that were lost."""
+        self._joins_spaces = tokenizer.normalize("a  a") != "a  a"
         self.num_texts = 0
         self.characters: Counter[str] = Counter()
         """The number of texts that lose each character."""
+        self.num_spaced = 0
+        """Texts with a space at the beginning or several in a row, of which one or none is left."""
 
     def add(self, lines: Sequence[str]) -> None:
         """Count these lines; source features are no text."""
         if self._has_features:
             lines = [line.rpartition(SEPARATOR)[0] for line in lines]
         together = "\n".join(lines)
+        if self._joins_spaces and _SPACES.search(together):
+            self.num_spaced += sum(bool(_SPACES.search(line.rstrip())) for line in lines)
         characters = _characters(together)
         for character in characters - self._known:
             self._known.add(character)

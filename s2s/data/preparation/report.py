@@ -40,6 +40,8 @@ class SideReport:
     """The first of these characters, with the number of texts."""
     num_lost: int = 0
     """How many different characters these are."""
+    spaced: int = 0
+    """Texts with a space at the beginning, or several in a row, that no output can have."""
     unknown_texts: tuple[str, ...] = ()
     """The first unknown words or characters."""
 
@@ -214,6 +216,7 @@ class SideCounts:
             changed=lost.num_texts,
             lost=lost.most_common(),
             num_lost=len(lost.characters),
+            spaced=lost.num_spaced,
             unknown_texts=self.unknown_texts,
         )
 

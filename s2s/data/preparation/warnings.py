@@ -29,6 +29,12 @@ ONE_WORD = 0.5
 REPEATED = 0.5
 """Share of pairs with a source of an earlier pair from which a line says how to join them."""
 
+SPACED = 0.01
+"""Share of targets with spaces that no output can have from which they are worth a line."""
+
+OF_CHARACTERS = {"exact", "g2p_wer", "cer"}
+"""Metrics that compare every character."""
+
 FLAT_METRICS = {"bleu", "bleu4"}
 """Values that are 0 for outputs of fewer than four words."""
 
@@ -45,6 +51,7 @@ def prepare_warnings(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
             yield from _unknown(name, split, train)
             yield from _repeated(name, split, evaluated_of(recipe.data))
     yield from _lost(report, recipe)
+    yield from _spaced(report, recipe)
     if train is not None and train.target.unknown_rate > UNKNOWN and train.target.unknown_texts:
         shown = ", ".join(map(describe, train.target.unknown_texts))
         yield (
@@ -75,6 +82,20 @@ def _lost(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
             f"can have {', '.join(shown)}; {_remedy(recipe, [c for c, _ in side.lost])}"
         )
         return
+
+
+def _spaced(report: PrepareReport, recipe: Recipe) -> Iterator[str]:
+    """A line about spaces of targets that no output can have, for the first split with many."""
+    strict = [name for name in recipe.metrics if name in OF_CHARACTERS]
+    for name, split in report.splits.items():
+        spaced = split.target.spaced
+        if strict and spaced >= max(1, SPACED * split.read):
+            yield (
+                f"{name}: {spaced:,} of {split.read:,} targets begin with a space or have several "
+                f"in a row, which no output can have: {' and '.join(strict)} count them as wrong; "
+                "write single spaces, or use a tokenizer of kind 'character'"
+            )
+            return
 
 
 def _remedy(recipe: Recipe, lost: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from s2s.data.sources.contents import FileStamp
 from s2s.data.sources.damage import NO_FAULTS, TableFaults
 from s2s.errors import DataError
-from s2s.text.lines import MARK, has_line_break, no_such_file, one_line
+from s2s.spaces import MARK
+from s2s.text.lines import has_line_break, no_such_file, one_line
 from s2s.text.source_features import with_features
 
 CHUNK_PAIRS = 10_000

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s2s.errors import DataError
+from s2s.spaces import is_blank
 
 NAMED = 3
 """Lines of each kind of damage that messages name."""
@@ -106,7 +107,7 @@ class DamagedRows:
 
     def add(self, line: int, cells: list[str]) -> None:
         """A row, or a blank line, with another number of fields than `width`."""
-        if len(cells) <= 1 and not "".join(cells).strip():
+        if len(cells) <= 1 and is_blank("".join(cells)):
             self.add_blank(line)
         else:
             self._count("1 field" if len(cells) == 1 else f"{len(cells)} fields", line)

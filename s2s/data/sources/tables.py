@@ -27,11 +27,15 @@ from s2s.data.sources.json_cells import (
     key_marks,
 )
 from s2s.errors import DataError
+from s2s.spaces import is_blank
 from s2s.text.lines import LONGEST_ROW, count_lines, decode_rows, no_such_file, open_bytes
 
 LONGEST_CELL = LONGEST_ROW
 """Characters. The default of the csv module, 131,072, would refuse long documents; without a limit,
 a quote that is never closed makes one cell of all the rest."""
+
+SEPARATORS = {".csv": "commas", ".tsv": "tabs"}
+"""What separates the fields of a format."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,8 @@ class RowTable:
         """Count a row with wrong quotation marks. Raises DataError for a header."""
         if number == 1 and self.has_header:
             raise DataError(
-                f"{self.path}:1: not valid CSV (a header with quotation marks inside a name)"
+                f"{self.path}:1: not valid CSV (a header with quotation marks inside a name, or "
+                "with other separators than commas)"
             )
         damage.add_quotes(number, lines)
 
@@ -186,6 +191,11 @@ class RowTable:
                 raise doubled_column(str(self.path), name)
             if name in names:
                 return names.index(name)
+            if other := _other_separator(name, names, SEPARATORS[self.format]):
+                raise DataError(
+                    f"{self.path}:1: expected fields between {SEPARATORS[self.format]}, found "
+                    f"{other}; save it with these, or as a .tsv with tabs"
+                )
             raise missing_column(str(self.path), name, names)
         if name.isascii() and name.isdigit():
             return int(name)
@@ -204,7 +214,7 @@ class RowTable:
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    if not line.strip():
+                    if is_blank(line):
                         damage.add_blank(number)
                         continue
                     raise DataError(f"{self.path}:{number}: not valid JSON ({error})") from error
@@ -314,6 +324,18 @@ def table_format(path: Path) -> str | None:
             return format_
         case [*_, (".tsv" | ".csv" | ".jsonl") as format_]:
             return format_
+    return None
+
+
+def _other_separator(name: str, names: Sequence[str], own: str) -> str | None:
+    """What separates the fields of a header that has no `name`, if something else than `own`."""
+    if names[0].startswith("sep="):
+        return "'sep=', a line for spreadsheets"
+    if len(names) > 1:
+        return None
+    for separator, others in ((";", "semicolons"), ("\t", "tabs"), (",", "commas"), ("|", "'|'")):
+        if others != own and name in (cell.strip('" ') for cell in names[0].split(separator)):
+            return others
     return None
 
 

@@ -37,6 +37,8 @@ class MapFiles:
     """The folder of the images that the features were extracted from."""
 
     def __post_init__(self) -> None:
+        if self.png is not None and str(self.png) == "-":
+            raise UsageError("--png: expected a folder, found - for stdout")
         if self.png is not None and find_spec("PIL") is None:
             raise UsageError("--png needs Pillow: pip install pillow; --html needs nothing")
         if self.png is not None and self.png.exists() and not self.png.is_dir():

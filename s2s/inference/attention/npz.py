@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.files import atomic_write
+from s2s.files import write_output
 from s2s.inference.attention.maps import AttentionMap
 
 
@@ -33,7 +33,8 @@ def arrays(maps: Iterable[AttentionMap]) -> dict[str, NDArray[Any]]:
 
 
 def write_npz(path: Path, maps: Iterable[AttentionMap]) -> None:
-    """Write the arrays of all lines into one compressed file, whole or not at all."""
+    """Write the arrays of all lines into one compressed file, whole or not at all, or on stdout for
+    `-`."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays(maps))
-    atomic_write(path, buffer.getvalue())
+    write_output(path, buffer.getvalue())

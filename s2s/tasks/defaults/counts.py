@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from s2s.data.sources.chunks import Chunk
+from s2s.spaces import split_words
 from s2s.text.source_features import SEPARATOR
 
 MOST_COUNTED = 100_000
@@ -49,7 +50,7 @@ class SideCounts:
     def add(self, lines: Iterable[str]) -> None:
         """Count these lines."""
         for line in lines:
-            words = line.split()
+            words = split_words(line)
             self.lines += 1
             self.characters += len(line)
             self.lengths[len(line)] += 1
@@ -137,11 +138,11 @@ class PairCounts:
         for line, other in zip(whole, target, strict=True):
             self.targets_of.setdefault(line, []).append(hash(other))
         for one, other in zip(source, target, strict=True):
-            wanted = {word for word in other.split() if len(word) >= LONG_WORD}
+            wanted = {word for word in split_words(other) if len(word) >= LONG_WORD}
             if wanted:
-                folded = {word.casefold() for word in one.split()}
+                folded = {word.casefold() for word in split_words(one)}
                 self.long_target_words += len(wanted)
-                self.copied += len(wanted & set(one.split()))
+                self.copied += len(wanted & set(split_words(one)))
                 self.copied_uncased += sum(word.casefold() in folded for word in wanted)
 
     @property

@@ -140,7 +140,8 @@ def choose_filters(
 def choose_metrics(counts: PairCounts, target: dict[str, Any]) -> Choice:
     """Metrics, and the one that chooses the best checkpoint."""
     side = counts.target
-    if target["kind"] == "word" and is_of_words(counts.source):
+    has_text = counts.source.characters > 0  # a caption has no source to pronounce
+    if has_text and target["kind"] == "word" and is_of_words(counts.source):
         return _metrics(["g2p_wer", "per"], "g2p_wer", "words into symbols, as in pronunciation")
     if side.share_of_one_word >= 0.5 and side.share_without_spaces < 0.5:
         reason = f"{side.share_of_one_word:.0%} of the targets are one word, where BLEU is 0"

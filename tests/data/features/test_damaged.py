@@ -102,7 +102,6 @@ def test_arrays_that_are_no_features(
     [
         (IDS[:3], "x.ids: expected one id for each of 4 rows, found 3"),
         ([*IDS, "e"], "x.ids: expected one id for each of 4 rows, found 5"),
-        ("a\nb\nc\nd\n\n", "x.ids:5: expected an id, found none"),
         ("a\n\nc\nd\n", "x.ids:2: expected an id, found none"),
         ("", "x.ids: expected one id for each of 4 rows, found 0"),
         (

@@ -324,6 +324,8 @@ def test_lists_of_ids(tmp_path: Path) -> None:
     path = tmp_path / "ids.txt"
     path.write_bytes("\ufeffa b\r\nc\u2028d\r\n e".encode())
     assert list(read_ids(path)) == ["a b", "c\u2028d", " e"]
+    path.write_bytes(path.read_bytes() + "\r\n\n \u200b\n".encode())  # blank lines are no ids
+    assert list(read_ids(path)) == ["a b", "c\u2028d", " e"]
 
 
 FLICKR = CORPORA / "flickr8k"

@@ -343,6 +343,11 @@ def test_the_command(
     assert capsys.readouterr().err == (
         f"s2s: {output}: 2 of 2 images, float16 [5] each, small with a test\n"
     )
+    windows = "\ufeff" + listed.replace("\n", "\r\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(windows.encode())))
+    assert command_line(["features", "-", "--ids", "stem", *options]) == 0
+    assert Path(output).with_suffix(".ids").read_text() == "c\na\n"
+    capsys.readouterr()
     assert command_line(["features", str(pictures / "cut.png"), *options]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
         "s2s: error: none of 1 images could be read; nothing was written"

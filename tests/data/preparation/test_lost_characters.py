@@ -68,6 +68,7 @@ def test_the_lost_characters_are_those_that_decoding_does_not_restore(
         for line, text in zip(LINES, restored, strict=True)
     )
     assert dict(found.most_common()).items() <= expected.items()
+    assert found.num_spaced == ("  " not in restored[1])
 
 
 def recipe_of(folder: Path, targets: list[str], tokenizer: Tokenizers) -> Recipe:
@@ -117,6 +118,21 @@ def test_prep_says_what_no_output_can_have(
     assert found == ([] if expected is None else [f"train: normalization {expected}"])
     again = prepare(recipe, tmp_path / "run")  # from the report that it keeps
     assert (again.redone, again.warnings, again.splits) == ((), report.warnings, report.splits)
+
+
+@pytest.mark.parametrize("tokenizer", [NFKC, WordTokenizer(kind="word")])
+def test_prep_says_which_spaces_no_output_can_have(tokenizer: Tokenizers, tmp_path: Path) -> None:
+    """Only where a metric compares them: BLEU and its like do not."""
+    targets = [*PERSIAN, "der  Hund", " der Hund", "der Hund  "]
+    recipe = recipe_of(tmp_path, targets, tokenizer)
+    for metrics in (("bleu", "exact"), ("bleu",)):
+        report = prepare(replace(recipe, metrics=metrics), tmp_path / "run", force=True)
+        assert report.splits["train"].target.spaced == 2
+        found = [line for line in report.warnings if "begin with a space" in line]
+        expected = f"train: 2 of {len(targets)} targets begin with a space or have several in a row"
+        assert [line.partition(",")[0] for line in found] == [expected] * ("exact" in metrics)
+    plain = replace(recipe, tokenizer=CharacterTokenizer(kind="character"))
+    assert prepare(plain, tmp_path / "plain").splits["train"].target.spaced == 0
 
 
 def test_the_table_counts_both_sides(tmp_path: Path) -> None:

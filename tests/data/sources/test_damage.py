@@ -112,6 +112,25 @@ def test_the_first_lines_of_every_kind_are_named() -> None:
     assert "4 with 1 field where line 1 has 2 (lines 21, 22, 23, ...)" in read(data)[1].texts[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "header", "found"),
+    [
+        ("t.csv", "source;target", "semicolons"),
+        ("t.csv", "source\ttarget", "tabs"),
+        ("t.csv", "source|target", "'|'"),
+        ("t.csv", "sep=,\nsource,target", "'sep=', a line for spreadsheets"),
+        ("t.tsv", "source,target", "commas"),
+        ("t.tsv", "source;target", "semicolons"),
+    ],
+)
+def test_other_separators_are_named(name: str, header: str, found: str) -> None:
+    own = "commas" if name == "t.csv" else "tabs"
+    assert refusal(write(name, f"{header}\na;b\n")) == (
+        f"{name}:1: expected fields between {own}, found {found}; save it with these, or as a .tsv "
+        "with tabs"
+    )
+
+
 def test_a_table_without_a_sound_row_is_refused() -> None:
     data = write("t.tsv", "source\ttarget\na\tb\tc\n", max_damaged=0.9)
     assert refusal(data).startswith("t.tsv: 1 of 1 rows damaged, more than")

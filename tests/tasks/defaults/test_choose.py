@@ -86,6 +86,21 @@ def test_fewer_pairs_get_fewer_pieces_more_dropout_and_more_epochs() -> None:
     assert found[0]["train.best"] == "chrf"  # the BLEU of a weak model is nearly 0
 
 
+def test_captions_are_no_pronunciations() -> None:
+    """A caption has no source text, which would be a word: its target is scored as text."""
+    pairs = [("", f"a {color} {animal} runs") for color in WORDS[:9] for animal in WORDS[9:60]]
+    text = """task: captioning
+data:
+  kind: files
+  train: {table: a.tsv}
+  columns: {source: null, target: caption}
+  image_features: [{path: a.npy, column: image}]
+"""
+    for tokenizer in ("", "tokenizer: {kind: word}\n"):
+        found = chosen(pairs, text + tokenizer)
+        assert found["metrics"] == ["exact", "bleu", "chrf"]
+
+
 @pytest.mark.parametrize("pairs", [20, 60, 300])
 def test_a_tiny_corpus_can_fill_its_vocabulary(pairs: int, tmp_path: Path) -> None:
     """The tokenizer is really trained: a vocabulary that is too large would be an error."""
