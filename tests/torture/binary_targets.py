@@ -1,0 +1,501 @@
+"""Readers of tokenizers, tensors, models, features and prepared data, and requests to a server."""
+
+import asyncio
+import hashlib
+import io
+import json
+import random
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.torture.mutations import changed, changed_text, damaged
+from tests.torture.target import Read, Target, always, files, texts
+
+TEXTS = ["0 1 2", "", " ä日本😀 null  eins", "\u2581\u2581 x" * 5, "ab" * 40, "\x00\x1b"]
+"""What damaged tokenizers encode."""
+
+TOKENIZER = Path("guided.tokenizer")
+
+SIZES = (28, 280)
+"""Vocabularies of subword models, without bytes and with all 256."""
+
+
+# ------------------------------------------------------------------------------------ tokenizers
+
+
+def _use(tokenizer: Any) -> None:
+    """Whatever commands do with a tokenizer."""
+    ids = tokenizer.encode(TEXTS)
+    assert len(ids) == len(TEXTS)
+    assert all(0 <= token < tokenizer.size for row in ids for token in row), "an id beyond its size"
+    every = list(range(tokenizer.size))[:300]
+    for text in tokenizer.decode([*ids, every]):
+        assert "\n" not in text, "a line became two"
+        text.encode()
+    for row in ids:
+        tokenizer.pieces(row)
+    tokenizer.surfaces()
+    tokenizer.spell([list(tokenizer.spellings())[:50]])
+    tokenizer.unknown(TEXTS)
+    for text in TEXTS:
+        tokenizer.normalize(text)
+
+
+def _read_tokenizer() -> None:
+    from s2s.text.tokenizer_pair import load_tokenizer
+
+    _use(load_tokenizer(TOKENIZER))
+
+
+def _read_pair() -> None:
+    from s2s.text.tokenizer_pair import load_tokenizers
+
+    load_tokenizers(Path("runs/spell/tokenizer"))
+
+
+def _read_subwords() -> None:
+    from s2s.text.subword import Subwords
+
+    subwords = Subwords.load(TOKENIZER)
+    _use(subwords)
+    for alpha in (0.1, 1.0):
+        _use(subwords.sampling(alpha, (1, 2)))
+
+
+def _vocabulary(kind: str) -> Callable[[Path], list[bytes]]:
+    def seeds(folder: Path) -> list[bytes]:
+        from s2s.text.vocabulary import VOCABULARY_FILE, Characters, Words
+
+        made = {
+            "character": [Characters(list("abc ä")), Characters(list("ab"), decompose=True)],
+            "word": [Words(["null", "eins"]), Words(["V", "PST"], ";,")],
+        }[kind]
+        written = []
+        for one in made:
+            one.save(folder / TOKENIZER)
+            written.append((folder / TOKENIZER / VOCABULARY_FILE).read_bytes())
+        (folder / TOKENIZER / VOCABULARY_FILE).unlink()
+        return written
+
+    return seeds
+
+
+def _subwords(kind: str) -> Callable[[Path], list[bytes]]:
+    """Small models, with bytes and without. They are trained in a process of their own: training
+    starts threads."""
+
+    def seeds(folder: Path) -> list[bytes]:
+        from tests.torture.commands import forked
+
+        def train() -> int:
+            from s2s.recipe.tokenizer import SubwordTokenizer
+            from s2s.text.subword import SubwordTrainer
+
+            lines = Path("train.y").read_text(encoding="utf-8").splitlines()
+            for bytes_too, size in ((False, SIZES[0]), (True, SIZES[1])):
+                recipe: Any = {"kind": kind, "vocabulary": size, "byte_fallback": bytes_too}
+                trainer = SubwordTrainer(
+                    SubwordTokenizer(**recipe, normalization="identity"), seed=1
+                )
+                trainer.add(lines)
+                trainer.train().save(Path(f"{kind}{size}"))
+            return 0
+
+        outcome = forked(train, folder)
+        if outcome.status != 0:
+            raise SystemExit(f"no {kind} model: {outcome}")
+        (folder / TOKENIZER).mkdir(exist_ok=True)
+        return [(folder / f"{kind}{n}/sentencepiece.model").read_bytes() for n in SIZES]
+
+    return seeds
+
+
+def _tags(folder: Path) -> list[bytes]:
+    from s2s.text.vocabulary import Words
+
+    Words(["null", "eins"]).save(folder / TOKENIZER)
+    return [b'["<2en>", "<2de>"]\n']
+
+
+# --------------------------------------------------------------------------------------- tensors
+
+
+def changed_tensors(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """Changes of a safetensors file; most are of its header, whose length is kept right."""
+    if draw.random() < 0.3 or len(content) < 8:
+        return changed(content, others, draw)
+    length = int.from_bytes(content[:8], "little")
+    header = damaged(content[8 : 8 + length], draw)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
+
+
+CHECKPOINT = Path("runs/cap/checkpoints/1")
+
+
+def _read_weights() -> None:
+    from s2s.run.checkpoints import Checkpoints
+
+    Checkpoints(Path("runs/cap")).weights("last")
+
+
+@contextmanager
+def _state_reader() -> Iterator[Read]:
+    """What training resumes from: tensors of the optimizer, and the position."""
+    from s2s.nn.state_dict import load_weights
+    from s2s.run.checkpoints import Checkpoints
+    from s2s.run.directory import Run
+    from s2s.training.state import Position
+
+    del load_weights
+    checkpoints = Checkpoints(Run(Path("runs/cap")).folder)
+
+    def read() -> None:
+        state = checkpoints.training(1)
+        assert state is not None
+        Position.from_json(state.meta)
+
+    yield read
+
+
+def _small_state(folder: Path) -> list[bytes]:
+    """A training state with its position and few tensors."""
+    from safetensors.numpy import load, save
+
+    content = (folder / CHECKPOINT / "training.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    about = json.loads(content[8 : 8 + length])["__metadata__"]
+    tensors = load(content)
+    few = {name: tensors[name] for name in sorted(tensors, key=lambda n: tensors[n].size)[:4]}
+    return [bytes(save(few, about))]
+
+
+@contextmanager
+def _shortlist_reader() -> Iterator[Read]:
+    from s2s.run.directory import Run
+    from s2s.run.shortlist import read_lexicon
+    from s2s.text.tokenizer_pair import load_tokenizers
+
+    run = Run(Path("runs/spell"))
+    pair = load_tokenizers(run.tokenizer_folder)
+
+    def read() -> None:
+        read_lexicon(run, pair.source.size, pair.target.size)
+
+    yield read
+
+
+def changed_archive(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """Changes of a model file, or of one of its members: the archive then is sound, and half of
+    the time the hashes in its record are too."""
+    if draw.random() < 0.3:
+        return changed(content, others, draw)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+        name = draw.choice(sorted(members))
+        change = changed_tensors if name.endswith(".safetensors") else changed
+        members[name] = change(members[name], [members[name]], draw)
+        if draw.random() < 0.1:
+            members[draw.choice(("../x", "/x", "tokenizer/x", "model.json", "a\x00b"))] = b""
+        if name != "model.json" and draw.random() < 0.7:
+            record = json.loads(members["model.json"])
+            record["files"][name] = hashlib.sha256(members[name]).hexdigest()
+            members["model.json"] = json.dumps(record).encode()
+        sink = io.BytesIO()
+        with zipfile.ZipFile(sink, "w", draw.choice((0, 0, 0, 8))) as archive:
+            for each, data in members.items():
+                archive.writestr(zipfile.ZipInfo(each), data)
+    except Exception:  # an archive that cannot be read, damaged before
+        return changed(content, others, draw)
+    return sink.getvalue()
+
+
+def _read_model() -> None:
+    """The file as `translate` opens it, without building the network."""
+    from s2s.run import model_file
+    from s2s.run.directory import Run
+    from s2s.text.tokenizer_pair import load_tokenizers
+
+    try:
+        folder = model_file.unpacked(Path("guided.s2s"))
+        run = Run.open(folder, "guided.s2s")
+        recipe = run.recipe
+        assert recipe.name
+        pair = load_tokenizers(run.tokenizer_folder)
+        _use(pair.source)
+        run.read_weights("best")
+    finally:
+        for one in model_file._unpacked.values():
+            one.cleanup()
+        model_file._unpacked.clear()
+
+
+# -------------------------------------------------------------------------------------- features
+
+FEATURES = 6
+
+
+def _grid(*shape: int) -> Any:
+    import numpy
+
+    return numpy.arange(numpy.prod(shape), dtype=numpy.float32).reshape(shape) / 8
+
+
+def _feature_seeds(suffix: str) -> Callable[[Path], list[bytes]]:
+    """Feature files of six ids, with vectors and with grids."""
+
+    def seeds(folder: Path) -> list[bytes]:
+        import numpy
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        from safetensors.numpy import save
+
+        names = [f"{number}.jpg" for number in range(FEATURES)]
+        (folder / "array.ids").write_text("".join(f"{name}\n" for name in names))
+        (folder / "ids.npy").write_bytes(b"")
+        sinks = [io.BytesIO(), io.BytesIO()]
+        vectors, grids = _grid(FEATURES, 4), _grid(FEATURES, 2, 3)
+        arrays = (vectors.astype(numpy.float16), grids)
+        for sink, array in zip(sinks, arrays, strict=True):
+            by_name = dict(zip(names, array, strict=True))
+            match suffix:
+                case "npy":
+                    numpy.save(sink, array)
+                case "npz":
+                    numpy.savez(sink, **by_name)
+                case "safetensors":
+                    sink.write(save(by_name))
+                case "arrow":
+                    table = pa.table({"id": names, "features": array.tolist()})
+                    with pa.ipc.new_file(sink, table.schema) as writer:
+                        writer.write_table(table, max_chunksize=4)
+                case _:
+                    table = pa.table({"id": names, "features": array.tolist()})
+                    pq.write_table(table, sink)
+        return [sink.getvalue() for sink in sinks]
+
+    return seeds
+
+
+def _read_features(name: str, ids: str | None = None) -> None:
+    import numpy
+
+    from s2s.data.features.check import FeatureCheck
+    from s2s.data.features.open import open_store
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = open_store(Path(name), None if ids is None else Path(ids))
+        wanted = [*list(store.ids)[:20], "0.jpg", "none.jpg"]
+        check = FeatureCheck(store)
+        rows = check.find(wanted)
+        store.gather(rows[rows >= 0])
+        check.report().refuse(1.0)
+        store.regions(numpy.arange(len(store)))
+        store.missing_message("1.jpeg", 1, 2)
+
+
+def _ids(folder: Path) -> list[bytes]:
+    import numpy
+
+    numpy.save(folder / "listed.npy", _grid(3, 4))
+    return ["a.jpg\nä b\n日.png\n".encode()]
+
+
+# ---------------------------------------------------------------------------------- prepared data
+
+
+def _read_corpus() -> None:
+    import numpy
+
+    from s2s.data.store import Corpus
+
+    corpus = Corpus.open(Path("guided.arrow"))
+    corpus.check_ids("guided.arrow", 40, 40)
+    assert len(corpus.source_lengths) == len(corpus.target_lengths) == len(corpus)
+    assert int(corpus.source_lengths.sum()) == len(corpus.source_values)
+    if corpus.has_texts and len(corpus):
+        "".join((*(corpus.source_texts or ()), *(corpus.target_texts or ()))).encode()
+        corpus.texts(numpy.array([0, len(corpus) - 1]))
+        assert corpus.references is not None
+    if corpus.rows_NF is not None:
+        corpus.check_rows("guided.arrow", [20])
+
+
+def _fingerprint_reader() -> None:
+    from s2s.data.preparation.fingerprints import has_content, read_fingerprint
+
+    has_content(read_fingerprint(Path("runs/stored/data")))
+
+
+# ---------------------------------------------------------------------------- requests to a server
+
+BODIES = (
+    '{"text": ["0 1 2", "3"], "nbest": 2, "search": {"kind": "beam", "width": 2}}',
+    '{"text": "0 1", "prefix": "eins", "must": ["null"], "avoid": ["zwei"], "model": "spell"}',
+    '{"source": ["0 1"], "target": ["eins null"]}',
+    '{"text": "0 1", "prefix": "", "count": 2, "search": {"max_ratio": 1.5}, "tag": null}',
+    '{"text": "2 3", "attention": true, "search": {"kind": "sample", "samples": 2, "seed": 1}}',
+)
+
+ROUTES = ("translate", "attention", "alternatives", "score")
+
+
+@contextmanager
+def _server_reader() -> Iterator[Read]:
+    """Each body is sent to all routes of the application, without a socket."""
+    from s2s.run.directory import Run
+    from s2s.serve.app import create_app
+    from s2s.serve.metrics import Metrics
+    from s2s.serve.models import Source, load_models
+    from s2s.serve.settings import Limits, Settings
+
+    run = Run.open(Path("runs/spell"))
+    source = Source(name="spell", run=run, search=run.recipe.search, device="cpu")
+    settings = Settings(limits=Limits(lines=4, line_length=60, outputs=4, nodes=50))
+    metrics = Metrics()
+    models = load_models([source], settings, metrics.batch)
+    metrics.watch(models)
+    app = create_app(models, settings, metrics)
+    loop = asyncio.new_event_loop()
+
+    async def post(route: str, body: bytes) -> tuple[int, bytes]:
+        sent: list[dict[str, Any]] = []
+        waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if waiting:
+                return waiting.pop()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
+        headers.append((b"content-length", str(len(body)).encode()))
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": f"/v1/{route}",
+            "headers": headers,
+            "query_string": b"",
+            "http_version": "1.1",
+            "scheme": "http",
+            "root_path": "",
+            "raw_path": b"",
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "asgi": {"version": "3.0"},
+            "state": {},
+        }
+        await app(scope, receive, send)
+        content = b"".join(one.get("body", b"") for one in sent)
+        return next(one["status"] for one in sent if "status" in one), content
+
+    def read() -> None:
+        body = Path("guided.json").read_bytes()
+        answers = [loop.run_until_complete(post(route, body)) for route in ROUTES]
+        for status, content in answers:
+            assert status < 500, f"status {status}: {content[:200]!r}"
+            answer = json.loads(content)
+            if status != 200:
+                assert "\n" not in answer["error"]
+        if all(status != 200 for status, _ in answers):
+            raise ValueError("refused by all routes")
+
+    try:
+        yield read
+    finally:
+        models.stop(5.0)
+        loop.close()
+
+
+# -------------------------------------------------------------------------------------------------
+
+
+def _features(suffix: str, change: Any = changed) -> Target:
+    name = f"{'array' if suffix == 'npy' else 'guided'}.{suffix}"
+    read = always(partial(_read_features, name))
+    return Target(f"features {suffix}", name, _feature_seeds(suffix), read, change)
+
+
+def _subword_target(kind: str) -> Target:
+    path = str(TOKENIZER / "sentencepiece.model")
+    return Target(kind, path, _subwords(kind), always(_read_subwords))
+
+
+def _vocabulary_target(kind: str) -> Target:
+    path = str(TOKENIZER / "vocabulary.json")
+    read = always(_read_tokenizer)
+    return Target(f"{kind}s", path, _vocabulary(kind), read, changed_text)
+
+
+def _tensors(name: str, path: Path, seeds: Any, reader: Any) -> Target:
+    return Target(name, str(path), seeds, reader, changed_tensors)
+
+
+BINARY_TARGETS = (
+    _vocabulary_target("character"),
+    _vocabulary_target("word"),
+    _subword_target("unigram"),
+    _subword_target("bpe"),
+    Target("tags", str(TOKENIZER / "tags.json"), _tags, always(_read_tokenizer), changed_text),
+    Target(
+        "tokenizer pairs",
+        "runs/spell/tokenizer/tokenizers.json",
+        files("runs/spell/tokenizer/tokenizers.json"),
+        always(_read_pair),
+    ),
+    _tensors(
+        "weights",
+        CHECKPOINT / "weights.safetensors",
+        files(f"{CHECKPOINT}/weights.safetensors"),
+        always(_read_weights),
+    ),
+    _tensors("training states", CHECKPOINT / "training.safetensors", _small_state, _state_reader),
+    _tensors(
+        "shortlists",
+        Path("runs/spell/shortlist.safetensors"),
+        files("runs/spell/shortlist.safetensors"),
+        _shortlist_reader,
+    ),
+    Target("model files", "guided.s2s", files("spell.s2s"), always(_read_model), changed_archive),
+    _features("npy"),
+    _features("npz"),
+    _features("safetensors", changed_tensors),
+    _features("arrow"),
+    _features("parquet"),
+    Target(
+        "ids",
+        "listed.ids",
+        _ids,
+        always(partial(_read_features, "listed.npy")),
+        changed_text,
+    ),
+    Target(
+        "prepared data",
+        "guided.arrow",
+        files("runs/stored/data/validation.arrow", "runs/cap/data/train.arrow"),
+        always(_read_corpus),
+    ),
+    Target(
+        "fingerprints",
+        "runs/stored/data/fingerprint",
+        files("runs/stored/data/fingerprint"),
+        always(_fingerprint_reader),
+    ),
+    Target(
+        "requests",
+        "guided.json",
+        texts(*BODIES),
+        _server_reader,
+        changed_text,
+        (ValueError,),
+    ),
+)

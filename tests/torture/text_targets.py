@@ -1,0 +1,459 @@
+"""Readers of text, tables, recipes and JSON."""
+
+import gzip
+import json
+import random
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.torture.mutations import changed, changed_text, odd_recipe
+from tests.torture.target import Read, Target, always, files, texts
+
+TSV = "source\ttarget\tgroup\na b\tc d\t1\ne f\tg\t1\n" + "hij k\tlm, no\t2\n" * 6
+CSV = 'source,target,group\na b,"c, d",1\ne f,"g ""h""",1\n"i\nj",k,2\n' + "l,m,3\n" * 5
+JSONL = (
+    '{"source": "a b", "target": "c d", "group": 1}\n'
+    '{"source": "0 1", "target": ["eins", "zwei"], "group": "1"}\n'
+    '{"source": "\\u00e4", "target": "\\ud83d\\ude00", "x": {"y": ["z"]}, "group": "2"}\n'
+)
+LINES = "a b c\n\n  \t\nä ½ 日本語 😀\r\nthe last"
+
+
+# ---------------------------------------------------------------------------------------- recipes
+
+
+def _odd_recipe(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    text = content.decode("utf-8", "replace")
+    if text.strip() and draw.random() < 0.7:
+        return odd_recipe(text, draw)
+    return changed(content, others, draw)
+
+
+def _read_recipe() -> None:
+    from s2s.recipe.load import dump_recipe, load_draft, parse_draft
+
+    draft = load_draft(Path("guided.yaml"), ("seed=2",))
+    written = dump_recipe(draft.recipe).encode()
+    again = parse_draft(Path("guided.yaml"), written).recipe
+    assert again.model == draft.recipe.model, "a recipe that was written is another one"
+
+
+def _read_grid() -> None:
+    """The lines of a file as the values that a sweep compares."""
+    from s2s.recipe.grid import read_grid
+
+    text = Path("guided.txt").read_bytes().decode("utf-8", "replace")
+    grid = read_grid([line for line in text.split("\n") if line][:20])
+    names = [setting.suffix for setting in grid.settings(5, seed=1)]
+    assert len(set(names)) == len(names), "two settings have one name"
+
+
+# ----------------------------------------------------------------------------------------- tables
+
+
+def _columns(is_train: bool) -> Any:
+    from s2s.data.sources.columns import SplitColumns
+    from s2s.recipe.data import Columns
+
+    group = None if is_train else "group"
+    return SplitColumns(Columns(source="source", target="target", group=group), (), is_train)
+
+
+def _read_table(name: str) -> None:
+    from s2s.data.sources.inspect import inspect
+    from s2s.data.sources.tables import open_table
+    from s2s.errors import S2sError
+
+    refused: list[S2sError] = []
+    for is_train in (True, False):
+        table = open_table(Path(name), _columns(is_train), has_header=True, max_damaged=0.4)
+        try:
+            table.fingerprint()
+            table.expected()
+            for chunk in table.chunks():
+                assert len(chunk.source) == len(chunk.target), "unequal sides"
+                "".join((*chunk.source, *chunk.target)).encode()
+                assert not any("\n" in text for text in (*chunk.source, *chunk.target))
+        except S2sError as error:
+            refused.append(error)
+    _said(refused)
+    json.dumps(inspect([name]).section, ensure_ascii=False).encode()
+
+
+def _said(refused: Sequence[Exception]) -> None:
+    """A refusal that can be shown, raised."""
+    for error in refused:
+        assert str(error).strip(), "an error without a word"
+    if refused:
+        raise refused[0]
+
+
+def _parquet(folder: Path) -> list[bytes]:
+    """Parquet files: plain, compressed, with lists and dictionaries."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "source": ["a b", "0 1", "ä"],
+        "target": ["c d", "eins zwei", "😀"],
+        "group": [1, 1, 2],
+    }
+    lists = {**columns, "target": [["c d"], ["eins", "zwei"], ["x"]]}
+    plain = pa.table(columns)
+    coded = plain.set_column(0, "source", plain.column("source").dictionary_encode())
+    written = []
+    for table, compression in ((plain, "none"), (pa.table(lists), "none"), (coded, "snappy")):
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression=compression)
+        written.append(sink.getvalue())
+    return written
+
+
+# ------------------------------------------------------------------------------------------ lines
+
+
+def _read_lines(name: str = "guided.txt") -> None:
+    from s2s.data.sources.inspect import inspect
+    from s2s.data.sources.open import ParallelFiles
+    from s2s.errors import S2sError
+    from s2s.text.lines import count_lines, open_input, read_lines
+
+    path = Path(name)
+    found = list(read_lines(path))
+    assert len(found) == count_lines(path), "lines are counted otherwise than read"
+    "".join(found).encode()
+    with open_input(path) as stream:
+        assert sum(1 for _ in stream) == len(found)
+    if found:
+        (chunk,) = ParallelFiles(path, path).chunks()
+        assert chunk.source == found
+    try:
+        inspect([name, name])
+    except S2sError as error:
+        _said([error])
+
+
+def _gzip_seeds(folder: Path) -> list[bytes]:
+    return [gzip.compress(LINES.encode(), mtime=0), gzip.compress(b"a\n" * 50, mtime=0)]
+
+
+def changed_inside(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """Changes of a gzip file, or of its content, compressed again."""
+    if draw.random() < 0.4:
+        return changed(content, others, draw)
+    try:
+        inside = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        inside = LINES.encode()
+    return gzip.compress(changed_text(inside, [inside], draw)[:1_000_000], mtime=0)
+
+
+def _read_dictionary() -> None:
+    from s2s.inference.replace_unknown import read_dictionary
+
+    read_dictionary(Path("guided.txt"))
+
+
+@contextmanager
+def _lexicon_reader() -> Iterator[Read]:
+    from s2s.data.moses_lexicon import read_cells
+    from s2s.text.tokenizer_pair import load_tokenizers
+
+    tokenizers = load_tokenizers(Path("runs/spell/tokenizer"))
+
+    def read() -> None:
+        read_cells(Path("guided.txt"), tokenizers)
+
+    yield read
+
+
+@contextmanager
+def _constraints_reader() -> Iterator[Read]:
+    """Lines with prefixes and terms; of the lines of the file, half are input, half prefixes."""
+    from s2s.inference.line_constraints import (
+        ConstraintCompiler,
+        LineConstraintsReader,
+        parse_columns,
+        unmet,
+    )
+    from s2s.text.lines import read_lines
+    from s2s.text.tokenizer_pair import load_tokenizers
+
+    pairs = [load_tokenizers(Path("runs", name, "tokenizer")) for name in ("spell", "pieces")]
+    compilers = [ConstraintCompiler(pair.target) for pair in pairs]
+    names = parse_columns("source,prefix,must,avoid")
+
+    def read() -> None:
+        path = Path("guided.txt")
+        lines = list(read_lines(path))
+        LineConstraintsReader(prefixes=path).read(lines, 0)
+        given = LineConstraintsReader(columns=names).read(lines, 0)[1]
+        for compiler in compilers:
+            prefixes = compiler.target.encode([one.prefix for one in given])
+            for spec in compiler.constraints(given, prefixes):
+                assert len(spec.constraints) <= 3
+            for one in given:
+                unmet(one.prefix, one, compiler.target)
+
+    yield read
+
+
+def _read_list(form: Any) -> None:
+    """Rows of scored outputs that are resumed."""
+    from s2s.inference.resume import OutputFile, count_lines, count_listed
+
+    with OutputFile(Path("guided.txt")) as file:
+        whole = count_lines(file)
+        found = count_listed(file, form, "guided.txt")
+        assert 0 <= found.size <= whole.size, "more than there is"
+        count_listed(file, form, "guided.txt", 1)
+
+
+# ------------------------------------------------------------------------------- JSON of a run
+
+RUN = Path("runs/spell")
+
+
+def _read_index() -> None:
+    from s2s.run.checkpoints import Checkpoints
+    from s2s.run.summary import summarize
+
+    summarize(RUN).as_json()
+    index = Checkpoints(RUN)
+    for which in ("last", "best", 20):
+        index.resolve(which)
+
+
+def _read_events() -> None:
+    from s2s.pipeline.averaging import ValidationScores
+    from s2s.run.directory import Run
+    from s2s.run.history import read_history
+    from s2s.run.summary import list_runs
+
+    history = read_history(Run(RUN).read_events())
+    history.best_validation()
+    json.dumps([one.as_json() for one in list_runs(Path("runs"))], ensure_ascii=False).encode()
+    for event in history.validation:
+        ValidationScores.of_event(event)
+
+
+def _read_charts() -> None:
+    """What a report draws of a log. `logs` of `inputs` has whole pages, a few in a second."""
+    from s2s.report import build_page
+    from s2s.report.charts import part_norms, training_charts
+    from s2s.run.directory import Run
+    from s2s.run.history import read_history
+
+    run = Run(RUN)
+    history = read_history(run.read_events())
+    for chart in training_charts(history):
+        str(chart).encode()
+    part_norms(history)
+    build_page._logged(history)
+    build_page._environment(run, history)
+
+
+def _read_environment() -> None:
+    from s2s.report import build_page
+    from s2s.run.directory import Run
+    from s2s.run.history import History
+
+    run = Run.open(RUN)
+    build_page._environment(run, History())
+
+
+def _read_trackers() -> None:
+    from s2s.training.trackers.base import Tracked
+
+    tracked = Tracked(folder=Path(), name="spell", fields={}, update=1)
+    for name in ("wandb", "mlflow"):
+        tracked.read_id(name)
+    tracked.write_id("wandb", "x")
+    assert tracked.read_id("wandb") == "x"
+
+
+def _read_hashes() -> None:
+    import hashlib
+
+    from s2s.data.sources import contents
+
+    contents._known.clear()
+    hashes = contents.Hashes(Path())
+    found = hashes.of(Path("few"))
+    assert len(found) == 64 or found != hashlib.sha256(Path("few").read_bytes()).hexdigest()
+    contents._known.clear()
+    hashes.of(Path("recipe.yaml"))
+
+
+@contextmanager
+def _defaults_reader() -> Iterator[Read]:
+    """Values that were chosen for a recipe which does not say them."""
+    from s2s.pipeline import defaults
+    from s2s.recipe.load import load_draft
+    from s2s.run.directory import Run
+
+    draft = load_draft(Path("captions.yaml"))
+    run = Run(Path("runs/cap"))
+
+    def read() -> None:
+        run._reasons()
+        kept = defaults._read(run.folder)
+        if kept is not None:
+            run.text_of(defaults._completed(draft, kept[1])).encode()
+
+    yield read
+
+
+def _read_sweep_file() -> None:
+    """Values chosen for the settings of a sweep."""
+    from s2s.pipeline.defaults import read_choices
+    from s2s.pipeline.sweeping import _read_json
+
+    kept = _read_json(Path("guided.json"))
+    for value in kept.values():
+        read_choices(value)
+
+
+def _sweep_seeds(folder: Path) -> list[bytes]:
+    kept = json.loads((folder / "runs/cap/defaults.json").read_bytes())
+    return [json.dumps({kept["key"]: kept["choices"]}).encode()]
+
+
+def _read_report() -> None:
+    from s2s.data.preparation.report import PrepareReport
+
+    text = Path("runs/stored/data/report.json").read_text(encoding="utf-8")
+    report = PrepareReport.from_json(text)
+    report.lines()
+    report.table()
+
+
+def _record_seeds(folder: Path) -> list[bytes]:
+    with zipfile.ZipFile(folder / "spell.s2s") as archive:
+        (folder / "guided.model").mkdir(exist_ok=True)
+        return [archive.read("model.json")]
+
+
+def _read_record() -> None:
+    from s2s.run.exported import read_info
+
+    read_info(Path("guided.model"), "guided.model")
+
+
+@contextmanager
+def _note_reader() -> Iterator[Read]:
+    """The note of an unfinished output, of which some lines exist."""
+    from s2s.inference.resume import OutputFile, check_note, complete_part
+
+    begun_with = {"model": {"checkpoint": 3, "runs": ["spell"]}, "search": [1]}
+    output = Path("guided.out")
+
+    def read() -> None:
+        output.write_text("a\nb\nc")
+        check_note(output, begun_with)
+        with OutputFile(output) as file:
+            done, rows = complete_part(file, output, begun_with, None)
+        assert done.lines <= 2 and all(row.lines <= done.lines for row in rows)
+
+    yield read
+
+
+NOTE = (
+    '{"format": 2, "model": {"checkpoint": 3, "runs": ["spell"]}, "search": [1]}\n'
+    '[1, "0123456789abcdef0123456789abcdef"]\n[2, "00"]\n'
+)
+OLD_NOTE = '{\n "format": 1,\n "model": {"checkpoint": 3, "runs": ["spell"]},\n "search": [1]\n}\n'
+
+
+def _table(kind: str, *contents: str) -> Target:
+    name = f"guided.{kind}"
+    return Target(
+        f"tables {kind}", name, texts(*contents), always(partial(_read_table, name)), changed_text
+    )
+
+
+def _text(name: str, read: Read, *contents: str) -> Target:
+    return Target(name, "guided.txt", texts(*contents), always(read), changed_text)
+
+
+def _json(name: str, path: str, read: Read, refusals: Any = None) -> Target:
+    made = Target(name, path, files(path), always(read), changed_text)
+    return made if refusals is None else made._replace(refusals=refusals)
+
+
+TEXT_TARGETS = (
+    Target(
+        "recipes",
+        "guided.yaml",
+        files("recipe.yaml", "captions.yaml", "runs/spell/recipe.yaml"),
+        always(_read_recipe),
+        _odd_recipe,
+    ),
+    _text("grids", _read_grid, "seed=1,2\ntrain.epochs=1, 2\nmetrics=[bleu,chrf],[chrf]\n"),
+    _table("tsv", TSV),
+    _table("csv", CSV),
+    _table("jsonl", JSONL),
+    Target(
+        "tables parquet",
+        "guided.parquet",
+        _parquet,
+        always(partial(_read_table, "guided.parquet")),
+    ),
+    _text("lines", _read_lines, LINES, "a\n" * 30),
+    Target("lines gz", "guided.txt", _gzip_seeds, always(_read_lines), changed_inside),
+    _text("dictionaries", _read_dictionary, "null\tzero\nzwei\ttwo\n"),
+    Target(
+        "lexicons",
+        "guided.txt",
+        texts("null 0 0.5\neins 1 1.0\nNULL 1 0.1\n"),
+        _lexicon_reader,
+        changed_text,
+    ),
+    Target(
+        "constraints",
+        "guided.txt",
+        texts("0 1 2\teins\tzwei|||drei\tnull\n3 4\t\tvier\t\n\t\t\t\n"),
+        _constraints_reader,
+        changed_text,
+    ),
+    _text(
+        "lists tsv",
+        partial(_read_list, "tsv"),
+        "1\t1\t-0.5\t-0.5\t3\tfinished\ta b\n1\t2\t-1.5\t-0.9\t3\tcut\tb\n2\t1\t-1\t-1\t1\tcut\t\n",
+    ),
+    _text(
+        "lists jsonl",
+        partial(_read_list, "jsonl"),
+        '{"line": 1, "rank": 1, "text": "a"}\n{"line": 2, "rank": 1, "text": "b"}\n',
+    ),
+    _json("indexes", "runs/spell/checkpoints.json", _read_index),
+    _json("events", "runs/spell/metrics.jsonl", _read_events),
+    _json("charts", "runs/spell/metrics.jsonl", _read_charts),
+    _json("environments", "runs/spell/environment.json", _read_environment),
+    Target(
+        "trackers",
+        "trackers.json",
+        texts('{"wandb": "abc", "mlflow": "def"}'),
+        always(_read_trackers),
+        changed_text,
+    ),
+    Target("hashes", "hashes.json", files("runs/cap/hashes.json"), always(_read_hashes)),
+    Target("defaults", "runs/cap/defaults.json", files("runs/cap/defaults.json"), _defaults_reader),
+    Target(
+        "sweeps",
+        "guided.json",
+        _sweep_seeds,
+        always(_read_sweep_file),
+        refusals=(KeyError, TypeError, ValueError),
+    ),
+    _json("reports", "runs/stored/data/report.json", _read_report, (ValueError, OSError)),
+    Target("records", "guided.model/model.json", _record_seeds, always(_read_record), changed_text),
+    Target("notes", "guided.out.resume", texts(NOTE, OLD_NOTE), _note_reader, changed_text),
+)
