@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TAGS_FILE = "tags.json"
 
+_TAG = re.compile(r"<[^\s<>]+>\Z")
+"""A tag, as recipes define it; an empty one would be at the beginning of a line for ever."""
+
 
 class Tagged:
     """A tokenizer with tags, whose ids follow those of its vocabulary.
@@ -122,8 +125,9 @@ def read_tags(folder: Path) -> list[str] | None:
         tags = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not the tags of a tokenizer ({error})") from error
-    if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
-        raise RunError(f"{path}: expected a list of tags, found {tags!r:.80}")
+    are_tags = isinstance(tags, list) and all(isinstance(t, str) and _TAG.match(t) for t in tags)
+    if not are_tags or not tags or len(set(tags)) < len(tags):
+        raise RunError(f"{path}: expected different tags, such as <2en>, found {tags!r:.80}")
     return tags
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.torture.mutations import changed, changed_text, damaged
+from tests.torture.mutations import changed, changed_text, damaged, flipped
 from tests.torture.target import Read, Target, always, files, texts
 
 TEXTS = ["0 1 2", "", " ä日本😀 null  eins", "\u2581\u2581 x" * 5, "ab" * 40, "\x00\x1b"]
@@ -427,7 +427,7 @@ def _features(suffix: str, change: Any = changed) -> Target:
 
 def _subword_target(kind: str) -> Target:
     path = str(TOKENIZER / "sentencepiece.model")
-    return Target(kind, path, _subwords(kind), always(_read_subwords))
+    return Target(kind, path, _subwords(kind), always(_read_subwords), flipped)
 
 
 def _vocabulary_target(kind: str) -> Target:
@@ -467,10 +467,10 @@ BINARY_TARGETS = (
     ),
     Target("model files", "guided.s2s", files("spell.s2s"), always(_read_model), changed_archive),
     _features("npy"),
-    _features("npz"),
+    _features("npz", flipped),
     _features("safetensors", changed_tensors),
-    _features("arrow"),
-    _features("parquet"),
+    _features("arrow", flipped),
+    _features("parquet", flipped),
     Target(
         "ids",
         "listed.ids",
@@ -483,6 +483,7 @@ BINARY_TARGETS = (
         "guided.arrow",
         files("runs/stored/data/validation.arrow", "runs/cap/data/train.arrow"),
         always(_read_corpus),
+        flipped,
     ),
     Target(
         "fingerprints",

@@ -145,6 +145,16 @@ def changed(content: bytes, others: Sequence[bytes], draw: random.Random) -> byt
     return content
 
 
+def flipped(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """Mostly changes that leave all other bytes where they are, as formats with offsets need."""
+    if draw.random() < 0.4:
+        return changed(content, others, draw)
+    data = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        draw.choice((_flip, _flip, _overwrite, _clear))(data, draw)
+    return bytes(data)
+
+
 def changed_text(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
     """Changes of text: sometimes a piece of it is replaced by characters no one expects."""
     if draw.random() < 0.5:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.torture.mutations import changed, changed_text, odd_recipe
+from tests.torture.mutations import changed, changed_text, flipped, odd_recipe
 from tests.torture.target import Read, Target, always, files, texts
 
 TSV = "source\ttarget\tgroup\na b\tc d\t1\ne f\tg\t1\n" + "hij k\tlm, no\t2\n" * 6
@@ -405,6 +405,7 @@ TEXT_TARGETS = (
         "guided.parquet",
         _parquet,
         always(partial(_read_table, "guided.parquet")),
+        flipped,
     ),
     _text("lines", _read_lines, LINES, "a\n" * 30),
     Target("lines gz", "guided.txt", _gzip_seeds, always(_read_lines), changed_inside),

@@ -18,7 +18,7 @@ from typing import Any
 from s2s.data.sources.chunks import found_list
 from s2s.data.sources.header import HEADER_WORDS, SOURCES, TARGETS, check_names, is_header
 from s2s.errors import DataError
-from s2s.text.lines import decode_rows, open_bytes
+from s2s.text.lines import LONGEST_ROW, decode_rows, open_bytes
 
 ROWS = 500
 """Rows of a table that are looked at."""
@@ -223,13 +223,22 @@ def _split_rows(path: Path, format_: str) -> Iterator[list[str]]:
         if format_ == ".tsv":
             yield from (line.split("\t") for line in lines)
         else:
-            for number, row in enumerate(csv.reader(line + "\n" for line in lines)):
-                if number == 0 and len(row) == 1 and ";" in row[0]:
-                    raise DataError(
-                        f"{path}: fields are separated by ';', expected commas; save it with "
-                        "commas, or as .tsv with tabs"
-                    )
-                yield row
+            yield from _csv_rows(path, lines)
+
+
+def _csv_rows(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
+    csv.field_size_limit(LONGEST_ROW)
+    reader = csv.reader(line + "\n" for line in lines)
+    try:
+        for number, row in enumerate(reader):
+            if number == 0 and len(row) == 1 and ";" in row[0]:
+                raise DataError(
+                    f"{path}: fields are separated by ';', expected commas; save it with "
+                    "commas, or as .tsv with tabs"
+                )
+            yield row
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error
 
 
 def _json_columns(path: Path) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.errors import DataError
 from s2s.text.word_boundaries import joins
 
 SPACE, LETTER, OTHER = 0, 1, 2
@@ -22,6 +23,13 @@ SPACE, LETTER, OTHER = 0, 1, 2
 
 BYTES = 0x110000
 """A token that is a byte of UTF-8 stands for this code point plus the byte."""
+
+MOST_CELLS = 1 << 25
+"""States times tokens of a table, which bounds its memory (200 to 500 MB while it is made)."""
+
+CLASS_CELLS = 32
+"""What finding the step of a state over a class of characters counts as: it takes so much longer
+than that over a token."""
 
 STATES = 16
 """States whose rows of a table are computed together."""
@@ -39,6 +47,7 @@ class Spelling:
         rows = [_codes(surface) for surface in surfaces]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         self.size = len(rows)
+        self.has_bytes = any(isinstance(surface, bytes) for surface in surfaces)
         self.order_V = np.argsort(-lengths, kind="stable")  # long tokens first
         self.counts_L = [int((lengths > place).sum()) for place in range(lengths.max(initial=0))]
         flat = [rows[v][place] for place, n in enumerate(self.counts_L) for v in self.order_V[:n]]
@@ -104,8 +113,12 @@ NOTHING: Met = frozenset()
 class Automaton:
     """All reachable states, numbered; state 0 is the beginning of the text."""
 
-    def __init__(self, terms: Sequence[str]) -> None:
-        """`terms` are single-spaced and not empty."""
+    def __init__(self, terms: Sequence[str], spelling: Spelling) -> None:
+        """`terms` are single-spaced and not empty; `spelling` has the tokens that will be read.
+
+        Raises DataError for terms that are together so long that a table of these tokens would
+        take very much memory.
+        """
         self.terms = tuple(terms)
         characters = sorted({c for term in terms for c in term if c != " "})
         self.special = {ord(c): number for number, c in enumerate(characters, start=3)}
@@ -114,7 +127,8 @@ class Automaton:
         self._starts: dict[int, list[int]] = {}
         for i, word in enumerate(self._words):
             self._starts.setdefault(word[0], []).append(i)
-        self._encoded = {c.encode(): self.special[ord(c)] for c in characters if ord(c) >= 0x80}
+        several = [c for c in characters if ord(c) >= 0x80] if spelling.has_bytes else []
+        self._encoded = {c.encode(): self.special[ord(c)] for c in several}
         spelled = sorted({byte for encoding in self._encoded for byte in encoding})
         self._byte_of = dict(enumerate(spelled, start=len(self._kind)))
         self.special |= {BYTES + byte: number for number, byte in self._byte_of.items()}
@@ -122,11 +136,20 @@ class Automaton:
         self.states: list[AutomatonState] = [AutomatonState()]
         self.steps: list[list[int]] = []
         self.met: list[list[Met]] = []
-        self._build()
+        cells = max(spelling.size, CLASS_CELLS * self.classes)
+        self._build(max(1, MOST_CELLS // max(1, cells)))
 
-    def _build(self) -> None:
+    def _build(self, most: int) -> None:
+        """Find all states. Raises DataError for more than `most`."""
         numbers = {self.states[0]: 0}
         for state in self.states:  # grows during the loop
+            if len(self.states) > most:
+                raise DataError(
+                    f"terms that must, or must not, appear: too long together "
+                    f"({sum(map(len, self.terms)):,} characters in {len(self.terms):,}, with those "
+                    f"of '{max(self.terms, key=len):.40}'); expected words and short phrases, "
+                    "leave some out"
+                )
             found = [self._read(state, c) for c in range(self.classes)]
             for new, _ in found:
                 if new not in numbers:

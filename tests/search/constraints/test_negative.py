@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from s2s.errors import DataError
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.search.constraints.automaton import Automaton, Spelling, Tables
 from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints, Term
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
@@ -71,7 +73,7 @@ def test_what_joins() -> None:
 def test_the_automaton_meets_what_stands_in_the_text(seed: int) -> None:
     draw = random.Random(seed)
     terms = draw.sample(TERMS, 4)
-    automaton = Automaton(terms)
+    automaton = Automaton(terms, SPELLING)
     tables = Tables(automaton, SPELLING, [1, 2, 4, 8])
     for _ in range(150):
         tokens = tuple(draw.choices(range(4, len(SURFACES)), k=draw.randint(0, 6)))
@@ -175,3 +177,22 @@ def test_where_nothing_else_is_left_the_output_ends() -> None:
     for strategy in STRATEGIES[:2]:
         (found,) = search(RecurrentToy(6, 1), [[5]], strategy, "cpu", constraints=[constraint])[0]
         assert (found.tokens, found.finished) == ((), True)
+
+
+def test_terms_that_would_fill_the_memory_are_refused_at_once() -> None:
+    """A request to a server may have twenty of 2,000 characters."""
+    draw = random.Random(1)
+    terms = ["".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(2000)) for _ in range(20)]
+    with pytest.raises(DataError, match=r"too long together \(40,000 characters in 20"):
+        NegativeConstraints(terms, SPELLING)
+    with pytest.raises(DataError, match="leave some out"):
+        PositiveConstraints([Term(term, (5,)) for term in terms], SPELLING)
+
+
+def test_where_no_token_is_a_byte_the_states_are_those_of_characters() -> None:
+    """Each place in a term is a state, as are the beginning and what ends with no term."""
+    spelling = Spelling(["", "", "", "", " 猫", "黒", "x"])
+    automaton = Automaton(["黒猫犬", "白い鳥"], spelling)
+    assert len(automaton.states) <= 3 + 3 + 3
+    with_bytes = Automaton(["黒猫犬", "白い鳥"], Spelling(["", "", "", "", bytes([0xE9]), "x"]))
+    assert len(with_bytes.states) > len(automaton.states)
