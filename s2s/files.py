@@ -73,7 +73,7 @@ def parse_json(content: str | bytes) -> Any:
 def _is_deep(value: Any) -> bool:
     """Whether a value of JSON is nested more deeply than `DEEPEST_JSON`."""
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(DEEPEST_JSON + 1):
+    for _ in range(DEEPEST_JSON):
         within = [one.values() if isinstance(one, dict) else one for one in level]
         level = [one for each in within for one in each if isinstance(one, dict | list)]
         if not level:

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -165,9 +164,6 @@ class Subwords:
         except (OSError, RuntimeError, ValueError, IndexError) as error:
             raise RunError(f"{path}: not a sentencepiece model") from error
         processor = subwords._processor
-        scores = processor.get_score(list(range(subwords.size)))
-        if not all(map(math.isfinite, scores)):
-            raise RunError(f"{path}: damaged; a piece has no number as its score")
         found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
         if found != (PAD, UNK, BOS, EOS):
             raise RunError(

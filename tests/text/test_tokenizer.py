@@ -2,7 +2,9 @@
 
 import io
 import json
+import math
 import re
+import struct
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -376,3 +378,29 @@ def test_a_remedy_can_be_followed() -> None:
     recipe = SubwordTokenizer(kind="unigram", vocabulary=7)
     tokenizers = train_tokenizers(recipe, [(["a"] * 9, ["a"] * 9)], seed=1)
     assert tokenizers.source.size == 7
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_model_with_scores_that_are_no_numbers_is_refused(tmp_path: Path, score: float) -> None:
+    subwords = train(SubwordTokenizer(kind="unigram", vocabulary=40), LINES).source
+    assert isinstance(subwords, Subwords)
+    subwords.save(tmp_path)
+    path = tmp_path / "sentencepiece.model"
+    content = path.read_bytes()
+    processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+    stored = struct.pack("<f", processor.get_score(20))
+    assert stored in content
+    path.write_bytes(content.replace(stored, struct.pack("<f", score), 1))
+    with pytest.raises(RunError, match="not a sentencepiece model"):
+        Subwords.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tags", ['[""]', "[]", '["<a>", "<a>"]', '["a"]', '["<a b>"]', "[1]", "{}"]
+)
+def test_tags_that_no_recipe_has_are_refused(tmp_path: Path, tags: str) -> None:
+    """An empty tag would be found at the beginning of a line again and again."""
+    train(WordTokenizer(kind="word"), LINES).save(tmp_path)
+    (tmp_path / "shared" / "tags.json").write_text(tags)
+    with pytest.raises(RunError, match="expected different tags, such as <2en>, found"):
+        load_tokenizers(tmp_path)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import random
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -113,6 +114,49 @@ def _subwords(kind: str) -> Callable[[Path], list[bytes]]:
         return [(folder / f"{kind}{n}/sentencepiece.model").read_bytes() for n in SIZES]
 
     return seeds
+
+
+def changed_pieces(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """Changes of the pieces of a sentencepiece model: the message around them stays sound."""
+    pieces = []
+    place = 0
+    while content[place : place + 1] == b"\x0a" and content[place + 1 : place + 2] < b"\x80":
+        end = place + 2 + (content[place + 1] if place + 1 < len(content) else 0)
+        pieces.append(content[place + 2 : end])
+        place = end
+    if len(pieces) < 5 or draw.random() < 0.2:
+        return flipped(content, others, draw)
+    for _ in range(draw.choice((1, 1, 2, 8))):
+        number = draw.randrange(len(pieces))
+        text, score, rest = _piece(pieces[number])
+        match draw.randrange(6):
+            case 0:
+                text = draw.choice(
+                    ("\u2581", "a", "\u2581a", "ab\u2581", "<0x41>", "日本")
+                ).encode()
+            case 1:
+                score = struct.pack("<f", draw.choice(ODD_SCORES))
+            case 2:
+                rest = b"\x18" + bytes([draw.randrange(8)])  # its type
+            case 3:
+                text = damaged(text, draw)[:100]
+            case 4:
+                pieces.insert(draw.randrange(len(pieces)), pieces[number])
+            case _:
+                del pieces[number]
+                continue
+        made = b"\x0a" + bytes([len(text)]) + text + b"\x15" + score + rest
+        pieces[number] = made if len(made) < 128 else pieces[number]
+    return b"".join(b"\x0a" + bytes([len(one)]) + one for one in pieces) + content[place:]
+
+
+ODD_SCORES = (0.0, -1.0, -7.0, 1e30, -1e30, 1e-40, float("nan"), float("inf"), float("-inf"), 0.5)
+
+
+def _piece(message: bytes) -> tuple[bytes, bytes, bytes]:
+    """The text, the score and the rest of a piece."""
+    end = 2 + message[1] if len(message) > 1 else 2
+    return message[2:end], message[end + 1 : end + 5].ljust(4, b"\0"), message[end + 5 :]
 
 
 def _tags(folder: Path) -> list[bytes]:
@@ -427,7 +471,7 @@ def _features(suffix: str, change: Any = changed) -> Target:
 
 def _subword_target(kind: str) -> Target:
     path = str(TOKENIZER / "sentencepiece.model")
-    return Target(kind, path, _subwords(kind), always(_read_subwords), flipped)
+    return Target(kind, path, _subwords(kind), always(_read_subwords), changed_pieces)
 
 
 def _vocabulary_target(kind: str) -> Target:

@@ -1,6 +1,7 @@
 """Features of `.npz` and Parquet files, read sequentially in blocks."""
 
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from s2s.data.features.arrow import Block, FeatureColumns, block_of, check_colum
 from s2s.data.features.ids import IdIndex
 from s2s.data.features.npy import check_array, check_vectors, described, read_header
 from s2s.errors import DataError
+
+_DAMAGED = (ValueError, OverflowError, struct.error)
+"""What the library raises for names, sizes and places that make no sense."""
 
 Check = Callable[[tuple[int, ...], np.dtype[Any], str], None]
 
@@ -108,7 +112,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, *_DAMAGED) as error:
         raise DataError(f"{path}: not a .npz archive, truncated or damaged ({error})") from error
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
         raise DataError(f"{path}: cannot be read ({error})") from error

@@ -9,6 +9,7 @@ import pytest
 
 from s2s.data.sources.inspect import FoundData, inspect, split_of
 from s2s.errors import DataError
+from s2s.text.lines import LONGEST_ROW
 
 PAIRS = [
     (f"The dog number {i} sleeps, again.", f"Der Hund Nummer {i} schläft wieder.")
@@ -192,3 +193,13 @@ def test_named_columns_and_semicolons() -> None:
     assert columns(found) == {"source": "id", "target": "double"}
     with pytest.raises(DataError, match="fields are separated by ';', expected commas"):
         inspect([write("a.csv", "en;de\nA dog.;Ein Hund.\n")])
+
+
+def test_long_cells_of_csv_are_looked_at_and_endless_ones_are_one_line() -> None:
+    """The csv module itself takes 131,072 characters."""
+    rows = "".join(f"a dog {n},ein Hund {n}\n" for n in range(9))
+    found = inspect([write("a.csv", "de,en\n" + rows + f'"{"x " * 100_000}",y\n')])
+    assert found.section["columns"] == {"source": "de", "target": "en"}
+    long = 'de,en\n"' + "x" * (LONGEST_ROW // 2 + 1) + "\n" + "y" * (LONGEST_ROW // 2 + 1) + '"\n'
+    with pytest.raises(DataError, match=r"b.csv:3: not valid CSV \(field larger than"):
+        inspect([write("b.csv", long)])
