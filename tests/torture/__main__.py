@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.torture.binary_targets import BINARY_TARGETS
 from tests.torture.commands import prepare
 from tests.torture.counts import Counts, table
-from tests.torture.fuzz import BATCH, KINDS, fuzz, world
+from tests.torture.fuzz import BATCH, KINDS, fuzz
 from tests.torture.fuzz import COLUMNS as INPUTS
 from tests.torture.guided import COLUMNS as GUIDED
 from tests.torture.guided import begin, search
@@ -32,6 +32,7 @@ from tests.torture.kills import COLUMNS as KILLS
 from tests.torture.kills import kill
 from tests.torture.projects import Project, projects
 from tests.torture.text_targets import TEXT_TARGETS
+from tests.torture.world import world
 from tests.torture.writes import COLUMNS as WRITES
 from tests.torture.writes import fail
 

@@ -3,6 +3,7 @@ further. Readers run in this process' children, without commands around them: hu
 second."""
 
 import contextlib
+import faulthandler
 import json
 import mmap
 import os
@@ -143,6 +144,7 @@ def _be(found: Search, seed: int, end: int, shared: mmap.mmap) -> int:
     path = Path(found.target.path)
     refused = 0
     os.fsync = lambda file: None  # the disk is not what is tried
+    faulthandler.disable()
     with Path(LOG).open("w") as log, contextlib.ExitStack() as stack:
         read = stack.enter_context(found.target.reader())
         lines = watch(found.lines)
