@@ -52,9 +52,12 @@ def single_spaced(text: str) -> str:
 def occurrences(text: str, term: str) -> int:
     """The number of occurrences of a term in a text as whole words; they may overlap.
 
-    Case matters; all white space is equal.
+    Case matters; all white space is equal. A term without characters occurs nowhere: that is what
+    tokenizers make of some.
     """
     text, term = single_spaced(text), single_spaced(term)
+    if not term:
+        return 0
     count, start = 0, text.find(term)
     while start >= 0:
         end = start + len(term)

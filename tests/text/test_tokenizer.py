@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -380,18 +381,24 @@ def test_a_remedy_can_be_followed() -> None:
     assert tokenizers.source.size == 7
 
 
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
-def test_a_model_with_scores_that_are_no_numbers_is_refused(tmp_path: Path, score: float) -> None:
-    subwords = train(SubwordTokenizer(kind="unigram", vocabulary=40), LINES).source
+def test_a_model_with_scores_that_are_no_numbers_is_refused(
+    tmp_path: Path, kind: Any, score: float
+) -> None:
+    """The library refuses them in unigram models alone."""
+    subwords = train(SubwordTokenizer(kind=kind, vocabulary=40), LINES).source
     assert isinstance(subwords, Subwords)
     subwords.save(tmp_path)
     path = tmp_path / "sentencepiece.model"
     content = path.read_bytes()
     processor = sentencepiece.SentencePieceProcessor(model_proto=content)
-    stored = struct.pack("<f", processor.get_score(20))
-    assert stored in content
-    path.write_bytes(content.replace(stored, struct.pack("<f", score), 1))
-    with pytest.raises(RunError, match="not a sentencepiece model"):
+    piece = processor.id_to_piece(39).encode()
+    before = bytes([10, len(piece)]) + piece + b"\x15"  # its text, and the tag of its score
+    stored = before + struct.pack("<f", processor.get_score(39))
+    assert content.count(stored) == 1
+    path.write_bytes(content.replace(stored, before + struct.pack("<f", score)))
+    with pytest.raises(RunError, match=r"not a sentencepiece model|no number as its score"):
         Subwords.load(tmp_path)
 
 

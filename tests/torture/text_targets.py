@@ -232,7 +232,8 @@ def _read_index() -> None:
 
 
 def _read_events() -> None:
-    from s2s.pipeline.averaging import ValidationScores
+    from s2s.pipeline.averaging import _validations
+    from s2s.pipeline.sweep_results import results_of
     from s2s.run.directory import Run
     from s2s.run.history import read_history
     from s2s.run.summary import list_runs
@@ -240,8 +241,8 @@ def _read_events() -> None:
     history = read_history(Run(RUN).read_events())
     history.best_validation()
     json.dumps([one.as_json() for one in list_runs(Path("runs"))], ensure_ascii=False).encode()
-    for event in history.validation:
-        ValidationScores.of_event(event)
+    _validations(Run(RUN))
+    results_of(Run(RUN))
 
 
 def _read_charts() -> None:

@@ -94,7 +94,7 @@ def parquet_blocks(path: Path, columns: FeatureColumns, num_bytes: int) -> Itera
                     yield block_of(batch, columns, str(path))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason})") from error
 

@@ -58,6 +58,8 @@ def text_of(tokens: tuple[int, ...]) -> str:
         ("don't", "don", 1),
         ("x_cat", "cat", 0),
         ("", "cat", 0),
+        ("", "", 0),
+        ("a cat", " ", 0),
     ],
 )
 def test_a_term_stands_in_a_text_as_whole_words(text: str, term: str, count: int) -> None:
