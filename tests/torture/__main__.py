@@ -21,16 +21,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from tests.torture.binary_targets import BINARY_TARGETS
 from tests.torture.commands import prepare
 from tests.torture.counts import Counts, table
+from tests.torture.feature_targets import FEATURE_TARGETS
 from tests.torture.fuzz import BATCH, KINDS, fuzz
 from tests.torture.fuzz import COLUMNS as INPUTS
 from tests.torture.guided import COLUMNS as GUIDED
 from tests.torture.guided import begin, search
 from tests.torture.kills import COLUMNS as KILLS
 from tests.torture.kills import kill
+from tests.torture.model_targets import MODEL_TARGETS
 from tests.torture.projects import Project, projects
+from tests.torture.run_targets import RUN_TARGETS
+from tests.torture.serve_targets import SERVE_TARGETS
 from tests.torture.text_targets import TEXT_TARGETS
 from tests.torture.world import world
 from tests.torture.writes import COLUMNS as WRITES
@@ -41,6 +44,10 @@ SHARES = {"kills": 0.42, "writes": 0.13, "inputs": 0.25, "guided": 0.2}
 
 WORLD, KEPT = "world", "inputs"
 """Folders: of files to damage, which two parts share; of inputs of `guided` that failed."""
+
+
+TARGETS = (*TEXT_TARGETS, *RUN_TARGETS, *MODEL_TARGETS, *FEATURE_TARGETS, *SERVE_TARGETS)
+"""What `guided` reads."""
 
 
 def _rounds(seconds: float, seed: int) -> Iterator[int]:
@@ -84,8 +91,7 @@ def _inputs(seconds: float, seed: int, scratch: Path) -> Result:
 
 def _guided(seconds: float, seed: int, scratch: Path) -> Result:
     folder = _world(scratch.parent / WORLD)
-    targets = (*TEXT_TARGETS, *BINARY_TARGETS)
-    searches = {target.name: begin(target, folder) for target in targets}
+    searches = {target.name: begin(target, folder) for target in TARGETS}
     end = time.monotonic() + seconds
     while True:
         for found in searches.values():

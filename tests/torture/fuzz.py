@@ -105,12 +105,19 @@ def _in_copy(work: Work, folder: Path, kept: str, name: str = "") -> Work:
     """The work on a fresh copy of the run that is kept in the folder `kept`."""
     run = folder / RUN.parent / (name or kept)
 
-    def before() -> None:
-        work.before()
+    def renew() -> None:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(folder / kept, run)
 
-    return work._replace(before=before)
+    def before() -> None:
+        work.before()
+        renew()
+
+    def after() -> None:
+        work.after()
+        renew()
+
+    return work._replace(before=before, after=after)
 
 
 def _tracked(seed: int, folder: Path) -> Work:
@@ -131,13 +138,20 @@ def _sweep(seed: int, folder: Path) -> Work:
     pattern = ("sweep/*.sweep.json", "sweep/*seed-1/*.json")[seed % 4 == 3]
     work = _file(pattern, *SWEEP)(seed, folder)
 
-    def before() -> None:
-        work.before()
+    def clear() -> None:
         for path in (*runs.glob("*seed-[12]"), *runs.glob("*.sweep.json")):
             remove(path)
+
+    def before() -> None:
+        work.before()
+        clear()
         shutil.copytree(folder / "sweep", runs, dirs_exist_ok=True)
 
-    return work._replace(before=before)
+    def after() -> None:
+        work.after()
+        clear()
+
+    return work._replace(before=before, after=after)
 
 
 TABLES = ("tsv", "csv", "jsonl", "parquet")

@@ -84,12 +84,9 @@ def _begin_note(folder: Path) -> None:
 def _begin_sweep(folder: Path) -> None:
     """A sweep of which one setting is finished."""
     runs = folder / RUN.parent
-    for name in ("two-seed-2", "cap-seed-2"):
-        shutil.rmtree(runs / name, ignore_errors=True)
+    shutil.rmtree(runs / "cap-seed-2")
     (folder / "sweep").mkdir()
-    for path in runs.glob("*seed-1"):
-        shutil.copytree(path, folder / "sweep" / path.name)
-    for path in runs.glob("*.sweep.json"):
-        shutil.copy(path, folder / "sweep" / path.name)
+    for path in (*runs.glob("*seed-1"), *runs.glob("*.sweep.json")):
+        shutil.move(path, folder / "sweep" / path.name)
     if len(list((folder / "sweep").iterdir())) != 2:
         raise SystemExit("a sweep did not leave its choices and the run of its first setting")

@@ -1,21 +1,18 @@
-"""Readers of tokenizers, tensors, models, features and prepared data, and requests to a server."""
+"""Readers of tokenizers, tensors and model files."""
 
-import asyncio
 import hashlib
 import io
 import json
 import random
 import struct
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.torture.mutations import changed, changed_text, damaged, flipped
-from tests.torture.target import Read, Target, always, files, texts
+from tests.torture.target import Read, Target, always, files
 
 TEXTS = ["0 1 2", "", " ä日本😀 null  eins", "\u2581\u2581 x" * 5, "ab" * 40, "\x00\x1b"]
 """What damaged tokenizers encode."""
@@ -190,12 +187,10 @@ def _read_weights() -> None:
 @contextmanager
 def _state_reader() -> Iterator[Read]:
     """What training resumes from: tensors of the optimizer, and the position."""
-    from s2s.nn.state_dict import load_weights
     from s2s.run.checkpoints import Checkpoints
     from s2s.run.directory import Run
     from s2s.training.state import Position
 
-    del load_weights
     checkpoints = Checkpoints(Run(Path("runs/cap")).folder)
 
     def read() -> None:
@@ -279,194 +274,7 @@ def _read_model() -> None:
         model_file._unpacked.clear()
 
 
-# -------------------------------------------------------------------------------------- features
-
-FEATURES = 6
-
-
-def _grid(*shape: int) -> Any:
-    import numpy
-
-    return numpy.arange(numpy.prod(shape), dtype=numpy.float32).reshape(shape) / 8
-
-
-def _feature_seeds(suffix: str) -> Callable[[Path], list[bytes]]:
-    """Feature files of six ids, with vectors and with grids."""
-
-    def seeds(folder: Path) -> list[bytes]:
-        import numpy
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-        from safetensors.numpy import save
-
-        names = [f"{number}.jpg" for number in range(FEATURES)]
-        (folder / "array.ids").write_text("".join(f"{name}\n" for name in names))
-        (folder / "ids.npy").write_bytes(b"")
-        sinks = [io.BytesIO(), io.BytesIO()]
-        vectors, grids = _grid(FEATURES, 4), _grid(FEATURES, 2, 3)
-        arrays = (vectors.astype(numpy.float16), grids)
-        for sink, array in zip(sinks, arrays, strict=True):
-            by_name = dict(zip(names, array, strict=True))
-            match suffix:
-                case "npy":
-                    numpy.save(sink, array)
-                case "npz":
-                    numpy.savez(sink, **by_name)
-                case "safetensors":
-                    sink.write(save(by_name))
-                case "arrow":
-                    table = pa.table({"id": names, "features": array.tolist()})
-                    with pa.ipc.new_file(sink, table.schema) as writer:
-                        writer.write_table(table, max_chunksize=4)
-                case _:
-                    table = pa.table({"id": names, "features": array.tolist()})
-                    pq.write_table(table, sink)
-        return [sink.getvalue() for sink in sinks]
-
-    return seeds
-
-
-def _read_features(name: str, ids: str | None = None) -> None:
-    import numpy
-
-    from s2s.data.features.check import FeatureCheck
-    from s2s.data.features.open import open_store
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        store = open_store(Path(name), None if ids is None else Path(ids))
-        wanted = [*list(store.ids)[:20], "0.jpg", "none.jpg"]
-        check = FeatureCheck(store)
-        rows = check.find(wanted)
-        store.gather(rows[rows >= 0])
-        check.report().refuse(1.0)
-        store.regions(numpy.arange(len(store)))
-        store.missing_message("1.jpeg", 1, 2)
-
-
-def _ids(folder: Path) -> list[bytes]:
-    import numpy
-
-    numpy.save(folder / "listed.npy", _grid(3, 4))
-    return ["a.jpg\nä b\n日.png\n".encode()]
-
-
-# ---------------------------------------------------------------------------------- prepared data
-
-
-def _read_corpus() -> None:
-    import numpy
-
-    from s2s.data.store import Corpus
-
-    corpus = Corpus.open(Path("guided.arrow"))
-    corpus.check_ids("guided.arrow", 40, 40)
-    assert len(corpus.source_lengths) == len(corpus.target_lengths) == len(corpus)
-    assert int(corpus.source_lengths.sum()) == len(corpus.source_values)
-    if corpus.has_texts and len(corpus):
-        "".join((*(corpus.source_texts or ()), *(corpus.target_texts or ()))).encode()
-        corpus.texts(numpy.array([0, len(corpus) - 1]))
-        assert corpus.references is not None
-    if corpus.rows_NF is not None:
-        corpus.check_rows("guided.arrow", [20])
-
-
-def _fingerprint_reader() -> None:
-    from s2s.data.preparation.fingerprints import has_content, read_fingerprint
-
-    has_content(read_fingerprint(Path("runs/stored/data")))
-
-
-# ---------------------------------------------------------------------------- requests to a server
-
-BODIES = (
-    '{"text": ["0 1 2", "3"], "nbest": 2, "search": {"kind": "beam", "width": 2}}',
-    '{"text": "0 1", "prefix": "eins", "must": ["null"], "avoid": ["zwei"], "model": "spell"}',
-    '{"source": ["0 1"], "target": ["eins null"]}',
-    '{"text": "0 1", "prefix": "", "count": 2, "search": {"max_ratio": 1.5}, "tag": null}',
-    '{"text": "2 3", "attention": true, "search": {"kind": "sample", "samples": 2, "seed": 1}}',
-)
-
-ROUTES = ("translate", "attention", "alternatives", "score")
-
-
-@contextmanager
-def _server_reader() -> Iterator[Read]:
-    """Each body is sent to all routes of the application, without a socket."""
-    from s2s.run.directory import Run
-    from s2s.serve.app import create_app
-    from s2s.serve.metrics import Metrics
-    from s2s.serve.models import Source, load_models
-    from s2s.serve.settings import Limits, Settings
-
-    run = Run.open(Path("runs/spell"))
-    source = Source(name="spell", run=run, search=run.recipe.search, device="cpu")
-    settings = Settings(limits=Limits(lines=4, line_length=60, outputs=4, nodes=50))
-    metrics = Metrics()
-    models = load_models([source], settings, metrics.batch)
-    metrics.watch(models)
-    app = create_app(models, settings, metrics)
-    loop = asyncio.new_event_loop()
-
-    async def post(route: str, body: bytes) -> tuple[int, bytes]:
-        sent: list[dict[str, Any]] = []
-        waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receive() -> dict[str, Any]:
-            if waiting:
-                return waiting.pop()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
-        headers.append((b"content-length", str(len(body)).encode()))
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": f"/v1/{route}",
-            "headers": headers,
-            "query_string": b"",
-            "http_version": "1.1",
-            "scheme": "http",
-            "root_path": "",
-            "raw_path": b"",
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-            "asgi": {"version": "3.0"},
-            "state": {},
-        }
-        await app(scope, receive, send)
-        content = b"".join(one.get("body", b"") for one in sent)
-        return next(one["status"] for one in sent if "status" in one), content
-
-    def read() -> None:
-        body = Path("guided.json").read_bytes()
-        answers = [loop.run_until_complete(post(route, body)) for route in ROUTES]
-        for status, content in answers:
-            assert status < 500, f"status {status}: {content[:200]!r}"
-            answer = json.loads(content)
-            if status != 200:
-                assert "\n" not in answer["error"]
-        if all(status != 200 for status, _ in answers):
-            raise ValueError("refused by all routes")
-
-    try:
-        yield read
-    finally:
-        models.stop(5.0)
-        loop.close()
-
-
 # -------------------------------------------------------------------------------------------------
-
-
-def _features(suffix: str, change: Any = changed) -> Target:
-    name = f"{'array' if suffix == 'npy' else 'guided'}.{suffix}"
-    read = always(partial(_read_features, name))
-    return Target(f"features {suffix}", name, _feature_seeds(suffix), read, change)
 
 
 def _subword_target(kind: str) -> Target:
@@ -484,7 +292,7 @@ def _tensors(name: str, path: Path, seeds: Any, reader: Any) -> Target:
     return Target(name, str(path), seeds, reader, changed_tensors)
 
 
-BINARY_TARGETS = (
+MODEL_TARGETS = (
     _vocabulary_target("character"),
     _vocabulary_target("word"),
     _subword_target("unigram"),
@@ -510,37 +318,4 @@ BINARY_TARGETS = (
         _shortlist_reader,
     ),
     Target("model files", "guided.s2s", files("spell.s2s"), always(_read_model), changed_archive),
-    _features("npy"),
-    _features("npz", flipped),
-    _features("safetensors", changed_tensors),
-    _features("arrow", flipped),
-    _features("parquet", flipped),
-    Target(
-        "ids",
-        "listed.ids",
-        _ids,
-        always(partial(_read_features, "listed.npy")),
-        changed_text,
-    ),
-    Target(
-        "prepared data",
-        "guided.arrow",
-        files("runs/stored/data/validation.arrow", "runs/cap/data/train.arrow"),
-        always(_read_corpus),
-        flipped,
-    ),
-    Target(
-        "fingerprints",
-        "runs/stored/data/fingerprint",
-        files("runs/stored/data/fingerprint"),
-        always(_fingerprint_reader),
-    ),
-    Target(
-        "requests",
-        "guided.json",
-        texts(*BODIES),
-        _server_reader,
-        changed_text,
-        (ValueError,),
-    ),
 )
