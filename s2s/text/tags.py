@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_write, read_json
@@ -122,13 +122,20 @@ def read_tags(folder: Path) -> list[str] | None:
     if not path.exists():
         return None
     try:
-        tags = read_json(path)
+        tags: Any = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not the tags of a tokenizer ({error})") from error
-    are_tags = isinstance(tags, list) and all(isinstance(t, str) and _TAG.match(t) for t in tags)
-    if not are_tags or not tags or len(set(tags)) < len(tags):
+    if not isinstance(tags, list) or not tags or not all(map(_is_tag, tags)) or _repeats(tags):
         raise RunError(f"{path}: expected different tags, such as <2en>, found {tags!r:.80}")
     return tags
+
+
+def _is_tag(value: object) -> bool:
+    return isinstance(value, str) and bool(_TAG.match(value))
+
+
+def _repeats(tags: list[str]) -> bool:
+    return len(set(tags)) < len(tags)
 
 
 def untagged(tokenizer: "Tokenizer") -> "Tokenizer":
