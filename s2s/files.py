@@ -49,6 +49,9 @@ MOST_JSON = 1 << 24
 MOST_NAMES = 10_000
 """Names of a folder among which that of a missing file is looked for."""
 
+DEEPEST_JSON = 100
+"""The most lists and objects within each other: code that walks through a value calls itself."""
+
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -61,11 +64,25 @@ def parse_json(content: str | bytes) -> Any:
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     try:
         value = json.loads(text)
-        if _SURROGATE.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
+        is_deep = text.count("[") + text.count("{") > DEEPEST_JSON and _is_deep(value)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        is_deep = True
+    if is_deep:
+        raise ValueError("nested too deeply")
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value of JSON is nested more deeply than `DEEPEST_JSON`."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST_JSON):
+        within = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [one for each in within for one in each if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def read_json(path: Path, most: int = MOST_JSON) -> Any:

@@ -1,6 +1,7 @@
 """Files and folders are whole or absent, whichever step of writing them fails."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -176,3 +177,18 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "tmp-mine").touch()
     files.remove_leftovers(tmp_path)
     assert names(tmp_path) == ["tmp-mine"]
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}")])
+def test_json_may_be_nested_only_so_deeply(opening: str, closing: str) -> None:
+    """Code that walks through a value would end in a RecursionError far before the parser does."""
+
+    def nested(depth: int) -> str:
+        return opening * depth + "1" + closing * depth
+
+    assert files.parse_json(nested(files.DEEPEST_JSON))
+    for depth in (files.DEEPEST_JSON + 1, 400, 900, 200_000):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            files.parse_json(nested(depth))
+    wide = json.dumps([[], {}, "[[[[", [["["]]] * 1000)
+    assert files.parse_json(wide) == json.loads(wide)

@@ -25,7 +25,7 @@ from s2s.text.tokenizer import Tokenizer
 from s2s.text.word_boundaries import occurrences, single_spaced
 
 Key = TypeVar("Key")
-Value = TypeVar("Value")
+Value = TypeVar("Value", NegativeConstraints, PositiveConstraints | None)
 Terms = tuple[str, ...]
 
 COLUMNS = ("source", "source_features", "image_ids", "prefix", "must", "avoid")
@@ -38,6 +38,9 @@ BETWEEN_TERMS = "|||"
 
 COMPILED = 64
 """Sets of terms whose compiled form is kept."""
+
+MOST_CELLS = 1 << 26
+"""Cells of the tables of all that are kept, of a few bytes each; one may have half of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,10 +342,12 @@ class ConstraintCompiler:
 
 
 def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:
-    """The cached value of a key; the least recently used one is dropped."""
+    """The cached value of a key; the least recently used ones are dropped."""
     cache.move_to_end(key)
-    if len(cache) > COMPILED:
-        cache.popitem(last=False)
+    cells = sum(one.next_QV.size for one in cache.values() if one is not None)
+    while len(cache) > COMPILED or (cells > MOST_CELLS and len(cache) > 1):
+        _, dropped = cache.popitem(last=False)
+        cells -= 0 if dropped is None else dropped.next_QV.size
     return cache[key]
 
 

@@ -141,7 +141,7 @@ def _line_start(file: BinaryIO, end: int) -> int:
 def _line_number(row: bytes, form: ListFormat, name: str) -> int:
     try:
         return int(parse_json(row)["line"] if form == "jsonl" else row.split(b"\t")[0])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):  # 1e999 is infinite
         shown = row[:40].decode(errors="replace").rstrip("\n")
         raise DataError(
             f"{name}: expected scored outputs ({form}) to resume, found the row {shown!r}"

@@ -15,7 +15,7 @@ from s2s.data.preparation.prepare import open_splits
 from s2s.data.sources.columns import id_columns
 from s2s.data.sources.contents import Hashes
 from s2s.data.sources.split import read_chunks
-from s2s.errors import UsageError
+from s2s.errors import RunError, UsageError
 from s2s.pipeline.progress import progress
 from s2s.recipe.data import GeneratedData, evaluated_of, has_source_text, image_features_of
 from s2s.recipe.load import Draft
@@ -43,7 +43,7 @@ def complete(
     """Complete a draft with values that fit its data; a `Recipe` has every value already.
 
     Raises DataError for data that cannot be read, RecipeError where what a draft says excludes a
-    choice.
+    choice, RunError where training has begun with choices that can no longer be read.
     """
     if not isinstance(recipe, Draft):
         return Completed(recipe)
@@ -52,6 +52,11 @@ def complete(
     folder = runs / recipe.name
     kept = None if restart else _read(folder)
     if not restart and _has_begun(folder):
+        if kept is None and (path := Run(folder).defaults_path).exists():
+            raise RunError(
+                f"{path}: expected the values that were chosen for this run, found something else; "
+                "restore the file, or start over: --restart"
+            )
         return Completed(_completed(recipe, [] if kept is None else kept[1]))
     key, before = keys_of(recipe, device, runs)
     if kept is not None and kept[0] in (key, before):

@@ -192,7 +192,7 @@ class Run:
                 tuple(map(str, keys)): "chosen: " + " ".join(_visible(one["reason"]).split())
                 for one in self.read_defaults().get("choices", ())
                 for keys, _ in one["values"]
-                if keys
+                if keys and isinstance(one["reason"], str)
             }
         except (KeyError, TypeError, ValueError):
             return {}

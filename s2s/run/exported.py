@@ -116,7 +116,7 @@ def read_info(folder: Path, place: str) -> ModelInfo:
                 "s2s, or export the model again"
             )
         return _info(content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise RunError(f"{place}: {INFO}: expected the record of a model, found another") from error
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -164,6 +165,10 @@ class Subwords:
         except (OSError, RuntimeError, ValueError, IndexError) as error:
             raise RunError(f"{path}: not a sentencepiece model") from error
         processor = subwords._processor
+        # The library looks at the scores of unigram models alone.
+        scores = processor.get_score(list(range(subwords.size)))
+        if not all(map(math.isfinite, scores)):
+            raise RunError(f"{path}: damaged: a piece has no number as its score")
         found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
         if found != (PAD, UNK, BOS, EOS):
             raise RunError(

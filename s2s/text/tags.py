@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_write, read_json
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from s2s.text.tokenizer import Tokenizer
 
 TAGS_FILE = "tags.json"
+
+_TAG = re.compile(r"<[^\s<>]+>\Z")
+"""A tag, as recipes define it; an empty one would be at the beginning of a line for ever."""
 
 
 class Tagged:
@@ -122,12 +125,20 @@ def read_tags(folder: Path) -> list[str] | None:
     if not path.exists():
         return None
     try:
-        tags = read_json(path)
+        tags: Any = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not the tags of a tokenizer ({error})") from error
-    if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
-        raise RunError(f"{path}: expected a list of tags, found {tags!r:.80}")
+    if not isinstance(tags, list) or not tags or not all(map(_is_tag, tags)) or _repeats(tags):
+        raise RunError(f"{path}: expected different tags, such as <2en>, found {tags!r:.80}")
     return tags
+
+
+def _is_tag(value: object) -> bool:
+    return isinstance(value, str) and bool(_TAG.match(value))
+
+
+def _repeats(tags: list[str]) -> bool:
+    return len(set(tags)) < len(tags)
 
 
 def untagged(tokenizer: "Tokenizer") -> "Tokenizer":

@@ -52,7 +52,8 @@ def single_spaced(text: str) -> str:
 def occurrences(text: str, term: str) -> int:
     """The number of occurrences of a term in a text as whole words; they may overlap.
 
-    Case matters; all white space is equal. A term without characters occurs nowhere.
+    Case matters; all white space is equal. A term without characters occurs nowhere: that is what
+    tokenizers make of some.
     """
     text, term = single_spaced(text), single_spaced(term)
     if not term:

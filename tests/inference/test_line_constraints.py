@@ -8,6 +8,7 @@ import pytest
 from s2s.errors import DataError, UsageError
 from s2s.inference.line_constraints import (
     ConstrainedTranslator,
+    ConstraintCompiler,
     LineConstraints,
     LineConstraintsReader,
     parse_columns,
@@ -158,3 +159,16 @@ def test_columns_of_features_and_their_old_name_follow_the_source() -> None:
         assert [one.prefix for one in constraints] == ["x", "y"]
     reader = LineConstraintsReader(columns=parse_columns("image_ids,source_features,source"))
     assert reader.read(["7.jpg\tN\tdog"], 0)[0] == ["dog\tN\t7.jpg"]
+
+
+def test_compiled_terms_that_are_kept_have_so_many_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = ConstraintCompiler(Characters(list("abcdefgh ")))
+    several = [LineConstraints(must=(word,), avoid=(f"g{word}",)) for word in ("abc", "bcd", "fed")]
+    sizes = []
+    for most in (10**9, 1):
+        monkeypatch.setattr("s2s.inference.line_constraints.MOST_CELLS", most)
+        for one in several:
+            (spec,) = compiler.constraints([one], [[]])
+            assert len(spec.constraints) == 2
+        sizes.append((len(compiler.negative), len(compiler.positive)))
+    assert sizes == [(3, 3), (1, 1)]

@@ -338,3 +338,10 @@ def test_a_stream_that_is_closed_is_one_line(
     source = None if closed == "stdin" else run_folder / "in"
     with pytest.raises(DataError, match=message):
         translate_files([Run.open(run_folder / "runs" / "toy")], Files(source=source))
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "null", '"x"', "[]", "9" * 5000])
+def test_rows_with_numbers_that_are_none_are_refused(number: str) -> None:
+    rows = f'{{"line": 1}}\n{{"line": {number}}}\n'
+    with pytest.raises(DataError, match=r"expected scored outputs \(jsonl\) to resume, found the"):
+        count_listed(io.BytesIO(rows.encode()), "jsonl", "out")

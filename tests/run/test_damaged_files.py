@@ -232,3 +232,13 @@ def test_an_event_of_another_form_is_left_out(event: dict[str, object]) -> None:
 )
 def test_an_event_is_read(event: dict[str, object]) -> None:
     assert parse_event(json.dumps(event).encode()) == event
+
+
+@pytest.mark.parametrize("reason", [None, [1], {"a": 1}, 7, True])
+def test_reasons_that_are_no_texts_are_left_out(run: Run, reason: object) -> None:
+    sound = {"values": [[["seed"], 1]], "reason": "it is one"}
+    other = {"values": [[["name"], "toy"]], "reason": reason}
+    (run.folder / "defaults.json").write_text(json.dumps({"choices": [other, sound]}))
+    text = run.text_of(run.recipe)
+    assert "# chosen: it is one" in text
+    assert text.count("# chosen") == 1

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import pickle
 import random
 import stat
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 Files = dict[str, bytes]
 TOKENIZER = "tokenizer/tokenizers.json"
 VOCABULARY = "tokenizer/shared/vocabulary.json"
+HUGE_SCORE = {"scores": {"bleu": {"value": 10**400, "signature": "x"}}}
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +263,8 @@ def test_other_records(original: bytes, call: Call, content: bytes) -> None:
         {"name": "\x1b]0;evil\x07"},
         {"parameters": "many"},
         {"facts": {"scores": [{"scores": 7}]}},
+        {"facts": {"pairs": {}, "in_train": {}, "vocabularies": [math.inf], "scores": []}},
+        {"facts": {"pairs": {}, "in_train": {}, "vocabularies": [], "scores": [HUGE_SCORE]}},
         {"packages": {"torch": ["2"]}},
     ],
 )

@@ -2,11 +2,14 @@
 
 import io
 import json
+import math
 import re
+import struct
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -376,3 +379,35 @@ def test_a_remedy_can_be_followed() -> None:
     recipe = SubwordTokenizer(kind="unigram", vocabulary=7)
     tokenizers = train_tokenizers(recipe, [(["a"] * 9, ["a"] * 9)], seed=1)
     assert tokenizers.source.size == 7
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_model_with_scores_that_are_no_numbers_is_refused(
+    tmp_path: Path, kind: Any, score: float
+) -> None:
+    """The library refuses them in unigram models alone."""
+    subwords = train(SubwordTokenizer(kind=kind, vocabulary=40), LINES).source
+    assert isinstance(subwords, Subwords)
+    subwords.save(tmp_path)
+    path = tmp_path / "sentencepiece.model"
+    content = path.read_bytes()
+    processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+    piece = processor.id_to_piece(39).encode()
+    before = bytes([10, len(piece)]) + piece + b"\x15"  # its text, and the tag of its score
+    stored = before + struct.pack("<f", processor.get_score(39))
+    assert content.count(stored) == 1
+    path.write_bytes(content.replace(stored, before + struct.pack("<f", score)))
+    with pytest.raises(RunError, match=r"not a sentencepiece model|no number as its score"):
+        Subwords.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tags", ['[""]', "[]", '["<a>", "<a>"]', '["a"]', '["<a b>"]', "[1]", "{}"]
+)
+def test_tags_that_no_recipe_has_are_refused(tmp_path: Path, tags: str) -> None:
+    """An empty tag would be found at the beginning of a line again and again."""
+    train(WordTokenizer(kind="word"), LINES).save(tmp_path)
+    (tmp_path / "shared" / "tags.json").write_text(tags)
+    with pytest.raises(RunError, match="expected different tags, such as <2en>, found"):
+        load_tokenizers(tmp_path)

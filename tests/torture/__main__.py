@@ -1,10 +1,11 @@
 """Kills, full disks, damaged and hostile input, at length: `make torture`.
 
-    python -m tests.torture [--seconds 120] [--seed 1] [--only kills] [--report FILE]
+    python -m tests.torture [--seconds 120] [--seed 1] [--only guided] [--report FILE]
 
 - kills: SIGKILL at random instants of each command; the end equals that of an undisturbed one
 - writes: a full disk at a random write; one clear line, and the same end once there is space
 - inputs: damaged files, hostile lines and recipes; the work done, or one clear line
+- guided: damaged files for the readers alone, those that reach new lines of s2s changed further
 
 Every trial is a function of the seed but for the instant at which a kill meets a process. The exit
 status is 1 if anything failed.
@@ -12,25 +13,41 @@ status is 1 if anything failed.
 
 import argparse
 import platform
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tests.torture.commands import prepare
 from tests.torture.counts import Counts, table
-from tests.torture.fuzz import BATCH, KINDS, fuzz, world
+from tests.torture.feature_targets import FEATURE_TARGETS
+from tests.torture.fuzz import BATCH, KINDS, fuzz
 from tests.torture.fuzz import COLUMNS as INPUTS
+from tests.torture.guided import COLUMNS as GUIDED
+from tests.torture.guided import begin, search
 from tests.torture.kills import COLUMNS as KILLS
 from tests.torture.kills import kill
+from tests.torture.model_targets import MODEL_TARGETS
 from tests.torture.projects import Project, projects
+from tests.torture.run_targets import RUN_TARGETS
+from tests.torture.serve_targets import SERVE_TARGETS
+from tests.torture.text_targets import TEXT_TARGETS
+from tests.torture.world import world
 from tests.torture.writes import COLUMNS as WRITES
 from tests.torture.writes import fail
 
-SHARES = {"kills": 0.5, "writes": 0.15, "inputs": 0.35}
+SHARES = {"kills": 0.42, "writes": 0.13, "inputs": 0.25, "guided": 0.2}
 """Shares of the time."""
+
+WORLD, KEPT = "world", "inputs"
+"""Folders: of files to damage, which two parts share; of inputs of `guided` that failed."""
+
+
+TARGETS = (*TEXT_TARGETS, *RUN_TARGETS, *MODEL_TARGETS, *FEATURE_TARGETS, *SERVE_TARGETS)
+"""What `guided` reads."""
 
 
 def _rounds(seconds: float, seed: int) -> Iterator[int]:
@@ -63,13 +80,31 @@ def _disturbed(
 
 
 def _inputs(seconds: float, seed: int, scratch: Path) -> Result:
-    folder = world(scratch)
+    folder = _world(scratch.parent / WORLD)
     all_counts = [Counts(name) for name in KINDS]
     for number in _rounds(seconds, 0):
         counts = all_counts[number % len(all_counts)]
         first = seed * 1_000_000 + number // len(all_counts) * BATCH
         fuzz(counts.name, range(first, first + BATCH), folder, counts)
     return _result("input", INPUTS, all_counts)
+
+
+def _guided(seconds: float, seed: int, scratch: Path) -> Result:
+    folder = _world(scratch.parent / WORLD)
+    searches = {target.name: begin(target, folder) for target in TARGETS}
+    end = time.monotonic() + seconds
+    while True:
+        for found in searches.values():
+            search(found, folder, seed, scratch / KEPT)
+        if time.monotonic() >= end:
+            return _result("file", GUIDED, [found.counts for found in searches.values()])
+
+
+@cache
+def _world(scratch: Path) -> Path:
+    """The folder of files to damage, made once."""
+    scratch.mkdir()
+    return world(scratch)
 
 
 def _result(first: str, columns: Sequence[str], all_counts: Sequence[Counts]) -> Result:
@@ -84,6 +119,7 @@ PARTS: dict[str, Callable[[float, int, Path], Result]] = {
     "kills": partial(_disturbed, kill, KILLS),
     "writes": partial(_disturbed, fail, WRITES),
     "inputs": _inputs,
+    "guided": _guided,
 }
 
 
@@ -93,6 +129,17 @@ def _first(failures: list[str]) -> list[str]:
     for line in failures:
         shown.setdefault(line.partition(",")[0], []).append(line)
     return [line for lines in shown.values() for line in lines[:MOST_SHOWN]]
+
+
+def _keep_inputs(folder: Path, report: Path | None) -> None:
+    """Keep the inputs that failed, beside the report."""
+    if not folder.exists():
+        return
+    kept = Path(tempfile.mkdtemp(prefix="torture-inputs-"))
+    if report is not None:
+        kept = report.with_name(f"{report.stem}-inputs")
+    shutil.copytree(folder, kept, dirs_exist_ok=True)
+    print(f"inputs that failed: {kept}")
 
 
 def main() -> int:
@@ -110,14 +157,17 @@ def main() -> int:
     chosen = options.only or list(PARTS)
     total = sum(SHARES[name] for name in chosen)
     tables, failures = [], []
-    for name in chosen:
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
+        for name in chosen:
+            began = time.monotonic()
+            folder = Path(scratch, name)
+            folder.mkdir()
             seconds = options.seconds * SHARES[name] / total
-            rows, failed = PARTS[name](seconds, options.seed, Path(scratch))
-        tables += [*rows, ""]
-        failures += failed
-        print("\n".join([f"{name}, {time.monotonic() - began:.0f} s", *rows, ""]), flush=True)
+            rows, failed = PARTS[name](seconds, options.seed, folder)
+            tables += [*rows, ""]
+            failures += failed
+            print("\n".join([f"{name}, {time.monotonic() - began:.0f} s", *rows, ""]), flush=True)
+        _keep_inputs(Path(scratch, "guided", KEPT), options.report)
     for line in _first(failures):
         print(f"FAILED {line}")
     print(f"{len(failures)} failures (seed {options.seed})")

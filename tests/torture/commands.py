@@ -103,7 +103,7 @@ def command(
         before()
         return run(arguments)
 
-    return _forked(be, folder, kill_after)
+    return forked(be, folder, kill_after)
 
 
 def commands(works: Sequence[Work], folder: Path) -> list[Outcome]:
@@ -111,7 +111,7 @@ def commands(works: Sequence[Work], folder: Path) -> list[Outcome]:
     outcomes: list[Outcome] = []
     while len(outcomes) < len(works):
         left = works[len(outcomes) :]
-        process = _forked(lambda left=left: _be_several(left), folder, None)
+        process = forked(lambda left=left: _be_several(left), folder)
         *ended, rest = process.err.split(MARK)
         texts, statuses = [], []
         for number, part in enumerate([*ended, rest]):
@@ -144,8 +144,8 @@ def _be_several(works: Sequence[Work]) -> int:
     return 0
 
 
-def _forked(be: Callable[[], int], folder: Path, kill_after: float | None) -> Outcome:
-    """The outcome of `be` in a process of its own."""
+def forked(be: Callable[[], int], folder: Path, kill_after: float | None = None) -> Outcome:
+    """The outcome of `be` in a process of its own, with limits, in `folder`."""
     files = (folder / ".stdout", folder / ".stderr")
     began = time.perf_counter()
     child = os.fork()

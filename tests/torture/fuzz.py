@@ -1,18 +1,23 @@
 """Damaged and hostile input: every outcome is the work done or one clear line, in bounded time and
 memory."""
 
+import gzip
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from s2s.files import remove
 from tests.places import ROOT
-from tests.torture.commands import Work, command, commands
+from tests.torture.commands import Work, commands
 from tests.torture.counts import Counts
-from tests.torture.example import RUN, write_captions, write_project
-from tests.torture.mutations import damaged, odd_line, odd_recipe
+from tests.torture.example import RUN
+from tests.torture.fuzz_files import archives, tables, wandb
+from tests.torture.mutations import changed_text, damaged, flipped, odd_line, odd_recipe
+from tests.torture.world import BEGUN, RESUMED, SWEEP
 
 BATCH = 8
 """Inputs that one process gets, one after the other."""
@@ -21,11 +26,6 @@ LINES = 40
 """Lines of one input of `translate`."""
 
 TRANSLATE = ("translate", "--input", "few", "--output", "few.out")
-
-BEGUN = ("--set", "name=begun", "--set", "train.schedule={kind: inverse_sqrt, warmup: 20}")
-"""What a run trains with that goes on with more epochs."""
-
-
 COLUMNS = ("tried", "refused in one line")
 
 
@@ -36,39 +36,6 @@ class Kind(NamedTuple):
     """The work with the input of a seed, in a folder of `world`."""
     inputs: int = 1
     """Inputs of one work."""
-
-
-def world(scratch: Path) -> Path:
-    """A folder with trained runs, a model file and features, for all kinds."""
-    folder = scratch / "fuzzed"
-    write_project(folder)
-    write_captions(folder)
-    (folder / "few").write_text("0 1 2\n\n3 4 5 6 7\n")
-    (folder / "ids").write_text("0.jpg\n1.jpg\nnone.jpg\n")
-    pieces = "tokenizer={kind: unigram, vocabulary: 40}"
-    for arguments in (
-        ("prep", "--set", "name=stored"),
-        ("train", "--set", "train.epochs=1"),
-        ("train", "--set", "train.epochs=1", "--set", "name=pieces", "--set", pieces),
-        ("train", "captions.yaml"),
-        ("export", "spell", "--output", "spell.s2s"),
-        ("shortlist", "--run", "spell"),
-        ("train", *BEGUN, "--set", "train.epochs=1"),
-    ):
-        outcome = command(arguments, folder)
-        if outcome.status != 0:
-            raise SystemExit(f"{arguments} fails without being disturbed: {outcome}")
-    shutil.copytree(folder / RUN.parent / "stored", folder / "stored")
-    shutil.copytree(folder / RUN.parent / "begun", folder / "begun")
-    _write_note(folder)
-    return folder
-
-
-def _write_note(folder: Path) -> None:
-    """A note as that of `translate --resume` beside an unfinished output."""
-    from s2s.inference.resume import write_note
-
-    write_note(folder / "noted", {"model": {"checkpoint": 3, "runs": ["spell"]}, "search": [1]})
 
 
 def fuzz(name: str, seeds: range, folder: Path, counts: Counts) -> None:
@@ -121,33 +88,123 @@ def _file(pattern: str, *arguments: str) -> Callable[[int, Path], Work]:
 
 def _store(seed: int, folder: Path) -> Work:
     """Damage to prepared data, which training then reads."""
-    run = folder / "runs" / "stored"
     arguments = ("train", "--set", "name=stored", "--set", "train.max_updates=3")
-    work = _file("stored/data/*.arrow", *arguments)(seed, folder)
-
-    def before() -> None:
-        work.before()
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(folder / "stored", run)
-
-    return work._replace(before=before)
+    return _in_copy(_file("stored/data/*.arrow", *arguments)(seed, folder), folder, "stored")
 
 
 def _state(seed: int, folder: Path) -> Work:
     """Damage to what training resumes from."""
-    run = folder / "runs" / "begun"
     arguments = ("train", *BEGUN, "--set", "train.epochs=2")
     pattern = "begun/checkpoints/*/*"
     if seed % 2:
         pattern = "begun/*.json*"
-    work = _file(pattern, *arguments)(seed, folder)
+    return _in_copy(_file(pattern, *arguments)(seed, folder), folder, "begun")
+
+
+def _in_copy(work: Work, folder: Path, kept: str, name: str = "") -> Work:
+    """The work on a fresh copy of the run that is kept in the folder `kept`."""
+    run = folder / RUN.parent / (name or kept)
+
+    def renew() -> None:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(folder / kept, run)
 
     def before() -> None:
         work.before()
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(folder / "begun", run)
+        renew()
+
+    def after() -> None:
+        work.after()
+        renew()
+
+    return work._replace(before=before, after=after)
+
+
+def _tracked(seed: int, folder: Path) -> Work:
+    """Damage to the ids of trackers, one of which stands in for a package that needs a server."""
+    arguments = ("train", *BEGUN, "--set", "train.epochs=2", "--set", "train.log_to=[wandb]")
+    work = _in_copy(_file("begun/trackers.json", *arguments)(seed, folder), folder, "begun")
+
+    def before() -> None:
+        work.before()
+        sys.modules["wandb"] = wandb()
 
     return work._replace(before=before)
+
+
+def _sweep(seed: int, folder: Path) -> Work:
+    """Damage to the values that a sweep has chosen, or to its finished run; it then goes on."""
+    runs = folder / RUN.parent
+    pattern = ("sweep/*.sweep.json", "sweep/*seed-1/*.json")[seed % 4 == 3]
+    work = _file(pattern, *SWEEP)(seed, folder)
+
+    def clear() -> None:
+        for path in (*runs.glob("*seed-[12]"), *runs.glob("*.sweep.json")):
+            remove(path)
+
+    def before() -> None:
+        work.before()
+        clear()
+        shutil.copytree(folder / "sweep", runs, dirs_exist_ok=True)
+
+    def after() -> None:
+        work.after()
+        clear()
+
+    return work._replace(before=before, after=after)
+
+
+TABLES = ("tsv", "csv", "jsonl", "parquet")
+
+
+def _table(seed: int, folder: Path) -> Work:
+    """A damaged table, or parallel text, that is prepared; text is compressed half of the time."""
+    draw = random.Random(f"tables {seed}")
+    kind = draw.choice((*TABLES, "txt"))
+    content = tables()[kind]
+    is_text = kind != "parquet"
+    content = (changed_text if is_text else flipped)(content, [content], draw)
+    end = ".gz" if is_text and draw.random() < 0.5 else ""
+    if end:
+        content = gzip.compress(content, mtime=0)
+        content = damaged(content, draw) if draw.random() < 0.3 else content
+    name = f"odd.{kind}{end}"
+    splits = f"{{table: {name}}}" if kind != "txt" else f"{{source: {name}, target: {name}}}"
+    columns = ("--set", "data.columns={source: source, target: target}") * (kind != "txt")
+    arguments = ("prep", "--set", f"data.train={splits}", *columns, "--set", "name=odd")
+    arguments += ("--set", "data.validation=null", "--set", "data.test=null")
+    arguments += ("--set", f"data.max_damaged={draw.choice((0.0, 0.1, 1.0))}")
+    work = _with_file(folder / name, content, None, arguments)
+
+    def after() -> None:
+        work.after()
+        remove(folder / RUN.parent / "odd")
+
+    return work._replace(after=after)
+
+
+def _archive(seed: int, folder: Path) -> Work:
+    """A damaged archive of features, which is prepared with its table."""
+    draw = random.Random(f"archives {seed}")
+    kind = draw.choice(("npz", "safetensors", "arrow", "parquet"))
+    content = flipped(archives()[kind], [b"x"], draw)
+    file = f"data.image_features=[{{path: odd.{kind}, column: image}}]"
+    arguments = ("prep", "captions.yaml", "--set", file, "--set", "name=odd")
+    work = _with_file(folder / f"odd.{kind}", content, None, arguments)
+
+    def after() -> None:
+        work.after()
+        remove(folder / RUN.parent / "odd")
+
+    return work._replace(after=after)
+
+
+def _defaults(seed: int, folder: Path) -> Work:
+    """Damage to the values that were chosen for a recipe, which is then trained further."""
+    arguments = ("train", "captions.yaml")
+    return _in_copy(
+        _file("chosen/defaults.json", *arguments)(seed, folder), folder, "chosen", "cap"
+    )
 
 
 def _tensors(seed: int, folder: Path) -> Work:
@@ -189,16 +246,20 @@ def _with_other_tensor(content: bytes, draw: random.Random) -> bytes:
 
 
 def _note(seed: int, folder: Path) -> Work:
-    """Damage to the note of an unfinished output, which is then resumed."""
-    arguments = ("translate", "--input", "few", "--output", "half", "--resume", "--run", "spell")
-    work = _file("noted.resume", *arguments)(seed, folder)
+    """Damage to the note of an unfinished output, which is then resumed: refused, or the end is
+    that of an undisturbed command."""
+    work = _file("noted.resume", *RESUMED)(seed, folder)
 
     def before() -> None:
         work.before()
-        (folder / "half").write_bytes(b"")
-        (folder / "noted.resume").replace(folder / "half.resume")
+        for name in ("noted", "noted.resume"):
+            shutil.copy(folder / name, folder / name.replace("noted", "half"))
 
-    return work._replace(before=before)
+    def wrong() -> str:
+        is_whole = (folder / "half").read_bytes() == (folder / "whole").read_bytes()
+        return "" if is_whole else "another output than in one go"
+
+    return work._replace(before=before, wrong=wrong)
 
 
 def _with_file(
@@ -234,6 +295,11 @@ KINDS = {
     "training states": Kind(_state),
     "tensors": Kind(_tensors),
     "notes": Kind(_note),
+    "chosen values": Kind(_defaults),
+    "trackers": Kind(_tracked),
+    "sweeps": Kind(_sweep),
+    "tables": Kind(_table),
+    "feature archives": Kind(_archive),
     "shortlists": Kind(
         _file("runs/spell/shortlist.*", *TRANSLATE, "--run", "spell", "--shortlist", "4")
     ),

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections.abc import Sequence
 
 ODD_VALUES = (
     "null", "true", "0", "-1", "1e309", ".nan", "1e-400", "99999999999999999999", "''", "[]", "{}",
@@ -15,6 +16,11 @@ ODD_JSON = (
     *("\ud800", "\x1b[31m", [None], 2**63, "9" * 5000),
 )
 """Values of JSON in places of others."""
+
+ODD_NUMBERS = (
+    *(b"0", b"-1", b"1000000", b"99999999999999999999", b"1e9", b"1e999", b"-0.5", b"1e-400"),
+    *(b"Infinity", b"NaN", b"true", b"null", b'""', b"9" * 5000),
+)
 
 CHARACTERS = (
     "abc 0123456789", "äöüßéñ", "日本語中文", "한국어", "\u200c\u200d\u200b\ufeff", "\u202e\u2066",
@@ -68,11 +74,11 @@ def _renumber(data: bytearray, draw: random.Random) -> None:
     numbers = [match.span() for match in re.finditer(rb"\d+", bytes(data[:20_000]))]
     if numbers:
         begin, end = draw.choice(numbers)
-        data[begin:end] = draw.choice((b"0", b"-1", b"1000000", b"99999999999999999999", b"1e9"))
+        data[begin:end] = draw.choice(ODD_NUMBERS)
 
 
 def _nest(data: bytearray, draw: random.Random) -> None:
-    depth = draw.choice((30, 2_000, 200_000))
+    depth = draw.choice((30, 150, 400, 900, 2_000, 200_000))
     opening, closing = draw.choice(((b"[", b"]"), (b'{"a":', b"}")))
     data[:] = opening * depth + draw.choice((b"1", bytes(data))) + closing * depth
 
@@ -81,6 +87,8 @@ def _swap(data: bytearray, draw: random.Random) -> None:
     """Another type in place of one value."""
     try:
         content = json.loads(data)
+    except RecursionError:
+        return
     except ValueError:  # lines of JSON
         lines = bytes(data).split(b"\n")
         place = draw.randrange(len(lines))
@@ -103,7 +111,9 @@ def _swap(data: bytearray, draw: random.Random) -> None:
 
 
 def _places(value: object, keys: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """The keys of a value and of all values in it."""
+    """The keys of a value and of all values in it, but for those deep inside."""
+    if len(keys) > 12:
+        return []
     items = (
         list(value.items())
         if isinstance(value, dict)
@@ -117,6 +127,42 @@ def _places(value: object, keys: tuple[str | int, ...] = ()) -> list[tuple[str |
 def _repeat(data: bytearray, draw: random.Random) -> None:
     place, other = _place(data, draw), _place(data, draw)
     data[place : place + 64] = data[other : other + 64]
+
+
+def changed(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """One to three changes, one after the other; sometimes the end is that of another file."""
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        if draw.random() < 0.1:
+            other = draw.choice(others)
+            content = content[: draw.randrange(len(content) + 1)]
+            content += other[draw.randrange(len(other) + 1) :]
+        if content[:1] in (b"{", b"[") and draw.random() < 0.4:
+            data = bytearray(content)
+            draw.choice((_swap, _swap, _renumber))(data, draw)
+            content = bytes(data)
+        else:
+            content = damaged(content, draw)
+    return content
+
+
+def flipped(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """Mostly changes that leave all other bytes where they are, as formats with offsets need."""
+    if draw.random() < 0.4:
+        return changed(content, others, draw)
+    data = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        draw.choice((_flip, _flip, _overwrite, _clear))(data, draw)
+    return bytes(data)
+
+
+def changed_text(content: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
+    """Changes of text: sometimes a piece of it is replaced by characters no one expects."""
+    if draw.random() < 0.5:
+        return changed(content, others, draw)
+    place = draw.randrange(len(content) + 1)
+    marks = ("\t", "\n", "\r", '"', ",", "|||", "\\u", "{", ":", " ", "0", "-", "")
+    piece = b"".join((odd_line(draw), draw.choice(marks).encode()))
+    return content[:place] + piece + content[place + draw.choice((0, 1, 5, 40)) :]
 
 
 def odd_recipe(text: str, draw: random.Random) -> bytes:

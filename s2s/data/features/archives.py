@@ -1,6 +1,7 @@
 """Features of `.npz` and Parquet files, read sequentially in blocks."""
 
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from s2s.data.features.ids import IdIndex
 from s2s.data.features.npy import check_array, check_vectors, described, read_header
 from s2s.errors import DataError
 from s2s.text.lines import no_such_file
+
+_DAMAGED = (ValueError, OverflowError, struct.error)
+"""What the library raises for names, sizes and places that make no sense."""
 
 Check = Callable[[tuple[int, ...], np.dtype[Any], str], None]
 
@@ -91,7 +95,7 @@ def parquet_blocks(path: Path, columns: FeatureColumns, num_bytes: int) -> Itera
                     yield block_of(batch, columns, str(path))
     except FileNotFoundError as error:
         raise no_such_file(path) from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason})") from error
 
@@ -109,7 +113,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError as error:
         raise no_such_file(path) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, *_DAMAGED) as error:
         raise DataError(f"{path}: not a .npz archive, truncated or damaged ({error})") from error
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
         raise DataError(f"{path}: cannot be read ({error})") from error

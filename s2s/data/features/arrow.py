@@ -104,7 +104,7 @@ def _mapped_blocks(path: Path, columns: FeatureColumns, name: str) -> Iterator[t
                 yield block, 0 <= inside < whole.size
     except FileNotFoundError as error:
         raise no_such_file(name) from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{name}: not an Arrow file, or damaged ({reason})") from error
 
@@ -133,6 +133,7 @@ def _ids(column: pa.Array, place: str) -> pa.LargeStringArray:
         raise DataError(f"{place}: expected texts or whole numbers as ids, found {type_}")
     if column.null_count:
         raise DataError(f"{place}: expected an id in every row, found {column.null_count:,} nulls")
+    column.validate(full=True)  # places ascend within the file, and texts are UTF-8
     return column.cast(pa.large_string())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s.errors import DataError
-from s2s.files import IS_WINDOWS, atomic_write
+from s2s.files import IS_WINDOWS, atomic_write, read_json
 from s2s.messages import note
 
 HASHES_FILE = "hashes.json"
@@ -127,11 +127,11 @@ def _changed(state: list[int]) -> int:
 
 def _read(path: Path) -> dict[str, tuple[list[int], str]]:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         if content["format"] != FORMAT:
             return {}
         return {
             place: (list(state), str(found)) for place, (state, found) in content["files"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

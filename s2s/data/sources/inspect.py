@@ -265,11 +265,12 @@ def _parquet_columns(path: Path) -> dict[str, list[Any]]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             batch = next(file.iter_batches(ROWS), None)
-    except (OSError, pyarrow.ArrowException) as error:
+        if batch is None:
+            raise DataError(f"{path}: empty file")
+        columns = zip(batch.schema.names, batch.columns, strict=True)
+        return {name: column.to_pylist() for name, column in columns}
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error})") from error
-    if batch is None:
-        raise DataError(f"{path}: empty file")
-    return {name: batch.column(name).to_pylist() for name in batch.schema.names}
 
 
 def _columns(

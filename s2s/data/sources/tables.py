@@ -272,7 +272,7 @@ class ParquetTable:
 
         try:
             rows: int = pyarrow.parquet.read_metadata(self.path).num_rows
-        except (OSError, pyarrow.ArrowException):
+        except (OSError, pyarrow.ArrowException, UnicodeDecodeError):
             return None
         return rows
 
@@ -295,7 +295,7 @@ class ParquetTable:
                     first_row += batch.num_rows
         except FileNotFoundError as error:
             raise no_such_file(self.path) from error
-        except (OSError, pyarrow.ArrowException) as error:
+        except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise DataError(f"{self.path}: not a readable Parquet file ({error})") from error
         if first_row == 0:
             raise DataError(f"{self.path}: empty file")

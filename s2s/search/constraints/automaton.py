@@ -15,17 +15,21 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.errors import UsageError
+from s2s.errors import DataError
 from s2s.text.word_boundaries import joins
 
 SPACE, LETTER, OTHER = 0, 1, 2
 """Classes of the characters that occur in no term; the others follow."""
 
-MOST_STEPS = 1_000_000
-"""Most states times kinds of characters of an automaton: about ten seconds."""
-
 BYTES = 0x110000
 """A token that is a byte of UTF-8 stands for this code point plus the byte."""
+
+MOST_CELLS = 1 << 25
+"""States times tokens of a table, which bounds its memory (200 to 500 MB while it is made)."""
+
+CLASS_CELLS = 32
+"""What finding the step of a state over a class of characters counts as: it takes so much longer
+than that over a token."""
 
 STATES = 16
 """States whose rows of a table are computed together."""
@@ -110,10 +114,11 @@ NOTHING: Met = frozenset()
 class Automaton:
     """All reachable states, numbered; state 0 is the beginning of the text."""
 
-    def __init__(self, terms: Sequence[str], *, has_bytes: bool = True) -> None:
-        """`terms` are single-spaced and not empty; `has_bytes` is that of the vocabulary.
+    def __init__(self, terms: Sequence[str], spelling: Spelling) -> None:
+        """`terms` are single-spaced and not empty; `spelling` has the tokens that will be read.
 
-        Raises UsageError for terms so long, or of so many characters, that this takes minutes.
+        Raises DataError for terms that are together so long that a table of these tokens would
+        take very much memory.
         """
         self.terms = tuple(terms)
         characters = sorted({c for term in terms for c in term if c != " "})
@@ -123,8 +128,8 @@ class Automaton:
         self._starts: dict[int, list[int]] = {}
         for i, word in enumerate(self._words):
             self._starts.setdefault(word[0], []).append(i)
-        wide = [c for c in characters if ord(c) >= 0x80] if has_bytes else []
-        self._encoded = {c.encode(): self.special[ord(c)] for c in wide}
+        several = [c for c in characters if ord(c) >= 0x80] if spelling.has_bytes else []
+        self._encoded = {c.encode(): self.special[ord(c)] for c in several}
         self._begun = {code[:n] for code in self._encoded for n in range(1, len(code))}
         spelled = sorted({byte for encoding in self._encoded for byte in encoding})
         self._byte_of = dict(enumerate(spelled, start=len(self._kind)))
@@ -133,16 +138,19 @@ class Automaton:
         self.states: list[AutomatonState] = [AutomatonState()]
         self.steps: list[list[int]] = []
         self.met: list[list[Met]] = []
-        self._build()
+        cells = max(spelling.size, CLASS_CELLS * self.classes)
+        self._build(max(1, MOST_CELLS // max(1, cells)))
 
-    def _build(self) -> None:
+    def _build(self, most: int) -> None:
+        """Find all states. Raises DataError for more than `most`."""
         numbers = {self.states[0]: 0}
         for state in self.states:  # grows during the loop
-            if len(self.states) * self.classes > MOST_STEPS:
-                raise UsageError(
-                    f"terms that must, or must not, appear in an output: {len(self.terms):,} terms "
-                    f"of {sum(map(len, self.terms)):,} characters are too many, or too long; "
-                    "leave some out, or shorten them to words"
+            if len(self.states) > most:
+                raise DataError(
+                    f"terms that must, or must not, appear: too long together "
+                    f"({sum(map(len, self.terms)):,} characters in {len(self.terms):,}, with those "
+                    f"of '{max(self.terms, key=len):.40}'); expected words and short phrases, "
+                    "leave some out"
                 )
             found = [self._read(state, c) for c in range(self.classes)]
             for new, _ in found:

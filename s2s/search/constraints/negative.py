@@ -34,10 +34,9 @@ class NegativeConstraints:
     """None: what is not allowed need not be in a shortlist."""
 
     def __init__(self, terms: Sequence[str], spelling: Spelling) -> None:
-        """Terms without characters are none."""
+        """Terms without characters are none. Raises DataError as `Automaton` does."""
         self.terms = tuple(sorted({t for t in map(single_spaced, terms) if t}))
-        automaton = Automaton(self.terms, has_bytes=spelling.has_bytes)
-        tables = Tables(automaton, spelling, [1] * len(self.terms))
+        tables = Tables(Automaton(self.terms, spelling), spelling, [1] * len(self.terms))
         ends_badly_Q = tables.ends_Q != 0
         banned_QV = tables.met_QV != 0
         banned_QV |= _doomed(ends_badly_Q, banned_QV, tables.next_QV)[tables.next_QV]

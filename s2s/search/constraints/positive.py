@@ -45,13 +45,11 @@ class PositiveConstraints:
     effect: ClassVar[Effect] = Effect.GUIDE
 
     def __init__(self, terms: Sequence[Term], spelling: Spelling) -> None:
-        """At most `MOST_TERMS` of the terms are different."""
+        """At most `MOST_TERMS` of the terms are different. Raises DataError as `Automaton` does."""
         counts = Counter(terms)
         self.terms = tuple(counts)
         self.need_n = np.array(list(counts.values()), dtype=np.int64)
-        self._automaton = Automaton(
-            [term.text for term in self.terms], has_bytes=spelling.has_bytes
-        )
+        self._automaton = Automaton([term.text for term in self.terms], spelling)
         tables = Tables(self._automaton, spelling, [1 << i for i in range(len(self.terms))])
         self.next_QV = tables.next_QV
         self._combine(tables, spelling)

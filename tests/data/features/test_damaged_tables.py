@@ -1,5 +1,6 @@
 """Invalid tables of features: an error of one line each."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,21 @@ def test_tables_whose_batches_differ_or_are_empty(tmp_path: Path) -> None:
     assert refusal(path) == "x.arrow: empty; found no rows"
     pyarrow.parquet.write_table(schema.empty_table(), tmp_path / "x.parquet")
     assert refusal(tmp_path / "x.parquet") == "x.parquet: empty; found no features"
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
+@pytest.mark.parametrize("name", ["id", "features", "more", "a.jpg"])
+def test_names_and_ids_that_are_no_text_are_one_line(
+    tmp_path: Path, suffix: str, name: str
+) -> None:
+    """The names of columns, and ids, where a disk has changed a byte of them."""
+    path = tmp_path / f"f{suffix}"
+    table = pa.table({"id": ["a.jpg"], "features": [[1.0]], "more": [1]})
+    if suffix == ".arrow":
+        pyarrow.feather.write_feather(table, path, compression="uncompressed")
+    else:
+        pyarrow.parquet.write_table(table, path, store_schema=False)
+    content = path.read_bytes()
+    assert name.encode() in content
+    path.write_bytes(content.replace(name.encode(), b"\xff" + name.encode()[1:]))
+    assert re.match(r"f(\.arrow|\.parquet)", Path(refusal(path)).name)

@@ -5,10 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from s2s.data.sources.columns import SplitColumns
 from s2s.data.sources.inspect import FoundData, inspect, read_rows, split_of
+from s2s.data.sources.tables import open_table
 from s2s.errors import DataError
+from s2s.recipe.data import Columns
+from s2s.text.lines import LONGEST_ROW
 
 PAIRS = [
     (f"The dog number {i} sleeps, again.", f"Der Hund Nummer {i} schläft wieder.")
@@ -213,3 +219,27 @@ def test_long_cells_of_a_csv_are_read_and_too_long_ones_refused(
     monkeypatch.setattr("s2s.data.sources.inspect.LONGEST_ROW", 1000)
     with pytest.raises(DataError, match=r"long\.csv:2: not valid CSV \(field larger than"):
         read_rows(Path("long.csv"))
+
+
+def test_long_cells_of_csv_are_looked_at_and_endless_ones_are_one_line() -> None:
+    """The csv module itself takes 131,072 characters."""
+    rows = "".join(f"a dog {n},ein Hund {n}\n" for n in range(9))
+    found = inspect([write("a.csv", "de,en\n" + rows + f'"{"x " * 100_000}",y\n')])
+    assert found.section["columns"] == {"source": "de", "target": "en"}
+    long = 'de,en\n"' + "x" * (LONGEST_ROW // 2 + 1) + "\n" + "y" * (LONGEST_ROW // 2 + 1) + '"\n'
+    with pytest.raises(DataError, match=r"b.csv:3: not valid CSV \(field larger than"):
+        inspect([write("b.csv", long)])
+
+
+def test_names_of_columns_that_are_no_text_are_one_line() -> None:
+    """In the schema of a Parquet file, where a disk has changed a byte of them."""
+    path = Path("t.parquet")
+    pq.write_table(pa.table({"source": ["a b"], "target": ["c d"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"source", b"\xffource"))
+    columns = SplitColumns(Columns(source="source", target="target"), (), True)
+    table = open_table(path, columns, has_header=True)
+    assert table.expected() in (None, 1)
+    with pytest.raises(DataError, match=r"t.parquet: not a readable Parquet file \('utf-8' codec"):
+        list(table.chunks())
+    with pytest.raises(DataError, match=r"t.parquet: not a readable Parquet file \('utf-8' codec"):
+        inspect([str(path)])

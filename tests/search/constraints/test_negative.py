@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from s2s.errors import UsageError
+from s2s.errors import DataError
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
 from s2s.search.constraints.automaton import Automaton, Spelling, Tables
 from s2s.search.constraints.negative import NegativeConstraints
+from s2s.search.constraints.positive import PositiveConstraints, Term
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
@@ -58,6 +59,7 @@ def text_of(tokens: tuple[int, ...]) -> str:
         ("x_cat", "cat", 0),
         ("", "cat", 0),
         ("a cat", "", 0),
+        ("", "", 0),
         ("a cat", " ", 0),
     ],
 )
@@ -74,7 +76,7 @@ def test_what_joins() -> None:
 def test_the_automaton_meets_what_stands_in_the_text(seed: int) -> None:
     draw = random.Random(seed)
     terms = draw.sample(TERMS, 4)
-    automaton = Automaton(terms)
+    automaton = Automaton(terms, SPELLING)
     tables = Tables(automaton, SPELLING, [1, 2, 4, 8])
     for _ in range(150):
         tokens = tuple(draw.choices(range(4, len(SURFACES)), k=draw.randint(0, 6)))
@@ -180,18 +182,20 @@ def test_where_nothing_else_is_left_the_output_ends() -> None:
         assert (found.tokens, found.finished) == ((), True)
 
 
-def test_terms_that_would_take_minutes_are_refused() -> None:
-    letters = "".join(chr(0x4E00 + number) for number in range(3000))
-    with pytest.raises(UsageError, match="1 terms of 3,000 characters are too many, or too long"):
-        NegativeConstraints([letters], Spelling(["a", "b"]))
+def test_terms_that_would_fill_the_memory_are_refused_at_once() -> None:
+    """A request to a server may have twenty of 2,000 characters."""
+    draw = random.Random(1)
+    terms = ["".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(2000)) for _ in range(20)]
+    with pytest.raises(DataError, match=r"too long together \(40,000 characters in 20"):
+        NegativeConstraints(terms, SPELLING)
+    with pytest.raises(DataError, match="leave some out"):
+        PositiveConstraints([Term(term, (5,)) for term in terms], SPELLING)
 
 
-def test_without_tokens_of_bytes_the_automaton_knows_none() -> None:
-    """Wide characters have states for each of their bytes only where a token may be one."""
-    text = "日本語学習"
-    assert not Spelling([*text]).has_bytes
-    assert Spelling([*text, b"\xe6"]).has_bytes
-    plain, spelled = Automaton([text], has_bytes=False), Automaton([text])
-    assert len(plain.states) * 3 < len(spelled.states)
-    word = [plain.special[ord(letter)] for letter in text]
-    assert plain.read(0, word)[1] == [0]
+def test_where_no_token_is_a_byte_the_states_are_those_of_characters() -> None:
+    """Each place in a term is a state, as are the beginning and what ends with no term."""
+    spelling = Spelling(["", "", "", "", " 猫", "黒", "x"])
+    automaton = Automaton(["黒猫犬", "白い鳥"], spelling)
+    assert len(automaton.states) <= 3 + 3 + 3
+    with_bytes = Automaton(["黒猫犬", "白い鳥"], Spelling(["", "", "", "", bytes([0xE9]), "x"]))
+    assert len(with_bytes.states) > len(automaton.states)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from s2s import pipeline
+from s2s.errors import RunError
 from s2s.pipeline.defaults import complete
 from s2s.recipe.load import Draft, dump_recipe, load_recipe, parse_draft
 from s2s.recipe.recipe import Recipe
@@ -248,6 +249,10 @@ def test_a_run_keeps_its_choices(draft_of: Callable[..., Draft], tmp_path: Path)
     (tmp_path / "a").write_text("x\n" * 80)
     assert complete(draft_of(), runs=tmp_path).recipe == recipe
     assert complete(draft_of(), runs=tmp_path, restart=True).recipe != recipe
+    run.defaults_path.write_text("{damaged")
+    with pytest.raises(RunError, match=r"defaults.json: expected the values that were chosen for"):
+        complete(draft_of(), runs=tmp_path)
+    assert complete(draft_of(), runs=tmp_path, restart=True).choices
     # A recipe without drafts is used as it is.
     assert complete(draft_of().recipe, runs=tmp_path) == (draft_of().recipe, ())
 
