@@ -41,7 +41,7 @@ def faults(text: str | bytes, *overrides: str) -> list[str]:
     return list(caught.value.faults)
 
 
-KINDS = "'unigram', 'bpe', 'character', 'word', 'separate'"
+KINDS = "'unigram', 'bpe', 'character', 'word', 'from_run', 'sentencepiece', 'separate'"
 METRIC_NAMES = ", ".join(f"'{name}'" for name in METRICS)
 
 BAD_FIELDS = [
@@ -322,7 +322,7 @@ search: {kind: beam, width: 0}
         "recipe.yaml:4: data.train: expected 'source' and 'target' (parallel text), or 'table'",
         "recipe.yaml:5: data.colums: unknown key (did you mean 'columns'?)",
         "recipe.yaml:8: tokenizer.source.kind: expected one of 'unigram', 'bpe', 'character',"
-        " 'word', found 'wrd' (did you mean 'word'?)",
+        " 'word', 'from_run', 'sentencepiece', found 'wrd' (did you mean 'word'?)",
         "recipe.yaml:9: tokenizer.target.vocabulary: expected at least 6, found 3",
         "recipe.yaml:11: model.tied: expected one of 'none', 'output', 'all', found 'al'"
         " (did you mean 'all'?)",
