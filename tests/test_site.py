@@ -24,7 +24,8 @@ from tests.test_docs import anchors
 
 DOCS = ROOT / "docs"
 HOOKS = DOCS / "hooks"
-TASKS = sorted((DOCS / "tasks").glob("*.md"))
+FINE_TUNING = DOCS / "tasks" / "fine-tuning.md"
+TASKS = sorted({*(DOCS / "tasks").glob("*.md")} - {FINE_TUNING})
 CHOSEN = {*ALWAYS_CHOSEN, *SOMETIMES_CHOSEN}
 
 HEAD = "task: translation\ndata: {kind: generated, corpus: dates}\n"
@@ -251,6 +252,15 @@ def test_figures_of_a_task_are_in_the_results(page: Path) -> None:
     results = text_of(DOCS / "results.md")
     figures = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", prose))
     assert {one for one in figures if one not in results} == set()
+
+
+def test_the_recipes_of_fine_tuning_are_recipes(tmp_path: Path) -> None:
+    parts = blocks(text_of(FINE_TUNING), "yaml")
+    assert len(parts) == 3
+    for part in parts:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(part)
+        assert load_recipe(path).train.init_from is not None
 
 
 def test_every_recipe_has_a_task_page() -> None:

@@ -11,7 +11,14 @@ from s2s.data.preparation.prepare import prepare
 from s2s.data.synthetic.corpus import generate
 from s2s.recipe.data import FilesData, FileSet, GeneratedData
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.tokenizer import SeparateTokenizers, SideTokenizer, SubwordTokenizer, Tokenizers
+from s2s.recipe.tokenizer import (
+    FromRunTokenizer,
+    SentencePieceTokenizer,
+    SeparateTokenizers,
+    SideTokenizer,
+    SubwordTokenizer,
+    Tokenizers,
+)
 
 NAME = "prep"
 
@@ -85,6 +92,8 @@ def _fitting(tokenizer: Tokenizers) -> Tokenizers:
 
 
 def _fewer(side: SideTokenizer) -> SideTokenizer:
+    if isinstance(side, FromRunTokenizer | SentencePieceTokenizer):
+        return SubwordTokenizer(kind="unigram", vocabulary=PIECES)
     if isinstance(side, SubwordTokenizer):
         return replace(side, vocabulary=min(side.vocabulary, PIECES))
     return side

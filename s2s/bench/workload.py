@@ -24,6 +24,8 @@ from s2s.recipe.data import corpora_of, has_source_text
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (
     CharacterTokenizer,
+    FromRunTokenizer,
+    SentencePieceTokenizer,
     SeparateTokenizers,
     SideTokenizer,
     SubwordTokenizer,
@@ -59,7 +61,7 @@ CHARACTERS = 4.4
 WORD = "a"
 """The text of a source that must not be empty."""
 
-ASSUMED_CHARACTERS, ASSUMED_WORDS = 100, 10_000
+ASSUMED_CHARACTERS, ASSUMED_WORDS, ASSUMED_PIECES = 100, 10_000, 8_000
 """Vocabulary sizes that depend on the data."""
 
 
@@ -264,6 +266,8 @@ def _vocabulary(tokenizer: SideTokenizer) -> int:
             return tokenizer.vocabulary
         case CharacterTokenizer():
             return ASSUMED_CHARACTERS
+        case FromRunTokenizer() | SentencePieceTokenizer():
+            return ASSUMED_PIECES
         case WordTokenizer():
             return tokenizer.vocabulary or ASSUMED_WORDS
         case _:

@@ -6,7 +6,9 @@ choose the same, and a run whose training has begun keeps them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +19,11 @@ from s2s.data.sources.contents import Hashes
 from s2s.data.sources.split import read_chunks
 from s2s.errors import RunError, UsageError
 from s2s.pipeline.progress import progress
+from s2s.pipeline.transfer import described_tokenizer, inherited
 from s2s.recipe.data import GeneratedData, evaluated_of, has_source_text, image_features_of
 from s2s.recipe.load import Draft
 from s2s.recipe.recipe import Recipe
+from s2s.recipe.tokenizer import taken_over
 from s2s.recipe.yaml import Keys
 from s2s.run.directory import RUNS, Run
 from s2s.tasks.defaults.choice import Choice, says_everything
@@ -47,7 +51,7 @@ def complete(
     """
     if not isinstance(recipe, Draft):
         return Completed(recipe)
-    if says_everything(recipe):
+    if says_everything(recipe) and recipe.recipe.train.init_from is None:
         return Completed(recipe.recipe)
     folder = runs / recipe.name
     kept = None if restart else _read(folder)
@@ -61,7 +65,7 @@ def complete(
     key, before = keys_of(recipe, device, runs)
     if kept is not None and kept[0] in (key, before):
         return Completed(_completed(recipe, kept[1]))
-    choices = choose(recipe, device)
+    choices = choose(recipe, device, runs)
     completed = _completed(recipe, choices)
     Run.create(completed, runs).write_defaults(_content(key, choices))
     return Completed(completed, tuple(described(folder, choices)))
@@ -113,15 +117,40 @@ def count(recipe: Recipe) -> PairCounts:
         )
 
 
-def choose(draft: Draft, device: str) -> list[Choice]:
+def choose(draft: Draft, device: str, runs: Path) -> list[Choice]:
     """Count the data and choose; writes nothing. Imports PyTorch, to measure the machine.
 
-    Raises DataError for data that cannot be read.
+    What comes from a run in `runs` with `train.init_from` is not chosen. Raises DataError for data
+    that cannot be read, UsageError for a run that does not exist.
     """
+    given = inherited(draft, runs)
+    known = _with_choices(draft, given)
+    if says_everything(known):
+        return given
+    if taken_over(known.recipe.tokenizer):
+        known = _with_choices(known, [], {"tokenizer": described_tokenizer(known.recipe, runs)})
     from s2s.nn.device import choose_device
     from s2s.tasks.defaults.choose import choose_defaults
 
-    return choose_defaults(draft, count(draft.recipe), choose_device(device)).choices
+    counts = count(draft.recipe)
+    return [*given, *choose_defaults(known, counts, choose_device(device)).choices]
+
+
+def _with_choices(
+    draft: Draft, choices: Sequence[Choice], values: Mapping[str, Any] | None = None
+) -> Draft:
+    """The draft as if it said these choices and, at its top, these `values`."""
+    recipe = _completed(draft, list(choices))
+    data = {**copy.deepcopy(draft.data), **(values or {})}
+    for choice in choices:
+        for keys, value in choice.values.items():
+            *sections, key = map(str, keys)
+            section = data
+            for name in sections:
+                section = section.setdefault(name, {})
+            section[key] = value
+    changed = replace(draft, recipe=recipe, data=data)
+    return changed if values is None else replace(changed, recipe=changed.completed({}))
 
 
 def _completed(draft: Draft, choices: list[Choice]) -> Recipe:
@@ -150,9 +179,18 @@ def keys_of(draft: Draft, device: str, runs: Path) -> tuple[str, str]:
         "train": open_splits(draft.recipe)["train"].fingerprint(),
         "device": device,
         "format": FORMAT,
+        **_origin_key(draft, runs),
     }
     found = fingerprint(content, Hashes(runs / draft.name))
     return found.now, found.before
+
+
+def _origin_key(draft: Draft, runs: Path) -> dict[str, Any]:
+    """What the choices depend on in other runs; empty for a recipe that takes nothing over."""
+    if draft.recipe.train.init_from is None and not taken_over(draft.recipe.tokenizer):
+        return {}
+    given = plain_choices(inherited(draft, runs))
+    return {"origin": [given, described_tokenizer(draft.recipe, runs)]}
 
 
 def _content(key: str, choices: list[Choice]) -> dict[str, Any]:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 from s2s.recipe.cells import AnyCell
 from s2s.recipe.data import AnyCorpus, DatasetData, GeneratedData, corpora_of, has_source_text
 from s2s.recipe.metrics import METRICS, format_value
-from s2s.recipe.tokenizer import SeparateTokenizers, SubwordTokenizer
+from s2s.recipe.tokenizer import (
+    FromRunTokenizer,
+    SentencePieceTokenizer,
+    SeparateTokenizers,
+    SubwordTokenizer,
+)
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
@@ -163,7 +168,10 @@ def _tokenizer(recipe: Recipe, info: ModelInfo) -> str:
 
 
 def _side(side: SideTokenizer) -> str:
-    return f"{side.kind} pieces" if isinstance(side, SubwordTokenizer) else f"{side.kind}s"
+    if isinstance(side, FromRunTokenizer):
+        return "taken over from another run"
+    has_pieces = isinstance(side, SubwordTokenizer | SentencePieceTokenizer)
+    return f"{side.kind} pieces" if has_pieces else f"{side.kind}s"
 
 
 def _data(recipe: Recipe, info: ModelInfo) -> Iterator[str]:

@@ -13,6 +13,7 @@ from s2s.data.preparation.prepare import prepare as prepare_data
 from s2s.errors import UsageError
 from s2s.pipeline.defaults import complete
 from s2s.pipeline.progress import progress
+from s2s.pipeline.transfer import take_over
 from s2s.run.directory import RUNS, Run
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def prepare(recipe: Recipe | Draft, *, runs: Path = RUNS, force: bool = False) -
     run = Run.create(completed, runs)
     with run.lock():
         run.check_same(completed, partial(is_prepared, completed, run.folder))
+        take_over(run, completed)
         return replace(prepare_run(run, completed, force), choices=choices)
 
 

@@ -31,6 +31,7 @@ from s2s.pipeline.defaults import (
 )
 from s2s.pipeline.sweep_results import SettingResult, Sweep, results_of
 from s2s.pipeline.training import train
+from s2s.pipeline.transfer import take_over
 from s2s.recipe.grid import Grid, Setting, read_grid
 from s2s.recipe.load import Draft, differences, load_draft
 from s2s.recipe.metrics import VALUES
@@ -217,6 +218,7 @@ class _Sweeper:
         with run.lock():
             choices = self._choices(draft)
             completed = adopt(draft, choices, runs=options.runs, device=options.device)
+            take_over(run, completed)
             self._share(run, completed)
         threads = _threads()
         try:
@@ -235,7 +237,7 @@ class _Sweeper:
         try:
             return read_choices(kept[key] if key in kept else kept[before])
         except (KeyError, TypeError, ValueError):
-            choices = choose(chooser, self.options.device)
+            choices = choose(chooser, self.options.device, self.options.runs)
         content = {**kept, key: plain_choices(choices)}
         atomic_write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         for line in described(path, choices):

@@ -13,6 +13,7 @@ from s2s.errors import Interrupted, UsageError
 from s2s.messages import note, write_line
 from s2s.pipeline.defaults import complete
 from s2s.pipeline.preparation import prepare_run
+from s2s.pipeline.transfer import take_over
 from s2s.recipe.load import Draft
 from s2s.run.directory import RUNS, Run
 from s2s.training.distributed.launch import launched, with_workers
@@ -63,6 +64,7 @@ def train(
             if restart:
                 run.restart(completed)
             run.check_same(completed, partial(is_prepared, completed, run.folder))
+            take_over(run, completed)
             report = prepare_run(run, completed)
             for line in choices:
                 write_line(line)

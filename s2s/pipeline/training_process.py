@@ -15,11 +15,13 @@ from s2s.nn.device import (
     limit_threads,
 )
 from s2s.nn.kernels import slow_training
+from s2s.nn.parts import freeze
 from s2s.recipe.load import flat_fields
 from s2s.run.history import read_history
 from s2s.tasks.build import build_task
 from s2s.text.tokenizer_pair import load_tokenizers
 from s2s.training.batch_size_finder import find_batch_size, fixed_batch_size, with_batch_tokens
+from s2s.training.begin import begin
 from s2s.training.model_size import check_memory
 from s2s.training.plan import end_reason
 from s2s.training.reporter import SilentReporter
@@ -58,8 +60,12 @@ def train_run(
     check_memory(recipe, sizes, chosen, processes, str(run.folder))
     corpus, validation = _corpora(run, recipe, tokenizers)
     task = build_task(recipe, tokenizers)
-    state = TrainingState(task.initial_model(corpus).to(chosen), recipe.train)
+    model = task.initial_model(corpus)
     last = run.checkpoints().last
+    is_first = group.rank == 0 and last is None
+    lines = list(begin(model, run, recipe, tokenizers, corpus)) if is_first else []
+    freeze(model, recipe.train.freeze)
+    state = TrainingState(model.to(chosen), recipe.train)
     if last is not None:
         _resume(run, state, last)
     group.broadcast(state)
@@ -89,9 +95,9 @@ def train_run(
         if state.position.ended is None:
             listening.note(_opening(context, state, chosen))
             slow = slow_training(precision, chosen)
-            lines = [slow, batch_size.warning, _other_size(run, group.size)]
+            own = [slow, batch_size.warning, _other_size(run, group.size)]
             warnings = task.warnings(corpus, has_validation=validation is not None)
-            for line in (*lines, *warnings):
+            for line in (*lines, *own, *warnings):
                 if line is not None:
                     listening.note(f"{run.folder}: {line}")
             trainer.run()
@@ -163,11 +169,13 @@ def _follow_best(run: Run, position: Position) -> None:
 
 def _opening(context: TrainingContext, state: TrainingState, device: torch.device) -> str:
     size = sum(parameter.numel() for parameter in state.parameters.values())
+    trained = sum(parameter.numel() for parameter in state.trained.values())
+    share = "" if trained == size else f", {trained:,} of them trained"
     update = state.position.update
     verb = f"resumes at update {update:,}" if update else "begins"
     return (
-        f"{context.run.folder}: training {verb}: {size:,} parameters, {context.precision} on "
-        f"{device}; {context.batch_size.memory}"
+        f"{context.run.folder}: training {verb}: {size:,} parameters{share}, {context.precision} "
+        f"on {device}; {context.batch_size.memory}"
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from s2s.recipe.cells import AnyCell, ElementwiseCell, LSTMCell
 from s2s.recipe.image_features import ImageFeatureEncoder
-from s2s.recipe.section import PositiveInt, Probability, Section
+from s2s.recipe.section import NonEmpty, PositiveInt, Probability, Section
 
 
 def _lstm() -> LSTMCell:
@@ -176,6 +176,21 @@ class Dropout(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pretrained(Section):
+    """Files of word vectors that embeddings start from: word2vec's text format, GloVe, fastText's
+    `.vec`, also compressed with gzip. Their width is that of `model.embeddings`."""
+
+    source: NonEmpty | None = None
+    """File for the source embeddings."""
+    target: NonEmpty | None = None
+    """File for the target embeddings."""
+
+    def __post_init__(self) -> None:
+        if self.source is None and self.target is None:
+            raise ValueError("expected a file for 'source', 'target' or both")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model(Section):
     """Encoder, attention and decoder."""
 
@@ -184,6 +199,8 @@ class Model(Section):
     tied: Literal["none", "output", "all"] = "output"
     """Shared matrices. `output`: target embeddings and output (Press & Wolf 2017); `all`: source
     embeddings too, which needs a shared tokenizer."""
+    pretrained: Pretrained | None = None
+    """Word vectors that the embeddings start from; null for random ones."""
     encoder: Encoder = field(default_factory=Encoder)
     """Encoder of the source text."""
     image_features: tuple[ImageFeatureEncoder, ...] = ()
@@ -210,6 +227,15 @@ class Model(Section):
         if self.dropout.recurrent and all(isinstance(one, ElementwiseCell) for one in cells):
             raise ValueError(
                 f"dropout.recurrent: cell '{cells[1].kind}' has no recurrent matrix; remove it"
+            )
+        if (
+            self.tied == "all"
+            and self.pretrained is not None
+            and all(vars(self.pretrained).values())
+        ):
+            raise ValueError(
+                "pretrained: with tied 'all' both sides have one matrix; name one file, as "
+                "'source' or as 'target'"
             )
         if self.attention.kind == "none" and self.context_gate:
             raise ValueError(

@@ -22,6 +22,7 @@ from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import BeamSearch, Search
 from s2s.recipe.section import Count, Section
 from s2s.recipe.tokenizer import (
+    FromRunTokenizer,
     SeparateTokenizers,
     SubwordTokenizer,
     Tokenizers,
@@ -87,11 +88,28 @@ def _faults(recipe: Recipe) -> Iterator[str]:
             "train.schedule 'plateau' needs validation pairs, and data has none; "
             "data.hold_out takes some from training"
         )
+    yield from _initial_faults(model, train)
     for name in ("coverage_loss", "doubly_stochastic"):
         if getattr(train, name) and model.attention.kind == "none":
             yield f"train.{name} needs a model with attention"
     if train.r_drop and not model.dropout.is_on:
         yield "train.r_drop needs model.dropout; without it two passes are equal"
+
+
+def _initial_faults(model: Model, train: Train) -> Iterator[str]:
+    """Faults of two origins of the same weights."""
+    if train.init_from is None or model.pretrained is None:
+        return
+    for side, file in vars(model.pretrained).items():
+        sides = ("source", "target") if model.tied == "all" else (side,)
+        parts = [f"{one}_embeddings" for one in sides]
+        if model.tied != "none" and "target_embeddings" in parts:
+            parts.append("output")
+        if file is not None and (both := [one for one in train.init_from.named if one in parts]):
+            yield (
+                f"model.pretrained.{side} and train.init_from.parts '{both[0]}' both name the "
+                "initial values of the same weights; keep one of them"
+            )
 
 
 def _source_faults(recipe: Recipe) -> Iterator[str]:
@@ -114,6 +132,8 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
 
 def _source_features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None:
     """A fault of source features without a tokenizer or the reverse, else None."""
+    if isinstance(tokenizer, FromRunTokenizer):  # preparation knows whether it reads them
+        return None
     column = None if isinstance(data, GeneratedData) else data.columns.source_features
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     if column is not None and not is_split:

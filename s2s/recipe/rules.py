@@ -31,6 +31,11 @@ def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Searc
     if isinstance(data, SeveralData):
         yield from _unlike(data)
     if not has_source_text(data):
+        if model.pretrained is not None and model.pretrained.source is not None:
+            yield (
+                "model.pretrained.source has no effect without source text (data.columns.source: "
+                "null)"
+            )
         yield from _textless_faults(data, tokenizer, model, search)
     yield from _encoder_faults(model, len(image_features_of(data)), has_source_text(data))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from s2s.recipe.section import NonEmpty, PositiveInt, Section
+from s2s.recipe.section import Count, NonEmpty, PositiveInt, Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,46 @@ class WordTokenizer(Section):
     """Rarer words become unknown."""
 
 
-SideTokenizer = Annotated[
+@dataclass(frozen=True, kw_only=True)
+class FromRunTokenizer(Section):
+    """The tokenizer of a trained run: that of the same side, or both with their sharing."""
+
+    kind: Literal["from_run"]
+    run: NonEmpty
+    """A run by its name or folder, a file of `s2s export`, or a model of the hub."""
+    extend: Count = 0
+    """The most tokens that a vocabulary gets in addition, from the training data: words or
+    characters that it lacks, or pieces joined of its pieces, most frequent first. Old tokens keep
+    their meaning and their ids."""
+    extend_min_count: PositiveInt = 5
+    """Occurrences in the training data that a new token has at least."""
+    sampling: Sampling | None = None
+    """Subword sampling; none by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentencePieceTokenizer(Section):
+    """A sentencepiece model that was trained elsewhere, unigram or BPE."""
+
+    kind: Literal["sentencepiece"]
+    model: NonEmpty
+    """The model's file. Its special pieces get the ids of s2s."""
+    sampling: Sampling | None = None
+    """Subword sampling; none by default."""
+
+
+TrainedTokenizer = Annotated[
     SubwordTokenizer | CharacterTokenizer | WordTokenizer, Field(discriminator="kind")
+]
+"""A tokenizer that preparation trains on the data."""
+
+SideTokenizer = Annotated[
+    SubwordTokenizer
+    | CharacterTokenizer
+    | WordTokenizer
+    | FromRunTokenizer
+    | SentencePieceTokenizer,
+    Field(discriminator="kind"),
 ]
 
 
@@ -85,7 +123,7 @@ class SeparateTokenizers(Section):
     """Tokenizer of the source."""
     target: SideTokenizer
     """Tokenizer of the target."""
-    source_features: SideTokenizer | None = None
+    source_features: TrainedTokenizer | None = None
     """Tokenizer of the source features after a source and a tab, as `data.columns.source_features`
     puts them; they have a vocabulary of their own."""
 
@@ -102,12 +140,19 @@ class SeparateTokenizers(Section):
 
 
 def _sampling(side: SideTokenizer) -> Sampling | None:
-    return side.sampling if isinstance(side, SubwordTokenizer) else None
+    sampled = SubwordTokenizer | FromRunTokenizer | SentencePieceTokenizer
+    return side.sampling if isinstance(side, sampled) else None
 
 
-# A kind other than `separate` is one tokenizer, trained on both sides and shared by them.
+# A kind other than `separate` is one tokenizer, trained on both sides and shared by them, or the
+# tokenizers of a run, shared or not.
 Tokenizers = Annotated[
-    SubwordTokenizer | CharacterTokenizer | WordTokenizer | SeparateTokenizers,
+    SubwordTokenizer
+    | CharacterTokenizer
+    | WordTokenizer
+    | FromRunTokenizer
+    | SentencePieceTokenizer
+    | SeparateTokenizers,
     Field(discriminator="kind"),
 ]
 
@@ -124,3 +169,16 @@ def sampling_alphas(recipe: Tokenizers) -> tuple[float | None, float | None]:
         shared.alpha if shared.sides != "target" else None,
         shared.alpha if shared.sides != "source" else None,
     )
+
+
+def sides_of(recipe: Tokenizers) -> dict[str, SideTokenizer]:
+    """The sections of tokenizers by their place in the recipe."""
+    if isinstance(recipe, SeparateTokenizers):
+        return {"tokenizer.source": recipe.source, "tokenizer.target": recipe.target}
+    return {"tokenizer": recipe}
+
+
+def taken_over(recipe: Tokenizers) -> dict[str, FromRunTokenizer]:
+    """The sections that take tokenizers from runs, by their place in the recipe."""
+    sides = sides_of(recipe).items()
+    return {place: side for place, side in sides if isinstance(side, FromRunTokenizer)}

@@ -22,6 +22,7 @@ from s2s.recipe.section import (
     number_or_auto,
     seconds_of,
 )
+from s2s.recipe.transfer import PARTS, InitFrom, Part, doubled
 
 BatchTokens = Annotated[
     Annotated[int, Field(ge=16), Tag(NUMBER)] | Annotated[Literal["auto"], Tag(AUTO)],
@@ -179,6 +180,13 @@ class Train(Section):
     """Number of latest validations whose weights are kept, for `s2s average`. The last and the best
     checkpoint are always kept."""
 
+    init_from: InitFrom | None = None
+    """A trained run whose weights training begins with, to go on with other data or another
+    learning rate; null for none. Without `model` and `tokenizer`, the recipe has those of the
+    run."""
+    freeze: tuple[Part, ...] = ()
+    """Parts that training leaves as they are, with the names of `init_from.parts`: they get no
+    gradients. Weights that parts share (`model.tied`) are frozen if one of them is."""
     log_to: tuple[TrackerName, ...] = ()
     """Experiment trackers that follow the training beside `metrics.jsonl`: `tensorboard`, `wandb`
     (Weights & Biases), `mlflow`. Each needs its package; one that fails does not stop training."""
@@ -190,6 +198,12 @@ class Train(Section):
             raise ValueError(
                 "r_drop compares two passes over the same inputs, and scheduled_sampling draws "
                 "different ones; remove one"
+            )
+        if fault := doubled(self.freeze):
+            raise ValueError(f"freeze has '{fault}' twice")
+        if set(self.freeze) == set(PARTS):
+            raise ValueError(
+                "freeze has all parts, so that nothing would be trained; leave one out"
             )
         if self.budget is not None and seconds_of(self.budget) <= 0.0:
             raise ValueError(f"budget: expected more than no time, found {self.budget!r}")

@@ -16,6 +16,12 @@ SPACE = "▁"
 
 _WORD = re.compile(f"{SPACE}[^{SPACE}]*|[^{SPACE}]+")
 
+
+def split_pieces(line: str) -> list[str]:
+    """The words of a normalized line, each with the space before it."""
+    return _WORD.findall(line)
+
+
 Ids = NDArray[np.int64]
 
 

@@ -6,7 +6,9 @@ import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -17,6 +19,7 @@ from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.special import BOS, EOS, PAD, SPECIAL_PIECES, UNK
 from s2s.text.bpe_dropout import BPEDropout
 from s2s.text.piece_table import SPACE, PieceTable, Segmenter, draw_rows
+from s2s.text.sentencepiece_model import pieces_of, read_model, with_pieces, without_normalization
 from s2s.text.unigram_lattice import UnigramLattice
 
 MODEL_FILE = "sentencepiece.model"
@@ -130,6 +133,33 @@ class Subwords:
     def spellings(self) -> Sequence[str]:
         """The pieces, by id; `▁` is a space."""
         return self._spellings
+
+    def extends(self, other: "Subwords") -> bool:
+        """Whether this is the other model, or that model with more pieces after its own."""
+        mine, its = self.model, other.model
+        pieces, shared = pieces_of(mine), pieces_of(its)
+        same = pieces[: len(shared)] == shared
+        return same and with_pieces(mine, shared) == with_pieces(its, shared)
+
+    @cached_property
+    def model(self) -> Any:
+        """The message of the model (`s2s.text.sentencepiece_model`)."""
+        return read_model(self._model)
+
+    def normalized(self, lines: Sequence[str]) -> list[str]:
+        """The lines as the model segments them, `▁` for a space."""
+        rows: list[str] = self._processor.normalize(list(lines))
+        return rows
+
+    def segment(self, words: Sequence[str]) -> list[list[int]]:
+        """The ids of parts of a normalized text, `▁` for a space, which get no space before
+        them."""
+        ids: list[list[int]] = self._plain.encode(list(words), out_type=int, num_threads=ALL_CORES)
+        return ids
+
+    @cached_property
+    def _plain(self) -> sentencepiece.SentencePieceProcessor:
+        return sentencepiece.SentencePieceProcessor(model_proto=without_normalization(self.model))
 
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
         """The runs of unknown characters of each line, which all segmentations share."""

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from s2s.errors import RunError
+from s2s.errors import DataError, RunError
 from s2s.files import atomic_write, read_json
 from s2s.recipe.tokenizer import (
     CharacterTokenizer,
+    FromRunTokenizer,
+    SentencePieceTokenizer,
     SeparateTokenizers,
     SideTokenizer,
     SubwordTokenizer,
@@ -18,7 +20,14 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.text.source_features import FEATURES_FOLDER, SEPARATOR, SourceFeatureTokenizer
 from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
-from s2s.text.tags import Tagged, read_tags
+from s2s.text.tags import Tagged, read_tags, untagged
+from s2s.text.taken_tokenizer import (
+    Ready,
+    open_sentencepiece,
+    taken_folder,
+    taken_trainer,
+    text_tokenizer,
+)
 from s2s.text.tokenizer import Tokenizer, TokenizerTrainer
 from s2s.text.vocabulary import (
     VOCABULARY_FILE,
@@ -107,7 +116,10 @@ def sampling(tokenizer: Tokenizer, alpha: float, seed: Sequence[int]) -> Tokeniz
         case Subwords():
             return tokenizer.sampling(alpha, seed)
         case _:
-            raise AssertionError("the recipe samples subwords only")
+            raise DataError(
+                "tokenizer.sampling: expected a tokenizer of subwords to sample, and that of the "
+                "run is one of words or characters; remove it"
+            )
 
 
 def train_tokenizers(
@@ -115,24 +127,55 @@ def train_tokenizers(
     chunks: Iterable[tuple[Sequence[str], Sequence[str]]],
     seed: int,
     tags: Sequence[str] = (),
+    folder: Path = Path(),
 ) -> TokenizerPair:
     """Train on chunks of (source lines, target lines), which are read once.
 
-    The source's tokenizer gets the `tags`, which lines do not have. Raises DataError if a
-    vocabulary does not fit the text.
+    The source's tokenizer gets the `tags`, which lines do not have. Tokenizers of other runs are
+    taken from the `folder` of the run. Raises DataError if a vocabulary does not fit the text, a
+    file is no model, or a tokenizer that is taken over lacks a tag.
     """
     source: TokenizerTrainer
     if isinstance(recipe, SeparateTokenizers):
-        source, target = _trainer(recipe.source, seed), _trainer(recipe.target, seed)
+        source = _side("source", recipe.source, seed, folder)
+        target = _side("target", recipe.target, seed, folder)
         if recipe.source_features is not None:
             source = _SourceFeatureTrainer(source, _trainer(recipe.source_features, seed))
+    elif isinstance(recipe, FromRunTokenizer):
+        pair = load_tokenizers(taken_folder(folder, "tokenizer"))
+        source = target = taken_trainer(pair.source, recipe)
+        if not pair.is_shared:
+            target = taken_trainer(pair.target, recipe)
     else:
         source = target = _trainer(recipe, seed)
     for source_lines, target_lines in chunks:
         source.add(source_lines)
         target.add(target_lines)
-    trained = Tagged(source.train(), tags) if tags else source.train()
+    trained = _with_tags(source.train(), tags, recipe)
     return TokenizerPair(trained, trained if target is source else target.train())
+
+
+def _with_tags(tokenizer: Tokenizer, tags: Sequence[str], recipe: Tokenizers) -> Tokenizer:
+    """The source's tokenizer with these tags, and those that it has."""
+    known = tokenizer.tags if isinstance(tokenizer, Tagged) else ()
+    missing = [tag for tag in tags if tag not in known]
+    if not missing:
+        return tokenizer
+    if isinstance(recipe, FromRunTokenizer) and not recipe.extend:
+        listed = ", ".join(known) or "none"
+        raise DataError(
+            f"data.tag: the tokenizer of {recipe.run} has no tag {missing[0]} (its tags: "
+            f"{listed}); tokenizer.extend: 1 or more adds it"
+        )
+    return Tagged(untagged(tokenizer), [*known, *missing])
+
+
+def _side(side: str, recipe: SideTokenizer, seed: int, folder: Path) -> TokenizerTrainer:
+    """The trainer of one of two sides; of a run that is taken over, that of its text."""
+    if not isinstance(recipe, FromRunTokenizer):
+        return _trainer(recipe, seed, f"tokenizer.{side}")
+    pair = load_tokenizers(taken_folder(folder, f"tokenizer.{side}"))
+    return taken_trainer(text_tokenizer(pair.source if side == "source" else pair.target), recipe)
 
 
 @dataclass(frozen=True)
@@ -154,8 +197,12 @@ class _SourceFeatureTrainer:
         return SourceFeatureTokenizer(self.base.train(), self.features.train())
 
 
-def _trainer(recipe: SideTokenizer, seed: int) -> TokenizerTrainer:
+def _trainer(recipe: SideTokenizer, seed: int, place: str = "tokenizer") -> TokenizerTrainer:
     match recipe:
+        case SentencePieceTokenizer():
+            return Ready(open_sentencepiece(recipe, place))
+        case FromRunTokenizer():
+            raise AssertionError("taken over, not trained")
         case SubwordTokenizer():
             return SubwordTrainer(recipe, seed)
         case CharacterTokenizer():

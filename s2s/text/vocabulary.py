@@ -71,6 +71,15 @@ class Characters:
             start += len(line)
         return encoded
 
+    def extends(self, other: "Characters") -> bool:
+        """Whether these are the other characters, or those and more after them."""
+        first = self._characters[: len(other._characters)]
+        return first == other._characters and self._decompose == other._decompose
+
+    def extended(self, more: Sequence[str]) -> "Characters":
+        """These characters and more after them."""
+        return Characters([*self._characters, *more], decompose=self._decompose)
+
     def written(self, line: str) -> list[str]:
         """The character of `line` that each of its tokens comes from."""
         if not self._decompose:
@@ -153,6 +162,15 @@ class Words:
         return [
             [id_of(word, UNK) for word in self._split(line, self._separators)] for line in lines
         ]
+
+    def extends(self, other: "Words") -> bool:
+        """Whether these are the other words, or those and more after them."""
+        first = self._words[: len(other._words)]
+        return first == other._words and self._separators == other._separators
+
+    def extended(self, more: Sequence[str]) -> "Words":
+        """These words and more after them."""
+        return Words([*self._words, *more], self._separators)
 
     def written(self, line: str) -> list[str]:
         """The word of `line` of each of its tokens."""

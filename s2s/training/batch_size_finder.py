@@ -182,7 +182,7 @@ class _BatchSizeFinder:
     def _future_moments(self) -> int:
         """Bytes of the optimizer's moments that its first step will allocate."""
         state = self.updater.state
-        fresh = [p for p in state.parameters.values() if p not in state.optimizer.state]
+        fresh = [p for p in state.trained.values() if p not in state.optimizer.state]
         return sum(2 * p.numel() * p.element_size() for p in fresh)
 
 

@@ -51,11 +51,13 @@ def check_memory(
     """Raise UsageError, naming `place`, for a model whose training cannot fit into memory.
 
     Each of the `processes` on a machine has weights and gradients of its own; the moments of the
-    optimizer, and the average of the weights, are shared. Activations come on top.
+    optimizer, and the average of the weights, are shared. Activations come on top. Frozen parts
+    have weights alone; where a recipe has some, the others are not told apart.
     """
     count = least_parameters(recipe, *vocabularies)
     shared = 2 + bool(recipe.train.average)
-    least = count * FLOAT * (2 * processes + shared)
+    copies = processes if recipe.train.freeze else 2 * processes + shared
+    least = count * FLOAT * copies
     most = whole_memory(device)
     if most is not None and least > most:
         raise UsageError(

@@ -95,9 +95,11 @@ class TrainingState:
         self.model = model
         self.recipe = recipe
         self.parameters = dict(model.named_parameters())
-        self.stepped: list[str] = list(self.parameters)
+        self.trained = {name: p for name, p in self.parameters.items() if p.requires_grad}
+        """The parameters but for those that the recipe freezes."""
+        self.stepped: list[str] = list(self.trained)
         """Names of the parameters that this process steps; other processes may step the rest."""
-        self.optimizer = _optimizer(list(self.parameters.values()), recipe)
+        self.optimizer = _optimizer(list(self.trained.values()), recipe)
         self.average = (
             {name: p.detach().clone() for name, p in self.parameters.items()}
             if recipe.average
@@ -112,8 +114,8 @@ class TrainingState:
 
         Not after an update whose step was `left_out`; on a GPU that is a tensor [] of 0 or 1.
         """
-        if self.average is None or left_out is True:
-            return
+        if self.average is None or left_out is True or not self.stepped:
+            return  # of few parameters, a process may step none
         update = self.position.update
         decay = min(self.recipe.average, (1 + update) / (10 + update))
         current = [self.parameters[name].detach() for name in self.stepped]

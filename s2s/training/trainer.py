@@ -332,6 +332,7 @@ class Trainer:
         return {
             "total_updates": self.plan.total_updates,
             "parameters": sum(p.numel() for p in self.state.parameters.values()),
+            "trained_parameters": sum(p.numel() for p in self.state.trained.values()),
             "precision": self.context.precision,
             "device": str(self.device),
             "processes": self.group.size,

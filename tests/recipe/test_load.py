@@ -42,7 +42,7 @@ def faults(text: str | bytes, *overrides: str) -> list[str]:
     return list(caught.value.faults)
 
 
-KINDS = "'unigram', 'bpe', 'character', 'word', 'separate'"
+KINDS = "'unigram', 'bpe', 'character', 'word', 'from_run', 'sentencepiece', 'separate'"
 METRIC_NAMES = ", ".join(f"'{name}'" for name in METRICS)
 
 BAD_FIELDS = [
@@ -324,7 +324,7 @@ search: {kind: beam, width: 0}
         "'target' alone (of a language model), or 'table'",
         "recipe.yaml:5: data.colums: unknown key (did you mean 'columns'?)",
         "recipe.yaml:8: tokenizer.source.kind: expected one of 'unigram', 'bpe', 'character',"
-        " 'word', found 'wrd' (did you mean 'word'?)",
+        " 'word', 'from_run', 'sentencepiece', found 'wrd' (did you mean 'word'?)",
         "recipe.yaml:9: tokenizer.target.vocabulary: expected at least 6, found 3",
         "recipe.yaml:11: model.tied: expected one of 'none', 'output', 'all', found 'al'"
         " (did you mean 'all'?)",

@@ -35,14 +35,28 @@ from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.data.sources.open import open_split
 from s2s.data.sources.split import SPLITS, Split, SplitName, read_chunks, total_of
 from s2s.data.store import Corpus
-from s2s.errors import RunError
+from s2s.errors import DataError, RunError
 from s2s.files import atomic_folder, remove
-from s2s.recipe.data import corpora_of, evaluated_of, has_source_text, image_features_of
+from s2s.recipe.data import (
+    GeneratedData,
+    corpora_of,
+    evaluated_of,
+    has_source_text,
+    image_features_of,
+)
 from s2s.recipe.filters import Truncate
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.tokenizer import sampling_alphas
+from s2s.recipe.tokenizer import (
+    FromRunTokenizer,
+    SentencePieceTokenizer,
+    sampling_alphas,
+    sides_of,
+)
 from s2s.text.extended_vocabulary import extended_vocabulary_of
-from s2s.text.source_features import SEPARATOR
+from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
+from s2s.text.tags import untagged
+from s2s.text.taken_tokenizer import digest as tokenizer_digest
+from s2s.text.taken_tokenizer import taken_folder
 from s2s.text.tokenizer_pair import TokenizerPair, load_tokenizers, train_tokenizers
 
 FORMAT = 1
@@ -149,9 +163,10 @@ class _Work:
         with atomic_folder(self.folder / "tokenizer") as temporary:
             recipe = self.recipe
             pair = train_tokenizers(
-                recipe.tokenizer, self._training_text(), recipe.seed, tags_of(recipe)
+                recipe.tokenizer, self._training_text(), recipe.seed, tags_of(recipe), self.folder
             )
             self.progress(TOKENIZER_STAGE, 1, 1)
+            _check_tokenizers(recipe, pair)
             pair.save(temporary)
             (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
             # Data encoded by another tokenizer must not stay beside this one.
@@ -240,7 +255,7 @@ def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, F
     tokenizer = {
         "format": FORMAT,
         "seed": recipe.seed,
-        "tokenizer": fingerprint_of(recipe.tokenizer),
+        "tokenizer": _tokenizer_fingerprint(recipe, folder),
         "train": fingerprints["train"],
         **({"tags": tags} if tags else {}),
     }
@@ -257,6 +272,40 @@ def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, F
     }
     hashes = Hashes(folder)
     return {"tokenizer": fingerprint(tokenizer, hashes), "data": fingerprint(data, hashes)}
+
+
+def _check_tokenizers(recipe: Recipe, pair: TokenizerPair) -> None:
+    """Raise DataError where tokenizers that were taken over do not suit the recipe."""
+    if not isinstance(recipe.tokenizer, FromRunTokenizer):
+        return
+    run = recipe.tokenizer.run
+    if recipe.model.tied == "all" and not pair.is_shared:
+        raise DataError(
+            f"model.tied 'all' needs one tokenizer for both sides, and {run} has two; use 'output'"
+        )
+    wants = any(
+        not isinstance(part, GeneratedData) and part.columns.source_features is not None
+        for part in corpora_of(recipe.data)
+    )
+    if wants and not isinstance(untagged(pair.source), SourceFeatureTokenizer):
+        raise DataError(
+            f"data.columns.source_features needs a tokenizer of source features, and {run} has none"
+        )
+
+
+def _tokenizer_fingerprint(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """The fingerprint of the tokenizer's section: what is taken over counts by its content.
+
+    Raises DataError for a missing file.
+    """
+    whole = fingerprint_of(recipe.tokenizer)
+    for place, side in sides_of(recipe.tokenizer).items():
+        found = whole.get(place.partition(".")[2], whole)
+        if isinstance(side, FromRunTokenizer):
+            found["run"] = tokenizer_digest(taken_folder(folder, place))
+        elif isinstance(side, SentencePieceTokenizer):
+            found["model"] = file_fingerprint(Path(side.model))
+    return whole
 
 
 def _features_fingerprint(recipe: Recipe) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from s2s.recipe.data import AnyCorpus, FilesData, GeneratedData, evaluated_of
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (
     CharacterTokenizer,
+    FromRunTokenizer,
+    SentencePieceTokenizer,
     SeparateTokenizers,
     SubwordTokenizer,
     WordTokenizer,
@@ -113,6 +115,8 @@ def _remedy(recipe: Recipe, lost: Sequence[str]) -> str:
             return f"{place}.normalization: {wanted} keeps them"
         case CharacterTokenizer():
             return f"{place}.decompose: false keeps them"
+        case FromRunTokenizer() | SentencePieceTokenizer():
+            return "so does the tokenizer that was taken over; train one without normalization"
         case WordTokenizer():
             return f"a tokenizer of words writes {chosen.separators[0]!r} between all words"
 

@@ -108,7 +108,7 @@ class SharedMemoryGroup:
     def broadcast(self, state: TrainingState) -> None:
         """See `ProcessGroup`."""
         sizes = {name: parameter.numel() for name, parameter in state.parameters.items()}
-        self.groups = divided(sizes, self.size)
+        self.groups = divided({name: sizes[name] for name in state.trained}, self.size)
         state.stepped = self.groups[self.rank]
         tensors = _tensors(state)
         length = sum(map(_room, sizes.values()))
@@ -176,7 +176,7 @@ def _views(section: Tensor, parameters: Mapping[str, Parameter]) -> dict[str, Te
 def _tensors(state: TrainingState) -> list[dict[str, Tensor]]:
     """The tensors that a step changes: weights, moments, the average."""
     moments = [
-        {name: state.moments(parameter)[key] for name, parameter in state.parameters.items()}
+        {name: state.moments(parameter)[key] for name, parameter in state.trained.items()}
         for key in ("exp_avg", "exp_avg_sq")
     ]
     weights: dict[str, Tensor] = {**state.parameters}

@@ -117,8 +117,8 @@ class TorchrunGroup:
 
     def sum_gradients(self, parameters: Mapping[str, Parameter], sums: Tensor) -> Tensor:
         """See `ProcessGroup`."""
-        pieces = [sums]
-        for parameter in parameters.values():
+        pieces, trained = [sums], [one for one in parameters.values() if one.requires_grad]
+        for parameter in trained:
             if parameter.grad is None:  # this process has no sentence of a small batch
                 parameter.grad = torch.zeros_like(parameter)
             pieces.append(parameter.grad.flatten())
@@ -128,7 +128,7 @@ class TorchrunGroup:
         except RuntimeError as error:
             raise _lost(error) from error
         begin = len(sums)
-        for parameter in parameters.values():
+        for parameter in trained:
             end = begin + parameter.numel()
             parameter.grad = flat[begin:end].view_as(parameter)
             begin = end

@@ -1,0 +1,164 @@
+"""What a recipe takes over from trained runs: found by name, and copied into the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2s.errors import UsageError
+from s2s.messages import note
+from s2s.recipe.load import plain_recipe
+from s2s.recipe.tokenizer import taken_over
+from s2s.recipe.yaml import Keys
+from s2s.run.checkpoints import read_which
+from s2s.run.finding import find_run
+from s2s.run.origin import copy_tokenizers, copy_weights, read_name, weights_folder
+from s2s.tasks.defaults.choice import Choice
+from s2s.text.subword import Subwords
+from s2s.text.taken_tokenizer import taken_folder, text_tokenizer
+from s2s.text.tokenizer_pair import TokenizerPair, load_tokenizers
+from s2s.text.vocabulary import Characters
+
+if TYPE_CHECKING:
+    from s2s.recipe.load import Draft
+    from s2s.recipe.recipe import Recipe
+    from s2s.run.directory import Run
+    from s2s.text.tokenizer import Tokenizer
+
+INIT_FROM = "train.init_from.run"
+
+OWN = ("dropout", "pretrained")
+"""Fields of `model` that fit data or say how weights begin, so that another run's do not count."""
+
+CHOSEN = ("embeddings", "encoder", "decoder", "tied", "copy")
+"""Fields of `model` that would be chosen to fit the data if another run did not say them."""
+
+
+def take_over(run: Run, recipe: Recipe) -> None:
+    """Copy into a run's folder what its recipe takes over: tokenizers, and before training begins
+    weights.
+
+    A run whose training has begun keeps its copies; where another run is gone, so does one whose
+    training has not. The caller holds the lock of the run.
+
+    Raises UsageError for a run that does not exist, RunError for one that cannot be read.
+    """
+    has_begun = run.checkpoints().last is not None
+    for place, section in taken_over(recipe.tokenizer).items():
+        folder = taken_folder(run.folder, place)
+        if not (has_begun and folder.is_dir()):
+            _copy(
+                run,
+                f"{place}.run",
+                section.run,
+                folder,
+                partial(_copy_tokenizers, section.run, folder),
+            )
+    init = recipe.train.init_from
+    if init is not None and not has_begun:
+        which = read_which(init.checkpoint, "train.init_from.checkpoint")
+        folder = weights_folder(run.folder)
+        _copy(
+            run,
+            INIT_FROM,
+            init.run,
+            folder,
+            lambda source: copy_weights(source, init.run, which, run.folder),
+        )
+
+
+def _copy_tokenizers(name: str, folder: Path, source: Run) -> None:
+    load_tokenizers(source.tokenizer_folder)  # a fault is that of the other run
+    copy_tokenizers(source, name, folder)
+
+
+def _copy(run: Run, place: str, name: str, folder: Path, copy: Callable[[Run], object]) -> None:
+    """Copy from the run that a place of the recipe names, unless only the copy is left of it."""
+    try:
+        source = _find(place, name, run.folder.parent)
+    except UsageError:
+        if read_name(folder) != name:
+            raise
+        note(f"{place}: {name} is gone; its copy in {folder} is used")
+        return
+    if source.folder.resolve() == run.folder.resolve():
+        raise UsageError(
+            f"{place}: {name} is this run itself; give it another name (--set name=NEW)"
+        )
+    copy(source)
+
+
+def _find(place: str, name: str, root: Path) -> Run:
+    try:
+        return find_run(name, root)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
+
+
+def inherited(draft: Draft, runs: Path) -> list[Choice]:
+    """What a draft with `train.init_from` has from that run where it says nothing: the model, but
+    for dropout, and with all parts the tokenizers.
+
+    Raises UsageError for a run that does not exist.
+    """
+    init = draft.recipe.train.init_from
+    if init is None:
+        return []
+    reason = f"as in {init.run}, with whose weights training begins"
+    found = []
+    if init.parts == "all" and not draft.says(("tokenizer",)):
+        taken = {"kind": "from_run", "run": init.run}
+        found.append(Choice({("tokenizer",): taken}, reason))
+    model = plain_recipe(_find(INIT_FROM, init.run, runs).recipe)["model"]
+    fixed = plain_recipe(draft.recipe)["model"]
+    values: dict[Keys, Any] = {
+        ("model", key): value
+        for key, value in model.items()
+        if key not in OWN
+        and not draft.says(("model", key))
+        and (key in CHOSEN or value != fixed[key])
+    }
+    if values:
+        found.append(Choice(values, reason))
+    return found
+
+
+def described_tokenizer(recipe: Recipe, runs: Path) -> dict[str, Any]:
+    """The recipe's `tokenizer` as plain values, with what a tokenizer that is taken over is.
+
+    Raises UsageError for a run that does not exist, RunError for tokenizers that cannot be read.
+    """
+    plain: dict[str, Any] = plain_recipe(recipe)["tokenizer"]
+    for place, section in taken_over(recipe.tokenizer).items():
+        run = _find(f"{place}.run", section.run, runs)
+        pair = load_tokenizers(run.tokenizer_folder)
+        side = place.partition(".")[2]
+        if side:
+            plain[side] = _section(pair.source if side == "source" else pair.target)
+        else:
+            plain = _section_of_pair(pair)
+    return plain
+
+
+def _section_of_pair(pair: TokenizerPair) -> dict[str, Any]:
+    if pair.is_shared:
+        return _section(pair.source)
+    return {
+        "kind": "separate",
+        "source": _section(pair.source),
+        "target": _section(pair.target),
+        "source_features": None,
+    }
+
+
+def _section(tokenizer: Tokenizer) -> dict[str, Any]:
+    """A section that describes a trained tokenizer well enough to choose by it."""
+    match text_tokenizer(tokenizer):
+        case Subwords() as found:
+            return {"kind": "unigram", "vocabulary": found.size}
+        case Characters():
+            return {"kind": "character"}
+        case found:
+            return {"kind": "word", "vocabulary": found.size}
