@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from s2s.pipeline.transfer import take_over
 from s2s.recipe.grid import Grid, Setting, read_grid
 from s2s.recipe.load import Draft, differences, load_draft
 from s2s.recipe.metrics import VALUES
-from s2s.recipe.moved_files import with_paths_of
+from s2s.recipe.moved_files import moved
 from s2s.run.directory import FREE, RUNS, Run
 from s2s.training.distributed.launch import is_launched
 
@@ -203,8 +203,7 @@ class _Sweeper:
         try:
             completed = complete(draft, runs=self.options.runs, device=self.options.device).recipe
             stored = run.recipe
-            moved = replace(stored, data=with_paths_of(stored.data, completed.data))
-            changed = differences(moved, completed)
+            changed = differences(moved(stored, completed), completed)
             is_same = all(line.partition(":")[0].startswith(FREE[:3]) for line in changed)
             has_data = is_prepared(completed, run.folder) or is_data_missing(completed, run.folder)
             return is_same and has_data and run.checkpoints().last is not None

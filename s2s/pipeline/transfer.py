@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2s.errors import UsageError
+from s2s.files import remove
 from s2s.messages import note
 from s2s.recipe.load import plain_recipe
 from s2s.recipe.tokenizer import taken_over
@@ -57,6 +58,8 @@ def take_over(run: Run, recipe: Recipe) -> None:
                 partial(_copy_tokenizers, section.run, folder),
             )
     init = recipe.train.init_from
+    if init is None and not has_begun:
+        remove(weights_folder(run.folder))
     if init is not None and not has_begun:
         which = read_which(init.checkpoint, "train.init_from.checkpoint")
         folder = weights_folder(run.folder)

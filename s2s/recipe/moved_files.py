@@ -5,13 +5,25 @@ from typing import Any
 
 from s2s.recipe.data import DatasetData, FileSet
 from s2s.recipe.image_features import ImageFeatureFile
+from s2s.recipe.recipe import Recipe
+from s2s.recipe.tokenizer import SentencePieceTokenizer
 
 PATHS = {
     FileSet: ("source", "target", "table", "references"),
     ImageFeatureFile: ("path", "ids"),
     DatasetData: ("dataset",),
+    SentencePieceTokenizer: ("model",),
 }
 """The fields of each section that name files or folders."""
+
+
+def moved(recipe: Recipe, other: Recipe) -> Recipe:
+    """A recipe with the paths of another one's data and tokenizers."""
+    return replace(
+        recipe,
+        data=with_paths_of(recipe.data, other.data),
+        tokenizer=with_paths_of(recipe.tokenizer, other.tokenizer),
+    )
 
 
 def with_paths_of(section: Any, other: Any) -> Any:

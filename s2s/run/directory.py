@@ -12,14 +12,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from s2s.errors import RecipeError, RunInUse, RunNotWritable, UsageError
 from s2s.files import atomic_write, read_json, remove
 from s2s.recipe.load import differences, dump_recipe, load_recipe
-from s2s.recipe.moved_files import with_paths_of
+from s2s.recipe.moved_files import moved
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.yaml import Keys
 from s2s.run.best_checkpoint import choose_best
@@ -211,9 +211,9 @@ class Run:
             schedule = recipe.train.schedule.kind
             length = () if schedule == "cosine" else LENGTH
             free = (*FREE, *length, *(() if schedule == "plateau" else BEST))
-            moved = replace(stored, data=with_paths_of(stored.data, recipe.data))
             forbidden = _differences(stored, recipe, free)
-            if forbidden and not _differences(moved, recipe, free) and has_same_data():
+            is_moved = not _differences(moved(stored, recipe), recipe, free)
+            if forbidden and is_moved and has_same_data():
                 forbidden = []
             if forbidden:
                 raise UsageError(_different_recipe(self.folder, forbidden))

@@ -7,9 +7,9 @@ import pytest
 from s2s.recipe.data import DatasetData, FilesData, FileSet, SeveralData
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.load import differences
-from s2s.recipe.moved_files import with_paths_of
+from s2s.recipe.moved_files import moved, with_paths_of
 from s2s.recipe.recipe import Recipe
-from s2s.recipe.tokenizer import WordTokenizer
+from s2s.recipe.tokenizer import SentencePieceTokenizer, WordTokenizer
 
 
 def files(folder: str, **more: object) -> FilesData:
@@ -24,8 +24,10 @@ def files(folder: str, **more: object) -> FilesData:
 
 def changed(one: object, other: object) -> list[str]:
     recipe = Recipe(task="translation", data=one, tokenizer=WordTokenizer(kind="word"))
-    moved = replace(recipe, data=with_paths_of(one, other))
-    return [line.partition(":")[0] for line in differences(moved, replace(recipe, data=other))]
+    other_paths = replace(recipe, data=with_paths_of(one, other))
+    return [
+        line.partition(":")[0] for line in differences(other_paths, replace(recipe, data=other))
+    ]
 
 
 def test_paths_are_no_difference() -> None:
@@ -42,6 +44,19 @@ def test_in_several_corpora_too() -> None:
         for f in (".", "/data")
     )
     assert changed(one, other) == []
+
+
+def test_models_of_tokenizers() -> None:
+    one, other = (
+        Recipe(
+            task="translation",
+            data=files(folder),
+            tokenizer=SentencePieceTokenizer(kind="sentencepiece", model=f"{folder}/m"),
+        )
+        for folder in (".", "/data")
+    )
+    assert one != other
+    assert moved(one, other) == other
 
 
 def test_folders_of_data_sets() -> None:

@@ -17,6 +17,7 @@ from s2s.files import did_you_mean_file
 from s2s.recipe.data import AnyCorpus, DatasetData, FilesData, GeneratedData, SeveralData
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.section import Files
+from s2s.recipe.tokenizer import SentencePieceTokenizer, sides_of
 from s2s.recipe.yaml import Keys
 
 MOST_FILES = 10
@@ -29,12 +30,25 @@ Found = tuple[Keys, str]
 def data_faults(recipe: Recipe) -> Iterator[Found]:
     """Faults of the recipe's local data, for each file the first that is met."""
     data = recipe.data
+    for keys, name in _beside_data(recipe):
+        if fault := _missing(name):
+            yield keys, fault
     if isinstance(data, SeveralData):
         for number, part in enumerate(data.corpora):
             splits = SPLITS if part is data.evaluated else ("train",)
             yield from _corpus_faults(part, ("data", "corpora", number), splits)
     else:
         yield from _corpus_faults(data, ("data",), SPLITS)
+
+
+def _beside_data(recipe: Recipe) -> Iterator[tuple[Keys, str]]:
+    """Other files that a recipe names: models of sentencepiece, word vectors."""
+    for place, side in sides_of(recipe.tokenizer).items():
+        if isinstance(side, SentencePieceTokenizer):
+            yield (*place.split("."), "model"), side.model
+    for side_name, file in vars(recipe.model.pretrained).items() if recipe.model.pretrained else ():
+        if file is not None:
+            yield ("model", "pretrained", side_name), file
 
 
 def unseen(recipe: Recipe) -> list[str]:

@@ -1,6 +1,8 @@
 """Several processes train what one would."""
 
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from s2s.recipe.load import dump_recipe
 from s2s.recipe.model import Dropout
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.train import Optimizer
+from s2s.recipe.transfer import InitFrom
 from s2s.run.directory import Run
 from s2s.training.distributed.launch import is_launched, with_workers
 from s2s.training.distributed.process_group import (
@@ -366,6 +369,23 @@ def test_torchrun_trains_what_one_process_does(plain: Recipe, alone: Run, tmp_pa
     assert_same_course(command.run, alone)
     assert [event["processes"] for event in events(command.run, "start")] == [2]
     assert said.count("training ended after 14 updates") == 1
+
+
+def test_torchrun_begins_with_another_run_and_freezes(plain: Recipe, tmp_path: Path) -> None:
+    """What one process does, up to rounding; frozen parts stay bit for bit."""
+    old = train(dataclasses.replace(plain, name="old"), tmp_path / "runs", 1)[0]
+    recipe = with_train(plain, init_from=InitFrom(run="old"), freeze=("encoder", "output"))
+    shutil.copytree(tmp_path / "runs" / "old", tmp_path / "alone" / "old")
+    one = train(recipe, tmp_path / "alone", 1)[0]
+    (tmp_path / "toy.yaml").write_text(dump_recipe(recipe))
+    with Command(tmp_path, *TORCHRUN) as command:
+        status, said = command.end()
+    assert status == 0, said
+    assert_same_course(command.run, one)
+    assert said.count("begins with") == 1
+    changed = differing(weights(old, "best"), weights(command.run))
+    assert changed
+    assert not any(name.startswith(("encoder.", "output.", "target_emb")) for name in changed)
 
 
 def test_torchrun_passes_a_signal_on(long: Recipe, tmp_path: Path) -> None:
