@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,7 +36,6 @@ from s2s.inference.load import load_translator
 from s2s.inference.translator import LineTranslator
 from s2s.metrics.build import build
 from s2s.recipe.load import load_recipe
-from s2s.recipe.metrics import MetricName
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import GreedySearch
 from s2s.run.directory import Run
@@ -83,7 +83,8 @@ PREFIXES = (0, 2, 4, 6, 8, 10)
 
 RESAMPLES = 1000
 
-METRICS: tuple[MetricName, ...] = ("bleu", "chrf")
+Metric = Literal["bleu", "chrf"]
+METRICS: tuple[Metric, ...] = ("bleu", "chrf")
 
 Ids = Sequence[Sequence[int]]
 Rows = NDArray[np.intp]
@@ -162,7 +163,7 @@ class Scores:
     """A metric of several outputs of the same lines."""
 
     def __init__(
-        self, metric: MetricName, outputs: dict[str, list[str]], references: list[str]
+        self, metric: Metric, outputs: dict[str, list[str]], references: list[str]
     ) -> None:
         built = build(metric, Scoring())
         self.count = len(references)
@@ -211,6 +212,7 @@ def bottleneck(options: argparse.Namespace) -> None:
         )
         for first, last in BUCKETS
     }
+    buckets = {label: rows for label, rows in buckets.items() if len(rows)}
     buckets["all"] = np.arange(len(words))
     of = {name: [f"{name}-{seed}" for seed in options.seeds] for name in CONTEXTS}
     print(f"\nBLEU on test, greedy: {scores.signature}; seeds {options.seeds}\n")
@@ -294,7 +296,7 @@ class Prefixes:
             length: test.texts([test.wanted[n] for n in chosen], length) for length in PREFIXES
         }
 
-    def scores(self, metric: MetricName) -> Iterator[PrefixScore]:
+    def scores(self, metric: Metric) -> Iterator[PrefixScore]:
         """The scores of each length of a prefix."""
         for length in PREFIXES:
             names = {"given": self.given[length], "own": self.own[length]}
@@ -313,7 +315,7 @@ def exposure(options: argparse.Namespace) -> None:
     trainings = {"teacher forcing": ("attention", [])}
     for schedule, (name, section) in chosen.items():
         trainings[schedule] = name, [f"train.scheduled_sampling={section}"]
-    gaps: dict[str, dict[MetricName, list[PrefixScore]]] = {}
+    gaps: dict[str, dict[Metric, list[PrefixScore]]] = {}
     for label, (name, sets) in trainings.items():
         found = Prefixes([trained(name, sets, seed, options) for seed in options.seeds])
         gaps[label] = {metric: list(found.scores(metric)) for metric in METRICS}
