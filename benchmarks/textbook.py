@@ -369,7 +369,7 @@ def plot_exposure(path: Path, found: dict[str, list[PrefixScore]]) -> None:
     rows = found["teacher forcing"]
     left.plot(PREFIXES, [row.given for row in rows], ".-", label="after the reference's tokens")
     left.plot(PREFIXES, [row.own for row in rows], ".-", label="after the model's own tokens")
-    left.set(title="teacher forcing", ylabel="BLEU of what follows, greedy")
+    left.set(title="teacher forcing", ylabel="BLEU of what follows, greedy", ylim=(0, None))
     for place, (label, rows) in enumerate(found.items()):
         xs = np.array(PREFIXES[1:]) + 0.15 * (place - 1)
         gaps = [row.gap for row in rows[1:]]
@@ -377,9 +377,9 @@ def plot_exposure(path: Path, found: dict[str, list[PrefixScore]]) -> None:
         right.errorbar(xs, values, error_bars(gaps), fmt=".-", capsize=2, label=label)
     right.set(title="the gap of each training", ylabel="BLEU")
     for axes in (left, right):
-        axes.set(xlabel="tokens of the prefix", ylim=(0, None))
+        axes.set(xlabel="tokens of the prefix")
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower left")
+        axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
