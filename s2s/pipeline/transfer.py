@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2s.errors import UsageError
+from s2s.data.sources.chunks import file_fingerprint
+from s2s.errors import DataError, UsageError
 from s2s.files import remove
 from s2s.messages import note
 from s2s.recipe.load import plain_recipe
@@ -57,6 +58,8 @@ def take_over(run: Run, recipe: Recipe) -> None:
                 folder,
                 partial(_copy_tokenizers, section.run, folder),
             )
+    if not has_begun:
+        _check_vectors(recipe)
     init = recipe.train.init_from
     if init is None and not has_begun:
         remove(weights_folder(run.folder))
@@ -70,6 +73,16 @@ def take_over(run: Run, recipe: Recipe) -> None:
             folder,
             lambda source: copy_weights(source, init.run, which, run.folder),
         )
+
+
+def _check_vectors(recipe: Recipe) -> None:
+    """Raise DataError for a file of vectors that is not there, before data are prepared."""
+    for side, path in vars(recipe.model.pretrained).items() if recipe.model.pretrained else ():
+        try:
+            if path is not None:
+                file_fingerprint(Path(path))
+        except DataError as error:
+            raise DataError(f"model.pretrained.{side}: {error}") from error
 
 
 def _copy_tokenizers(name: str, folder: Path, source: Run) -> None:

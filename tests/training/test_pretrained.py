@@ -151,6 +151,15 @@ def test_files_that_are_no_use(folder: Path, content: str, message: str) -> None
     assert message in str(caught.value)
 
 
+def test_a_missing_file_is_noticed_before_data_are_prepared(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"^model.pretrained.target: none: no such file$"):
+        pipeline.train(load_recipe("recipe.yaml", ["model.pretrained={target: none}"]))
+    assert not Path("runs/toy/data").exists()
+    model = "tokenizer={kind: sentencepiece, model: none}"
+    with pytest.raises(DataError, match=r"^tokenizer.model: none: no such file$"):
+        pipeline.train(load_recipe("recipe.yaml", [model]))
+
+
 def test_two_origins_of_one_matrix_are_refused(folder: Path) -> None:
     changes = ["model.pretrained={target: v}", "train.init_from={run: old, parts: [output]}"]
     with pytest.raises(RecipeError, match=r"and train.init_from.parts 'output' both name"):

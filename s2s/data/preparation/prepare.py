@@ -304,7 +304,10 @@ def _tokenizer_fingerprint(recipe: Recipe, folder: Path) -> dict[str, Any]:
         if isinstance(side, FromRunTokenizer):
             found["run"] = tokenizer_digest(taken_folder(folder, place))
         elif isinstance(side, SentencePieceTokenizer):
-            found["model"] = file_fingerprint(Path(side.model))
+            try:
+                found["model"] = file_fingerprint(Path(side.model))
+            except DataError as error:
+                raise DataError(f"{place}.model: {error}") from error
     return whole
 
 
