@@ -391,15 +391,18 @@ BASE = "task: translation\ndata: {kind: generated, corpus: dates}\ntokenizer:\n"
 FAULTS = [
     (
         "  kind: word\n  sampling: {alpha: 0.1}\n",
-        "5: tokenizer.sampling: unknown key ('sampling' belongs to kind 'unigram' or 'bpe')",
+        "5: tokenizer.sampling: unknown key ('sampling' belongs to kind 'unigram' or 'bpe' "
+        "or 'from_run' or 'sentencepiece')",
     ),
     (
         "  kind: character\n  sampling: {alpha: 0.1}\n",
-        "5: tokenizer.sampling: unknown key ('sampling' belongs to kind 'unigram' or 'bpe')",
+        "5: tokenizer.sampling: unknown key ('sampling' belongs to kind 'unigram' or 'bpe' "
+        "or 'from_run' or 'sentencepiece')",
     ),
     (
         "  kind: separate\n  source: {kind: unigram}\n  target: {kind: word, sampling: {}}\n",
-        "6: tokenizer.target.sampling: unknown key ('sampling' belongs to kind 'unigram' or 'bpe')",
+        "6: tokenizer.target.sampling: unknown key ('sampling' belongs to kind 'unigram' or 'bpe' "
+        "or 'from_run' or 'sentencepiece')",
     ),
     (
         "  kind: unigram\n  sampling: {alpha: 0}\n",

@@ -332,9 +332,9 @@ def test_a_batch_that_does_not_fit_is_split_and_said_once(
     tokens: list[int] = []
     whole = Updater._pass
 
-    def watched(self: Updater, batch: Batch, count: int) -> Any:
+    def watched(self: Updater, batch: Batch, *others: Any) -> Any:
         tokens.append(batch.tokens)
-        return whole(self, batch, count)
+        return whole(self, batch, *others)
 
     monkeypatch.setattr(rehearsal._BatchSizeFinder, "grow", lambda self, largest: 90)
     monkeypatch.setattr(Updater, "_pass", watched)

@@ -228,7 +228,11 @@ def test_recipes_hold_lists_and_patterns() -> None:
         ("{table: [a, '']}", "data.train.table[1]: expected some text, found empty text"),
         ("{table: {a: b}}", "data.train.table: expected text, found a section"),
         ("{source: [a], target: [[b]]}", "data.train.target[0]: expected text, found a list"),
-        ("{source: [a]}", "data.train: expected 'source' and 'target' (parallel text), or 'table'"),
+        (
+            "{source: [a]}",
+            "data.train: expected 'source' and 'target' (parallel text), 'target' alone (of a "
+            "language model), or 'table'",
+        ),
     ],
 )  # fmt: skip
 def test_faulty_entries(files: str, expected: str) -> None:
