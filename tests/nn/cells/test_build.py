@@ -99,10 +99,9 @@ def test_every_parameter_is_trained(cell: str) -> None:
     models.test_every_parameter_is_trained(recipe(cell, DECODERS[1], "both"))
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @every_cell
-@pytest.mark.parametrize("join", JOINS)
+@pytest.mark.parametrize("join", ["", "both"])
 def test_the_model_for_search_is_near(cell: str, precision: SearchPrecision, join: str) -> None:
     if cell == "lstm" and not join:
         pytest.skip("tests/nn/test_inference_model.py")
@@ -140,7 +139,6 @@ def test_a_sentence_in_search_does_not_depend_on_others(
             assert torch.equal(alone, whole[one])
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 @every_cell
 @pytest.mark.parametrize("join", ["", "both"])

@@ -190,7 +190,6 @@ def test_sentences_by_themselves_are_steps(cell: AnyCell) -> None:
     assert found == pytest.approx(total / count, abs=1e-5)
 
 
-@pytest.mark.kernels
 @every_cell
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("width", [6, 5], ids=["", "projected"])
