@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
 
 from tests.torture.commands import prepare
@@ -82,11 +83,14 @@ def _disturbed(
 def _inputs(seconds: float, seed: int, scratch: Path) -> Result:
     folder = _world(scratch.parent / WORLD)
     all_counts = [Counts(name) for name in KINDS]
-    for number in _rounds(seconds, 0):
-        counts = all_counts[number % len(all_counts)]
-        first = seed * 1_000_000 + number // len(all_counts) * BATCH
-        fuzz(counts.name, range(first, first + BATCH), folder, counts)
-    return _result("input", INPUTS, all_counts)
+    end = time.monotonic() + seconds
+    for turn in count():
+        for counts in all_counts:
+            if turn and time.monotonic() >= end:  # each kind has had its first turn
+                return _result("input", INPUTS, all_counts)
+            first = seed * 1_000_000 + turn * BATCH
+            fuzz(counts.name, range(first, first + KINDS[counts.name].batch), folder, counts)
+    raise AssertionError("counting never ends")
 
 
 def _guided(seconds: float, seed: int, scratch: Path) -> Result:

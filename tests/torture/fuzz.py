@@ -22,6 +22,9 @@ from tests.torture.world import BEGUN, RESUMED, SWEEP
 BATCH = 8
 """Inputs that one process gets, one after the other."""
 
+FEW = 2
+"""As many of a kind whose commands train."""
+
 LINES = 40
 """Lines of one input of `translate`."""
 
@@ -36,6 +39,8 @@ class Kind(NamedTuple):
     """The work with the input of a seed, in a folder of `world`."""
     inputs: int = 1
     """Inputs of one work."""
+    batch: int = BATCH
+    """Works at a time."""
 
 
 def fuzz(name: str, seeds: range, folder: Path, counts: Counts) -> None:
@@ -292,18 +297,18 @@ KINDS = {
     "environments": Kind(_file("runs/spell/environment.json", *TRANSLATE, "--run", "spell")),
     "logs": Kind(_file("runs/spell/metrics.jsonl", "report", "spell", "--limit", "0")),
     "reports": Kind(_file("runs/stored/data/report.json", "report", "stored", "--limit", "0")),
-    "training states": Kind(_state),
-    "tensors": Kind(_tensors),
+    "training states": Kind(_state, batch=FEW),
+    "tensors": Kind(_tensors, batch=FEW),
     "notes": Kind(_note),
     "chosen values": Kind(_defaults),
-    "trackers": Kind(_tracked),
-    "sweeps": Kind(_sweep),
+    "trackers": Kind(_tracked, batch=FEW),
+    "sweeps": Kind(_sweep, batch=FEW),
     "tables": Kind(_table),
     "feature archives": Kind(_archive),
     "shortlists": Kind(
         _file("runs/spell/shortlist.*", *TRANSLATE, "--run", "spell", "--shortlist", "4")
     ),
-    "stores": Kind(_store),
+    "stores": Kind(_store, batch=FEW),
     "model files": Kind(_file("spell.s2s", *TRANSLATE, "--run", "spell.s2s")),
     "features": Kind(
         _file("f.*", "translate", "--run", "cap", "--input", "ids", "--output", "ids.out")

@@ -329,9 +329,9 @@ def table_format(path: Path) -> str | None:
 
 def _other_separator(name: str, names: Sequence[str], own: str) -> str | None:
     """What separates the fields of a header that has no `name`, if something else than `own`."""
-    if names[0].startswith("sep="):
+    if names and names[0].startswith("sep="):
         return "'sep=', a line for spreadsheets"
-    if len(names) > 1:
+    if len(names) != 1:  # a blank line of CSV has no field
         return None
     for separator, others in ((";", "semicolons"), ("\t", "tabs"), (",", "commas"), ("|", "'|'")):
         if others != own and name in (cell.strip('" ') for cell in names[0].split(separator)):

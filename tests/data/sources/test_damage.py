@@ -131,6 +131,12 @@ def test_other_separators_are_named(name: str, header: str, found: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_a_blank_line_is_no_header(name: str) -> None:
+    found = refusal(write(name, "\nsource,target\na,b\n"))
+    assert found.startswith(f"{name}: no column 'source'; found: ")
+
+
 def test_a_table_without_a_sound_row_is_refused() -> None:
     data = write("t.tsv", "source\ttarget\na\tb\tc\n", max_damaged=0.9)
     assert refusal(data).startswith("t.tsv: 1 of 1 rows damaged, more than")
