@@ -23,7 +23,7 @@ from .options.common import (
 from .options.grouped import grouped
 from .options.outputs import Avoid, Format, Must, NBest, Scores, Workers
 from .options.search import SEARCHES, AllSearchOptions
-from .translate import Input, Output, Resume, listing
+from .translate import Input, Output, Resume, line_constraints, listing
 
 EPILOG = f"{SEARCHES}\n" + examples(
     "s2s generate --prompt 'the company said'",
@@ -69,24 +69,27 @@ def generate(
     seed and on the number of its line.
     """
     from s2s.errors import UsageError
-    from s2s.inference.line_constraints import LineConstraints
-    from s2s.pipeline.generation import generate as generate_texts
-    from s2s.pipeline.translation import Files
+    from s2s.pipeline.translation import Files, translate_files
 
     if prompt is not None and (source is not None or target is not None or resume):
         raise UsageError("--prompt is written to stdout; leave out --input, --output and --resume")
     if prompt is None:
         read_stdin_once(input=source or STDIN)
     several = choose_runs(run, runs, target_run)
-    files = Files(source=file_or_standard(source), target=file_or_standard(target), resume=resume)
-    generate_texts(
+    translate_files(
         several,
-        files if prompt is None else prompt,
-        every=LineConstraints(must=tuple(must or ()), avoid=tuple(avoid or ())),
+        Files(
+            source=file_or_standard(source),
+            target=file_or_standard(target),
+            resume=resume,
+            lines=prompt,
+        ),
         search=choose_search(several[0], search),
         batch_size=batch_size,
         workers=workers,
         device=device,
         checkpoint=choose_checkpoint(checkpoint),
         listing=listing(nbest, form, scores or search.samples is not None),
+        line_constraints=line_constraints(must=must, avoid=avoid),
+        has_prompts=True,
     )

@@ -27,6 +27,7 @@ EPILOG = examples(
     "s2s score --run runs/multi30k-de-en test.de output.en > scores.tsv",
     "s2s score test.de - < output.en",
     "s2s score --run runs/one --run runs/two test.de test.en",
+    "s2s score --run runs/ptb-small text.txt",
 )
 
 
@@ -35,11 +36,13 @@ def score(
         Path, typer.Argument(metavar="SRC", help="Source text, one sentence per line; - is stdin.")
     ],
     target: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="TGT", help="Translations: line i is that of line i of SRC; - is stdin."
+            metavar="[TGT]",
+            help="Translations: line i is that of line i of SRC; - is stdin. None for a language "
+            "model, which scores SRC.",
         ),
-    ],
+    ] = None,
     *,
     run: RunNames = None,
     runs: Runs = RUNS,
@@ -48,7 +51,7 @@ def score(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Score given translations with a model.
+    """Score given translations, or with a language model a text.
 
     Prints line, log-probability and length of each translation, as TSV.
 

@@ -124,7 +124,6 @@ def translate(
     several = choose_runs(run, runs, target_run)
     settings = choose_search(several[0], search)
     which = choose_checkpoint(checkpoint)
-    line_constraints = _line_constraints(columns, prefix_file, must, avoid)
     is_listed = scores or search.samples is not None
     from s2s.pipeline.translation import Files, translate_files
 
@@ -142,7 +141,7 @@ def translate(
         device=device,
         checkpoint=which,
         listing=listing(nbest, form, is_listed),
-        line_constraints=line_constraints,
+        line_constraints=line_constraints(columns, prefix_file, must, avoid),
         tag=tag,
         unknown=_unknown(replace_unknown, dictionary),
     )
@@ -160,11 +159,11 @@ def _unknown(is_asked: bool, path: Path | None) -> "dict[str, str] | None":
     return {} if path is None else read_dictionary(path)
 
 
-def _line_constraints(
-    columns: str | None,
-    prefix_file: Path | None,
-    must: list[str] | None,
-    avoid: list[str] | None,
+def line_constraints(
+    columns: str | None = None,
+    prefix_file: Path | None = None,
+    must: list[str] | None = None,
+    avoid: list[str] | None = None,
 ) -> "LineConstraintsReader | None":
     """The reader of each line's constraints, if there are any."""
     if columns is None and prefix_file is None and not must and not avoid:

@@ -79,10 +79,9 @@ class LineConstraintsReader:
         columns: tuple[str, ...] | None = None,
         prefixes: Path | None = None,
         every: LineConstraints | None = None,
-        has_prompts: bool = False,
     ) -> None:
         """`prefixes` is a file whose line i belongs to line i of the input; `every` has terms for
-        all lines. With `has_prompts` each line is the beginning of its output, of a language model.
+        all lines.
 
         Raises UsageError where prefixes come from both a column and a file, and for empty terms.
         """
@@ -93,7 +92,6 @@ class LineConstraintsReader:
         if prefixes is not None and columns is not None and "prefix" in columns:
             raise UsageError("prefixes come from --prefix-file or from a column, not from both")
         self.columns = columns
-        self.has_prompts = has_prompts
         self.file = prefixes
         self._prefixes: Iterator[str] | None = None
         self._taken = 0
@@ -114,7 +112,7 @@ class LineConstraintsReader:
         for name in ("source_features", "image_ids"):
             if name in (self.columns or ()):
                 sources = with_features(sources, [row[name] for row in rows])
-        prefixes = sources if self.has_prompts else [row.get("prefix", "") for row in rows]
+        prefixes = [row.get("prefix", "") for row in rows]
         if self.file is not None:
             prefixes = self._lines_of(self.file, first, len(lines))
         line_constraints = [

@@ -15,7 +15,8 @@ from s2s.inference.split_line import split_line
 from s2s.inference.unknown_tokens import UnknownTokens
 from s2s.recipe.search import Search
 from s2s.search.constraints.logits import shortest_output
-from s2s.search.constraints.spec import ConstraintSpec
+from s2s.search.constraints.prefix import PrefixConstraint
+from s2s.search.constraints.spec import UNCONSTRAINED, ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.scorer import Scorer
@@ -110,6 +111,8 @@ class LineTranslator:
         """
         if self.workers is not None:
             return self.workers(self, lines, first, keep, constraints)
+        if self.has_prompts:
+            constraints = self._begun(lines, constraints)
         pieces = self.pieces(lines, first, constraints)
         found = search(
             self.scorer,
@@ -126,6 +129,19 @@ class LineTranslator:
         )
         self.report_outputs(found, pieces, first)
         return self.outputs_of(found, pieces)
+
+    def _begun(
+        self, lines: Sequence[str], constraints: Sequence[ConstraintSpec] | None
+    ) -> list[ConstraintSpec]:
+        """The constraints of every line, and that its output begins with it."""
+        rows = self.target.encode(lines)
+        given = constraints or [UNCONSTRAINED] * len(lines)
+        return [
+            replace(one, constraints=(*one.constraints, PrefixConstraint(tuple(ids))))
+            if ids
+            else one
+            for one, ids in zip(given, rows, strict=True)
+        ]
 
     def counting(self) -> "LineTranslator":
         """The same translator, which counts unknown tokens of its input from now on."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from s2s.errors import UsageError
 from s2s.inference.load import load_ensemble
 from s2s.pipeline.evaluation import open_texts, translate_lines
+from s2s.pipeline.task_checks import refuse_language_models
 from s2s.run.model_file import SUFFIX
 from s2s.text.lines import read_lines
 
@@ -65,6 +66,10 @@ def compare_systems(
     from s2s.metrics.comparison_text import side_by_side, table
 
     runs = [system for system in systems if not isinstance(system, Path)]
+    refuse_language_models(
+        (one for system in runs for one in (system.run, *system.others)),
+        "has no outputs to compare; 's2s evaluate' prints its perplexity",
+    )
     if not runs and not references:
         raise UsageError("--reference: expected files of references; only a run has its own")
     texts = _texts(runs, split)

@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from s2s.errors import DataError
+from s2s.errors import DataError, UsageError
 from s2s.inference.load import load_ensemble
+from s2s.pipeline.task_checks import refuse_language_models
 from s2s.text.lines import read_lines
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def score_pairs(
     run: Run,
     others: tuple[Run, ...] = (),
     source: Path,
-    target: Path,
+    target: Path | None,
     output: BinaryIO,
     batch_size: int = 1024,
     device: str = "auto",
@@ -30,16 +31,28 @@ def score_pairs(
     """Write a row `line, log_prob, length` (TSV) for every pair of lines; returns their number.
 
     The length counts the target's tokens and EOS, as in a list of outputs; a blank pair has none.
-    With `others`, the runs' models are averaged. Raises DataError for text that is not UTF-8, or
-    where one file has more lines.
+    A language model scores each line of `source` by itself, and there is no `target`. With
+    `others`, the runs' models are averaged. Raises UsageError for a target too many or too few,
+    DataError for text that is not UTF-8, or where one file has more lines.
     """
     from s2s.inference.pair_scores import score_lines
 
+    if target is None:
+        for one in (run, *others):
+            if one.recipe.task != "lm":
+                raise UsageError(
+                    f"{one.place}: expected SRC and TGT, a file of sources and one of their "
+                    "translations, found one file"
+                )
+        lines = read_lines(source)
+        pairs: Iterator[tuple[str, str]] = ((line, line) for line in lines)
+    else:
+        refuse_language_models((run, *others), "scores a text, not pairs; leave out TGT")
+        pairs = _pairs(source, target)
     # A shortlist might lack tokens of the given translations.
     translator = load_ensemble(
         (run, *others), device=device, checkpoint=checkpoint, shortlists=False
     )
-    pairs = _pairs(source, target)
     done = 0
     while window := list(islice(pairs, batch_size)):
         for log_prob, length in score_lines(translator, window, (str(source), done)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,8 +32,9 @@ from s2s.inference.resume import (
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.messages import is_closed
+from s2s.pipeline.task_checks import check_prompted
 from s2s.recipe.data import has_source_text, image_features_of
-from s2s.text.lines import open_input
+from s2s.text.lines import one_line, open_input
 
 if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
@@ -56,6 +58,8 @@ class Files:
     """Whether to keep the complete lines of `target` and translate the rest."""
     features: FilesOfFeatures | None = None
     """Read in place of those of the runs' recipes."""
+    lines: Sequence[str] | None = None
+    """Read in place of `source`."""
 
 
 FIRST_NAMES = {"source_features": "features"}
@@ -124,6 +128,7 @@ def translate(
     unknown: Mapping[str, str] | None = None,
     features: FilesOfFeatures | None = None,
     workers: int = 1,
+    has_prompts: bool = False,
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
@@ -132,12 +137,13 @@ def translate(
     sources and constraints. Lines without a tag get `tag`, where one is given. With a dictionary
     `unknown`, which may be empty, its entries or else source words replace unknown tokens of the
     output. `features` are read in place of the recipe's. `workers` processes translate side by
-    side, on a CPU. The output does not depend on `batch_size`, the most lines read together.
+    side, on a CPU. The output does not depend on `batch_size`, the most lines read together. Where
+    `has_prompts`, the models are language models, and each line is the beginning of its output.
 
     Raises UsageError for more outputs than the search finds, for tokenizers that differ, for an
     unknown tag, and for `unknown` without attention; Interrupted on Ctrl-C.
     """
-    _refuse_language_models((run, *others), line_constraints)
+    check_prompted((run, *others), has_prompts=has_prompts)
     translation = _Translation(
         factory=_factory(
             (run, *others), search, device, checkpoint, tag=tag, unknown=unknown, features=features
@@ -163,6 +169,7 @@ def translate_files(
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
     workers: int = 1,
+    has_prompts: bool = False,
 ) -> int:
     """Translate a file into a file, as `translate` does; returns the number of its lines.
 
@@ -188,26 +195,12 @@ def translate_files(
         line_constraints=line_constraints,
         workers=workers,
     )
-    with _interrupted_by_signals() as signals, _input(files.source) as source:
-        _refuse_language_models(runs, line_constraints)
+    with _interrupted_by_signals() as signals, _input(files) as source:
+        check_prompted(runs, has_prompts=has_prompts)
         _check_features(runs, checkpoint, features)
         if files.target is None:
             return _to_stdout(source, signals, translation)
         return _to_file(source, files, signals, translation)
-
-
-def _refuse_language_models(
-    runs: Sequence[Run], line_constraints: LineConstraintsReader | None
-) -> None:
-    """Raise UsageError for a language model that is to translate."""
-    if line_constraints is not None and line_constraints.has_prompts:
-        return
-    for run in runs:
-        if run.recipe.task == "lm":
-            raise UsageError(
-                f"{run.place}: a language model (task: lm) has no source to translate; "
-                "'s2s generate' continues prompts with it"
-            )
 
 
 def _factory(
@@ -361,12 +354,15 @@ def _refuse_same(source: Path | None, target: Path | None) -> None:
 
 
 @contextmanager
-def _input(path: Path | None) -> Iterator[BinaryIO]:
-    """The file, or stdin where there is none."""
-    if path is None:
+def _input(files: Files) -> Iterator[BinaryIO]:
+    """The given lines or the file, or stdin where there is neither."""
+    if files.lines is not None:
+        yield io.BytesIO("".join(f"{one_line(line)}\n" for line in files.lines).encode())
+        return
+    if files.source is None:
         yield _standard(sys.stdin, "stdin", "--input")
         return
-    with open_input(path) as file:
+    with open_input(files.source) as file:
         yield file
 
 

@@ -123,7 +123,7 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
     if recipe.train.stream is not None and any(sampling_alphas(recipe.tokenizer)):
         yield "tokenizer.sampling draws each epoch anew, and a stream (train.stream) stays the same"
     if recipe.task == "lm":
-        yield from text_faults(recipe.data, recipe.train, recipe.search)
+        yield from text_faults(recipe.data, recipe.tokenizer, recipe.train, recipe.search)
         return
     if recipe.task == "captioning" and not image_features_of(recipe.data):
         yield "task 'captioning' needs data.image_features"

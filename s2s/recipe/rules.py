@@ -6,6 +6,8 @@ from s2s.recipe.choices import TaskName
 from s2s.recipe.data import (
     AnyCorpus,
     Data,
+    FilesData,
+    FileSet,
     GeneratedData,
     SeveralData,
     corpora_of,
@@ -23,6 +25,9 @@ from s2s.recipe.train import Train
 def source_faults(data: Data, tokenizer: Tokenizers, model: Model, search: Search) -> Iterator[str]:
     """Faults of fields that need sources which the data lack; the most basic first."""
     for part in corpora_of(data):
+        for name, files in _text_files(part):
+            if files.table is None and files.source is None:
+                yield f"data.{name}: expected 'source' and 'target' (parallel text), or 'table'"
         if not _features(part) and not _has_text(part):
             yield (
                 "data.columns.source: null leaves no source; name its column, or "
@@ -71,18 +76,15 @@ def task_faults(
             yield f"metrics: '{name}' compares outputs, and task 'lm' has none; expected {wanted}"
 
 
-def text_faults(data: Data, train: Train, search: Search) -> Iterator[str]:
+def text_faults(data: Data, tokenizer: Tokenizers, train: Train, search: Search) -> Iterator[str]:
     """Faults of the data of a language model, which is text alone."""
     for part in corpora_of(data):
-        if _has_text(part):
-            yield (
-                "task 'lm' reads text alone: expected data.columns.source: null, and the text in "
-                "data.columns.target"
-            )
-        if _features(part):
-            yield "data.image_features has no effect in task 'lm'"
-        if part.tag is not None:
-            yield "data.tag has no effect in task 'lm'"
+        yield from _corpus_faults(part)
+    if tokenizer.kind == "separate":
+        yield (
+            "tokenizer 'separate' has a source tokenizer, which has no effect in task 'lm'; give "
+            "the target's alone"
+        )
     for name in ("coverage_loss", "doubly_stochastic"):
         if getattr(train, name):
             yield f"train.{name} is of attention, which task 'lm' does not have"
@@ -92,6 +94,29 @@ def text_faults(data: Data, train: Train, search: Search) -> Iterator[str]:
         yield "train.r_drop has no effect on a stream (train.stream)"
     if search.shortlist:
         yield "search.shortlist needs source tokens, and task 'lm' has none"
+
+
+def _corpus_faults(part: AnyCorpus) -> Iterator[str]:
+    """Faults of one corpus of a language model."""
+    if _has_text(part):
+        yield (
+            "task 'lm' reads text alone: expected data.columns.source: null, and the text in "
+            "data.columns.target"
+        )
+    if _features(part):
+        yield "data.image_features has no effect in task 'lm'"
+    if part.tag is not None:
+        yield "data.tag has no effect in task 'lm'"
+    for name, files in _text_files(part):
+        if files.source is not None:
+            yield f"data.{name}.source has no effect in task 'lm', which reads 'target' alone"
+
+
+def _text_files(part: AnyCorpus) -> Iterator[tuple[str, FileSet]]:
+    """The sets of files of a corpus, with the names of their splits."""
+    if isinstance(part, FilesData):
+        named = {"train": part.train, "validation": part.validation, "test": part.test}
+        yield from ((name, files) for name, files in named.items() if files is not None)
 
 
 def _features(part: AnyCorpus) -> tuple[ImageFeatureFile, ...]:

@@ -33,6 +33,8 @@ def translator(monkeypatch: pytest.MonkeyPatch) -> LineTranslator:
         report=lambda note: None,
     )
     monkeypatch.setattr(pipeline_score, "load_ensemble", lambda *_, **__: made)
+    # There is no run whose task could be read.
+    monkeypatch.setattr(pipeline_score, "refuse_language_models", lambda *_: None)
     return made
 
 
