@@ -15,12 +15,13 @@ from s2s.data.features.store import FeatureStore
 from s2s.data.preparation.prepare import open_corpus
 from s2s.data.sources.split import SplitName
 from s2s.data.store import Corpus, Ids
-from s2s.errors import RunError
+from s2s.errors import RunError, UsageError
 from s2s.nn.device import choose_precision
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.inference_model import InferenceModel
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.data import corpora_of, has_source_text
+from s2s.recipe.label_rules import DECODERS
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (
     CharacterTokenizer,
@@ -146,7 +147,16 @@ def read_lengths(
 
 
 def workload_of(subject: Recipe | Run, device: torch.device) -> Workload:
-    """The workload of a recipe or a run; see `random_workload` and `run_workload`."""
+    """The workload of a recipe or a run; see `random_workload` and `run_workload`.
+
+    Raises UsageError for a model of labels, which writes no sequence step by step.
+    """
+    task = subject.recipe.task if isinstance(subject, Run) else subject.task
+    if task in DECODERS:
+        raise UsageError(
+            f"task '{task}': 's2s bench' measures models that write sequences; 's2s train' prints "
+            "the speed of this one"
+        )
     if isinstance(subject, Run):
         return run_workload(subject, device)
     return random_workload(subject, device)

@@ -165,6 +165,15 @@ def test_scores_of_pairs_are_those_of_predictions(command: Command, task: str) -
 
 
 @every_task
+def test_an_exported_model_predicts_the_same(command: Command, task: str, tmp_path: Path) -> None:
+    Path("in").write_text(INPUT)
+    exported = tmp_path / f"{task}.s2s"
+    command("export", f"runs/{task}", "-o", str(exported))
+    lines = command("predict", str(exported), "--input", "in")
+    assert lines == command("predict", f"runs/{task}", "--input", "in")
+
+
+@every_task
 def test_resumed_is_uninterrupted(
     command: Command, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +202,7 @@ def test_resumed_is_uninterrupted(
             "expected token_accuracy or span_f1 or accuracy",
         ),
         (["evaluate", "--run", "runs/tag", "--metric", "span_f1"], "expected tags such as B-PER"),
+        (["bench", "tag.yaml"], "'s2s bench' measures models that write sequences"),
         (["tune-search", "runs/tag"], "task 'tag' has no search to tune"),
     ],
 )
