@@ -157,8 +157,8 @@ def gradients(
     found = inspect_gradients(
         choose_run(run_of(run, run_option), runs),
         GradientOptions(
-            side=side.value,  # type: ignore[arg-type]
-            split=extent.split.value,  # type: ignore[arg-type]
+            side=side.value,
+            split=extent.split.value,
             lines=extent.lines,
             lags=extent.lags,
             checkpoint=choose_checkpoint(checkpoint),
@@ -167,18 +167,18 @@ def gradients(
             device=device,
         ),
     )
-    if as_json:
-        say_json(found.as_json())
-    elif not on_stdout:
-        _print(_gradient_table(found))
-    note(found.what)
     if png is not None:
         try:
             write_output(png, draw_gradients(found))
         except OSError as error:
             raise UsageError(f"{png}: cannot write it: {error.strerror}") from None
-        if not on_stdout:
-            note(f"{png} written")
+    if as_json:
+        say_json(found.as_json())
+    elif not on_stdout:
+        _print(_gradient_table(found))
+    note(found.what)
+    if png is not None and not on_stdout:
+        note(f"{png} written")
 
 
 @inspect.command(
@@ -195,8 +195,8 @@ def model(
         str | None,
         typer.Argument(
             metavar="RUN|RECIPE",
-            help="A run, an exported model, or a recipe (.yaml, - for stdin); by default the newest "
-            "run, without one recipe.yaml.",
+            help="A run, an exported model, or a recipe (.yaml, - for stdin); by default the "
+            "newest run, without one recipe.yaml.",
             autocompletion=run_names,
         ),
     ] = None,
@@ -256,8 +256,6 @@ def _gradient_table(found: "GradientReport") -> "Table":
         shares = [f"{curve.relative[lag]:.3g}" for curve in found.curves]
         table.add_row(str(lag), f"{found.counts[lag]:,}", *shares, end_section=lag == last)
     table.add_row("norm at 0", "", *(f"{curve.norms[0]:.3g}" for curve in found.curves))
-    factors = ("" if curve.factor is None else f"{curve.factor:.3f}" for curve in found.curves)
-    table.add_row("a step", "", *factors)
     tenths = ("-" if curve.tenth is None else str(curve.tenth) for curve in found.curves)
     table.add_row("to a tenth", "", *tenths)
     return table

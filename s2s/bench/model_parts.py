@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from s2s.bench.flops import weights_of
 from s2s.bench.random_features import random_features
@@ -166,28 +165,32 @@ def parts_of(model: Seq2Seq) -> list[Part]:
     return parts
 
 
+PARTS = {
+    "source_embedding": "source embeddings",
+    "target_embedding": "target embeddings",
+    "marks": "combination of sources",
+    "combination": "combination of sources",
+    "decoder.bridge": "first state",
+    "decoder.scores": "attention",
+    "decoder.coverage": "attention",
+    "decoder.context_gate": "attention",
+    "decoder.gate": "copy gate",
+    "decoder.readout": "readout",
+    "output": "output",
+}
+"""The parts that parameters belong to, by the beginnings of their names; layers have numbers."""
+
+
 def _part_of(name: str) -> str:
     """The part that a parameter belongs to."""
-    first, second, *rest = [*name.split("."), ""]
-    match first, second:
-        case "encoder", _:
-            return _layer("encoder", rest[0])
-        case "features", _:
-            return f"image features {int(second) + 1}"
-        case (("marks" | "combination"), _):
-            return "combination of sources"
-        case "decoder", "layers":
-            return _layer("decoder", rest[0])
-        case "decoder", "bridge":
-            return "first state"
-        case "decoder", ("scores" | "coverage" | "context_gate"):
-            return "attention"
-        case "decoder", "gate":
-            return "copy gate"
-        case "decoder", _:
-            return second
-        case _:
-            return first.replace("_", " ").replace("embedding", "embeddings")
+    names = name.split(".")
+    if names[0] == "encoder":
+        return _layer("encoder", names[2])
+    if names[:2] == ["decoder", "layers"]:
+        return _layer("decoder", names[2])
+    if names[0] == "features":
+        return f"image features {int(names[1]) + 1}"
+    return PARTS.get(".".join(names[:2])) or PARTS[names[0]]
 
 
 def _layer(side: str, place: str) -> str:

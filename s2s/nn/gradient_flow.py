@@ -122,7 +122,7 @@ def decoder_trace(model: Seq2Seq, batch: Batch) -> LayerTrace:
     """
     with torch.no_grad():
         memory = model.encode(batch.source, batch.source_lengths, batch.features)
-    gradients = []
+    gradients: list[Tensor] = []
     with recorded(model.decoder.layers) as recorder:
         with torch.no_grad():
             state = model.start(memory)

@@ -72,12 +72,6 @@ class GradientCurve:
         """The first lag at which less than a tenth of the norm at lag 0 is left."""
         return next((lag for lag, share in enumerate(self.relative) if share < 0.1), None)
 
-    @property
-    def factor(self) -> float | None:
-        """The factor per step, as a geometric mean from lag 0 to the last."""
-        last = len(self.relative) - 1
-        return self.relative[last] ** (1 / last) if last > 0 else None
-
 
 @dataclass(frozen=True)
 class GradientReport:
@@ -93,8 +87,8 @@ class GradientReport:
     curves: list[GradientCurve]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, and of each curve `factor` and `tenth`."""
-        curves = [{**asdict(one), "factor": one.factor, "tenth": one.tenth} for one in self.curves]
+        """All of it, and of each curve `tenth`."""
+        curves = [{**asdict(one), "tenth": one.tenth} for one in self.curves]
         return {**asdict(self), "curves": curves}
 
     @property
@@ -232,10 +226,10 @@ class _Measured:
         lengths = self.corpus.target_lengths if is_decoder else self.corpus.source_lengths
         longest = int(lengths[: self.lines].max(initial=0))
         if longest + 1 < LEAST_STEPS:
-            side = "target" if is_decoder else "source"
+            side, split = "target" if is_decoder else "source", self.options.split
             raise UsageError(
-                f"{self.run.place}: the longest {side} of the first {self.lines:,} {self.options.split}"
-                f" lines has {longest} token{'s' * (longest != 1)}; going back takes two or more"
+                f"{self.run.place}: the longest {side} of the first {self.lines:,} {split} lines "
+                f"has {longest} token{'s' * (longest != 1)}; going back takes two or more"
             )
 
     def models(self, cells: Sequence[AnyCell]) -> Iterator[tuple[str, str, Seq2Seq]]:

@@ -15,7 +15,14 @@ from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.gradient_flow import LayerTrace, decoder_trace, encoder_trace, lag_norms
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.cells import SimpleCell
-from s2s.recipe.model import Model, NoAttention, PlainDecoder
+from s2s.recipe.model import (
+    Encoder,
+    GeneralAttention,
+    LuongDecoder,
+    Model,
+    NoAttention,
+    PlainDecoder,
+)
 from s2s.special import BOS, PAD
 from tests.nn.cells.test_build import CELLS, JOINS
 from tests.nn.test_model import RECIPES, SOURCE_VOCABULARY, TARGET_VOCABULARY, name
@@ -144,6 +151,33 @@ def batch(lengths: tuple[tuple[int, int], ...]) -> Batch:
     return Batch(source_BS, sources, input_BT, target_BT, targets)
 
 
+COPYING = Model(
+    embeddings=6,
+    encoder=Encoder(width=5),
+    attention=GeneralAttention(kind="general"),
+    decoder=LuongDecoder(kind="luong", layers=2, width=12, layer_norm=True, residual=True),
+    copy="pointer",
+    coverage=True,
+    context_gate=True,
+)
+ALL = [*RECIPES, COPYING]
+
+
+def built(recipe: Model) -> Seq2Seq:
+    """A model in evaluation, with larger weights, so that it is not almost linear."""
+    table = torch.arange(SOURCE_VOCABULARY) if recipe.copy == "pointer" else None
+    has_text = recipe.decoder.kind != "plain"
+    model = Seq2Seq(recipe, SOURCE_VOCABULARY if has_text else None, TARGET_VOCABULARY, None, table)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2.0)
+    return model.eval().requires_grad_(False)
+
+
+def names(recipe: Model) -> str:
+    return "copying" if recipe is COPYING else name(recipe)
+
+
 def losses(model: Seq2Seq, pairs: Batch) -> Tensor:
     """The losses [B, T] under teacher forcing."""
     logits = model(pairs.source, pairs.source_lengths, pairs.target_input)
@@ -152,18 +186,10 @@ def losses(model: Seq2Seq, pairs: Batch) -> Tensor:
     )
 
 
-def grown(model: Seq2Seq) -> Seq2Seq:
-    """The model in evaluation, with larger weights, so that it is not almost linear."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2.0)
-    return model.eval().requires_grad_(False)
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@pytest.mark.parametrize("recipe", ALL, ids=names)
 def test_the_gradient_of_an_output_is_what_the_loss_of_its_step_makes_of_it(recipe: Model) -> None:
     """Against finite differences: the step with the layer's output moved a little."""
-    model = grown(Seq2Seq(recipe, SOURCE_VOCABULARY, TARGET_VOCABULARY))
+    model = built(recipe)
     pairs = batch(((5, 4), (3, 4)))
     trace = decoder_trace(model, pairs)
     assert trace.cell is model.decoder.layers[0]
@@ -198,7 +224,7 @@ def test_a_language_model_with_one_layer_is_one_graph() -> None:
         attention=NoAttention(kind="none"),
         decoder=PlainDecoder(kind="plain", layers=1, width=WIDTH),
     )
-    model = grown(Seq2Seq(recipe, None, TARGET_VOCABULARY))
+    model = built(recipe)
     pairs = batch(((1, TIME), (1, TIME - 2)))
     norms = list(lag_norms(decoder_trace(model, pairs), lags=TIME))
     layer = model.decoder.layer(0)
@@ -221,11 +247,11 @@ def test_a_language_model_with_one_layer_is_one_graph() -> None:
             )
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@pytest.mark.parametrize("recipe", ALL, ids=names)
 def test_the_gradients_of_an_encoder_are_those_of_its_weights(recipe: Model) -> None:
     """A variable that is added to the forward layer's outputs has the same gradient; padding has
     none."""
-    model = grown(Seq2Seq(recipe, SOURCE_VOCABULARY, TARGET_VOCABULARY))
+    model = built(recipe)
     pairs = batch(((5, 4), (3, 2)))
     trace = encoder_trace(model, pairs)
     assert trace.inside_TB.tolist() == [[True, True]] * 3 + [[True, False]] * 2
