@@ -27,7 +27,7 @@ from .options.common import (
     run_of,
     say_json,
 )
-from .options.completion import run_names
+from .options.completion import run_or_recipe_names
 from .options.grouped import grouped
 from .options.messages import Quiet, Verbose, remember
 from .options.panels import MEASURING, PICTURES, SectionedGroup
@@ -46,6 +46,9 @@ inspect = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+
+WIDEST = 10_000
+"""Columns of a table in a file or a pipe."""
 
 SHOWN = (*range(6), 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 """Lags in the table; --json has all."""
@@ -197,15 +200,16 @@ def model(
             metavar="RUN|RECIPE",
             help="A run, an exported model, or a recipe (.yaml, - for stdin); by default the "
             "newest run, without one recipe.yaml.",
-            autocompletion=run_names,
+            autocompletion=run_or_recipe_names,
         ),
     ] = None,
     *,
+    run_option: RunOption = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
     runs: Runs = RUNS,
 ) -> None:
-    """List a model's parts with their parameters, memory and multiply-adds.
+    """List a model's parts with their parameters, memory in fp32 and multiply-adds.
 
     Multiply-adds are those of matrix products, for a pair of sentences, for each source token,
     each target token, and each of these with each of those (attention); ends of sentences are
@@ -214,21 +218,19 @@ def model(
     """
     from s2s.errors import UsageError
 
-    if subject is None and not any(runs.glob("*/checkpoints.json")) and RECIPE.exists():
-        subject = str(RECIPE)
-    is_recipe = subject is not None and (
-        subject == "-" or Path(subject).suffix.lower() in (".yaml", ".yml") or ".yaml." in subject
-    )
+    chosen = run_of(subject, run_option)
+    if chosen is None and not any(runs.glob("*/checkpoints.json")) and RECIPE.exists():
+        chosen = subject = str(RECIPE)
+    is_recipe = subject is not None and _names_recipe(subject)
     if overrides and not is_recipe:
         raise UsageError("--set: changes a recipe; a run has its own, expected RECIPE")
     from s2s.bench.model_parts import parts_of_draft, parts_of_run
     from s2s.recipe.load import load_draft
 
     if is_recipe:
-        assert subject is not None
-        found = parts_of_draft(load_draft(subject, overrides or ()), runs)
+        found = parts_of_draft(load_draft(chosen, overrides or ()), runs)
     else:
-        found = parts_of_run(choose_run(subject, runs))
+        found = parts_of_run(choose_run(chosen, runs))
     if as_json:
         say_json(found.as_json())
     else:
@@ -237,11 +239,18 @@ def model(
         note(line)
 
 
+def _names_recipe(name: str) -> bool:
+    path = Path(name.removesuffix(".gz"))
+    return name == "-" or path.suffix.lower() in (".yaml", ".yml")
+
+
 def _print(table: "Table") -> None:
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(table)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+    else:  # as wide as it is
+        Console(highlight=False, width=Console(width=WIDEST).measure(table).maximum).print(table)
 
 
 def _gradient_table(found: "GradientReport") -> "Table":
@@ -249,8 +258,8 @@ def _gradient_table(found: "GradientReport") -> "Table":
     from rich.table import Table
 
     table = Table()
-    for name in ("steps back", "of steps", *(curve.name for curve in found.curves)):
-        table.add_column(name, justify="right")
+    for name in ("steps back", "averaged", *(curve.name for curve in found.curves)):
+        table.add_column(name, justify="right", overflow="fold")
     last = len(found.counts) - 1
     for lag in (*(one for one in SHOWN if one < last), last):
         shares = [f"{curve.relative[lag]:.3g}" for curve in found.curves]
@@ -263,21 +272,23 @@ def _gradient_table(found: "GradientReport") -> "Table":
 
 def _model_table(found: "ModelParts") -> "Table":
     """A row for each part, and their sum."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     total = found.total
     has_regions = any(part.region for part in found.parts)
     columns = ("sentence", "source", *(("region",) if has_regions else ()), "target", "pair")
-    title = f"{printable(found.model)}: parameters and multiply-adds"
-    table = Table(title=Text(title), title_justify="left", show_footer=True)
+    title = Text(f"{printable(found.model)}: parameters, and multiply-adds per pair and token")
+    table = Table(title=title, title_justify="left", show_footer=True, box=SIMPLE_HEAD)
+    table.pad_edge, table.padding = False, (0, 1, 0, 0)
     table.add_column("part", "total", no_wrap=True)
-    table.add_column("parameters", f"{total.parameters:,}", justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("MB", f"{total.parameters * 4 / 1e6:.2f}", justify="right")
+    table.add_column("parameters", f"{total.parameters:,}", justify="right", overflow="fold")
+    table.add_column("share", justify="right", overflow="fold")
+    table.add_column("MB", f"{total.parameters * 4 / 1e6:.2f}", justify="right", overflow="fold")
     for name in columns:
         summed = "" if name == "region" else f"{getattr(total, name):,}"
-        table.add_column(HEADS[name], summed, justify="right")
+        table.add_column(HEADS[name], summed, justify="right", overflow="fold")
     for part in found.parts:
         counts = [getattr(part, name) for name in columns]
         table.add_row(
@@ -291,10 +302,10 @@ def _model_table(found: "ModelParts") -> "Table":
 
 
 HEADS = {
-    "sentence": "per pair",
-    "source": "per source token",
-    "region": "per region",
-    "target": "per target token",
-    "pair": "per target and source",
+    "sentence": "pair",
+    "source": "source",
+    "region": "region",
+    "target": "target",
+    "pair": "both",
 }
 """Headings of the columns of multiply-adds."""

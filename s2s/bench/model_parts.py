@@ -8,6 +8,7 @@ two for each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,10 @@ def parts_of_run(run: Run) -> ModelParts:
     Raises UsageError for a run without tokenizers, RunError for damaged weights.
     """
     if not (run.tokenizer_folder / "tokenizers.json").is_file():
-        raise UsageError(f"{run.place}: its data are not prepared, so its vocabularies are unknown")
+        raise UsageError(
+            f"{run.place}: its data are not prepared, so its vocabularies are unknown; 's2s prep' "
+            "prepares them"
+        )
     return _of_prepared(run, run.place, [])
 
 
@@ -121,8 +125,8 @@ def parts_of_draft(draft: Draft, runs: Path) -> ModelParts:
         notes.append(
             "what the recipe does not say has fixed defaults here; s2s prep chooses others"
         )
-    with torch.device("meta"):
-        copies = recipe.model.copy != "none"
+    copies = recipe.model.copy != "none"
+    with _without_memory(draft.label):
         table = torch.zeros(sizes[0], dtype=torch.int64) if copies else None
         model = Seq2Seq(recipe.model, source, sizes[1], None, table, features=shapes)
     return ModelParts(draft.label, source, sizes[1], parts_of(model), notes)
@@ -130,10 +134,25 @@ def parts_of_draft(draft: Draft, runs: Path) -> ModelParts:
 
 def _of_prepared(run: Run, place: str, notes: list[str]) -> ModelParts:
     recipe, tokenizers = run.recipe, load_tokenizers(run.tokenizer_folder)
-    with torch.device("meta"):
-        model = build_model(recipe, tokenizers, features=_shapes(run, recipe))
+    shapes = _shapes(run, recipe)
+    with _without_memory(place):
+        model = build_model(recipe, tokenizers, features=shapes)
     source = tokenizers.source.size if has_source_text(recipe.data) else None
     return ModelParts(place, source, tokenizers.target.size, parts_of(model), notes)
+
+
+@contextmanager
+def _without_memory(place: str) -> Iterator[None]:
+    """Build a model whose weights take no memory. Raises UsageError where even their sizes are too
+    large for PyTorch."""
+    try:
+        with torch.device("meta"):
+            yield
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise UsageError(
+            f"{place}: the recipe describes a model that is too large; expected smaller widths, "
+            "layers or vocabularies"
+        ) from error
 
 
 def _shapes(run: Run, recipe: Recipe) -> Sequence[FeatureShape]:
@@ -141,8 +160,7 @@ def _shapes(run: Run, recipe: Recipe) -> Sequence[FeatureShape]:
     if not image_features_of(recipe.data):
         return ()
     if run.is_exported or run.checkpoints().last is not None:
-        with torch.device("cpu"):
-            return feature_shapes(run.read_weights())
+        return feature_shapes(run.read_weights())
     lines = open_features(recipe.data, None, run.features_cache)
     return [FeatureShape(s.width, s.max_regions) for s in (() if lines is None else lines.stores)]
 

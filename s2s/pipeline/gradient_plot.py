@@ -21,6 +21,7 @@ def check_plots() -> None:
 def draw_gradients(report: GradientReport) -> bytes:
     """A PNG file: what is left of each curve's norm, on a logarithmic scale, over the lag."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
@@ -31,10 +32,10 @@ def draw_gradients(report: GradientReport) -> bytes:
         marker = STYLES[place % len(STYLES)]
         axes.plot(*zip(*points, strict=True), style, marker=marker, ms=4, label=curve.name)
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("lag k: steps back")
-    loss = "t" if report.side == "decoder" else ""
-    of = rf"\partial\,loss_{loss}" if loss else r"\partial\,loss"
-    axes.set_ylabel(rf"$\|{of}/\partial m_{{t-k}}\|\ \ /\ \ \|{of}/\partial m_t\|$")
+    loss = r"\partial\,loss_t" if report.side == "decoder" else r"\partial\,loss"
+    axes.set_ylabel(rf"$\|{loss}/\partial m_{{t-k}}\|\ \ /\ \ \|{loss}/\partial m_t\|$")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend()
     axes.set_title(f"Gradients through the {report.side}'s first layer", fontsize=11)

@@ -144,6 +144,15 @@ def test_the_command(spelled: Path, call: Call) -> None:
     call.output("export", "--run", "short", "--output", "short.s2s")
     exported = json.loads(call.output("inspect", "model", "short.s2s", "--json"))
     assert exported["total"] == short["total"]
+    huge = ("inspect", "model", "recipe.yaml", "--set", "model.decoder.width=10000000000")
+    assert call.fault(*huge, "-q") == (
+        2,
+        "recipe.yaml: the recipe describes a model that is too large; expected smaller widths, "
+        "layers or vocabularies",
+    )
+    large = ("inspect", "model", "recipe.yaml", "--set", "model.decoder.width=1000000")
+    total = json.loads(call.output(*large, "--json"))["total"]
+    assert f"{total['parameters']:,}" in call.output(*large).decode()
     # A recipe that says another width than its run is not that run.
     wider = ("inspect", "model", "recipe.yaml", "--set", "model.decoder.width=32", "--json")
     assert json.loads(call.output(*wider))["target_vocabulary"] == 10_000
