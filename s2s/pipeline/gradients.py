@@ -7,13 +7,13 @@ Dimension letters: T steps, B sentences, K lags.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from s2s.errors import UsageError
 from s2s.pipeline.progress import progress
-from s2s.recipe.cells import AnyCell, ElementwiseCell, GRUCell, LSTMCell, SimpleCell
+from s2s.recipe.cells import AnyCell
 from s2s.run.directory import Run
 
 if TYPE_CHECKING:
@@ -138,16 +138,21 @@ def inspect_gradients(run: Run, options: GradientOptions) -> GradientReport:
 
 def cell_of(kind: str) -> AnyCell:
     """A cell of this kind, with its defaults. Raises UsageError for an unknown kind."""
-    for section in (LSTMCell, GRUCell, SimpleCell, ElementwiseCell):
-        if kind in get_args(section.__annotations__["kind"]):
-            return section(kind=kind)  # type: ignore[arg-type]
-    raise UsageError(f"--cells: expected some of {', '.join(cell_kinds())}, found {kind!r}")
+    sections = _cells()
+    if kind not in sections:
+        raise UsageError(f"--cells: expected some of {', '.join(sections)}, found {kind!r}")
+    return sections[kind](kind=kind)
 
 
 def cell_kinds() -> list[str]:
     """The kinds of all cells."""
-    sections = (LSTMCell, GRUCell, SimpleCell, ElementwiseCell)
-    return [kind for one in sections for kind in get_args(one.__annotations__["kind"])]
+    return list(_cells())
+
+
+def _cells() -> dict[str, Callable[..., AnyCell]]:
+    """The sections of all kinds of cells."""
+    sections = get_args(get_args(AnyCell)[0])
+    return {kind: one for one in sections for kind in get_args(one.__annotations__["kind"])}
 
 
 class _Sums:

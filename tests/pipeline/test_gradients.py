@@ -93,7 +93,13 @@ def test_a_cell_of_the_run_keeps_its_settings() -> None:
         for is_asked, cells in ((True, ()), (False, ("lstm",)))
     )
     assert one == other
-    assert cell_of("minlstm").kind == "minlstm"
+
+
+def test_every_cell_can_be_named(call: Call) -> None:
+    assert {"lstm", "gru", "tanh", "minlstm"} <= {*cell_kinds()}
+    assert [cell_of(kind).kind for kind in cell_kinds()] == cell_kinds()
+    said = " ".join(call.output("inspect", "gradients", "--help").decode().split())
+    assert f"with these cells: {', '.join(cell_kinds())}." in said
 
 
 def test_image_features_are_read() -> None:
