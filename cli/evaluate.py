@@ -7,6 +7,7 @@ from .options.scoring import (
     Metrics,
     ReferenceFiles,
     Scored,
+    ShowConfusion,
     Stem,
     Synonyms,
     Tokenize,
@@ -19,6 +20,7 @@ EPILOG = examples(
     "s2s evaluate",
     "s2s evaluate --split validation --search greedy --confidence",
     "s2s evaluate --metric per --metric g2p_wer --json",
+    "s2s evaluate --run runs/sst5 --confusion",
     "s2s evaluate --metric cer reference.txt < output.txt",
     "s2s evaluate --metric bleu_n --metric cider --tokenize ptb one.txt two.txt < output.txt",
 )
@@ -33,6 +35,7 @@ def evaluate(
     stem: Stem = None,
     synonyms: Synonyms = None,
     rouge_tokens: Tokens = None,
+    confusion: ShowConfusion = False,
     scored: Scored,
     search: SearchOptions,
 ) -> None:
@@ -51,6 +54,7 @@ def evaluate(
             "synonyms": synonyms,
             "rouge_tokens": rouge_tokens,
         },
+        confusion=confusion,
         scored=scored,
         search=search,
     )

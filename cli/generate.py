@@ -91,5 +91,5 @@ def generate(
         checkpoint=choose_checkpoint(checkpoint),
         listing=listing(nbest, form, scores or search.samples is not None),
         line_constraints=line_constraints(must=must, avoid=avoid),
-        has_prompts=True,
+        use="generate",
     )

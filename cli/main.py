@@ -49,6 +49,8 @@ from .options.lazy import lazy_group
 from .options.messages import Quiet, Verbose, remember
 from .options.panels import MESSAGES, WIDEST, SectionedGroup
 from .options.wrong_values import reason_of
+from .predict import EPILOG as PREDICT_EPILOG
+from .predict import predict
 from .prep import EPILOG as PREP_EPILOG
 from .prep import prep
 from .pull import EPILOG as PULL_EPILOG
@@ -107,6 +109,7 @@ app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=TRANSLATE_EPILOG)(translate)
 app.command(epilog=GENERATE_EPILOG)(generate)
+app.command(epilog=PREDICT_EPILOG)(predict)
 app.command(epilog=BLEU_EPILOG)(bleu)
 app.command(epilog=ROUGE_EPILOG)(rouge)
 app.command(epilog=EVALUATE_EPILOG)(evaluate)

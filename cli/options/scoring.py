@@ -105,6 +105,12 @@ Tokens = Annotated[
         rich_help_panel=READING,
     ),
 ]
+ShowConfusion = Annotated[
+    bool,
+    typer.Option(
+        "--confusion", help="Add the confusion matrix of labels: a row for each of the reference's."
+    ),
+]
 Metrics = Annotated[
     list[MetricChoice] | None,
     typer.Option(
@@ -141,6 +147,8 @@ class Asked:
     """Empty for the recipe's metrics."""
     reading: dict[str, Any]
     """Values of fields of `Scoring`, except case; None for the recipe's value."""
+    confusion: bool = False
+    """Whether to count which labels were taken for which."""
     scored: Scored
     search: SearchOptions
 
@@ -242,6 +250,7 @@ def _request(asked: Asked, run: "Run | None") -> "Request":
         metrics=asked.metrics or (recipe.metrics if recipe else ()),
         scoring=read_as(recipe.scoring if recipe else Scoring(), reading),
         confidence=asked.scored.confidence,
+        confusion=asked.confusion,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from s2s.errors import RunError, UsageError
 from s2s.messages import note
 from s2s.recipe.data import has_source_text, image_features_of
+from s2s.recipe.label_rules import DECODERS
 from s2s.run.directory import Run
 from s2s.run.shortlist import read_lexicon
 
@@ -46,6 +47,8 @@ def build_model(
     from s2s.nn.model import Seq2Seq
     from s2s.recipe.data import has_source_text
     from s2s.text.extended_vocabulary import extended_vocabulary_of
+    from s2s.text.spelled_words import SpelledWords
+    from s2s.text.tags import untagged
 
     extended_vocabulary = extended_vocabulary_of(recipe.model, tokenizers)
     table = (
@@ -53,6 +56,7 @@ def build_model(
         if extended_vocabulary is None
         else torch.from_numpy(extended_vocabulary.target_of_source)
     )
+    words = untagged(tokenizers.source)
     return Seq2Seq(
         recipe.model,
         tokenizers.source.size if has_source_text(recipe.data) else None,
@@ -60,6 +64,7 @@ def build_model(
         frequencies,
         table,
         features=features,
+        num_source_words=words.num_words if isinstance(words, SpelledWords) else None,
     )
 
 
@@ -129,6 +134,7 @@ def load_translator(
         extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
         features=lines,
         has_prompts=recipe.task == "lm",
+        has_labels=recipe.task in DECODERS,
         report=note,
     )
 

@@ -89,6 +89,8 @@ class LineTranslator:
     """Searches in worker processes instead of this one."""
     has_prompts: bool = False
     """Whether lines are beginnings of outputs, of a language model, in place of sources."""
+    has_labels: bool = False
+    """Whether outputs are labels, of the whole line, which is never split."""
     unknown: UnknownTokens | None = None
     """Counts the unknown tokens of lines; see `counting`."""
 
@@ -264,6 +266,8 @@ class LineTranslator:
         """Sources as they are searched; without tokens those that are translated in pieces."""
         if self.truncate is not None:
             return [source.cut(self.truncate) for source in sources]
+        if self.has_labels:
+            return list(sources)
         most = WHOLE * self.longest
         return [source if len(source.ids) <= most else source.cut(0) for source in sources]
 
@@ -343,7 +347,7 @@ class LineTranslator:
         most, ids, line = WHOLE * self.longest, source.ids, source.text
         # Source features belong to the whole line.
         has_features = isinstance(untagged(self.source), SourceFeatureTokenizer)
-        if len(ids) <= most or has_features:
+        if len(ids) <= most or has_features or self.has_labels:
             return [source]
         front = front_of(self.source, line)
         parts = split_line(line[len(front) :], self.longest, self._count)

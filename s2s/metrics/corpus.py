@@ -25,6 +25,8 @@ class Request:
     """How the metrics read text."""
     confidence: bool = False
     """Whether to add 95 % confidence intervals."""
+    confusion: bool = False
+    """Whether to add the confusion matrix of labels."""
 
 
 def score(

@@ -18,6 +18,7 @@ from s2s.nn.batch import Regions
 from s2s.nn.cells.base import Cell
 from s2s.nn.cells.lstm import flatten_parameters
 from s2s.nn.decoders.base import DecoderOutput
+from s2s.nn.decoders.labels import TextLabels
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import RegionEncoder
 from s2s.nn.kernels import choose_search_precision, has_fast_bf16, product
@@ -189,6 +190,8 @@ def _linear_layers(
         )
     if decoder.bridge is not None:
         yield decoder, "bridge", state_D
+    if isinstance(decoder, TextLabels) and decoder.pool is not None:
+        yield decoder, "pool", state_D
     if decoder.readout.linear is not None:
         yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
     if decoder.scores is not None:
@@ -205,8 +208,15 @@ def _pack_encoders(quantized: Seq2Seq, precision: SearchPrecision) -> None:
         text = quantized.encoder
         if in_bf16:
             quantized.register_module("encoder", BF16Encoder(text))
-        if device.type == "cpu":
-            _make_sentences_independent(text, "bf16" if in_bf16 else "fp32")
+        texts = [text]
+        if quantized.characters is not None:
+            spelled = quantized.characters.recurrence
+            assert isinstance(spelled, RecurrentEncoder)
+            texts.append(spelled)
+            if in_bf16:
+                quantized.characters.recurrence = BF16Encoder(spelled)
+        for one in texts if device.type == "cpu" else ():
+            _make_sentences_independent(one, "bf16" if in_bf16 else "fp32")
     for regions in quantized.features:
         assert isinstance(regions, RegionEncoder)
         bound_W = regions.projection.weight.new_ones(regions.projection.in_features)

@@ -33,6 +33,9 @@ class Memory(TensorRows):
     elsewhere; None in a model that does not copy."""
     first_BS: Tensor | None = None
     """int64, the first position with the same id."""
+    labels_BTV: Tensor | None = None
+    """float32, the logits of labels at their places (`s2s.nn.label_scores`); None in a model that
+    has none."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,5 @@ class DecoderState(TensorRows):
     """Attentional vector of the previous step [N, E], with input feeding."""
     coverage: Tensor | None = None
     """float32 [N, S], each position's attention so far, with coverage in the score."""
+    place: Tensor | None = None
+    """int64 [N], the number of labels so far, in a model of labels."""

@@ -15,14 +15,17 @@ from s2s.nn.batch import Regions
 from s2s.nn.cells.base import CellState
 from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.decoders.build import build_decoder
+from s2s.nn.decoders.labels import Labels, next_place
 from s2s.nn.decoders.plain import Plain
 from s2s.nn.dropout import drop_channels, drop_words
+from s2s.nn.encoders.characters import CharacterEncoder, WordPlaces
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import EncoderOutput, FeatureShape, RegionEncoder
+from s2s.nn.label_scores import LabelScores
 from s2s.nn.memory import DecoderState, Memory
 from s2s.nn.pointer import extended_ids, first_positions, known_ids, mixed_logits
 from s2s.nn.step import Step
-from s2s.recipe.model import Model
+from s2s.recipe.model import LabelDecoder, Model, Tagger
 from s2s.special import PAD
 
 
@@ -42,6 +45,10 @@ class Seq2Seq(nn.Module):
     A model that copies (`recipe.copy`) reads and predicts extended ids (`s2s.nn.pointer`) and needs
     `target_of_source`: int64 [source vocabulary], the target id of every source token (see
     `pointer.extended_ids`). It comes from the tokenizers and is no weight of the model.
+
+    A model of labels (decoder `classifier` or `tagger`) predicts one target token for the source,
+    or for each of its words, and then the end. Where sources have characters after their words,
+    `num_source_words` is the number of ids of words, which come before those of characters.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class Seq2Seq(nn.Module):
         target_of_source: Tensor | None = None,
         *,
         features: Sequence[FeatureShape] = (),
+        num_source_words: int | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -61,14 +69,18 @@ class Seq2Seq(nn.Module):
         self.target_embedding = _embedding(target_vocabulary, width)
         self.source_embedding: nn.Embedding | None = None
         self.encoder: RecurrentEncoder | None = None
+        self.characters: CharacterEncoder | None = None
         if source_vocabulary is not None:
             is_shared = recipe.tied == "all"
             self.source_embedding = (
                 self.target_embedding if is_shared else _embedding(source_vocabulary, width)
             )
             dropout = recipe.dropout
+            if num_source_words is not None:
+                self.characters = CharacterEncoder(recipe, num_source_words)
+            below = width if self.characters is None else width + self.characters.width
             self.encoder = RecurrentEncoder(
-                recipe.encoder, width, dropout.encoder, dropout.recurrent
+                recipe.encoder, below, dropout.encoder, dropout.recurrent
             )
         state_width = recipe.state_width(has_text=source_vocabulary is not None)
         self.features = nn.ModuleList(
@@ -85,6 +97,7 @@ class Seq2Seq(nn.Module):
             nn.init.xavier_uniform_(self.combination.weight)
             nn.init.zeros_(self.combination.bias)
         self.decoder = build_decoder(recipe, state_width)
+        self.label_scores = _label_scores(recipe, target_vocabulary)
         self.output = nn.Linear(width, target_vocabulary)
         if recipe.tied == "none":
             nn.init.normal_(self.output.weight, std=width**-0.5)
@@ -127,6 +140,8 @@ class Seq2Seq(nn.Module):
         whole = parts[0] if self.combination is None else _combined(parts, self.combination)
         keys = self.decoder.keys(whole.states_BSD)
         memory = Memory(whole.states_BSD, keys, whole.mask_BS, whole.final_BD)
+        if self.label_scores is not None:
+            return self._with_labels(memory)
         if self.target_of_source is None:
             has_scores = self.decoder.scores is not None
             return replace(memory, words_BS=whole.words_BS) if has_scores else memory
@@ -141,15 +156,37 @@ class Seq2Seq(nn.Module):
     def _encode_text(self, source: Tensor, lengths: Tensor, mark_D: Tensor | None) -> EncoderOutput:
         """The states of B texts."""
         assert self.encoder is not None and self.source_embedding is not None
-        e_SBE = self._embed(self.source_embedding, source.t())
+        if self.characters is None:
+            e_SBE = self._embed(self.source_embedding, source.t())
+        else:
+            e_SBE, lengths = self._spelled(source, lengths, self.characters)
         states_SBD, final_BD = self.encoder(e_SBE, lengths)
         states_BSD = states_SBD.transpose(0, 1).contiguous()
-        place_S = torch.arange(source.shape[1], device=source.device)
+        place_S = torch.arange(len(e_SBE), device=source.device)
         mask_BS = place_S < lengths.unsqueeze(1)
         if mark_D is not None:
             states_BSD = states_BSD + mark_D * mask_BS.unsqueeze(-1).to(states_BSD.dtype)
         # Coverage and copying are of words, without the source's EOS.
         return EncoderOutput(states_BSD, mask_BS, place_S < lengths.unsqueeze(1) - 1, final_BD)
+
+    def _spelled(
+        self, source: Tensor, lengths: Tensor, characters: CharacterEncoder
+    ) -> tuple[Tensor, Tensor]:
+        """Words [W, B, E + 2H] from their embeddings and characters, and their number int64 [B]."""
+        assert self.source_embedding is not None
+        places = WordPlaces.of(source, lengths, characters.num_words)
+        symbols = self._look_up(self.source_embedding, characters.symbols(source).t())
+        symbols = drop_channels(symbols, self.recipe.dropout.embedding, self.training)
+        spelled = characters(symbols, lengths, places)
+        words = self._embed(self.source_embedding, source.gather(1, places.first_BW).t())
+        return torch.cat((words, spelled.to(words.dtype)), dim=-1), places.lengths_B
+
+    def _with_labels(self, memory: Memory) -> Memory:
+        """The memory with the logits of all labels, which depend on no label before them."""
+        assert isinstance(self.decoder, Labels) and self.label_scores is not None
+        logits_BTV = self.output(self.decoder.readouts(memory))
+        count_B = self.decoder.count(memory)
+        return replace(memory, labels_BTV=self.label_scores(logits_BTV, count_B))
 
     def encoder_bound(self) -> float:
         """The largest absolute value of an encoder's output."""
@@ -191,6 +228,10 @@ class Seq2Seq(nn.Module):
     ) -> Tensor:
         """Logits [B, T, V] of every next token under teacher forcing; [B, T, V + S] if copying."""
         memory = self.encode(source, lengths, features)
+        if self.label_scores is not None and memory.labels_BTV is not None:
+            last = memory.labels_BTV.shape[1] - 1
+            place_T = torch.arange(target_input.shape[1], device=source.device).clamp_max(last)
+            return self.label_scores.after(memory.labels_BTV[:, place_T], target_input)
         decoded = self.decoded(memory, target_input)
         logits_BTV: Tensor = self.output(decoded.readout).transpose(0, 1)
         if decoded.gate is None or decoded.scores is None or not self.is_copying:
@@ -205,6 +246,14 @@ class Seq2Seq(nn.Module):
 
     def step(self, memory: Memory, state: DecoderState, tokens: Tensor) -> Step[DecoderState]:
         """Read `tokens` int64 [N]; logits float32 [N, V] of the next, [N, V + S] if copying."""
+        if self.label_scores is not None and memory.labels_BTV is not None:
+            sentences, times, _ = memory.labels_BTV.shape
+            assert state.place is not None
+            sentence_N = torch.arange(len(tokens), device=tokens.device)
+            sentence_N = sentence_N // (len(tokens) // sentences)
+            place_N = state.place.clamp_max(times - 1)
+            logits = self.label_scores.after(memory.labels_BTV[sentence_N, place_N], tokens)
+            return Step(logits, next_place(state), None)
         decoded, state = self.step_readout(memory, state, tokens)
         logits = self.output(decoded.readout).float()
         if decoded.gate is not None and decoded.scores is not None:
@@ -232,6 +281,13 @@ class Seq2Seq(nn.Module):
             ids = known_ids(ids, embedding.num_embeddings)
         embedded: Tensor = embedding(ids)
         return embedded
+
+
+def _label_scores(recipe: Model, vocabulary: int) -> LabelScores | None:
+    """The scores of a model of labels; None for others."""
+    if not isinstance(recipe.decoder, LabelDecoder):
+        return None
+    return LabelScores(vocabulary, crf=isinstance(recipe.decoder, Tagger) and recipe.decoder.crf)
 
 
 def no_memory(source: Tensor) -> Memory:

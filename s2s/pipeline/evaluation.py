@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from s2s.errors import RunNotWritable, UsageError
 from s2s.files import atomic_write, remove_abandoned
 from s2s.messages import note
+from s2s.metrics.confusion import Confusion, confusion
 from s2s.metrics.scores import Score, Scores
 from s2s.pipeline.output_names import ModelName, describe
 from s2s.pipeline.progress import progress
+from s2s.pipeline.task_checks import check_label_metrics
 from s2s.recipe.search import Search
 from s2s.run.directory import Run
 
@@ -32,10 +34,14 @@ class Evaluation:
     """One line: the split, the checkpoint, the search."""
     saved: Path | None = None
     """File of the hypotheses; None where they could not be saved, or are of no run."""
+    confusion: Confusion | None = None
+    """The confusion matrix, where it was requested."""
 
     def lines(self) -> list[str]:
-        """A line per score for a reader; the description goes to stderr."""
-        return self.scores.lines()
+        """A line per score for a reader, and the confusion matrix; the description goes to
+        stderr."""
+        matrix = [] if self.confusion is None else self.confusion.lines()
+        return [*self.scores.lines(), *matrix]
 
     def __str__(self) -> str:
         """A line per score, with its signature."""
@@ -64,7 +70,8 @@ class Evaluation:
             "blank_hypotheses": self.scores.blank_hypotheses,
             "blank_references": self.scores.blank_references,
         }
-        return {"what": self.what, **where, "scores": self.scores.as_json(), **blank}
+        matrix = {} if self.confusion is None else {"confusion": self.confusion.as_json()}
+        return {"what": self.what, **where, "scores": self.scores.as_json(), **matrix, **blank}
 
 
 def evaluate_lines(
@@ -94,7 +101,7 @@ def evaluate_lines(
     )
     scores = score_run(translator, texts, request, trained)
     where = f"{run.folder}: {split}, {len(hypotheses):,} lines, {model}, {described}"
-    result = Evaluation(scores, where, saved)
+    result = Evaluation(scores, where, saved, _confusion(request, hypotheses, texts[2]))
     event = {"event": "evaluation", **model.as_json(), "split": split, **result.as_json()}
     if saved is not None:
         try:
@@ -208,6 +215,8 @@ def _evaluate_language_model(
             f"{run.place}: '{other[0]}' compares outputs with references, and a language model "
             f"(task: lm) has neither; expected {' or '.join(LANGUAGE_MODEL_METRICS)}"
         )
+    if request is not None and request.confusion:
+        raise UsageError("--confusion: expected a run of labels, found a language model (task: lm)")
     if len(runs) > 1:
         raise UsageError("--run: expected one language model, found several")
     open_texts(run, split)  # says where the data have no such split
@@ -219,7 +228,7 @@ def _evaluate_language_model(
     found = validate(corpus, tokenizers, wanted, scorer.model)
     which = run.resolve_checkpoint(checkpoint)
     how = "each sentence by itself" if run.recipe.train.stream is None else "one stream"
-    what = f"{run.place}: {split}, {len(corpus):,} lines, {which}, {how}"
+    what = f"{run.place}: {split}, {len(corpus):,} lines, checkpoint {which}, {how}"
     return Evaluation(found.scores, what)
 
 
@@ -237,6 +246,7 @@ def evaluate_translator(
     from s2s.recipe.recipe import COPIED_BY_COPYING
 
     request = request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring)
+    check_label_metrics(run, request.metrics)
     if "copied" in request.metrics and run.recipe.model.copy != "none":
         raise UsageError(COPIED_BY_COPYING)
     sources, references = open_texts(run, split)
@@ -266,4 +276,14 @@ def score_files(
     wanted = [list(read_lines(path)) for path in references]
     names = text_metrics(request.metrics)
     scores = score(names, said, wanted, scoring=request.scoring, confidence=request.confidence)
-    return Evaluation(scores, f"{name}, {len(said):,} lines")
+    where = f"{name}, {len(said):,} lines"
+    return Evaluation(scores, where, confusion=_confusion(request, said, wanted))
+
+
+def _confusion(
+    request: Request, outputs: Sequence[str], references: Sequence[Sequence[str | None]]
+) -> Confusion | None:
+    """The matrix of the first references, if the request has one."""
+    if not request.confusion:
+        return None
+    return confusion(outputs, [one or "" for one in references[0]], request.metrics)

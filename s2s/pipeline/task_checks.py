@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from s2s.errors import UsageError
+from s2s.recipe.choices import TaskName
+from s2s.recipe.label_rules import DECODERS, LABEL_METRICS
 
 if TYPE_CHECKING:
     from s2s.run.directory import Run
@@ -18,16 +20,54 @@ def refuse_language_models(runs: Iterable[Run], what: str) -> None:
             raise UsageError(f"{run.place}: a language model (task: lm) {what}")
 
 
-def check_prompted(runs: Iterable[Run], *, has_prompts: bool) -> None:
-    """Raise UsageError for a run that reads sources where lines are prompts, or the reverse."""
-    if not has_prompts:
-        refuse_language_models(
-            runs, "has no source to translate; 's2s generate' continues prompts with it"
-        )
-        return
+Use = Literal["translate", "generate", "predict"]
+"""What a model is loaded for: the command whose outputs are those of the model's task."""
+
+
+def use_of(task: TaskName) -> Use:
+    """The command of a task."""
+    if task == "lm":
+        return "generate"
+    return "predict" if task in DECODERS else "translate"
+
+
+def check_use(runs: Iterable[Run], use: Use) -> None:
+    """Raise UsageError for a run whose task has another command."""
     for run in runs:
-        if run.recipe.task != "lm":
+        task = run.recipe.task
+        own = use_of(task)
+        if own == use:
+            continue
+        if own == "generate" and use == "translate":
             raise UsageError(
-                f"{run.place}: task '{run.recipe.task}'; 's2s generate' continues prompts with a "
-                "language model (task: lm), 's2s translate' uses this one"
+                f"{run.place}: a language model (task: lm) has no source to translate; "
+                "'s2s generate' continues prompts with it"
             )
+        what = {
+            "translate": "translates sources, or describes images",
+            "generate": "continues prompts with a language model (task: lm)",
+            "predict": "predicts labels (tasks: classify, tag)",
+        }[use]
+        raise UsageError(
+            f"{run.place}: task '{task}'; 's2s {use}' {what}, and 's2s {own}' uses this run"
+        )
+
+
+def check_label_metrics(run: Run, metrics: Sequence[str]) -> None:
+    """Raise UsageError for a metric that does not compare the labels of a run that has some."""
+    allowed = LABEL_METRICS.get(run.recipe.task)
+    if allowed and (other := [name for name in metrics if name not in allowed]):
+        raise UsageError(
+            f"{run.place}: '{other[0]}' compares texts, and task '{run.recipe.task}' predicts "
+            f"labels; expected {' or '.join(allowed)}"
+        )
+
+
+def check_tunable(run: Run) -> None:
+    """Raise UsageError for a run whose task has no search that settings could improve."""
+    refuse_language_models([run], "has no outputs whose search could be tuned")
+    if run.recipe.task in DECODERS:
+        raise UsageError(
+            f"{run.place}: task '{run.recipe.task}' has no search to tune: a label is the most "
+            "probable one"
+        )

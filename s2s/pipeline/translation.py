@@ -32,7 +32,7 @@ from s2s.inference.resume import (
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.messages import is_closed
-from s2s.pipeline.task_checks import check_prompted
+from s2s.pipeline.task_checks import Use, check_use
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.text.lines import one_line, open_input
 
@@ -128,7 +128,7 @@ def translate(
     unknown: Mapping[str, str] | None = None,
     features: FilesOfFeatures | None = None,
     workers: int = 1,
-    has_prompts: bool = False,
+    use: Use = "translate",
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
 
@@ -137,13 +137,14 @@ def translate(
     sources and constraints. Lines without a tag get `tag`, where one is given. With a dictionary
     `unknown`, which may be empty, its entries or else source words replace unknown tokens of the
     output. `features` are read in place of the recipe's. `workers` processes translate side by
-    side, on a CPU. The output does not depend on `batch_size`, the most lines read together. Where
-    `has_prompts`, the models are language models, and each line is the beginning of its output.
+    side, on a CPU. The output does not depend on `batch_size`, the most lines read together. Of
+    language models (`use` is `generate`), each line is the beginning of its output; of models of
+    labels it is `predict`.
 
     Raises UsageError for more outputs than the search finds, for tokenizers that differ, for an
     unknown tag, and for `unknown` without attention; Interrupted on Ctrl-C.
     """
-    check_prompted((run, *others), has_prompts=has_prompts)
+    check_use((run, *others), use)
     translation = _Translation(
         factory=_factory(
             (run, *others), search, device, checkpoint, tag=tag, unknown=unknown, features=features
@@ -169,7 +170,7 @@ def translate_files(
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
     workers: int = 1,
-    has_prompts: bool = False,
+    use: Use = "translate",
 ) -> int:
     """Translate a file into a file, as `translate` does; returns the number of its lines.
 
@@ -196,7 +197,7 @@ def translate_files(
         workers=workers,
     )
     with _interrupted_by_signals() as signals, _input(files) as source:
-        check_prompted(runs, has_prompts=has_prompts)
+        check_use(runs, use)
         _check_features(runs, checkpoint, features)
         if files.target is None:
             return _to_stdout(source, signals, translation)

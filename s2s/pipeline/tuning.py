@@ -14,7 +14,7 @@ from s2s.inference.load import load_translator
 from s2s.messages import note
 from s2s.metrics.corpus import score
 from s2s.pipeline.progress import progress
-from s2s.pipeline.task_checks import refuse_language_models
+from s2s.pipeline.task_checks import check_tunable
 from s2s.recipe.metrics import LOWER_IS_BETTER, TEXT_METRICS, VALUES, MetricName, format_value
 from s2s.recipe.search import BeamSearch
 from s2s.recipe.search_overrides import override
@@ -117,7 +117,7 @@ def tune_search(
     is tuned all the same, with a warning. Raises UsageError where there are no validation data, or
     no such metric.
     """
-    refuse_language_models([run], "has no outputs whose search could be tuned")
+    check_tunable(run)
     grid = grid or Grid()
     with _locked(run) as is_writable:
         recipe = run.recipe

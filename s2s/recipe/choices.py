@@ -5,7 +5,7 @@ This module imports no other module of s2s and nothing slow: `--help` reads it.
 
 from typing import Literal
 
-TaskName = Literal["translation", "captioning", "lm"]
+TaskName = Literal["translation", "captioning", "lm", "classify", "tag"]
 """Kinds of data and of the model that reads them."""
 
 SearchKind = Literal["greedy", "beam", "sample", "exhaustive"]

@@ -40,6 +40,10 @@ class Columns(Section):
     """Column of validation and test whose equal values join rows: the rows of an image, or of a
     source, become one example, and the targets of all of them its references. Training reads every
     row as a pair."""
+    labels: bool = False
+    """The target is labels: whole numbers are read as text, and a list in source or target as its
+    words, between spaces (a space within a word becomes `_`). Tasks `classify` and `tag` have it
+    from the start."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,17 @@ METRICS: dict[str, MetricEntry] = {
     "meteor": _text("meteor.build_meteor", Value("meteor", "METEOR")),
     "cider": _text("cider.build_cider", Value("cider", "CIDEr-D")),
     "exact": _text("edit_distance.build_exact", Value("exact", "exact")),
+    "accuracy": _text("labels.build_accuracy", Value("accuracy", "accuracy")),
+    "macro_f1": _text("labels.build_macro_f1", Value("macro_f1", "macro F1")),
+    "token_accuracy": _text(
+        "labels.build_token_accuracy", Value("token_accuracy", "token accuracy")
+    ),
+    "span_f1": _text(
+        "labels.build_span_f1",
+        Value("span_f1", "span F1"),
+        Value("span_precision", "span precision"),
+        Value("span_recall", "span recall"),
+    ),
     "wer": _text("edit_distance.build_wer", _error("wer", "WER")),
     "cer": _text("edit_distance.build_cer", _error("cer", "CER")),
     "per": _text("edit_distance.build_per", _error("per", "PER")),

@@ -1,7 +1,7 @@
 """The recipe's `model`: encoder, attention, decoder."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -146,9 +146,50 @@ class PlainDecoder(Section):
     layer_norm: LayerNorm = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelDecoder(Section):
+    """What both kinds of labels share: a decoder without a recurrence."""
+
+    layers: ClassVar[int] = 0
+    width: ClassVar[int] = 0
+    cell: ClassVar[AnyCell] = _lstm()
+    residual: ClassVar[bool] = False
+    layer_norm: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(LabelDecoder):
+    """One label of a text, from the encoder's states as one vector (Jurafsky & Martin ch. 9)."""
+
+    kind: Literal["classifier"]
+    pooling: Literal["final", "max", "mean", "attention"] = "final"
+    """The vector: the last states of both directions; the largest or the mean value of each channel
+    over time; or a weighted mean with learned weights (Yang et al. 2016, equations 5 to 7)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagger(LabelDecoder):
+    """A label of each word, from the encoder's state at it (Huang et al. 2015)."""
+
+    kind: Literal["tagger"]
+    crf: bool = False
+    """Add a learned score for every two labels in a row: a linear-chain conditional random field
+    (Lafferty et al. 2001; Lample et al. 2016, section 2.2)."""
+
+
 AnyDecoder = Annotated[
-    LuongDecoder | BahdanauDecoder | StackedDecoder | PlainDecoder, Field(discriminator="kind")
+    LuongDecoder | BahdanauDecoder | StackedDecoder | PlainDecoder | Classifier | Tagger,
+    Field(discriminator="kind"),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Characters(Section):
+    """A bidirectional LSTM over the characters of a line, whose states at both ends of a word stand
+    beside its embedding (Ling et al. 2015; over the whole line as in Akbik et al. 2018)."""
+
+    width: PositiveInt = 64
+    """Units per direction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +251,9 @@ class Model(Section):
     """Score of a decoder state and an encoder state."""
     decoder: AnyDecoder = field(default_factory=lambda: StackedDecoder(kind="stacked"))
     """Decoder of the target."""
+    characters: Characters | None = None
+    """What words are made of, for unknown ones above all; null for words alone. Needs the source
+    tokenizer `word`; for tasks `classify` and `tag`."""
     dropout: Dropout = field(default_factory=Dropout)
     """Dropout rates."""
     copy: Literal["none", "pointer"] = "none"
@@ -223,10 +267,12 @@ class Model(Section):
     state (Xu et al. 2015, section 4.2.1). Needs attention."""
 
     def __post_init__(self) -> None:
-        cells = self.encoder.cell, self.decoder.cell
+        cells = [self.encoder.cell, self.decoder.cell]
+        if isinstance(self.decoder, LabelDecoder):
+            cells.pop()
         if self.dropout.recurrent and all(isinstance(one, ElementwiseCell) for one in cells):
             raise ValueError(
-                f"dropout.recurrent: cell '{cells[1].kind}' has no recurrent matrix; remove it"
+                f"dropout.recurrent: cell '{cells[-1].kind}' has no recurrent matrix; remove it"
             )
         if (
             self.tied == "all"

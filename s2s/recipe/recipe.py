@@ -15,6 +15,13 @@ from pydantic import Field
 
 from s2s.recipe.choices import TaskName
 from s2s.recipe.data import AnyCorpus, Data, FilesData, GeneratedData, corpora_of, image_features_of
+from s2s.recipe.label_rules import (
+    DECODERS,
+    character_faults,
+    label_faults,
+    labelled_data_faults,
+    training_faults,
+)
 from s2s.recipe.metrics import VALUES, MetricName
 from s2s.recipe.model import Model
 from s2s.recipe.rules import source_faults, task_faults, text_faults
@@ -42,8 +49,8 @@ class Recipe(Section):
 
     task: TaskName
     """The kind of data: pairs of text and text (`translation`, whatever their relation), pairs of
-    image features, with or without text, and text (`captioning`), or text alone (`lm`, a language
-    model)."""
+    image features, with or without text, and text (`captioning`), text alone (`lm`, a language
+    model), text and one label (`classify`), or words and a label for each (`tag`)."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] | None = None
     """Name of the run's folder in `runs/`; by default the name of the recipe file, or of its folder
     if the file is called recipe.yaml, in letters from A to Z (docs/recipes.md)."""
@@ -119,12 +126,18 @@ def _source_faults(recipe: Recipe) -> Iterator[str]:
     for part in corpora_of(recipe.data):
         if fault := _source_features_fault(part, recipe.tokenizer):
             yield fault
+    yield from label_faults(recipe.task, recipe.model, recipe.metrics)
     yield from task_faults(recipe.task, recipe.model, recipe.train, recipe.metrics)
     if recipe.train.stream is not None and any(sampling_alphas(recipe.tokenizer)):
         yield "tokenizer.sampling draws each epoch anew, and a stream (train.stream) stays the same"
     if recipe.task == "lm":
         yield from text_faults(recipe.data, recipe.tokenizer, recipe.train, recipe.search)
         return
+    yield from character_faults(recipe.model, recipe.tokenizer)
+    if recipe.task in DECODERS:
+        sections = recipe.data, recipe.tokenizer, recipe.search
+        yield from labelled_data_faults(recipe.task, *sections)
+        yield from training_faults(recipe.task, recipe.train)
     if recipe.task == "captioning" and not image_features_of(recipe.data):
         yield "task 'captioning' needs data.image_features"
     yield from source_faults(recipe.data, recipe.tokenizer, recipe.model, recipe.search)

@@ -69,6 +69,8 @@ class WordTokenizer(Section):
     """Number of most frequent words to keep; all by default."""
     min_count: PositiveInt = 1
     """Rarer words become unknown."""
+    characters: bool = False
+    """Encode the characters of each word after it, for `model.characters`, which sets it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from s2s.recipe.tokenizer import (
     WordTokenizer,
 )
 from s2s.text.source_features import FEATURES_FOLDER, SEPARATOR, SourceFeatureTokenizer
+from s2s.text.spelled_words import SpelledWords, SpelledWordTrainer
 from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
 from s2s.text.tags import Tagged, read_tags, untagged
 from s2s.text.taken_tokenizer import (
@@ -81,7 +82,8 @@ def _load_one(folder: Path) -> Tokenizer:
     if (folder / MODEL_FILE).exists():
         return Subwords.load(folder)
     if (folder / VOCABULARY_FILE).exists():
-        return load_vocabulary(folder)
+        tokens, spelling = load_vocabulary(folder)
+        return SpelledWords(tokens, spelling) if isinstance(tokens, Words) and spelling else tokens
     raise RunError(f"{folder}: no tokenizer here (neither {MODEL_FILE} nor {VOCABULARY_FILE})")
 
 
@@ -207,6 +209,9 @@ def _trainer(recipe: SideTokenizer, seed: int, place: str = "tokenizer") -> Toke
             return SubwordTrainer(recipe, seed)
         case CharacterTokenizer():
             return CharacterTrainer(recipe)
+        case WordTokenizer(characters=True):
+            characters = CharacterTrainer(CharacterTokenizer(kind="character"))
+            return SpelledWordTrainer(WordTrainer(recipe), characters)
         case WordTokenizer():
             return WordTrainer(recipe)
         case _:

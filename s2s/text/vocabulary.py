@@ -213,8 +213,12 @@ class Words:
 
     def save(self, folder: Path) -> None:
         """Write the words into `folder`, which is made if missing."""
+        save_words(folder, self)
+
+    def content(self) -> dict[str, Any]:
+        """The words, for a file."""
         option = {} if self._separators == SPACE else {"separators": self._separators}
-        _save(folder, {"kind": "word", **option, "tokens": self._words})
+        return {"kind": "word", **option, "tokens": self._words}
 
 
 class CharacterTrainer:
@@ -248,10 +252,14 @@ class WordTrainer:
         self._recipe = recipe
         self._counts: Counter[str] = Counter()
 
+    def split(self, line: str) -> list[str]:
+        """The words of a line."""
+        return _split(line, self._recipe.separators)
+
     def add(self, lines: Sequence[str]) -> None:
         """Count the words of these lines."""
         for line in lines:
-            self._counts.update(_split(line, self._recipe.separators))
+            self._counts.update(self.split(line))
 
     def train(self) -> Words:
         """The vocabulary, most frequent first. Raises DataError if it would be empty."""
@@ -263,8 +271,15 @@ class WordTrainer:
         return Words(kept[: self._recipe.vocabulary], self._recipe.separators)
 
 
-def load_vocabulary(folder: Path) -> Characters | Words:
-    """Read a vocabulary that `save` wrote. Raises RunError for any other file."""
+def save_words(folder: Path, words: Words, characters: Characters | None = None) -> None:
+    """Write words into `folder`, which is made if missing, with the characters that spell them."""
+    spelling = {} if characters is None else {"characters": "".join(characters.spellings()[4:])}
+    _save(folder, {**words.content(), **spelling})
+
+
+def load_vocabulary(folder: Path) -> tuple[Characters | Words, Characters | None]:
+    """Read a vocabulary that `save` wrote; of words also the characters that spell them, if it has
+    them. Raises RunError for any other file."""
     path = folder / VOCABULARY_FILE
     try:
         content = read_json(path, MOST_BYTES)
@@ -274,8 +289,10 @@ def load_vocabulary(folder: Path) -> Characters | Words:
         raise RunError(f"{path}: not a vocabulary of s2s ({fault})")
     tokens: list[str] = content["tokens"]
     if content["kind"] == "character":
-        return Characters(tokens, decompose=content.get("decompose", False))
-    return Words(tokens, content.get("separators", SPACE))
+        return Characters(tokens, decompose=content.get("decompose", False)), None
+    spelling = content.get("characters")
+    words = Words(tokens, content.get("separators", SPACE))
+    return words, None if spelling is None else Characters(list(spelling))
 
 
 def _fault(content: Any) -> str | None:
@@ -294,7 +311,10 @@ def _fault(content: Any) -> str | None:
     match content["kind"]:
         case "character" if options in ({}, {"decompose": True}):
             is_sound = all(len(token) == 1 for token in tokens)
-        case "word" if set(options) <= {"separators"} and isinstance(separators, str):
+        case "word" if set(options) <= {"separators", "characters"} and isinstance(separators, str):
+            spelling = options.get("characters", "")
+            if not isinstance(spelling, str) or len(set(spelling)) != len(spelling):
+                return "expected characters to be a string in which each occurs once"
             is_sound = bool(separators) and all(
                 _split_exactly(t, separators) == [t] for t in tokens
             )

@@ -113,7 +113,7 @@ def test_from_every_byte_on_it_becomes_the_same_file(
 ) -> None:
     """With outputs that depend on the place of the line in the input, as samples do."""
     # There is no run whose task could be read.
-    monkeypatch.setattr("s2s.pipeline.translation.check_prompted", lambda *_, **__: None)
+    monkeypatch.setattr("s2s.pipeline.translation.check_use", lambda *_, **__: None)
 
     def stream(loaded, source, target, *, context, **_) -> int:
         def respond(lines: list[str], first: int) -> list[str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from s2s.data.features.lookup import MISSING, Named
 from s2s.data.preparation.feature_coverage import LACKING, FeatureFiles, PairsWithoutFeatures
 from s2s.data.preparation.filters import Overlap, PairFilter, pair_hashes, text_hashes
+from s2s.data.preparation.labels import LabelCheck
 from s2s.data.preparation.lost_characters import LostCharacters
 from s2s.data.preparation.overlap import HeldOut
 from s2s.data.preparation.report import SideCounts, SplitReport
@@ -51,6 +52,8 @@ class SplitEncoder:
     """Extends ids, for a model that copies."""
     features: FeatureFiles | None = None
     """The feature files that lines name, if there are some."""
+    check_labels: LabelCheck | None = None
+    """Checks targets that are labels; their lengths are not compared with those of sources."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
     _source_overlaps: dict[str, Overlap] = field(default_factory=dict)
     _held_out: HeldOut = field(init=False)
@@ -155,6 +158,24 @@ class SplitEncoder:
         target_ids = self.extended_vocabulary.targets(targets, cut)
         return concatenate([source.ids for source in encoded]), concatenate(target_ids)
 
+    def _check(
+        self, counts: "_SplitCounts", texts: tuple[list[str], list[str]], target: Encoded
+    ) -> None:
+        """Raise DataError for targets that are not the labels they should be."""
+        if self.check_labels is not None:
+            self.check_labels(counts.name, counts.num_read, texts, target)
+
+    def _measured(self, source: Encoded, target: Encoded) -> tuple[Encoded, Encoded]:
+        """The sides whose lengths filters compare."""
+        if not self._has_source_text:
+            return target, target  # sources without text have no length
+        if self.check_labels is None:
+            return source, target
+        if self.check_labels.task == "tag":  # ids of sources may be those of characters
+            return target, target
+        # A label is as short as it is; a text without one is dropped.
+        return source, Encoded(source.values, source.lengths * (target.lengths > 0))
+
     def _encode_chunk(self, whole: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
         chunk, named = self._with_features(whole, counts)
         texts_only = chunk.source if named is None else named.texts
@@ -164,6 +185,7 @@ class SplitEncoder:
             texts_only = with_tag(texts_only, chunk.tag)
         counts.add_lost(texts_only if self._has_source_text else [], chunk.target)
         source, target = self._ids(texts_only, chunk.target)
+        self._check(counts, (texts_only, chunk.target), target)
         source, source_lost = truncate_rows(source, self.truncate.source)
         target, target_lost = truncate_rows(target, self.truncate.target)
         hashes = pair_hashes(chunk.source, chunk.target)
@@ -173,10 +195,7 @@ class SplitEncoder:
             text = _untagged(source) if chunk.tag else source
             one = counts.filters[chunk.corpus]
             held_out = self._held_out.found(counts.name, chunk, one.unseen) if one.unseen else {}
-            measured = (
-                text if self._has_source_text else target
-            )  # sources without text have no length
-            kept = one.keep(measured, target, hashes, held_out)
+            kept = one.keep(*self._measured(text, target), hashes, held_out)
             hashes, source_hashes = hashes[kept], source_hashes[kept]
             source, target = _select(source, kept), _select(target, kept)
             source_lost, target_lost = source_lost[kept], target_lost[kept]

@@ -26,6 +26,7 @@ from s2s.data.preparation.fingerprints import (
     Fingerprint,
     fingerprint,
 )
+from s2s.data.preparation.labels import LabelCheck
 from s2s.data.preparation.report import PrepareReport, SplitReport
 from s2s.data.preparation.warnings import prepare_warnings
 from s2s.data.sources.chunks import feature_stamp, file_fingerprint
@@ -45,6 +46,7 @@ from s2s.recipe.data import (
     image_features_of,
 )
 from s2s.recipe.filters import Truncate
+from s2s.recipe.label_rules import DECODERS
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (
     FromRunTokenizer,
@@ -189,6 +191,9 @@ class _Work:
                 keeps_texts=_is_sampled(self.recipe),
                 extended_vocabulary=extended_vocabulary_of(self.recipe.model, pair),
                 features=features,
+                check_labels=LabelCheck(self.recipe.task, data, pair)
+                if self.recipe.task in DECODERS
+                else None,
             )
             # Training comes last: its overlap with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}

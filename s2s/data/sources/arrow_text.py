@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from s2s.data.sources.chunks import Chunk, doubled_column, missing_column
-from s2s.data.sources.columns import SplitColumns
+from s2s.data.sources.columns import SplitColumns, joined_words
 from s2s.errors import DataError
 
 
@@ -21,11 +21,13 @@ def check_columns(schema: pa.Schema, columns: SplitColumns, place: str) -> None:
     for name in dict.fromkeys((*columns.parts, *ids, *columns.references)):
         found = _plain_type(schema, name, place)
         is_id = name in ids and name not in columns.parts and pa.types.is_integer(found)
-        if not (_is_text(found) or is_id):
+        is_words = columns.recipe.labels and _is_list_of_texts(found)
+        if not (_is_text(found) or is_id or is_words):
             raise DataError(f"{place}: column '{name}' holds {found}, expected text")
     name = columns.recipe.target
     found = _plain_type(schema, name, place)
-    if not (_is_text(found) or _is_list_of_texts(found)):
+    is_label = columns.recipe.labels and pa.types.is_integer(found)
+    if not (_is_text(found) or _is_list_of_texts(found) or is_label):
         raise DataError(f"{place}: column '{name}' holds {found}, expected text")
     if columns.recipe.references is not None:
         found = _type_of(schema, columns.recipe.references, place)
@@ -41,9 +43,12 @@ def pairs(batch: pa.RecordBatch | pa.Table, columns: SplitColumns, place: tuple[
 
     Raises DataError, with the row, for a null or an empty list.
     """
-    parts = [texts(batch, name, place) for name in (*columns.parts, *columns.ids)]
+    parts = [_words(batch, name, place) for name in columns.parts]
+    parts += [texts(batch, name, place) for name in columns.ids]
     target = columns.recipe.target
     is_list = _is_list_of_texts(_type_of(batch.schema, target, place[0]))
+    if columns.recipe.labels:
+        return columns.chunk(parts, _words(batch, target, place))
     targets: Sequence[str | list[str]]
     targets = lists_of_texts(batch, target, place) if is_list else texts(batch, target, place)
     group = columns.recipe.group
@@ -54,6 +59,20 @@ def pairs(batch: pa.RecordBatch | pa.Table, columns: SplitColumns, place: tuple[
     singles = [texts(batch, name, place) for name in columns.references]
     references = [list(options) for options in zip(*singles, strict=True)] if singles else None
     return columns.chunk(parts, targets, references, groups)
+
+
+def _words(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:
+    """A checked column as strings, lists of words as their words; `place` as in `pairs`.
+
+    Raises DataError, with the row, for a null.
+    """
+    if not _is_list_of_texts(_type_of(batch.schema, name, place[0])):
+        return texts(batch, name, place)
+    rows: list[list[str] | None] = _column(batch, name).to_pylist()
+    for row, words in enumerate(rows, start=place[1] + 1):
+        if words is None or None in words:
+            raise DataError(f"{place[0]}: column '{name}' is null in row {row}, expected words")
+    return [joined_words(words or ()) for words in rows]
 
 
 def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:

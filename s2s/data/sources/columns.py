@@ -13,12 +13,18 @@ from s2s.data.sources.chunks import Chunk, clean
 from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.recipe.data import Columns
 from s2s.recipe.image_features import ImageFeatureFile
+from s2s.spaces import split_words
 from s2s.text.source_features import with_features
 
 
 def id_columns(files: Sequence[ImageFeatureFile]) -> tuple[str, ...]:
     """The columns that hold ids, each once, in the order of a line."""
     return tuple(dict.fromkeys(file.column for file in files))
+
+
+def joined_words(words: Sequence[str]) -> str:
+    """Words between spaces, as one line: white space within a word becomes `_`."""
+    return " ".join("_".join(split_words(word)) or "_" for word in words)
 
 
 @dataclass(frozen=True)

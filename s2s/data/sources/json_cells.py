@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from s2s.data.sources.chunks import doubled_column, missing_column
+from s2s.data.sources.columns import joined_words
 from s2s.errors import DataError
 
 
@@ -49,6 +50,17 @@ def json_target(row: Any, name: str, place: str) -> str | list[str]:
     """The text under `name`, or the texts. Raises DataError if there are none."""
     value = _json_value(row, name, place)
     return json_texts(row, name, place) if isinstance(value, list) else _checked(value, name, place)
+
+
+def json_words(row: Any, name: str, place: str) -> str:
+    """The text under `name`, the words of a list, or a whole number, as text.
+
+    Raises DataError if there is none.
+    """
+    value = _json_value(row, name, place)
+    if isinstance(value, list):
+        return joined_words([_checked(one, name, place) for one in value])
+    return json_id(row, name, place)
 
 
 def json_id(row: Any, name: str, place: str) -> str:

@@ -24,6 +24,7 @@ from s2s.data.sources.json_cells import (
     json_target,
     json_text,
     json_texts,
+    json_words,
     key_marks,
 )
 from s2s.errors import DataError
@@ -235,9 +236,11 @@ class RowTable:
     def _checked_cells(self, row: Any, place: str) -> list[Any]:
         """The cells of an object, however they are found. Raises DataError for a missing one."""
         columns = self.columns
-        cells: list[Any] = [json_text(row, name, place) for name in columns.parts]
+        read = json_words if columns.recipe.labels else json_text
+        cells: list[Any] = [read(row, name, place) for name in columns.parts]
         cells += [json_id(row, name, place) for name in columns.ids]
-        cells.append(json_target(row, columns.recipe.target, place))
+        read_target = json_words if columns.recipe.labels else json_target
+        cells.append(read_target(row, columns.recipe.target, place))
         if columns.recipe.group is not None:
             cells.append(json_id(row, columns.recipe.group, place))
         cells += [json_text(row, name, place) for name in columns.references]

@@ -90,10 +90,10 @@ class Decoder(nn.Module):
         self.readout_dropout = recipe.dropout.readout
         layers = build_layers(recipe.decoder, input_widths, width, recipe.dropout.recurrent)
         self.layers = nn.ModuleList(layers)
-        self.output_bound = max(layer.output_bound for layer in layers)
+        self.output_bound = max((layer.output_bound for layer in layers), default=1.0)
         self.scores = build_scores(recipe.attention, source_width, width)
         self.bridge: nn.Linear | None = None
-        if source_width:
+        if source_width and layers:
             self.bridge = nn.Linear(source_width, width * len(input_widths))
             nn.init.xavier_uniform_(self.bridge.weight)
             nn.init.zeros_(self.bridge.bias)
@@ -179,6 +179,8 @@ class Decoder(nn.Module):
         contexts, which are means of them. Readouts are within 1 and outputs of layers within
         `output_bound`.
         """
+        if not self.input_widths:
+            return []
         first, *upper = self.input_widths
         bounds = [
             embedding_E.new_ones(first),

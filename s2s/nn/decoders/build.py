@@ -9,15 +9,18 @@ from typing import assert_never
 
 from s2s.nn.decoders.bahdanau import Bahdanau
 from s2s.nn.decoders.base import Decoder
+from s2s.nn.decoders.labels import TextLabels, WordLabels
 from s2s.nn.decoders.luong import Luong
 from s2s.nn.decoders.plain import Plain
 from s2s.nn.decoders.stacked import Stacked
 from s2s.recipe.model import (
     BahdanauDecoder,
+    Classifier,
     LuongDecoder,
     Model,
     PlainDecoder,
     StackedDecoder,
+    Tagger,
 )
 
 
@@ -32,5 +35,9 @@ def build_decoder(recipe: Model, source_width: int) -> Decoder:
             return Stacked(recipe, section, source_width)
         case PlainDecoder() as section:
             return Plain(recipe, section)
+        case Classifier() as section:
+            return TextLabels(recipe, section, source_width)
+        case Tagger() as section:
+            return WordLabels(recipe, section, source_width)
         case _:
             assert_never(recipe.decoder)

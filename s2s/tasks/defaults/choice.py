@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2s.recipe.data import has_source_text
+from s2s.recipe.label_rules import DECODERS
 from s2s.recipe.load import Draft
 from s2s.recipe.yaml import Keys, dotted, flow
 
@@ -70,7 +71,7 @@ TIME_LIMITS = ("train.epochs", "train.max_updates", "train.budget")
 def says_everything(draft: Draft) -> bool:
     """Whether a recipe says all that is chosen for all data: then nothing is chosen for it, as for
     language models, whose defaults are fixed."""
-    if draft.recipe.task == "lm":
+    if draft.recipe.task == "lm" or draft.recipe.task in DECODERS:
         return True
     tokenizer = draft.data.get("tokenizer")
     sides = [tokenizer, *tokenizer.values()] if isinstance(tokenizer, dict) else []

@@ -42,7 +42,7 @@ def validation_loss(model: Seq2Seq, corpus: Corpus, group: ProcessGroup) -> floa
         for place in range(group.rank, len(plan), group.size)
     ]
     found: list[float] = torch.stack(own).tolist() if own else []
-    total = torch.tensor(_in_turn(group.all_gather(found))).sum()
+    total = torch.tensor(in_turn(group.all_gather(found))).sum()
     return float(total) / num_target_tokens(corpus, plan.order)
 
 
@@ -76,7 +76,7 @@ def validate(  # noqa: PLR0917 (the first four are bound once, for all validatio
         features=corpus.features,
         report=lambda text: None,  # the same lines at every validation
     )
-    outputs = _in_turn(group.all_gather(translator(sources[group.rank :: group.size])))
+    outputs = in_turn(group.all_gather(translator(sources[group.rank :: group.size])))
     scores = None
     if group.rank == 0:
         request = Request(metrics=recipe.metrics, scoring=recipe.scoring)
@@ -86,7 +86,7 @@ def validate(  # noqa: PLR0917 (the first four are bound once, for all validatio
     return Validation(nll, scores)
 
 
-def _in_turn(parts: Sequence[Sequence[T]]) -> list[T]:
+def in_turn(parts: Sequence[Sequence[T]]) -> list[T]:
     """The items that processes have shared, rank r taking every r-th, in their first order."""
     total = sum(map(len, parts))
     return [parts[place % len(parts)][place // len(parts)] for place in range(total)]

@@ -1,0 +1,1 @@
+"""Labels: of a text (`classify`), or of each of its words (`tag`)."""
