@@ -21,6 +21,7 @@ from s2s.bench.workload import assumed_vocabulary, sides_of
 from s2s.data.features.lookup import open_features
 from s2s.errors import UsageError
 from s2s.inference.load import build_model
+from s2s.nn.decoders.labels import TextLabels
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.model import Seq2Seq
 from s2s.nn.state_dict import feature_shapes
@@ -128,7 +129,15 @@ def parts_of_draft(draft: Draft, runs: Path) -> ModelParts:
     copies = recipe.model.copy != "none"
     with _without_memory(draft.label):
         table = torch.zeros(sizes[0], dtype=torch.int64) if copies else None
-        model = Seq2Seq(recipe.model, source, sizes[1], None, table, features=shapes)
+        model = Seq2Seq(
+            recipe.model,
+            source,
+            sizes[1],
+            None,
+            table,
+            features=shapes,
+            num_source_words=None if recipe.model.characters is None else sizes[0],
+        )
     return ModelParts(draft.label, source, sizes[1], parts_of(model), notes)
 
 
@@ -186,6 +195,10 @@ def parts_of(model: Seq2Seq) -> list[Part]:
 PARTS = {
     "source_embedding": "source embeddings",
     "target_embedding": "target embeddings",
+    "characters": "characters",
+    "label_scores": "label scores",
+    "decoder.pool": "pooling",
+    "decoder.pool_query": "pooling",
     "marks": "combination of sources",
     "combination": "combination of sources",
     "decoder.bridge": "first state",
@@ -217,10 +230,18 @@ def _layer(side: str, place: str) -> str:
 
 def _multiplied(model: Seq2Seq) -> Iterator[Part]:
     """The parts with their multiply-adds."""
-    decoder, scores, encoder = model.decoder, model.decoder.scores, model.encoder
+    yield from _reading(model)
+    yield from _writing(model)
+
+
+def _reading(model: Seq2Seq) -> Iterator[Part]:
+    """The parts that read the source."""
+    encoder = model.encoder
     if encoder is not None:
         is_tied = model.source_embedding is model.target_embedding
         yield Part("source embeddings", is_tied=is_tied)
+        if model.characters is not None:
+            yield Part("characters", source=weights_of(model.characters))
         for place, layer in enumerate(encoder.forward_layers):
             others = encoder.backward_layers[place : place + 1]
             each = sum(map(weights_of, (layer, *others)))
@@ -229,6 +250,11 @@ def _multiplied(model: Seq2Seq) -> Iterator[Part]:
         yield Part(f"image features {place + 1}", region=weights_of(features))
     if model.combination is not None:
         yield Part("combination of sources", sentence=weights_of(model.combination))
+
+
+def _writing(model: Seq2Seq) -> Iterator[Part]:
+    """The parts that predict the target."""
+    decoder, scores = model.decoder, model.decoder.scores
     if decoder.bridge is not None:
         yield Part("first state", sentence=weights_of(decoder.bridge))
     yield Part("target embeddings")
@@ -239,7 +265,7 @@ def _multiplied(model: Seq2Seq) -> Iterator[Part]:
         key, query, pair = scores.multiplications
         yield Part(
             "attention",
-            source=0 if encoder is None else key,
+            source=0 if model.encoder is None else key,
             region=key if model.features else 0,
             target=query + gate,
             pair=pair + decoder.source_width,
@@ -248,6 +274,10 @@ def _multiplied(model: Seq2Seq) -> Iterator[Part]:
         yield Part("attention", target=gate)
     if decoder.gate is not None:
         yield Part("copy gate", target=weights_of(decoder.gate))
+    if isinstance(decoder, TextLabels) and decoder.pool is not None:
+        yield Part("pooling", source=weights_of(decoder.pool))
     yield Part("readout", target=weights_of(decoder.readout))
     is_tied = model.output.weight is model.target_embedding.weight
     yield Part("output", target=model.output.weight.numel(), is_tied=is_tied)
+    if model.label_scores is not None and any(True for _ in model.label_scores.parameters()):
+        yield Part("label scores")

@@ -147,12 +147,16 @@ def encoder_trace(model: Seq2Seq, batch: Batch) -> LayerTrace:
     `model` and `batch` are as for `decoder_trace`; the model reads text.
     """
     assert model.encoder is not None, "a model that reads text"
+    lengths: list[Tensor] = []
+    """Steps of the encoder: words alone, where a source has their characters too."""
+    hook = model.encoder.register_forward_pre_hook(lambda _, given: lengths.append(given[1]))
     with recorded(model.encoder.forward_layers) as recorder:
         logits_BTV = model(batch.source, batch.source_lengths, batch.target_input, batch.features)
         flat_NV, wanted_N = logits_BTV.flatten(0, 1).float(), batch.target_output.flatten()
         loss = F.cross_entropy(flat_NV, wanted_N, ignore_index=PAD, reduction="sum")
         gradients = torch.autograd.grad(loss, recorder.outputs)
-    return recorder.trace(list(gradients), batch.source_lengths)
+    hook.remove()
+    return recorder.trace(list(gradients), lengths[0])
 
 
 def lag_norms(trace: LayerTrace, lags: int) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from s2s.errors import UsageError
 from s2s.pipeline.progress import progress
 from s2s.recipe.cells import AnyCell
+from s2s.recipe.model import LabelDecoder
 from s2s.run.directory import Run
 
 if TYPE_CHECKING:
@@ -216,6 +217,11 @@ class _Measured:
                 f"{run.place}: its model reads no source text, so it has no such encoder; "
                 "expected --side decoder"
             )
+        if options.side == "decoder" and not self.trained.decoder.layers:
+            raise UsageError(
+                f"{run.place}: its model predicts labels, by a decoder without recurrence; "
+                "expected --side encoder"
+            )
         self.corpus = open_corpus(
             run.folder,
             options.split,
@@ -255,6 +261,7 @@ class _Measured:
 
         model = self.recipe.model
         if self.options.side == "decoder":
+            assert not isinstance(model.decoder, LabelDecoder), "a decoder with recurrence"
             model = replace(model, decoder=replace(model.decoder, cell=cell))
         else:
             model = replace(model, encoder=replace(model.encoder, cell=cell))

@@ -18,6 +18,8 @@ from s2s.run.directory import Run
 from s2s.text.tokenizer_pair import load_tokenizers
 from tests.bench.test_bench import MODELS
 from tests.commands import Call, call, write_example
+from tests.tasks.labels.test_label_models import DECODERS
+from tests.tasks.labels.test_label_models import build as labels
 
 __all__ = ["call"]
 
@@ -90,6 +92,18 @@ def test_sums_are_the_models(
     is_tied = named["output"].is_tied
     assert is_tied == (recipe.tied != "none")
     assert named["output"].parameters == 17 + (0 if is_tied else 17 * recipe.embeddings)
+
+
+@pytest.mark.parametrize("spelled", [False, True], ids=["words", "characters"])
+@pytest.mark.parametrize("name", DECODERS)
+def test_models_of_labels_have_parts(name: str, spelled: bool) -> None:
+    model = labels(name, spelled=spelled)
+    parts = {part.name: part for part in parts_of(model)}
+    total = sum(part.parameters for part in parts.values())
+    assert total == sum(p.numel() for p in model.parameters())
+    assert ("characters" in parts) == spelled
+    assert ("pooling" in parts) == (name == "attention")
+    assert ("label scores" in parts) == (name == "crf")
 
 
 @pytest.mark.parametrize("shipped", shipped_recipes(), ids=lambda one: one.name)

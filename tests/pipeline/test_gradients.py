@@ -22,6 +22,7 @@ from s2s.run.directory import Run
 from s2s.text.tokenizer_pair import load_tokenizers
 from tests.commands import Call, call
 from tests.run.test_made_before import MADE, TIME
+from tests.tasks.labels.test_label_commands import RECIPES, write_data
 
 __all__ = ["call"]
 
@@ -139,6 +140,29 @@ def test_a_language_model_has_a_decoder_alone(call: Call) -> None:
         "runs/lm: its model reads no source text, so it has no such encoder; expected --side "
         "decoder"
     )
+
+
+@pytest.mark.parametrize("task", RECIPES)
+def test_models_of_labels_have_an_encoder_alone(call: Call, task: str) -> None:
+    """Steps are words, where the source has their characters too."""
+    write_data()
+    Path("labels.yaml").write_text(RECIPES[task])
+    assert call("train", "labels.yaml", "--set", "train.epochs=1", "--device", "cpu")[0] == 0
+    assert call.fault("inspect", "gradients", task) == (
+        2,
+        f"runs/{task}: its model predicts labels, by a decoder without recurrence; expected "
+        "--side encoder",
+    )
+    named = ("inspect", "gradients", task, "--side", "encoder", "--cells", "tanh", "--json")
+    found = json.loads(call.output(*named))
+    assert [one["name"] for one in found["curves"]] == ["trained lstm", "untrained tanh"]
+    lines = Path("validation.words").read_text().splitlines()
+    lengths = [len(line.split() if task == "tag" else line) + 1 for line in lines]
+    assert found["counts"][:3] == [sum(max(0, one - lag) for one in lengths) for lag in range(3)]
+    weights = Run.open(Path("runs") / task).read_weights()
+    parts = json.loads(call.output("inspect", "model", task, "--json"))
+    assert parts["total"]["parameters"] == sum(one.numel() for one in weights.values())
+    assert call("inspect", "model", "labels.yaml", "--runs", "elsewhere")[0] == 0
 
 
 def test_the_command_writes_a_table_a_picture_and_json(call: Call) -> None:
