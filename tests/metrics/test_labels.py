@@ -70,6 +70,30 @@ def test_a_span_counts_if_ends_and_type_are_right() -> None:
         values("span_f1", ["NOUN"], ["VERB"])
 
 
+def test_other_schemes_of_spans_are_read() -> None:
+    pytest.importorskip("nervaluate")
+    bio = ["B-PER I-PER O B-LOC", "B I O"]
+    for other in (["B-PER E-PER O S-LOC", "B E O"], ["B-PER L-PER O U-LOC", "B L O"]):
+        assert values("span_f1", other, bio) == [100.0, 100.0, 100.0]
+
+
+def test_labels_differ_in_more_than_space() -> None:
+    assert values("accuracy", ["very  good ", "bad"], ["very good", "bad"]) == [100.0]
+    assert values("macro_f1", [" a", "b"], ["a", "b\u00a0"]) == [100.0]
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "token_accuracy", "span_f1"])
+def test_labels_have_one_reference(name: MetricName) -> None:
+    pytest.importorskip("nervaluate")
+    with pytest.raises(UsageError, match=f"'{name}' compares with one reference, found several"):
+        score([name], ["O"], [["O"], ["B-X"]])
+
+
+def test_many_different_lines_take_little_memory() -> None:
+    lines = [str(number) for number in range(30_000)]
+    assert values("macro_f1", lines, lines) == [100.0]
+
+
 def test_a_confusion_matrix_of_words_and_of_lines() -> None:
     of_words = confusion(["A B", "B"], ["A A", "B"], ["token_accuracy"])
     assert of_words.labels == ("A", "B")
