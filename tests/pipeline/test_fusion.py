@@ -1,4 +1,5 @@
-"""A language model beside a translation run: every command that takes --lm, and what is refused."""
+"""A language model that helps translation: every command that takes --lm, what is refused, and a
+decoder that begins with the weights of one."""
 
 import json
 from collections.abc import Callable
@@ -13,28 +14,31 @@ from s2s.errors import UsageError
 from s2s.inference.fusion import Fusion
 from s2s.inference.load import load_ensemble, load_translator
 from s2s.inference.resume import note_path
-from s2s.recipe.load import load_recipe
+from s2s.recipe.load import load_draft, load_recipe
 from s2s.run.directory import Run
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
+from s2s.tasks.build import build_task
 from s2s.text.tokenizer_pair import load_tokenizers
+from s2s.training.begin import begin
 from s2s_cli.main import run as command_line
 
 RECIPE = """\
 task: translation
 name: toy
 data: {kind: generated, corpus: dates, pairs: 300, held_out: 12, filters: {max_dropped: 1.0}}
-tokenizer: {kind: separate, source: {kind: character}, target: {kind: character}}
+tokenizer: {kind: separate, source: {kind: character}, target: {kind: word}}
 model: {embeddings: 13, encoder: {width: 11}, decoder: {kind: luong, width: 17}}
-train: {max_updates: 150, batch_tokens: 300, best: loss, precision: fp32, optimizer: {learning_rate: 1e-2}}
-search: {kind: beam, width: 3, max_ratio: 1.0, max_offset: 20, precision: fp32}
+train: {max_updates: 150, batch_tokens: 300, best: loss, precision: fp32,
+  optimizer: {learning_rate: 1e-2}}
+search: {kind: beam, width: 3, length_penalty: 0.0, max_ratio: 1.0, max_offset: 20, precision: fp32}
 """
 LM = """\
 task: lm
 name: lm
 data: {kind: files, train: {target: lines.txt}}
 tokenizer: {kind: from_run, run: toy}
-model: {embeddings: 9, decoder: {kind: plain, width: 11, layers: 1}}
+model: {embeddings: 13, decoder: {kind: plain, width: 17, layers: 1}}
 train: {max_updates: 30, batch_tokens: 300, optimizer: {learning_rate: 1e-2}, precision: fp32}
 """
 LINES = ["1 March 1999", "", "Tuesday 12 May 2020", "31/12/1987", "???"]
@@ -282,3 +286,65 @@ def test_mistakes_in_python_are_one_line(command: Command) -> None:
         s2s.load("toy", lm_weight=0.3)
     with pytest.raises(UsageError, match="lm_weight: expected a number of at least 0, found -1"):
         s2s.load("toy", lm="lm", lm_weight=-1)
+
+
+# ------------------------------------------------------------------------------ initial weights
+
+BEGUN = """\
+task: translation
+name: begun
+data: {kind: generated, corpus: dates, pairs: 300, held_out: 12, filters: {max_dropped: 1.0}}
+tokenizer: {kind: separate, source: {kind: character}, target: {kind: from_run, run: lm}}
+train:
+  max_updates: 2
+  epochs: 1
+  batch_tokens: 300
+  precision: fp32
+  init_from: {run: lm, parts: [decoder, target_embeddings, output]}
+"""
+
+
+def test_a_decoder_begins_with_the_layers_of_a_language_model(command: Command) -> None:
+    Path("begun.yaml").write_text(BEGUN)
+    command("train", "begun.yaml")
+    run, lm = (Run.open(Path("runs") / name) for name in ("begun", "lm"))
+    # What the recipe does not say is that of the language model, where it fits.
+    model, own = run.recipe.model, lm.recipe.model
+    assert (model.decoder.kind, model.attention.kind) == ("luong", "general")
+    assert (model.decoder.width, model.decoder.layers) == (own.decoder.width, own.decoder.layers)
+    assert (model.embeddings, model.tied) == (own.embeddings, own.tied)
+    tokenizers = load_tokenizers(run.tokenizer_folder)
+    assert tokenizers.target == load_tokenizers(lm.tokenizer_folder).target
+    corpus = open_corpus(run.folder, "train")
+    untrained = build_task(run.recipe, tokenizers).initial_model(corpus)
+    before = {name: one.detach().clone() for name, one in untrained.named_parameters()}
+    first, second = begin(untrained, run, run.recipe, tokenizers, corpus)
+    weights = lm.read_weights("best")
+    taken = [name for name, one in untrained.named_parameters() if not one.equal(before[name])]
+    layers = [name for name in weights if name.startswith("decoder.layers.")]
+    assert sorted(taken) == sorted([*layers, "target_embedding.weight", "output.bias"])
+    assert layers
+    for name, one in untrained.named_parameters():
+        assert name not in taken or one.equal(weights[name])
+    count = sum(weights[name].numel() for name in taken)
+    assert first.startswith(f"begins with {count:,} of ")
+    assert second == (
+        f"runs/lm, checkpoint {lm.checkpoints().best} is a language model: of its decoder the "
+        "layers are taken over; decoder.bridge, decoder.readout begin as in any training"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train.init_from=lm", "cannot take over 'encoder' .*output\\] fit"),
+        ("model.decoder={kind: luong, width: 18}", "'decoder' \\(decoder.layers.0.*here, .*there"),
+        ("model.decoder={kind: luong, width: 17, layers: 2}", "decoder.layers.1.*none there"),
+        ("model.decoder={kind: luong, width: 17, input_feeding: true}", "decoder.layers.0.*here"),
+    ],
+)
+def test_layers_that_do_not_fit_are_one_line(command: Command, change: str, message: str) -> None:
+    Path("begun.yaml").write_text(BEGUN)
+    with pytest.raises(UsageError, match=message) as caught:
+        pipeline.train(load_draft("begun.yaml", [change, "name=misfit"]), device="cpu")
+    assert "\n" not in str(caught.value)
