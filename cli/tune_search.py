@@ -91,7 +91,8 @@ def tune_search(
         lm=None if fusion is None else fusion.run,
     )
     if as_json:
-        content = {"run": str(chosen.folder), "checkpoint": checkpoint, **found.as_json()}
+        names = {} if fusion is None else {"lm": str(fusion.run.folder)}
+        content = {"run": str(chosen.folder), "checkpoint": checkpoint, **names, **found.as_json()}
         say_json(content)
     else:
         for line in found.lines():
