@@ -288,6 +288,23 @@ def test_mistakes_in_python_are_one_line(command: Command) -> None:
         s2s.load("toy", lm="lm", lm_weight=-1)
 
 
+def test_a_server_adds_it_to_its_runs(command: Command) -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("prometheus_client")
+    from s2s.serve.models import Source, load_models
+    from s2s.serve.settings import Settings
+
+    run = Run.open(Path("runs/toy"))
+    fusion = Fusion(run=Run.open(Path("runs/lm")), weight=0.7)
+    source = Source(name="toy", run=run, search=run.recipe.search, device="cpu", fusion=fusion)
+    models = load_models([source], Settings(), lambda *_: None)
+    translator = models["toy"].translator
+    expected = load_ensemble([run], device="cpu", fusion=fusion).outputs(LINES)
+    assert translator.outputs(LINES) == expected
+    assert expected != load_ensemble([run], device="cpu").outputs(LINES)
+    models.stop(60.0)
+
+
 # ------------------------------------------------------------------------------ initial weights
 
 BEGUN = """\
