@@ -216,7 +216,6 @@ def test_refusals(run: Run, changes: list[str], message: str | None) -> None:
         ("train.init_from={run: toy, parts: []}", "parts"),
         ("train.init_from={run: toy, parts: [encoder, encoder]}", "parts has 'encoder' twice"),
         ("train.init_from=3", "train.init_from: expected a section"),
-        ("train.init_from=", "train.init_from"),
         ("train.freeze=[output, output]", "freeze has 'output' twice"),
         (
             "train.freeze=[encoder, decoder, source_embeddings, target_embeddings, attention,"
