@@ -63,17 +63,11 @@ CONTEXTS = {
 """What the decoder knows of the source, and how a recipe says so."""
 
 SAMPLING = {
-    "linear": {
-        "linear-0.5": "{kind: linear, updates: 3800, least: 0.5}",
-        "linear-0.75": "{kind: linear, updates: 3800, least: 0.75}",
-    },
-    "inverse sigmoid": {
-        "sigmoid-600": "{kind: inverse_sigmoid, k: 600}",
-        "sigmoid-800": "{kind: inverse_sigmoid, k: 800}",
-    },
+    "linear": {"linear-0.5": "{kind: linear, updates: 3800, least: 0.5}"},
+    "inverse sigmoid": {"sigmoid-600": "{kind: inverse_sigmoid, k: 600}"},
 }
 """Candidates of each schedule, for trainings of 5,128 updates: a probability of true tokens at the
-end of 0.5, 0.75, 0.10 and 0.57."""
+end of 0.5 and of 0.10."""
 
 BUCKETS = ((1, 8), (9, 11), (12, 14), (15, 18), (19, None))
 """Shortest and longest source of each bucket, in words between spaces."""

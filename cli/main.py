@@ -43,6 +43,7 @@ from .generate import EPILOG as GENERATE_EPILOG
 from .generate import generate
 from .init import EPILOG as INIT_EPILOG
 from .init import init
+from .inspect import inspect
 from .options.common import examples, note
 from .options.lazy import lazy_group
 from .options.messages import Quiet, Verbose, remember
@@ -128,6 +129,7 @@ app.command(epilog=SERVE_EPILOG)(serve)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=CHECK_EPILOG)(check)
 app.command(epilog=DOCTOR_EPILOG)(doctor)
+app.add_typer(inspect, name="inspect")
 app.add_typer(recipes, name="recipes")
 
 

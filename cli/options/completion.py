@@ -25,6 +25,12 @@ def run_names(context: typer.Context, incomplete: str) -> list[str]:
     return _fitting((path.parent.name for path in found), incomplete)
 
 
+def run_or_recipe_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Runs in the folder of runs, and recipes in the current folder."""
+    recipes = (path.name for path in Path().glob("*.yaml"))
+    return run_names(context, incomplete) + _fitting(recipes, incomplete)
+
+
 def checkpoint_names(context: typer.Context, incomplete: str) -> list[str]:
     """Checkpoints of the run that the command line names, else of all; `best` and `last` first."""
     places = ("run", "run_option", "target_run")

@@ -44,16 +44,18 @@ class Operations:
         sentence = 0 if decoder.bridge is None else decoder.bridge.weight.numel()
         if model.combination is not None:
             sentence += model.combination.weight.numel()
-        target = _weights(decoder.layers) + _weights(decoder.readout) + model.output.weight.numel()
+        target = (
+            weights_of(decoder.layers) + weights_of(decoder.readout) + model.output.weight.numel()
+        )
         gates = (decoder.gate, decoder.context_gate)
-        target += sum(_weights(gate) for gate in gates if gate is not None)
+        target += sum(weights_of(gate) for gate in gates if gate is not None)
         key, pair = 0, 0
         if scores is not None:
             key, query, pair = scores.multiplications
             target += query
             pair += decoder.source_width
-        source = 0 if model.encoder is None else _weights(model.encoder) + key
-        regions = tuple(_weights(encoder) + key for encoder in model.features)
+        source = 0 if model.encoder is None else weights_of(model.encoder) + key
+        regions = tuple(weights_of(encoder) + key for encoder in model.features)
         return cls(sentence, source, regions, target, pair)
 
     def forward(self, sources_N: Lengths, regions_NF: Lengths, targets_N: Lengths) -> float:
@@ -69,10 +71,10 @@ class Operations:
         )
 
 
-def _weights(module: nn.Module) -> int:
+def weights_of(module: nn.Module) -> int:
     """Entries of all matrices in a module that each input multiplies once."""
     if isinstance(module, Cell):
         return module.multiplications
     if isinstance(module, nn.Linear):
         return module.weight.numel()
-    return sum(_weights(child) for child in module.children())
+    return sum(weights_of(child) for child in module.children())

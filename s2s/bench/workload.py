@@ -15,12 +15,13 @@ from s2s.data.features.store import FeatureStore
 from s2s.data.preparation.prepare import open_corpus
 from s2s.data.sources.split import SplitName
 from s2s.data.store import Corpus, Ids
-from s2s.errors import RunError
+from s2s.errors import RunError, UsageError
 from s2s.nn.device import choose_precision
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.inference_model import InferenceModel
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.data import corpora_of, has_source_text
+from s2s.recipe.label_rules import DECODERS
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import (
     CharacterTokenizer,
@@ -146,7 +147,16 @@ def read_lengths(
 
 
 def workload_of(subject: Recipe | Run, device: torch.device) -> Workload:
-    """The workload of a recipe or a run; see `random_workload` and `run_workload`."""
+    """The workload of a recipe or a run; see `random_workload` and `run_workload`.
+
+    Raises UsageError for a model of labels, which writes no sequence step by step.
+    """
+    task = subject.recipe.task if isinstance(subject, Run) else subject.task
+    if task in DECODERS:
+        raise UsageError(
+            f"task '{task}': 's2s bench' measures models that write sequences; 's2s train' prints "
+            "the speed of this one"
+        )
     if isinstance(subject, Run):
         return run_workload(subject, device)
     return random_workload(subject, device)
@@ -158,7 +168,7 @@ def random_workload(recipe: Recipe, device: torch.device) -> Workload:
     A function of the recipe and its seed, and of the shapes of existing feature files. Raises
     DataError as `random_features` does.
     """
-    source, target = (_vocabulary(side) for side in _sides(recipe))
+    source, target = (assumed_vocabulary(side) for side in sides_of(recipe))
     corpus = random_corpus(recipe)
     table = None
     if recipe.model.copy != "none":
@@ -228,7 +238,7 @@ def random_corpus(recipe: Recipe) -> Corpus:
     first, other = random.standard_normal((2, PAIRS))
     normals = (first, CORRELATION * first + np.sqrt(1 - CORRELATION**2) * other)
     sides: list[tuple[Ids, NDArray[np.int64]]] = []
-    for place, side in enumerate(_sides(recipe)):
+    for place, side in enumerate(sides_of(recipe)):
         mean, deviation = LENGTHS[place]
         tokens = np.exp(mean + deviation * normals[place])
         if isinstance(side, CharacterTokenizer):
@@ -237,7 +247,7 @@ def random_corpus(recipe: Recipe) -> Corpus:
         if place == 0 and not has_source_text(recipe.data):
             lengths[:] = 0
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        ids = (len(SPECIAL_PIECES), _vocabulary(side))
+        ids = (len(SPECIAL_PIECES), assumed_vocabulary(side))
         sides.append((random.integers(*ids, int(offsets[-1]), dtype=np.int32), offsets))
     features = random_features(recipe)
     if features is None:
@@ -246,7 +256,8 @@ def random_corpus(recipe: Recipe) -> Corpus:
     return Corpus(*sides[0], *sides[1], rows_NF=rows_NF, features=features)
 
 
-def _sides(recipe: Recipe) -> tuple[SideTokenizer, SideTokenizer]:
+def sides_of(recipe: Recipe) -> tuple[SideTokenizer, SideTokenizer]:
+    """The tokenizers of source and target."""
     tokenizer = recipe.tokenizer
     if isinstance(tokenizer, SeparateTokenizers):
         return tokenizer.source, tokenizer.target
@@ -260,7 +271,8 @@ def _longest(recipe: Recipe) -> tuple[int, int]:
     return truncate.source or most, truncate.target or most
 
 
-def _vocabulary(tokenizer: SideTokenizer) -> int:
+def assumed_vocabulary(tokenizer: SideTokenizer) -> int:
+    """The size of a vocabulary that the recipe gives; an assumed one where it depends on data."""
     match tokenizer:
         case SubwordTokenizer():
             return tokenizer.vocabulary

@@ -59,6 +59,11 @@ TranslateInWorkers = Callable[
 """`LineTranslator.outputs` in worker processes; notes are reported through the translator."""
 
 
+def unlimited(settings: Search) -> Search:
+    """The settings of a search for labels, of which there are as many as the model says."""
+    return replace(settings, max_ratio=1.0, max_offset=1, min_ratio=0.0, min_offset=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LineTranslator:
     """A model, its tokenizers and a search, as a function from lines to lines."""
@@ -119,7 +124,7 @@ class LineTranslator:
         found = search(
             self.scorer,
             pieces.ids,
-            self.search,
+            unlimited(self.search) if self.has_labels else self.search,
             self.device,
             keep=keep,
             places=pieces.places,
@@ -322,7 +327,7 @@ class LineTranslator:
         for place, (source, one) in enumerate(zip(pieces.sources, found, strict=True)):
             while place >= pieces.ends[line]:
                 line += 1
-            least = shortest_output(len(source.ids), self.search)
+            least = 0 if self.has_labels else shortest_output(len(source.ids), self.search)
             is_searched = bool(source.ids or source.rows)
             if is_searched and not one[0].finished:
                 too_long.add(first + line + 1)

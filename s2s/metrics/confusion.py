@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2s.errors import DataError
+from s2s.metrics.labels import plain
 from s2s.spaces import split_words
 
 MOST_LABELS = 200
@@ -57,7 +58,7 @@ def confusion(
             for pair in zip(split_words(reference), split_words(output), strict=False)
         )
     else:
-        counted = Counter((reference, output) for output, reference in pairs)
+        counted = Counter((plain(reference), plain(output)) for output, reference in pairs)
     labels = tuple(sorted({label for pair in counted for label in pair}))
     if len(labels) > MOST_LABELS:
         raise DataError(

@@ -75,13 +75,7 @@ class Seq2Seq(nn.Module):
             self.source_embedding = (
                 self.target_embedding if is_shared else _embedding(source_vocabulary, width)
             )
-            dropout = recipe.dropout
-            if num_source_words is not None:
-                self.characters = CharacterEncoder(recipe, num_source_words)
-            below = width if self.characters is None else width + self.characters.width
-            self.encoder = RecurrentEncoder(
-                recipe.encoder, below, dropout.encoder, dropout.recurrent
-            )
+            self.characters, self.encoder = _text_encoders(recipe, num_source_words)
         state_width = recipe.state_width(has_text=source_vocabulary is not None)
         self.features = nn.ModuleList(
             RegionEncoder(
@@ -281,6 +275,16 @@ class Seq2Seq(nn.Module):
             ids = known_ids(ids, embedding.num_embeddings)
         embedded: Tensor = embedding(ids)
         return embedded
+
+
+def _text_encoders(
+    recipe: Model, num_words: int | None
+) -> tuple[CharacterEncoder | None, RecurrentEncoder]:
+    """The encoder of characters, where words have some, and that of words or other tokens."""
+    characters = None if num_words is None else CharacterEncoder(recipe, num_words)
+    width = recipe.embeddings + (0 if characters is None else characters.width)
+    dropout = recipe.dropout
+    return characters, RecurrentEncoder(recipe.encoder, width, dropout.encoder, dropout.recurrent)
 
 
 def _label_scores(recipe: Model, vocabulary: int) -> LabelScores | None:

@@ -2,8 +2,9 @@
 
     source_embeddings   source_embedding.weight
     target_embeddings   target_embedding.weight
-    output              output.weight, output.bias
-    encoder             encoder.*, features.*, marks, combination.*: all that reads the source
+    output              output.weight, output.bias, the transitions of a CRF
+    encoder             encoder.*, characters.*, features.*, marks, combination.*: what reads the
+                        source
     attention           decoder.scores.*, decoder.coverage, decoder.context_gate.*
     decoder             decoder.* but for attention: layers, first state, readout, copying
 
@@ -50,7 +51,7 @@ def part_of(name: str) -> Part:
             return "source_embeddings"
         case "target_embedding.weight":
             return "target_embeddings"
-        case "output.weight" | "output.bias":
+        case "output.weight" | "output.bias" | "label_scores.transitions":
             return "output"
     if name.startswith(OF_ATTENTION):
         return "attention"

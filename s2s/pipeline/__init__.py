@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from s2s.pipeline.comparison import compare_systems
     from s2s.pipeline.evaluation import evaluate, score_files
     from s2s.pipeline.exporting import export
+    from s2s.pipeline.gradients import inspect_gradients
     from s2s.pipeline.image_features import extract_features
     from s2s.pipeline.initialization import initialize
     from s2s.pipeline.preparation import prepare
@@ -36,6 +37,7 @@ __all__ = [
     "export",
     "extract_features",
     "initialize",
+    "inspect_gradients",
     "learn_shortlist",
     "load_ensemble",
     "load_translator",
@@ -58,6 +60,7 @@ _MODULES = {
     "export": "s2s.pipeline.exporting",
     "extract_features": "s2s.pipeline.image_features",
     "initialize": "s2s.pipeline.initialization",
+    "inspect_gradients": "s2s.pipeline.gradients",
     "learn_shortlist": "s2s.pipeline.shortlist",
     "load_ensemble": "s2s.inference.load",
     "load_translator": "s2s.inference.load",

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from s2s.pipeline.task_checks import use_of
 from s2s.recipe.cells import AnyCell
+from s2s.recipe.choices import TaskName
 from s2s.recipe.data import AnyCorpus, DatasetData, GeneratedData, corpora_of, has_source_text
 from s2s.recipe.metrics import METRICS, format_value
+from s2s.recipe.model import LabelDecoder
 from s2s.recipe.tokenizer import (
     FromRunTokenizer,
     SentencePieceTokenizer,
@@ -21,7 +24,13 @@ if TYPE_CHECKING:
     from s2s.recipe.tokenizer import SideTokenizer
     from s2s.run.exported import ModelInfo
 
-TASKS = {"translation": "translation", "captioning": "image-to-text", "lm": "text-generation"}
+TASKS: dict[TaskName, str] = {
+    "translation": "translation",
+    "captioning": "image-to-text",
+    "lm": "text-generation",
+    "classify": "text-classification",
+    "tag": "token-classification",
+}
 """The hub's name of each task."""
 
 NAMES_OF_METRICS = {"exact": "exact_match"}
@@ -48,11 +57,11 @@ def model_card(recipe: Recipe, info: ModelInfo, options: CardOptions) -> str:
     blocks = [
         f"---\n{_metadata(recipe, info, options)}\n---\n",
         f"# {info.name}\n",
-        f"A recurrent sequence-to-sequence model of {info.parameters:,} parameters, trained and "
-        f"exported by s2s {info.s2s}.\n",
+        f"A recurrent model ({TASKS[recipe.task].replace('-', ' ')}) of {info.parameters:,} "
+        f"parameters, trained and exported by s2s {info.s2s}.\n",
         "## Use\n",
         f"A line of `input.txt` is {_line(recipe)}; a line of `output.txt` is its output:\n",
-        f"    s2s translate --run {where} < input.txt > output.txt\n",
+        f"    s2s {use_of(recipe.task)} --run {where} < input.txt > output.txt\n",
         *_precision(info),
         "## Model\n",
         _table(("part", "choice"), [*_architecture(recipe, info)]),
@@ -141,11 +150,12 @@ def _architecture(recipe: Recipe, info: ModelInfo) -> Iterator[tuple[str, str]]:
         yield "encoder", f"{kind}, {_layers(model.encoder.layers)} of {model.encoder.width}"
     if model.image_features:
         yield "image features", f"{len(model.image_features)} with an encoder each"
-    yield "attention", f"`{model.attention.kind}`"
-    yield (
-        "decoder",
-        f"`{decoder.kind}`, {_cell(decoder.cell)}, {_layers(decoder.layers)} of {decoder.width}",
-    )
+    if isinstance(decoder, LabelDecoder):
+        yield "labels", f"`{decoder.kind}`"
+    else:
+        yield "attention", f"`{model.attention.kind}`"
+        layers = f"{_layers(decoder.layers)} of {decoder.width}"
+        yield "decoder", f"`{decoder.kind}`, {_cell(decoder.cell)}, {layers}"
     yield "embeddings", f"{model.embeddings}, tied: {model.tied}"
     if model.copy != "none":
         yield "copying", f"`{model.copy}`"

@@ -9,6 +9,7 @@ from s2s.data.ibm_model1 import ITERATIONS, by_frequency, lexicon, model_one, sa
 from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import UsageError
 from s2s.recipe.data import has_source_text
+from s2s.recipe.label_rules import DECODERS
 from s2s.run.shortlist import read_lexicon, write_lexicon
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ def learn_shortlist(run: Run, file: Path | None = None) -> Learned:
         )
     if not has_source_text(run.recipe.data):
         raise UsageError(f"{run.place}: a shortlist is chosen by source tokens, and it has none")
+    if run.recipe.task in DECODERS:
+        raise UsageError(
+            f"{run.place}: task '{run.recipe.task}' predicts labels, which are few; a shortlist is "
+            "for translations"
+        )
     from s2s.data.moses_lexicon import read_cells
     from s2s.text.tokenizer_pair import load_tokenizers
 

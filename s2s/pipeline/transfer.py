@@ -39,6 +39,13 @@ CHOSEN = ("embeddings", "encoder", "decoder", "tied", "copy")
 """Fields of `model` that would be chosen to fit the data if another run did not say them."""
 
 
+OF_ANY_TASK = ("embeddings", "encoder", "characters")
+"""Fields of `model` that mean the same in models of other kinds."""
+
+TASK_FAMILIES = {"lm": "lm", "classify": "classify", "tag": "tag"}
+"""Tasks whose models have decoders of their own; those of all others are alike."""
+
+
 def take_over(run: Run, recipe: Recipe) -> None:
     """Copy into a run's folder what its recipe takes over: tokenizers, and before training begins
     weights.
@@ -130,8 +137,10 @@ def inherited(draft: Draft, runs: Path) -> list[Choice]:
         found.append(Choice({("tokenizer",): taken}, reason))
     other = _find(INIT_FROM, init.run, runs).recipe
     model = plain_recipe(other)["model"]
-    if other.task == "lm" and draft.recipe.task != "lm":
+    if other.task == "lm" and draft.recipe.task not in TASK_FAMILIES:
         model = _of_language_model(model, init)
+    elif TASK_FAMILIES.get(other.task) != TASK_FAMILIES.get(draft.recipe.task):
+        model = {key: value for key, value in model.items() if key in OF_ANY_TASK}
     fixed = plain_recipe(draft.recipe)["model"]
     values: dict[Keys, Any] = {
         ("model", key): value

@@ -49,10 +49,13 @@ def _labels(data: dict[str, Any], task: str) -> dict[str, Any]:
     tokenizer = data.get("tokenizer", {"kind": "word", "min_count": 2})
     if isinstance(tokenizer, dict) and tokenizer.get("kind") not in ("separate", "from_run"):
         tokenizer = {"kind": "separate", "source": tokenizer, "target": LABEL_TOKENIZER[task]}
-    if isinstance(model, dict) and model.get("characters") is not None:
-        tokenizer = _with({"t": tokenizer}, ("t", "source", "characters"), True)["t"]
-        if isinstance(tokenizer, dict) and _kind_of(tokenizer.get("source")) != "word":
-            tokenizer = data.get("tokenizer", tokenizer)
+    if isinstance(tokenizer, dict):
+        has_characters = isinstance(model, dict) and model.get("characters") is not None
+        if has_characters and _kind_of(tokenizer.get("source")) == "word":
+            tokenizer = _with({"t": tokenizer}, ("t", "source", "characters"), True)["t"]
+        if task == "classify" and _kind_of(tokenizer.get("target")) == "word":
+            separators = LABEL_TOKENIZER[task]["separators"]
+            tokenizer = _with({"t": tokenizer}, ("t", "target", "separators"), separators)["t"]
     # A chain of labels is searched by a beam, single labels are each the most probable.
     decoder = model.get("decoder") if isinstance(model, dict) else None
     has_crf = isinstance(decoder, dict) and bool(decoder.get("crf"))

@@ -67,6 +67,13 @@ def labelled_data_faults(
     yield from _tokenizer_faults(task, tokenizer)
     if search.shortlist:
         yield "search.shortlist is of tokens that translate others, not of labels"
+    fixed = {"max_ratio": 1.0, "max_offset": 1, "min_ratio": 0.0, "min_offset": 0}
+    for name, value in fixed.items():
+        if getattr(search, name) != value:
+            yield (
+                f"search.{name} has no effect in task '{task}', whose outputs are as long as they "
+                "must be; remove it"
+            )
 
 
 def _tokenizer_faults(task: TaskName, tokenizer: Tokenizers) -> Iterator[str]:

@@ -28,6 +28,9 @@ NUM_CODE_POINTS = 0x110000
 
 SPACE = " "
 
+LINE = "\n"
+"""The separator of labels: a line is one, its white space single spaces."""
+
 
 class Characters:
     """A tokenizer whose tokens are characters, the space included. Decoding restores the text, in
@@ -135,7 +138,7 @@ class Words:
         """`words` are in the order of their ids, which follow the special ones."""
         self._words = list(words)
         self._separators = separators
-        has_space_inside = any(split_words(word) != [word] for word in words)
+        has_space_inside = separators != LINE and any(split_words(word) != [word] for word in words)
         self._split = _split_exactly if has_space_inside else _split
         self._text = ["", UNKNOWN_TEXT, "", "", *words]
         self._id_of_word = {word: id_ for id_, word in enumerate(words, start=len(SPECIAL_PIECES))}
@@ -336,6 +339,9 @@ def _code_points(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
 
 def _split(line: str, separators: str) -> list[str]:
     """The words of a line; where U+0020 is a separator, all white space is."""
+    if separators == LINE:
+        label = SPACE.join(split_words(line))
+        return [label] if label else []
     if SPACE not in separators:
         return _split_exactly(line, separators)
     for other in separators.replace(SPACE, ""):

@@ -18,6 +18,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (run / "checkpoints" / "100").mkdir(parents=True)
         (run / "recipe.yaml").touch()
     (tmp_path / "runs" / "large" / "checkpoints" / "average").mkdir()
+    (tmp_path / "smile.yaml").touch()
     (tmp_path / "other" / "mine").mkdir(parents=True)
     (tmp_path / "other" / "mine" / "recipe.yaml").touch()
     monkeypatch.chdir(tmp_path)
@@ -46,6 +47,9 @@ CASES = [
     ("s2s translate --runs other --run ", {"mine"}),
     ("s2s bleu --run large --checkpoint ", {"best", "last", "100", "average"}),
     ("s2s translate --search ", {"greedy", "beam", "sample", "exhaustive"}),
+    ("s2s inspect ", {"gradients", "model"}),
+    ("s2s inspect gradients sm", {"small", "smooth"}),
+    ("s2s inspect model sm", {"small", "smooth", "smile.yaml"}),
     ("s2s tra", {"train", "translate"}),
 ]
 

@@ -82,6 +82,10 @@ ERRORS = [
     ("bench", "--show", BAD),
     ("doctor", "--device", BAD),
     ("recipes", "show", BAD),
+    ("inspect", "gradients", BAD),
+    ("inspect", "gradients", "toy", "--cells", BAD),
+    ("inspect", "model", BAD),
+    ("inspect", "model", f"{BAD}.yaml"),
     (BAD,),
 ]
 

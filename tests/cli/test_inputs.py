@@ -295,12 +295,12 @@ def test_a_run_is_named_by_option_or_argument(
         monkeypatch.setattr("s2s.serve.extra.require_libraries", lambda: None)
     monkeypatch.setattr("s2s.run.finding.find_run", find)
     more = REQUIRED.get(command, ())
-    assert call.fault(command, "--run", "toy", *more) == (2, "that is all")
+    assert call.fault(*command.split(), "--run", "toy", *more) == (2, "that is all")
     if "RUN" in "".join(run_commands()[command] - {"--run"}):
-        assert call.fault(command, "toy", *more) == (2, "that is all")
+        assert call.fault(*command.split(), "toy", *more) == (2, "that is all")
         assert found == ["toy", "toy"]
         if command != "serve":  # it serves both
-            status, line = call.fault(command, "toy", "--run", "other", *more)
+            status, line = call.fault(*command.split(), "toy", "--run", "other", *more)
             assert (status, line) == (2, "RUN, --run: expected one of them, found toy and other")
     else:
         assert found == ["toy"]

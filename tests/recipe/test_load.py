@@ -321,8 +321,8 @@ model:
 search: {kind: beam, width: 0}
 """
     assert faults(text, "seed=x", "train.epochs=-1") == [
-        "recipe.yaml:1: task: expected one of 'translation', 'captioning', 'lm', found 'translate'"
-        " (did you mean 'translation'?)",
+        "recipe.yaml:1: task: expected one of 'translation', 'captioning', 'lm', 'classify', "
+        "'tag', found 'translate' (did you mean 'translation'?)",
         "recipe.yaml:4: data.train: expected 'source' and 'target' (parallel text), "
         "'target' alone (of a language model), or 'table'",
         "recipe.yaml:5: data.colums: unknown key (did you mean 'columns'?)",

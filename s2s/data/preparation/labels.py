@@ -9,6 +9,7 @@ import numpy as np
 from s2s.data.sources.split import SplitName
 from s2s.data.store import Encoded
 from s2s.errors import DataError
+from s2s.metrics.labels import is_span_tag, not_spans
 from s2s.recipe.data import Data, FilesData
 from s2s.special import SPECIAL_PIECES, UNK
 from s2s.text.spelled_words import SpelledWords
@@ -27,6 +28,14 @@ class LabelCheck:
     task: str
     data: Data
     tokenizers: TokenizerPair
+
+    def check_metrics(self, metrics: Sequence[str]) -> None:
+        """Raise DataError where a metric cannot score the labels of the training data."""
+        if "span_f1" not in metrics:
+            return
+        labels = self.tokenizers.target.spellings()[len(SPECIAL_PIECES) :]
+        if other := [label for label in labels if not is_span_tag(str(label))]:
+            raise DataError(not_spans(str(other[0])))
 
     def __call__(
         self, split: SplitName, first: int, texts: tuple[Sequence[str], Sequence[str]], ids: Encoded

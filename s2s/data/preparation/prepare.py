@@ -182,6 +182,10 @@ class _Work:
             filters = tuple(part.filters for part in corpora_of(data))
             lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
             features = None if lines is None else FeatureFiles(lines, image_features_of(data))
+            labels = None
+            if self.recipe.task in DECODERS:
+                labels = LabelCheck(self.recipe.task, data, pair)
+                labels.check_metrics(self.recipe.metrics)
             encoder = SplitEncoder(
                 pair,
                 filters,
@@ -191,9 +195,7 @@ class _Work:
                 keeps_texts=_is_sampled(self.recipe),
                 extended_vocabulary=extended_vocabulary_of(self.recipe.model, pair),
                 features=features,
-                check_labels=LabelCheck(self.recipe.task, data, pair)
-                if self.recipe.task in DECODERS
-                else None,
+                check_labels=labels,
             )
             # Training comes last: its overlap with the others is counted on the way.
             reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}

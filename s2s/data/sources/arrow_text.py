@@ -21,12 +21,12 @@ def check_columns(schema: pa.Schema, columns: SplitColumns, place: str) -> None:
     for name in dict.fromkeys((*columns.parts, *ids, *columns.references)):
         found = _plain_type(schema, name, place)
         is_id = name in ids and name not in columns.parts and pa.types.is_integer(found)
-        is_words = columns.recipe.labels and _is_list_of_texts(found)
+        is_words = columns.recipe.labels and _is_list_of_labels(found)
         if not (_is_text(found) or is_id or is_words):
             raise DataError(f"{place}: column '{name}' holds {found}, expected text")
     name = columns.recipe.target
     found = _plain_type(schema, name, place)
-    is_label = columns.recipe.labels and pa.types.is_integer(found)
+    is_label = columns.recipe.labels and (pa.types.is_integer(found) or _is_list_of_labels(found))
     if not (_is_text(found) or _is_list_of_texts(found) or is_label):
         raise DataError(f"{place}: column '{name}' holds {found}, expected text")
     if columns.recipe.references is not None:
@@ -66,13 +66,13 @@ def _words(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) 
 
     Raises DataError, with the row, for a null.
     """
-    if not _is_list_of_texts(_type_of(batch.schema, name, place[0])):
+    if not _is_list_of_labels(_type_of(batch.schema, name, place[0])):
         return texts(batch, name, place)
-    rows: list[list[str] | None] = _column(batch, name).to_pylist()
+    rows: list[list[str | int] | None] = _column(batch, name).to_pylist()
     for row, words in enumerate(rows, start=place[1] + 1):
         if words is None or None in words:
             raise DataError(f"{place[0]}: column '{name}' is null in row {row}, expected words")
-    return [joined_words(words or ()) for words in rows]
+    return [joined_words(list(map(str, words or ()))) for words in rows]
 
 
 def texts(batch: pa.RecordBatch | pa.Table, name: str, place: tuple[str, int]) -> list[str]:
@@ -114,6 +114,11 @@ def _is_text(type_: Any) -> bool:
 def _is_list_of_texts(type_: Any) -> bool:
     is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
     return is_list and _is_text(type_.value_type)
+
+
+def _is_list_of_labels(type_: Any) -> bool:
+    is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+    return is_list and (_is_text(type_.value_type) or pa.types.is_integer(type_.value_type))
 
 
 def _plain_type(schema: pa.Schema, name: str, place: str) -> Any:

@@ -59,13 +59,16 @@ def json_words(row: Any, name: str, place: str) -> str:
     """
     value = _json_value(row, name, place)
     if isinstance(value, list):
-        return joined_words([_checked(one, name, place) for one in value])
+        return joined_words([_number_or_text(one, name, place) for one in value])
     return json_id(row, name, place)
 
 
 def json_id(row: Any, name: str, place: str) -> str:
     """The id under `name`, a text or a whole number. Raises DataError if there is none."""
-    value = _json_value(row, name, place)
+    return _number_or_text(_json_value(row, name, place), name, place)
+
+
+def _number_or_text(value: Any, name: str, place: str) -> str:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_number else _checked(value, name, place)
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
@@ -130,7 +130,7 @@ class RowTable:
                     f"found {width}"
                 )
             yield [first[1][place] for place in places]
-        chosen = itemgetter(*places)  # quicker than a loop; there are two or more
+        chosen = _chooser(places)
         for number, cells in rows:
             if len(cells) == width:
                 yield chosen(cells)
@@ -207,7 +207,7 @@ class RowTable:
     def _json_cells(self, damage: DamagedRows) -> Iterator[Sequence[Any]]:
         columns = self.columns
         marks = key_marks(columns.names)
-        chosen = itemgetter(*self._wanted)
+        chosen = _chooser(self._wanted)
         may_be_texts = columns.recipe.references is None
         with open_bytes(self.path) as stream:
             for number, line in enumerate(decode_rows(stream, self.path), start=1):
@@ -348,3 +348,12 @@ def _with_line_feeds(lines: Iterable[str], quoted: list[str]) -> Iterator[str]:
         if '"' in line:
             quoted.append(line)
         yield line + "\n"
+
+
+def _chooser(places: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
+    """The items at `places` of a row. `itemgetter` is quicker than a loop, but gives a single item
+    as it is: of a language model there is one column."""
+    if len(places) == 1:
+        (place,) = places
+        return lambda row: (row[place],)
+    return itemgetter(*places)

@@ -92,6 +92,11 @@ class Cell(nn.Module):
         """See `StepCell`."""
         raise AssertionError("abstract")
 
+    def memory(self, state: CellState) -> Tensor:
+        """The tensor [N, H] that carries a state on from step to step, and which `step` has made
+        the output of: c of a layer that has one, else h."""
+        return state[-1]
+
     def drop_weights(self, matrix: Tensor) -> Tensor:
         """A recurrent matrix with weights dropped, in training: one mask for a whole sequence
         (weight drop, Merity et al. 2018, section 2)."""

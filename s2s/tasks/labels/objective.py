@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from s2s.nn.batch import Batch
+from s2s.nn.device import to_device
 from s2s.nn.label_scores import FIRST_LABEL
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.train import Train
@@ -20,14 +21,18 @@ from s2s.training.objective import BatchLoss
 def label_loss(model: Seq2Seq, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
     """Sums over the labels of a batch: the minimized loss, and the negative log-likelihood.
 
-    With label smoothing, the other labels share a part of the probability; the end that follows
-    the labels is certain and costs nothing.
+    `batch` is on the host and moves to the model's device. With label smoothing, the other labels
+    share a part of the probability; the end that follows the labels is certain and costs nothing.
     """
-    there = batch.to(str(model.output.bias.device))
+    device = model.output.bias.device
+    # On the host, which need not wait for the device to know how many labels there are.
+    flat = batch.target_output.reshape(-1)
+    labels_N = ((flat != PAD) & (flat != EOS)).nonzero().squeeze(1)
+    targets_N = to_device(flat[labels_N] - FIRST_LABEL, device)
+    there = batch.to(str(device))
     logits_BTV = model(there.source, there.source_lengths, there.target_input)
-    is_label_BT = (there.target_output != PAD) & (there.target_output != EOS)
-    logits_NV = logits_BTV[is_label_BT][:, FIRST_LABEL:]
-    targets_N = there.target_output[is_label_BT] - FIRST_LABEL
+    logits_NV = logits_BTV.flatten(0, 1).index_select(0, to_device(labels_N, device))
+    logits_NV = logits_NV[:, FIRST_LABEL:]
     log_probs_NV = torch.log_softmax(logits_NV, dim=-1)
     nll = -log_probs_NV.gather(1, targets_N.unsqueeze(1)).sum()
     loss = (1.0 - smoothing) * nll - smoothing * log_probs_NV.mean(-1).sum()

@@ -293,6 +293,27 @@ def test_long_cells(tmp_path: Path) -> None:
     assert pairs_of(table(path)) == [("x" * 200_000, "y")]
 
 
+@pytest.mark.parametrize("texts", [["a b", "c"], ["a b", "c d"], ["ab"]], ids=repr)
+@pytest.mark.parametrize("form", ["tsv", "csv", "jsonl", "numbered"])
+def test_a_table_may_have_targets_alone(tmp_path: Path, form: str, texts: list[str]) -> None:
+    """As that of a language model has: a text is one cell, not one for each character."""
+    path = tmp_path / f"t.{form if form != 'numbered' else 'tsv'}"
+    if form == "jsonl":
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    else:
+        path.write_text("".join(f"{line}\n" for line in ["text", *texts][form == "numbered" :]))
+    is_numbered = form == "numbered"
+    data = FilesData(
+        kind="files",
+        train=FileSet(table=str(path)),
+        columns=Columns(source=None, target="0" if is_numbered else "text"),
+        header=not is_numbered,
+    )
+    opened = open_split(data, "train")
+    assert opened is not None
+    assert [text for chunk in opened.chunks() for text in chunk.target] == texts
+
+
 def test_splits_that_the_recipe_does_not_have(tmp_path: Path) -> None:
     data = table(tmp_path / "t.tsv")
     assert open_split(data, "validation") is None

@@ -165,6 +165,38 @@ def test_scores_of_pairs_are_those_of_predictions(command: Command, task: str) -
 
 
 @every_task
+def test_an_exported_model_predicts_the_same(command: Command, task: str, tmp_path: Path) -> None:
+    Path("in").write_text(INPUT)
+    exported = tmp_path / f"{task}.s2s"
+    command("export", f"runs/{task}", "-o", str(exported))
+    lines = command("predict", str(exported), "--input", "in")
+    assert lines == command("predict", f"runs/{task}", "--input", "in")
+
+
+def test_labels_that_cannot_be_are_not_scored(command: Command) -> None:
+    Path("in").write_text("a b\n")
+    for labels in ("NUM", "NUM NUM NUM", "NUM ZZZ"):
+        Path("out").write_text(f"{labels}\n")
+        error = command("score", "--run", "runs/tag", "in", "out", fails=True)
+        assert "in:1: the labels given for this line cannot be" in error
+
+
+def test_the_length_of_outputs_is_that_of_the_input(command: Command) -> None:
+    """Whatever a search that is given in Python or over HTTP says of lengths."""
+    model = s2s.load("runs/tag", device="cpu")
+    (found,) = model.translate(["a b c d e a b"], max_ratio=0.1, max_offset=0)
+    assert len(found.split()) == 7
+
+
+def test_an_encoder_is_taken_over_without_the_labels(command: Command) -> None:
+    recipe = TAG.replace("name: tag", "name: other").replace(", decoder: {crf: true}", "")
+    recipe = recipe.replace("average: 0.0", "average: 0.0, init_from: {run: tag, parts: [encoder]}")
+    Path("other.yaml").write_text(recipe)
+    command("train", "other.yaml", "--device", "cpu", "--set", "train.epochs=1")
+    assert len(command("predict", "runs/other", "--input", "test.words").splitlines()) == 20
+
+
+@every_task
 def test_resumed_is_uninterrupted(
     command: Command, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +225,7 @@ def test_resumed_is_uninterrupted(
             "expected token_accuracy or span_f1 or accuracy",
         ),
         (["evaluate", "--run", "runs/tag", "--metric", "span_f1"], "expected tags such as B-PER"),
+        (["bench", "tag.yaml"], "'s2s bench' measures models that write sequences"),
         (["tune-search", "runs/tag"], "task 'tag' has no search to tune"),
     ],
 )
@@ -240,6 +273,12 @@ def test_wrong_labels_are_named_with_their_line(
     [
         ("tag", "tokenizer: {kind: unigram}", "needs the source tokenizer 'word'"),
         ("tag", "search: {kind: beam, shortlist: 4}", "search.shortlist"),
+        (
+            "tag",
+            "search: {kind: greedy, max_ratio: 0.5}",
+            "search.max_ratio has no effect in task 'tag'",
+        ),
+        ("classify", "search: {kind: beam, min_offset: 3}", "search.min_offset has no effect"),
     ],
 )
 def test_recipes_that_do_not_fit_are_one_line(
@@ -260,8 +299,8 @@ def test_lists_of_words_are_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.chdir(tmp_path)
     rows = [
-        {"tokens": ["a", "New York", "b"], "tags": ["X", "Y", "X"]},
-        {"tokens": ["b"], "tags": ["Y"]},
+        {"tokens": ["a", "New York", "b"], "tags": [1, 2, 1]},
+        {"tokens": ["b"], "tags": [2]},
     ]
     Path("t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pq.write_table(pa.Table.from_pylist(rows), "t.parquet")
@@ -276,4 +315,16 @@ def test_lists_of_words_are_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         prepare(load_recipe(Path("recipe.yaml")), folder)
         corpus = open_corpus(folder, "validation")
         assert corpus.source_texts == ["a New_York b", "b"]
-        assert corpus.target_texts == ["X Y X", "Y"]
+        assert corpus.target_texts == ["1 2 1", "2"]
+
+
+def test_a_label_is_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from s2s.recipe.tokenizer import WordTokenizer
+    from s2s.text.vocabulary import WordTrainer
+
+    trainer = WordTrainer(WordTokenizer(kind="word", separators="\n"))
+    trainer.add(["very good ", " very  good", "bad", "very good"])
+    words = trainer.train()
+    assert words.size == 4 + 2
+    assert words.encode(["very\u00a0good", "bad "]) == words.encode(["very good", "bad"])
+    assert words.decode(words.encode([" very good"])) == ["very good"]

@@ -127,6 +127,7 @@ def test_steps_are_the_whole_at_once(name: str) -> None:
         state = step.state
 
 
+@pytest.mark.kernels
 @every_decoder
 @with_characters
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])

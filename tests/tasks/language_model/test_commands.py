@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 import s2s
+from s2s.errors import Interrupted
+from s2s.recipe.load import load_recipe
+from s2s.run.directory import Run
 from s2s_cli.main import run as command_line
+from tests.training.test_resume import stop_after
+from tests.training.toys import differing
 
 RECIPE = """\
 task: lm
@@ -94,6 +99,25 @@ def test_a_sample_depends_on_its_line_and_the_seed(command: Command) -> None:
 def test_an_average_generates_and_scores(command: Command) -> None:
     single = command("score", "validation.txt")
     assert command("score", "--checkpoint", "average", "validation.txt") != single
+
+
+@pytest.mark.parametrize("stream", ["null", "{rows: 3, window: 4}"])
+def test_resumed_is_uninterrupted(
+    command: Command, stream: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the state that a stream carries from one window to the next."""
+    recipe = load_recipe(Path("recipe.yaml"), overrides=[f"train.stream={stream}"])
+    found = []
+    for name, stops in (("straight", []), ("stopped", [4, 9])):
+        with monkeypatch.context() as patch:
+            stop_after(stops, patch)
+            for _ in stops:
+                with pytest.raises(Interrupted):
+                    s2s.pipeline.train(recipe, runs=tmp_path / name, device="cpu")
+            s2s.pipeline.train(recipe, runs=tmp_path / name, device="cpu")
+        found.append(Run.open(tmp_path / name / "lm"))
+    assert found[0].checkpoints() == found[1].checkpoints()
+    assert differing(found[0].read_weights("last"), found[1].read_weights("last")) == []
 
 
 @pytest.mark.parametrize(
