@@ -15,6 +15,7 @@ from .options.common import (
     examples,
 )
 from .options.completion import run_names
+from .options.fusion import Lm, LmWeight, choose_fusion
 from .options.grouped import grouped
 from .options.panels import LIMITS
 from .options.search import SearchOptions
@@ -57,6 +58,8 @@ def serve(
         typer.Option(metavar="N", min=0, max=65535, help="Port; 0 takes a free one."),
     ] = 8000,
     search: SearchOptions,
+    lm: Lm = None,
+    lm_weight: LmWeight = None,
     runs: Runs = RUNS,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
@@ -117,6 +120,7 @@ def serve(
     from s2s.serve.server import serve as serve_runs
     from s2s.serve.settings import Limits, Settings, Timeouts
 
+    fusion = choose_fusion(lm, lm_weight, runs)
     sources = [
         Source(
             name=name or one.name,
@@ -124,6 +128,7 @@ def serve(
             search=choose_search(one, search),
             device=device,
             checkpoint=which,
+            fusion=fusion,
         )
         for name, one in found
     ]

@@ -24,6 +24,7 @@ from .options.common import (
     file_or_standard,
     read_stdin_once,
 )
+from .options.fusion import Lm, LmWeight, choose_fusion
 from .options.grouped import grouped
 from .options.outputs import (
     Avoid,
@@ -54,6 +55,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "echo 'Ein Hund schläft.' | s2s translate --search greedy",
     "s2s translate --precision int8 --workers 2 --input million.de --output million.en",
     "s2s translate --beam 8 --nbest 8 --format jsonl < input.txt",
+    "s2s translate --lm runs/news-lm --lm-weight 0.2 < input.txt",
     "s2s shortlist && s2s translate --shortlist 4 < input.txt",
     "s2s translate --beam 6 --groups 3 --diversity 0.5 --nbest 6 < input.txt",
     "s2s translate --samples 5 --temperature 0.8 --top-p 0.95 --seed 2 < input.txt",
@@ -90,6 +92,8 @@ def translate(
     target: Output = None,
     run: RunNames = None,
     search: AllSearchOptions,
+    lm: Lm = None,
+    lm_weight: LmWeight = None,
     nbest: NBest = None,
     resume: Resume = False,
     device: Device = "auto",
@@ -144,6 +148,7 @@ def translate(
         line_constraints=line_constraints(columns, prefix_file, must, avoid),
         tag=tag,
         unknown=_unknown(replace_unknown, dictionary),
+        fusion=choose_fusion(lm, lm_weight, runs),
     )
 
 

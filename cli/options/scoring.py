@@ -29,6 +29,7 @@ from .common import (
     say,
     say_json,
 )
+from .fusion import Lm, LmWeight, choose_fusion
 from .grouped import changed
 from .panels import READING
 from .search import SearchOptions
@@ -135,6 +136,8 @@ class Scored:
     device: Device = "auto"
     batch_size: BatchSize = 1024
     hypotheses: Hypotheses = None
+    lm: Lm = None
+    lm_weight: LmWeight = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +199,7 @@ def _score_run(asked: Asked) -> "Evaluation":
         device=scored.device,
         checkpoint=which,
         request=request,
+        fusion=choose_fusion(scored.lm, scored.lm_weight, scored.runs),
     )
 
 
@@ -258,8 +262,8 @@ def _refuse(asked: Asked, *, is_run_used: bool) -> None:
     """Refuse options of translation, which have no effect with reference files."""
     from s2s.errors import UsageError
 
-    names = ("checkpoint", "split") if is_run_used else ("run", "checkpoint", "split")
-    options = changed(asked.scored, names) + changed(asked.search)
+    names = ("run", "checkpoint", "split", "lm", "lm_weight")
+    options = changed(asked.scored, names[is_run_used:]) + changed(asked.search)
     if options:
         listed = ", ".join(options)
         raise UsageError(f"{listed}: with reference files the translations are read from stdin")

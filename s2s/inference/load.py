@@ -1,4 +1,4 @@
-"""Loads runs as translators: one model, or an ensemble of several."""
+"""Loads runs as translators: one model or an ensemble, with a language model if one is given."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from s2s.run.shortlist import read_lexicon
 if TYPE_CHECKING:
     import torch
 
+    from s2s.inference.fusion import Fusion
     from s2s.inference.translator import LineTranslator
     from s2s.nn.encoders.regions import FeatureShape
     from s2s.nn.model import Seq2Seq
@@ -195,15 +196,20 @@ def load_ensemble(
     checkpoint: Which = "best",
     shortlists: bool = True,
     features: FilesOfFeatures | None = None,
+    fusion: Fusion | None = None,
 ) -> LineTranslator:
     """The ensemble of the runs' models; the first recipe's search if none is given.
 
-    If the search has shortlists, the first run's are used, unless `shortlists` is false. Raises
-    UsageError for runs whose tokenizers or features differ: the same ids would be different tokens.
+    If the search has shortlists, the first run's are used, unless `shortlists` is false. Search
+    adds the log-probabilities of the language model of `fusion`, if there is one. Raises UsageError
+    for runs whose tokenizers or features differ: the same ids would be different tokens.
     """
+    from s2s.inference.fusion import check_fusion, fused
     from s2s.search.ensemble import ensemble
 
     search = search or runs[0].recipe.search
+    if fusion is not None:
+        check_fusion(runs, fusion, search)
     loaded = [
         load_translator(run, search=search, device=device, checkpoint=checkpoint, features=features)
         for run in runs
@@ -224,6 +230,9 @@ def load_ensemble(
         longest=min(one.longest for one in loaded),
         truncate=min((one.truncate for one in loaded if one.truncate), default=None),
     )
+    if fusion is not None:
+        lm = load_translator(fusion.run, search=search, device=device)
+        return fused(together, runs[0], lm, fusion)
     return with_shortlist(together, runs[0]) if shortlists else together
 
 
@@ -266,11 +275,15 @@ def with_shortlist(translator: LineTranslator, run: Run) -> LineTranslator:
             f"{run.place}: a model that copies (model.copy) cannot use a shortlist, which "
             "excludes the tokens it copies; search with --shortlist 0"
         )
+    from s2s.inference.fusion import check_no_shortlist
     from s2s.nn.inference_model import InferenceModel
     from s2s.search.ensemble import Ensemble
+    from s2s.search.fusion import Fused
     from s2s.search.shortlist import shortlisted
 
     scorer = translator.scorer
+    if isinstance(scorer, Fused):
+        check_no_shortlist(search)
     members = scorer.members if isinstance(scorer, Ensemble) else (scorer,)
     models = [member for member in members if isinstance(member, InferenceModel)]
     assert len(models) == len(members), "what runs load"

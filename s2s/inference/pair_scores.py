@@ -6,8 +6,7 @@ from typing import NamedTuple
 from s2s.errors import DataError
 from s2s.inference.missing_features import has_input, refuse_missing
 from s2s.inference.translator import LineTranslator
-from s2s.search.ensemble import forcible
-from s2s.search.forced_decoding import forced
+from s2s.search.fusion import forced_scores
 from s2s.text.lines import unless_blank
 
 
@@ -31,7 +30,8 @@ def score_lines(
     """The score of each pair of a source and a translation, which are scored together.
 
     `place` is the name of the input and the number of its lines before the first pair. The
-    translator must be without a shortlist, which might lack tokens of the given translations.
+    translator must be without a shortlist, which might lack tokens of the given translations. With
+    a language model the score is the weighted sum that search maximizes (`s2s.search.fusion`).
     Raises DataError, at the place, for a line that has no image features, and for labels that the
     model does not have, or too many or too few of them.
     """
@@ -43,8 +43,8 @@ def score_lines(
     targets = translator.read_targets([unless_blank(line) for _, line in pairs], read)
     refuse_missing(translator.features, (lines, read), [line for _, line in pairs], *place)
     pairs_of_ids = list(zip(sources, targets, strict=True))
-    model = forcible(translator.scorer)
-    found = forced(model, pairs_of_ids, translator.device, translator.image_features_of(read))
+    features = translator.image_features_of(read)
+    found = forced_scores(translator.scorer, pairs_of_ids, translator.device, features)
     scores = []
     if translator.has_labels:
         _refuse_impossible(found, place)

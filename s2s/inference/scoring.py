@@ -17,6 +17,7 @@ from s2s.metrics.scores import Score, Scores
 from s2s.recipe.metrics import METRICS, VALUES, text_metrics
 from s2s.search.ensemble import forcible
 from s2s.search.forced_decoding import forced
+from s2s.search.fusion import without_lm
 from s2s.search.shortlist import whole
 from s2s.text.lines import unless_blank
 from s2s.version import __version__
@@ -78,9 +79,10 @@ def _perplexity(
     """Perplexity per token of the references under teacher forcing, end of sentence included.
 
     All references of a line count, each given the source in one piece, truncated only if the
-    recipe says so.
+    recipe says so. The probabilities are the model's own, also where search adds a language model:
+    weighted sums are no distribution.
     """
-    model = forcible(whole(translator.scorer))
+    model = forcible(whole(without_lm(translator.scorer)))
     pairs = [
         (source, one)
         for source, options in zip(sources, references, strict=True)

@@ -18,6 +18,7 @@ from s2s.run.shortlist import tokenizer_digest
 from s2s.text.lines import is_standard
 
 if TYPE_CHECKING:
+    from s2s.inference.fusion import Fusion
     from s2s.inference.load import FilesOfFeatures
     from s2s.inference.translator import LineTranslator
     from s2s.nn.kernels import Kernel
@@ -39,6 +40,8 @@ class TranslatorFactory:
     features: FilesOfFeatures | None
     speeds: Mapping[Kernel, float]
     """The speeds by which all processes choose their kernels; none in fp32 or on a GPU."""
+    fusion: Fusion | None = None
+    """A language model that search adds."""
 
     def __call__(self) -> LineTranslator:
         """The translator; raises UsageError and RunError as loading does."""
@@ -56,6 +59,7 @@ class TranslatorFactory:
             device=self.device,
             checkpoint=self.checkpoint,
             features=self.features,
+            fusion=self.fusion,
         )
         if self.tag is not None:
             check_tag(loaded.source, self.tag, "--tag")
@@ -71,6 +75,7 @@ class TranslatorFactory:
         return {
             "models": [_fingerprint(run, self.checkpoint) for run in self.runs],
             "tokenizers": [tokenizer_digest(run)[:16] for run in self.runs],
+            **self._fusion_note(),
             **self._shortlist_note(),
             "search": asdict(self.search),
             "tag": self.tag,
@@ -78,6 +83,13 @@ class TranslatorFactory:
             **_features_note(self.runs, self.features),
             **self._kernels_note(),
         }
+
+    def _fusion_note(self) -> dict[str, Any]:
+        """The language model and its weight."""
+        if self.fusion is None:
+            return {}
+        run = self.fusion.run
+        return {"lm": [_fingerprint(run, "best"), tokenizer_digest(run)[:16], self.fusion.weight]}
 
     def _shortlist_note(self) -> dict[str, Any]:
         """A hash of the lexicon, which may be learned again."""

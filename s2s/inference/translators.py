@@ -10,6 +10,7 @@ from s2s.inference.load import load_ensemble, with_precision, with_shortlist
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from s2s.inference.fusion import Fusion
     from s2s.inference.load import FilesOfFeatures
     from s2s.inference.translator import LineTranslator
     from s2s.nn.model import Seq2Seq
@@ -31,6 +32,8 @@ class Translators:
     """Without a shortlist."""
     models: tuple[Seq2Seq, ...]
     """The trained models, in the order of the runs."""
+    lm: tuple[Seq2Seq, float] | None = None
+    """A language model that search adds, and its weight."""
     _scorers: dict[tuple[Any, ...], Scorer[Any, Any]] = field(default_factory=dict)
     """By precision and shortlist."""
 
@@ -43,10 +46,12 @@ class Translators:
         device: str,
         checkpoint: Which,
         features: FilesOfFeatures | None = None,
+        fusion: Fusion | None = None,
     ) -> Translators:
         """Read the models; raises as `load_ensemble` does."""
         from s2s.nn.inference_model import InferenceModel
         from s2s.search.ensemble import Ensemble
+        from s2s.search.fusion import Fused, without_lm
 
         base = load_ensemble(
             runs,
@@ -55,12 +60,16 @@ class Translators:
             checkpoint=checkpoint,
             shortlists=False,
             features=features,
+            fusion=fusion,
         )
-        scorer = base.scorer
+        scorer, lm = without_lm(base.scorer), None
+        if isinstance(base.scorer, Fused):
+            assert isinstance(base.scorer.lm, InferenceModel), "what a run loads"
+            lm = (base.scorer.lm.model, base.scorer.weight)
         members = scorer.members if isinstance(scorer, Ensemble) else (scorer,)
         models = tuple(member.model for member in members if isinstance(member, InferenceModel))
         assert len(models) == len(runs), "what runs load"
-        return cls(tuple(runs), base, models, {(base.search.precision,): scorer})
+        return cls(tuple(runs), base, models, lm, {(base.search.precision,): base.scorer})
 
     def with_search(self, search: Search) -> LineTranslator:
         """The translator with a search.
@@ -81,8 +90,13 @@ class Translators:
     def _scorer(self, precision: Any) -> Scorer[Any, Any]:
         from s2s.nn.inference_model import inference_model
         from s2s.search.ensemble import ensemble
+        from s2s.search.fusion import fuse
 
         if (precision,) not in self._scorers:
             members = [inference_model(model, precision) for model in self.models]
-            self._scorers[precision,] = ensemble(members)
+            scorer = ensemble(members)
+            if self.lm is not None:
+                model, weight = self.lm
+                scorer = fuse(scorer, inference_model(model, precision), weight)
+            self._scorers[precision,] = scorer
         return self._scorers[precision,]

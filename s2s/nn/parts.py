@@ -8,11 +8,14 @@
     attention           decoder.scores.*, decoder.coverage, decoder.context_gate.*
     decoder             decoder.* but for attention: layers, first state, readout, copying
 
+A language model has of `decoder` its layers alone, so only these go into another model: the first
+state and the readout depend on the source (Ramachandran et al. 2017).
+
 Models with tied matrices have one weight for several of these names (`model.tied`); it stands under
 the name of the target embeddings.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,6 +28,9 @@ SOURCE, TARGET, OUTPUT = "source_embedding.weight", "target_embedding.weight", "
 """Names of the matrices with a row for every token of a vocabulary."""
 
 BIAS = "output.bias"
+
+LAYERS = "decoder.layers."
+"""The beginning of the names of a decoder's recurrent layers."""
 
 OF_ATTENTION = ("decoder.scores.", "decoder.coverage", "decoder.context_gate.")
 
@@ -65,6 +71,11 @@ def roles(model: Seq2Seq) -> dict[str, tuple[Role, ...]]:
 def names_of(model: Seq2Seq, parts: Collection[Part]) -> list[str]:
     """The names of the parameters that belong to one of these parts, or to several."""
     return [name for name, uses in roles(model).items() if any(one.part in parts for one in uses)]
+
+
+def is_language_model(weights: Iterable[str]) -> bool:
+    """Whether weights of these names are those of a language model, which reads no source."""
+    return not any(part_of(name) in ("encoder", "source_embeddings") for name in weights)
 
 
 def stored_as(weights: Mapping[str, Tensor], name: str) -> str | None:

@@ -19,3 +19,6 @@ class Step(NamedTuple, Generic[State]):
     """The state after the input tokens."""
     attention: Tensor | None
     """float32 [N, S], weights over the source positions; None for a model without attention."""
+    normalizer: Tensor | None = None
+    """float32 [N], what search subtracts from the logits; None for their log sum exp, so that the
+    probabilities of all tokens sum to one."""

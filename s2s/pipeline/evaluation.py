@@ -20,6 +20,7 @@ from s2s.run.directory import Run
 
 if TYPE_CHECKING:
     from s2s.data.sources.split import SplitName
+    from s2s.inference.fusion import Fusion
     from s2s.inference.translator import LineTranslator
     from s2s.metrics.corpus import Request
     from s2s.run.checkpoints import Which
@@ -92,7 +93,7 @@ def evaluate_lines(
 
     split, model = what
     hypotheses = texts[1]
-    described = describe(translator.search)
+    described = describe(translator.search) + model.lm_in_search_name
     saved = _save(run, f"{split}.{model.in_file_name}.{described}.txt", hypotheses)
     trained = TrainingTargets(
         lambda: open_corpus(run.folder, "train"),
@@ -169,15 +170,19 @@ def evaluate(
     device: str = "auto",
     checkpoint: Which = "best",
     request: Request | None = None,
+    fusion: Fusion | None = None,
 ) -> Evaluation:
     """Translate a split of a run's data, save the hypotheses, score them.
 
-    With `others`, the runs' models are averaged; data and folder are the first's. Without a
-    `request`, the metrics are those of its recipe. Raises UsageError where the recipe has no such
-    split, or a metric is not for its model.
+    With `others`, the runs' models are averaged; data and folder are the first's. Search adds the
+    language model of `fusion`. Without a `request`, the metrics are those of the recipe. Raises
+    UsageError where the recipe has no such split, or a metric is not for its model.
     """
+    from s2s.inference.fusion import check_fusion
     from s2s.inference.load import load_ensemble
 
+    if fusion is not None:
+        check_fusion((run, *others), fusion, search or run.recipe.search)
     if run.recipe.task == "lm":
         return _evaluate_language_model(
             (run, *others), split=split, device=device, checkpoint=checkpoint, request=request
@@ -185,9 +190,13 @@ def evaluate(
 
     def loaded() -> tuple[LineTranslator, ModelName]:
         runs = (run, *others)
-        translator = load_ensemble(runs, search=search, device=device, checkpoint=checkpoint)
+        translator = load_ensemble(
+            runs, search=search, device=device, checkpoint=checkpoint, fusion=fusion
+        )
         members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in runs)
-        return translator, ModelName(members=members)
+        return translator, ModelName(
+            members=members, lm=None if fusion is None else fusion.as_named()
+        )
 
     return evaluate_translator(run, loaded, split=split, batch_size=batch_size, request=request)
 

@@ -248,7 +248,8 @@ def _scores(run: Run, checkpoint: Which) -> tuple[dict[str, Any], ...]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for event in run.read_events():
         is_this = checkpoint in (event.get("update"), event.get("checkpoint"))
-        if not is_this or "ensemble" in event or not has_scores(event):
+        is_alone = not {"ensemble", "lm"} & event.keys()
+        if not (is_this and is_alone and has_scores(event)):
             continue
         if event.get("event") == "evaluation":
             # The description ends with the search, in whose name there is no comma and space.

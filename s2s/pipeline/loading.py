@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s2s.errors import UsageError
+from s2s.inference.fusion import Fusion, choose_weight
 from s2s.messages import note, silenced
 from s2s.pipeline.trained_model import TrainedModel
 from s2s.run.checkpoints import read_which
@@ -22,6 +23,8 @@ def load(
     checkpoint: str | int = "best",
     device: str = "auto",
     features: Sequence[str | Path | tuple[str | Path, str | Path | None]] | None = None,
+    lm: RunName | None = None,
+    lm_weight: float | None = None,
     runs: str | Path = RUNS,
     quiet: bool = False,
 ) -> TrainedModel:
@@ -29,7 +32,8 @@ def load(
 
     Several runs are an ensemble, whose probabilities are averaged. `checkpoint` is `best`, `last`,
     a number of updates or a name. `features` are files of image features in place of the recipe's,
-    each alone or in a pair with the file of its ids. `quiet` silences notes and progress.
+    each alone or in a pair with the file of its ids. `lm` is a language model whose
+    log-probabilities, times `lm_weight` (0.2), search adds. `quiet` silences notes and progress.
 
     Raises UsageError for runs that do not exist or do not go together, RunError for a checkpoint
     that is missing or damaged, DataError for features that cannot be read.
@@ -37,12 +41,14 @@ def load(
     which = read_which(checkpoint, "checkpoint")
     with silenced(quiet):
         found = choose_runs(run, Path(runs))
+        fusion = _choose_fusion(lm, lm_weight, Path(runs))
     model = TrainedModel(
         found,
         checkpoint=which,
         device=device,
         features=None if features is None else list(map(_file_of_features, features)),
         quiet=quiet,
+        fusion=fusion,
     )
     _ = model.models  # reports what is wrong now
     return model
@@ -58,6 +64,16 @@ def choose_runs(run: RunName | Sequence[RunName] | None, root: Path) -> list[Run
     if not several:
         raise UsageError("run: expected a run or several, found an empty list")
     return [one if isinstance(one, Run) else find_run(str(one), root) for one in several]
+
+
+def _choose_fusion(lm: RunName | None, weight: float | None, root: Path) -> Fusion | None:
+    """The language model and its weight. Raises UsageError for a weight alone, or below 0."""
+    if lm is None:
+        if weight is not None:
+            raise UsageError("lm_weight: has no effect without lm")
+        return None
+    number = choose_weight(weight, "lm_weight")
+    return Fusion(run=lm if isinstance(lm, Run) else find_run(str(lm), root), weight=number)
 
 
 def _file_of_features(

@@ -40,6 +40,8 @@ class ModelName:
 
     members: tuple[tuple[str, Which], ...]
     """Name of each run, and the step or name of its checkpoint."""
+    lm: tuple[str, Which, float] | None = None
+    """The same of a language model that search adds, and its weight."""
 
     @property
     def in_file_name(self) -> str:
@@ -50,6 +52,14 @@ class ModelName:
             return one
         with_others = "+".join((one, *(f"{name}@{checkpoint}" for name, checkpoint in others)))
         return f"ensemble{len(self.members)}-{_short(with_others)}"
+
+    @property
+    def lm_in_search_name(self) -> str:
+        """What follows the name of the search: the language model, if there is one."""
+        if self.lm is None:
+            return ""
+        name, checkpoint, weight = self.lm
+        return f"-lm-{_short(f'{name}@{checkpoint}')}-{weight:g}"
 
     def __str__(self) -> str:
         """A phrase for a reader."""
@@ -63,6 +73,8 @@ class ModelName:
         found: dict[str, Any] = {"update" if isinstance(first, int) else "checkpoint": first}
         if others:
             found["ensemble"] = [list(other) for other in others]
+        if self.lm is not None:
+            found["lm"] = list(self.lm)
         return found
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from s2s.data.sources.split import SplitName
     from s2s.inference.attention.display import Attention
+    from s2s.inference.fusion import Fusion
     from s2s.inference.load import FilesOfFeatures
     from s2s.inference.nbest import Output
     from s2s.inference.pair_scores import PairScore
@@ -49,6 +50,7 @@ class TrainedModel:
         device: str = "auto",
         features: FilesOfFeatures | None = None,
         quiet: bool = False,
+        fusion: Fusion | None = None,
     ) -> None:
         self.runs = tuple(runs)
         """All runs; several are an ensemble."""
@@ -56,6 +58,8 @@ class TrainedModel:
         """The recipe of the first run, as it is now."""
         self.quiet = quiet
         """Whether notes and progress are silenced."""
+        self.fusion = fusion
+        """The language model that search adds, and its weight; None without one."""
         self._checkpoint = checkpoint
         self._device = device
         self._features = features
@@ -171,7 +175,8 @@ class TrainedModel:
     def score(
         self, pairs: tuple[str, str] | Iterable[tuple[str, str]], *, batch_size: int = 1024
     ) -> PairScore | list[PairScore]:
-        """Log-probabilities of given translations, as `s2s score` prints them.
+        """Log-probabilities of given translations, as `s2s score` prints them; with a language
+        model the weighted sums by which search chooses.
 
         A pair is a source and its translation; `zip(sources, translations)` makes pairs of two
         lists. Raises UsageError for anything else, DataError for a line whose image features are
@@ -263,7 +268,8 @@ class TrainedModel:
         def loaded() -> tuple[LineTranslator, ModelName]:
             names = (run.name for run in self.runs)
             members = tuple(zip(names, self.checkpoints, strict=True))
-            return self._translator(options), ModelName(members=members)
+            lm = None if self.fusion is None else self.fusion.as_named()
+            return self._translator(options), ModelName(members=members, lm=lm)
 
         if split not in ("test", "validation"):
             raise UsageError(f"split: expected test or validation, found {split!r}")
@@ -285,6 +291,7 @@ class TrainedModel:
                 device=self._device,
                 checkpoint=self._checkpoint,
                 features=self._features,
+                fusion=self.fusion,
             )
         return translators, tuple(run.resolve_checkpoint(self._checkpoint) for run in self.runs)
 

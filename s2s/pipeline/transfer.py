@@ -26,6 +26,7 @@ from s2s.text.vocabulary import Characters
 if TYPE_CHECKING:
     from s2s.recipe.load import Draft
     from s2s.recipe.recipe import Recipe
+    from s2s.recipe.transfer import InitFrom
     from s2s.run.directory import Run
     from s2s.text.tokenizer import Tokenizer
 
@@ -122,7 +123,7 @@ def _find(place: str, name: str, root: Path) -> Run:
 
 def inherited(draft: Draft, runs: Path) -> list[Choice]:
     """What a draft with `train.init_from` has from that run where it says nothing: the model, but
-    for dropout, and with all parts the tokenizers.
+    for dropout, and with all parts the tokenizers. Of a language model another task has what fits.
 
     Raises UsageError for a run that does not exist.
     """
@@ -136,7 +137,9 @@ def inherited(draft: Draft, runs: Path) -> list[Choice]:
         found.append(Choice({("tokenizer",): taken}, reason))
     other = _find(INIT_FROM, init.run, runs).recipe
     model = plain_recipe(other)["model"]
-    if TASK_FAMILIES.get(other.task) != TASK_FAMILIES.get(draft.recipe.task):
+    if other.task == "lm" and draft.recipe.task not in TASK_FAMILIES:
+        model = _of_language_model(model, init)
+    elif TASK_FAMILIES.get(other.task) != TASK_FAMILIES.get(draft.recipe.task):
         model = {key: value for key, value in model.items() if key in OF_ANY_TASK}
     fixed = plain_recipe(draft.recipe)["model"]
     values: dict[Keys, Any] = {
@@ -148,6 +151,15 @@ def inherited(draft: Draft, runs: Path) -> list[Choice]:
     }
     if values:
         found.append(Choice(values, reason))
+    return found
+
+
+def _of_language_model(model: dict[str, Any], init: InitFrom) -> dict[str, Any]:
+    """What a model of a source has of a language model's: the width of embeddings, whether they are
+    the output layer, and where it takes over the layers, these."""
+    found = {key: model[key] for key in ("embeddings", "tied")}
+    if "decoder" in init.named:
+        found["decoder"] = {**model["decoder"], "kind": "luong"}
     return found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from s2s.data.sources.contents import Hashes
 from s2s.errors import DataError, Interrupted, UsageError
 from s2s.files import atomic_gzip
+from s2s.inference.fusion import check_fusion
 from s2s.inference.input_record import (
     HashedInput,
     InputRecord,
@@ -37,6 +38,7 @@ from s2s.recipe.data import has_source_text, image_features_of
 from s2s.text.lines import one_line, open_input
 
 if TYPE_CHECKING:
+    from s2s.inference.fusion import Fusion
     from s2s.inference.line_constraints import LineConstraintsReader
     from s2s.inference.load import FilesOfFeatures
     from s2s.inference.nbest import NbestOptions
@@ -128,6 +130,7 @@ def translate(
     unknown: Mapping[str, str] | None = None,
     features: FilesOfFeatures | None = None,
     workers: int = 1,
+    fusion: Fusion | None = None,
     use: Use = "translate",
 ) -> int:
     """Translate every line of `source` into a line of `target`; returns their number.
@@ -137,9 +140,9 @@ def translate(
     sources and constraints. Lines without a tag get `tag`, where one is given. With a dictionary
     `unknown`, which may be empty, its entries or else source words replace unknown tokens of the
     output. `features` are read in place of the recipe's. `workers` processes translate side by
-    side, on a CPU. The output does not depend on `batch_size`, the most lines read together. Of
-    language models (`use` is `generate`), each line is the beginning of its output; of models of
-    labels it is `predict`.
+    side, on a CPU. Search adds the language model of `fusion`. The output does not depend on
+    `batch_size`, the most lines read together. Of language models (`use` is `generate`), each line
+    is the beginning of its output; of models of labels it is `predict`.
 
     Raises UsageError for more outputs than the search finds, for tokenizers that differ, for an
     unknown tag, and for `unknown` without attention; Interrupted on Ctrl-C.
@@ -147,7 +150,14 @@ def translate(
     check_use((run, *others), use)
     translation = _Translation(
         factory=_factory(
-            (run, *others), search, device, checkpoint, tag=tag, unknown=unknown, features=features
+            (run, *others),
+            search,
+            device,
+            checkpoint,
+            tag=tag,
+            unknown=unknown,
+            features=features,
+            fusion=fusion,
         ),
         batch_size=batch_size,
         listing=listing,
@@ -170,6 +180,7 @@ def translate_files(
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
     workers: int = 1,
+    fusion: Fusion | None = None,
     use: Use = "translate",
 ) -> int:
     """Translate a file into a file, as `translate` does; returns the number of its lines.
@@ -189,7 +200,14 @@ def translate_files(
     features = files.features
     translation = _Translation(
         factory=_factory(
-            runs, search, device, checkpoint, tag=tag, unknown=unknown, features=features
+            runs,
+            search,
+            device,
+            checkpoint,
+            tag=tag,
+            unknown=unknown,
+            features=features,
+            fusion=fusion,
         ),
         batch_size=batch_size,
         listing=listing,
@@ -213,10 +231,14 @@ def _factory(
     tag: str | None,
     unknown: Mapping[str, str] | None,
     features: FilesOfFeatures | None,
+    fusion: Fusion | None,
 ) -> TranslatorFactory:
     if unknown is not None:
         check_replacement(runs, "--replace-unknown")
-    search = _resolved(search or runs[0].recipe.search, device)
+    search = search or runs[0].recipe.search
+    if fusion is not None:
+        check_fusion(runs, fusion, search)
+    search = _resolved(search, device)
     return TranslatorFactory(
         runs=tuple(runs),
         search=search,
@@ -226,6 +248,7 @@ def _factory(
         tag=tag,
         unknown=unknown,
         features=features,
+        fusion=fusion,
     )
 
 

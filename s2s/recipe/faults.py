@@ -12,6 +12,8 @@ from s2s.recipe.section import AUTO, DURATION
 from s2s.recipe.suggestions import close_to, meant
 from s2s.recipe.yaml import MAX_FAULTS, Document, Fault, Keys, Place, dotted
 
+SECTION = "a section (key: value)"
+
 TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -20,10 +22,10 @@ TYPES = {
     "bool_type": "true or false",
     "tuple_type": "a list",
     "list_type": "a list",
-    "dict_type": "a section (key: value)",
-    "dataclass_type": "a section (key: value)",
-    "dataclass_exact_type": "a section (key: value)",
-    "model_attributes_type": "a section (key: value)",
+    "dict_type": SECTION,
+    "dataclass_type": SECTION,
+    "dataclass_exact_type": SECTION,
+    "model_attributes_type": SECTION,
     "finite_number": "a finite number",
 }
 """Expected values of pydantic's type errors, in words."""
@@ -91,7 +93,7 @@ def _fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> 
             what = "missing section" if spot.sections else "missing key"
             what += f" (its kind is one of {_listed(listed)})" if listed else ""
             return Fault(document.place(keys), dotted(keys), what)
-    return Fault(document.place(keys), dotted(keys), in_words(detail))
+    return Fault(document.place(keys), dotted(keys), in_words(detail) + _kind_advice(detail, spot))
 
 
 def in_words(detail: ErrorDetails) -> str:
@@ -102,6 +104,16 @@ def in_words(detail: ErrorDetails) -> str:
         found += " (text)"  # '3' is not 3
     what = f"expected {expected}, found {found}" if expected else detail["msg"]
     return what + _advice(detail)
+
+
+def _kind_advice(detail: ErrorDetails, spot: Spot) -> str:
+    """How to write a section that is said in one word: `gru` where `{kind: gru}` is meant."""
+    word, kinds = detail["input"], spot.kinds()
+    if TYPES.get(detail["type"]) != SECTION or not isinstance(word, str) or not kinds:
+        return ""
+    if word in kinds:
+        return f"; write {{kind: {word}}}"
+    return f"; its kind is one of {_listed(kinds)}{close_to(word, kinds)}"
 
 
 def _kind_fault(detail: ErrorDetails, keys: Keys, spot: Spot, document: Document) -> Fault:

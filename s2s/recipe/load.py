@@ -37,6 +37,8 @@ from s2s.recipe.run_name import latin_name
 from s2s.recipe.schema import spot_at
 from s2s.recipe.search import Search
 from s2s.recipe.shipped_folder import shipped_folder
+from s2s.recipe.shorthands import expand_shorthands
+from s2s.recipe.without_effect import faults_without_effect
 from s2s.recipe.yaml import (
     MAX_BYTES,
     Document,
@@ -158,13 +160,14 @@ def load_draft(path: str | Path | None = None, overrides: Overrides = ()) -> Dra
 def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
     """The draft with this content; `path` gives it its name, and need not exist."""
     label = "<stdin>" if str(path) == STDIN else str(path)
-    document = read_with_bases(path, content, lambda part: rename_old_keys(part, _report), label)
+    document = read_with_bases(path, content, _modernize, label)
     if not document.is_refused(()):
         for rank, (where, override) in enumerate(override_texts(overrides)):
             _override(document, override, Place((1, rank), where))
-        rename_old_keys(document, _report)  # those of sections that an override has written
+        _modernize(document)  # sections that an override has written
     try:
         recipe = _validate(document.data)
+        document.faults += faults_without_effect(recipe, document)
     except ValidationError as error:
         document.faults += faults_of(error, document)
         document.faults += faults_behind_kinds(error, document, _validate)
@@ -172,6 +175,12 @@ def parse_draft(path: Path, content: bytes, overrides: Overrides = ()) -> Draft:
         raise RecipeError(messages(document.faults))
     recipe = replace(recipe, name=recipe.name or _default_name(path))
     return Draft(recipe, document.data, label, document.places)
+
+
+def _modernize(document: Document) -> None:
+    """Old keys and short forms as what they stand for today."""
+    rename_old_keys(document, _report)
+    expand_shorthands(document)
 
 
 def _validate(data: dict[str, Any]) -> Recipe:
@@ -325,6 +334,7 @@ def _override(document: Document, override: str, place: Place) -> None:
             document.refuse(place, keys, f"'{dotted(keys[:depth])}' is not a section")
             return
     section[keys[-1]] = read_value(document, place, keys, text)
+    expand_shorthands(document)  # the next override may change a field of it
 
 
 def _new_section(keys: tuple[str, ...]) -> dict[str, Any]:

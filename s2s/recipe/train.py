@@ -1,7 +1,7 @@
 """The recipe's `train`: optimization of the parameters."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -111,6 +111,11 @@ class Stream(Section):
     """Tokens of a row in a batch."""
 
 
+def _or_text(schema: dict[str, Any]) -> None:
+    """The JSON Schema of a section that a text may stand for (`s2s.recipe.shorthands`)."""
+    schema["anyOf"].insert(0, {"type": "string", "minLength": 1})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Train(Section):
     """Training by teacher forcing; the loss is the mean cross-entropy of the target tokens."""
@@ -180,10 +185,10 @@ class Train(Section):
     """Number of latest validations whose weights are kept, for `s2s average`. The last and the best
     checkpoint are always kept."""
 
-    init_from: InitFrom | None = None
+    init_from: Annotated[InitFrom | None, Field(json_schema_extra=_or_text)] = None
     """A trained run whose weights training begins with, to go on with other data or another
-    learning rate; null for none. Without `model` and `tokenizer`, the recipe has those of the
-    run."""
+    learning rate; null for none. A run alone, `init_from: RUN`, is short for `{run: RUN}`. Without
+    `model` and `tokenizer`, the recipe has those of the run."""
     freeze: tuple[Part, ...] = ()
     """Parts that training leaves as they are, with the names of `init_from.parts`: they get no
     gradients. Weights that parts share (`model.tied`) are frozen if one of them is."""

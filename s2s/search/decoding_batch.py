@@ -127,11 +127,9 @@ class DecodingBatch(Generic[M, S]):
         """Predict a token for every row; waits for the device once, to copy the choice to the
         host."""
         assert self.memory is not None and self.state is not None
-        logits, state, attention = self.scorer.step(
-            self.memory, self.state, self.tokens_BK.flatten()
-        )
-        logits_BKV = logits.view(self.slots, self.strategy.width, -1)
-        normalizer_BK, maxima_BKC = digest(logits_BKV)
+        step = self.scorer.step(self.memory, self.state, self.tokens_BK.flatten())
+        logits_BKV = step.logits.view(self.slots, self.strategy.width, -1)
+        normalizer_BK, maxima_BKC = digest(logits_BKV, step.normalizer)
         offsets_BK = self.totals_BK - normalizer_BK.double()
         logits_BKV.index_fill_(-1, self.forbidden, -torch.inf)
         context = StepContext(self.place_B, self.length_B, self.ended_BK, self.constraints)
@@ -148,9 +146,9 @@ class DecodingBatch(Generic[M, S]):
         self.length_B += 1
         self.ended_BK += choice.ended > -torch.inf
         if self.strategy.width == 1 or self.strategy.is_sampling:
-            self.state = state
+            self.state = step.state
         else:
-            self.state = state.select((choice.rows + self.first_row_B1).flatten())
+            self.state = step.state.select((choice.rows + self.first_row_B1).flatten())
         # float64 holds ids exactly, so one tensor, and one copy, carries all four.
         ids_BK = choice.rows.double(), choice.tokens.double()
         rows, tokens, totals, ended = torch.stack((*ids_BK, choice.totals, choice.ended)).cpu()
@@ -159,7 +157,7 @@ class DecodingBatch(Generic[M, S]):
             tokens.long().numpy(),
             totals.numpy(),
             ended.numpy(),
-            self._on_host(attention) if want_attention else None,
+            self._on_host(step.attention) if want_attention else None,
         )
 
     def _allowed(self, logits_BKV: Tensor, normalizer_BK: Tensor) -> Tensor:

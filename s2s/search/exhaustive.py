@@ -169,8 +169,7 @@ class Expander(Generic[M, S]):
         prefixes = [prefix for part in taken for prefix in part.prefixes()]
         totals_N = torch.full((self.rows,), -torch.inf, dtype=torch.float64)
         totals_N[: len(prefixes)] = torch.from_numpy(np.concatenate([p.totals_C for p in taken]))
-        state, logits_NV = self._step(taken)
-        normalizer_N = digest(logits_NV).normalizer
+        state, logits_NV, normalizer_N = self._step(taken)
         offsets_N = to_device(totals_N, self.device) - normalizer_N.double()
         logits_NV.index_fill_(1, self.forbidden, -torch.inf)
         if is_constrained(self.settings):
@@ -219,8 +218,8 @@ class Expander(Generic[M, S]):
                 one.restrict_row(changed_NV[row], own_NV[row], prefix)
         return changed_NV
 
-    def _step(self, taken: list[Siblings[S]]) -> tuple[S, Tensor]:
-        """State after the prefixes, and the logits of every continuation."""
+    def _step(self, taken: list[Siblings[S]]) -> tuple[S, Tensor, Tensor]:
+        """State after the prefixes, the logits of every continuation and their normalizers."""
         state = taken[0].state.select(torch.zeros(self.rows, dtype=torch.int64, device=self.device))
         tokens_N = torch.full((self.rows,), BOS, device=self.device)
         first = 0
@@ -230,8 +229,8 @@ class Expander(Generic[M, S]):
             state = state.put(places, part.state.select(chosen))
             tokens_N[places] = to_device(torch.from_numpy(part.tokens_C.copy()), self.device)
             first += len(part.rows_C)
-        logits_NV, state, _ = self.scorer.step(self.memory, state, tokens_N)
-        return state, logits_NV
+        step = self.scorer.step(self.memory, state, tokens_N)
+        return step.state, step.logits, digest(step.logits, step.normalizer).normalizer
 
 
 def _above(

@@ -26,17 +26,19 @@ class Digest(NamedTuple):
     """Results of one pass over all logits of a step."""
 
     normalizer: Tensor
-    """float32 [...], log sum exp."""
+    """float32 [...], log sum exp, or the normalizer that was given."""
     maxima: Tensor
     """float32 [..., C], the largest of every chunk; the last chunk may be short."""
 
 
-def digest(logits: Tensor) -> Digest:
-    """The digest of float32 [..., V].
+def digest(logits: Tensor, normalizer: Tensor | None = None) -> Digest:
+    """The digest of float32 [..., V], with a normalizer [N] that is known already, or its own.
 
     On a CPU some rows at a time: intermediate results then stay in the caches, since writing them
     to memory takes longer than computing them.
     """
+    if normalizer is not None:
+        return Digest(normalizer.view(logits.shape[:-1]), _chunk_maxima(logits))
     if logits.device.type != "cpu":
         return Digest(logits.logsumexp(-1), _chunk_maxima(logits))
     rows_NV = logits.flatten(0, -2)

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from s2s.errors import UsageError
+from s2s.inference.fusion import Fusion
 from s2s.inference.load import load_ensemble
 from s2s.inference.translator import LineTranslator
 from s2s.recipe.recipe import Recipe
@@ -33,6 +34,8 @@ class Source:
     """The search of requests that choose none."""
     device: str = "auto"
     checkpoint: Which = "best"
+    fusion: Fusion | None = None
+    """A language model that search adds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +151,7 @@ def _load(source: Source, settings: Settings, observe: Observe, threads: int) ->
             device=source.device,
             checkpoint=source.checkpoint,
             shortlists=False,
+            fusion=source.fusion,
         )
         torch.get_num_threads()
         translator = BatchTranslator(source.run, base, settings.batch)

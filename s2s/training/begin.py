@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from s2s.data.store import Corpus
 from s2s.errors import RunError
 from s2s.nn.model import Seq2Seq
+from s2s.nn.parts import names_of
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
 from s2s.run.origin import read_origin
@@ -41,3 +42,9 @@ def begin(
     share = f"{sum(sizes[name] for name in names):,} of {sum(sizes.values()):,} parameters"
     parts = "all parts" if wanted.parts == "all" else ", ".join(wanted.parts)
     yield f"begins with {share} from {place} ({parts})"
+    if left := [name for name in names_of(model, wanted.named) if name not in names]:
+        whole = dict.fromkeys(".".join(name.split(".")[:2]) for name in left)
+        yield (
+            f"{place} is a language model: of its decoder the layers are taken over; "
+            f"{', '.join(whole)} begin as in any training"
+        )

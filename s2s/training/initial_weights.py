@@ -11,7 +11,19 @@ from torch import Tensor
 
 from s2s.errors import UsageError
 from s2s.nn.model import Seq2Seq
-from s2s.nn.parts import BIAS, OUTPUT, SOURCE, TARGET, Role, roles, stored_as, stored_roles
+from s2s.nn.parts import (
+    BIAS,
+    LAYERS,
+    OUTPUT,
+    SOURCE,
+    TARGET,
+    Role,
+    is_language_model,
+    part_of,
+    roles,
+    stored_as,
+    stored_roles,
+)
 from s2s.recipe.transfer import PARTS, InitFrom, Part
 from s2s.special import SPECIAL_PIECES
 from s2s.text.growth import NEW, Growth, growth
@@ -49,7 +61,8 @@ def take_weights(
 
     Tokens that the trained model's vocabulary lacks begin at the mean of their former parts, or of
     all old tokens where no part was known (Gee et al. 2022, section 2; Hewitt 2021); their output
-    bias stays at the logarithm of their frequency.
+    bias stays at the logarithm of their frequency. Of the decoder of a language model another model
+    takes the layers.
 
     Returns the names of the parameters that were set. Raises UsageError, with what can be taken
     over, unless all parts fit.
@@ -60,7 +73,11 @@ def take_weights(
     }
     uses = roles(model)
     parameters = dict(model.named_parameters())
-    fits = _fits(parameters, uses, trained.weights, sides)
+    weights = trained.weights
+    if is_language_model(weights) and not is_language_model(parameters):
+        weights = {name: w for name, w in weights.items() if _is_common(Role(part_of(name), name))}
+        uses = {name: tuple(filter(_is_common, its)) for name, its in uses.items()}
+    fits = _fits(parameters, uses, weights, sides)
     if faulty := [part for part in wanted.named if fits[part].faults]:
         raise UsageError(_refusal(trained.place, fits, faulty))
     if wanted.parts != "all":
@@ -68,7 +85,7 @@ def take_weights(
     chosen: dict[str, Role] = {}
     for name, its in uses.items():
         named = [role for role in its if role.part in wanted.named]
-        matrices = {stored_as(trained.weights, role.name) for role in named}
+        matrices = {stored_as(weights, role.name) for role in named}
         if len(matrices) > 1:
             several = " and ".join(f"'{role.part}'" for role in named)
             raise UsageError(
@@ -79,8 +96,13 @@ def take_weights(
             chosen[name] = named[0]
     with torch.no_grad():
         for name, role in chosen.items():
-            _set(parameters[name], role.name, trained.weights, sides)
+            _set(parameters[name], role.name, weights, sides)
     return list(chosen)
+
+
+def _is_common(role: Role) -> bool:
+    """Whether a language model and a model of a source both have a weight for a role."""
+    return role.part != "decoder" or role.name.startswith(LAYERS)
 
 
 def _fits(

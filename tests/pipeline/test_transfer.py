@@ -129,7 +129,7 @@ def test_fine_tuning_is_one_line_of_a_recipe(run: Run, call: Call) -> None:
     Path("tuned.yaml").write_text(
         "task: translation\n"
         "data: {kind: generated, corpus: dates, pairs: 120, seed: 9, held_out: 10}\n"
-        "train: {init_from: {run: toy}, max_updates: 2, precision: fp32}\n"
+        "train: {init_from: toy, max_updates: 2, precision: fp32}\n"
     )
     status, _, err = call("train", "tuned.yaml", "--device", "cpu")
     assert status == 0, err
@@ -215,7 +215,7 @@ def test_refusals(run: Run, changes: list[str], message: str | None) -> None:
         ("train.init_from={run: toy, parts: some}", "expected"),
         ("train.init_from={run: toy, parts: []}", "parts"),
         ("train.init_from={run: toy, parts: [encoder, encoder]}", "parts has 'encoder' twice"),
-        ("train.init_from=toy", "train.init_from: expected a section"),
+        ("train.init_from=3", "train.init_from: expected a section"),
         ("train.freeze=[output, output]", "freeze has 'output' twice"),
         (
             "train.freeze=[encoder, decoder, source_embeddings, target_embeddings, attention,"

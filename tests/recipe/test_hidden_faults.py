@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from s2s.errors import RecipeError
-from s2s.recipe.load import load_recipe
+from s2s.recipe.load import dump_recipe, load_recipe
 
 BASE = """task: translation
 data: {kind: generated, corpus: dates}
@@ -102,3 +102,41 @@ def test_all_rules_between_sections_that_are_broken() -> None:
         "train.doubly_stochastic",
         "train.r_drop",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "remedy"),
+    [
+        ("model: {encoder: {cell: gru}}", "model.encoder.cell",
+         "found 'gru' (text); write {kind: gru}"),
+        ("model: {decoder: {kind: luong, cell: lstmm}}", "model.decoder.cell",
+         "'minlstm' (did you mean 'lstm'?)"),
+        ("model: {attention: dot}", "model.attention", "write {kind: dot}"),
+        ("search: greedy", "search", "write {kind: greedy}"),
+        ("train: {optimizer: adamw}", "train.optimizer", "write {kind: adamw}"),
+        ("tokenizer: {kind: separate, source: word, target: {kind: word}}", "tokenizer.source",
+         "write {kind: word}"),
+        ("model: {decoder: gru}", "model.decoder",
+         "its kind is one of 'luong', 'bahdanau', 'stacked', 'plain', 'classifier', 'tagger'"),
+    ],
+)  # fmt: skip
+def test_a_kind_in_place_of_a_section_is_told_how_to_be_written(
+    text: str, place: str, remedy: str
+) -> None:
+    (found,) = faults(BASE + text + "\n")
+    assert found.startswith(f"3: {place}: expected a section (key: value), found '")
+    assert found.endswith(remedy)
+
+
+def test_an_encoder_that_a_language_model_does_not_have_is_refused() -> None:
+    text = "task: lm\ndata: {kind: files, train: {target: t}}\n"
+    for encoder in ("{width: 256}", "{}", "{layers: 2}"):
+        (found,) = faults(f"{text}model: {{encoder: {encoder}}}\n")
+        assert found == (
+            "3: model.encoder: has no effect in task 'lm', whose model is the decoder alone; "
+            "remove it"
+        )
+    Path("recipe.yaml").write_text(text)
+    recipe = load_recipe()
+    Path("complete.yaml").write_text(dump_recipe(recipe))  # as a run stores it
+    assert load_recipe("complete.yaml") == recipe

@@ -82,7 +82,10 @@ BAD_FIELDS = [
     ("model: 3", "4: model: expected a section (key: value), found 3"),
     ("model: []", "4: model: expected a section (key: value), found an empty list"),
     ("model:", "4: model: expected a section (key: value), found null"),
-    ("search: beam", "4: search: expected a section (key: value), found 'beam' (text)"),
+    (
+        "search: beam",
+        "4: search: expected a section (key: value), found 'beam' (text); write {kind: beam}",
+    ),
     ("metrics: bleu", "4: metrics: expected a list, found 'bleu' (text); write [bleu]"),
     ("metrics: {a: 1}", "4: metrics: expected a list, found a section"),
     ("name: 12", '4: name: expected text, found 12; in quotes it is text: "12"'),

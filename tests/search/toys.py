@@ -97,7 +97,10 @@ def log_probs(scorer: AnyScorer, source: list[int], prefix: tuple[int, ...]) -> 
         for token in (BOS, *prefix):
             step = scorer.step(memory, state, torch.tensor([token]))
             state = step.state
-        found: list[float] = step.logits[0].double().log_softmax(-1).tolist()
+        logits_V = step.logits[0].double()
+        known = step.normalizer
+        normalizer = logits_V.logsumexp(-1) if known is None else known[0].double()
+        found: list[float] = (logits_V - normalizer).tolist()
     found[PAD] = found[BOS] = -math.inf
     return found
 

@@ -273,7 +273,11 @@ def test_wrong_labels_are_named_with_their_line(
     [
         ("tag", "tokenizer: {kind: unigram}", "needs the source tokenizer 'word'"),
         ("tag", "search: {kind: beam, shortlist: 4}", "search.shortlist"),
-        ("tag", "search: {kind: greedy, max_ratio: 0.5}", "search.max_ratio has no effect in task 'tag'"),
+        (
+            "tag",
+            "search: {kind: greedy, max_ratio: 0.5}",
+            "search.max_ratio has no effect in task 'tag'",
+        ),
         ("classify", "search: {kind: beam, min_offset: 3}", "search.min_offset has no effect"),
     ],
 )
