@@ -139,7 +139,7 @@ FAULTS = [
     ("", {"96": "0"}, ["common.yaml:8: model.decoder.width: expected at least 1, found 0"]),
     ("", {"luong": "lung"},
      ["common.yaml:8: model.decoder.kind: expected one of 'luong', 'bahdanau', 'stacked', 'plain', "
-      "found 'lung' (did you mean 'luong'?)"]),
+      "'classifier', 'tagger', found 'lung' (did you mean 'luong'?)"]),
     ("seed: x", {"96": "0"},
      ["common.yaml:8: model.decoder.width: expected at least 1, found 0",
       "sub/own.yaml:2: seed: expected a whole number, found 'x' (text)"]),
