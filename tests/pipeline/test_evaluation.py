@@ -19,8 +19,9 @@ from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
 from s2s_cli.main import run as command_line
 from s2s_cli.options.scoring import MetricChoice
+from tests.metrics.test_task_metrics import OF_LABELS
 
-NAMES = [name for name in METRICS if name != "word_perplexity"]
+NAMES = [name for name in METRICS if name not in ("word_perplexity", *OF_LABELS)]
 """Metrics of translation."""
 
 RECIPE = f"""\

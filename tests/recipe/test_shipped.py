@@ -137,6 +137,8 @@ def small(shipped: ShippedRecipe) -> Recipe:
             overrides.append(drawn_features(recipe.data.image_features, data))
     else:
         overrides += ["data.pairs=250", "data.held_out=12"]
+    if recipe.task == "lm":
+        overrides.remove("model.encoder.width=20")
     if recipe.task in DECODERS:
         overrides.remove("model.decoder.width=28")
         assert recipe.tokenizer.kind == "separate"

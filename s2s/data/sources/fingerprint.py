@@ -12,6 +12,8 @@ LATER: dict[str, Any] = {
     "decompose": False,
     "separators": " ",
     "unseen": False,
+    "labels": False,
+    "characters": False,
 }
 """Fields added since the first release of prepared data, with the value that changes nothing."""
 
