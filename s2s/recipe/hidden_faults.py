@@ -69,16 +69,21 @@ def _give_kinds(
         is_new = detail["type"] in WITHOUT_KIND and keys not in known
         if is_new and isinstance(section, dict) and not document.is_refused((*keys, "kind")):
             kind, is_meant = _kind_of(section, spot_at(keys))
-            _section_at(document.data, keys)["kind"] = kind
-            found[keys] = is_meant
+            # A section that the task has added is no part of the document.
+            if (written := _section_at(document.data, keys)) is not None:
+                written["kind"] = kind
+                found[keys] = is_meant
     return found
 
 
-def _section_at(data: Any, keys: Keys) -> dict[str, Any]:
+def _section_at(data: Any, keys: Keys) -> dict[str, Any] | None:
+    """The section at some keys of a document; None if it has none there."""
     for key in keys:
-        data = data[key]
-    section: dict[str, Any] = data
-    return section
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data if isinstance(data, dict) else None
 
 
 def _kind_of(section: dict[str, Any], spot: Spot) -> tuple[str, bool]:

@@ -85,8 +85,8 @@ def filled(data: dict[str, Any]) -> dict[str, Any]:
     if data.get("task") == "lm":
         for keys, value in LANGUAGE_MODEL.items():
             data = _with(data, keys, value)
-    elif (task := data.get("task")) in LABELS:
-        data = _labels(data, str(task))
+    elif isinstance(task := data.get("task"), str) and task in LABELS:
+        data = _labels(data, task)
     train, metrics = data.get("train", {}), data.get("metrics")
     if isinstance(metrics, list) and metrics and isinstance(train, dict) and "best" not in train:
         values = [value for name in metrics for value in VALUES.get(str(name), ())]

@@ -225,13 +225,20 @@ class _Composer(Composer):
     millisecond."""
 
     num_nodes = 0
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """The next node and those in it. Raises _TooLarge."""
+        """The next node and those in it. Raises _TooLarge, and RecursionError where they are nested
+        deeper than a recipe's: the scanner's time grows with the square of the depth."""
         self.num_nodes += 1
         if self.num_nodes > MAX_NODES:
             raise _TooLarge(self.parser.peek_event().start_mark.line + 1)
-        return super().compose_node(parent, index)
+        if self.depth > 2 * MAX_DEPTH:
+            raise RecursionError
+        self.depth += 1
+        found = super().compose_node(parent, index)
+        self.depth -= 1
+        return found
 
 
 class _Converter:

@@ -328,3 +328,29 @@ def test_a_label_is_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert words.size == 4 + 2
     assert words.encode(["very\u00a0good", "bad "]) == words.encode(["very good", "bad"])
     assert words.decode(words.encode([" very good"])) == ["very good"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"task": "{tag: 1}"},
+        {"task": "[tag]"},
+        {"model": "[1]"},
+        {"model": "{decoder: [1], characters: 1}"},
+        {"tokenizer": "[word]"},
+        {"tokenizer": "{kind: {kind: word}}"},
+        {"tokenizer": "{kind: separate, source: 1, target: [2]}"},
+        {"search": "1"},
+        {"data": "x"},
+        {"train": "[x]"},
+    ],
+    ids=str,
+)
+def test_odd_sections_are_faults_of_the_recipe(changed: dict[str, str]) -> None:
+    from s2s.errors import RecipeError
+    from s2s.recipe.load import parse_draft
+
+    fields = {"task": "tag", "data": "{kind: files, train: {source: a, target: b}}", **changed}
+    text = "".join(f"{key}: {value}\n" for key, value in fields.items())
+    with pytest.raises(RecipeError):
+        parse_draft(Path("recipe.yaml"), text.encode())
