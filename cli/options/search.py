@@ -150,6 +150,14 @@ class AllSearchOptions(SearchOptions):
             rich_help_panel=SEARCH,
         ),
     ] = None
+    suppress_unknown: Annotated[
+        bool | None,
+        typer.Option(
+            "--suppress-unknown/--allow-unknown",
+            help="No unknown token in an output: the model chooses among all others.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None
     samples: Annotated[
         int | None,
         typer.Option(

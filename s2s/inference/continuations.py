@@ -97,6 +97,7 @@ def _one_step(settings: Search, length: int, count: int) -> BeamSearch:
         length_penalty=0.0,
         max_ratio=1e-12,  # the longest output does not depend on the source
         max_offset=length + 1,
+        suppress_unknown=settings.suppress_unknown,
         shortlist=settings.shortlist,
         precision=settings.precision,
     )

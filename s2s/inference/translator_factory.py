@@ -77,7 +77,7 @@ class TranslatorFactory:
             "tokenizers": [tokenizer_digest(run)[:16] for run in self.runs],
             **self._fusion_note(),
             **self._shortlist_note(),
-            "search": asdict(self.search),
+            "search": _search_note(self.search),
             "tag": self.tag,
             "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
             **_features_note(self.runs, self.features),
@@ -115,6 +115,14 @@ def kernel_speeds(search: Search, device: str) -> Mapping[Kernel, float]:
     from s2s.nn.kernels import measured
 
     return measured() if choose_device(device).type == "cpu" else {}
+
+
+def _search_note(search: Search) -> dict[str, Any]:
+    """The settings; those that outputs begun before do not name are left out by default."""
+    noted = asdict(search)
+    if not search.suppress_unknown:
+        del noted["suppress_unknown"]
+    return noted
 
 
 def _features_note(runs: Sequence[Run], files: FilesOfFeatures | None) -> dict[str, Any]:

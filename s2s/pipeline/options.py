@@ -31,6 +31,7 @@ class SearchOptions(TypedDict, total=False):
     min_offset: int | None
     no_repeat_ngram: int | None
     repetition_penalty: float | None
+    suppress_unknown: bool | None
     samples: int | None
     temperature: float | None
     top_k: int | None

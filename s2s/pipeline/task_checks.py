@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from s2s.errors import UsageError
 from s2s.recipe.choices import TaskName
+from s2s.recipe.data import has_source_text
 from s2s.recipe.label_rules import DECODERS, LABEL_METRICS
 
 if TYPE_CHECKING:
+    from s2s.recipe.search import Search
     from s2s.run.directory import Run
 
 
@@ -71,3 +73,27 @@ def check_tunable(run: Run) -> None:
             f"{run.place}: task '{run.recipe.task}' has no search to tune: a label is the most "
             "probable one"
         )
+
+
+def check_replacement(runs: Sequence[Run], option: str, search: Search) -> None:
+    """Raises UsageError, with the name of the option, for models whose unknown tokens cannot be
+    replaced, and for a search that predicts none."""
+    if search.suppress_unknown:
+        raise UsageError(
+            f"{option}: has no effect where search.suppress_unknown excludes unknown tokens; leave "
+            "one of them out"
+        )
+    for run in runs:
+        if run.recipe.model.attention.kind == "none":
+            raise UsageError(
+                f"{run.place}: {option} needs a model with attention, and this one has "
+                "none (model.attention.kind)"
+            )
+        if run.recipe.model.copy != "none":
+            raise UsageError(
+                f"{run.place}: this model copies unknown words (model.copy); leave out {option}"
+            )
+        if not has_source_text(run.recipe.data):
+            raise UsageError(
+                f"{run.place}: {option} takes words from source text, and there is none"
+            )

@@ -339,7 +339,7 @@ class TrainedModel:
     def _with_texts(self, search: Search, options: TranslateOptions) -> LineTranslator:
         """The translator with a search, a tag and a replacer of unknown tokens."""
         from s2s.inference.replace_unknown import UnknownReplacer
-        from s2s.pipeline.translation import check_replacement
+        from s2s.pipeline.task_checks import check_replacement
         from s2s.text.tags import check_tag
 
         translator = self._translators.with_search(search)
@@ -348,7 +348,7 @@ class TrainedModel:
             check_tag(translator.source, tag, "tag")
             translator = replace(translator, tag=tag)
         if unknown is not False:
-            check_replacement(self.runs, "replace_unknown")
+            check_replacement(self.runs, "replace_unknown", search)
             words = {} if unknown is True else unknown
             replacer = UnknownReplacer(translator.source, translator.target, words)
             translator = replace(translator, replacer=replacer)

@@ -33,8 +33,8 @@ from s2s.inference.resume import (
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.messages import is_closed
-from s2s.pipeline.task_checks import Use, check_use
-from s2s.recipe.data import has_source_text, image_features_of
+from s2s.pipeline.task_checks import Use, check_replacement, check_use
+from s2s.recipe.data import image_features_of
 from s2s.text.lines import one_line, open_input
 
 if TYPE_CHECKING:
@@ -233,9 +233,9 @@ def _factory(
     features: FilesOfFeatures | None,
     fusion: Fusion | None,
 ) -> TranslatorFactory:
-    if unknown is not None:
-        check_replacement(runs, "--replace-unknown")
     search = search or runs[0].recipe.search
+    if unknown is not None:
+        check_replacement(runs, "--replace-unknown", search)
     if fusion is not None:
         check_fusion(runs, fusion, search)
     search = _resolved(search, device)
@@ -320,25 +320,6 @@ def _to_gzip(
 def _identity(path: Path) -> str:
     """A hash of a file's content; the path of what can be read only once."""
     return Hashes().of(path) if path.is_file() else str(path)
-
-
-def check_replacement(runs: Sequence[Run], option: str) -> None:
-    """Raises UsageError, with the name of the option, for models whose unknown tokens cannot be
-    replaced."""
-    for run in runs:
-        if run.recipe.model.attention.kind == "none":
-            raise UsageError(
-                f"{run.place}: {option} needs a model with attention, and this one has "
-                "none (model.attention.kind)"
-            )
-        if run.recipe.model.copy != "none":
-            raise UsageError(
-                f"{run.place}: this model copies unknown words (model.copy); leave out {option}"
-            )
-        if not has_source_text(run.recipe.data):
-            raise UsageError(
-                f"{run.place}: {option} takes words from source text, and there is none"
-            )
 
 
 def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatures | None) -> None:

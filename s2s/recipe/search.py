@@ -53,6 +53,13 @@ class Outputs(Section):
             "choosing a token, not for scores; above 1 against repetition."
         ),
     ] = 1.0
+    suppress_unknown: Annotated[
+        bool,
+        Field(
+            description="Never output the unknown token `<unk>`: it is excluded from every choice. "
+            "Scores stay the model's own, which are not renormalized."
+        ),
+    ] = False
     shortlist: Annotated[
         Count,
         Field(

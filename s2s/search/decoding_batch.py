@@ -16,12 +16,17 @@ from s2s.nn.device import to_device
 from s2s.recipe.search import Search
 from s2s.search.bucketing import Shape
 from s2s.search.constraints.batch_constraints import BatchConstraints
-from s2s.search.constraints.logits import LiveTokens, constrained, is_constrained
+from s2s.search.constraints.logits import (
+    LiveTokens,
+    constrained,
+    is_constrained,
+    without_unknown,
+)
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.strategies.base import Choice, StepContext, Strategy
 from s2s.search.topk import digest
-from s2s.special import BOS, PAD
+from s2s.special import BOS, PAD, UNK
 
 
 class Chosen(NamedTuple):
@@ -78,7 +83,11 @@ class DecodingBatch(Generic[M, S]):
         self.tokens_BK = torch.full((slots, width), BOS, device=device)
         self.totals_BK = torch.zeros(slots, width, dtype=torch.float64, device=device)
         self.first_row_B1 = torch.arange(slots, device=device).unsqueeze(1) * width
-        self.forbidden = to_device(torch.tensor([PAD, BOS]), device)
+        # A prefix with an unknown token is forced at the model's own logit of it.
+        self.keeps_unknown_apart = settings.suppress_unknown and has_constraints
+        is_never = settings.suppress_unknown and not has_constraints
+        never = [PAD, BOS, UNK] if is_never else [PAD, BOS]
+        self.forbidden = to_device(torch.tensor(never), device)
         self.place_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.length_B = torch.zeros(slots, dtype=torch.int64, device=device)
         self.ended_BK = torch.zeros(slots, width, dtype=torch.int64, device=device)
@@ -162,11 +171,14 @@ class DecodingBatch(Generic[M, S]):
 
     def _allowed(self, logits_BKV: Tensor, normalizer_BK: Tensor) -> Tensor:
         """A copy of the logits that constraints leave to the strategy."""
+        own_BKV = logits_BKV
+        if self.keeps_unknown_apart:
+            own_BKV = without_unknown(logits_BKV)
         if self.history_BKH is None:
-            allowed_BKV = logits_BKV.clone()
+            allowed_BKV = own_BKV.clone()
         else:
             live_tokens = LiveTokens(self.history_BKH, self.length_B, self.least_B)
-            allowed_BKV = constrained(logits_BKV, normalizer_BK, live_tokens, self.settings)
+            allowed_BKV = constrained(own_BKV, normalizer_BK, live_tokens, self.settings)
         if self.constraints is not None:
             is_live_BK = self.totals_BK > -torch.inf
             allowed_BKV = self.constraints.restricted(

@@ -21,7 +21,13 @@ from s2s.nn.device import to_device
 from s2s.recipe.search import ExhaustiveSearch
 from s2s.search.bucketing import longest_output, shape_of
 from s2s.search.constraints.kinds import KINDS
-from s2s.search.constraints.logits import LiveTokens, constrained, is_constrained, shortest_output
+from s2s.search.constraints.logits import (
+    LiveTokens,
+    constrained,
+    is_constrained,
+    shortest_output,
+    without_unknown,
+)
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs
@@ -172,11 +178,12 @@ class Expander(Generic[M, S]):
         state, logits_NV, normalizer_N = self._step(taken)
         offsets_N = to_device(totals_N, self.device) - normalizer_N.double()
         logits_NV.index_fill_(1, self.forbidden, -torch.inf)
+        allowed_NV = logits_NV
+        if self.settings.suppress_unknown:
+            allowed_NV = without_unknown(allowed_NV)
         if is_constrained(self.settings):
-            changed_NV = self._constrained(logits_NV, normalizer_N, prefixes)
-            logits_NV = self._restricted(changed_NV, logits_NV, prefixes)
-        else:
-            logits_NV = self._restricted(logits_NV, logits_NV, prefixes)
+            allowed_NV = self._constrained(allowed_NV, normalizer_N, prefixes)
+        logits_NV = self._restricted(allowed_NV, logits_NV, prefixes)
         totals_NV = logits_NV.double() + offsets_N.unsqueeze(-1)
         for prefix, end in zip(prefixes, totals_NV[:, EOS].tolist(), strict=False):
             if end > best.threshold:

@@ -58,6 +58,7 @@ def translate(*options: str) -> int:
             ),
             None,
         ),
+        ("--suppress-unknown", BeamSearch(kind="beam", suppress_unknown=True), None),
         (
             "--no-repeat-ngram 3 --repetition-penalty 1.5",
             BeamSearch(kind="beam", no_repeat_ngram=3, repetition_penalty=1.5),

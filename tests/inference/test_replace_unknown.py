@@ -204,6 +204,12 @@ def test_the_command_replaces_every_unknown_token(here: Path, call: Call) -> Non
     for before, after in zip(plain.splitlines(), found.splitlines(), strict=True):
         words = zip(before.split("\t")[6].split(), after.split("\t")[6].split(), strict=True)
         assert all(b in ("quark", "A", "B") if a == "⁇" else a == b for a, b in words)
+    without = call.output(*common, "--suppress-unknown").decode()
+    assert len(without.splitlines()) == len(plain.splitlines())
+    assert "⁇" not in without
+    fault = call.fault(*common, "--suppress-unknown", "--replace-unknown")
+    assert fault[0] == 2
+    assert fault[1].startswith("--replace-unknown: has no effect where search.suppress_unknown")
     assert call.fault("translate", "--run", "toy", "--input", "in", "--dictionary", "d.tsv") == (
         2,
         "--dictionary: has no effect without --replace-unknown",

@@ -1,4 +1,4 @@
-"""Logits constraints: repetition penalty, repeated n-grams, minimum length.
+"""Logits constraints: repetition penalty, repeated n-grams, minimum length, unknown tokens.
 
 They change the logits before the strategy chooses (others call them logits processors), but not the
 total of a hypothesis, which is the log-probability of the model.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from s2s.recipe.search import Search
 from s2s.search.bucketing import longest_output
-from s2s.special import EOS, PAD
+from s2s.special import EOS, PAD, UNK
 
 
 class LiveTokens(NamedTuple):
@@ -27,6 +27,13 @@ class LiveTokens(NamedTuple):
     """int64, number of tokens: the same for all hypotheses of a sentence."""
     least_B: Tensor
     """int64, minimum number of tokens."""
+
+
+def without_unknown(logits: Tensor) -> Tensor:
+    """A copy of the logits [..., V] that excludes the unknown token."""
+    changed = logits.clone()
+    changed[..., UNK] = -torch.inf
+    return changed
 
 
 def is_constrained(search: Search) -> bool:

@@ -14,9 +14,11 @@ from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, Sample
 from s2s.recipe.search_overrides import override
 from s2s.search.bucketing import longest_output
 from s2s.search.constraints.logits import LiveTokens, constrained, shortest_output
+from s2s.search.constraints.prefix import PrefixConstraint
+from s2s.search.constraints.spec import UNCONSTRAINED, ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
-from s2s.special import BOS, EOS, PAD
+from s2s.special import BOS, EOS, PAD, UNK
 from tests.search.toys import RecurrentToy, TiedToy, log_probs, rescored
 
 LENGTHS: dict[str, Any] = {"max_ratio": 1.5, "max_offset": 3}
@@ -155,3 +157,63 @@ def test_exhaustive_search_has_no_repetition_penalty() -> None:
     assert override(STRATEGIES[1], {"no_repeat_ngram": 3}) == replace(
         STRATEGIES[1], no_repeat_ngram=3
     )
+
+
+@every_strategy
+def test_no_output_has_an_unknown_token(strategy: Search) -> None:
+    scorer, sources = RecurrentToy(9, 1, sharpness=9.0), sentences(30, 3)
+    settings = replace(strategy, suppress_unknown=True)
+    assert any(UNK in h.tokens for h in everything(scorer, sources, strategy))
+    for h in everything(scorer, sources, settings):
+        assert UNK not in h.tokens
+        expected = rescored(scorer, sources[h.key], h.tokens, h.finished)
+        assert h.log_prob == pytest.approx(expected, abs=1e-4)  # not renormalized
+
+
+@pytest.mark.parametrize("size", [None, 1], ids=["unlimited", "no_repeat"])
+def test_the_most_probable_output_without_unknown_tokens_is_found(size: int | None) -> None:
+    scorer = RecurrentToy(7, 17, sharpness=3.0)
+    settings = ExhaustiveSearch(
+        kind="exhaustive",
+        max_ratio=1e-9,
+        max_offset=4,
+        no_repeat_ngram=size,
+        suppress_unknown=True,
+    )
+    (free,) = search(scorer, [[5]], replace(settings, suppress_unknown=False), "cpu")[0]
+    assert UNK in free.tokens
+    outputs = [t for n in range(4) for t in itertools.product((4, 5, 6), repeat=n)]
+    outputs = [t for t in outputs if size is None or len(set(t)) == len(t)]
+    best = max(outputs, key=lambda tokens: rescored(scorer, [5], tokens, True))
+    (h,) = search(scorer, [[5]], settings, "cpu")[0]
+    assert (h.tokens, h.proven) == (best, True)
+
+
+@every_strategy
+@pytest.mark.parametrize("size", [None, 2], ids=["unlimited", "no_repeat"])
+def test_a_prefix_keeps_its_unknown_token(strategy: Search, size: int | None) -> None:
+    settings = replace(strategy, suppress_unknown=True, no_repeat_ngram=size)
+    spec = ConstraintSpec((PrefixConstraint((5, UNK)),))
+    found = search(
+        RecurrentToy(9, 8, sharpness=9.0), [[5, 6, 7]], settings, "cpu", constraints=[spec]
+    )
+    for h in found[0]:
+        assert h.tokens[:2] == (5, UNK)
+        assert UNK not in h.tokens[2:]
+
+
+@every_strategy
+def test_without_unknown_tokens_company_changes_nothing_and_scores_are_the_same(
+    strategy: Search,
+) -> None:
+    scorer, sources = RecurrentToy(20, 11), sentences(30, 5)
+    settings = replace(strategy, suppress_unknown=True)
+    together = search(scorer, sources, settings, "cpu")
+    specs = [UNCONSTRAINED, ConstraintSpec((PrefixConstraint((5,)),))] * 15
+    mixed = search(scorer, sources, settings, "cpu", constraints=specs)
+    for i in range(0, 30, 2):
+        alone = search(scorer, [sources[i]], settings, "cpu", places=[i])[0]
+        for found in (alone, mixed[i]):
+            assert [(h.tokens, h.log_prob) for h in found] == [
+                (h.tokens, h.log_prob) for h in together[i]
+            ]
