@@ -14,8 +14,8 @@ from s2s.data.batches import BatchPlan, batch_plan, collate, num_target_tokens
 from s2s.data.store import Corpus
 from s2s.data.subword_sampling import SubwordSampler
 from s2s.nn.batch import Batch
-from s2s.recipe.data import corpora_of
 from s2s.recipe.recipe import Recipe
+from s2s.recipe.training_parts import training_parts
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Epochs:
         self._seed = recipe.seed
         self._batch_tokens = recipe.train.fixed_batch_tokens
         self._multiple = multiple
-        self._weights = [part.weight for part in corpora_of(recipe.data)]
+        self._weights = [part.weight for part in training_parts(recipe)]
 
     def __call__(self, epoch: int) -> Epoch:
         """The epoch of that number, from 0.

@@ -13,6 +13,7 @@ from s2s.data.preparation.prepare import prepare as prepare_data
 from s2s.errors import UsageError
 from s2s.pipeline.defaults import complete
 from s2s.pipeline.progress import progress
+from s2s.pipeline.synthetic import drop_unused, make_synthetic
 from s2s.pipeline.transfer import take_over
 from s2s.run.directory import RUNS, Run
 
@@ -38,8 +39,11 @@ def prepare(recipe: Recipe | Draft, *, runs: Path = RUNS, force: bool = False) -
         return replace(prepare_run(run, completed, force), choices=choices)
 
 
-def prepare_run(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
-    """`prepare` for a run that is locked."""
+def prepare_run(
+    run: Run, recipe: Recipe, force: bool = False, device: str = "auto"
+) -> PrepareReport:
+    """`prepare` for a run that is locked; on `device` other runs make pairs, where the recipe asks
+    for some."""
     has_begun = run.checkpoints().last is not None
     if has_begun and (force or not _keeps_data(run, recipe)):
         reason = "would be prepared again" if force else _changed(run)
@@ -47,6 +51,9 @@ def prepare_run(run: Run, recipe: Recipe, force: bool = False) -> PrepareReport:
             f"{run.folder}: trained on data that {reason}; --set name=NEW starts a new run, "
             "s2s train --restart starts over in this folder"
         )
+    if not has_begun:
+        drop_unused(run, recipe)
+        make_synthetic(run, recipe, force=force, device=device)
     with progress() as callback:
         return prepare_data(recipe, run.folder, force=force, progress=callback)
 

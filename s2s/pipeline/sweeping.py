@@ -266,7 +266,7 @@ class _Sweeper:
         """
         if run.checkpoints().last is not None or is_prepared(recipe, run.folder):
             return
-        fingerprints = fingerprints_of(recipe, open_splits(recipe), run.folder)
+        fingerprints = fingerprints_of(recipe, open_splits(recipe, run.folder), run.folder)
         names = [one.name for one in self.planned]
         for name in (*names, *self._stems()):
             other = Run(self.options.runs / name)

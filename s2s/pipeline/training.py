@@ -65,7 +65,7 @@ def train(
                 run.restart(completed)
             run.check_same(completed, partial(is_prepared, completed, run.folder))
             take_over(run, completed)
-            report = prepare_run(run, completed)
+            report = prepare_run(run, completed, device=own_device)
             for line in choices:
                 write_line(line)
             for line in report.warnings if report.redone else ():

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from s2s.recipe.filters import Filters, HoldOut, Tag, TargetText, Truncate
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.section import Count, Files, Fraction, NonEmpty, Section
+from s2s.recipe.synthetic import Synthetic
 
 
 def _column_name(value: object) -> object:
@@ -95,6 +96,13 @@ class CorpusData(Section):
     target_text: Annotated[
         TargetText, Field(description="Normalization of targets, before all other steps.")
     ] = field(default_factory=TargetText)
+    synthetic: Annotated[
+        tuple[Synthetic, ...],
+        Field(
+            description="Training pairs of text without a translation and a trained run's outputs "
+            "for it: back-translation, forward translation (docs/synthetic.md)."
+        ),
+    ] = ()
 
     @property
     def longest_source(self) -> int:
@@ -278,6 +286,9 @@ class SeveralData(Section):
     """The corpora; each is a section like `data` with one corpus."""
     truncate: Truncate = field(default_factory=Truncate)
     """Limits to which long texts are cut, in every corpus."""
+    synthetic: tuple[Synthetic, ...] = ()
+    """Training pairs of text without a translation and a trained run's outputs for it, beside
+    those of the corpora."""
 
     def __post_init__(self) -> None:
         chosen = [number for number, part in enumerate(self.corpora) if part.evaluated]
@@ -287,6 +298,10 @@ class SeveralData(Section):
             if part.truncate != Truncate():
                 raise ValueError(
                     f"corpora[{number}].truncate: use data.truncate, which is for all corpora"
+                )
+            if part.synthetic:
+                raise ValueError(
+                    f"corpora[{number}].synthetic: use data.synthetic, which is beside all corpora"
                 )
             if part is not self.evaluated and (unused := _held_out(part)):
                 raise ValueError(

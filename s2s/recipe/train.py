@@ -22,6 +22,7 @@ from s2s.recipe.section import (
     number_or_auto,
     seconds_of,
 )
+from s2s.recipe.synthetic import Distill
 from s2s.recipe.transfer import PARTS, InitFrom, Part, doubled
 
 BatchTokens = Annotated[
@@ -192,6 +193,9 @@ class Train(Section):
     freeze: tuple[Part, ...] = ()
     """Parts that training leaves as they are, with the names of `init_from.parts`: they get no
     gradients. Weights that parts share (`model.tied`) are frozen if one of them is."""
+    distill: Distill | None = None
+    """Teachers, trained runs that the model learns from beside the data (Kim & Rush 2016); null for
+    none."""
     log_to: tuple[TrackerName, ...] = ()
     """Experiment trackers that follow the training beside `metrics.jsonl`: `tensorboard`, `wandb`
     (Weights & Biases), `mlflow`. Each needs its package; one that fails does not stop training."""

@@ -19,6 +19,7 @@ LARGEST = {
     "tokenizer/*": GIBI,
     "data/fingerprint": MEBI,
     "data/*.json": 64 * MEBI,
+    "synthetic/*/*.json": MEBI,
     "metrics.jsonl": GIBI,
     "recipe.yaml": MEBI,
     "*.json": 16 * MEBI,
@@ -30,12 +31,13 @@ fits; all others are mapped, or read in blocks."""
 READ = (
     *("*", "data/*", "checkpoints/*/*.safetensors", "outputs/*"),
     *("tokenizer/*", "tokenizer/*/*", "tokenizer/*/*/*"),
+    "synthetic/*/*",
 )
 """Patterns of the files that commands read."""
 
 WRITTEN = (
     *(".lock", ".owner", "metrics.jsonl", "trackers.json", "tensorboard"),
-    *("checkpoints", "data", "tokenizer", "features", "outputs"),
+    *("checkpoints", "data", "tokenizer", "features", "outputs", "synthetic"),
 )
 """Files that are written in place, and folders in which commands write and delete."""
 

@@ -33,6 +33,7 @@ from s2s.data.sources.chunks import feature_stamp, file_fingerprint
 from s2s.data.sources.columns import id_columns
 from s2s.data.sources.contents import Hashes
 from s2s.data.sources.fingerprint import fingerprint_of
+from s2s.data.sources.made_pairs import made_reports, open_training
 from s2s.data.sources.open import open_split
 from s2s.data.sources.split import SPLITS, Split, SplitName, read_chunks, total_of
 from s2s.data.store import Corpus
@@ -54,6 +55,7 @@ from s2s.recipe.tokenizer import (
     sampling_alphas,
     sides_of,
 )
+from s2s.recipe.training_parts import training_parts
 from s2s.text.extended_vocabulary import extended_vocabulary_of
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import untagged
@@ -85,7 +87,7 @@ def prepare(
     Raises DataError for data that is not as the recipe says, RunError if `folder` cannot be
     written.
     """
-    splits = open_splits(recipe)
+    splits = open_splits(recipe, folder)
     fingerprints = fingerprints_of(recipe, splits, folder)
     if not force and (report := _finished(folder, splits, fingerprints)):
         _upgrade(folder, fingerprints)
@@ -108,7 +110,7 @@ def prepare(
 
 def is_prepared(recipe: Recipe, folder: Path) -> bool:
     """Whether `prepare` would have nothing to do. Raises DataError for a missing source."""
-    splits = open_splits(recipe)
+    splits = open_splits(recipe, folder)
     return _finished(folder, splits, fingerprints_of(recipe, splits, folder)) is not None
 
 
@@ -119,7 +121,7 @@ def is_data_missing(recipe: Recipe, folder: Path) -> bool:
     """
     if (folder / "data").exists():
         return False
-    fingerprints = fingerprints_of(recipe, open_splits(recipe), folder)
+    fingerprints = fingerprints_of(recipe, open_splits(recipe, folder), folder)
     return fingerprints["tokenizer"].matches(folder / "tokenizer")
 
 
@@ -179,7 +181,7 @@ class _Work:
         pair = load_tokenizers(self.folder / "tokenizer")
         with atomic_folder(self.folder / "data") as temporary:
             data = self.recipe.data
-            filters = tuple(part.filters for part in corpora_of(data))
+            filters = tuple(part.filters for part in training_parts(self.recipe))
             lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
             features = None if lines is None else FeatureFiles(lines, image_features_of(data))
             labels = None
@@ -211,6 +213,7 @@ class _Work:
                 source_vocabulary=pair.source.size,
                 target_vocabulary=pair.target.size,
                 features=() if features is None else features.report(self.progress),
+                made=made_reports(self.recipe, self.folder),
                 seconds=round(time.perf_counter() - self.began, 3),
             )
             (temporary / REPORT_FILE).write_text(report.to_json(), encoding="utf-8", newline="\n")
@@ -245,10 +248,14 @@ class _Work:
         return report
 
 
-def open_splits(recipe: Recipe) -> Splits:
-    """The splits that the recipe's data have."""
+def open_splits(recipe: Recipe, folder: Path | None = None) -> Splits:
+    """The splits that the recipe's data have; of training, with the `folder` of the run, also the
+    pairs that other runs have made for it."""
     opened = {name: open_split(recipe.data, name) for name in SPLITS}
-    return {name: split for name, split in opened.items() if split is not None}
+    splits = {name: split for name, split in opened.items() if split is not None}
+    if folder is not None and any(part.made for part in training_parts(recipe)):
+        splits["train"] = open_training(recipe, folder)
+    return splits
 
 
 def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, Fingerprint]:
@@ -266,7 +273,7 @@ def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, F
         "train": fingerprints["train"],
         **({"tags": tags} if tags else {}),
     }
-    filters = [fingerprint_of(part.filters) for part in corpora_of(recipe.data)]
+    filters = [fingerprint_of(part.filters) for part in training_parts(recipe)]
     truncate = recipe.data.truncate
     data = {
         "tokenizer": tokenizer,
@@ -336,7 +343,9 @@ def _features_fingerprint(recipe: Recipe) -> dict[str, Any]:
 
 def tags_of(recipe: Recipe) -> tuple[str, ...]:
     """The tags of the recipe's corpora, each once."""
-    return tuple(dict.fromkeys(part.tag for part in corpora_of(recipe.data) if part.tag))
+    parts = training_parts(recipe)
+    tags = [one for part in parts for one in (part.tag, *part.tags_within) if one]
+    return tuple(dict.fromkeys(tags))
 
 
 def _is_sampled(recipe: Recipe) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s2s.data.preparation.lost_characters import LostCharacters
+from s2s.data.sources.made_pairs import MadeReport
 from s2s.special import UNK
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class PrepareReport:
     """The duration of the last preparation."""
     features: tuple[FeatureReport, ...] = ()
     """The reports of all feature files."""
+    made: tuple[MadeReport, ...] = ()
+    """The reports of pairs that other runs have made for training."""
     redone: tuple[str, ...] = ()
     """The parts that this call prepared: `tokenizer`, `data`, both, or nothing if all was up to
     date."""
@@ -145,7 +148,7 @@ class PrepareReport:
             f"vocabulary {self.source_vocabulary:,} → {self.target_vocabulary:,}, prepared in "
             f"{self.seconds:.1f} s; lengths: tokens at 50, 90, 99 and 100 %"
         )
-        return [first, *map(str, self.features)]
+        return [first, *map(str, self.features), *map(str, self.made)]
 
     def as_json(self) -> dict[str, Any]:
         """All of it as plain values, for a program."""
