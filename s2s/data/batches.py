@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.data.store import Corpus, Ids
-from s2s.nn.batch import Batch, Regions
+from s2s.nn.batch import Batch, Predicted, Regions
 from s2s.special import BOS, EOS, PAD
 
 Lengths = NDArray[np.int64]
@@ -118,7 +118,18 @@ def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batc
         target_output=torch.from_numpy(target_BT),
         target_lengths=torch.from_numpy(target_lengths),
         features=regions,
+        teacher=_predicted(corpus, pairs, target_lengths, target_BT.shape[1]),
     )
+
+
+def _predicted(
+    corpus: Corpus, pairs: NDArray[np.int64], lengths: Lengths, time: int
+) -> Predicted | None:
+    """What teachers predict for these pairs, whose targets have `lengths`, padded to `time`."""
+    if corpus.teacher is None:
+        return None
+    found = corpus.teacher.gather(corpus.target_offsets[pairs] + pairs, lengths, time)
+    return Predicted(*map(torch.from_numpy, found))
 
 
 def no_sources(count: int) -> tuple[NDArray[np.int64], Lengths]:

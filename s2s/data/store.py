@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from s2s.data.distributions import Distributions
 from s2s.data.features.lookup import FeatureLines
 from s2s.errors import RunError
 from s2s.files import parse_json
@@ -72,6 +73,8 @@ class Corpus:
     """int64 [pairs, files]: rows of the feature files; None if there are none."""
     features: FeatureLines | None = None
     """The open feature files, if `open_corpus` was given them."""
+    teacher: Distributions | None = None
+    """The distributions of teachers over the target tokens, in distillation."""
 
     def __len__(self) -> int:
         return len(self.source_offsets) - 1

@@ -73,7 +73,7 @@ class TranslatorFactory:
         """All that a line's translation depends on, for the note beside an unfinished output."""
         unknown = self.unknown
         return {
-            "models": [_fingerprint(run, self.checkpoint) for run in self.runs],
+            "models": [model_fingerprint(run, self.checkpoint) for run in self.runs],
             "tokenizers": [tokenizer_digest(run)[:16] for run in self.runs],
             **self._fusion_note(),
             **self._shortlist_note(),
@@ -89,7 +89,9 @@ class TranslatorFactory:
         if self.fusion is None:
             return {}
         run = self.fusion.run
-        return {"lm": [_fingerprint(run, "best"), tokenizer_digest(run)[:16], self.fusion.weight]}
+        return {
+            "lm": [model_fingerprint(run, "best"), tokenizer_digest(run)[:16], self.fusion.weight]
+        }
 
     def _shortlist_note(self) -> dict[str, Any]:
         """A hash of the lexicon, which may be learned again."""
@@ -144,7 +146,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _fingerprint(run: Run, checkpoint: Which) -> str:
+def model_fingerprint(run: Run, checkpoint: Which) -> str:
     """The run's name, for the reader, and a hash of its weights: a run may be trained further."""
     import torch
 

@@ -30,6 +30,8 @@ class Batch:
     """int64 [B], EOS included."""
     features: tuple[Regions, ...] = ()
     """One of each feature file."""
+    teacher: Predicted | None = None
+    """The distributions of teachers over the expected outputs, in distillation."""
 
     @property
     def tokens(self) -> int:
@@ -64,7 +66,17 @@ class Batch:
             target_output=change(self.target_output),
             target_lengths=change(self.target_lengths),
             features=tuple(Regions(*map(change, regions)) for regions in self.features),
+            teacher=None if self.teacher is None else Predicted(*map(change, self.teacher)),
         )
+
+
+class Predicted(NamedTuple):
+    """The K most probable tokens of distributions over B targets of T tokens."""
+
+    ids_BTK: Tensor
+    """int64."""
+    probabilities_BTK: Tensor
+    """float32; they sum to 1, and are 0 beyond the end of a target."""
 
 
 class Regions(NamedTuple):

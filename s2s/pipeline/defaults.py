@@ -187,7 +187,9 @@ def keys_of(draft: Draft, device: str, runs: Path) -> tuple[str, str]:
 
 def _origin_key(draft: Draft, runs: Path) -> dict[str, Any]:
     """What the choices depend on in other runs; empty for a recipe that takes nothing over."""
-    if draft.recipe.train.init_from is None and not taken_over(draft.recipe.tokenizer):
+    train = draft.recipe.train
+    others = train.init_from or train.distill
+    if others is None and not taken_over(draft.recipe.tokenizer):
         return {}
     given = plain_choices(inherited(draft, runs))
     return {"origin": [given, described_tokenizer(draft.recipe, runs)]}

@@ -12,6 +12,7 @@ from s2s.data.preparation.prepare import is_data_missing, is_prepared
 from s2s.data.preparation.prepare import prepare as prepare_data
 from s2s.errors import UsageError
 from s2s.pipeline.defaults import complete
+from s2s.pipeline.distillation import make_distributions
 from s2s.pipeline.progress import progress
 from s2s.pipeline.synthetic import drop_unused, make_synthetic
 from s2s.pipeline.transfer import take_over
@@ -55,7 +56,10 @@ def prepare_run(
         drop_unused(run, recipe)
         make_synthetic(run, recipe, force=force, device=device)
     with progress() as callback:
-        return prepare_data(recipe, run.folder, force=force, progress=callback)
+        report = prepare_data(recipe, run.folder, force=force, progress=callback)
+        if not has_begun:
+            make_distributions(run, recipe, progress=callback, device=device)
+    return report
 
 
 def _changed(run: Run) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
+from s2s.data.distributions import DISTRIBUTIONS_FOLDER, Distributions
 from s2s.data.features.lookup import check_grids, open_features
 from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import RunError, UsageError
@@ -106,7 +108,8 @@ def train_run(
 
 
 def _corpora(run: Run, recipe: Recipe, tokenizers: TokenizerPair) -> tuple[Corpus, Corpus | None]:
-    """The training and the validation split, if there is one."""
+    """The training split, in distillation with the teachers' distributions, and the validation
+    split, if there is one."""
     features = open_features(recipe.data, cache=run.features_folder)
     if features is not None:
         check_grids(features, recipe.model)
@@ -116,6 +119,11 @@ def _corpora(run: Run, recipe: Recipe, tokenizers: TokenizerPair) -> tuple[Corpu
         for split in ("train", "validation")
         if split == "train" or (run.data_folder / f"{split}.arrow").exists()
     ]
+    if recipe.train.distill is not None and recipe.train.distill.has_distributions:
+        total = len(corpora[0].target_values) + len(corpora[0])
+        folder = run.folder / DISTRIBUTIONS_FOLDER
+        teacher = Distributions.open(folder, total, tokenizers.target.size)
+        corpora[0] = replace(corpora[0], teacher=teacher)
     return corpora[0], corpora[1] if len(corpora) > 1 else None
 
 

@@ -12,6 +12,7 @@ from s2s.errors import DataError, UsageError
 from s2s.files import remove
 from s2s.messages import note
 from s2s.recipe.load import plain_recipe
+from s2s.recipe.section import names_of
 from s2s.recipe.tokenizer import taken_over
 from s2s.recipe.yaml import Keys
 from s2s.run.checkpoints import read_which
@@ -124,12 +125,13 @@ def _find(place: str, name: str, root: Path) -> Run:
 def inherited(draft: Draft, runs: Path) -> list[Choice]:
     """What a draft with `train.init_from` has from that run where it says nothing: the model, but
     for dropout, and with all parts the tokenizers. Of a language model another task has what fits.
+    A draft whose teachers' distributions are in the loss has the first one's tokenizers.
 
     Raises UsageError for a run that does not exist.
     """
     init = draft.recipe.train.init_from
     if init is None:
-        return []
+        return _of_teacher(draft)
     reason = f"as in {init.run}, with whose weights training begins"
     found = []
     if init.parts == "all" and not draft.says(("tokenizer",)):
@@ -152,6 +154,16 @@ def inherited(draft: Draft, runs: Path) -> list[Choice]:
     if values:
         found.append(Choice(values, reason))
     return found
+
+
+def _of_teacher(draft: Draft) -> list[Choice]:
+    """The tokenizers of the first teacher (`train.distill`), where tokens are compared."""
+    distill = draft.recipe.train.distill
+    if distill is None or not distill.has_distributions or draft.says(("tokenizer",)):
+        return []
+    name = names_of(distill.teacher)[0]
+    taken = {"kind": "from_run", "run": name}
+    return [Choice({("tokenizer",): taken}, f"those of {name}, whose distributions are compared")]
 
 
 def _of_language_model(model: dict[str, Any], init: InitFrom) -> dict[str, Any]:

@@ -99,8 +99,31 @@ def _faults(recipe: Recipe) -> Iterator[str]:
     for name in ("coverage_loss", "doubly_stochastic"):
         if getattr(train, name) and model.attention.kind == "none":
             yield f"train.{name} needs a model with attention"
+    yield from _distill_faults(recipe)
     if train.r_drop and not model.dropout.is_on:
         yield "train.r_drop needs model.dropout; without it two passes are equal"
+
+
+def _distill_faults(recipe: Recipe) -> Iterator[str]:
+    """Faults of pairs and distributions that other runs make."""
+    distill, synthetic = recipe.train.distill, recipe.data.synthetic
+    if recipe.task in ("lm", *DECODERS):
+        if synthetic:
+            yield f"data.synthetic translates text, which task '{recipe.task}' does not"
+        if distill is not None:
+            yield f"train.distill is for tasks with a source and an output, not '{recipe.task}'"
+    if distill is None or not distill.has_distributions:
+        return
+    if any(sampling_alphas(recipe.tokenizer)):
+        yield (
+            "train.distill.level: 'sequence' is for a tokenizer with sampling, whose tokens differ "
+            f"from epoch to epoch; found '{distill.level}'"
+        )
+    if recipe.model.copy != "none":
+        yield (
+            f"train.distill.level '{distill.level}': the teachers' vocabulary has no copied tokens "
+            "(model.copy); use 'sequence'"
+        )
 
 
 def _initial_faults(model: Model, train: Train) -> Iterator[str]:

@@ -31,13 +31,14 @@ fits; all others are mapped, or read in blocks."""
 READ = (
     *("*", "data/*", "checkpoints/*/*.safetensors", "outputs/*"),
     *("tokenizer/*", "tokenizer/*/*", "tokenizer/*/*/*"),
-    "synthetic/*/*",
+    *("synthetic/*/*", "distributions/*"),
 )
 """Patterns of the files that commands read."""
 
 WRITTEN = (
     *(".lock", ".owner", "metrics.jsonl", "trackers.json", "tensorboard"),
     *("checkpoints", "data", "tokenizer", "features", "outputs", "synthetic"),
+    *("distributions", "distributions.making"),
 )
 """Files that are written in place, and folders in which commands write and delete."""
 

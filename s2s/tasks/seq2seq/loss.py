@@ -18,7 +18,7 @@ from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.special import PAD
 from s2s.tasks.seq2seq.scheduled_sampling import sampled_inputs
 from s2s.training.loss.attention import coverage_losses, doubly_stochastic_losses
-from s2s.training.loss.cross_entropy import CopyInputs, Loss, linear_cross_entropy
+from s2s.training.loss.cross_entropy import CopyInputs, Loss, SoftTargets, linear_cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,9 @@ class LossWeights:
     """Scheduled sampling (Bengio et al. 2015)."""
     teacher: float = 1.0
     """The probability of reading a true token, with scheduled sampling."""
+    mix: float = 0.0
+    """Share of the cross-entropy with the distributions of teachers, where a batch has some (Kim &
+    Rush 2016, section 3.1)."""
 
 
 def batch_loss(
@@ -72,6 +75,7 @@ def batch_loss(
         *(readout_NE, *output, targets_N, weights.smoothing),
         copy_inputs=copy_inputs,
         r_drop=weights.r_drop,
+        soft=_soft_targets(there, inside_N, weights.mix),
     )
     if weights.coverage or weights.doubly_stochastic:
         added = _attention_loss(memory, decoded, there.target_output, weights)
@@ -79,6 +83,16 @@ def batch_loss(
     if weights.r_drop:
         loss = Loss(loss.smoothed / 2, loss.nll / 2)
     return loss, readout_NE
+
+
+def _soft_targets(batch: Batch, inside_N: Tensor, mix: float) -> SoftTargets | None:
+    """What teachers predict for the N target tokens at places `inside_N` of [T, B], flattened."""
+    if batch.teacher is None or not mix:
+        return None
+    ids_NK, probabilities_NK = (
+        part.transpose(0, 1).flatten(0, 1).index_select(0, inside_N) for part in batch.teacher
+    )
+    return SoftTargets(ids_NK, probabilities_NK, mix)
 
 
 def _attention_loss(

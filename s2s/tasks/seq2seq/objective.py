@@ -36,6 +36,7 @@ class Seq2SeqObjective:
             r_drop=recipe.r_drop,
             sampling=sampling,
             teacher=1.0 if sampling is None else teacher_probability(sampling, update),
+            mix=recipe.distill.mix if recipe.distill is not None else 0.0,
         )
 
     def has_diverged(self, loss: float, nll: float) -> bool:

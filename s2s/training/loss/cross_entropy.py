@@ -48,6 +48,21 @@ class CopyInputs(NamedTuple):
     """bool, whether the target is in the vocabulary; if not, it can only be copied."""
 
 
+class SoftTargets(NamedTuple):
+    """Distributions over the vocabulary that the loss compares with, beside the targets."""
+
+    ids_NK: Tensor
+    """int64, the K tokens that have a probability; the same one may be there several times."""
+    probabilities_NK: Tensor
+    """float32; they sum to 1 over K."""
+    mix: float
+    """Share of their cross-entropy in the loss."""
+
+    def rows(self, rows: slice) -> "SoftTargets":
+        """Those of some tokens."""
+        return SoftTargets(self.ids_NK[rows], self.probabilities_NK[rows], self.mix)
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Computes the gradient of the logits chunk by chunk while their values are in the cache.
 
@@ -66,8 +81,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         is_known_N: Tensor | None,
         targets_N: Tensor,
         smoothing: float,
-        r_drop: float,
+        more: tuple[float, SoftTargets | None],
     ) -> tuple[Tensor, Tensor]:
+        r_drop, soft = more
         chunk = CUDA_CHUNK if readout_NE.is_cuda else CPU_CHUNK
         kind = readout_NE.dtype
         output_EV = weight_VE.to(kind).t()
@@ -86,7 +102,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits_CV = multiply(readout_NE[start : start + chunk], output_EV)
             logits_CV = logits_CV[: rows.stop - start].float().add_(bias_V)
             if mixture is None:
-                totals += _chunk_loss_and_gradient(logits_CV, targets_N[rows], smoothing, r_drop)
+                own = None if soft is None else soft.rows(rows)
+                totals += _chunk_loss_and_gradient(
+                    logits_CV, targets_N[rows], smoothing, r_drop, own
+                )
             else:
                 totals += mixture.chunk(logits_CV, targets_N[rows], rows)
             bias_gradient_V += logits_CV.sum(0)
@@ -110,16 +129,32 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _chunk_loss_and_gradient(
-    logits_CV: Tensor, targets_C: Tensor, smoothing: float, r_drop: float
+    logits_CV: Tensor,
+    targets_C: Tensor,
+    smoothing: float,
+    r_drop: float,
+    soft: SoftTargets | None,
 ) -> Tensor:
-    """Sums (minimized loss, nll) of a chunk; turns its logits into their gradient in place."""
+    """Sums (minimized loss, nll) of a chunk; turns its logits into their gradient in place.
+
+    With soft targets Q of share m the target distribution is (1 - m) times the smoothed one plus
+    m Q, of which the loss is the cross-entropy; its gradient is P minus that distribution.
+    """
+    said_CK = None if soft is None else logits_CV.gather(1, soft.ids_NK)
     chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing, r_drop)
     nll, uniform = chunk.nll_C1.sum(), chunk.uniform_C1.sum()
     apart = chunk.weigh(None)
+    share = 1.0 if soft is None else 1.0 - soft.mix
     if smoothing:
-        logits_CV.sub_(smoothing / logits_CV.shape[1])
-    logits_CV.scatter_add_(1, chunk.target_C1, torch.full_like(chunk.nll_C1, smoothing - 1.0))
-    return torch.stack(((1.0 - smoothing) * nll + smoothing * uniform + apart, nll))
+        logits_CV.sub_(share * smoothing / logits_CV.shape[1])
+    true_C1 = torch.full_like(chunk.nll_C1, share * (smoothing - 1.0))
+    logits_CV.scatter_add_(1, chunk.target_C1, true_C1)
+    loss = share * ((1.0 - smoothing) * nll + smoothing * uniform) + apart
+    if soft is not None and said_CK is not None:
+        logits_CV.scatter_add_(1, soft.ids_NK, soft.probabilities_NK * -soft.mix)
+        expected_C = (soft.probabilities_NK * said_CK).sum(1)
+        loss = loss + soft.mix * (chunk.normalizer_C1.squeeze(1) - expected_C).sum()
+    return torch.stack((loss, nll))
 
 
 class _ChunkSoftmax:
@@ -135,10 +170,11 @@ class _ChunkSoftmax:
         mean_C1 = logits_CV.mean(dim=1, keepdim=True) if smoothing else target_logit_C1
         top_C1 = logits_CV.amax(dim=1, keepdim=True)
         self.sums_C1 = logits_CV.sub_(top_C1).exp_().sum(dim=1, keepdim=True)
-        normalizer_C1 = self.sums_C1.log() + top_C1
-        self.nll_C1 = normalizer_C1 - target_logit_C1
+        self.normalizer_C1 = self.sums_C1.log() + top_C1
+        """Logarithm of the sum of exp(logit)."""
+        self.nll_C1 = self.normalizer_C1 - target_logit_C1
         """-log P_generated(target)."""
-        self.uniform_C1 = normalizer_C1 - mean_C1
+        self.uniform_C1 = self.normalizer_C1 - mean_C1
         """-log P_generated, averaged over the vocabulary."""
 
     def weigh(self, factor_C1: Tensor | None) -> float | Tensor:
@@ -231,6 +267,7 @@ def linear_cross_entropy(
     *,
     copy_inputs: CopyInputs | None = None,
     r_drop: float = 0.0,
+    soft: SoftTargets | None = None,
 ) -> Loss:
     """Loss of predicting `targets_N` (int64) from readouts through logits = W r + b, summed.
 
@@ -246,11 +283,17 @@ def linear_cross_entropy(
     With `r_drop` a > 0 rows 2i and 2i + 1 are one token under two dropout masks, P and Q what is
     generated there, and a (KL(P|Q) + KL(Q|P)) / 2 is added for each two rows (R-Drop, Liang et al.
     2021, section 2.1, equations 2 to 4).
+
+    With `soft` targets of share m, the loss is 1 - m of that plus m of the cross-entropy with their
+    distributions (Kim & Rush 2016, section 3.1). Not together with `copy_inputs`.
     """
+    assert copy_inputs is None or soft is None, "teachers do not know what can be copied"
     assert not (r_drop and len(targets_N) % 2), "two rows a token"
     is_bf16 = readout_NE.dtype == torch.bfloat16 and readout_NE.device.type == "cpu"
     if copy_inputs is None and not r_drop and is_bf16 and runs_packed():
-        packed = packed_linear_cross_entropy(readout_NE, weight_VE, bias_V, targets_N, smoothing)
+        packed = packed_linear_cross_entropy(
+            readout_NE, weight_VE, bias_V, targets_N, smoothing, soft
+        )
         return Loss(*packed)
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         readout_NE,
@@ -259,6 +302,6 @@ def linear_cross_entropy(
         *(copy_inputs or (None, None, None)),
         targets_N,
         smoothing,
-        r_drop,
+        (r_drop, soft),
     )
     return Loss(*sums)

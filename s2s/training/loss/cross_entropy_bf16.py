@@ -4,8 +4,10 @@ Logits stay in bf16, as the product gives them, and a chunk's softmax is their o
 probability is rounded by up to 2^-9 of itself, which is less than the rounding of its logit does.
 With smoothing e the logits' gradient is P - (1 - e) onehot - e / V. The last term, the same for all
 tokens, is no pass over the vocabulary either: it is a vector added to the parameters' gradients.
+Of soft targets Q with share m, it is P - (1 - m) ((1 - e) onehot + e / V) - m Q.
 
-Dimension letters: N tokens, C tokens of a chunk, E readout width, V vocabulary, R rows.
+Dimension letters: N tokens, C tokens of a chunk, K tokens that soft targets have, E readout width,
+V vocabulary, R rows.
 """
 
 from functools import cache
@@ -32,6 +34,7 @@ class _PackedLinearCrossEntropy(torch.autograd.Function):
         bias_V: Tensor,
         targets_N: Tensor,
         smoothing: float,
+        soft: tuple[Tensor, Tensor, float] | None,
     ) -> tuple[Tensor, Tensor]:
         num_tokens = len(targets_N)
         extra = -num_tokens % CHUNK
@@ -42,30 +45,40 @@ class _PackedLinearCrossEntropy(torch.autograd.Function):
         packed_VE = torch.ops.mkldnn._reorder_linear_weight(output_VE)
         gradient_NV = readout_NE.new_empty(len(readout_NE), len(bias_V))
         said_N1 = readout_NE.new_empty(len(readout_NE), 1)
+        teacher = None if soft is None else _Teacher(*soft, extra=extra)
+        share = 1.0 if teacher is None else 1.0 - teacher.mix
         for start in range(0, num_tokens, CHUNK):
             rows = slice(start, start + CHUNK)
             logits_CV = _linear(readout_NE[rows], packed_VE, bias_V)
             said_N1[rows] = logits_CV.gather(1, target_N1[rows])
+            if teacher is not None:
+                teacher.read(logits_CV, rows)
             with torch.autocast("cpu", enabled=False):  # it would cast to float32 and back
                 torch.softmax(logits_CV, dim=-1, out=gradient_NV[rows])
         p_N1 = gradient_NV.gather(1, target_N1)
         # `scatter_` would copy the whole of a bf16 tensor twice.
         place_N = torch.arange(len(readout_NE))
-        gradient_NV[place_N, target_N1.squeeze(1)] = p_N1.squeeze(1) - (1.0 - smoothing)
+        gradient_NV[place_N, target_N1.squeeze(1)] = p_N1.squeeze(1) - share * (1.0 - smoothing)
+        if teacher is not None:
+            teacher.subtract_from(gradient_NV)
         said_N = said_N1[:num_tokens, 0].float()
         nll_N = p_N1[:num_tokens, 0].float().log_().neg_()
         if not bool(nll_N.isfinite().all()):  # a probability below 1e-38
             logits_NV = _linear(readout_NE[:num_tokens], packed_VE, bias_V).float()
             nll_N = logits_NV.logsumexp(1) - said_N
         mean_E = weight_VE.mean(0)
-        ctx.num_tokens, ctx.smoothing = num_tokens, smoothing
+        ctx.num_tokens, ctx.smoothing = num_tokens, share * smoothing
         ctx.save_for_backward(readout_NE, output_VE, gradient_NV, mean_E)
         nll = nll_N.sum()
         # The logits' mean over the vocabulary; a matrix product would round under autocast.
         mean_N = (readout_NE[:num_tokens].float() * mean_E).sum(1) + bias_V.mean()
         uniform = nll + (said_N - mean_N).sum()
         ctx.mark_non_differentiable(nll)
-        return (1.0 - smoothing) * nll + smoothing * uniform, nll
+        loss = share * ((1.0 - smoothing) * nll + smoothing * uniform)
+        if teacher is not None:
+            expected_N = teacher.expected_N[:num_tokens]
+            loss = loss + teacher.mix * (nll + (said_N - expected_N).sum())
+        return loss, nll
 
     @staticmethod
     def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor | None, ...]:
@@ -86,20 +99,51 @@ class _PackedLinearCrossEntropy(torch.autograd.Function):
             readout_gradient_NE * scale.to(readout_NE.dtype),
             both_RV[:width].t().contiguous(),
             both_RV[width].clone(),
-            None,
-            None,
+            *(None,) * 3,
         )
 
 
-def packed_linear_cross_entropy(
-    readout_NE: Tensor, weight_VE: Tensor, bias_V: Tensor, targets_N: Tensor, smoothing: float
+class _Teacher:
+    """Soft targets: their part of the loss and of the logits' gradient."""
+
+    def __init__(self, ids_NK: Tensor, probabilities_NK: Tensor, mix: float, *, extra: int) -> None:
+        """With so many `extra` rows of zeros."""
+        self.ids_NK = F.pad(ids_NK, (0, 0, 0, extra))
+        self.probabilities_NK = F.pad(probabilities_NK, (0, 0, 0, extra))
+        self.mix = mix
+        self.expected_N = self.probabilities_NK.new_zeros(len(self.ids_NK))
+        """The expected logit under each distribution, float32."""
+
+    def read(self, logits_CV: Tensor, rows: slice) -> None:
+        """Keep the expected logits of some rows."""
+        said_CK = logits_CV.gather(1, self.ids_NK[rows]).float()
+        self.expected_N[rows] = (said_CK * self.probabilities_NK[rows]).sum(1)
+
+    def subtract_from(self, gradient_NV: Tensor) -> None:
+        """Subtract the share of the distributions, one of their K tokens at a time: a token that a
+        row has twice loses both."""
+        place_N = torch.arange(len(gradient_NV))
+        values_NK = self.mix * self.probabilities_NK
+        for ids_N, values_N in zip(self.ids_NK.unbind(1), values_NK.unbind(1), strict=True):
+            left_N = gradient_NV[place_N, ids_N].float() - values_N
+            gradient_NV[place_N, ids_N] = left_N.to(gradient_NV.dtype)
+
+
+def packed_linear_cross_entropy(  # noqa: PLR0917 (as the function of autograd has them)
+    readout_NE: Tensor,
+    weight_VE: Tensor,
+    bias_V: Tensor,
+    targets_N: Tensor,
+    smoothing: float,
+    soft: tuple[Tensor, Tensor, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(smoothed, nll) of `s2s.training.loss.cross_entropy.linear_cross_entropy`, sums over tokens.
 
-    Readouts are in bf16, parameters in float32; needs `runs_packed`.
+    Readouts are in bf16, parameters in float32; needs `runs_packed`. `soft` are soft targets: ids,
+    probabilities, share.
     """
     sums: tuple[Tensor, Tensor] = _PackedLinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        readout_NE, weight_VE, bias_V, targets_N, smoothing
+        readout_NE, weight_VE, bias_V, targets_N, smoothing, soft
     )
     return sums
 
