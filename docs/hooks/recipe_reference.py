@@ -59,15 +59,22 @@ def slug(heading: str) -> str:
 def sections(schema: Schema) -> list[Section]:
     """Every section once, a section before those within it."""
     found: dict[str, Section] = {}
+    top = Section((), {"properties": {}, **schema["else"]})
+    # What the recipe as a whole names is listed there, also where another section has it within.
+    homes = {
+        reference: name
+        for name, field in top.schema["properties"].items()
+        for reference in references(field)
+    }
 
     def visit(section: Section) -> None:
         for name, field in section.schema["properties"].items():
             for reference in references(field):
-                if reference not in found:
-                    found[reference] = _section(schema, reference, (*section.keys, name))
+                keys = (*section.keys, name)
+                if reference not in found and homes.get(reference, keys[0]) == keys[0]:
+                    found[reference] = _section(schema, reference, keys)
                     visit(found[reference])
 
-    top = Section((), {"properties": {}, **schema["else"]})
     visit(top)
     return [top, *found.values()]
 

@@ -92,9 +92,10 @@ class _Maker:
         self.run = run
         self.folder = run.folder / SYNTHETIC_FOLDER / part.made
         self.work = self.folder.with_name(f"{part.made}.making")
-        is_distilled = isinstance(section, Distill)
-        names = names_of(section.teacher if is_distilled else section.run)
-        self.field = "teacher" if is_distilled else "run"
+        if isinstance(section, Distill):
+            self.field, names = "teacher", names_of(section.teacher)
+        else:
+            self.field, names = "run", names_of(section.run)
         place = f"{part.place}.{self.field}"
         self.runs = [_find(place, name, run) for name in names]
         self.which = read_which(section.checkpoint, f"{part.place}.checkpoint")

@@ -137,8 +137,8 @@ def made_reports(recipe: Recipe, folder: Path) -> tuple[MadeReport, ...]:
     for part in training_parts(recipe):
         if part.made is None:
             continue
-        report = read_made(folder / SYNTHETIC_FOLDER / part.made).get("report")
-        with suppress(TypeError):  # of another version, or damaged
+        report: Any = read_made(folder / SYNTHETIC_FOLDER / part.made).get("report")
+        with suppress(TypeError, KeyError):  # of another version, or damaged
             found.append(MadeReport(**{**report, "runs": tuple(report["runs"])}))
     return tuple(found)
 
