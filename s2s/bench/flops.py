@@ -53,7 +53,7 @@ class Operations:
         if scores is not None:
             key, query, pair = scores.multiplications
             target += query
-            pair += decoder.source_width
+            pair += scores.summed_width(decoder.source_width)
         source = 0 if model.encoder is None else weights_of(model.encoder) + key
         regions = tuple(weights_of(encoder) + key for encoder in model.features)
         return cls(sentence, source, regions, target, pair)

@@ -268,7 +268,7 @@ def _writing(model: Seq2Seq) -> Iterator[Part]:
             source=0 if model.encoder is None else key,
             region=key if model.features else 0,
             target=query + gate,
-            pair=pair + decoder.source_width,
+            pair=pair + scores.summed_width(decoder.source_width),
         )
     elif gate:
         yield Part("attention", target=gate)

@@ -3,12 +3,15 @@
 `build_scores` is the table of score functions. A new one is a subclass of `AttentionScore`, and a
 case there.
 
+With several heads (`s2s.nn.attention_heads`) a query has a score of each.
+
 Dimension letters: B sentences, Q queries, S source time, D width of encoder states, H width of
-decoder states, A width of the additive score's hidden layer, N rows (N = B*Q).
+decoder states, A width of the additive score's hidden layer, N rows (N = B*Q), G = Q times the
+number of heads.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, assert_never
 
 import torch
@@ -43,16 +46,20 @@ class AttentionScore(nn.Module):
     [B, ...] of a layout of the class's choice. Its results are in the type of its inputs.
     """
 
+    heads = 1
+    """Heads, whose scores stand one after the other: those of the first head for all queries of a
+    sentence, then those of the next."""
+
     def keys(self, states_BSD: Tensor) -> Tensor:
         """Keys [B, ...] of encoder states."""
         raise AssertionError("abstract")
 
     def forward(self, query_BQH: Tensor, keys: Tensor | LoopLinear) -> Tensor:
-        """Scores [B, Q, S] of all queries; `keys` are those of `keys` or `loop_keys`."""
+        """Scores [B, G, S] of all queries; `keys` are those of `keys` or `loop_keys`."""
         raise AssertionError("abstract")
 
     def rows(self, query_NH: Tensor, keys: Tensor) -> Tensor:
-        """Scores [N, S] of one step of search.
+        """Scores [B*G, S] of one step of search.
 
         On a CPU every row must be rounded in the same way at any place among others.
         """
@@ -62,6 +69,22 @@ class AttentionScore(nn.Module):
         """`keys` for a loop over time of training: a `LoopLinear` where they are a matrix that
         multiplies the query."""
         return keys
+
+    def values(self, states_BSD: Tensor) -> Tensor | None:
+        """What the weights of each head sum, [B, heads, S, ...]; None for the states themselves."""
+        return None
+
+    def context(self, parts: Tensor) -> Tensor:
+        """Contexts [..., D] of the sums of all heads side by side."""
+        return parts
+
+    def loop_context(self) -> Callable[[Tensor], Tensor]:
+        """`context` for a loop over time of training."""
+        return self.context
+
+    def context_bound(self, state_D: Tensor) -> Tensor:
+        """The largest absolute value of each channel of contexts, from those of encoder states."""
+        return state_D
 
     def input_bounds(self, state_D: Tensor, query_H: Tensor) -> Mapping[str, Tensor]:
         """The `nn.Linear` children that search replaces by products of lower precision, by name.
@@ -75,6 +98,10 @@ class AttentionScore(nn.Module):
     def multiplications(self) -> ScoreMultiplications:
         """See `ScoreMultiplications`."""
         raise AssertionError("abstract")
+
+    def summed_width(self, source_width: int) -> int:
+        """Multiplications of the weights' sum, for each pair of a decoder and an encoder state."""
+        return source_width
 
 
 class BilinearScores(AttentionScore):

@@ -36,6 +36,8 @@ class Memory(TensorRows):
     labels_BTV: Tensor | None = None
     """float32, the logits of labels at their places (`s2s.nn.label_scores`); None in a model that
     has none."""
+    values: Tensor | None = None
+    """`AttentionScore.values` of the states; None where attention sums the states themselves."""
 
 
 @dataclass(frozen=True)

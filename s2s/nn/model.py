@@ -133,7 +133,8 @@ class Seq2Seq(nn.Module):
         )
         whole = parts[0] if self.combination is None else _combined(parts, self.combination)
         keys = self.decoder.keys(whole.states_BSD)
-        memory = Memory(whole.states_BSD, keys, whole.mask_BS, whole.final_BD)
+        values = self.decoder.values(whole.states_BSD)
+        memory = Memory(whole.states_BSD, keys, whole.mask_BS, whole.final_BD, values=values)
         if self.label_scores is not None:
             return self._with_labels(memory)
         if self.target_of_source is None:

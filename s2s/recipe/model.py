@@ -22,6 +22,14 @@ Residual = Annotated[
         "equally wide (Wu et al. 2016, section 3.1)."
     ),
 ]
+Heads = Annotated[
+    PositiveInt,
+    Field(
+        description="Heads, each with a score and values of its own in its part of the decoder's "
+        "width, which they divide (Vaswani et al. 2017, section 3.2.2; Chen et al. 2018). 1: no "
+        "projection of values and contexts."
+    ),
+]
 LayerNorm = Annotated[
     bool,
     Field(
@@ -49,9 +57,10 @@ class Encoder(Section):
 @dataclass(frozen=True, kw_only=True)
 class DotAttention(Section):
     """score(h, s) = h . s; encoder states are projected to the decoder's width if their widths
-    differ. `scaled_dot` divides by the square root of the width."""
+    differ. `scaled_dot` divides by the square root of the width. Several heads project both."""
 
     kind: Literal["dot", "scaled_dot"]
+    heads: Heads = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,7 @@ class GeneralAttention(Section):
     """score(h, s) = h W s (Luong et al. 2015, section 3.1)."""
 
     kind: Literal["general"]
+    heads: Heads = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +79,7 @@ class AdditiveAttention(Section):
     kind: Literal["additive"]
     width: PositiveInt | None = None
     """Width of the hidden layer; by default the decoder's."""
+    heads: Heads = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,6 +294,7 @@ class Model(Section):
                 "pretrained: with tied 'all' both sides have one matrix; name one file, as "
                 "'source' or as 'target'"
             )
+        self._check_heads()
         if self.attention.kind == "none" and self.context_gate:
             raise ValueError(
                 "context_gate needs attention; remove it, or choose an attention other than 'none'"
@@ -294,6 +306,20 @@ class Model(Section):
             )
         if self.attention.kind == "none" and self.decoder.kind == "stacked":
             raise ValueError("decoder 'stacked' needs attention; with attention 'none' use 'luong'")
+
+    def _check_heads(self) -> None:
+        """Raises ValueError where heads do not divide a width."""
+        if isinstance(self.attention, NoAttention) or self.attention.heads == 1:
+            return
+        heads, widths = self.attention.heads, {"decoder.width": self.decoder.width}
+        if isinstance(self.attention, AdditiveAttention) and self.attention.width is not None:
+            widths["attention.width"] = self.attention.width
+        for name, width in widths.items():
+            if width % heads:
+                raise ValueError(
+                    f"attention.heads: expected a number that divides {name}, {width}, found "
+                    f"{heads}; change one of the two"
+                )
 
     def image_feature_encoder(self, place: int) -> ImageFeatureEncoder:
         """How the features of a place among data.image_features are read."""

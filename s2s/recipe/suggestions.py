@@ -25,6 +25,7 @@ OTHER_NAMES = {
     "lambda_coverage": ("train.coverage_loss",),
     "lr": ("train.optimizer.learning_rate",),
     "max_steps": ("train.max_updates",),
+    "num_heads": ("model.attention.heads",),
     "num_layers": ("model.encoder.layers", "model.decoder.layers"),
     "rnn_type": ("model.encoder.cell.kind", "model.decoder.cell.kind"),
     "smoothing": ("train.label_smoothing",),

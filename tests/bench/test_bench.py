@@ -124,6 +124,16 @@ MODELS = {
         attention=AdditiveAttention(kind="additive", width=6),
         decoder=BahdanauDecoder(kind="bahdanau", width=11),
     ),
+    "heads": Model(
+        encoder=Encoder(width=5),
+        attention=DotAttention(kind="dot", heads=3),
+        decoder=StackedDecoder(kind="stacked", width=12),
+    ),
+    "additive heads": Model(
+        encoder=Encoder(width=5),
+        attention=AdditiveAttention(kind="additive", width=6, heads=2),
+        decoder=BahdanauDecoder(kind="bahdanau", width=12),
+    ),
     "stacked": Model(
         encoder=Encoder(width=5),
         attention=GeneralAttention(kind="general"),

@@ -14,7 +14,7 @@ from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
 from tests.nn import test_model as models
-from tests.nn.test_model import ATTENTIONS, LENGTHS, RECIPES, build, name, pairs
+from tests.nn.test_model import ATTENTIONS, LENGTHS, RECIPES, build, heads_of, name, pairs
 
 STATE_D, QUERY_H = torch.full((4,), 3.0), torch.full((5,), 2.0)
 
@@ -53,7 +53,9 @@ class CosineScores(AttentionScore):
         return F.normalize(self.query(query), dim=-1) * self.strength.exp()
 
 
-WITH_GENERAL = [recipe for recipe in RECIPES if recipe.attention.kind == "general"]
+WITH_GENERAL = [
+    recipe for recipe in RECIPES if recipe.attention.kind == "general" and heads_of(recipe) == 1
+]
 with_cosine = pytest.mark.parametrize("recipe", WITH_GENERAL, ids=name)
 
 

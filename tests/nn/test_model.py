@@ -46,6 +46,15 @@ RECIPES = [
     for attention in ATTENTIONS
     if not (decoder.kind == "stacked" and attention.kind == "none")
 ]
+RECIPES += [
+    replace(RECIPES[0], attention=attention, decoder=decoder)
+    for decoder, attention in (
+        (DECODERS[1], DotAttention(kind="dot", heads=3)),
+        (DECODERS[2], DotAttention(kind="scaled_dot", heads=4)),
+        (DECODERS[3], AdditiveAttention(kind="additive", width=8, heads=4)),
+        (DECODERS[5], GeneralAttention(kind="general", heads=2)),
+    )
+]
 START = [
     replace(RECIPES[0], attention=NoAttention(kind="none", context="start"), decoder=decoder)
     for decoder in DECODERS
@@ -58,7 +67,13 @@ LENGTHS = torch.tensor([9, 4, 1])
 def name(recipe: Model) -> str:
     feeding = "-feeding" if getattr(recipe.decoder, "input_feeding", False) else ""
     start = "-start" if getattr(recipe.attention, "context", "") == "start" else ""
-    return f"{recipe.decoder.kind}{recipe.decoder.layers}{feeding}-{recipe.attention.kind}{start}"
+    heads = f"-heads{recipe.attention.heads}" if heads_of(recipe) > 1 else ""
+    decoder = f"{recipe.decoder.kind}{recipe.decoder.layers}{feeding}"
+    return f"{decoder}-{recipe.attention.kind}{start}{heads}"
+
+
+def heads_of(recipe: Model) -> int:
+    return getattr(recipe.attention, "heads", 1)
 
 
 def build(recipe: Model) -> Seq2Seq:

@@ -48,9 +48,10 @@ WIRINGS: list[tuple[AnyDecoder, Attention]] = [
     (LuongDecoder(kind="luong", width=37, input_feeding=True), DotAttention(kind="dot")),
     (BahdanauDecoder(kind="bahdanau", width=37), AdditiveAttention(kind="additive", width=19)),
     (StackedDecoder(kind="stacked", width=37), GeneralAttention(kind="general")),
+    (StackedDecoder(kind="stacked", width=33), GeneralAttention(kind="general", heads=3)),
 ]
 every_wiring = pytest.mark.parametrize(
-    "index", range(4), ids=["luong", "fed", "bahdanau", "stacked"]
+    "index", range(5), ids=["luong", "fed", "bahdanau", "stacked", "heads"]
 )
 
 

@@ -42,6 +42,7 @@ WIRINGS: list[tuple[AnyDecoder, Attention]] = [
     (LuongDecoder(kind="luong", width=37, layers=2), NoAttention(kind="none")),
     (BahdanauDecoder(kind="bahdanau", width=37), AdditiveAttention(kind="additive", width=19)),
     (StackedDecoder(kind="stacked", width=37), GeneralAttention(kind="general")),
+    (StackedDecoder(kind="stacked", width=33), GeneralAttention(kind="general", heads=3)),
     (StackedDecoder(kind="stacked", width=512), DotAttention(kind="scaled_dot")),
 ]
 

@@ -52,7 +52,7 @@ class Bahdanau(Decoder):
             attentions.append(attention)
         h_TBH, whole = self.drop(torch.stack(hs)), stack_steps(attentions)
         r_TBE = self.drop_readout(self.readout(h_TBH, whole.context, e_TBE))
-        return self.decoder_output(r_TBE, whole, h_TBH, e_TBE)
+        return self.decoder_output(r_TBE, memory, whole, h_TBH, e_TBE)
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
@@ -63,4 +63,6 @@ class Bahdanau(Decoder):
             torch.cat((e_NE, attention.context), dim=-1), state, first=0
         )
         r_NE = self.readout(h_NH, attention.context, e_NE)
-        return self.decoder_output(r_NE, attention, h_NH, e_NE), next_state(layers, attention)
+        return self.decoder_output(r_NE, memory, attention, h_NH, e_NE), next_state(
+            layers, attention
+        )

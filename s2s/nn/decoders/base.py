@@ -13,7 +13,14 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.attention import AttentionOutput, LoopMemory, attend_rows, attend_times
+from s2s.nn.attention import (
+    AttentionOutput,
+    LoopMemory,
+    attend_rows,
+    attend_times,
+    pooled_scores,
+)
+from s2s.nn.attention_heads import build_heads
 from s2s.nn.attention_scores import build_scores
 from s2s.nn.cells.base import Cell, CellState, StepCell
 from s2s.nn.cells.build import build_layers
@@ -91,7 +98,10 @@ class Decoder(nn.Module):
         layers = build_layers(recipe.decoder, input_widths, width, recipe.dropout.recurrent)
         self.layers = nn.ModuleList(layers)
         self.output_bound = max((layer.output_bound for layer in layers), default=1.0)
-        self.scores = build_scores(recipe.attention, source_width, width)
+        widths = (source_width, width)
+        self.scores = build_heads(recipe.attention, *widths) or build_scores(
+            recipe.attention, *widths
+        )
         self.bridge: nn.Linear | None = None
         if source_width and layers:
             self.bridge = nn.Linear(source_width, width * len(input_widths))
@@ -106,6 +116,10 @@ class Decoder(nn.Module):
     def keys(self, states_BSD: Tensor) -> Tensor:
         """`AttentionScore.keys` of encoder states; the states themselves without attention."""
         return states_BSD if self.scores is None else self.scores.keys(states_BSD)
+
+    def values(self, states_BSD: Tensor) -> Tensor | None:
+        """`AttentionScore.values` of encoder states."""
+        return None if self.scores is None else self.scores.values(states_BSD)
 
     def start(self, memory: Memory) -> DecoderState:
         """The first state, which each layer makes of its part of W [last states] + b; without a
@@ -149,14 +163,25 @@ class Decoder(nn.Module):
         return _gated(attention, self.context_gate(query_TBH))
 
     def decoder_output(
-        self, readout: Tensor, attention: AttentionOutput, h: Tensor, e: Tensor
+        self, readout: Tensor, memory: Memory, attention: AttentionOutput, h: Tensor, e: Tensor
     ) -> DecoderOutput:
         """The output of whole sequences or of rows; h and e as the readout reads them."""
         gate = None
         if self.gate is not None:
             parts = (attention.context, h, e)
             gate = self.gate(*parts) if h.dim() == 3 else self.gate.rows(*parts)
-        return DecoderOutput(readout, attention.weights, attention.scores, gate)
+        return DecoderOutput(readout, attention.weights, self._word_scores(memory, attention), gate)
+
+    def _word_scores(self, memory: Memory, attention: AttentionOutput) -> Tensor | None:
+        """The scores of copying; without it those of several heads are not needed."""
+        if self.scores is None or attention.scores is None or self.scores.heads == 1:
+            return attention.scores
+        if self.gate is None:
+            return None
+        sentences, time = memory.mask_BS.shape
+        by_sentence = attention.scores.view(sentences, -1, self.scores.heads, time)
+        pooled = pooled_scores(by_sentence, ~memory.mask_BS.unsqueeze(1))
+        return pooled.view(*attention.scores.shape[:-2], time)
 
     def layer(self, index: int) -> Cell:
         """Layer `index` of a model in training."""
@@ -176,8 +201,8 @@ class Decoder(nn.Module):
         """The largest absolute value of each input channel of each layer.
 
         Embeddings are within `embedding_E`. Encoder states are within `state_D`, and so are
-        contexts, which are means of them. Readouts are within 1 and outputs of layers within
-        `output_bound`.
+        contexts, which are means of them; those of several heads have no bound. Readouts are within
+        1 and outputs of layers within `output_bound`.
         """
         if not self.input_widths:
             return []
@@ -188,16 +213,20 @@ class Decoder(nn.Module):
         ]
         bounds[0][: len(embedding_E)] = embedding_E
         if self.context_layer is not None and self.context_width:
-            bounds[self.context_layer][-self.context_width :] = state_D
+            bounds[self.context_layer][-self.context_width :] = self._context_bound(state_D)
         return bounds
 
     def readout_bound(self, embedding_E: Tensor, state_D: Tensor) -> Tensor:
         """The same of the readout's input channels."""
         bound_D = embedding_E.new_full((cast(int, self.readout.width),), self.output_bound)
-        bound_D[self.width : self.width + self.context_width] = state_D[: self.context_width]
+        context_D = self._context_bound(state_D)[: self.context_width]
+        bound_D[self.width : self.width + self.context_width] = context_D
         if self.reads_embedding:
             bound_D[-len(embedding_E) :] = embedding_E
         return bound_D
+
+    def _context_bound(self, state_D: Tensor) -> Tensor:
+        return state_D if self.scores is None else self.scores.context_bound(state_D)
 
     def drop(self, x_TBD: Tensor) -> Tensor:
         """Variational dropout between layers."""

@@ -50,7 +50,7 @@ class Luong(Decoder):
         attention = self.attend_times(memory, h_TBH)
         h_TBH = self.drop(h_TBH)
         r_TBE = self.drop_readout(self.readout(h_TBH, attention.context))
-        return self.decoder_output(r_TBE, attention, h_TBH, e_TBE)
+        return self.decoder_output(r_TBE, memory, attention, h_TBH, e_TBE)
 
     def _loop(self, memory: Memory, state: DecoderState, e_TBE: Tensor) -> DecoderOutput:
         projected_TBG = self.layer(0).project(e_TBE)
@@ -69,7 +69,7 @@ class Luong(Decoder):
             attentions.append(attention)
             state = next_state(new, attention, readouts[-1])
         return self.decoder_output(
-            torch.stack(readouts), stack_steps(attentions), torch.stack(hs), e_TBE
+            torch.stack(readouts), memory, stack_steps(attentions), torch.stack(hs), e_TBE
         )
 
     def step(
@@ -81,4 +81,6 @@ class Luong(Decoder):
         attention = self.attend_rows(memory, h_NH, state)
         r_NE = self.readout(h_NH, attention.context)
         fed = r_NE if self.input_feeding else None
-        return self.decoder_output(r_NE, attention, h_NH, e_NE), next_state(layers, attention, fed)
+        return self.decoder_output(r_NE, memory, attention, h_NH, e_NE), next_state(
+            layers, attention, fed
+        )

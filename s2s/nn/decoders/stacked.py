@@ -37,7 +37,7 @@ class Stacked(Decoder):
         x_TBD = torch.cat((h_TBH, attention.context), dim=-1)
         top_TBH = self.drop(self.run_layers(self.drop(x_TBD), state, first=1))
         r_TBE = self.drop_readout(self.readout(top_TBH, attention.context, e_TBE))
-        return self.decoder_output(r_TBE, attention, top_TBH, e_TBE)
+        return self.decoder_output(r_TBE, memory, attention, top_TBH, e_TBE)
 
     def step(
         self, memory: Memory, state: DecoderState, e_NE: Tensor
@@ -50,6 +50,6 @@ class Stacked(Decoder):
         x_ND = torch.cat((query_NH, attention.context), dim=-1)
         h_NH, upper = self.step_layers(x_ND, state, first=1)
         r_NE = self.readout(h_NH, attention.context, e_NE)
-        return self.decoder_output(r_NE, attention, h_NH, e_NE), next_state(
+        return self.decoder_output(r_NE, memory, attention, h_NH, e_NE), next_state(
             [first, *upper], attention
         )
