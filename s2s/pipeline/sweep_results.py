@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from s2s.errors import S2sError
 from s2s.pipeline.averaging import ValidationScores
+from s2s.pipeline.seed_means import SeedMean, rows_of, seed_means
 from s2s.recipe.metrics import LOWER_IS_BETTER, format_value
 from s2s.run.history import read_history
 from s2s.run.summary import as_number, is_in_use
@@ -20,6 +21,10 @@ State = Literal["finished", "begun", "in use", "failed", "waiting"]
 """`in use`: another process has the run."""
 
 ORDER: tuple[State, ...] = ("finished", "begun", "in use", "failed", "waiting")
+
+
+MEAN_NUMBERS = 5
+"""Columns with numbers of the table of means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +128,25 @@ class Sweep:
         numbers = len(scores) + 2
         failed = [one for one in self.settings if one.state == "failed" and not is_brief]
         waiting = self.count("waiting")
+        means = [] if is_brief else self.seed_means()
+        names = {path: _short(path) for path in paths}
+        averaged = _aligned(rows_of(means, self.metric, names), MEAN_NUMBERS)
         return [
             *_aligned(rows, numbers),
+            *(["", *averaged] if averaged else []),
             *(f"{one.folder}: failed: {one.reason}" for one in failed),
             *([f"{waiting} of {len(self.settings)} wait"] if is_brief and waiting else []),
         ]
 
+    def seed_means(self) -> list[SeedMean]:
+        """The means over seeds; none where no setting has several finished seeds."""
+        return seed_means(self.settings, self.metric)
+
     def as_json(self) -> dict[str, Any]:
         """The sweep as a JSON object, the best setting first."""
-        return {"metric": self.metric, "settings": [o.as_json(self.metric) for o in self.ranked()]}
+        settings = [one.as_json(self.metric) for one in self.ranked()]
+        means = [one.as_json() for one in self.seed_means()]
+        return {"metric": self.metric, "settings": settings, "seed_means": means}
 
 
 def results_of(run: Run) -> dict[str, Any]:
@@ -172,6 +187,8 @@ def _number(value: float | None, name: str) -> str:
 
 def _aligned(rows: Sequence[Sequence[str]], numbers: int) -> list[str]:
     """Rows as lines; the first `numbers` columns are aligned right."""
+    if not rows:
+        return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
