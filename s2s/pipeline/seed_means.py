@@ -10,10 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from s2s.pipeline.sweep_results import SettingResult
+from typing import Any, Protocol
 
 SEED = "seed"
 
@@ -23,6 +20,25 @@ QUANTILES = (
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 """97.5 % quantiles of Student's t for 1 to 30 degrees of freedom; the normal one is 1.960."""
+
+
+class Trained(Protocol):
+    """A setting and the results of its run."""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of the varied fields, by their dotted paths."""
+
+    @property
+    def state(self) -> str:
+        """`finished`, or another."""
+
+    @property
+    def minutes(self) -> float | None:
+        """The duration of training."""
+
+    def score(self, metric: str) -> float | None:
+        """A result of validation; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +64,7 @@ class SeedMean:
         return asdict(self)
 
 
-def seed_means(settings: Sequence[SettingResult], metric: str) -> list[SeedMean]:
+def seed_means(settings: Sequence[Trained], metric: str) -> list[SeedMean]:
     """The means of settings in their order; none where no two runs differ in their seeds alone."""
     scores: dict[tuple[tuple[str, str], ...], dict[str, tuple[float, float]]] = {}
     for one in settings:
