@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 MAIN = "Options"
 SEARCH = "Search"
 SAMPLING = "Sampling (--search sample)"
+RISK = "Minimum Bayes risk (--search mbr)"
 CONTENT = "Input and content of outputs"
 LISTING = "Several outputs and scores"
 READING = "How texts are scored"
@@ -27,8 +28,8 @@ COMPLETION = "Completion of the shell"
 MESSAGES = "Messages"
 LIMITS = "Limits"
 ORDER = (
-    *(MAIN, SEARCH, SAMPLING, LISTING, CONTENT, READING, TESTS, PICTURES, MEASURING, PLACES),
-    *(LIMITS, SPEED, COMPLETION, MESSAGES),
+    *(MAIN, SEARCH, SAMPLING, RISK, LISTING, CONTENT, READING, TESTS, PICTURES, MEASURING),
+    *(PLACES, LIMITS, SPEED, COMPLETION, MESSAGES),
 )
 
 WIDEST = 100

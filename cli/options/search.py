@@ -5,13 +5,29 @@ help text are written here and nowhere else.
 """
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from s2s.recipe.choices import LengthNormalization, SearchKind, SearchPrecisionChoice
+from s2s.recipe.choices import (
+    CandidateSource,
+    CandidateWeighting,
+    LengthNormalization,
+    SearchKind,
+    SearchPrecisionChoice,
+    UtilityName,
+)
 
-from .panels import SAMPLING, SEARCH, SPEED
+from .panels import RISK, SAMPLING, SEARCH, SPEED
+
+if TYPE_CHECKING:
+
+    class UtilityChoice(StrEnum):
+        """Utilities, as recipes name them."""
+
+else:  # typer has no lists of Literal
+    UtilityChoice = StrEnum("UtilityChoice", {name: name for name in get_args(UtilityName)})
 
 SEARCHES = """\b
 Search algorithms:
@@ -23,6 +39,8 @@ Search algorithms:
                 s2s translate --search sample --temperature 0.8 --seed 2
   exhaustive  The most probable of all outputs; slow, and reports where it is not proven.
                 s2s translate --search exhaustive --nodes 10000 --scores
+  mbr         Of N candidates the one that is most like the others (minimum Bayes risk).
+                s2s translate --search mbr --candidates 32 --utility chrf
 """
 
 
@@ -66,9 +84,33 @@ class SearchOptions:
         ),
     ] = None
 
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Number of candidates from each source.", rich_help_panel=RISK
+        ),
+    ] = None
+    candidates_from: Annotated[
+        CandidateSource | None,
+        typer.Option(
+            help="Source of the candidates: samples, a beam of that width, or both.",
+            rich_help_panel=RISK,
+        ),
+    ] = None
+    utility: Annotated[
+        list[UtilityChoice] | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Metric that compares candidates: chrf, bleu, rouge, exact, wer, cer or per; "
+            "repeatable, for their mean.",
+            rich_help_panel=RISK,
+        ),
+    ] = None
+
     def choices(self) -> dict[str, Any]:
         """Values under the names of the recipe's fields; None where an option is not given."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return given | {"utility": [one.value for one in self.utility or ()] or None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +241,14 @@ class AllSearchOptions(SearchOptions):
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", help="Seed of the samples.", rich_help_panel=SAMPLING),
+    ] = None
+    weighting: Annotated[
+        CandidateWeighting | None,
+        typer.Option(
+            help="Weight of a candidate as a reference: how often it was found, or its "
+            "probability.",
+            rich_help_panel=RISK,
+        ),
     ] = None
     shortlist_frequent: Annotated[
         int | None,

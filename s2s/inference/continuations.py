@@ -125,4 +125,5 @@ def _search(
         places=pieces.places,
         constraints=constraints,
         features=translator.image_features_of(pieces.sources),
+        ranking=translator.ranking(settings, pieces.sources),
     )

@@ -132,6 +132,7 @@ def load_translator(
         device=str(chosen),
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
+        scoring=recipe.scoring,
         extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
         features=lines,
         has_prompts=recipe.task == "lm",

@@ -1,7 +1,7 @@
 """The translator: a model, its tokenizers and a search, as a function from lines to lines."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +13,15 @@ from s2s.inference.progress import StreamProgress
 from s2s.inference.replace_unknown import UnknownReplacer
 from s2s.inference.split_line import split_line
 from s2s.inference.unknown_tokens import UnknownTokens
-from s2s.recipe.search import Search
+from s2s.recipe.scoring import Scoring
+from s2s.recipe.search import MbrSearch, Search
 from s2s.search.constraints.logits import shortest_output
 from s2s.search.constraints.prefix import PrefixConstraint
 from s2s.search.constraints.spec import UNCONSTRAINED, ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
+from s2s.search.minimum_bayes_risk import MinimumBayesRisk
+from s2s.search.ranking import Ranking
 from s2s.search.scorer import Scorer
 from s2s.spaces import is_blank as is_blank_text
 from s2s.special import EOS
@@ -82,6 +85,8 @@ class LineTranslator:
     """Most tokens of a source, as in training: longer ones are truncated. None sets no limit."""
     tag: str | None = None
     """The tag of every line that begins with none."""
+    scoring: Scoring = field(default_factory=Scoring)
+    """How metrics read text, where outputs are compared with each other."""
     progress: StreamProgress | None = None
     """Shows how many of the lines are translated."""
     replacer: UnknownReplacer | None = None
@@ -121,10 +126,11 @@ class LineTranslator:
         if self.has_prompts:
             constraints = self._begun(lines, constraints)
         pieces = self.pieces(lines, first, constraints)
+        settings = unlimited(self.search) if self.has_labels else self.search
         found = search(
             self.scorer,
             pieces.ids,
-            unlimited(self.search) if self.has_labels else self.search,
+            settings,
             self.device,
             keep=keep,
             places=pieces.places,
@@ -133,6 +139,7 @@ class LineTranslator:
             progress=self._follow(len(pieces.sources)),
             want_attention=self.replacer is not None,
             reduce=None if self.replacer is None else self.replacer.reduce,
+            ranking=self.ranking(settings, pieces.sources),
         )
         self.report_outputs(found, pieces, first)
         return self.outputs_of(found, pieces)
@@ -195,14 +202,31 @@ class LineTranslator:
         self, found: Sequence[Sequence[Hypothesis]], pieces: SourcePieces
     ) -> list[list[Output]]:
         """The outputs of every line, from the hypotheses of its pieces."""
-        sources = [source for source, one in zip(pieces.sources, found, strict=True) for _ in one]
-        texts = iter(self.write([h.tokens for one in found for h in one], sources))
-        outputs: list[list[Output]] = []
-        for source, hypotheses in zip(pieces.sources, found, strict=True):
-            decoded = ((h, next(texts)) for h in hypotheses)
-            outputs.append([Output.of(h, self._replaced(h, plain, source)) for h, plain in decoded])
+        texts = self._texts(pieces.sources, found)
+        outputs = [list(map(Output.of, *one)) for one in zip(found, texts, strict=True)]
         ranges = zip([0, *pieces.ends], pieces.ends, strict=False)
         return [join_outputs(outputs[start:end]) for start, end in ranges]
+
+    def ranking(self, settings: Search, sources: Sequence[EncodedSource]) -> Ranking | None:
+        """How candidates of these sources are ranked; None for a search that ranks by itself."""
+        if not isinstance(settings, MbrSearch):
+            return None
+
+        def texts(indices: Sequence[int], found: Sequence[Sequence[Hypothesis]]) -> list[list[str]]:
+            return self._texts([sources[index] for index in indices], found)
+
+        return MinimumBayesRisk(settings, self.scoring, texts)
+
+    def _texts(
+        self, sources: Sequence[EncodedSource], found: Sequence[Sequence[Hypothesis]]
+    ) -> list[list[str]]:
+        """The texts of the hypotheses of each source."""
+        pairs = [(source, h) for source, one in zip(sources, found, strict=True) for h in one]
+        plain = self.write([h.tokens for _, h in pairs], [source for source, _ in pairs])
+        texts = iter(
+            self._replaced(h, text, source) for (source, h), text in zip(pairs, plain, strict=True)
+        )
+        return [[next(texts) for _ in one] for one in found]
 
     def _replaced(self, hypothesis: Hypothesis, plain: str, source: EncodedSource) -> str:
         """The output's text, its unknown tokens replaced by words if there is a replacer."""

@@ -1,7 +1,7 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004) as the package rouge-score computes them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -41,12 +41,10 @@ class Rouge:
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
         """See `Metric`."""
         from rouge_score.rouge_scorer import RougeScorer
-        from rouge_score.tokenizers import DefaultTokenizer
 
         if self.tokens == "rouge":
             _tell_foreign(references)
-        own = self.tokens == "rouge"
-        tokenizer: Any = DefaultTokenizer(self.stem) if own else _Spaces(self.lowercase)
+        tokenizer = self.tokenizer
         scorer: Any = RougeScorer(KINDS[:2], tokenizer=tokenizer)
         rows = []
         for line, options in zip(*paired(outputs, references), strict=True):
@@ -56,6 +54,14 @@ class Rouge:
             scores.append(max(_rouge_l(tokenizer.tokenize(one), tokens) for one in options))
             rows.append([1.0, *(100.0 * score for score in scores)])
         return Additive(np.array(rows), mean)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, as rouge-score wants it."""
+        from rouge_score.tokenizers import DefaultTokenizer
+
+        own = self.tokens == "rouge"
+        return DefaultTokenizer(self.stem) if own else _Spaces(self.lowercase)
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`."""
@@ -110,3 +116,9 @@ class _Spaces:
 def build_rouge(scoring: Scoring) -> Rouge:
     """ROUGE-1, ROUGE-2 and ROUGE-L."""
     return Rouge(scoring.rouge_tokens, scoring.stem, scoring.lowercase)
+
+
+def token_splitter(scoring: Scoring) -> Callable[[str], list[str]]:
+    """The tokens of a text as ROUGE compares them."""
+    split: Callable[[str], list[str]] = build_rouge(scoring).tokenizer.tokenize
+    return split

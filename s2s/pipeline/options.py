@@ -5,7 +5,14 @@ from typing import Any, TypedDict
 
 from s2s.errors import UsageError
 from s2s.inference.line_constraints import LineConstraints
-from s2s.recipe.choices import LengthNormalization, SearchKind, SearchPrecisionChoice
+from s2s.recipe.choices import (
+    CandidateSource,
+    CandidateWeighting,
+    LengthNormalization,
+    SearchKind,
+    SearchPrecisionChoice,
+    UtilityName,
+)
 from s2s.recipe.search import Search
 from s2s.recipe.search_overrides import KEYWORDS, keyword, override
 from s2s.recipe.suggestions import close_to
@@ -38,6 +45,10 @@ class SearchOptions(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     seed: int | None
+    candidates: int | None
+    candidates_from: CandidateSource | None
+    utility: UtilityName | Sequence[UtilityName] | None
+    weighting: CandidateWeighting | None
     shortlist: int | None
     shortlist_frequent: int | None
     precision: SearchPrecisionChoice | None
@@ -60,8 +71,11 @@ def choose_search(search: Search, options: Mapping[str, Any]) -> Search:
     """`search` with the given fields; raises UsageError as `override` does."""
     fields = {short: name for name, short in KEYWORDS.items()}
     choices = {fields.get(name, name): value for name, value in options.items()}
+    if isinstance(utility := choices.get("utility"), str | list | tuple):
+        choices["utility"] = [utility] if isinstance(utility, str) else list(utility)
     for name, value in choices.items():
-        if value is not None and not isinstance(value, bool | int | float | str):
+        is_several = name == "utility" and isinstance(value, list)
+        if value is not None and not (is_several or isinstance(value, bool | int | float | str)):
             kind = type(value).__name__
             raise UsageError(f"{keyword(name)}: expected a number or a text, found {kind}")
     return override(search, choices, keyword)

@@ -17,6 +17,7 @@ ALWAYS = {
     "beam": ("width", "length_penalty"),
     "sample": ("temperature", "seed"),
     "exhaustive": ("nodes",),
+    "mbr": ("candidates", "utility"),
 }
 """Settings that a name always has, even with their default values."""
 
@@ -102,7 +103,7 @@ def _in_file_name(value: object) -> str:
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
-    text = str(value)
+    text = "+".join(value) if isinstance(value, tuple) else str(value)
     plain = re.sub(r"[^A-Za-z0-9.+-]+", "_", text)
     return plain if plain == text else f"{plain}-{_digest(text)}"
 

@@ -8,8 +8,17 @@ from typing import Literal
 TaskName = Literal["translation", "captioning", "lm", "classify", "tag"]
 """Kinds of data and of the model that reads them."""
 
-SearchKind = Literal["greedy", "beam", "sample", "exhaustive"]
+SearchKind = Literal["greedy", "beam", "sample", "exhaustive", "mbr"]
 """Search algorithms. Where several have a field that an option sets, the first is meant."""
+
+CandidateSource = Literal["sample", "beam", "both"]
+"""Searches that find the candidates of minimum Bayes risk decoding."""
+
+UtilityName = Literal["chrf", "bleu", "rouge", "exact", "wer", "cer", "per"]
+"""Metrics by which minimum Bayes risk decoding compares candidates."""
+
+CandidateWeighting = Literal["count", "probability"]
+"""Weights of its candidates as references."""
 
 LengthNormalization = Literal["length", "gnmt"]
 """Bases of the length penalty: the length, or (5 + length) / 6 (Wu et al. 2016)."""

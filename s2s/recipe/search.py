@@ -9,7 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from s2s.recipe.choices import LengthNormalization, SearchPrecisionChoice
+from s2s.recipe.choices import (
+    CandidateSource,
+    CandidateWeighting,
+    LengthNormalization,
+    SearchPrecisionChoice,
+    UtilityName,
+)
 from s2s.recipe.section import (
     Count,
     NonNegativeFloat,
@@ -151,6 +157,42 @@ class ExhaustiveSearch(Outputs):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class MbrSearch(Outputs):
+    """Minimum Bayes risk decoding (Kumar & Byrne 2004; Eikema & Aziz 2020): of several candidates
+    the one with the highest expected utility, where all candidates serve as references."""
+
+    kind: Literal["mbr"]
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Number of candidates from each source; time grows with its square."""
+    candidates_from: CandidateSource = "sample"
+    """Source of the candidates: independent samples, the hypotheses of a beam of that width, or
+    `both`, of each so many."""
+    utility: Annotated[tuple[UtilityName, ...], Field(min_length=1)] = ("chrf",)
+    """Metrics of a candidate against another, in per cent and for a sentence: 100 minus the rate
+    for wer, cer and per. The mean of several."""
+    weighting: CandidateWeighting = "count"
+    """Weight of a candidate as a reference: how often it was found, or its `probability` among the
+    candidates."""
+    temperature: NonNegativeFloat = 1.0
+    """Samples: divisor of the logits."""
+    top_k: PositiveInt | None = None
+    """Samples: from this many of the most probable tokens."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Samples: from the fewest tokens with this total probability."""
+    min_p: Probability = 0.0
+    """Samples: from tokens with at least this many times the highest probability."""
+    seed: Count = 1
+    """Samples: their seed, as in search `sample`."""
+    length_penalty: NonNegativeFloat = 1.0
+    """Beam: its length penalty, which decides when it stops."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.utility)) < len(self.utility):
+            raise ValueError(f"utility: expected every metric once, found {list(self.utility)}")
+
+
 Search = Annotated[
-    GreedySearch | BeamSearch | SampleSearch | ExhaustiveSearch, Field(discriminator="kind")
+    GreedySearch | BeamSearch | SampleSearch | ExhaustiveSearch | MbrSearch,
+    Field(discriminator="kind"),
 ]

@@ -10,12 +10,13 @@ Dimension letters: E sentences encoded together, S source time.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 
 from s2s.data.features.lookup import FeatureRows
 from s2s.errors import UsageError
-from s2s.recipe.search import ExhaustiveSearch, Search
+from s2s.recipe.search import ExhaustiveSearch, MbrSearch, Search
 from s2s.search.beam_history import BeamHistory
 from s2s.search.bucketing import longest_output, shape_of
 from s2s.search.constraints.base import Effect
@@ -25,9 +26,14 @@ from s2s.search.decoding_batch import DecodingBatch
 from s2s.search.exhaustive import ExhaustiveInput, exhaust
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs, Padded, Sources
+from s2s.search.ranking import Ranking, ranked_stream
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.strategies.base import Strategy
-from s2s.search.strategies.build import build_constrained_strategy, build_strategy
+from s2s.search.strategies.build import (
+    build_constrained_strategy,
+    build_strategy,
+    most_outputs,
+)
 
 
 def search(  # noqa: PLR0913 (inputs, settings and callbacks of a search)
@@ -43,13 +49,13 @@ def search(  # noqa: PLR0913 (inputs, settings and callbacks of a search)
     want_attention: bool = False,
     progress: Callable[[int], None] | None = None,
     reduce: Callable[[Hypothesis], Hypothesis] | None = None,
+    ranking: Ranking | None = None,
 ) -> list[list[Hypothesis]]:
     """The `keep` best hypotheses of every source (token ids without EOS), best first.
 
     Sampling returns all samples, in their order.
 
-    `progress` is called with the number of sources done, `reduce` with every hypothesis as it is
-    found, to keep less of it. See `search_stream` for the rest.
+    `progress` is called with the number of sources done. See `search_stream` for the rest.
     """
     found: list[list[Hypothesis]] = [[] for _ in sources]
     stream = search_stream(
@@ -62,15 +68,17 @@ def search(  # noqa: PLR0913 (inputs, settings and callbacks of a search)
         constraints=constraints,
         features=features,
         want_attention=want_attention,
+        reduce=reduce,
+        ranking=ranking,
     )
     for done, (index, hypotheses) in enumerate(stream, start=1):
-        found[index] = hypotheses if reduce is None else [reduce(h) for h in hypotheses]
+        found[index] = hypotheses
         if progress is not None:
             progress(done)
     return found
 
 
-def search_stream(
+def search_stream(  # noqa: PLR0913 (as above)
     scorer: Scorer[M, S],
     sources: Sources,
     settings: Search,
@@ -82,6 +90,8 @@ def search_stream(
     features: FeatureRows | None = None,
     want_attention: bool = False,
     strategy: Strategy | None = None,
+    reduce: Callable[[Hypothesis], Hypothesis] | None = None,
+    ranking: Ranking | None = None,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """Pairs (index of source, its `keep` best hypotheses) as they are found, long sources first.
 
@@ -89,6 +99,8 @@ def search_stream(
     output, `features` the image features of each source. A source without tokens and features has
     one empty hypothesis; the model does not run. Fewer than `keep` hypotheses are returned only if
     there are no more. A module must be in `eval()` mode. `strategy` replaces that of the settings.
+    `reduce` is called with every hypothesis as it is found, to keep less of it. A `ranking` ranks
+    the results of its own searches, which replace that of the settings.
 
     Raises UsageError where `keep` exceeds the beam, S2sError where the model predicts NaN.
     """
@@ -97,8 +109,47 @@ def search_stream(
         raise UsageError("exhaustive search keeps no attention; use greedy, beam or sample")
     numbers = range(len(sources)) if places is None else places
     inputs = Inputs(sources, numbers, constraints, features)
+
+    def find(
+        settings: Search, indices: Sequence[int], keep: int, strategy: Strategy
+    ) -> Iterator[tuple[int, list[Hypothesis]]]:
+        step = _Search(settings, strategy, keep, device, want_attention)
+        for index, found in _search_inputs(scorer, inputs, indices, step):
+            yield index, found if reduce is None else list(map(reduce, found))
+
+    if ranking is None:
+        assert not isinstance(settings, MbrSearch), "only a ranking knows the texts"
+        yield from find(settings, range(len(sources)), keep, strategy)
+        return
+
+    def candidates(
+        settings: Search, indices: Sequence[int]
+    ) -> Iterator[tuple[int, list[Hypothesis]]]:
+        most = most_outputs(settings)
+        return find(settings, indices, most, build_strategy(settings, most))
+
+    yield from ranked_stream(
+        candidates, ranking, inputs, keep=keep, want_attention=want_attention and reduce is None
+    )
+
+
+class _Search(NamedTuple):
+    """How sources are searched."""
+
+    settings: Search
+    strategy: Strategy
+    keep: int
+    device: str
+    want_attention: bool
+
+
+def _search_inputs(
+    scorer: Scorer[M, S], inputs: Inputs, indices: Sequence[int], how: _Search
+) -> Iterator[tuple[int, list[Hypothesis]]]:
+    """The hypotheses of the sources with these indices; see `search_stream`."""
+    settings, strategy, keep, device, want_attention = how
     buckets: defaultdict[tuple[Effect, Padded], list[int]] = defaultdict(list)
-    for index in range(len(sources)):
+    for index in indices:
         if inputs.is_blank(index):
             yield index, [Hypothesis(index, (), 0.0, 0.0, finished=True)]
         else:
@@ -106,10 +157,10 @@ def search_stream(
     for effect, padded in sorted(buckets, reverse=True):
         # Long sources have long outputs: starting with them leaves the fewest slots idle at the
         # end.
-        indices = sorted(buckets[effect, padded], key=lambda i: -len(sources[i]))
+        in_bucket = sorted(buckets[effect, padded], key=lambda i: -len(inputs.sources[i]))
         regions = sum(padded[1:])
         shape = shape_of(padded[0], strategy.width, settings, device, regions=regions)
-        queue = SentenceQueue(scorer, inputs, (indices, padded), shape, torch.device(device))
+        queue = SentenceQueue(scorer, inputs, (in_bucket, padded), shape, torch.device(device))
         guided = effect is Effect.GUIDE
         chosen = build_constrained_strategy(settings, keep) if guided else strategy
         batch = DecodingBatch(

@@ -102,6 +102,10 @@ class BatchTranslator:
             constraints=[job.constraint(piece) for job, piece in pairs],
             features=self._features(pairs),
             want_attention=pairs[0][0].options.want_attention,
+            ranking=self.searching.ranking(
+                pairs[0][0].options.search,
+                [job.pieces.sources[piece] for job, piece in pairs if job.pieces],
+            ),
         )
         for index, hypotheses in stream:
             found[index] = hypotheses

@@ -10,10 +10,14 @@ from s2s.inference.continuations import Continuation, continuations
 from s2s.inference.line_constraints import LineConstraints
 from s2s.inference.pair_scores import PairScore, score_lines
 from s2s.inference.translator import LineTranslator
-from s2s.recipe.search import BeamSearch, ExhaustiveSearch, SampleSearch, Search
+from s2s.recipe.search import BeamSearch, ExhaustiveSearch, MbrSearch, SampleSearch, Search
 from s2s.recipe.search_overrides import KINDS, override
 from s2s.recipe.suggestions import close_to
-from s2s.search.strategies.build import build_constrained_strategy, build_strategy
+from s2s.search.strategies.build import (
+    build_constrained_strategy,
+    build_strategy,
+    most_outputs,
+)
 from s2s.serve.faults import Refused
 from s2s.serve.jobs import SingleJob, TranslateOptions, TranslationJob
 from s2s.serve.models import Model
@@ -142,6 +146,9 @@ def _check_search(search: Search, usual: Search, limits: Limits) -> None:
         case ExhaustiveSearch():
             _check_most("search.width", search.width, limits.outputs, usual)
             _check_most("search.nodes", search.nodes, limits.nodes, usual)
+        case MbrSearch():
+            most = limits.outputs // (2 if search.candidates_from == "both" else 1)
+            _check_most("search.candidates", search.candidates, most, usual)
     _check_most("search.max_ratio", search.max_ratio, limits.max_ratio, usual)
     _check_most("search.max_offset", search.max_offset, limits.max_offset, usual)
 
@@ -162,7 +169,9 @@ def _check_attention(model: Model, search: Search) -> None:
 
 def _check_cells(lines: Sequence[str], search: Search, limits: Limits) -> None:
     """Raises Refused for a line whose attention would not fit into memory beside that of others."""
-    width = search.width if isinstance(search, BeamSearch) else 1
+    # Attention is kept of all candidates until they are ranked.
+    is_kept = isinstance(search, BeamSearch | MbrSearch)
+    width = most_outputs(search) if is_kept else 1
     for number, line in enumerate(lines, start=1):
         longest = search.max_ratio * len(line) + search.max_offset
         if len(line) * longest * width > limits.attention_cells:

@@ -8,7 +8,7 @@ import pytest
 import s2s_cli.score
 from s2s.inference.nbest import NbestOptions
 from s2s.recipe.load import load_recipe
-from s2s.recipe.search import BeamSearch, ExhaustiveSearch, SampleSearch, Search
+from s2s.recipe.search import BeamSearch, ExhaustiveSearch, MbrSearch, SampleSearch, Search
 from s2s.run.directory import Run
 from s2s_cli.main import run as command_line
 from tests.cli.test_main import BASE, Recorder, pipeline
@@ -59,6 +59,20 @@ def translate(*options: str) -> int:
             None,
         ),
         ("--suppress-unknown", BeamSearch(kind="beam", suppress_unknown=True), None),
+        ("--candidates 8", MbrSearch(kind="mbr", candidates=8), None),
+        (
+            "--search mbr --candidates-from both --utility bleu --utility chrf --top-p 0.9 "
+            "--weighting probability --length-penalty 0.5",
+            MbrSearch(
+                kind="mbr",
+                candidates_from="both",
+                utility=("bleu", "chrf"),
+                weighting="probability",
+                top_p=0.9,
+                length_penalty=0.5,
+            ),
+            None,
+        ),
         (
             "--no-repeat-ngram 3 --repetition-penalty 1.5",
             BeamSearch(kind="beam", no_repeat_ngram=3, repetition_penalty=1.5),
@@ -80,6 +94,9 @@ def test_options_replace_what_the_recipe_says(
         ("--search greedy --beam 3", "greedy search does not use --beam"),
         ("--search sample --length-penalty 1", "sample search does not use --length-penalty"),
         ("--temperature 1 --beam 2", "no search has all of --beam, --temperature"),
+        ("--utility chrf --utility chrf", "utility: expected every metric once, found ['chrf', "),
+        ("--candidates 0", "--candidates: expected at least 1, found 0"),
+        ("--search mbr --nodes 3", "mbr search does not use --nodes"),
         ("--top-p 2", "--top-p: expected at most 1, found 2.0"),
         ("--no-repeat-ngram 0", "--no-repeat-ngram: expected at least 1, found 0"),
         ("--format xml", "Invalid value for '--format'"),

@@ -20,7 +20,14 @@ from s2s.inference.translator import LineTranslator
 from s2s.nn.model import Seq2Seq
 from s2s.nn.step import Step
 from s2s.recipe.model import Model, StackedDecoder
-from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
+from s2s.recipe.search import (
+    BeamSearch,
+    ExhaustiveSearch,
+    GreedySearch,
+    MbrSearch,
+    SampleSearch,
+    Search,
+)
 
 SMALL = StackedDecoder(kind="stacked", width=24)
 
@@ -307,6 +314,7 @@ EVERY_SEARCH = [
     BeamSearch(kind="beam", width=3),
     SampleSearch(kind="sample", samples=2),
     ExhaustiveSearch(kind="exhaustive", nodes=100, max_offset=2),
+    MbrSearch(kind="mbr", candidates=5, max_offset=2),
 ]
 
 

@@ -125,15 +125,18 @@ BAD_FIELDS = [
         "4: name: expected at most 255 letters, digits, '.', '_' and '-', the first a letter or "
         "digit, found 'a b'",
     ),
-    ("search: {}", "4: search.kind: missing key, one of 'greedy', 'beam', 'sample', 'exhaustive'"),
+    (
+        "search: {}",
+        "4: search.kind: missing key, one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr'",
+    ),
     (
         "search: {kind: bean}",
-        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', found 'bean' "
-        "(did you mean 'beam'?)",
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr', found "
+        "'bean' (did you mean 'beam'?)",
     ),
     (
         "search: {kind: 3}",
-        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', found 3",
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr', found 3",
     ),
     # rules that tie fields together
     (

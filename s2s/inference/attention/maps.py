@@ -121,6 +121,7 @@ def attention_maps(
         places=pieces.places,
         features=translator.image_features_of(pieces.sources),
         want_attention=True,
+        ranking=translator.ranking(translator.search, pieces.sources),
     )
     return maps_of(translator, lines, pieces, found)
 

@@ -1,9 +1,18 @@
 """Builds the strategy of a recipe."""
 
+from dataclasses import fields
 from typing import assert_never
 
 from s2s.errors import UsageError
-from s2s.recipe.search import BeamSearch, ExhaustiveSearch, GreedySearch, SampleSearch, Search
+from s2s.recipe.search import (
+    BeamSearch,
+    ExhaustiveSearch,
+    GreedySearch,
+    MbrSearch,
+    Outputs,
+    SampleSearch,
+    Search,
+)
 from s2s.search.strategies.base import Strategy
 from s2s.search.strategies.beam import Beam
 from s2s.search.strategies.diverse_beam import DiverseBeam
@@ -26,8 +35,38 @@ def most_outputs(search: Search) -> int:
             return search.samples
         case ExhaustiveSearch():
             return MOST
+        case MbrSearch():
+            return sum(map(most_outputs, candidate_searches(search)))
         case _:
             assert_never(search)
+
+
+def candidate_searches(search: MbrSearch) -> tuple[SampleSearch | BeamSearch, ...]:
+    """The searches that find the candidates of minimum Bayes risk decoding."""
+    shared = {field.name: getattr(search, field.name) for field in fields(Outputs)}
+    sampled = SampleSearch(
+        **shared | {"kind": "sample"},
+        samples=search.candidates,
+        temperature=search.temperature,
+        top_k=search.top_k,
+        top_p=search.top_p,
+        min_p=search.min_p,
+        seed=search.seed,
+    )
+    beam = BeamSearch(
+        **shared | {"kind": "beam"},
+        width=search.candidates,
+        length_penalty=search.length_penalty,
+    )
+    match search.candidates_from:
+        case "sample":
+            return (sampled,)
+        case "beam":
+            return (beam,)
+        case "both":
+            return sampled, beam
+        case _:
+            assert_never(search.candidates_from)
 
 
 def build_complete(search: BeamSearch) -> Strategy:
@@ -43,9 +82,15 @@ def build_complete(search: BeamSearch) -> Strategy:
 def build_strategy(search: Search, keep: int = 1) -> Strategy:
     """The strategy of a recipe's search, which returns the `keep` best hypotheses.
 
-    Sampling returns all samples. The strategy of exhaustive search is the beam it starts from.
-    Raises UsageError where the search does not return that many.
+    Sampling returns all samples. The strategy of exhaustive search is the beam it starts from, and
+    that of minimum Bayes risk decoding is the first that finds candidates. Raises UsageError where
+    the search does not return that many.
     """
+    if isinstance(search, MbrSearch) and keep > most_outputs(search):
+        raise UsageError(
+            f"the {keep} best outputs need as many candidates, found {most_outputs(search)}; "
+            f"--candidates {keep} has them"
+        )
     if keep > most_outputs(search):
         raise UsageError(
             f"the {keep} best outputs need a beam of width {keep} or more, found "
@@ -70,6 +115,8 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
         case ExhaustiveSearch():
             width = max(search.width, keep)
             return Beam(width, length_penalty=0.0, keep=width)
+        case MbrSearch():
+            return build_strategy(candidate_searches(search)[0])
         case _:
             assert_never(search)
 
@@ -80,6 +127,13 @@ def build_constrained_strategy(search: Search, keep: int = 1) -> Strategy:
     Raises UsageError for any search but a beam, and as `build_strategy` does.
     """
     strategy = build_strategy(search, keep)
+    if isinstance(search, MbrSearch) and search.candidates_from == "beam":
+        return build_constrained_strategy(candidate_searches(search)[0])
+    if isinstance(search, MbrSearch):
+        raise UsageError(
+            "terms that must appear need beam search, and samples are among the candidates; "
+            "--candidates-from beam leaves them out"
+        )
     if isinstance(strategy, DiverseBeam):
         raise UsageError("terms that must appear need a beam of one group; --groups 1 has it")
     if not isinstance(search, BeamSearch) or not isinstance(strategy, Beam):
