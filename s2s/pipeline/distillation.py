@@ -6,6 +6,7 @@ command goes on after the last of them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,8 @@ from s2s.data.distributions import (
 )
 from s2s.data.features.lookup import open_features
 from s2s.data.preparation.fingerprints import digest as digest_of
-from s2s.data.preparation.fingerprints import read_fingerprint
 from s2s.data.preparation.prepare import open_corpus
+from s2s.data.preparation.share import share_made
 from s2s.errors import Interrupted, UsageError
 from s2s.files import atomic_write, parse_json, remove, rename_folder, sync_file
 from s2s.messages import note
@@ -88,8 +89,12 @@ def make_distributions(
     check_use(teachers, "translate")
     pair = load_tokenizers(run.tokenizer_folder)
     _check_tokenizers(teachers, pair)
-    digest = _digest(run, teachers, distill)
+    lines = open_features(recipe.data, cache=run.features_folder)
+    corpus = open_corpus(run.folder, "train", lines, tokenizers=pair)
+    digest = _digest(corpus, teachers, distill)
     if read_made(folder) == digest:
+        return
+    if share_made(run.folder, DISTRIBUTIONS_FOLDER, folder, read_made, digest):
         return
     work = folder.with_name(f"{DISTRIBUTIONS_FOLDER}.making")
     which = read_which(distill.checkpoint, "train.distill.checkpoint")
@@ -98,8 +103,6 @@ def make_distributions(
     )
     names = " and ".join(one.place for one in teachers)
     note(f"{run.folder}: {PLACE}: {names} predicts every target token; Ctrl-C keeps what is done")
-    lines = open_features(recipe.data, cache=run.features_folder)
-    corpus = open_corpus(run.folder, "train", lines, tokenizers=pair)
     maker = _Maker(teachers, distill, pair, device)
     try:
         maker.make(corpus, work, digest, progress)
@@ -114,19 +117,32 @@ def make_distributions(
 BEGUN_FILE = "begun.json"
 
 
-def _digest(run: Run, teachers: Sequence[Run], distill: Distill) -> str:
+def _digest(corpus: Corpus, teachers: Sequence[Run], distill: Distill) -> str:
+    """A hash of all that the distributions depend on, with the pairs by their ids: the same for
+    runs that differ in their seeds."""
     from s2s.inference.translator_factory import model_fingerprint
 
     which = read_which(distill.checkpoint, "train.distill.checkpoint")
     return digest_of(
         {
             "format": 1,
-            "data": read_fingerprint(run.data_folder)[0],
+            "data": _content(corpus),
             "teachers": [model_fingerprint(one, which) for one in teachers],
             "top_k": distill.top_k,
             "temperature": distill.temperature,
         }
     )
+
+
+def _content(corpus: Corpus) -> str:
+    """A hash of the ids of all pairs."""
+    found = hashlib.sha256()
+    arrays = [corpus.source_values, corpus.source_offsets, corpus.target_values]
+    arrays += [corpus.target_offsets, *([] if corpus.rows_NF is None else [corpus.rows_NF])]
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def _check_tokenizers(teachers: Sequence[Run], pair: TokenizerPair) -> None:

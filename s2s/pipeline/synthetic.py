@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s2s.data.preparation.fingerprints import fingerprint
+from s2s.data.preparation.share import share_made
 from s2s.data.sources.chunks import file_fingerprint
 from s2s.data.sources.contents import Hashes
 from s2s.data.sources.file_names import described, files_of
@@ -148,6 +149,8 @@ class _Maker:
         digest = self._digest()
         if not force and read_made(self.folder).get("digest") == digest:
             return
+        if not force and self._share(digest):
+            return
         is_begun = _read_begun(self.work) == digest
         if force or not is_begun:
             remove(self.work)
@@ -166,6 +169,11 @@ class _Maker:
         # What was encoded from the former pairs is out of date, whatever happens from here on.
         remove(self.folder)
         rename_folder(self.work, self.folder)
+
+    def _share(self, digest: str) -> bool:
+        """Link the pairs of another run, such as another setting of a sweep, that has the same."""
+        pattern = f"{SYNTHETIC_FOLDER}/*"
+        return share_made(self.run.folder, pattern, self.folder, _made_digest, digest)
 
     def _digest(self) -> str:
         """A hash of all that the pairs depend on."""
@@ -338,6 +346,13 @@ def _check_outputs(search: Search, outputs: int, place: str) -> None:
         check_outputs(search, outputs)
     except ValueError as error:
         raise UsageError(f"{place}.{error}") from None
+
+
+def _made_digest(folder: Path) -> str | None:
+    """What the pairs of a folder were made from; None if they are not complete."""
+    found = read_made(folder).get("digest")
+    is_complete = (folder / SOURCE_FILE).is_file() and (folder / TARGET_FILE).is_file()
+    return found if is_complete and isinstance(found, str) else None
 
 
 def _read_begun(work: Path) -> str | None:

@@ -204,6 +204,7 @@ def len_of_epoch(run: Run) -> int:
 
 def test_an_interrupted_translation_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline.prepare(recipe(BACK, name="whole"))
+    shutil.move("runs/whole", "whole")  # where no run takes pairs from it
     monkeypatch.setattr("s2s.inference.stream.FIRST_WINDOW", 4)
     plain, calls = LineTranslator.outputs, []
 
@@ -220,9 +221,25 @@ def test_an_interrupted_translation_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
     assert not Path("runs/new/synthetic/1").exists()
     counts = translations(monkeypatch)
     pipeline.prepare(recipe(BACK))
-    assert made() == made(run="whole")
+    assert made() == made(run="../whole")
     assert 0 < sum(counts) < len(TEXT) + 1
     assert [path.name for path in Path("runs/new/synthetic").iterdir()] == ["1"]
+
+
+def test_runs_that_want_the_same_pairs_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    back = "data.synthetic=[{run: reverse, target: text.y, tag: none}]"
+    same = (back, "train.distill={teacher: spell, level: both}", TAKEN)
+    pipeline.prepare(recipe(*same))
+    counts = translations(monkeypatch)
+    more = "data.synthetic=[{run: spell, source: text.x}, {run: reverse, target: text.y}]"
+    pipeline.prepare(recipe(more, name="more"))
+    assert sum(counts) == 25
+    assert made("2", "more") == made()
+    files = [Path("runs") / name / "source.txt" for name in ("new/synthetic/1", "more/synthetic/2")]
+    assert files[0].stat().st_ino == files[1].stat().st_ino
+    monkeypatch.setattr("s2s.pipeline.distillation._Maker", None)
+    pipeline.train(recipe(*same, "seed=2", "train.max_updates=3", name="other"), device="cpu")
+    assert len(list(Path("runs").glob("*/distributions/ids.npy"))) == 2
 
 
 def test_pairs_that_the_recipe_no_longer_names_are_removed() -> None:
@@ -345,6 +362,7 @@ def test_a_training_with_teachers_resumes_bit_for_bit(monkeypatch: pytest.Monkey
 
 def test_interrupted_teachers_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline.prepare(recipe(WORD, TAKEN, name="whole"))
+    shutil.move("runs/whole", "whole")
     monkeypatch.setattr("s2s.pipeline.distillation.SHARD", 100)
     from s2s.pipeline.distillation import _Maker
 
@@ -362,10 +380,11 @@ def test_interrupted_teachers_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline.prepare(recipe(WORD, TAKEN))
     assert shards == [0, 100, 200, 200, 300]
     for file in ("ids.npy", "probabilities.npy"):
-        whole_file, file_ = (
-            Path("runs") / n / DISTRIBUTIONS_FOLDER / file for n in ("whole", "new")
-        )
-        assert whole_file.read_bytes() == file_.read_bytes()
+        contents = [
+            (folder / DISTRIBUTIONS_FOLDER / file).read_bytes()
+            for folder in (Path("whole"), Path("runs/new"))
+        ]
+        assert contents[0] == contents[1]
 
 
 # ------------------------------------------------------------------------------------- faults

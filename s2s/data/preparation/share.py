@@ -7,7 +7,8 @@ Therefore they may be hard links, which take no space and outlive the run that t
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from s2s.data.features.lookup import FEATURES_FOLDER
@@ -36,20 +37,44 @@ def share_prepared(
             if not fingerprints[part].matches(source / part):
                 break
             with atomic_folder(target / part) as temporary:
-                _link_files(source / part, temporary, copies=True)
+                link_files(source / part, temporary, copies=True)
             if part == "tokenizer":  # data encoded by another must not stay beside it
                 remove(target / "data")
             done.append(part)
         if done and (source / FEATURES_FOLDER).is_dir():
             # Without links they are made again: an interrupted copy would look whole.
-            _link_files(source / FEATURES_FOLDER, target / FEATURES_FOLDER, copies=False)
+            link_files(source / FEATURES_FOLDER, target / FEATURES_FOLDER, copies=False)
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f"{error.filename or target}: cannot write there: {reason}") from error
     return tuple(done)
 
 
-def _link_files(source: Path, target: Path, *, copies: bool) -> None:
+def share_made(
+    run_folder: Path,
+    pattern: str,
+    target: Path,
+    digest_of: Callable[[Path], str | None],
+    wanted: str,
+) -> bool:
+    """Link what another run beside `run_folder` has made into `target`: the first folder that
+    matches `pattern` within a run and of which `digest_of` is `wanted`. Whether there is one.
+
+    Raises OSError if `target` cannot be written.
+    """
+    for found in sorted(run_folder.parent.glob(f"*/{pattern}")):
+        if found == target or found.is_symlink() or digest_of(found) != wanted:
+            continue
+        with suppress(FileNotFoundError), atomic_folder(target) as temporary:
+            link_files(found, temporary, copies=True)
+            if digest_of(found) != wanted or digest_of(temporary) != wanted:
+                raise FileNotFoundError(found)  # made anew or deleted meanwhile
+        if digest_of(target) == wanted:
+            return True
+    return False
+
+
+def link_files(source: Path, target: Path, *, copies: bool) -> None:
     """Link the files of a folder that `target` does not have."""
     for path in sorted(source.rglob("*")):
         there = target / path.relative_to(source)
