@@ -17,6 +17,7 @@ from .options.common import (
 from .options.completion import run_names
 from .options.fusion import Lm, LmWeight, choose_fusion
 from .options.grouped import grouped
+from .options.outputs import GlossaryFile, GlossaryIgnoreCase, choose_glossary
 from .options.panels import LIMITS
 from .options.search import SearchOptions
 
@@ -60,6 +61,8 @@ def serve(
     search: SearchOptions,
     lm: Lm = None,
     lm_weight: LmWeight = None,
+    glossary: GlossaryFile = None,
+    glossary_ignore_case: GlossaryIgnoreCase = False,
     runs: Runs = RUNS,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
@@ -121,6 +124,7 @@ def serve(
     from s2s.serve.settings import Limits, Settings, Timeouts
 
     fusion = choose_fusion(lm, lm_weight, runs)
+    terms = choose_glossary(glossary, glossary_ignore_case)
     sources = [
         Source(
             name=name or one.name,
@@ -129,6 +133,7 @@ def serve(
             device=device,
             checkpoint=which,
             fusion=fusion,
+            glossary=terms,
         )
         for name, one in found
     ]

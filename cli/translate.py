@@ -31,6 +31,8 @@ from .options.outputs import (
     Columns,
     Dictionary,
     Format,
+    GlossaryFile,
+    GlossaryIgnoreCase,
     ListFormat,
     Must,
     NBest,
@@ -39,6 +41,7 @@ from .options.outputs import (
     Scores,
     Tag,
     Workers,
+    choose_glossary,
 )
 from .options.search import SEARCHES, AllSearchOptions
 
@@ -63,6 +66,7 @@ EPILOG = f"{SEARCHES}\n" + examples(
     "s2s translate --replace-unknown --dictionary de-en.tsv < input.txt",
     "s2s translate --must 'ice cream' < input.txt",
     "s2s translate --columns source,prefix,must,avoid < input.tsv",
+    "s2s translate --glossary terms.tsv < input.txt",
     "s2s translate --prefix-file beginnings.txt < input.txt",
     "s2s translate --run runs/flickr8k-grid < ids.txt > captions.txt",
     "s2s translate --features new.npy --feature-ids new.txt < new.txt > captions.txt",
@@ -104,6 +108,8 @@ def translate(
     columns: Columns = None,
     must: Must = None,
     avoid: Avoid = None,
+    glossary: GlossaryFile = None,
+    glossary_ignore_case: GlossaryIgnoreCase = False,
     replace_unknown: ReplaceUnknown = False,
     dictionary: Dictionary = None,
     runs: Runs = RUNS,
@@ -122,6 +128,7 @@ def translate(
     read_stdin_once(
         input=source or STDIN,
         prefix_file=prefix_file,
+        glossary=glossary,
         dictionary=dictionary,
         feature_ids=feature_ids,
     )
@@ -146,6 +153,7 @@ def translate(
         checkpoint=which,
         listing=listing(nbest, form, is_listed),
         line_constraints=line_constraints(columns, prefix_file, must, avoid),
+        glossary=choose_glossary(glossary, glossary_ignore_case),
         tag=tag,
         unknown=_unknown(replace_unknown, dictionary),
         fusion=choose_fusion(lm, lm_weight, runs),

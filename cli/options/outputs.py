@@ -1,11 +1,14 @@
 """Options of `s2s translate` beside the search: contents of outputs, how they are listed."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .panels import CONTENT, LISTING, SPEED
+
+if TYPE_CHECKING:
+    from s2s.inference.glossary import Glossary
 
 Tag = Annotated[
     str | None,
@@ -42,6 +45,24 @@ Avoid = Annotated[
     typer.Option(
         metavar="TERM",
         help="No output contains TERM as whole words; repeatable.",
+        rich_help_panel=CONTENT,
+    ),
+]
+GlossaryFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--glossary",
+        metavar="FILE",
+        help="Outputs contain the translations, in FILE (source, tab, target), of the terms that "
+        "their lines have (beam search).",
+        rich_help_panel=CONTENT,
+    ),
+]
+GlossaryIgnoreCase = Annotated[
+    bool,
+    typer.Option(
+        "--glossary-ignore-case",
+        help="Find terms of the glossary in upper and lower case.",
         rich_help_panel=CONTENT,
     ),
 ]
@@ -89,3 +110,15 @@ Format = Annotated[
         rich_help_panel=LISTING,
     ),
 ]
+
+
+def choose_glossary(path: Path | None, ignore_case: bool) -> "Glossary | None":
+    """The glossary of a file, if one is given; raises DataError for its faults."""
+    from s2s.errors import UsageError
+    from s2s.inference.glossary import Glossary
+
+    if path is None:
+        if ignore_case:
+            raise UsageError("--glossary-ignore-case: has no effect without --glossary")
+        return None
+    return Glossary.read(path, ignore_case=ignore_case)

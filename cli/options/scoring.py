@@ -31,6 +31,7 @@ from .common import (
 )
 from .fusion import Lm, LmWeight, choose_fusion
 from .grouped import changed
+from .outputs import GlossaryFile, GlossaryIgnoreCase, choose_glossary
 from .panels import READING
 from .search import SearchOptions
 
@@ -138,6 +139,8 @@ class Scored:
     hypotheses: Hypotheses = None
     lm: Lm = None
     lm_weight: LmWeight = None
+    glossary: GlossaryFile = None
+    glossary_ignore_case: GlossaryIgnoreCase = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +203,7 @@ def _score_run(asked: Asked) -> "Evaluation":
         checkpoint=which,
         request=request,
         fusion=choose_fusion(scored.lm, scored.lm_weight, scored.runs),
+        glossary=choose_glossary(scored.glossary, scored.glossary_ignore_case),
     )
 
 
@@ -262,7 +266,8 @@ def _refuse(asked: Asked, *, is_run_used: bool) -> None:
     """Refuse options of translation, which have no effect with reference files."""
     from s2s.errors import UsageError
 
-    names = ("run", "checkpoint", "split", "lm", "lm_weight")
+    of_lines = ("lm", "lm_weight", "glossary", "glossary_ignore_case")
+    names = ("run", "checkpoint", "split", *of_lines)
     options = changed(asked.scored, names[is_run_used:]) + changed(asked.search)
     if options:
         listed = ", ".join(options)

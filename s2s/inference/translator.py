@@ -190,7 +190,8 @@ class LineTranslator:
         if self.features is not None:
             report_missing(self.features, (lines, sources), first, self.report)
         for place, source in enumerate(sources):
-            parts = [] if self.is_blank(source) else self._split(source)
+            parts = self.pieces_of(source)
+            self._report_split(source, len(parts))
             pieces.extend(parts)
             places.extend(((first + place) << PIECE_BITS) + part for part in range(len(parts)))
             ends.append(len(pieces))
@@ -369,8 +370,11 @@ class LineTranslator:
                 f"{name_lines(sorted(too_short))}"
             )
 
-    def _split(self, source: EncodedSource) -> list[EncodedSource]:
-        """A source in one piece, or in several if it is much longer than those of training."""
+    def pieces_of(self, source: EncodedSource) -> list[EncodedSource]:
+        """A source in one piece, in several if it is much longer than those of training, or in none
+        if it is blank."""
+        if self.is_blank(source):
+            return []
         if self.truncate is not None:
             return [source.cut(self.truncate)]
         most, ids, line = WHOLE * self.longest, source.ids, source.text
@@ -380,12 +384,22 @@ class LineTranslator:
             return [source]
         front = front_of(self.source, line)
         parts = split_line(line[len(front) :], self.longest, self._count)
-        self.report(
-            f"a line of {len(ids):,} tokens ({line[:30]!r}...) is longer than {most:,}: translated "
-            f"in {len(parts)} pieces"
-        )
         pieces = self._read_texts([front + part for part in parts])
         return [piece._replace(rows=source.rows) for piece in pieces]
+
+    def _report_split(self, source: EncodedSource, count: int) -> None:
+        """Report a source that is translated in several pieces."""
+        if count > 1:
+            self.report(
+                f"a line of {len(source.ids):,} tokens ({source.text[:30]!r}...) is longer than "
+                f"{WHOLE * self.longest:,}: translated in {count} pieces"
+            )
+
+    def text_of(self, source: EncodedSource) -> str:
+        """The text of a source, without its tags and features."""
+        text = source.text[len(front_of(self.source, source.text)) :]
+        has_features = isinstance(untagged(self.source), SourceFeatureTokenizer)
+        return text.rpartition(SEPARATOR)[0] if has_features and SEPARATOR in text else text
 
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])

@@ -14,13 +14,14 @@ from s2s.metrics.confusion import Confusion, confusion
 from s2s.metrics.scores import Score, Scores
 from s2s.pipeline.output_names import ModelName, describe
 from s2s.pipeline.progress import progress
-from s2s.pipeline.task_checks import check_label_metrics
+from s2s.pipeline.task_checks import check_glossary, check_label_metrics
 from s2s.recipe.search import Search
 from s2s.run.directory import Run
 
 if TYPE_CHECKING:
     from s2s.data.sources.split import SplitName
     from s2s.inference.fusion import Fusion
+    from s2s.inference.glossary import Glossary
     from s2s.inference.translator import LineTranslator
     from s2s.metrics.corpus import Request
     from s2s.run.checkpoints import Which
@@ -93,7 +94,7 @@ def evaluate_lines(
 
     split, model = what
     hypotheses = texts[1]
-    described = describe(translator.search) + model.lm_in_search_name
+    described = describe(translator.search) + model.in_search_name
     saved = _save(run, f"{split}.{model.in_file_name}.{described}.txt", hypotheses)
     trained = TrainingTargets(
         lambda: open_corpus(run.folder, "train"),
@@ -144,18 +145,29 @@ def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | N
 
 
 def translate_lines(
-    translator: LineTranslator, sources: list[str], batch_size: int, stage: str
+    translator: LineTranslator,
+    sources: list[str],
+    batch_size: int,
+    stage: str,
+    glossary: Glossary | None = None,
 ) -> list[str]:
     """One translation per line; the line of progress names the stage.
 
-    Unknown tokens of the sources are reported at the end.
+    Unknown tokens of the sources, and how many terms of the glossary they have, are reported at the
+    end.
     """
+    from s2s.inference.constrained_translator import ConstrainedTranslator
+
     translator = translator.counting()
+    constrained = ConstrainedTranslator(translator, None, glossary) if glossary else None
+    respond = constrained or translator
     found: list[str] = []
     with progress() as callback:
         for start in range(0, len(sources), batch_size):
-            found += translator(sources[start : start + batch_size], start)
+            found += respond(sources[start : start + batch_size], start)
             callback(stage, len(found), len(sources))
+    if constrained is not None:
+        constrained.report_terms()
     translator.report_unknown()
     return found
 
@@ -171,18 +183,22 @@ def evaluate(
     checkpoint: Which = "best",
     request: Request | None = None,
     fusion: Fusion | None = None,
+    glossary: Glossary | None = None,
 ) -> Evaluation:
     """Translate a split of a run's data, save the hypotheses, score them.
 
     With `others`, the runs' models are averaged; data and folder are the first's. Search adds the
-    language model of `fusion`. Without a `request`, the metrics are those of the recipe. Raises
-    UsageError where the recipe has no such split, or a metric is not for its model.
+    language model of `fusion`; outputs have the terms of the `glossary`. Without a `request`, the
+    metrics are those of the recipe. Raises UsageError where the recipe has no such split, or a
+    metric is not for its model.
     """
     from s2s.inference.fusion import check_fusion
     from s2s.inference.load import load_ensemble
 
     if fusion is not None:
         check_fusion((run, *others), fusion, search or run.recipe.search)
+    if glossary is not None:
+        check_glossary((run, *others), "--glossary")
     if run.recipe.task == "lm":
         return _evaluate_language_model(
             (run, *others), split=split, device=device, checkpoint=checkpoint, request=request
@@ -195,10 +211,14 @@ def evaluate(
         )
         members = tuple((one.name, one.resolve_checkpoint(checkpoint)) for one in runs)
         return translator, ModelName(
-            members=members, lm=None if fusion is None else fusion.as_named()
+            members=members,
+            lm=None if fusion is None else fusion.as_named(),
+            glossary=None if glossary is None else glossary.digest(),
         )
 
-    return evaluate_translator(run, loaded, split=split, batch_size=batch_size, request=request)
+    return evaluate_translator(
+        run, loaded, split=split, batch_size=batch_size, request=request, glossary=glossary
+    )
 
 
 def _evaluate_language_model(
@@ -248,11 +268,13 @@ def evaluate_translator(
     split: SplitName = "test",
     batch_size: int = 1024,
     request: Request | None = None,
+    glossary: Glossary | None = None,
 ) -> Evaluation:
     """`evaluate` with the translator and the name of its model that `load` returns, which is
     called after the request is checked."""
     from s2s.metrics.corpus import Request
     from s2s.recipe.recipe import COPIED_BY_COPYING
+    from s2s.search.strategies.build import build_constrained_strategy
 
     request = request or Request(metrics=run.recipe.metrics, scoring=run.recipe.scoring)
     check_label_metrics(run, request.metrics)
@@ -260,7 +282,10 @@ def evaluate_translator(
         raise UsageError(COPIED_BY_COPYING)
     sources, references = open_texts(run, split)
     translator, model = load()
-    hypotheses = translate_lines(translator, sources, batch_size, f"translating {split}")
+    if glossary is not None:
+        build_constrained_strategy(translator.search)  # reports a mistake early
+    stage = f"translating {split}"
+    hypotheses = translate_lines(translator, sources, batch_size, stage, glossary)
     texts = (sources, hypotheses, references)
     return evaluate_lines(run, translator, texts, (split, model), request)
 

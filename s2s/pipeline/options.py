@@ -1,10 +1,13 @@
 """The keywords by which calls in Python choose a search and what is asked of it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 from s2s.errors import UsageError
+from s2s.inference.glossary import Glossary
 from s2s.inference.line_constraints import LineConstraints
+from s2s.pipeline.task_checks import check_glossary
 from s2s.recipe.choices import (
     CandidateSource,
     CandidateWeighting,
@@ -16,6 +19,7 @@ from s2s.recipe.choices import (
 from s2s.recipe.search import Search
 from s2s.recipe.search_overrides import KEYWORDS, keyword, override
 from s2s.recipe.suggestions import close_to
+from s2s.run.directory import Run
 
 
 class SearchOptions(TypedDict, total=False):
@@ -63,6 +67,11 @@ class TranslateOptions(SearchOptions, total=False):
     """Of lines that begin with none."""
     constraints: LineConstraints | Sequence[LineConstraints] | None
     """For all lines, or one for each."""
+    glossary: Mapping[str, str] | str | Path | None
+    """Translations of source terms, or a file of them: outputs have those of terms that lines
+    have."""
+    glossary_ignore_case: bool
+    """Whether terms are found in upper and lower case."""
     replace_unknown: bool | Mapping[str, str]
     """Replace unknown tokens by source words, or by their translations in a dictionary."""
 
@@ -79,6 +88,19 @@ def choose_search(search: Search, options: Mapping[str, Any]) -> Search:
             kind = type(value).__name__
             raise UsageError(f"{keyword(name)}: expected a number or a text, found {kind}")
     return override(search, choices, keyword)
+
+
+def choose_glossary(runs: Sequence[Run], options: TranslateOptions) -> Glossary | None:
+    """The glossary, if one is given; raises UsageError or DataError for its faults."""
+    given, ignore_case = options.get("glossary"), options.get("glossary_ignore_case", False)
+    if given is None:
+        if ignore_case:
+            raise UsageError("glossary_ignore_case: has no effect without glossary")
+        return None
+    check_glossary(runs, "glossary")
+    if isinstance(given, str | Path):
+        return Glossary.read(Path(given), ignore_case=ignore_case)
+    return Glossary.of(given, ignore_case=ignore_case)
 
 
 def check_names(given: Mapping[str, Any], options: type) -> None:

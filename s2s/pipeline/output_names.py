@@ -43,6 +43,8 @@ class ModelName:
     """Name of each run, and the step or name of its checkpoint."""
     lm: tuple[str, Which, float] | None = None
     """The same of a language model that search adds, and its weight."""
+    glossary: str | None = None
+    """The hash of a glossary whose terms outputs have."""
 
     @property
     def in_file_name(self) -> str:
@@ -55,12 +57,16 @@ class ModelName:
         return f"ensemble{len(self.members)}-{_short(with_others)}"
 
     @property
-    def lm_in_search_name(self) -> str:
-        """What follows the name of the search: the language model, if there is one."""
-        if self.lm is None:
-            return ""
-        name, checkpoint, weight = self.lm
-        return f"-lm-{_short(f'{name}@{checkpoint}')}-{weight:g}"
+    def in_search_name(self) -> str:
+        """What follows the name of the search: the language model and the glossary, if there are
+        some."""
+        parts = []
+        if self.lm is not None:
+            name, checkpoint, weight = self.lm
+            parts.append(f"-lm-{_short(f'{name}@{checkpoint}')}-{weight:g}")
+        if self.glossary is not None:
+            parts.append(f"-glossary-{self.glossary}")
+        return "".join(parts)
 
     def __str__(self) -> str:
         """A phrase for a reader."""
@@ -76,6 +82,8 @@ class ModelName:
             found["ensemble"] = [list(other) for other in others]
         if self.lm is not None:
             found["lm"] = list(self.lm)
+        if self.glossary is not None:
+            found["glossary"] = self.glossary
         return found
 
 

@@ -97,3 +97,16 @@ def check_replacement(runs: Sequence[Run], option: str, search: Search) -> None:
             raise UsageError(
                 f"{run.place}: {option} takes words from source text, and there is none"
             )
+
+
+def check_glossary(runs: Sequence[Run], option: str) -> None:
+    """Raises UsageError, with the name of the option, for models that read no source text, or whose
+    outputs are not of it."""
+    for run in runs:
+        if run.recipe.model.copy != "none":
+            raise UsageError(
+                f"{run.place}: {option} works on the vocabulary, and this model copies words "
+                "outside of it (model.copy)"
+            )
+        if use_of(run.recipe.task) != "translate" or not has_source_text(run.recipe.data):
+            raise UsageError(f"{run.place}: {option} has terms of source text, and there is none")

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from s2s.errors import UsageError
 from s2s.messages import silenced
 from s2s.pipeline.lines import numbered_batches, read_lines, read_pairs
-from s2s.pipeline.options import SearchOptions, TranslateOptions, check_names, choose_search
+from s2s.pipeline.options import (
+    SearchOptions,
+    TranslateOptions,
+    check_names,
+    choose_glossary,
+    choose_search,
+)
 from s2s.pipeline.progress import progress
 from s2s.recipe.metrics import METRICS
 from s2s.recipe.suggestions import close_to
@@ -149,8 +155,8 @@ class TrainedModel:
         With `n_best`, the list of the best outputs of each line with their scores; samples are all
         listed. Options are those of `s2s translate`: `beam=8`, `search="greedy"`,
         `length_penalty=0.6`, `samples=5`, `temperature=0.8`, `precision="int8"`, `shortlist=4`,
-        and `batch_size`, `tag`, `constraints`, `replace_unknown`. What is not given is as in the
-        recipe.
+        and `batch_size`, `tag`, `constraints`, `glossary`, `replace_unknown`. What is not given is
+        as in the recipe.
 
         Raises UsageError for options that do not exist, do not go together or are out of range,
         and for lines that are not text.
@@ -310,7 +316,8 @@ class TrainedModel:
         self, lines: list[str], keep: int, options: TranslateOptions
     ) -> list[list[Output]]:
         """The best outputs of every line."""
-        from s2s.inference.line_constraints import ConstrainedTranslator, GivenConstraints
+        from s2s.inference.constrained_translator import ConstrainedTranslator
+        from s2s.inference.line_constraints import GivenConstraints
         from s2s.search.strategies.build import build_constrained_strategy, build_strategy
 
         constraints = options.get("constraints")
@@ -321,19 +328,20 @@ class TrainedModel:
         chosen = {name: options[name] for name in SearchOptions.__annotations__ if name in options}  # type: ignore[literal-required]
         search = choose_search(self.recipe.search, chosen)
         build_strategy(search, keep)  # reports a mistake before the weights are read
-        if given is not None and given.has_terms:
+        glossary = choose_glossary(self.runs, options)
+        if glossary is not None or (given is not None and given.has_terms):
             build_constrained_strategy(search)
         translator = self._with_texts(search, options)
-        respond = (
-            translator.outputs
-            if given is None
-            else ConstrainedTranslator(translator, given).outputs
-        )
+        constrained: ConstrainedTranslator | None = None
+        if given is not None or glossary is not None:
+            constrained = ConstrainedTranslator(translator, given, glossary)
         found: list[list[Output]] = []
         with progress() as callback:
             for first, batch in numbered_batches(lines, options.get("batch_size", 8192)):
-                found += respond(batch, first, keep)
+                found += (constrained or translator).outputs(batch, first, keep)
                 callback("translating", len(found), len(lines))
+        if constrained is not None:
+            constrained.report_terms()
         return found
 
     def _with_texts(self, search: Search, options: TranslateOptions) -> LineTranslator:

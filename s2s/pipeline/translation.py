@@ -33,12 +33,13 @@ from s2s.inference.resume import (
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.messages import is_closed
-from s2s.pipeline.task_checks import Use, check_replacement, check_use
+from s2s.pipeline.task_checks import Use, check_glossary, check_replacement, check_use
 from s2s.recipe.data import image_features_of
 from s2s.text.lines import one_line, open_input
 
 if TYPE_CHECKING:
     from s2s.inference.fusion import Fusion
+    from s2s.inference.glossary import Glossary
     from s2s.inference.line_constraints import LineConstraintsReader
     from s2s.inference.load import FilesOfFeatures
     from s2s.inference.nbest import NbestOptions
@@ -76,6 +77,7 @@ class _Translation:
     batch_size: int
     listing: NbestOptions | None
     line_constraints: LineConstraintsReader | None
+    glossary: Glossary | None
     workers: int
 
     def __call__(
@@ -96,6 +98,7 @@ class _Translation:
                 batch_size=self.batch_size,
                 listing=self.listing,
                 line_constraints=self.line_constraints,
+                glossary=self.glossary,
                 context=context,
             )
 
@@ -111,7 +114,8 @@ class _Translation:
             }
         listing = None if self.listing is None else asdict(self.listing)
         # Outputs that were begun before are resumed by these keys.
-        return self.factory.fingerprint() | {"listing": listing, "demands": constraints}
+        found = self.factory.fingerprint() | {"listing": listing, "demands": constraints}
+        return found if self.glossary is None else found | {"glossary": self.glossary.digest()}
 
 
 def translate(
@@ -126,6 +130,7 @@ def translate(
     checkpoint: Which = "best",
     listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
+    glossary: Glossary | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
     features: FilesOfFeatures | None = None,
@@ -137,7 +142,8 @@ def translate(
 
     With `others`, the models of all runs are averaged. `search` is the run's own if None. With a
     `listing`, `target` gets a row for each output of a line. `line_constraints` split lines into
-    sources and constraints. Lines without a tag get `tag`, where one is given. With a dictionary
+    sources and constraints. Outputs of lines that have terms of the `glossary` have their
+    translations. Lines without a tag get `tag`, where one is given. With a dictionary
     `unknown`, which may be empty, its entries or else source words replace unknown tokens of the
     output. `features` are read in place of the recipe's. `workers` processes translate side by
     side, on a CPU. Search adds the language model of `fusion`. The output does not depend on
@@ -148,6 +154,8 @@ def translate(
     unknown tag, and for `unknown` without attention; Interrupted on Ctrl-C.
     """
     check_use((run, *others), use)
+    if glossary is not None:
+        check_glossary((run, *others), "--glossary")
     translation = _Translation(
         factory=_factory(
             (run, *others),
@@ -162,6 +170,7 @@ def translate(
         batch_size=batch_size,
         listing=listing,
         line_constraints=line_constraints,
+        glossary=glossary,
         workers=workers,
     )
     return translation(source, target)
@@ -177,6 +186,7 @@ def translate_files(
     checkpoint: Which = "best",
     listing: NbestOptions | None = None,
     line_constraints: LineConstraintsReader | None = None,
+    glossary: Glossary | None = None,
     tag: str | None = None,
     unknown: Mapping[str, str] | None = None,
     workers: int = 1,
@@ -212,10 +222,13 @@ def translate_files(
         batch_size=batch_size,
         listing=listing,
         line_constraints=line_constraints,
+        glossary=glossary,
         workers=workers,
     )
     with _interrupted_by_signals() as signals, _input(files) as source:
         check_use(runs, use)
+        if glossary is not None:
+            check_glossary(runs, "--glossary")
         _check_features(runs, checkpoint, features)
         if files.target is None:
             return _to_stdout(source, signals, translation)

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from s2s.data.features.lookup import FeatureRows
 from s2s.errors import S2sError
-from s2s.inference.line_constraints import ConstraintCompiler
+from s2s.inference.constrained_translator import impossible_terms
+from s2s.inference.constraint_compiler import ConstraintCompiler
+from s2s.inference.glossary import Glossary
 from s2s.inference.load import with_shortlist
 from s2s.inference.translator import LineTranslator
 from s2s.run.directory import Run
@@ -35,11 +37,16 @@ def shares(wanted: Sequence[int], most: int) -> list[int]:
 class BatchTranslator:
     """A model that searches the pieces of several jobs in one batch."""
 
-    def __init__(self, run: Run, base: LineTranslator, most: int) -> None:
-        """`base` has no shortlist; a batch has `most` pieces."""
+    def __init__(
+        self, run: Run, base: LineTranslator, most: int, glossary: Glossary | None = None
+    ) -> None:
+        """`base` has no shortlist; a batch has `most` pieces. Reports terms of the glossary that no
+        output can have."""
         self.plain = base
         self.searching = with_shortlist(base, run)
-        self.compiler = ConstraintCompiler(base.target)
+        self.compiler = ConstraintCompiler(base.target, glossary)
+        if note := impossible_terms(self.compiler):
+            base.report(note)
         self.most = most
 
     def warm_up(self) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from s2s.inference.attention.maps import AttentionMap, maps_of
-from s2s.inference.line_constraints import ConstraintCompiler, LineConstraints, unmet
+from s2s.inference.constraint_compiler import ConstraintCompiler
+from s2s.inference.line_constraints import LineConstraints, unmet
 from s2s.inference.nbest import Output
 from s2s.inference.translator import LineTranslator, SourcePieces
 from s2s.recipe.search import Search
@@ -59,6 +60,8 @@ class TranslationJob:
     tag: str | None = None
     constraints: list[LineConstraints] | None = None
     """One for each line; None if no line has any."""
+    terms: list[tuple[str, ...]] | None = None
+    """The terms of the glossary in each line, once it is read."""
     answer: Future[list[LineOutcome]] = field(default_factory=Future)
     turn: int = 0
     """Its place in the queue."""
@@ -93,7 +96,10 @@ class TranslationJob:
         # As `s2s translate` reads them.
         lines = list(map(unless_blank, self.lines))
         specs = None
+        if self.constraints is None and compiler.glossary is not None:
+            self.constraints = [LineConstraints()] * len(lines)
         if self.constraints is not None:
+            self.terms = compiler.terms(self.translator, lines)
             specs = compiler.compiled(self.translator, lines, self.constraints)
         self.pieces = self.translator.pieces(lines, constraints=specs)
 
@@ -111,10 +117,11 @@ class TranslationJob:
         self.translator.report_unknown()
         outputs = self.translator.outputs_of(self.found, self.pieces)
         if self.constraints is not None:
+            assert self.terms is not None
             target = self.translator.target
             outputs = [
-                [replace(output, unmet=unmet(output.text, one, target)) for output in several]
-                for several, one in zip(outputs, self.constraints, strict=True)
+                [replace(output, unmet=unmet(output.text, one, target, terms)) for output in many]
+                for many, one, terms in zip(outputs, self.constraints, self.terms, strict=True)
             ]
         maps: Sequence[AttentionMap | None] = [None] * len(outputs)
         if self.options.want_attention:

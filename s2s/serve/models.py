@@ -8,12 +8,15 @@ from typing import Any
 
 from s2s.errors import UsageError
 from s2s.inference.fusion import Fusion
+from s2s.inference.glossary import Glossary
 from s2s.inference.load import load_ensemble
 from s2s.inference.translator import LineTranslator
+from s2s.pipeline.task_checks import check_glossary
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import Search
 from s2s.run.checkpoints import Which
 from s2s.run.directory import Run
+from s2s.search.strategies.build import build_constrained_strategy
 from s2s.serve.batches import BatchTranslator
 from s2s.serve.faults import Refused
 from s2s.serve.settings import Settings
@@ -36,6 +39,8 @@ class Source:
     checkpoint: Which = "best"
     fusion: Fusion | None = None
     """A language model that search adds."""
+    glossary: Glossary | None = None
+    """Terms whose translations outputs have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +159,13 @@ def _load(source: Source, settings: Settings, observe: Observe, threads: int) ->
             fusion=source.fusion,
         )
         torch.get_num_threads()
-        translator = BatchTranslator(source.run, base, settings.batch)
+        translator = BatchTranslator(source.run, base, settings.batch, source.glossary)
         translator.warm_up()
         return translator
 
+    if source.glossary is not None:
+        check_glossary([source.run], "--glossary")
+        build_constrained_strategy(source.search)  # reports a mistake early
     recipe = source.run.recipe
     checkpoint = source.run.resolve_checkpoint(source.checkpoint)
     worker = Worker(

@@ -104,7 +104,7 @@ def plan_scores(model: Model, request: ScoreRequest, limits: Limits) -> tuple[Si
 def _options(model: Model, request: TranslateRequest, limits: Limits) -> TranslateOptions:
     search = _search(model, request.search, limits)
     _check_most("nbest", request.nbest, limits.outputs)
-    if request.must:
+    if request.must or model.source.glossary is not None:
         build_constrained_strategy(search, request.nbest)  # reports a mistake early
     else:
         build_strategy(search, request.nbest)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from s2s.errors import DataError, UsageError
+from s2s.inference.constrained_translator import ConstrainedTranslator
+from s2s.inference.constraint_compiler import ConstraintCompiler
 from s2s.inference.line_constraints import (
-    ConstrainedTranslator,
-    ConstraintCompiler,
     LineConstraints,
     LineConstraintsReader,
     parse_columns,
@@ -166,7 +166,7 @@ def test_compiled_terms_that_are_kept_have_so_many_cells(monkeypatch: pytest.Mon
     several = [LineConstraints(must=(word,), avoid=(f"g{word}",)) for word in ("abc", "bcd", "fed")]
     sizes = []
     for most in (10**9, 1):
-        monkeypatch.setattr("s2s.inference.line_constraints.MOST_CELLS", most)
+        monkeypatch.setattr("s2s.inference.constraint_compiler.MOST_CELLS", most)
         for one in several:
             (spec,) = compiler.constraints([one], [[]])
             assert len(spec.constraints) == 2

@@ -127,6 +127,22 @@ def test_validation_and_test_print_the_same_numbers(folder: Path, call: Call) ->
         )
 
 
+def test_a_glossary_changes_outputs_and_their_file(folder: Path, call: Call) -> None:
+    Path("terms.tsv").write_text("1\tsieben\n")
+    options = ("evaluate", "--metric", "per", "--glossary", "terms.tsv", "--json")
+    status, out, err = call(*options)
+    assert (status, "glossary: the outputs have" in err) == (0, True)
+    saved = Path(json.loads(out)["hypotheses"])
+    assert "-glossary-" in saved.name
+    sources = Path("test.x").read_text().splitlines()
+    outputs = saved.read_text().splitlines()
+    assert all("sieben" in y.split() for x, y in zip(sources, outputs, strict=True) if "1" in x)
+    status, _, err = call(*options, "--search", "greedy")
+    assert (status, "terms that must appear need beam search" in err) == (2, True)
+    status, _, err = call("evaluate", "--metric", "bleu", "test.y", "--glossary", "terms.tsv")
+    assert (status, "--glossary: with reference files" in err) == (2, True)
+
+
 def test_the_lowest_error_rate_is_the_best(folder: Path) -> None:
     run = Run.open(Path("runs/spell"))
     logged = [e for e in run.read_events() if e["event"] == "validation"]

@@ -122,6 +122,21 @@ def test_constraints_are_those_of_the_command(model: s2s.TrainedModel, call: Cal
     assert found != model.translate(lines)
 
 
+def test_a_glossary_is_that_of_the_command(
+    model: s2s.TrainedModel, call: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "terms.tsv"
+    path.write_text("1\tacht\n")
+    output = call.output(
+        "translate", "--run", "spell", "--glossary", str(path), stdin=INPUT.encode()
+    )
+    found = model.translate(LINES, glossary={"1": "acht"})
+    assert found == model.translate(LINES, glossary=path) == texts(output)
+    assert found != model.translate(LINES)
+    with pytest.raises(s2s.UsageError, match=r"^glossary_ignore_case: has no effect without"):
+        model.translate(LINES, glossary_ignore_case=True)
+
+
 def test_unknown_words_are_replaced_as_by_the_command(model: s2s.TrainedModel, call: Call) -> None:
     line = "3 zebra 4"
     output = call.output("translate", "--run", "spell", "--replace-unknown", stdin=line.encode())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from s2s.inference.glossary import Glossary
 from s2s.run.directory import Run
 from s2s.serve.jobs import SingleJob
 from s2s.serve.models import Source
@@ -72,11 +73,13 @@ class Client:
 
 
 @contextmanager
-def serving(*runs: Run, names: tuple[str, ...] = (), **settings: Any) -> Iterator[Client]:
+def serving(
+    *runs: Run, names: tuple[str, ...] = (), glossary: Glossary | None = None, **settings: Any
+) -> Iterator[Client]:
     """A server of runs, in a thread."""
     named = names or tuple(run.name for run in runs)
     sources = [
-        Source(name=name, run=run, search=run.recipe.search, device="cpu")
+        Source(name=name, run=run, search=run.recipe.search, device="cpu", glossary=glossary)
         for name, run in zip(named, runs, strict=True)
     ]
     opened = open_server(sources, Settings(port=0, **settings))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from s2s.inference.attention.maps import attention_maps
+from s2s.inference.glossary import Glossary
 from s2s.inference.load import load_translator
 from s2s.run.directory import Run
 from tests.commands import INPUT, Call, call
-from tests.serve.servers import Client
+from tests.serve.servers import Client, serving
 
 __all__ = ["call"]
 
@@ -191,3 +192,16 @@ def test_the_description_has_every_operation(client: Client) -> None:
         *("/v1/translate", "/v1/attention", "/v1/alternatives", "/v1/score", "/v1/text"),
         *("/v1/models", "/health/live", "/health/ready", "/metrics"),
     }
+
+
+def test_a_glossary_of_the_server_is_in_every_answer(spell: Run, call: Call) -> None:
+    Path("terms.tsv").write_text("1\tsieben\n")
+    glossary = Glossary.read(Path("terms.tsv"))
+    with serving(spell, glossary=glossary) as client:
+        answer = client.ask("/v1/translate", text=LINES)
+        expected = listed(call, "--glossary", "terms.tsv")
+        assert [line["outputs"] for line in answer["lines"]] == expected
+        assert "sieben" in answer["lines"][0]["text"]
+        assert "sieben" in client.text(b"1\n").body.decode()
+        refused = client.post("/v1/translate", text="1", search={"kind": "greedy"})
+        assert (refused.status, "need beam search" in refused.error) == (422, True)

@@ -176,12 +176,8 @@ def _lexicon_reader() -> Iterator[Read]:
 @contextmanager
 def _constraints_reader() -> Iterator[Read]:
     """Lines with prefixes and terms; of the lines of the file, half are input, half prefixes."""
-    from s2s.inference.line_constraints import (
-        ConstraintCompiler,
-        LineConstraintsReader,
-        parse_columns,
-        unmet,
-    )
+    from s2s.inference.constraint_compiler import ConstraintCompiler
+    from s2s.inference.line_constraints import LineConstraintsReader, parse_columns, unmet
     from s2s.text.lines import read_lines
     from s2s.text.tokenizer_pair import load_tokenizers
 

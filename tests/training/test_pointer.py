@@ -12,7 +12,8 @@ from s2s import pipeline
 from s2s.data.preparation.prepare import is_prepared, open_corpus
 from s2s.errors import UsageError
 from s2s.inference.attention.maps import attention_maps
-from s2s.inference.line_constraints import ConstrainedTranslator, LineConstraintsReader
+from s2s.inference.constrained_translator import ConstrainedTranslator
+from s2s.inference.line_constraints import LineConstraintsReader
 from s2s.inference.load import load_ensemble
 from s2s.metrics.corpus import Request
 from s2s.pipeline import scoring as pipeline_score

@@ -14,6 +14,9 @@ class ConstraintSpec:
     """Constraints on the output of a sentence, at most one of each kind."""
 
     constraints: tuple[Constraint, ...] = ()
+    pieces: tuple["ConstraintSpec", ...] = ()
+    """Those of each piece of a source that is cut, where they are known; else they follow from the
+    constraints of the whole."""
 
     @property
     def effect(self) -> Effect:
@@ -35,6 +38,8 @@ class ConstraintSpec:
 
     def of_piece(self, number: int) -> "ConstraintSpec":
         """The constraints on piece `number`, from 0, of a source that is cut into pieces."""
+        if self.pieces:
+            return self.pieces[number]
         pieces = (one.of_piece(number) for one in self.constraints)
         return ConstraintSpec(tuple(one for one in pieces if one is not None))
 
