@@ -126,11 +126,11 @@ def test_a_glossary_is_that_of_the_command(
     model: s2s.TrainedModel, call: Call, tmp_path: Path
 ) -> None:
     path = tmp_path / "terms.tsv"
-    path.write_text("1\tacht\n")
+    path.write_text("1\tsieben\n")
     output = call.output(
         "translate", "--run", "spell", "--glossary", str(path), stdin=INPUT.encode()
     )
-    found = model.translate(LINES, glossary={"1": "acht"})
+    found = model.translate(LINES, glossary={"1": "sieben"})
     assert found == model.translate(LINES, glossary=path) == texts(output)
     assert found != model.translate(LINES)
     with pytest.raises(s2s.UsageError, match=r"^glossary_ignore_case: has no effect without"):
