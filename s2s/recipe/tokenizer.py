@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from s2s.recipe.section import Count, NonEmpty, PositiveInt, Section
+from s2s.special import SPECIAL_PIECES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,18 @@ class Sampling(Section):
     varied (BPE-dropout, Provilkov et al. 2020)."""
     sides: Literal["both", "source", "target"] = "both"
     """Sides to sample, if both share the tokenizer."""
+
+
+MARK = "▁"
+"""What sentencepiece writes for a space."""
+
+JOINERS = "\u200c\u200d\ufe0f"
+"""Characters that join or choose emoji."""
+
+
+def _has_space(text: str) -> bool:
+    """Whether a text has white space or a control character."""
+    return any(one.isspace() or (not one.isprintable() and one not in JOINERS) for one in text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +54,24 @@ class SubwordTokenizer(Section):
     # on a million pairs, 8,000 pieces).
     max_sentences: PositiveInt = 200_000
     """Number of sentences, sampled at random, that train the tokenizer."""
+    symbols: tuple[NonEmpty, ...] = ()
+    """Texts such as `<b>`, `{0}` or an emoji that are a piece each wherever they stand: they are
+    never split, joined with others or normalized. They count in `vocabulary`."""
     sampling: Sampling | None = None
     """Subword sampling; none by default."""
+
+    def __post_init__(self) -> None:
+        for place, symbol in enumerate(self.symbols):
+            if _has_space(symbol) or MARK in symbol:
+                raise ValueError(f"symbols: expected texts without spaces, found {symbol!r}")
+            if symbol in SPECIAL_PIECES:
+                raise ValueError(f"symbols: {symbol!r} is a special piece already; leave it out")
+            if symbol in self.symbols[:place]:
+                raise ValueError(f"symbols: expected each once, found {symbol!r} twice")
+        if self.symbols and self.sampling is not None:
+            raise ValueError(
+                "symbols: subword sampling would split them; leave out 'sampling' or 'symbols'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

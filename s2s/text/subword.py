@@ -260,6 +260,7 @@ class SubwordTrainer:
                 vocab_size=self._recipe.vocabulary,
                 character_coverage=self._recipe.character_coverage,
                 byte_fallback=self._recipe.byte_fallback,
+                user_defined_symbols=list(self._recipe.symbols),
                 normalization_rule_name=self._recipe.normalization,
                 max_sentence_length=4 * LONGEST_LINE,  # in bytes
                 num_threads=TRAINING_THREADS,

@@ -14,6 +14,7 @@ LATER: dict[str, Any] = {
     "unseen": False,
     "labels": False,
     "characters": False,
+    "symbols": (),
 }
 """Fields added since the first release of prepared data, with the value that changes nothing."""
 
