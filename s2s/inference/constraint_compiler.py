@@ -19,6 +19,8 @@ from s2s.search.constraints.prefix import PrefixConstraint
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.special import UNK
 from s2s.text.extended_vocabulary import EncodedSource
+from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
+from s2s.text.tags import front_of, untagged
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.word_boundaries import occurrences, single_spaced
 
@@ -73,7 +75,7 @@ class ConstraintCompiler:
         if self.glossary is None:
             return [()] * len(lines)
         sources = translator.read(translator.tagged(lines))
-        return [self.glossary.terms(translator.text_of(source)) for source in sources]
+        return [self.glossary.terms(_text_of(translator, source)) for source in sources]
 
     def _with_glossary(
         self,
@@ -88,7 +90,7 @@ class ConstraintCompiler:
             one = constraints.of_piece(number)
             begun = prefix if number == 0 else ()
             longest = longest_output(len(piece.ids), translator.search)
-            terms = glossary.terms(translator.text_of(piece))
+            terms = glossary.terms(_text_of(translator, piece))
             fitting = self._fitting(terms, one, longest - 1 - len(begun))
             specs.append(self._required(fitting, one, begun))
         if len(specs) > 1:
@@ -207,6 +209,13 @@ class ConstraintCompiler:
     def spelling(self) -> Spelling:
         """The text of each token."""
         return Spelling(self.target.surfaces())
+
+
+def _text_of(translator: LineTranslator, source: EncodedSource) -> str:
+    """The text of a source, without its tags and features."""
+    text = source.text[len(front_of(translator.source, source.text)) :]
+    has_features = isinstance(untagged(translator.source), SourceFeatureTokenizer)
+    return text.rpartition(SEPARATOR)[0] if has_features and SEPARATOR in text else text
 
 
 def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:

@@ -395,11 +395,5 @@ class LineTranslator:
                 f"{WHOLE * self.longest:,}: translated in {count} pieces"
             )
 
-    def text_of(self, source: EncodedSource) -> str:
-        """The text of a source, without its tags and features."""
-        text = source.text[len(front_of(self.source, source.text)) :]
-        has_features = isinstance(untagged(self.source), SourceFeatureTokenizer)
-        return text.rpartition(SEPARATOR)[0] if has_features and SEPARATOR in text else text
-
     def _count(self, text: str) -> int:
         return len(self.source.encode([text])[0])
