@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s2s.data.preparation.fingerprints import fingerprint
 from s2s.data.preparation.share import share_made
@@ -36,6 +36,7 @@ from s2s.files import atomic_write, parse_json, remove, rename_folder
 from s2s.messages import note
 from s2s.pipeline.direction import check_direction
 from s2s.pipeline.held_out_lines import HeldOutLines
+from s2s.pipeline.listed_outputs import ListedOutput, closest, listed_outputs
 from s2s.pipeline.task_checks import check_use
 from s2s.pipeline.translation import Files, translate_files
 from s2s.recipe.data import corpora_of, has_source_text, image_features_of
@@ -315,15 +316,15 @@ class _Maker:
             seconds=round(seconds, 1),
         )
 
-    def _translated(self) -> Iterator[tuple[str, list[_Listed]]]:
+    def _translated(self) -> Iterator[tuple[str, list[ListedOutput]]]:
         """Every line of the input and its outputs."""
         inputs = read_lines(self.work / INPUT_FILE)
-        listed = _listed(self.work / OUTPUT_FILE)
+        listed = listed_outputs(self.work / OUTPUT_FILE)
         is_closest = isinstance(self.section, Distill) and self.section.choose == "closest"
         references = read_lines(self.work / REFERENCE_FILE) if is_closest else None
         for line in inputs:
             outputs = next(listed)[: self.section.outputs]
-            yield line, outputs if references is None else _closest(outputs, next(references))
+            yield line, outputs if references is None else closest(outputs, next(references))
 
 
 def _find(place: str, name: str, own: Run) -> Run:
@@ -361,36 +362,6 @@ def _read_begun(work: Path) -> str | None:
         return str(parse_json((work / BEGUN_FILE).read_text(encoding="utf-8"))["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-class _Listed(NamedTuple):
-    """An output of a line."""
-
-    text: str
-    is_cut: bool
-    """Whether it was cut at the longest output, so that its end is missing."""
-
-
-def _listed(path: Path) -> Iterator[list[_Listed]]:
-    """The outputs of each line in a list of scored outputs."""
-    number, outputs = 1, list[_Listed]()
-    for row in read_lines(path):
-        found = parse_json(row)
-        if int(found["line"]) != number:
-            yield outputs
-            number, outputs = int(found["line"]), []
-        outputs.append(_Listed(str(found["text"]), found["status"] == "cut"))
-    yield outputs
-
-
-def _closest(outputs: list[_Listed], reference: str) -> list[_Listed]:
-    """The output with the best sentence BLEU (smoothed, effective order), the first of equals; one
-    that was cut only if all were."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    bleu = BLEU(effective_order=True)
-    scores = [(not one.is_cut, bleu.sentence_score(one.text, [reference]).score) for one in outputs]
-    return [outputs[scores.index(max(scores))]]
 
 
 def _in_words(search: Search) -> str:
