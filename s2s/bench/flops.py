@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s2s.nn.cells.base import Cell
+from s2s.nn.decoders.hard import Hard
 from s2s.nn.model import Seq2Seq
 
 Lengths = NDArray[np.int64]
@@ -35,7 +36,8 @@ class Operations:
     target: int
     """Of a prediction: decoder, readout, output layer, the query of attention."""
     pair: int
-    """Of a prediction and one source token or region: its score and its part of the context."""
+    """Of a prediction and one source token or region: its score and its part of the context; with
+    hard attention its score and the output layer."""
 
     @classmethod
     def of(cls, model: Seq2Seq) -> "Operations":
@@ -44,16 +46,22 @@ class Operations:
         sentence = 0 if decoder.bridge is None else decoder.bridge.weight.numel()
         if model.combination is not None:
             sentence += model.combination.weight.numel()
-        target = (
-            weights_of(decoder.layers) + weights_of(decoder.readout) + model.output.weight.numel()
-        )
+        output, position = model.output.weight.numel(), 0
+        if isinstance(decoder, Hard):  # every position predicts
+            target = weights_of(decoder.layers) + weights_of(decoder.readout.state)
+            position = weights_of(decoder.readout.source)
+        else:
+            target = weights_of(decoder.layers) + weights_of(decoder.readout) + output
         gates = (decoder.gate, decoder.context_gate)
         target += sum(weights_of(gate) for gate in gates if gate is not None)
         key, pair = 0, 0
         if scores is not None:
             key, query, pair = scores.multiplications
             target += query
-            pair += scores.summed_width(decoder.source_width)
+            pair += (
+                output if isinstance(decoder, Hard) else scores.summed_width(decoder.source_width)
+            )
+            key += position
         source = 0 if model.encoder is None else weights_of(model.encoder) + key
         regions = tuple(weights_of(encoder) + key for encoder in model.features)
         return cls(sentence, source, regions, target, pair)

@@ -21,6 +21,7 @@ from s2s.bench.workload import assumed_vocabulary, sides_of
 from s2s.data.features.lookup import open_features
 from s2s.errors import UsageError
 from s2s.inference.load import build_model
+from s2s.nn.decoders.hard import Hard
 from s2s.nn.decoders.labels import TextLabels
 from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.model import Seq2Seq
@@ -263,12 +264,14 @@ def _writing(model: Seq2Seq) -> Iterator[Part]:
     gate = 0 if decoder.context_gate is None else weights_of(decoder.context_gate)
     if scores is not None:
         key, query, pair = scores.multiplications
+        is_hard = isinstance(decoder, Hard)
+        summed = 0 if is_hard else scores.summed_width(decoder.source_width)
         yield Part(
             "attention",
             source=0 if model.encoder is None else key,
             region=key if model.features else 0,
             target=query + gate,
-            pair=pair + scores.summed_width(decoder.source_width),
+            pair=pair + summed,
         )
     elif gate:
         yield Part("attention", target=gate)
@@ -276,8 +279,13 @@ def _writing(model: Seq2Seq) -> Iterator[Part]:
         yield Part("copy gate", target=weights_of(decoder.gate))
     if isinstance(decoder, TextLabels) and decoder.pool is not None:
         yield Part("pooling", source=weights_of(decoder.pool))
-    yield Part("readout", target=weights_of(decoder.readout))
     is_tied = model.output.weight is model.target_embedding.weight
-    yield Part("output", target=model.output.weight.numel(), is_tied=is_tied)
+    if isinstance(decoder, Hard):  # every position predicts
+        own, position = weights_of(decoder.readout.state), weights_of(decoder.readout.source)
+        yield Part("readout", source=position, target=own)
+        yield Part("output", pair=model.output.weight.numel(), is_tied=is_tied)
+    else:
+        yield Part("readout", target=weights_of(decoder.readout))
+        yield Part("output", target=model.output.weight.numel(), is_tied=is_tied)
     if model.label_scores is not None and any(True for _ in model.label_scores.parameters()):
         yield Part("label scores")

@@ -277,6 +277,7 @@ def with_shortlist(translator: LineTranslator, run: Run) -> LineTranslator:
             "excludes the tokens it copies; search with --shortlist 0"
         )
     from s2s.inference.fusion import check_no_shortlist
+    from s2s.nn.decoders.hard import Hard
     from s2s.nn.inference_model import InferenceModel
     from s2s.search.ensemble import Ensemble
     from s2s.search.fusion import Fused
@@ -288,6 +289,11 @@ def with_shortlist(translator: LineTranslator, run: Run) -> LineTranslator:
     members = scorer.members if isinstance(scorer, Ensemble) else (scorer,)
     models = [member for member in members if isinstance(member, InferenceModel)]
     assert len(models) == len(members), "what runs load"
+    if any(isinstance(one.model.decoder, Hard) for one in models):
+        raise UsageError(
+            f"{run.place}: a model of hard attention (model.attention) cannot use a shortlist; "
+            "search with --shortlist 0"
+        )
     found = read_lexicon(run, translator.source.size, translator.target.size)
     sizes = (search.shortlist, search.shortlist_frequent)
     return replace(translator, scorer=shortlisted(models, found, *sizes, translator.device))

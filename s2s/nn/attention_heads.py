@@ -26,6 +26,7 @@ from s2s.recipe.model import (
     Attention,
     DotAttention,
     GeneralAttention,
+    HardAttention,
     NoAttention,
 )
 
@@ -173,7 +174,7 @@ class AdditiveHeads(MultiHeadScores):
 def build_heads(recipe: Attention, source_width: int, query_width: int) -> MultiHeadScores | None:
     """The scores of several heads; None for a recipe with one or none."""
     match recipe:
-        case NoAttention():
+        case NoAttention() | HardAttention():
             return None
         case DotAttention() | GeneralAttention() | AdditiveAttention() if recipe.heads == 1:
             return None

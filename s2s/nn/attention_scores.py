@@ -24,6 +24,7 @@ from s2s.recipe.model import (
     Attention,
     DotAttention,
     GeneralAttention,
+    HardAttention,
     NoAttention,
 )
 
@@ -204,6 +205,8 @@ def build_scores(recipe: Attention, source_width: int, query_width: int) -> Atte
             return BilinearScores(source_width, query_width, project=True, scaled=False)
         case AdditiveAttention():
             return AdditiveScores(source_width, query_width, recipe.width or query_width)
+        case HardAttention():
+            return build_scores(recipe.score, source_width, query_width)
         case NoAttention():
             return None
         case _:

@@ -137,8 +137,13 @@ def decoder_trace(model: Seq2Seq, batch: Batch) -> LayerTrace:
                 layers=tuple(tuple(part.detach() for part in one) for one in step.state.layers),
                 fed=None if step.state.fed is None else step.state.fed.detach(),
                 coverage=None if step.state.coverage is None else step.state.coverage.detach(),
+                alignment=_detached(step.state.alignment),
             )
     return recorder.trace(gradients, batch.target_lengths)
+
+
+def _detached(parts: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+    return None if parts is None else tuple(part.detach() for part in parts)
 
 
 def encoder_trace(model: Seq2Seq, batch: Batch) -> LayerTrace:

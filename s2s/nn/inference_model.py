@@ -18,6 +18,7 @@ from s2s.nn.batch import Regions
 from s2s.nn.cells.base import Cell
 from s2s.nn.cells.lstm import flatten_parameters
 from s2s.nn.decoders.base import DecoderOutput
+from s2s.nn.decoders.hard import Hard
 from s2s.nn.decoders.labels import TextLabels
 from s2s.nn.encoders.recurrent import RecurrentEncoder
 from s2s.nn.encoders.regions import RegionEncoder
@@ -158,6 +159,8 @@ def rounded_matrices(model: Seq2Seq) -> dict[tuple[str, ...], Tensor]:
     """
     embedding_E, state_D = _input_bounds(model)
     embeddings = [one.weight for one in model.modules() if isinstance(one, nn.Embedding)]
+    if isinstance(model.decoder, Hard):  # reads rows of the output layer in fp32
+        embeddings.append(model.output.weight)
     names = {id(one): name for name, one in model.named_parameters()}
     found: dict[tuple[str, ...], Tensor] = {}
     for index, bound_D in enumerate(model.decoder.layer_bounds(embedding_E, state_D)):
@@ -192,8 +195,8 @@ def _linear_layers(
         yield decoder, "bridge", state_D
     if isinstance(decoder, TextLabels) and decoder.pool is not None:
         yield decoder, "pool", state_D
-    if decoder.readout.linear is not None:
-        yield decoder.readout, "linear", decoder.readout_bound(embedding_E, state_D)
+    for name, bound_D in decoder.readout_bounds(embedding_E, state_D).items():
+        yield decoder.readout, name, bound_D
     if decoder.scores is not None:
         query_H = state_D.new_full((decoder.width,), decoder.output_bound)
         for name, bound_D in decoder.scores.input_bounds(state_D, query_H).items():

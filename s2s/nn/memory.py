@@ -1,7 +1,8 @@
 """The encoded source, and the state of a decoder between two steps.
 
 Dimension letters: B sentences, S source time, D encoder state width, N rows (N = B*Q
-hypotheses, those of a sentence adjacent), H decoder width, Q queries of a sentence.
+hypotheses, those of a sentence adjacent), H decoder width, Q queries of a sentence, E embedding
+width.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Memory(TensorRows):
     elsewhere; None in a model that does not copy."""
     first_BS: Tensor | None = None
     """int64, the first position with the same id."""
+    readouts_BSE: Tensor | None = None
+    """U s, the part of readouts that depends on the position, in a model of hard attention."""
     labels_BTV: Tensor | None = None
     """float32, the logits of labels at their places (`s2s.nn.label_scores`); None in a model that
     has none."""
@@ -50,5 +53,7 @@ class DecoderState(TensorRows):
     """Attentional vector of the previous step [N, E], with input feeding."""
     coverage: Tensor | None = None
     """float32 [N, S], each position's attention so far, with coverage in the score."""
+    alignment: tuple[Tensor, ...] | None = None
+    """Of the previous step in a model of hard monotonic attention (`s2s.nn.decoders.hard`)."""
     place: Tensor | None = None
     """int64 [N], the number of labels so far, in a model of labels."""

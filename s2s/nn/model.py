@@ -15,6 +15,7 @@ from s2s.nn.batch import Regions
 from s2s.nn.cells.base import CellState
 from s2s.nn.decoders.base import DecoderOutput
 from s2s.nn.decoders.build import build_decoder
+from s2s.nn.decoders.hard import Hard
 from s2s.nn.decoders.labels import Labels, next_place
 from s2s.nn.decoders.plain import Plain
 from s2s.nn.dropout import drop_channels, drop_words
@@ -137,6 +138,9 @@ class Seq2Seq(nn.Module):
         memory = Memory(whole.states_BSD, keys, whole.mask_BS, whole.final_BD, values=values)
         if self.label_scores is not None:
             return self._with_labels(memory)
+        if isinstance(self.decoder, Hard):
+            readouts_BSE = self.decoder.source_readouts(whole.states_BSD)
+            memory = replace(memory, readouts_BSE=readouts_BSE)
         if self.target_of_source is None:
             has_scores = self.decoder.scores is not None
             return replace(memory, words_BS=whole.words_BS) if has_scores else memory
@@ -228,6 +232,8 @@ class Seq2Seq(nn.Module):
             place_T = torch.arange(target_input.shape[1], device=source.device).clamp_max(last)
             return self.label_scores.after(memory.labels_BTV[:, place_T], target_input)
         decoded = self.decoded(memory, target_input)
+        if isinstance(self.decoder, Hard):
+            return self.decoder.log_probs(memory, decoded, target_input, self.output)
         logits_BTV: Tensor = self.output(decoded.readout).transpose(0, 1)
         if decoded.gate is None or decoded.scores is None or not self.is_copying:
             return logits_BTV
@@ -249,11 +255,13 @@ class Seq2Seq(nn.Module):
             place_N = state.place.clamp_max(times - 1)
             logits = self.label_scores.after(memory.labels_BTV[sentence_N, place_N], tokens)
             return Step(logits, next_place(state), None)
-        decoded, state = self.step_readout(memory, state, tokens)
+        decoded, after = self.step_readout(memory, state, tokens)
+        if isinstance(self.decoder, Hard):
+            return self.decoder.predict(memory, state, tokens, (decoded, after), self.output)
         logits = self.output(decoded.readout).float()
         if decoded.gate is not None and decoded.scores is not None:
             logits = mixed_logits(logits, decoded.gate, decoded.scores, memory)
-        return Step(logits, state, decoded.weights)
+        return Step(logits, after, decoded.weights)
 
     def step_readout(
         self, memory: Memory, state: DecoderState, tokens: Tensor

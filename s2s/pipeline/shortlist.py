@@ -10,6 +10,7 @@ from s2s.data.preparation.prepare import open_corpus
 from s2s.errors import UsageError
 from s2s.recipe.data import has_source_text
 from s2s.recipe.label_rules import DECODERS
+from s2s.recipe.model import HardAttention
 from s2s.run.shortlist import read_lexicon, write_lexicon
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def learn_shortlist(run: Run, file: Path | None = None) -> Learned:
     if run.recipe.model.copy != "none":
         raise UsageError(
             f"{run.place}: a model that copies (model.copy) has no use for a shortlist"
+        )
+    if isinstance(run.recipe.model.attention, HardAttention):
+        raise UsageError(
+            f"{run.place}: a model of hard attention (model.attention) cannot use a shortlist"
         )
     if not has_source_text(run.recipe.data):
         raise UsageError(f"{run.place}: a shortlist is chosen by source tokens, and it has none")

@@ -93,8 +93,27 @@ class NoAttention(Section):
     initializes the decoder alone (Sutskever et al. 2014)."""
 
 
+AttentionScore = Annotated[
+    DotAttention | GeneralAttention | AdditiveAttention, Field(discriminator="kind")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardAttention(Section):
+    """Each target token comes from a single source position, which is latent: probabilities are
+    sums over all alignments, computed exactly. `hard`: a position for each token, whatever the
+    others are (Wu et al. 2018). `hard_monotonic`: no position lies before that of the token before
+    (Wu & Cotterell 2019, their 0-MONO). Needs decoder `luong`; for small target vocabularies, such
+    as characters or phones."""
+
+    kind: Literal["hard", "hard_monotonic"]
+    score: AttentionScore = field(default_factory=lambda: GeneralAttention(kind="general"))
+    """Score of a position, whose softmax is its probability before the token is known."""
+
+
 Attention = Annotated[
-    DotAttention | GeneralAttention | AdditiveAttention | NoAttention, Field(discriminator="kind")
+    DotAttention | GeneralAttention | AdditiveAttention | HardAttention | NoAttention,
+    Field(discriminator="kind"),
 ]
 
 
@@ -306,10 +325,12 @@ class Model(Section):
             )
         if self.attention.kind == "none" and self.decoder.kind == "stacked":
             raise ValueError("decoder 'stacked' needs attention; with attention 'none' use 'luong'")
+        if fault := _hard_attention_fault(self):
+            raise ValueError(fault)
 
     def _check_heads(self) -> None:
         """Raises ValueError where heads do not divide a width."""
-        if isinstance(self.attention, NoAttention) or self.attention.heads == 1:
+        if isinstance(self.attention, NoAttention | HardAttention) or self.attention.heads == 1:
             return
         heads, widths = self.attention.heads, {"decoder.width": self.decoder.width}
         if isinstance(self.attention, AdditiveAttention) and self.attention.width is not None:
@@ -332,3 +353,26 @@ class Model(Section):
         own = self.encoder.width * (2 if self.encoder.bidirectional else 1)
         widths = () if has_text else tuple(one.width for one in self.image_features if one.width)
         return widths[0] if widths else own
+
+
+def _hard_attention_fault(model: Model) -> str | None:
+    """A fault of what hard attention excludes, else None."""
+    if not isinstance(model.attention, HardAttention):
+        return None
+    kind = f"attention '{model.attention.kind}'"
+    if not isinstance(model.decoder, LuongDecoder):
+        return (
+            f"{kind} needs a decoder whose recurrence reads no context: expected decoder 'luong', "
+            f"found '{model.decoder.kind}'"
+        )
+    if model.attention.score.heads > 1:
+        return f"attention.score.heads: {kind} has one alignment, and so one head; remove it"
+    if model.decoder.input_feeding:
+        return f"decoder.input_feeding feeds a context, which {kind} does not have; remove it"
+    if model.copy != "none":
+        return f"copy '{model.copy}' copies by soft attention, not by {kind}; remove it"
+    if model.coverage:
+        return f"coverage is of soft attention, not of {kind}; remove it"
+    if model.context_gate:
+        return f"context_gate weighs a context, which {kind} does not have; remove it"
+    return None

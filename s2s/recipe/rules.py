@@ -16,7 +16,7 @@ from s2s.recipe.data import (
 )
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.metrics import MetricName
-from s2s.recipe.model import Model
+from s2s.recipe.model import HardAttention, Model
 from s2s.recipe.search import Search
 from s2s.recipe.tokenizer import Tokenizers, sampling_alphas
 from s2s.recipe.train import Train
@@ -74,6 +74,25 @@ def task_faults(
         if name not in LANGUAGE_MODEL_METRICS:
             wanted = " or ".join(f"'{one}'" for one in LANGUAGE_MODEL_METRICS)
             yield f"metrics: '{name}' compares outputs, and task 'lm' has none; expected {wanted}"
+
+
+def hard_attention_faults(data: Data, model: Model, train: Train, search: Search) -> Iterator[str]:
+    """Faults of what hard attention excludes in other sections."""
+    if not isinstance(model.attention, HardAttention):
+        return
+    kind = f"model.attention '{model.attention.kind}'"
+    for name in ("coverage_loss", "doubly_stochastic"):
+        if getattr(train, name):
+            yield f"train.{name} is of soft attention, not of {kind}; remove it"
+    for name in ("r_drop", "scheduled_sampling"):
+        if getattr(train, name):
+            yield f"train.{name} is not for {kind}, whose loss sums over alignments; remove it"
+    if train.distill is not None and train.distill.has_distributions:
+        yield f"train.distill.level '{train.distill.level}' is not for {kind}; use 'sequence'"
+    if search.shortlist:
+        yield f"search.shortlist is for large vocabularies, and {kind} is for small ones; remove it"
+    if model.attention.kind == "hard_monotonic" and image_features_of(data):
+        yield f"{kind} needs source positions in order, and data.image_features has none"
 
 
 def text_faults(data: Data, tokenizer: Tokenizers, train: Train, search: Search) -> Iterator[str]:

@@ -30,6 +30,7 @@ from s2s.recipe.model import (
     Dropout,
     Encoder,
     GeneralAttention,
+    HardAttention,
     LuongDecoder,
     Model,
     NoAttention,
@@ -144,6 +145,11 @@ MODELS = {
         encoder=Encoder(width=5),
         attention=NoAttention(kind="none"),
         decoder=LuongDecoder(kind="luong", width=11),
+    ),
+    "hard": Model(
+        encoder=Encoder(width=5),
+        attention=HardAttention(kind="hard_monotonic"),
+        decoder=LuongDecoder(kind="luong", width=11, layers=2),
     ),
     "pointer": Model(
         encoder=Encoder(width=5),

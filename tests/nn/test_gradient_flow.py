@@ -25,7 +25,7 @@ from s2s.recipe.model import (
 )
 from s2s.special import BOS, PAD
 from tests.nn.cells.test_build import CELLS, JOINS
-from tests.nn.test_model import RECIPES, SOURCE_VOCABULARY, TARGET_VOCABULARY, name
+from tests.nn.test_model import HARD, RECIPES, SOURCE_VOCABULARY, TARGET_VOCABULARY, name
 
 TIME, ROWS, WIDTH = 6, 3, 4
 
@@ -160,7 +160,7 @@ COPYING = Model(
     coverage=True,
     context_gate=True,
 )
-ALL = [*RECIPES, COPYING]
+ALL = [*RECIPES, *HARD, COPYING]
 
 
 def built(recipe: Model) -> Seq2Seq:

@@ -29,11 +29,11 @@ from s2s.nn.model import Seq2Seq
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import AdditiveAttention, BahdanauDecoder, Encoder, Model
-from tests.nn.test_model import RECIPES, build, name
+from tests.nn.test_model import HARD, RECIPES, build, name
 
 pytestmark = pytest.mark.kernels
 
-every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name)
+every_recipe = pytest.mark.parametrize("recipe", RECIPES + HARD, ids=name)
 
 
 def shuffled(count: int) -> Tensor:
@@ -139,7 +139,8 @@ def test_a_step_has_no_operator_that_may_depend_on_other_rows(
         search_steps(quantized)  # the first use tests the kernels, with any operator
         with Watch() as watch:
             search_steps(quantized)
-    assert "embedding_bag" in watch.names or recipe.attention.kind in ("none", "additive")
+    score = getattr(recipe.attention, "score", recipe.attention)
+    assert "embedding_bag" in watch.names or score.kind in ("none", "additive")
     assert not watch.found
 
 

@@ -38,13 +38,13 @@ from s2s.nn.onednn import runs_onednn
 from s2s.nn.step import Step
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.model import Model
-from tests.nn.test_model import RECIPES, START, build, name
+from tests.nn.test_model import HARD, RECIPES, START, build, name
 
 pytestmark = pytest.mark.kernels
 
 PRECISIONS: list[SearchPrecision] = ["fp32", "bf16", "int8"]
 every_precision = pytest.mark.parametrize("precision", PRECISIONS)
-every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name)
+every_recipe = pytest.mark.parametrize("recipe", RECIPES + HARD, ids=name)
 
 SOURCE = torch.tensor([[5, 7, 4, 9, 3], [6, 3, 0, 0, 0], [8, 4, 10, 3, 0]])
 LENGTHS = torch.tensor([5, 2, 4])
@@ -69,7 +69,7 @@ def two_steps(model: Seq2Seq | InferenceModel) -> list[Step]:  # type: ignore[ty
     return [first, model.step(memory, first.state, torch.tensor([4, 11, 7]))]
 
 
-@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START + HARD, ids=name)
 def test_in_fp32_the_step_is_that_of_training(recipe: Model) -> None:
     model = build(recipe).eval()
     with torch.no_grad():

@@ -19,6 +19,7 @@ from s2s.recipe.model import (
     Dropout,
     Encoder,
     GeneralAttention,
+    HardAttention,
     LuongDecoder,
     Model,
     NoAttention,
@@ -60,6 +61,18 @@ START = [
     for decoder in DECODERS
     if decoder.kind != "stacked"
 ]
+HARD = [
+    replace(
+        RECIPES[0],
+        attention=HardAttention(kind=kind, score=score),
+        decoder=LuongDecoder(kind="luong", layers=layers, width=12),
+    )
+    for kind, score, layers in (
+        ("hard", GeneralAttention(kind="general"), 2),
+        ("hard_monotonic", GeneralAttention(kind="general"), 1),
+        ("hard_monotonic", AdditiveAttention(kind="additive", width=7), 2),
+    )
+]
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 11, 13
 LENGTHS = torch.tensor([9, 4, 1])
 
@@ -68,8 +81,10 @@ def name(recipe: Model) -> str:
     feeding = "-feeding" if getattr(recipe.decoder, "input_feeding", False) else ""
     start = "-start" if getattr(recipe.attention, "context", "") == "start" else ""
     heads = f"-heads{recipe.attention.heads}" if heads_of(recipe) > 1 else ""
+    score = getattr(recipe.attention, "score", None)
+    kind = recipe.attention.kind if score is None else f"{recipe.attention.kind}-{score.kind}"
     decoder = f"{recipe.decoder.kind}{recipe.decoder.layers}{feeding}"
-    return f"{decoder}-{recipe.attention.kind}{start}{heads}"
+    return f"{decoder}-{kind}{start}{heads}"
 
 
 def heads_of(recipe: Model) -> int:
@@ -90,7 +105,7 @@ def pairs() -> tuple[Tensor, Tensor]:
     return source, torch.randint(4, TARGET_VOCABULARY, (3, 8))
 
 
-@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START + HARD, ids=name)
 def test_step_by_step_is_teacher_forced(recipe: Model) -> None:
     model, (source, target) = build(recipe), pairs()
     whole = model(source, LENGTHS, target)
@@ -123,7 +138,7 @@ def test_gradients_step_by_step_are_those_of_teacher_forcing(recipe: Model, gate
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START + HARD, ids=name)
 def test_a_sentence_alone_is_the_sentence_in_a_batch(recipe: Model) -> None:
     model, (source, target) = build(recipe), pairs()
     whole = model(source, LENGTHS, target)
@@ -133,7 +148,7 @@ def test_a_sentence_alone_is_the_sentence_in_a_batch(recipe: Model) -> None:
         torch.testing.assert_close(alone, whole[one], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START + HARD, ids=name)
 def test_every_parameter_is_trained(recipe: Model) -> None:
     model, (source, target) = build(recipe).train(), pairs()
     model(source, LENGTHS, target).square().sum().backward()
@@ -141,7 +156,7 @@ def test_every_parameter_is_trained(recipe: Model) -> None:
     assert not idle
 
 
-@pytest.mark.parametrize("recipe", RECIPES + START, ids=name)
+@pytest.mark.parametrize("recipe", RECIPES + START + HARD, ids=name)
 def test_hypotheses_of_a_sentence_share_its_memory(recipe: Model) -> None:
     model, (source, target) = build(recipe), pairs()
     memory = model.encode(source, LENGTHS)

@@ -45,6 +45,9 @@ def faults(text: str | bytes, *overrides: str) -> list[str]:
 KINDS = "'unigram', 'bpe', 'character', 'word', 'from_run', 'sentencepiece', 'separate'"
 METRIC_NAMES = ", ".join(f"'{name}'" for name in METRICS)
 
+HARD = "model: {attention: {kind: hard}, decoder: {kind: luong}}"
+MONOTONIC = "model: {attention: {kind: hard_monotonic}, decoder: {kind: luong%s}%s}"
+
 BAD_FIELDS = [
     # unknown keys
     ("modle: {}", "4: modle: unknown key (did you mean 'model'?)"),
@@ -160,6 +163,65 @@ BAD_FIELDS = [
     (
         "model:\n  attention: {kind: none}",
         "4: model: decoder 'stacked' needs attention; with attention 'none' use 'luong'",
+    ),
+    (
+        "model:\n  attention: {kind: hard}",
+        "5: model: attention 'hard' needs a decoder whose recurrence reads no context: expected "
+        "decoder 'luong', found 'stacked'",
+    ),
+    *(
+        (MONOTONIC % (inside, beside), expected)
+        for inside, beside, expected in (
+            (
+                ", input_feeding: true",
+                "",
+                "4: model: decoder.input_feeding feeds a context, which attention "
+                "'hard_monotonic' does not have; remove it",
+            ),
+            (
+                "",
+                ", copy: pointer",
+                "4: model: copy 'pointer' copies by soft attention, not by attention "
+                "'hard_monotonic'; remove it",
+            ),
+            (
+                "",
+                ", coverage: true",
+                "4: model: coverage is of soft attention, not of attention 'hard_monotonic'; "
+                "remove it",
+            ),
+            (
+                "",
+                ", context_gate: true",
+                "4: model: context_gate weighs a context, which attention 'hard_monotonic' does "
+                "not have; remove it",
+            ),
+        )
+    ),
+    *(
+        (f"{HARD}\n{beside}", f"5: {expected}")
+        for beside, expected in (
+            (
+                "train: {coverage_loss: 1.0}",
+                "train.coverage_loss is of soft attention, not of model.attention 'hard'; remove "
+                "it",
+            ),
+            (
+                "train: {r_drop: 1.0}",
+                "train.r_drop is not for model.attention 'hard', whose loss sums over alignments; "
+                "remove it",
+            ),
+            (
+                "train: {scheduled_sampling: {kind: constant}}",
+                "train.scheduled_sampling is not for model.attention 'hard', whose loss sums over "
+                "alignments; remove it",
+            ),
+            (
+                "search: {kind: greedy, shortlist: 10}",
+                "search.shortlist is for large vocabularies, and model.attention 'hard' is for "
+                "small ones; remove it",
+            ),
+        )
     ),
     # what YAML allows and a recipe does not
     ("seed: .inf", "4: seed: expected a finite number, found .inf"),

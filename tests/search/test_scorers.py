@@ -20,6 +20,7 @@ from s2s.recipe.model import (
     DotAttention,
     Encoder,
     GeneralAttention,
+    HardAttention,
     LuongDecoder,
     Model,
     NoAttention,
@@ -43,6 +44,7 @@ WIRINGS: list[tuple[AnyDecoder, Attention]] = [
     (BahdanauDecoder(kind="bahdanau", width=37), AdditiveAttention(kind="additive", width=19)),
     (StackedDecoder(kind="stacked", width=37), GeneralAttention(kind="general")),
     (StackedDecoder(kind="stacked", width=33), GeneralAttention(kind="general", heads=3)),
+    (LuongDecoder(kind="luong", width=37), HardAttention(kind="hard_monotonic")),
     (StackedDecoder(kind="stacked", width=512), DotAttention(kind="scaled_dot")),
 ]
 

@@ -15,6 +15,7 @@ from s2s.recipe.model import (
     DotAttention,
     Encoder,
     GeneralAttention,
+    HardAttention,
     LuongDecoder,
     Model,
     NoAttention,
@@ -43,6 +44,7 @@ TASKS = [
     (BAHDANAU, ADDITIVE, reverse),
     (STACKED, GENERAL, copy),
     (STACKED, DOT, reverse),
+    (LUONG, HardAttention(kind="hard_monotonic"), copy),
 ]
 
 

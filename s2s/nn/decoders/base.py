@@ -42,6 +42,8 @@ class DecoderOutput(NamedTuple):
     """float32; the weights are their softmax."""
     gate: Tensor | None = None
     """float32 [T, B] or [N], the logit of generating instead of copying, if the model copies."""
+    kept: Tensor | None = None
+    """[B, E], the mask of dropout of the readouts of hard attention."""
 
 
 class Readout(nn.Module):
@@ -227,6 +229,14 @@ class Decoder(nn.Module):
 
     def _context_bound(self, state_D: Tensor) -> Tensor:
         return state_D if self.scores is None else self.scores.context_bound(state_D)
+
+    def readout_bounds(self, embedding_E: Tensor, state_D: Tensor) -> dict[str, Tensor]:
+        """The `nn.Linear` children of the readout that search replaces by products of lower
+        precision, by name, with the largest absolute value of each input channel."""
+        found = {}
+        if self.readout.linear is not None:
+            found["linear"] = self.readout_bound(embedding_E, state_D)
+        return found
 
     def drop(self, x_TBD: Tensor) -> Tensor:
         """Variational dropout between layers."""

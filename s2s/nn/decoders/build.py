@@ -9,6 +9,7 @@ from typing import assert_never
 
 from s2s.nn.decoders.bahdanau import Bahdanau
 from s2s.nn.decoders.base import Decoder
+from s2s.nn.decoders.hard import Hard
 from s2s.nn.decoders.labels import TextLabels, WordLabels
 from s2s.nn.decoders.luong import Luong
 from s2s.nn.decoders.plain import Plain
@@ -16,6 +17,7 @@ from s2s.nn.decoders.stacked import Stacked
 from s2s.recipe.model import (
     BahdanauDecoder,
     Classifier,
+    HardAttention,
     LuongDecoder,
     Model,
     PlainDecoder,
@@ -28,6 +30,8 @@ def build_decoder(recipe: Model, source_width: int) -> Decoder:
     """The decoder of a recipe, over encoder states of `source_width`."""
     match recipe.decoder:
         case LuongDecoder() as section:
+            if isinstance(recipe.attention, HardAttention):
+                return Hard(recipe, section, recipe.attention, source_width)
             return Luong(recipe, section, source_width)
         case BahdanauDecoder() as section:
             return Bahdanau(recipe, section, source_width)

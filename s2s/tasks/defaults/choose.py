@@ -9,6 +9,7 @@ import torch
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.recipe.load import Draft, plain_recipe
 from s2s.recipe.metrics import VALUES
+from s2s.recipe.model import AdditiveAttention, DotAttention, GeneralAttention
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.section import seconds_of
 from s2s.recipe.yaml import Keys
@@ -39,6 +40,9 @@ MOST_TOKENS_EPOCHS = 4
 
 FEWEST_EPOCHS = 2
 """Epochs that a small model needs to be better than a tiny one."""
+
+SOFT = (DotAttention, GeneralAttention, AdditiveAttention)
+"""Attention that a model can copy by."""
 
 SOURCE_FEATURES = 6.0
 """Assumed tokens of a source's features."""
@@ -86,7 +90,7 @@ class _Chooser:
         lengths = lengths_of(self.counts, section, SOURCE_FEATURES if has_features else 0.0)
         if self._has_text:
             yield from choose_filters(self.counts, lengths, has_features=has_features)
-        if self.draft.recipe.model.attention.kind != "none" and self._has_text:
+        if isinstance(self.draft.recipe.model.attention, SOFT) and self._has_text:
             yield from choose_copying(self.counts, section)
         yield from self._model(section, lengths)
         yield from self._metrics(section)

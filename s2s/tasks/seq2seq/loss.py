@@ -10,6 +10,7 @@ from torch import Tensor
 
 from s2s.nn.batch import Batch
 from s2s.nn.decoders.base import DecoderOutput
+from s2s.nn.decoders.hard import Hard
 from s2s.nn.device import to_device
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
@@ -19,6 +20,7 @@ from s2s.special import PAD
 from s2s.tasks.seq2seq.scheduled_sampling import sampled_inputs
 from s2s.training.loss.attention import coverage_losses, doubly_stochastic_losses
 from s2s.training.loss.cross_entropy import CopyInputs, Loss, SoftTargets, linear_cross_entropy
+from s2s.training.loss.hard_attention import hard_cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,15 @@ def batch_loss(
         target_input = sampled_inputs(model, memory, target_input, *mixed)
     decoded = model.decoded(memory, target_input)
     inside_N = to_device(inside_N, device)
+    if isinstance(model.decoder, Hard):
+        assert decoded.scores is not None
+        emissions = model.decoder.emissions(memory, decoded, model.output, inside_N)
+        loss = hard_cross_entropy(
+            *(emissions, decoded.scores, targets_N, inside_N),
+            is_monotonic=model.decoder.is_monotonic,
+            smoothing=weights.smoothing,
+        )
+        return loss, emissions.own_NE
     readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
     copy_inputs = None
     if model.is_copying:
