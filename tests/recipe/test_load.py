@@ -169,6 +169,11 @@ BAD_FIELDS = [
         "5: model: attention 'hard' needs a decoder whose recurrence reads no context: expected "
         "decoder 'luong', found 'stacked'",
     ),
+    (
+        "model: {attention: {kind: hard, score: {kind: general, heads: 2}}, decoder: {kind: luong}}",
+        "4: model: attention.score.heads: attention 'hard' has one alignment, and so one head; "
+        "remove it",
+    ),
     *(
         (MONOTONIC % (inside, beside), expected)
         for inside, beside, expected in (
