@@ -170,8 +170,8 @@ BAD_FIELDS = [
         "decoder 'luong', found 'stacked'",
     ),
     (
-        "model: {attention: {kind: hard, score: {kind: general, heads: 2}}, decoder: {kind: luong}}",
-        "4: model: attention.score.heads: attention 'hard' has one alignment, and so one head; "
+        "model:\n  attention: {kind: hard, score: {kind: dot, heads: 2}}\n  decoder: {kind: luong}",
+        "5: model: attention.score.heads: attention 'hard' has one alignment, and so one head; "
         "remove it",
     ),
     *(
