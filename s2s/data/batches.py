@@ -111,6 +111,10 @@ def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batc
     input_BT = np.full_like(target_BT, PAD)
     input_BT[:, 0] = BOS
     input_BT[:, 1:] = np.where(target_BT[:, :-1] == EOS, PAD, target_BT[:, :-1])
+    alignment = None
+    if corpus.alignment is not None:
+        times = (target_BT.shape[1], source_BS.shape[1])
+        alignment = torch.from_numpy(corpus.alignment.dense(pairs, times))
     return Batch(
         source=torch.from_numpy(source_BS),
         source_lengths=torch.from_numpy(source_lengths),
@@ -119,6 +123,7 @@ def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batc
         target_lengths=torch.from_numpy(target_lengths),
         features=regions,
         teacher=_predicted(corpus, pairs, target_lengths, target_BT.shape[1]),
+        alignment=alignment,
     )
 
 

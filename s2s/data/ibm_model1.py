@@ -111,7 +111,7 @@ def _pairs(corpus: Corpus, chosen: Ints, target_vocabulary: int) -> tuple[Ints, 
     ends = np.cumsum(widths_I * counts_I)
     cuts = np.searchsorted(ends, np.arange(_CHUNK, ends[-1] if len(ends) else 0, _CHUNK))
     parts = [
-        _pairs_of(corpus, part, target_vocabulary)
+        pair_keys(corpus, part, target_vocabulary)
         for part in np.split(chosen, np.unique(cuts))
         if len(part)
     ]
@@ -120,13 +120,14 @@ def _pairs(corpus: Corpus, chosen: Ints, target_vocabulary: int) -> tuple[Ints, 
     return keys_P, np.repeat(widths_I, counts_I)
 
 
-def _pairs_of(corpus: Corpus, chosen: Ints, target_vocabulary: int) -> Ints:
-    """The keys of a few sentences."""
+def pair_keys(corpus: Corpus, chosen: Ints, target_vocabulary: int) -> Ints:
+    """source * W + target of every pair of a few sentences, by occurrence; of each target token the
+    empty word comes last."""
     source_lengths, target_lengths = corpus.source_lengths[chosen], corpus.target_lengths[chosen]
     widths_O = np.repeat(source_lengths + 1, target_lengths)
     firsts_O = np.repeat(corpus.source_offsets[chosen], target_lengths)
-    targets_O = corpus.target_values[_ranges(corpus.target_offsets[chosen], target_lengths)]
-    within_P = _ranges(np.zeros_like(widths_O), widths_O)
+    targets_O = corpus.target_values[ranges(corpus.target_offsets[chosen], target_lengths)]
+    within_P = ranges(np.zeros_like(widths_O), widths_O)
     is_null_P = within_P == np.repeat(widths_O - 1, widths_O)
     places_P = np.where(is_null_P, 0, np.repeat(firsts_O, widths_O) + within_P)
     if len(corpus.source_values) == 0:
@@ -138,7 +139,7 @@ def _pairs_of(corpus: Corpus, chosen: Ints, target_vocabulary: int) -> Ints:
     return source_P
 
 
-def _ranges(starts: Ints, lengths: Ints) -> Ints:
+def ranges(starts: Ints, lengths: Ints) -> Ints:
     """starts[0], starts[0] + 1, ... (lengths[0] numbers), then starts[1] and so on."""
     before = np.cumsum(lengths) - lengths
     ranges: Ints = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
@@ -152,7 +153,7 @@ def lexicon(cells: Cells, frequent: NDArray[np.int64], source_vocabulary: int) -
     order = np.lexsort((target, -probs, source))
     source, target, probs = source[order], target[order], probs[order]
     counts_V = np.bincount(source, minlength=source_vocabulary)
-    rank = _ranges(np.zeros_like(counts_V), counts_V)
+    rank = ranges(np.zeros_like(counts_V), counts_V)
     is_best = rank < KEPT
     tokens_VM = np.zeros((source_vocabulary, KEPT), dtype=np.int64)
     probs_VM = np.zeros((source_vocabulary, KEPT), dtype=np.float32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,14 @@ _DAMAGED = (
 )
 
 Ids = NDArray[np.integer[Any]]
+
+
+class Links(Protocol):
+    """The links of the tokens of some pairs (`s2s.data.alignment`)."""
+
+    def dense(self, pairs: NDArray[np.int64], times: tuple[int, int]) -> NDArray[np.bool_]:
+        """bool [B, T, S] of some pairs, int64 [B]; `times` are T and S."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class Corpus:
     """The open feature files, if `open_corpus` was given them."""
     teacher: Distributions | None = None
     """The distributions of teachers over the target tokens, in distillation."""
+    alignment: Links | None = None
+    """Links of tokens, if `open_corpus` was asked for them."""
 
     def __len__(self) -> int:
         return len(self.source_offsets) - 1

@@ -32,6 +32,9 @@ class Batch:
     """One of each feature file."""
     teacher: Predicted | None = None
     """The distributions of teachers over the expected outputs, in distillation."""
+    alignment: Tensor | None = None
+    """bool [B, T, S]: the source tokens that each target token is linked to, in training with
+    guided alignment."""
 
     @property
     def tokens(self) -> int:
@@ -67,6 +70,7 @@ class Batch:
             target_lengths=change(self.target_lengths),
             features=tuple(Regions(*map(change, regions)) for regions in self.features),
             teacher=None if self.teacher is None else Predicted(*map(change, self.teacher)),
+            alignment=None if self.alignment is None else change(self.alignment),
         )
 
 

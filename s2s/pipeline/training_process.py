@@ -115,7 +115,12 @@ def _corpora(run: Run, recipe: Recipe, tokenizers: TokenizerPair) -> tuple[Corpu
         check_grids(features, recipe.model)
     is_copying = recipe.model.copy != "none"
     corpora = [
-        open_corpus(run.folder, split, features, tokenizers=tokenizers, is_copying=is_copying)
+        open_corpus(
+            *(run.folder, split, features),
+            tokenizers=tokenizers,
+            is_copying=is_copying,
+            is_aligned=split == "train" and recipe.train.guided_alignment is not None,
+        )
         for split in ("train", "validation")
         if split == "train" or (run.data_folder / f"{split}.arrow").exists()
     ]

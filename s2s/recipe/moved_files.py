@@ -4,6 +4,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from s2s.recipe.data import DatasetData, FileSet
+from s2s.recipe.guided_alignment import GuidedAlignment
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import SentencePieceTokenizer
@@ -13,16 +14,18 @@ PATHS = {
     ImageFeatureFile: ("path", "ids"),
     DatasetData: ("dataset",),
     SentencePieceTokenizer: ("model",),
+    GuidedAlignment: ("alignments",),
 }
 """The fields of each section that name files or folders."""
 
 
 def moved(recipe: Recipe, other: Recipe) -> Recipe:
-    """A recipe with the paths of another one's data and tokenizers."""
+    """A recipe with the paths of another one's data, tokenizers and alignments."""
     return replace(
         recipe,
         data=with_paths_of(recipe.data, other.data),
         tokenizer=with_paths_of(recipe.tokenizer, other.tokenizer),
+        train=with_paths_of(recipe.train, other.train),
     )
 
 

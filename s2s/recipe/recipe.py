@@ -24,7 +24,13 @@ from s2s.recipe.label_rules import (
 )
 from s2s.recipe.metrics import VALUES, MetricName
 from s2s.recipe.model import Model
-from s2s.recipe.rules import hard_attention_faults, source_faults, task_faults, text_faults
+from s2s.recipe.rules import (
+    guided_alignment_faults,
+    hard_attention_faults,
+    source_faults,
+    task_faults,
+    text_faults,
+)
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import BeamSearch, Search
 from s2s.recipe.section import Count, Section
@@ -100,6 +106,7 @@ def _faults(recipe: Recipe) -> Iterator[str]:
         if getattr(train, name) and model.attention.kind == "none":
             yield f"train.{name} needs a model with attention"
     yield from _distill_faults(recipe)
+    yield from guided_alignment_faults(recipe.data, recipe.tokenizer, model, train)
     yield from hard_attention_faults(recipe.data, model, train, recipe.search)
     if train.r_drop and not model.dropout.is_on:
         yield "train.r_drop needs model.dropout; without it two passes are equal"

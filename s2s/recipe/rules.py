@@ -76,6 +76,40 @@ def task_faults(
             yield f"metrics: '{name}' compares outputs, and task 'lm' has none; expected {wanted}"
 
 
+def guided_alignment_faults(
+    data: Data, tokenizer: Tokenizers, model: Model, train: Train
+) -> Iterator[str]:
+    """Faults of what `train.guided_alignment` needs or excludes."""
+    guided = train.guided_alignment
+    if guided is None:
+        return
+    if isinstance(model.attention, HardAttention):
+        kind = model.attention.kind
+        yield f"train.guided_alignment guides soft attention, found model.attention '{kind}'"
+    elif model.attention.kind == "none":
+        yield "train.guided_alignment needs a model with attention"
+    if any(sampling_alphas(tokenizer)):
+        yield (
+            "train.guided_alignment links the tokens of one segmentation, and tokenizer.sampling "
+            "draws others; remove one"
+        )
+    if not has_source_text(data):
+        yield "train.guided_alignment links source tokens, and there are none"
+    if guided.alignments is not None and image_features_of(data):
+        yield (
+            "train.guided_alignment.alignments has a line for each training pair, and pairs "
+            "without data.image_features are dropped; give no alignments, which are learned then"
+        )
+    if guided.alignments is not None and any(
+        getattr(part, "hold_out", None) is not None for part in corpora_of(data)
+    ):
+        yield (
+            "train.guided_alignment.alignments has a line for each training pair, and "
+            "data.hold_out takes some away; name the files of validation, or give no alignments, "
+            "which are learned then"
+        )
+
+
 def hard_attention_faults(data: Data, model: Model, train: Train, search: Search) -> Iterator[str]:
     """Faults of what hard attention excludes in other sections."""
     if not isinstance(model.attention, HardAttention):

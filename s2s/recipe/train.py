@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from s2s.recipe.choices import TrackerName
+from s2s.recipe.guided_alignment import GuidedAlignment
 from s2s.recipe.metrics import BestName
 from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.recipe.section import (
@@ -164,6 +165,9 @@ class Train(Section):
     doubly_stochastic: NonNegativeFloat = 0.0
     """Weight of sum_i (1 - sum_t a_ti)^2 for each pair, which favours equal attention to all source
     positions, such as the regions of an image (Xu et al. 2015, section 4.2.1, equation 14); 0 for
+    none."""
+    guided_alignment: GuidedAlignment | None = None
+    """Word alignments that attention learns from beside the task (Chen et al. 2016); null for
     none."""
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the exponential moving average of the weights; 0 for none. Validation, checkpoints

@@ -16,6 +16,7 @@ import torch
 from s2s import pipeline
 from s2s.errors import Interrupted
 from s2s.nn.batch import Batch
+from s2s.recipe.guided_alignment import GuidedAlignment
 from s2s.recipe.load import dump_recipe
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.scheduled_sampling import LinearSampling
@@ -37,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "scheduled_sampling": LinearSampling(kind="linear", updates=30, least=0.3),
         "schedule": CosineSchedule(kind="cosine", warmup=5),
     },
+    "guided alignment": {"guided_alignment": GuidedAlignment(weight=0.5)},
     "averaged, validated within epochs": {
         "average": 0.9,
         "validate_every": 6,
@@ -56,6 +58,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 STOPS = {
     "cosine": [1, EPOCH - 1, EPOCH, EPOCH + 1],
     "scheduled sampling": [7, 25],
+    "guided alignment": [7],
     "averaged, validated within epochs": [5, 6, 30],
     "accumulated, averaged, plateaus": [9, 10, 24],
 }

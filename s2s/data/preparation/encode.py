@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.data.alignment import AlignmentWriter
 from s2s.data.features.lookup import MISSING, Named
+from s2s.data.preparation.alignments import GivenAlignments
 from s2s.data.preparation.feature_coverage import LACKING, FeatureFiles, PairsWithoutFeatures
 from s2s.data.preparation.filters import Overlap, PairFilter, pair_hashes, text_hashes
 from s2s.data.preparation.labels import LabelCheck
@@ -54,6 +56,8 @@ class SplitEncoder:
     """The feature files that lines name, if there are some."""
     check_labels: LabelCheck | None = None
     """Checks targets that are labels; their lengths are not compared with those of sources."""
+    alignments: tuple[GivenAlignments, AlignmentWriter] | None = None
+    """The alignments of the training pairs, and what writes those of the pairs that are kept."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
     _source_overlaps: dict[str, Overlap] = field(default_factory=dict)
     _held_out: HeldOut = field(init=False)
@@ -165,6 +169,24 @@ class SplitEncoder:
         if self.check_labels is not None:
             self.check_labels(counts.name, counts.num_read, texts, target)
 
+    def _links(
+        self,
+        name: SplitName,
+        chunk: Chunk,
+        texts: tuple[list[str], list[str]],
+        ids: tuple[Encoded, Encoded],
+    ) -> list[NDArray[np.int32]]:
+        """The links of each pair that is read, if they are given."""
+        if self.alignments is None or name != "train":
+            return []
+        return self.alignments[0].links(texts, ids, 1 if chunk.tag else 0)
+
+    def _write_links(self, links: list[NDArray[np.int32]]) -> None:
+        """Write the links of pairs that are kept, if they are given."""
+        if self.alignments is not None and links:
+            lengths = np.fromiter(map(len, links), np.int64, len(links))
+            self.alignments[1].append(np.concatenate(links), lengths)
+
     def _measured(self, source: Encoded, target: Encoded) -> tuple[Encoded, Encoded]:
         """The sides whose lengths filters compare."""
         if not self._has_source_text:
@@ -178,8 +200,9 @@ class SplitEncoder:
 
     def _encode_chunk(self, whole: Chunk, counts: "_SplitCounts", writer: CorpusWriter) -> None:
         chunk, named = self._with_features(whole, counts)
-        texts_only = chunk.source if named is None else named.texts
-        rows_NF = None if named is None else named.rows_NF
+        texts_only, rows_NF = (
+            (chunk.source, None) if named is None else (named.texts, named.rows_NF)
+        )
         sources = with_tag(chunk.source, chunk.tag) if chunk.tag else chunk.source
         if chunk.tag:
             texts_only = with_tag(texts_only, chunk.tag)
@@ -188,8 +211,8 @@ class SplitEncoder:
         self._check(counts, (texts_only, chunk.target), target)
         source, source_lost = truncate_rows(source, self.truncate.source)
         target, target_lost = truncate_rows(target, self.truncate.target)
-        hashes = pair_hashes(chunk.source, chunk.target)
-        source_hashes = text_hashes(chunk.source)
+        links = self._links(counts.name, chunk, (texts_only, chunk.target), (source, target))
+        hashes, source_hashes = pair_hashes(chunk.source, chunk.target), text_hashes(chunk.source)
         texts, references = (sources, chunk.target), chunk.references
         if counts.filters:
             text = _untagged(source) if chunk.tag else source
@@ -202,6 +225,7 @@ class SplitEncoder:
             texts = (list(compress(sources, kept)), list(compress(chunk.target, kept)))
             references = references and list(compress(references, kept))
             rows_NF = None if rows_NF is None else rows_NF[kept]
+            self._write_links(list(compress(links, kept)))
         if counts.name == "train":
             for overlap in self._overlaps.values():
                 overlap.update(hashes)

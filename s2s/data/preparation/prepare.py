@@ -18,7 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from s2s.data.alignment import Alignment
 from s2s.data.features.lookup import FEATURES_FOLDER, FeatureLines, open_features
+from s2s.data.preparation.align import aligning, alignment_fingerprint
 from s2s.data.preparation.encode import SplitEncoder
 from s2s.data.preparation.feature_coverage import FeatureFiles
 from s2s.data.preparation.fingerprints import (
@@ -132,8 +134,10 @@ def open_corpus(
     *,
     tokenizers: TokenizerPair | None = None,
     is_copying: bool = False,
+    is_aligned: bool = False,
 ) -> Corpus:
-    """A split that `prepare` has written, with the feature files that its batches read.
+    """A split that `prepare` has written, with the feature files that its batches read, and the
+    alignments of training if they are asked for.
 
     Raises RunError if it is missing or damaged; with the `tokenizers` of a model, which may copy,
     also for ids that they do not have.
@@ -147,6 +151,8 @@ def open_corpus(
         corpus.check_ids(str(path), *sizes, is_copying=is_copying)
     if features is not None:
         corpus.check_rows(str(path), [len(store) for store in features.stores])
+    if is_aligned:
+        corpus = replace(corpus, alignment=Alignment.open(folder / "data", corpus))
     return replace(corpus, features=features)
 
 
@@ -200,7 +206,9 @@ class _Work:
                 check_labels=labels,
             )
             # Training comes last: its overlap with the others is counted on the way.
-            reports = {name: self._encode(encoder, name) for name in reversed(list(self.splits))}
+            with aligning(self.recipe, temporary, encoder, self.progress):
+                names = reversed(list(self.splits))
+                reports = {name: self._encode(encoder, name) for name in names}
             report = PrepareReport(
                 splits={
                     name: replace(
@@ -283,6 +291,7 @@ def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, F
         **({"texts": True} if _is_sampled(recipe) else {}),
         **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
         **_features_fingerprint(recipe),
+        **alignment_fingerprint(recipe),
     }
     hashes = Hashes(folder)
     return {"tokenizer": fingerprint(tokenizer, hashes), "data": fingerprint(data, hashes)}

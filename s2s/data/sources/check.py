@@ -42,13 +42,16 @@ def data_faults(recipe: Recipe) -> Iterator[Found]:
 
 
 def _beside_data(recipe: Recipe) -> Iterator[tuple[Keys, str]]:
-    """Other files that a recipe names: models of sentencepiece, word vectors."""
+    """Other files that a recipe names: models of sentencepiece, word vectors, alignments."""
     for place, side in sides_of(recipe.tokenizer).items():
         if isinstance(side, SentencePieceTokenizer):
             yield (*place.split("."), "model"), side.model
     for side_name, file in vars(recipe.model.pretrained).items() if recipe.model.pretrained else ():
         if file is not None:
             yield ("model", "pretrained", side_name), file
+    guided = recipe.train.guided_alignment
+    if guided is not None and guided.alignments is not None:
+        yield ("train", "guided_alignment", "alignments"), guided.alignments
 
 
 def unseen(recipe: Recipe) -> list[str]:

@@ -18,7 +18,11 @@ from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
 from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.special import PAD
 from s2s.tasks.seq2seq.scheduled_sampling import sampled_inputs
-from s2s.training.loss.attention import coverage_losses, doubly_stochastic_losses
+from s2s.training.loss.attention import (
+    coverage_losses,
+    doubly_stochastic_losses,
+    guided_alignment_losses,
+)
 from s2s.training.loss.cross_entropy import CopyInputs, Loss, SoftTargets, linear_cross_entropy
 from s2s.training.loss.hard_attention import hard_cross_entropy
 
@@ -33,6 +37,8 @@ class LossWeights:
     """Coverage loss (See et al. 2017, section 2.3)."""
     doubly_stochastic: float = 0.0
     """Doubly stochastic attention (Xu et al. 2015, equation 14)."""
+    guided_alignment: float = 0.0
+    """Cross-entropy of attention and given alignments (Chen et al. 2016)."""
     r_drop: float = 0.0
     """R-Drop: the divergence between two passes with different dropout (Liang et al. 2021)."""
     sampling: ScheduledSampling | None = None
@@ -90,6 +96,11 @@ def batch_loss(
     )
     if weights.coverage or weights.doubly_stochastic:
         added = _attention_loss(memory, decoded, there.target_output, weights)
+        loss = loss._replace(smoothed=loss.smoothed + added)
+    if weights.guided_alignment and there.alignment is not None:
+        assert decoded.scores is not None
+        costs_BT = guided_alignment_losses(decoded.scores, memory.mask_BS, there.alignment)
+        added = weights.guided_alignment * costs_BT.sum()
         loss = loss._replace(smoothed=loss.smoothed + added)
     if weights.r_drop:
         loss = Loss(loss.smoothed / 2, loss.nll / 2)

@@ -29,10 +29,12 @@ class Seq2SeqObjective:
     def weights(self, update: int) -> LossWeights:
         """The weights of the parts of the loss in an update."""
         recipe, sampling = self.recipe, self.recipe.scheduled_sampling
+        guided = recipe.guided_alignment
         return LossWeights(
             smoothing=recipe.label_smoothing,
             coverage=recipe.coverage_loss if update > recipe.coverage_start else 0.0,
             doubly_stochastic=recipe.doubly_stochastic,
+            guided_alignment=0.0 if guided is None else guided.weight,
             r_drop=recipe.r_drop,
             sampling=sampling,
             teacher=1.0 if sampling is None else teacher_probability(sampling, update),
@@ -44,9 +46,11 @@ class Seq2SeqObjective:
 
         A uniform guess costs log V a token, the coverage loss is at most its weight, and two passes
         that guess hardly differ; a model that stays worse than that is not training. Doubly
-        stochastic attention has no bound, so with it the likelihood alone decides.
+        stochastic attention and guided alignment have no bound, so with them the likelihood alone
+        decides.
         """
         assert self.vocabulary is not None
-        value = nll if self.recipe.doubly_stochastic else loss
+        is_unbounded = self.recipe.doubly_stochastic or self.recipe.guided_alignment is not None
+        value = nll if is_unbounded else loss
         added = self.recipe.coverage_loss + self.recipe.r_drop
         return not value < 1.5 * math.log(self.vocabulary) + 1.0 + added
