@@ -14,7 +14,7 @@ from s2s.nn.decoders.hard import Hard
 from s2s.nn.device import to_device
 from s2s.nn.memory import Memory
 from s2s.nn.model import Seq2Seq
-from s2s.nn.pointer import CERTAIN, copied_log_probs, known_ids
+from s2s.nn.pointer import CERTAIN, NEVER, copied_log_probs, known_ids
 from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.special import PAD
 from s2s.tasks.seq2seq.scheduled_sampling import sampled_inputs
@@ -98,8 +98,7 @@ def batch_loss(
         added = _attention_loss(memory, decoded, there.target_output, weights)
         loss = loss._replace(smoothed=loss.smoothed + added)
     if weights.guided_alignment and there.alignment is not None:
-        assert decoded.scores is not None
-        costs_BT = guided_alignment_losses(decoded.scores, memory.mask_BS, there.alignment)
+        costs_BT = guided_alignment_losses(_log_weights(memory, decoded), there.alignment)
         added = weights.guided_alignment * costs_BT.sum()
         loss = loss._replace(smoothed=loss.smoothed + added)
     if weights.r_drop:
@@ -115,6 +114,15 @@ def _soft_targets(batch: Batch, inside_N: Tensor, mix: float) -> SoftTargets | N
         part.transpose(0, 1).flatten(0, 1).index_select(0, inside_N) for part in batch.teacher
     )
     return SoftTargets(ids_NK, probabilities_NK, mix)
+
+
+def _log_weights(memory: Memory, decoded: DecoderOutput) -> Tensor:
+    """float32 [B, T, S]: logarithms of attention weights, of several heads of their mean."""
+    assert decoded.weights is not None
+    if decoded.scores is None:
+        return decoded.weights.clamp_min(torch.finfo(torch.float32).tiny).log()
+    hidden_B1S = ~memory.mask_BS.unsqueeze(1)
+    return decoded.scores.float().masked_fill(hidden_B1S, NEVER).log_softmax(-1)
 
 
 def _attention_loss(

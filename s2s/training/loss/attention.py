@@ -5,8 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from s2s.nn.pointer import NEVER
-
 
 def doubly_stochastic_losses(weights_BTS: Tensor, inside_BT: Tensor, words_BS: Tensor) -> Tensor:
     """float32 [B]: sum_i (1 - sum_t a_ti)^2 over the words or regions i of a source, t its target.
@@ -29,16 +27,14 @@ def coverage_losses(weights_BTS: Tensor, words_BS: Tensor) -> Tensor:
     return torch.minimum(attended_BTS, before_BTS).sum(-1)
 
 
-def guided_alignment_losses(scores_BTS: Tensor, mask_BS: Tensor, links_BTR: Tensor) -> Tensor:
+def guided_alignment_losses(log_weights_BTS: Tensor, links_BTR: Tensor) -> Tensor:
     """float32 [B, T]: -1/|A_t| sum_{s in A_t} log a_ts, A_t the source tokens that target token t
     is linked to; 0 for a token without links.
 
-    Chen et al. 2016, section 4, cross-entropy. a is the softmax of scores where `mask_BS` is true.
-    Links are bool [B, T, R] of the first R of the S positions, the tokens of a text.
+    Chen et al. 2016, section 4, cross-entropy. Links are bool [B, T, R] of the first R of the S
+    positions, the tokens of a text.
     """
-    positions = scores_BTS.shape[2] - links_BTR.shape[2]
+    positions = log_weights_BTS.shape[2] - links_BTR.shape[2]
     links_BTS = F.pad(links_BTR, (0, positions))
-    hidden_B1S = ~mask_BS.unsqueeze(1)
-    log_weights_BTS = scores_BTS.float().masked_fill(hidden_B1S, NEVER).log_softmax(-1)
     sums_BT = -torch.where(links_BTS, log_weights_BTS, 0.0).sum(-1)
     return sums_BT / links_BTS.sum(-1).clamp_min(1)
