@@ -222,6 +222,12 @@ class _Measured:
                 f"{run.place}: its model predicts labels, by a decoder without recurrence; "
                 "expected --side encoder"
             )
+        if options.side == "decoder" and self.trained.decoder.first_state:
+            raise UsageError(
+                f"{run.place}: a step of its decoder, '{self.recipe.model.decoder.kind}', has two "
+                "cells with attention between them, through which gradients are not followed; "
+                "expected --side encoder"
+            )
         self.corpus = open_corpus(
             run.folder,
             options.split,

@@ -163,6 +163,21 @@ class StackedDecoder(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConditionalDecoder(Section):
+    """Two cells a step: the first attends, the second reads the context and hands its state to the
+    first of the next step (Sennrich et al. 2017, section 2). Training loops over steps."""
+
+    kind: Literal["conditional"]
+    layers: PositiveInt = 1
+    """Recurrent layers; the first one has both cells."""
+    width: PositiveInt = 512
+    """Units per cell."""
+    cell: LayerCell = field(default_factory=_lstm)
+    residual: Residual = False
+    layer_norm: LayerNorm = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlainDecoder(Section):
     """A language model: recurrent layers over the tokens so far, without a source."""
 
@@ -208,7 +223,13 @@ class Tagger(LabelDecoder):
 
 
 AnyDecoder = Annotated[
-    LuongDecoder | BahdanauDecoder | StackedDecoder | PlainDecoder | Classifier | Tagger,
+    LuongDecoder
+    | BahdanauDecoder
+    | StackedDecoder
+    | ConditionalDecoder
+    | PlainDecoder
+    | Classifier
+    | Tagger,
     Field(discriminator="kind"),
 ]
 
@@ -323,8 +344,10 @@ class Model(Section):
             raise ValueError(
                 f"{what} needs attention; remove it, or choose an attention other than 'none'"
             )
-        if self.attention.kind == "none" and self.decoder.kind == "stacked":
-            raise ValueError("decoder 'stacked' needs attention; with attention 'none' use 'luong'")
+        if self.attention.kind == "none" and self.decoder.kind in ("stacked", "conditional"):
+            raise ValueError(
+                f"decoder '{self.decoder.kind}' needs attention; with attention 'none' use 'luong'"
+            )
         if fault := _hard_attention_fault(self):
             raise ValueError(fault)
 

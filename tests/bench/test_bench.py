@@ -26,6 +26,7 @@ from s2s.recipe.data import GeneratedData
 from s2s.recipe.model import (
     AdditiveAttention,
     BahdanauDecoder,
+    ConditionalDecoder,
     DotAttention,
     Dropout,
     Encoder,
@@ -124,6 +125,11 @@ MODELS = {
         encoder=Encoder(width=5),
         attention=AdditiveAttention(kind="additive", width=6),
         decoder=BahdanauDecoder(kind="bahdanau", width=11),
+    ),
+    "conditional": Model(
+        encoder=Encoder(width=5),
+        attention=GeneralAttention(kind="general"),
+        decoder=ConditionalDecoder(kind="conditional", width=11, layers=2),
     ),
     "heads": Model(
         encoder=Encoder(width=5),

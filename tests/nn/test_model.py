@@ -15,6 +15,7 @@ from s2s.recipe.model import (
     AnyDecoder,
     Attention,
     BahdanauDecoder,
+    ConditionalDecoder,
     DotAttention,
     Dropout,
     Encoder,
@@ -34,7 +35,10 @@ DECODERS: list[AnyDecoder] = [
     BahdanauDecoder(kind="bahdanau", layers=2, width=12),
     StackedDecoder(kind="stacked", layers=2, width=12),
     StackedDecoder(kind="stacked", layers=3, width=12),
+    ConditionalDecoder(kind="conditional", layers=1, width=12),
+    ConditionalDecoder(kind="conditional", layers=2, width=12),
 ]
+NEED_ATTENTION = ("stacked", "conditional")
 ATTENTIONS: list[Attention] = [
     DotAttention(kind="dot"),
     GeneralAttention(kind="general"),
@@ -45,7 +49,7 @@ RECIPES = [
     Model(embeddings=6, encoder=Encoder(layers=2, width=5), attention=attention, decoder=decoder)
     for decoder in DECODERS
     for attention in ATTENTIONS
-    if not (decoder.kind == "stacked" and attention.kind == "none")
+    if not (decoder.kind in NEED_ATTENTION and attention.kind == "none")
 ]
 RECIPES += [
     replace(RECIPES[0], attention=attention, decoder=decoder)
@@ -59,7 +63,7 @@ RECIPES += [
 START = [
     replace(RECIPES[0], attention=NoAttention(kind="none", context="start"), decoder=decoder)
     for decoder in DECODERS
-    if decoder.kind != "stacked"
+    if decoder.kind not in NEED_ATTENTION
 ]
 HARD = [
     replace(

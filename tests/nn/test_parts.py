@@ -12,6 +12,7 @@ from s2s.nn.parts import freeze, names_of, roles, stored_as, stored_roles
 from s2s.recipe.cells import ElementwiseCell, GRUCell, LSTMCell, SimpleCell
 from s2s.recipe.model import (
     BahdanauDecoder,
+    ConditionalDecoder,
     DotAttention,
     Encoder,
     LuongDecoder,
@@ -25,6 +26,7 @@ DECODERS = {
     "input feeding": LuongDecoder(kind="luong", width=14, input_feeding=True),
     "bahdanau": BahdanauDecoder(kind="bahdanau", width=14),
     "stacked": StackedDecoder(kind="stacked", width=14),
+    "conditional": ConditionalDecoder(kind="conditional", width=14),
 }
 
 

@@ -29,6 +29,7 @@ MODELS = {
     "luong": (),
     "untied": ("model.tied=none", "model.attention.kind=additive"),
     "bahdanau": ("model.decoder={kind: bahdanau, width: 24, layers: 2}", "model.coverage=true"),
+    "conditional": ("model.decoder={kind: conditional, width: 24, layers: 2}",),
     "heads": ("model.attention={kind: additive, heads: 4}", "model.coverage=true"),
     "pieces": (
         "tokenizer={kind: bpe, vocabulary: 60}",

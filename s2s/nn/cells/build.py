@@ -49,13 +49,21 @@ class Layers(Protocol):
 
 
 def build_layers(
-    recipe: Layers, input_widths: Sequence[int], width: int, recurrent_dropout: float = 0.0
+    recipe: Layers,
+    input_widths: Sequence[int],
+    width: int,
+    recurrent_dropout: float = 0.0,
+    *,
+    first_residual: int = 1,
 ) -> list[Cell]:
-    """Layers of one width, each of which reads the outputs of the one below."""
+    """Layers of one width, each of which reads the outputs of the one below.
+
+    Those from `first_residual` on may have residual connections.
+    """
     layers: list[Cell] = []
     for input_width in input_widths:
         layer = build_cell(input_width, width, recipe.cell, recurrent_dropout)
-        residual = recipe.residual and bool(layers) and input_width == width
+        residual = recipe.residual and len(layers) >= first_residual and input_width == width
         if residual or recipe.layer_norm:
             below = layers[-1].output_bound if layers else float("inf")
             layer = BlockLayer(layer, residual=residual, layer_norm=recipe.layer_norm, bound=below)

@@ -46,7 +46,7 @@ class Bahdanau(Decoder):
         for projected_BG in projected_TBG.unbind(0):
             attention = self.attend_rows(memory, self.top(state), state, loop_memory)
             attention = attention._replace(context=apply_mask(attention.context, drop_BD))
-            h_BH, new = run_layers(attention.context, state, projected_BG)
+            h_BH, new = run_layers(attention.context, state.layers, projected_BG)
             state = next_state(new, attention)
             hs.append(h_BH)
             attentions.append(attention)
@@ -60,7 +60,7 @@ class Bahdanau(Decoder):
         """See `Decoder`."""
         attention = self.attend_rows(memory, self.top(state), state)
         h_NH, layers = self.step_layers(
-            torch.cat((e_NE, attention.context), dim=-1), state, first=0
+            torch.cat((e_NE, attention.context), dim=-1), state.layers, first=0
         )
         r_NE = self.readout(h_NH, attention.context, e_NE)
         return self.decoder_output(r_NE, memory, attention, h_NH, e_NE), next_state(

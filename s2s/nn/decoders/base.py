@@ -7,7 +7,7 @@ Dimension letters: T target time, B sentences, N rows, E embedding width, D enco
 H decoder width, S source time, L layers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -87,6 +87,9 @@ class Decoder(nn.Module):
     """Whether the readout reads the previous word, after its other inputs."""
     context_layer: int | None = None
     """The layer that reads the context, after its other inputs; None if no layer does."""
+    first_state = 0
+    """The layer that makes the first of a state's layers; those below it hand theirs on to it
+    within a step."""
 
     def __init__(self, recipe: Model, source_width: int, input_widths: list[int]) -> None:
         super().__init__()
@@ -97,7 +100,13 @@ class Decoder(nn.Module):
         self.context_width = context_width(recipe, source_width)
         self.dropout = recipe.dropout.decoder
         self.readout_dropout = recipe.dropout.readout
-        layers = build_layers(recipe.decoder, input_widths, width, recipe.dropout.recurrent)
+        layers = build_layers(
+            recipe.decoder,
+            input_widths,
+            width,
+            recipe.dropout.recurrent,
+            first_residual=self.first_state + 1,
+        )
         self.layers = nn.ModuleList(layers)
         self.output_bound = max((layer.output_bound for layer in layers), default=1.0)
         widths = (source_width, width)
@@ -106,7 +115,7 @@ class Decoder(nn.Module):
         )
         self.bridge: nn.Linear | None = None
         if source_width and layers:
-            self.bridge = nn.Linear(source_width, width * len(input_widths))
+            self.bridge = nn.Linear(source_width, width * (len(layers) - self.first_state))
             nn.init.xavier_uniform_(self.bridge.weight)
             nn.init.zeros_(self.bridge.bias)
         # From 0 coverage first adds nothing to the scores.
@@ -126,17 +135,18 @@ class Decoder(nn.Module):
     def start(self, memory: Memory) -> DecoderState:
         """The first state, which each layer makes of its part of W [last states] + b; without a
         source it is zero."""
+        indices = range(self.first_state, len(self.layers))
         if self.bridge is None:
-            first_BW = memory.final_BD.new_zeros(
-                len(memory.final_BD), self.width * len(self.layers)
-            )
+            first_BW = memory.final_BD.new_zeros(len(memory.final_BD), self.width * len(indices))
         else:
             first_BW = self.bridge(memory.final_BD)
-        parts = first_BW.chunk(len(self.layers), dim=-1)
+        parts = first_BW.chunk(len(indices), dim=-1)
         covered_BS = None
         if self.coverage is not None:
             covered_BS = torch.zeros_like(memory.mask_BS, dtype=torch.float32)
-        layers = (self.stepper(index).initial(part) for index, part in enumerate(parts))
+        layers = (
+            self.stepper(index).initial(part) for index, part in zip(indices, parts, strict=True)
+        )
         return DecoderState(tuple(layers), coverage=covered_BS)
 
     def attend_rows(
@@ -255,13 +265,14 @@ class Decoder(nn.Module):
         return x_TBD
 
     def step_layers(
-        self, x_ND: Tensor, state: DecoderState, first: int
+        self, x_ND: Tensor, states: Sequence[CellState], first: int
     ) -> tuple[Tensor, list[CellState]]:
-        """One step of layers `first` and above: top output [N, H] and their new states."""
+        """One step of layers `first` and above, from their states: top output [N, H] and their new
+        states."""
         new = []
-        for index in range(first, len(self.layers)):
+        for index, state in enumerate(states, start=first):
             layer = self.stepper(index)
-            new.append(layer.step(x_ND, state.layers[index]))
+            new.append(layer.step(x_ND, state))
             x_ND = layer.output(new[-1])
         return x_ND, new
 

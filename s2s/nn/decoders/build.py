@@ -9,6 +9,7 @@ from typing import assert_never
 
 from s2s.nn.decoders.bahdanau import Bahdanau
 from s2s.nn.decoders.base import Decoder
+from s2s.nn.decoders.conditional import Conditional
 from s2s.nn.decoders.hard import Hard
 from s2s.nn.decoders.labels import TextLabels, WordLabels
 from s2s.nn.decoders.luong import Luong
@@ -17,6 +18,7 @@ from s2s.nn.decoders.stacked import Stacked
 from s2s.recipe.model import (
     BahdanauDecoder,
     Classifier,
+    ConditionalDecoder,
     HardAttention,
     LuongDecoder,
     Model,
@@ -37,6 +39,8 @@ def build_decoder(recipe: Model, source_width: int) -> Decoder:
             return Bahdanau(recipe, section, source_width)
         case StackedDecoder() as section:
             return Stacked(recipe, section, source_width)
+        case ConditionalDecoder() as section:
+            return Conditional(recipe, section, source_width)
         case PlainDecoder() as section:
             return Plain(recipe, section)
         case Classifier() as section:

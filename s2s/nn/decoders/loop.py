@@ -24,24 +24,24 @@ def next_state(
 
 
 class LoopLayers:
-    """`Decoder.step_layers` of all layers, for a loop over time of training.
+    """`Decoder.step_layers` of layers `first` and above, for a loop over time of training.
 
-    Each step gives the first layer's input channels from `start` on.
+    Each step gives the input channels of layer `first` from `start` on.
     """
 
-    def __init__(self, decoder: Decoder, start: int) -> None:
-        first, *upper = (decoder.layer(index) for index in range(len(decoder.layers)))
-        self.outputs = [layer.output for layer in (first, *upper)]
-        self.layers = [first.in_loop(start), *(layer.in_loop() for layer in upper)]
+    def __init__(self, decoder: Decoder, start: int = 0, first: int = 0) -> None:
+        lowest, *upper = (decoder.layer(index) for index in range(first, len(decoder.layers)))
+        self.outputs = [layer.output for layer in (lowest, *upper)]
+        self.layers = [lowest.in_loop(start), *(layer.in_loop() for layer in upper)]
 
     def __call__(
-        self, x_ND: Tensor, state: DecoderState, projected_NG: Tensor
+        self, x_ND: Tensor, states: Sequence[CellState], projected_NG: Tensor | None = None
     ) -> tuple[Tensor, list[CellState]]:
-        """`projected` is `Cell.project` of the first layer's other channels."""
-        new = [self.layers[0](x_ND, state.layers[0], projected_NG)]
+        """`projected` is `Cell.project` of the other channels, if there are any."""
+        new = [self.layers[0](x_ND, states[0], projected_NG)]
         h_NH = self.outputs[0](new[0])
         for index, layer in enumerate(self.layers[1:], start=1):
-            new.append(layer(h_NH, state.layers[index]))
+            new.append(layer(h_NH, states[index]))
             h_NH = self.outputs[index](new[index])
         return h_NH, new
 

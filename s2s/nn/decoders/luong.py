@@ -62,7 +62,7 @@ class Luong(Decoder):
         readouts, hs, attentions = [], [], []
         for projected_BG in projected_TBG.unbind(0):
             assert state.fed is not None
-            h_BH, new = run_layers(state.fed, state, projected_BG)
+            h_BH, new = run_layers(state.fed, state.layers, projected_BG)
             attention = self.attend_rows(memory, h_BH, state, loop_memory)
             readouts.append(apply_mask(readout(h_BH, attention.context), drop_BE))
             hs.append(h_BH)
@@ -77,7 +77,7 @@ class Luong(Decoder):
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
         x_ND = e_NE if state.fed is None else torch.cat((e_NE, state.fed), dim=-1)
-        h_NH, layers = self.step_layers(x_ND, state, first=0)
+        h_NH, layers = self.step_layers(x_ND, state.layers, first=0)
         attention = self.attend_rows(memory, h_NH, state)
         r_NE = self.readout(h_NH, attention.context)
         fed = r_NE if self.input_feeding else None

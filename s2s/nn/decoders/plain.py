@@ -62,5 +62,5 @@ class Plain(Decoder):
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`."""
-        h_NH, layers = self.step_layers(e_NE, state, first=0)
+        h_NH, layers = self.step_layers(e_NE, state.layers, first=0)
         return DecoderOutput(self.readout(h_NH), None), DecoderState(tuple(layers))

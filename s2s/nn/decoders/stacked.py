@@ -48,7 +48,7 @@ class Stacked(Decoder):
         query_NH = lower.output(first)
         attention = self.attend_rows(memory, query_NH, state)
         x_ND = torch.cat((query_NH, attention.context), dim=-1)
-        h_NH, upper = self.step_layers(x_ND, state, first=1)
+        h_NH, upper = self.step_layers(x_ND, state.layers[1:], first=1)
         r_NE = self.readout(h_NH, attention.context, e_NE)
         return self.decoder_output(r_NE, memory, attention, h_NH, e_NE), next_state(
             [first, *upper], attention

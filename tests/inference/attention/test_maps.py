@@ -21,6 +21,7 @@ from s2s.nn.step import Step
 from s2s.recipe.model import (
     AnyDecoder,
     BahdanauDecoder,
+    ConditionalDecoder,
     Encoder,
     LuongDecoder,
     Model,
@@ -216,6 +217,7 @@ WIRINGS = [
     LuongDecoder(kind="luong", width=7, layers=2, input_feeding=True),
     BahdanauDecoder(kind="bahdanau", width=7),
     StackedDecoder(kind="stacked", width=7),
+    ConditionalDecoder(kind="conditional", width=7),
 ]
 
 
