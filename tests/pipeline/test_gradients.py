@@ -239,6 +239,29 @@ def test_targets_of_one_word_have_nothing_to_go_back_to(call: Call) -> None:
     assert call("inspect", "gradients", "one", "--side", "encoder")[0] == 0
 
 
+TRANSLATION = """\
+task: translation
+name: two-cells
+data: {kind: files, train: {source: train.txt, target: train.txt}}
+tokenizer: {kind: word}
+model: {embeddings: 8, encoder: {width: 8}, decoder: {kind: conditional, width: 8}}
+train: {epochs: 1, batch_tokens: 60}
+metrics: [perplexity]
+"""
+
+
+def test_a_decoder_with_attention_within_a_step_is_refused(call: Call) -> None:
+    Path("train.txt").write_text("a b c a\nb c\nc a b\n" * 10)
+    Path("two.yaml").write_text(TRANSLATION)
+    pipeline.train(load_recipe("two.yaml"), device="cpu")
+    status, line = call.fault("inspect", "gradients", "two-cells", "--split", "train")
+    assert status == 2
+    assert line.startswith("runs/two-cells: a step of its decoder, 'conditional', has two cells")
+    assert line.endswith("expected --side encoder")
+    encoder = ("--side", "encoder", "--split", "train", "--json")
+    assert call("inspect", "gradients", "two-cells", *encoder)[0] == 0
+
+
 def test_an_exported_model_has_no_data(call: Call) -> None:
     call.output("export", "--run", "verbs", "--output", "verbs.s2s")
     assert call.fault("inspect", "gradients", "verbs.s2s") == (

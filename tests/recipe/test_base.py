@@ -138,8 +138,8 @@ FAULTS = [
     ("sede: 2", {}, ["sub/own.yaml:2: sede: unknown key (did you mean 'seed'?)"]),
     ("", {"96": "0"}, ["common.yaml:8: model.decoder.width: expected at least 1, found 0"]),
     ("", {"luong": "lung"},
-     ["common.yaml:8: model.decoder.kind: expected one of 'luong', 'bahdanau', 'stacked', 'conditional', 'plain', "
-      "'classifier', 'tagger', found 'lung' (did you mean 'luong'?)"]),
+     ["common.yaml:8: model.decoder.kind: expected one of 'luong', 'bahdanau', 'stacked', "
+      "'conditional', 'plain', 'classifier', 'tagger', found 'lung' (did you mean 'luong'?)"]),
     ("seed: x", {"96": "0"},
      ["common.yaml:8: model.decoder.width: expected at least 1, found 0",
       "sub/own.yaml:2: seed: expected a whole number, found 'x' (text)"]),

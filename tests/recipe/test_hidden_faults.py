@@ -117,7 +117,8 @@ def test_all_rules_between_sections_that_are_broken() -> None:
         ("tokenizer: {kind: separate, source: word, target: {kind: word}}", "tokenizer.source",
          "write {kind: word}"),
         ("model: {decoder: gru}", "model.decoder",
-         "its kind is one of 'luong', 'bahdanau', 'stacked', 'conditional', 'plain', 'classifier', 'tagger'"),
+         "its kind is one of 'luong', 'bahdanau', 'stacked', 'conditional', 'plain', "
+         "'classifier', 'tagger'"),
     ],
 )  # fmt: skip
 def test_a_kind_in_place_of_a_section_is_told_how_to_be_written(

@@ -1,4 +1,4 @@
-"""The conditional recurrence of Sennrich et al. 2017: two cells a step, with attention between them.
+"""The conditional recurrence of Sennrich et al. 2017: two cells a step, attention between them.
 
 Dimension letters: T target time, B sentences, N rows, E embedding width, D encoder state width,
 H decoder width, G width of a projected input.
