@@ -265,12 +265,13 @@ class _Measured:
         from s2s.data.preparation.prepare import open_corpus
         from s2s.tasks.build import build_task
 
-        model = self.recipe.model
-        if self.options.side == "decoder":
-            assert not isinstance(model.decoder, LabelDecoder), "a decoder with recurrence"
-            model = replace(model, decoder=replace(model.decoder, cell=cell))
-        else:
-            model = replace(model, encoder=replace(model.encoder, cell=cell))
+        model, side = self.recipe.model, self.options.side
+        section = getattr(model, side)
+        assert not isinstance(section, LabelDecoder), "a side with recurrence"
+        try:
+            model = replace(model, **{side: replace(section, cell=cell)})
+        except ValueError as error:
+            raise UsageError(f"--cells {cell.kind}: {self.run.place}: {error}") from error
         recipe: Recipe = replace(self.recipe, model=model)
         tokenizers: TokenizerPair = self.tokenizers
         train = open_corpus(self.run.folder, "train", self.features)

@@ -15,6 +15,14 @@ def _lstm() -> LSTMCell:
 
 
 LayerCell = Annotated[AnyCell, Field(description="Cell of every layer.")]
+Transitions = Annotated[
+    PositiveInt,
+    Field(
+        description="Cells of each layer and step: the first reads the input, each other the state "
+        "of the one before it (deep transition, Pascanu et al. 2014; with several layers BiDeep, "
+        "Miceli Barone et al. 2017). Above 1 training loops over steps."
+    ),
+]
 Residual = Annotated[
     bool,
     Field(
@@ -50,6 +58,7 @@ class Encoder(Section):
     bidirectional: bool = True
     """Read the source in both directions, h = [forward; backward]."""
     cell: LayerCell = field(default_factory=_lstm)
+    transitions: Transitions = 1
     residual: Residual = False
     layer_norm: LayerNorm = False
 
@@ -129,6 +138,7 @@ class LuongDecoder(Section):
     input_feeding: bool = False
     """Feed the attentional state into the next step (section 3.3); training loops over steps."""
     cell: LayerCell = field(default_factory=_lstm)
+    transitions: Transitions = 1
     residual: Residual = False
     layer_norm: LayerNorm = False
 
@@ -144,6 +154,7 @@ class BahdanauDecoder(Section):
     width: PositiveInt = 512
     """Units per layer."""
     cell: LayerCell = field(default_factory=_lstm)
+    transitions: Transitions = 1
     residual: Residual = False
     layer_norm: LayerNorm = False
 
@@ -158,6 +169,7 @@ class StackedDecoder(Section):
     width: PositiveInt = 512
     """Units per layer."""
     cell: LayerCell = field(default_factory=_lstm)
+    transitions: Transitions = 1
     residual: Residual = False
     layer_norm: LayerNorm = False
 
@@ -173,6 +185,7 @@ class ConditionalDecoder(Section):
     width: PositiveInt = 512
     """Units per cell."""
     cell: LayerCell = field(default_factory=_lstm)
+    transitions: Transitions = 1
     residual: Residual = False
     layer_norm: LayerNorm = False
 
@@ -187,6 +200,7 @@ class PlainDecoder(Section):
     width: PositiveInt = 512
     """Units per layer."""
     cell: LayerCell = field(default_factory=_lstm)
+    transitions: Transitions = 1
     residual: Residual = False
     layer_norm: LayerNorm = False
 
@@ -198,6 +212,7 @@ class LabelDecoder(Section):
     layers: ClassVar[int] = 0
     width: ClassVar[int] = 0
     cell: ClassVar[AnyCell] = _lstm()
+    transitions: ClassVar[int] = 1
     residual: ClassVar[bool] = False
     layer_norm: ClassVar[bool] = False
 
@@ -318,6 +333,12 @@ class Model(Section):
     state (Xu et al. 2015, section 4.2.1). Needs attention."""
 
     def __post_init__(self) -> None:
+        for side, section in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if section.transitions > 1 and isinstance(section.cell, ElementwiseCell):
+                raise ValueError(
+                    f"{side}.transitions: expected 1, found {section.transitions}: cell "
+                    f"'{section.cell.kind}' has no recurrent matrix; choose 'lstm', 'gru' or 'tanh'"
+                )
         cells = [self.encoder.cell, self.decoder.cell]
         if isinstance(self.decoder, LabelDecoder):
             cells.pop()

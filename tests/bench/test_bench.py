@@ -131,6 +131,11 @@ MODELS = {
         attention=GeneralAttention(kind="general"),
         decoder=ConditionalDecoder(kind="conditional", width=11, layers=2),
     ),
+    "transitions": Model(
+        encoder=Encoder(width=5, transitions=2),
+        attention=GeneralAttention(kind="general"),
+        decoder=StackedDecoder(kind="stacked", width=11, transitions=3),
+    ),
     "heads": Model(
         encoder=Encoder(width=5),
         attention=DotAttention(kind="dot", heads=3),

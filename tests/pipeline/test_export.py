@@ -30,6 +30,7 @@ MODELS = {
     "untied": ("model.tied=none", "model.attention.kind=additive"),
     "bahdanau": ("model.decoder={kind: bahdanau, width: 24, layers: 2}", "model.coverage=true"),
     "conditional": ("model.decoder={kind: conditional, width: 24, layers: 2}",),
+    "deep": ("model.encoder.transitions=2", "model.decoder.transitions=3"),
     "heads": ("model.attention={kind: additive, heads: 4}", "model.coverage=true"),
     "pieces": (
         "tokenizer={kind: bpe, vocabulary: 60}",

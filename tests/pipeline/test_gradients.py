@@ -242,7 +242,10 @@ def test_targets_of_one_word_have_nothing_to_go_back_to(call: Call) -> None:
 TRANSLATION = """\
 task: translation
 name: two-cells
-data: {kind: files, train: {source: train.txt, target: train.txt}}
+data:
+  kind: files
+  train: {source: train.txt, target: train.txt}
+  validation: {source: train.txt, target: train.txt}
 tokenizer: {kind: word}
 model: {embeddings: 8, encoder: {width: 8}, decoder: {kind: conditional, width: 8}}
 train: {epochs: 1, batch_tokens: 60}
@@ -254,12 +257,11 @@ def test_a_decoder_with_attention_within_a_step_is_refused(call: Call) -> None:
     Path("train.txt").write_text("a b c a\nb c\nc a b\n" * 10)
     Path("two.yaml").write_text(TRANSLATION)
     pipeline.train(load_recipe("two.yaml"), device="cpu")
-    status, line = call.fault("inspect", "gradients", "two-cells", "--split", "train")
+    status, line = call.fault("inspect", "gradients", "two-cells")
     assert status == 2
     assert line.startswith("runs/two-cells: a step of its decoder, 'conditional', has two cells")
     assert line.endswith("expected --side encoder")
-    encoder = ("--side", "encoder", "--split", "train", "--json")
-    assert call("inspect", "gradients", "two-cells", *encoder)[0] == 0
+    assert call("inspect", "gradients", "two-cells", "--side", "encoder", "--json")[0] == 0
 
 
 def test_an_exported_model_has_no_data(call: Call) -> None:

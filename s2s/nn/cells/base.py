@@ -159,9 +159,26 @@ class UnrolledLayer(nn.Module):
         return torch.stack(hs).to(x_TBD.dtype), state
 
 
+class WithoutInput(nn.Module):
+    """The parameters of PyTorch's recurrent modules of one layer, for a cell without input, which
+    they do not allow."""
+
+    def __init__(self, gates: int, width: int, bias: bool = True) -> None:
+        super().__init__()
+        rows = gates * width
+        self.register_buffer("weight_ih_l0", torch.empty(rows, 0), persistent=False)
+        self.weight_hh_l0 = nn.Parameter(torch.empty(rows, width))
+        if bias:
+            self.bias_ih_l0 = nn.Parameter(torch.empty(rows))
+            self.bias_hh_l0 = nn.Parameter(torch.empty(rows))
+
+
 @torch.no_grad()
 def initialize(input_OD: Tensor, recurrent_OH: Tensor, kind: RecurrentInit) -> None:
-    """Draw weights a gate at a time: input matrices Glorot uniform, recurrent ones by `kind`."""
+    """Draw weights a gate at a time: input matrices Glorot uniform, recurrent ones by `kind`.
+
+    A cell without input has an input matrix without columns.
+    """
     width = recurrent_OH.shape[1]
     recurrent = {
         "orthogonal": nn.init.orthogonal_,
@@ -170,5 +187,6 @@ def initialize(input_OD: Tensor, recurrent_OH: Tensor, kind: RecurrentInit) -> N
     }[kind]
     for gate in range(recurrent_OH.shape[0] // width):
         rows = slice(gate * width, (gate + 1) * width)
-        nn.init.xavier_uniform_(input_OD[rows])
+        if input_OD.numel():
+            nn.init.xavier_uniform_(input_OD[rows])
         recurrent(recurrent_OH[rows])

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.cells.base import Cell, CellState, LoopCell, initialize
+from s2s.nn.cells.base import Cell, CellState, LoopCell, WithoutInput, initialize
 from s2s.nn.cells.cudnn_lstm import without_autocast
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
-from s2s.nn.matmul import Weights
+from s2s.nn.matmul import Product, Weights
 from s2s.recipe.cells import GRUCell
 from s2s.recipe.choices import SearchPrecision
 
@@ -39,7 +39,10 @@ class GRULayer(Cell):
     ) -> None:
         super().__init__(input_width, width, recurrent_dropout)
         self.resets_before = recipe.reset == "before"
-        self.gru = nn.GRU(input_width, width, bias=not self.resets_before)
+        bias = not self.resets_before
+        # Without input it has the parameters alone, and no kernel over whole sequences.
+        own = nn.GRU(input_width, width, bias=bias) if input_width else WithoutInput(3, width, bias)
+        self.gru = cast(nn.GRU, own)
         self.own_bias = nn.Parameter(torch.zeros(3 * width)) if self.resets_before else None
         initialize(self.input_weight, self.recurrent_weight, recipe.recurrent_init)
         if not self.resets_before:
@@ -160,9 +163,9 @@ class LoopGRU:
     ) -> CellState:
         """See `LoopCell`."""
         if projected_NG is None:
-            projected_NG = self.layer.bias
+            projected_NG = self.layer.bias.expand(len(x_ND), -1)
         if self.input is not None:
-            projected_NG = self.input(x_ND, projected_NG.expand(len(x_ND), -1))
+            projected_NG = self.input(x_ND, projected_NG)
         (h_NH,) = state
         rz_NO, n_NH = torch.split(projected_NG, self.widths, dim=-1)
         if self.layer.resets_before:
@@ -195,7 +198,12 @@ class QuantizedResetAfter(_QuantizedGRULayer):
         self.widths = [2 * layer.width, layer.width]
         of_x = partial(_of_input, layer, bound_D)
         of_h = partial(_of_state, layer, bound_D.new_ones(layer.width))
-        self.input = product(of_x(), precision, of_x)
+        bias_O = of_x().bias_O
+        self.input: Product = (
+            product(of_x(), precision, of_x)
+            if layer.input_width
+            else lambda x_ND: bias_O.expand(len(x_ND), -1)
+        )
         self.recurrent = product(of_h(), precision, of_h)
 
     def step(self, x_ND: Tensor, state: CellState) -> CellState:

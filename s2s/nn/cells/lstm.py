@@ -10,12 +10,13 @@ Dimension letters: T time, B sentences, N rows, D input width, H hidden width.
 """
 
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.cells.base import Cell, CellState, LoopCell, initialize
+from s2s.nn.cells.base import Cell, CellState, LoopCell, WithoutInput, initialize
 from s2s.nn.cells.cudnn_lstm import KERNELS, PARAMETERS, FlattenedLSTM, kernels_for, lstm_in_bf16
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
@@ -43,7 +44,9 @@ class LSTMLayer(Cell):
     ) -> None:
         super().__init__(input_width, width, recurrent_dropout)
         self.recipe = recipe or LSTMCell(kind="lstm")
-        self.lstm = nn.LSTM(input_width, width)
+        # Without input it has the parameters alone, and no kernel over whole sequences.
+        own = nn.LSTM(input_width, width) if input_width else WithoutInput(4, width)
+        self.lstm = cast(nn.LSTM, own)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

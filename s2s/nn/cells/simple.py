@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.cells.base import Cell, CellState, LoopCell, initialize
+from s2s.nn.cells.base import Cell, CellState, LoopCell, WithoutInput, initialize
 from s2s.nn.cells.cudnn_lstm import without_autocast
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
@@ -29,7 +29,12 @@ class SimpleLayer(Cell):
         self, input_width: int, width: int, recipe: SimpleCell, recurrent_dropout: float = 0.0
     ) -> None:
         super().__init__(input_width, width, recurrent_dropout)
-        self.rnn = nn.RNN(input_width, width, nonlinearity=recipe.kind)
+        # Without input it has the parameters alone, and no kernel over whole sequences.
+        kind = recipe.kind
+        own = (
+            nn.RNN(input_width, width, nonlinearity=kind) if input_width else WithoutInput(1, width)
+        )
+        self.rnn = cast(nn.RNN, own)
         self.activation = torch.tanh if recipe.kind == "tanh" else torch.relu
         self.output_bound = 1.0 if recipe.kind == "tanh" else float("inf")
         initialize(self.input_weight, self.recurrent_weight, recipe.recurrent_init)

@@ -105,7 +105,7 @@ class Decoder(nn.Module):
             input_widths,
             width,
             recipe.dropout.recurrent,
-            first_residual=self.first_state + 1,
+            first_state=self.first_state,
         )
         self.layers = nn.ModuleList(layers)
         self.output_bound = max((layer.output_bound for layer in layers), default=1.0)

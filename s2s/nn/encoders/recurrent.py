@@ -33,7 +33,8 @@ class RecurrentEncoder(nn.Module):
         widths = [embeddings] + [self.width] * (recipe.layers - 1)
 
         def build(widths: list[int]) -> list[Cell]:
-            return [build_cell(w, recipe.width, recipe.cell, recurrent_dropout) for w in widths]
+            own = recipe.width, recipe.cell, recurrent_dropout, recipe.transitions
+            return [build_cell(width, *own) for width in widths]
 
         self.forward_layers = nn.ModuleList(build(widths))
         self.backward_layers = nn.ModuleList(build(widths if recipe.bidirectional else []))
