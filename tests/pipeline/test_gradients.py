@@ -256,7 +256,7 @@ metrics: [perplexity]
 def test_a_decoder_with_attention_within_a_step_is_refused(call: Call) -> None:
     Path("train.txt").write_text("a b c a\nb c\nc a b\n" * 10)
     Path("two.yaml").write_text(TRANSLATION)
-    pipeline.train(load_recipe("two.yaml"), device="cpu")
+    assert call("train", "two.yaml", "--device", "cpu")[0] == 0
     status, line = call.fault("inspect", "gradients", "two-cells")
     assert status == 2
     assert line.startswith("runs/two-cells: a step of its decoder, 'conditional', has two cells")
