@@ -13,7 +13,6 @@ N rows (N = B*Q), G = M*Q.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +25,6 @@ from s2s.recipe.model import (
     Attention,
     DotAttention,
     GeneralAttention,
-    HardAttention,
-    NoAttention,
 )
 
 
@@ -172,24 +169,18 @@ class AdditiveHeads(MultiHeadScores):
 
 
 def build_heads(recipe: Attention, source_width: int, query_width: int) -> MultiHeadScores | None:
-    """The scores of several heads; None for a recipe with one or none."""
+    """The scores of several heads; None for a recipe with one or none, or a kind without them."""
+    widths = source_width, query_width
     match recipe:
-        case NoAttention() | HardAttention():
-            return None
-        case DotAttention() | GeneralAttention() | AdditiveAttention() if recipe.heads == 1:
-            return None
-        case DotAttention():
-            scaled, widths = recipe.kind == "scaled_dot", (source_width, query_width)
+        case DotAttention() if recipe.heads > 1:
+            scaled = recipe.kind == "scaled_dot"
             return BilinearHeads(*widths, recipe.heads, project=True, scaled=scaled)
-        case GeneralAttention():
-            return BilinearHeads(
-                source_width, query_width, recipe.heads, project=False, scaled=False
-            )
-        case AdditiveAttention():
-            width = recipe.width or query_width
-            return AdditiveHeads(source_width, query_width, width, recipe.heads)
+        case GeneralAttention() if recipe.heads > 1:
+            return BilinearHeads(*widths, recipe.heads, project=False, scaled=False)
+        case AdditiveAttention() if recipe.heads > 1:
+            return AdditiveHeads(*widths, recipe.width or query_width, recipe.heads)
         case _:
-            assert_never(recipe)
+            return None
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

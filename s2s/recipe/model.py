@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from s2s.recipe.cells import AnyCell, ElementwiseCell, LSTMCell
+from s2s.recipe.dropout import Dropout
+from s2s.recipe.embeddings import Characters, Pretrained
 from s2s.recipe.image_features import ImageFeatureEncoder
-from s2s.recipe.section import NonEmpty, PositiveInt, Probability, Section
+from s2s.recipe.section import PositiveInt, Section
 
 
 def _lstm() -> LSTMCell:
@@ -250,54 +252,6 @@ AnyDecoder = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Characters(Section):
-    """A bidirectional LSTM over the characters of a line, whose states at both ends of a word stand
-    beside its embedding (Ling et al. 2015; over the whole line as in Akbik et al. 2018)."""
-
-    width: PositiveInt = 64
-    """Units per direction."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dropout(Section):
-    """Rates of variational dropout: one mask per sentence for all steps (Gal & Ghahramani 2016)."""
-
-    embedding: Probability = 0.2
-    """Channels of the source and target embeddings."""
-    word: Probability = 0.0
-    """Whole tokens of the source and of the target prefix."""
-    encoder: Probability = 0.2
-    """Channels of every encoder layer's output."""
-    decoder: Probability = 0.2
-    """Channels between decoder layers and of the attention's context."""
-    readout: Probability = 0.2
-    """Channels of the readout below the softmax."""
-    recurrent: Probability = 0.0
-    """Weights of the recurrent matrices, one mask for all steps of a batch (weight drop, Merity et
-    al. 2018)."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether any rate is above 0."""
-        return any(vars(self).values())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrained(Section):
-    """Files of word vectors that embeddings start from: word2vec's text format, GloVe, fastText's
-    `.vec`, also compressed with gzip. Their width is that of `model.embeddings`."""
-
-    source: NonEmpty | None = None
-    """File for the source embeddings."""
-    target: NonEmpty | None = None
-    """File for the target embeddings."""
-
-    def __post_init__(self) -> None:
-        if self.source is None and self.target is None:
-            raise ValueError("expected a file for 'source', 'target' or both")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Model(Section):
     """Encoder, attention and decoder."""
 
@@ -374,7 +328,7 @@ class Model(Section):
 
     def _check_heads(self) -> None:
         """Raises ValueError where heads do not divide a width."""
-        if isinstance(self.attention, NoAttention | HardAttention) or self.attention.heads == 1:
+        if not isinstance(self.attention, DotAttention | GeneralAttention | AdditiveAttention):
             return
         heads, widths = self.attention.heads, {"decoder.width": self.decoder.width}
         if isinstance(self.attention, AdditiveAttention) and self.attention.width is not None:

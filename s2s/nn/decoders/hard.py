@@ -104,7 +104,7 @@ class Hard(Decoder):
         self, memory: Memory, state: DecoderState, e_NE: Tensor
     ) -> tuple[DecoderOutput, DecoderState]:
         """See `Decoder`; as `teacher_forced`. The state lacks the step's alignment."""
-        h_NH, layers = self.step_layers(e_NE, state, first=0)
+        h_NH, layers = self.step_layers(e_NE, state.layers, first=0)
         assert self.scores is not None
         scores_NS = self.scores.rows(h_NH, memory.keys)
         scores_BQS = scores_NS.view(len(memory.mask_BS), -1, scores_NS.shape[1])
