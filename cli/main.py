@@ -76,6 +76,8 @@ from .train import EPILOG as TRAIN_EPILOG
 from .train import train
 from .translate import EPILOG as TRANSLATE_EPILOG
 from .translate import translate
+from .tune_rerank import EPILOG as TUNE_RERANK_EPILOG
+from .tune_rerank import tune_rerank
 from .tune_search import EPILOG as TUNE_EPILOG
 from .tune_search import tune_search
 
@@ -120,6 +122,7 @@ app.command(epilog=AVERAGE_EPILOG)(average)
 app.command(epilog=RUNS_EPILOG)(runs)
 app.command(epilog=REPORT_EPILOG)(report)
 app.command(epilog=TUNE_EPILOG)(tune_search)
+app.command(epilog=TUNE_RERANK_EPILOG)(tune_rerank)
 app.command(epilog=SHORTLIST_EPILOG)(shortlist)
 app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog=PUSH_EPILOG)(push)

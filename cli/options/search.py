@@ -41,6 +41,8 @@ Search algorithms:
                 s2s translate --search exhaustive --nodes 10000 --scores
   mbr         Of N candidates the one that is most like the others (minimum Bayes risk).
                 s2s translate --search mbr --candidates 32 --utility chrf
+  rerank      A beam's outputs, ranked again as 's2s tune-rerank' tuned it.
+                s2s translate --search rerank
 """
 
 

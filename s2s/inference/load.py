@@ -14,6 +14,7 @@ from s2s.messages import note
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.recipe.label_rules import DECODERS
 from s2s.run.directory import Run
+from s2s.run.rerank_weights import other_run, read_rerank_weights
 from s2s.run.shortlist import read_lexicon
 
 if TYPE_CHECKING:
@@ -233,8 +234,32 @@ def load_ensemble(
     )
     if fusion is not None:
         lm = load_translator(fusion.run, search=search, device=device)
-        return fused(together, runs[0], lm, fusion)
-    return with_shortlist(together, runs[0]) if shortlists else together
+        return with_reranker(fused(together, runs[0], lm, fusion), runs[0])
+    return with_reranker(with_shortlist(together, runs[0]) if shortlists else together, runs[0])
+
+
+def with_reranker(translator: LineTranslator, run: Run) -> LineTranslator:
+    """The translator with the tuned reranking of `run` if its search is `rerank`, otherwise itself.
+
+    Raises UsageError where the run has no weights, RunError for weights that are damaged or whose
+    runs are gone.
+    """
+    from s2s.inference.reranking import Reranker
+    from s2s.recipe.search import RerankSearch
+
+    if not isinstance(translator.search, RerankSearch):
+        return translator
+    found = read_rerank_weights(run)
+    places = (found.reverse, found.lm)
+    others = [load_scoring(other_run(run, place), translator.device) for place in places]
+    return replace(translator, reranker=Reranker(found.weights, *others))
+
+
+def load_scoring(run: Run | None, device: str) -> LineTranslator | None:
+    """A run's model that scores pairs and reports nothing about them; None for no run."""
+    if run is None:
+        return None
+    return replace(load_translator(run, device=device), report=lambda text: None)
 
 
 def _check_features(runs: Sequence[Run]) -> None:

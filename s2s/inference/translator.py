@@ -14,14 +14,14 @@ from s2s.inference.replace_unknown import UnknownReplacer
 from s2s.inference.split_line import split_line
 from s2s.inference.unknown_tokens import UnknownTokens
 from s2s.recipe.scoring import Scoring
-from s2s.recipe.search import MbrSearch, Search
+from s2s.recipe.search import MbrSearch, RerankSearch, Search
 from s2s.search.constraints.logits import shortest_output
 from s2s.search.constraints.prefix import PrefixConstraint
 from s2s.search.constraints.spec import UNCONSTRAINED, ConstraintSpec
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.search.minimum_bayes_risk import MinimumBayesRisk
-from s2s.search.ranking import Ranking
+from s2s.search.ranking import Ranking, Texts
 from s2s.search.scorer import Scorer
 from s2s.spaces import is_blank as is_blank_text
 from s2s.special import EOS
@@ -87,6 +87,8 @@ class LineTranslator:
     """The tag of every line that begins with none."""
     scoring: Scoring = field(default_factory=Scoring)
     """How metrics read text, where outputs are compared with each other."""
+    reranker: Callable[[RerankSearch, Sequence[EncodedSource], Texts], Ranking] | None = None
+    """Ranks the candidates of search `rerank`."""
     progress: StreamProgress | None = None
     """Shows how many of the lines are translated."""
     replacer: UnknownReplacer | None = None
@@ -210,13 +212,16 @@ class LineTranslator:
 
     def ranking(self, settings: Search, sources: Sequence[EncodedSource]) -> Ranking | None:
         """How candidates of these sources are ranked; None for a search that ranks by itself."""
-        if not isinstance(settings, MbrSearch):
+        if not isinstance(settings, MbrSearch | RerankSearch):
             return None
 
         def texts(indices: Sequence[int], found: Sequence[Sequence[Hypothesis]]) -> list[list[str]]:
             return self._texts([sources[index] for index in indices], found)
 
-        return MinimumBayesRisk(settings, self.scoring, texts)
+        if isinstance(settings, MbrSearch):
+            return MinimumBayesRisk(settings, self.scoring, texts)
+        assert self.reranker is not None, "whoever loads a run for this search adds it"
+        return self.reranker(settings, sources, texts)
 
     def _texts(
         self, sources: Sequence[EncodedSource], found: Sequence[Sequence[Hypothesis]]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from s2s.data.sources.chunks import feature_stamp, file_fingerprint
 from s2s.data.sources.contents import Hashes, by_content
 from s2s.recipe.data import image_features_of
-from s2s.recipe.search import MbrSearch
+from s2s.recipe.search import MbrSearch, RerankSearch
+from s2s.run.rerank_weights import other_run, read_rerank_weights
 from s2s.run.shortlist import NAME as SHORTLIST
 from s2s.run.shortlist import tokenizer_digest
 from s2s.text.lines import is_standard
@@ -79,7 +80,7 @@ class TranslatorFactory:
             **self._fusion_note(),
             **self._shortlist_note(),
             "search": _search_note(self.search),
-            **self._utility_note(),
+            **self._ranking_note(),
             "tag": self.tag,
             "dictionary": None if unknown is None else _hash(json.dumps(dict(unknown))),
             **_features_note(self.runs, self.features),
@@ -95,10 +96,17 @@ class TranslatorFactory:
             "lm": [model_fingerprint(run, "best"), tokenizer_digest(run)[:16], self.fusion.weight]
         }
 
-    def _utility_note(self) -> dict[str, Any]:
-        """How utilities read text."""
-        is_compared = isinstance(self.search, MbrSearch)
-        return {"scoring": asdict(self.runs[0].recipe.scoring)} if is_compared else {}
+    def _ranking_note(self) -> dict[str, Any]:
+        """How utilities read text; the weights and the models of a reranking."""
+        run = self.runs[0]
+        if isinstance(self.search, MbrSearch):
+            return {"scoring": asdict(run.recipe.scoring)}
+        if not isinstance(self.search, RerankSearch):
+            return {}
+        found = read_rerank_weights(run)
+        others = [other_run(run, place) for place in (found.reverse, found.lm)]
+        names = [None if one is None else model_fingerprint(one, "best") for one in others]
+        return {"rerank": [dict(found.weights), *names]}
 
     def _shortlist_note(self) -> dict[str, Any]:
         """A hash of the lexicon, which may be learned again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s2s.inference.load import load_ensemble, with_precision, with_shortlist
+from s2s.inference.load import load_ensemble, with_precision, with_reranker, with_shortlist
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,8 @@ class Translators:
 
         settings = with_precision(search, torch.device(self.base.device))
         plain = replace(self.base, search=settings, scorer=self._scorer(settings.precision))
+        if plain.reranker is None:
+            plain = with_reranker(plain, self.runs[0])
         if settings.shortlist == 0:
             return plain
         key = (settings.precision, settings.shortlist, settings.shortlist_frequent)

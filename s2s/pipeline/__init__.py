@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from s2s.pipeline.image_features import extract_features
     from s2s.pipeline.initialization import initialize
     from s2s.pipeline.preparation import prepare
+    from s2s.pipeline.rerank_tuning import tune_rerank
     from s2s.pipeline.scoring import score_pairs
     from s2s.pipeline.sharing import pull, push
     from s2s.pipeline.shortlist import learn_shortlist
@@ -50,6 +51,7 @@ __all__ = [
     "train",
     "translate",
     "translate_files",
+    "tune_rerank",
     "tune_search",
 ]
 
@@ -73,6 +75,7 @@ _MODULES = {
     "train": "s2s.pipeline.training",
     "translate": "s2s.pipeline.translation",
     "translate_files": "s2s.pipeline.translation",
+    "tune_rerank": "s2s.pipeline.rerank_tuning",
     "tune_search": "s2s.pipeline.tuning",
 }
 

@@ -18,6 +18,7 @@ ALWAYS = {
     "sample": ("temperature", "seed"),
     "exhaustive": ("nodes",),
     "mbr": ("candidates", "utility"),
+    "rerank": ("candidates",),
 }
 """Settings that a name always has, even with their default values."""
 

@@ -141,15 +141,15 @@ def tune_search(
     grid = grid or Grid()
     with _locked(run, warns=lm is None) as is_writable:
         recipe = run.recipe
-        text_metric, name = _figure(recipe, metric)
+        decides, name = text_metric(recipe, metric)
         settings = grid.searches(recipe.search)
         weights = () if lm is None else _check_lm(run, lm, grid)
-        sources, references = _validation(run)
+        sources, references = validation_texts(run)
         found = []
         with progress() as callback:
             for translator in _translators(run, lm, weights, device, checkpoint):
                 found += _translations(translator, sources, settings, callback)
-        scorers = [(text_metric, name), *(_figure(recipe, other) for other in OTHERS)]
+        scorers = [(decides, name), *(text_metric(recipe, other) for other in OTHERS)]
         asked, (name, values) = name, _deciding(scorers, found, references, recipe.scoring)
         flat = asked if name != asked or _is_flat(values, found) else None
         worth = [_worth(name, value) for value in values]
@@ -158,8 +158,8 @@ def tune_search(
         if _is_flat(values, found) and isinstance(recipe.search, BeamSearch):
             best = recipe.search
         if flat is not None:
-            decides = f"{name} decides" if name != flat else "no other metric differs either"
-            note(f"{flat} is the same for every search, though outputs differ: {decides}")
+            decision = f"{name} decides" if name != flat else "no other metric differs either"
+            note(f"{flat} is the same for every search, though outputs differ: {decision}")
         if is_writable and lm is None:
             run.store_recipe(replace(recipe, search=best))
     tuned = Tuned(
@@ -196,7 +196,7 @@ def _check_lm(run: Run, lm: Run, grid: Grid) -> tuple[float, ...]:
     return weights
 
 
-def _validation(run: Run) -> tuple[list[str], Sequence[Sequence[str | None]]]:
+def validation_texts(run: Run) -> tuple[list[str], Sequence[Sequence[str | None]]]:
     """Sources and sets of references. Raises UsageError where there are none."""
     if not (run.data_folder / "validation.arrow").exists():
         raise UsageError(
@@ -236,7 +236,7 @@ def _locked(run: Run, warns: bool) -> Iterator[bool]:
             yield True
 
 
-def _figure(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:
+def text_metric(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:
     """The metric and the name of its value that decide. Raises UsageError for one that needs more
     than text."""
     known = {value: metric for metric in TEXT_METRICS for value in VALUES[metric]}

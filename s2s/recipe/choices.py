@@ -8,7 +8,7 @@ from typing import Literal
 TaskName = Literal["translation", "captioning", "lm", "classify", "tag"]
 """Kinds of data and of the model that reads them."""
 
-SearchKind = Literal["greedy", "beam", "sample", "exhaustive", "mbr"]
+SearchKind = Literal["greedy", "beam", "sample", "exhaustive", "mbr", "rerank"]
 """Search algorithms. Where several have a field that an option sets, the first is meant."""
 
 CandidateSource = Literal["sample", "beam", "both"]

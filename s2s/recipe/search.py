@@ -192,7 +192,21 @@ class MbrSearch(Outputs):
             raise ValueError(f"utility: expected every metric once, found {list(self.utility)}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RerankSearch(Outputs):
+    """Hypotheses of a beam, ranked by a weighted sum of features as `s2s tune-rerank` tuned it."""
+
+    kind: Literal["rerank"]
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Number of hypotheses, and width of the beam."""
+    length_penalty: NonNegativeFloat = 1.0
+    """Length penalty of the beam, which decides when it stops."""
+
+
+CandidateSearch = MbrSearch | RerankSearch
+"""Searches that rank the results of others."""
+
 Search = Annotated[
-    GreedySearch | BeamSearch | SampleSearch | ExhaustiveSearch | MbrSearch,
+    GreedySearch | BeamSearch | SampleSearch | ExhaustiveSearch | MbrSearch | RerankSearch,
     Field(discriminator="kind"),
 ]

@@ -16,7 +16,7 @@ import torch
 
 from s2s.data.features.lookup import FeatureRows
 from s2s.errors import UsageError
-from s2s.recipe.search import ExhaustiveSearch, MbrSearch, Search
+from s2s.recipe.search import CandidateSearch, ExhaustiveSearch, Search
 from s2s.search.beam_history import BeamHistory
 from s2s.search.bucketing import longest_output, shape_of
 from s2s.search.constraints.base import Effect
@@ -118,7 +118,7 @@ def search_stream(  # noqa: PLR0913 (as above)
             yield index, found if reduce is None else list(map(reduce, found))
 
     if ranking is None:
-        assert not isinstance(settings, MbrSearch), "only a ranking knows the texts"
+        assert not isinstance(settings, CandidateSearch), "only a ranking knows the texts"
         yield from find(settings, range(len(sources)), keep, strategy)
         return
 

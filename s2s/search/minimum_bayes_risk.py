@@ -9,7 +9,7 @@ Need?", section 5; 2022, "Sampling-Based Approximations to Minimum Bayes Risk De
 Dimension letters: N different texts among the candidates of a source.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -22,10 +22,8 @@ from s2s.recipe.choices import CandidateWeighting
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import MbrSearch, Search
 from s2s.search.hypothesis import Hypothesis
+from s2s.search.ranking import Texts
 from s2s.search.strategies.build import candidate_searches, most_outputs
-
-Texts = Callable[[Sequence[int], Sequence[Sequence[Hypothesis]]], list[list[str]]]
-"""The texts of hypotheses of the sources with these indices."""
 
 DECIMALS = 9
 """Decimals to which expected utilities are compared: rounding errors decide no tie."""

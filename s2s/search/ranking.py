@@ -14,6 +14,9 @@ CANDIDATES = 1 << 14
 CELLS = 1 << 25
 """Most cells of attention of these candidates, likewise."""
 
+Texts = Callable[[Sequence[int], Sequence[Sequence[Hypothesis]]], list[list[str]]]
+"""The texts of hypotheses of the sources with these indices."""
+
 Found = Iterator[tuple[int, list[Hypothesis]]]
 
 

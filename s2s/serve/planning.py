@@ -10,7 +10,14 @@ from s2s.inference.continuations import Continuation, continuations
 from s2s.inference.line_constraints import LineConstraints
 from s2s.inference.pair_scores import PairScore, score_lines
 from s2s.inference.translator import LineTranslator
-from s2s.recipe.search import BeamSearch, ExhaustiveSearch, MbrSearch, SampleSearch, Search
+from s2s.recipe.search import (
+    BeamSearch,
+    ExhaustiveSearch,
+    MbrSearch,
+    RerankSearch,
+    SampleSearch,
+    Search,
+)
 from s2s.recipe.search_overrides import KINDS, override
 from s2s.recipe.suggestions import close_to
 from s2s.search.strategies.build import (
@@ -134,6 +141,10 @@ def _search(model: Model, given: Mapping[str, Any], limits: Limits) -> Search:
     changes = {name: value for name, value in given.items() if name not in OF_THE_SERVER}
     found = override(model.search, changes, "search.{}".format)
     _check_search(found, model.search, limits)
+    if isinstance(found, RerankSearch) and model.translator.reranker is None:
+        raise UsageError(
+            "search.kind: the server was started without 'rerank', and lacks its other models"
+        )
     return found
 
 
@@ -149,6 +160,8 @@ def _check_search(search: Search, usual: Search, limits: Limits) -> None:
         case MbrSearch():
             most = limits.outputs // (2 if search.candidates_from == "both" else 1)
             _check_most("search.candidates", search.candidates, most, usual)
+        case RerankSearch():
+            _check_most("search.candidates", search.candidates, limits.outputs, usual)
     _check_most("search.max_ratio", search.max_ratio, limits.max_ratio, usual)
     _check_most("search.max_offset", search.max_offset, limits.max_offset, usual)
 
@@ -170,7 +183,7 @@ def _check_attention(model: Model, search: Search) -> None:
 def _check_cells(lines: Sequence[str], search: Search, limits: Limits) -> None:
     """Raises Refused for a line whose attention would not fit into memory beside that of others."""
     # Attention is kept of all candidates until they are ranked.
-    is_kept = isinstance(search, BeamSearch | MbrSearch)
+    is_kept = isinstance(search, BeamSearch | MbrSearch | RerankSearch)
     width = most_outputs(search) if is_kept else 1
     for number, line in enumerate(lines, start=1):
         longest = search.max_ratio * len(line) + search.max_offset

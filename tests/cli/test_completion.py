@@ -46,7 +46,7 @@ CASES = [
     ("s2s average ", {"small", "smooth", "large"}),
     ("s2s translate --runs other --run ", {"mine"}),
     ("s2s bleu --run large --checkpoint ", {"best", "last", "100", "average"}),
-    ("s2s translate --search ", {"greedy", "beam", "sample", "exhaustive", "mbr"}),
+    ("s2s translate --search ", {"greedy", "beam", "sample", "exhaustive", "mbr", "rerank"}),
     ("s2s inspect ", {"gradients", "model"}),
     ("s2s inspect gradients sm", {"small", "smooth"}),
     ("s2s inspect model sm", {"small", "smooth", "smile.yaml"}),

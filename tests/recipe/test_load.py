@@ -130,16 +130,18 @@ BAD_FIELDS = [
     ),
     (
         "search: {}",
-        "4: search.kind: missing key, one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr'",
+        "4: search.kind: missing key, one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr', "
+        "'rerank'",
     ),
     (
         "search: {kind: bean}",
-        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr', found "
-        "'bean' (did you mean 'beam'?)",
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr', "
+        "'rerank', found 'bean' (did you mean 'beam'?)",
     ),
     (
         "search: {kind: 3}",
-        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr', found 3",
+        "4: search.kind: expected one of 'greedy', 'beam', 'sample', 'exhaustive', 'mbr', "
+        "'rerank', found 3",
     ),
     # rules that tie fields together
     (

@@ -6,10 +6,12 @@ from typing import assert_never
 from s2s.errors import UsageError
 from s2s.recipe.search import (
     BeamSearch,
+    CandidateSearch,
     ExhaustiveSearch,
     GreedySearch,
     MbrSearch,
     Outputs,
+    RerankSearch,
     SampleSearch,
     Search,
 )
@@ -35,15 +37,22 @@ def most_outputs(search: Search) -> int:
             return search.samples
         case ExhaustiveSearch():
             return MOST
-        case MbrSearch():
+        case MbrSearch() | RerankSearch():
             return sum(map(most_outputs, candidate_searches(search)))
         case _:
             assert_never(search)
 
 
-def candidate_searches(search: MbrSearch) -> tuple[SampleSearch | BeamSearch, ...]:
-    """The searches that find the candidates of minimum Bayes risk decoding."""
+def candidate_searches(search: CandidateSearch) -> tuple[SampleSearch | BeamSearch, ...]:
+    """The searches that find the candidates of minimum Bayes risk decoding, or of reranking."""
     shared = {field.name: getattr(search, field.name) for field in fields(Outputs)}
+    beam = BeamSearch(
+        **shared | {"kind": "beam"},
+        width=search.candidates,
+        length_penalty=search.length_penalty,
+    )
+    if isinstance(search, RerankSearch):
+        return (beam,)
     sampled = SampleSearch(
         **shared | {"kind": "sample"},
         samples=search.candidates,
@@ -52,11 +61,6 @@ def candidate_searches(search: MbrSearch) -> tuple[SampleSearch | BeamSearch, ..
         top_p=search.top_p,
         min_p=search.min_p,
         seed=search.seed,
-    )
-    beam = BeamSearch(
-        **shared | {"kind": "beam"},
-        width=search.candidates,
-        length_penalty=search.length_penalty,
     )
     match search.candidates_from:
         case "sample":
@@ -83,10 +87,10 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
     """The strategy of a recipe's search, which returns the `keep` best hypotheses.
 
     Sampling returns all samples. The strategy of exhaustive search is the beam it starts from, and
-    that of minimum Bayes risk decoding is the first that finds candidates. Raises UsageError where
+    that of a ranking of candidates is the first that finds candidates. Raises UsageError where
     the search does not return that many.
     """
-    if isinstance(search, MbrSearch) and keep > most_outputs(search):
+    if isinstance(search, CandidateSearch) and keep > most_outputs(search):
         raise UsageError(
             f"the {keep} best outputs need as many candidates, found {most_outputs(search)}; "
             f"--candidates {keep} has them"
@@ -115,7 +119,7 @@ def build_strategy(search: Search, keep: int = 1) -> Strategy:
         case ExhaustiveSearch():
             width = max(search.width, keep)
             return Beam(width, length_penalty=0.0, keep=width)
-        case MbrSearch():
+        case MbrSearch() | RerankSearch():
             return build_strategy(candidate_searches(search)[0])
         case _:
             assert_never(search)
@@ -127,7 +131,9 @@ def build_constrained_strategy(search: Search, keep: int = 1) -> Strategy:
     Raises UsageError for any search but a beam, and as `build_strategy` does.
     """
     strategy = build_strategy(search, keep)
-    if isinstance(search, MbrSearch) and search.candidates_from == "beam":
+    if isinstance(search, RerankSearch) or (
+        isinstance(search, MbrSearch) and search.candidates_from == "beam"
+    ):
         return build_constrained_strategy(candidate_searches(search)[0])
     if isinstance(search, MbrSearch):
         raise UsageError(
