@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -205,7 +206,7 @@ class LineTranslator:
         self, found: Sequence[Sequence[Hypothesis]], pieces: SourcePieces
     ) -> list[list[Output]]:
         """The outputs of every line, from the hypotheses of its pieces."""
-        texts = self._texts(pieces.sources, found)
+        texts = self._texts(pieces.sources, range(len(found)), found)
         outputs = [list(map(Output.of, *one)) for one in zip(found, texts, strict=True)]
         ranges = zip([0, *pieces.ends], pieces.ends, strict=False)
         return [join_outputs(outputs[start:end]) for start, end in ranges]
@@ -215,23 +216,22 @@ class LineTranslator:
         if not isinstance(settings, MbrSearch | RerankSearch):
             return None
 
-        def texts(indices: Sequence[int], found: Sequence[Sequence[Hypothesis]]) -> list[list[str]]:
-            return self._texts([sources[index] for index in indices], found)
-
+        texts = partial(self._texts, sources)
         if isinstance(settings, MbrSearch):
             return MinimumBayesRisk(settings, self.scoring, texts)
         assert self.reranker is not None, "whoever loads a run for this search adds it"
         return self.reranker(settings, sources, texts)
 
     def _texts(
-        self, sources: Sequence[EncodedSource], found: Sequence[Sequence[Hypothesis]]
+        self,
+        sources: Sequence[EncodedSource],
+        indices: Sequence[int],
+        found: Sequence[Sequence[Hypothesis]],
     ) -> list[list[str]]:
-        """The texts of the hypotheses of each source."""
-        pairs = [(source, h) for source, one in zip(sources, found, strict=True) for h in one]
-        plain = self.write([h.tokens for _, h in pairs], [source for source, _ in pairs])
-        texts = iter(
-            self._replaced(h, text, source) for (source, h), text in zip(pairs, plain, strict=True)
-        )
+        """The texts of the hypotheses of the sources with these indices."""
+        pairs = [(h, sources[i]) for i, one in zip(indices, found, strict=True) for h in one]
+        plain = self.write([h.tokens for h, _ in pairs], [source for _, source in pairs])
+        texts = (self._replaced(h, text, s) for (h, s), text in zip(pairs, plain, strict=True))
         return [[next(texts) for _ in one] for one in found]
 
     def _replaced(self, hypothesis: Hypothesis, plain: str, source: EncodedSource) -> str:
