@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from s2s.errors import UsageError
-from s2s.inference.translator import LineTranslator, SourcePieces
+from s2s.inference.source_pieces import SourcePieces
+from s2s.inference.translator import LineTranslator
 from s2s.recipe.search import BeamSearch, Search
 from s2s.search.constraints.prefix import PrefixConstraint
 from s2s.search.constraints.spec import ConstraintSpec

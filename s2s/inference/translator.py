@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from s2s.inference.missing_features import report_missing
 from s2s.inference.nbest import Output, join_outputs, name_lines
 from s2s.inference.progress import StreamProgress
 from s2s.inference.replace_unknown import UnknownReplacer
+from s2s.inference.source_pieces import SourcePieces
 from s2s.inference.split_line import split_line
 from s2s.inference.unknown_tokens import UnknownTokens
 from s2s.recipe.scoring import Scoring
@@ -37,24 +38,6 @@ longer ones badly; pieces no longer than the sources of training come out better
 
 PIECE_BITS = 20
 """Sampling numbers line n as n shifted left by so many bits: the pieces of a line fit between."""
-
-
-class SourcePieces(NamedTuple):
-    """The sources to search for some lines: one piece for each line, none, or several."""
-
-    sources: list[EncodedSource]
-    """All pieces, in the order of the lines."""
-    places: list[int]
-    """The number of each piece, on which its samples depend."""
-    ends: list[int]
-    """The number of pieces up to the end of each line."""
-    constraints: list[ConstraintSpec] | None
-    """The constraints on the output of each piece; None if there are none."""
-
-    @property
-    def ids(self) -> list[list[int]]:
-        """Token ids of all pieces."""
-        return [source.ids for source in self.sources]
 
 
 TranslateInWorkers = Callable[

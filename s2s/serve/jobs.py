@@ -14,7 +14,8 @@ from s2s.inference.attention.maps import AttentionMap, maps_of
 from s2s.inference.constraint_compiler import ConstraintCompiler
 from s2s.inference.line_constraints import LineConstraints, unmet
 from s2s.inference.nbest import Output
-from s2s.inference.translator import LineTranslator, SourcePieces
+from s2s.inference.source_pieces import SourcePieces
+from s2s.inference.translator import LineTranslator
 from s2s.recipe.search import Search
 from s2s.search.constraints.spec import UNCONSTRAINED, ConstraintSpec
 from s2s.search.hypothesis import Hypothesis

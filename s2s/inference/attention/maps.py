@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from s2s.errors import UsageError
 from s2s.inference.attention.alignment import align_words
-from s2s.inference.translator import LineTranslator, SourcePieces
+from s2s.inference.source_pieces import SourcePieces
+from s2s.inference.translator import LineTranslator
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
 from s2s.special import EOS, SPECIAL_PIECES, UNK
