@@ -124,6 +124,7 @@ def collate(corpus: Corpus, pairs: NDArray[np.int64], multiple: int = 1) -> Batc
         features=regions,
         teacher=_predicted(corpus, pairs, target_lengths, target_BT.shape[1]),
         alignment=alignment,
+        places=torch.from_numpy(pairs if corpus.places is None else corpus.places[pairs]),
     )
 
 

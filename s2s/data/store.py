@@ -85,6 +85,9 @@ class Corpus:
     """The distributions of teachers over the target tokens, in distillation."""
     alignment: Links | None = None
     """Links of tokens, if `open_corpus` was asked for them."""
+    places: NDArray[np.int64] | None = None
+    """int64 [pairs], of an epoch of sampled segmentations: the place of each pair in the prepared
+    corpus; None of that corpus itself."""
 
     def __len__(self) -> int:
         return len(self.source_offsets) - 1
@@ -129,6 +132,13 @@ class Corpus:
         wanted = pa.array(rows)
         source, target = (column.take(wanted).to_pylist() for column in self._texts)
         return source, target
+
+    def sources(self) -> NDArray[np.int64]:
+        """int64 [pairs], of a corpus with texts: a number for each pair, the same of those with the
+        same source, features included."""
+        assert self._texts is not None, "prepared without texts"
+        numbers: NDArray[np.int64] = self._texts[0].dictionary_encode().indices.to_numpy()
+        return numbers.astype(np.int64)
 
     @property
     def references(self) -> list[list[str | None]] | None:

@@ -73,6 +73,7 @@ class SubwordSampler:
                 Corpus.open(path),
                 rows_NF=None if rows_NF is None else rows_NF[chosen],
                 features=self.corpus.features,
+                places=chosen,
             )
             self._delete_files()
         except OSError as error:

@@ -4,13 +4,14 @@ Dimension letters: N lines, T texts, P places in them, E different n-grams of a 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2s.metrics.base import Additive, References, Resampling, mean, write_signature
+from s2s.metrics.document_frequencies import DocumentFrequencies
 from s2s.metrics.tokenize import WordSplitter, read_words
 from s2s.recipe.scoring import Scoring
 from s2s.version import __version__
@@ -39,9 +40,15 @@ class Cider:
     """
 
     words: WordSplitter
+    frequencies: DocumentFrequencies | None = None
+    """Document frequencies; None for those of the references that outputs are compared with."""
+
+    def with_frequencies_of(self, references: References) -> "Cider":
+        """The metric with the document frequencies of other references, whatever is measured."""
+        return replace(self, frequencies=DocumentFrequencies(self.words, references, ORDERS))
 
     def measure(self, outputs: Sequence[Sequence[str]], references: References) -> Additive:
-        """See `Metric`. Document frequencies are always those of all references."""
+        """See `Metric`. Document frequencies are those of all references, or fixed ones."""
         num_lines = len(references)
         counts_N = np.array([len(options) for options in references])
         # Texts are the lines of all outputs, then all references.
@@ -52,8 +59,15 @@ class Cider:
         texts = [self.words(text) for text in chain(*outputs, *references)]
         lengths_T = np.array([max(len(words) - 1, 0) for words in texts])
         similar_MT = np.zeros((len(outputs), len(texts)))
-        for text_P, gram_P in _ngrams(texts):
-            vectors = _vectors(text_P, gram_P, lines_T, num_said)
+        fixed = repeat(None) if self.frequencies is None else self.frequencies.of(texts)
+        for (text_P, gram_P), frequency_P in zip(_ngrams(texts), fixed, strict=False):
+            if frequency_P is None or self.frequencies is None:
+                idf_G = _idf(text_P, gram_P, lines_T, num_said)
+            else:
+                frequency_G = np.zeros(int(gram_P.max(initial=0)) + 1, dtype=np.int64)
+                frequency_G[gram_P] = frequency_P
+                idf_G = _weights(frequency_G, self.frequencies.documents)
+            vectors = _vectors(text_P, gram_P, len(texts), idf_G)
             for number in range(len(outputs)):
                 output_T = lines_T + number * num_lines
                 delta_T = lengths_T - lengths_T[output_T]
@@ -65,7 +79,8 @@ class Cider:
 
     def signature(self, nrefs: str, resampling: Resampling | None) -> str:
         """See `Metric`."""
-        details = [*self.words.details, f"n:{ORDERS}", f"sigma:{SIGMA:g}", "idf:references"]
+        idf = "references" if self.frequencies is None else "fixed"
+        details = [*self.words.details, f"n:{ORDERS}", f"sigma:{SIGMA:g}", f"idf:{idf}"]
         details.append(f"scale:{SCALE:g}")
         return write_signature(nrefs, resampling, details, f"s2s-{__version__}")
 
@@ -92,17 +107,27 @@ class _Vectors:
         return np.divide(dots_T, norms_T, out=np.zeros(len(norms_T)), where=norms_T > 0)
 
 
-def _vectors(text_P: Numbers, gram_P: Numbers, lines_T: Numbers, num_said: int) -> _Vectors:
-    """Vectors of all texts; those from `num_said` on are references."""
+def _idf(text_P: Numbers, gram_P: Numbers, lines_T: Numbers, num_said: int) -> Weights:
+    """Inverse document frequencies in the references, the texts from `num_said` on."""
     num_grams, num_lines = int(gram_P.max(initial=0)) + 1, int(lines_T.max()) + 1
+    is_wanted_P = text_P >= num_said
+    documents = np.unique(lines_T[text_P[is_wanted_P]] * num_grams + gram_P[is_wanted_P])
+    return _weights(np.bincount(documents % num_grams, minlength=num_grams), num_lines)
+
+
+def _weights(frequencies_G: Numbers, documents: int) -> Weights:
+    """Inverse document frequencies; an n-gram of no document weighs as one of a single one."""
+    weights: Weights = np.log(documents) - np.log(np.maximum(frequencies_G, 1))
+    return weights
+
+
+def _vectors(text_P: Numbers, gram_P: Numbers, num_texts: int, idf_G: Weights) -> _Vectors:
+    """Vectors of all texts, by the inverse document frequencies of n-grams."""
+    num_grams = len(idf_G)
     keys_E, counts_E = np.unique(text_P * num_grams + gram_P, return_counts=True)
     text_E, gram_E = np.divmod(keys_E, num_grams)
-    is_wanted_E = text_E >= num_said
-    documents = np.unique(lines_T[text_E[is_wanted_E]] * num_grams + gram_E[is_wanted_E])
-    frequencies = np.bincount(documents % num_grams, minlength=num_grams)
-    idf = np.log(num_lines) - np.log(np.maximum(frequencies, 1))
-    weights_E = counts_E * idf[gram_E]
-    norms_T = np.sqrt(np.bincount(text_E, weights_E**2, len(lines_T)))
+    weights_E = counts_E * idf_G[gram_E]
+    norms_T = np.sqrt(np.bincount(text_E, weights_E**2, num_texts))
     return _Vectors(keys_E, weights_E, num_grams, norms_T)
 
 

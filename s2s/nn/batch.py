@@ -35,6 +35,8 @@ class Batch:
     alignment: Tensor | None = None
     """bool [B, T, S]: the source tokens that each target token is linked to, in training with
     guided alignment."""
+    places: Tensor | None = None
+    """int64 [B], the place of each pair in the training data; None of a batch of other data."""
 
     @property
     def tokens(self) -> int:
@@ -71,6 +73,7 @@ class Batch:
             features=tuple(Regions(*map(change, regions)) for regions in self.features),
             teacher=None if self.teacher is None else Predicted(*map(change, self.teacher)),
             alignment=None if self.alignment is None else change(self.alignment),
+            places=None if self.places is None else change(self.places),
         )
 
 

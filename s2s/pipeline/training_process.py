@@ -62,6 +62,7 @@ def train_run(
     check_memory(recipe, sizes, chosen, processes, str(run.folder))
     corpus, validation = _corpora(run, recipe, tokenizers)
     task = build_task(recipe, tokenizers)
+    objective = task.objective(corpus)
     model = task.initial_model(corpus)
     last = run.checkpoints().last
     is_first = group.rank == 0 and last is None
@@ -74,7 +75,7 @@ def train_run(
     precision = resolved_precision(run, recipe, chosen, group)
     if end_reason(state.position, recipe.train) is None:
         batch_size = find_batch_size(
-            state, task.objective, recipe, corpus, precision, multiple=TIME_MULTIPLE, group=group
+            state, objective, recipe, corpus, precision, multiple=TIME_MULTIPLE, group=group
         )
     else:
         batch_size = fixed_batch_size(state, recipe)
@@ -83,7 +84,7 @@ def train_run(
         recipe=recipe,
         run=run,
         train=corpus,
-        objective=task.objective,
+        objective=objective,
         validate=None if validation is None else task.validation(validation, corpus),
         tokenizers=tokenizers,
         precision=precision,

@@ -22,6 +22,7 @@ from s2s.recipe.label_rules import (
     labelled_data_faults,
     training_faults,
 )
+from s2s.recipe.metric_loss_rules import metric_loss_faults
 from s2s.recipe.metrics import VALUES, MetricName
 from s2s.recipe.model import Model
 from s2s.recipe.rules import (
@@ -108,6 +109,7 @@ def _faults(recipe: Recipe) -> Iterator[str]:
     yield from _distill_faults(recipe)
     yield from guided_alignment_faults(recipe.data, recipe.tokenizer, model, train)
     yield from hard_attention_faults(recipe.data, model, train, recipe.search)
+    yield from metric_loss_faults(recipe.task, model, train)
     if train.r_drop and not model.dropout.is_on:
         yield "train.r_drop needs model.dropout; without it two passes are equal"
 

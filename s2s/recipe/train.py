@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from s2s.recipe.choices import TrackerName
 from s2s.recipe.guided_alignment import GuidedAlignment
+from s2s.recipe.metric_loss import MetricLoss
 from s2s.recipe.metrics import BestName
 from s2s.recipe.scheduled_sampling import ScheduledSampling
 from s2s.recipe.section import (
@@ -156,6 +157,11 @@ class Train(Section):
     """Share of the decoder's inputs that are its own predictions (Bengio et al. 2015); null for
     teacher forcing alone. Every pass over the target that draws tokens takes a forward pass of the
     decoder."""
+    metric_loss: MetricLoss | None = None
+    """Training on a metric of whole outputs: minimum-risk training (Shen et al. 2016) or
+    self-critical sequence training (Rennie et al. 2017); null for cross-entropy alone. The model
+    writes outputs in every update, which takes several times as long; it is usual for a trained
+    run (`init_from`)."""
     coverage_loss: NonNegativeFloat = 0.0
     """Weight of the coverage loss, which penalizes repeated attention to a source token (See et al.
     2017, section 2.3, who use 1); 0 for none."""

@@ -11,9 +11,8 @@ from s2s.training.objective import Objective, Validate
 class Task(Protocol):
     """The model of a recipe, its loss and its validation."""
 
-    @property
-    def objective(self) -> Objective:
-        """The loss that training minimizes."""
+    def objective(self, train: Corpus) -> Objective:
+        """The loss that training minimizes on `train`."""
         ...
 
     def initial_model(self, train: Corpus) -> Seq2Seq:

@@ -30,13 +30,26 @@ class BatchLoss(NamedTuple):
     the standard deviation of its readouts."""
     carried: Any = None
     """State that the next batch continues from, as in truncated backpropagation through time."""
+    measures: Tensor | None = None
+    """Of an objective with `measures`: the number of pairs that it has measured, then the sums of
+    these over them. None where there are none."""
+
+
+REHEARSAL = 0
+"""The number of no update: the batch-size finder asks for the loss that takes most memory."""
 
 
 class Objective(Protocol):
     """A loss and its bounds."""
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of what it measures of pairs, for the log; empty for nothing."""
+        ...
+
     def loss(self, model: Seq2Seq, batch: Batch, update: int, carried: Any = None) -> BatchLoss:
-        """The loss of update number `update` (from 1), from the state that a batch before it left.
+        """The loss of update number `update` (from 1, or REHEARSAL), from the state that a batch
+        before it left.
 
         The result is a sum over predictions, so that batches of any size add up to one update.
         """

@@ -2,9 +2,9 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -29,6 +29,21 @@ class Window:
     learning_rate: float
     tokens_per_second: float
     readout_deviation: float
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the objective measures of pairs, averaged over them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For the log: without measures where there are none."""
+        values = asdict(self)
+        if not self.measures:
+            del values["measures"]
+        return values
+
+    @property
+    def loss(self) -> str:
+        """The loss for a line of progress, with the reward where training is on a metric."""
+        reward = self.measures.get("reward")
+        return f"{self.nll:.3f}" + ("" if reward is None else f"  reward {reward:.3f}")
 
 
 class Reporter(Protocol):
@@ -130,7 +145,7 @@ class PlainReporter(SilentReporter):
             minutes = updates * position.seconds / position.update / 60
             done, left = f"{done}/{self.total_updates}", f"  {minutes:.0f} min left"
         self.note(
-            f"epoch {position.current_epoch}  update {done}  loss {window.nll:.3f}  "
+            f"epoch {position.current_epoch}  update {done}  loss {window.loss}  "
             f"{window.tokens_per_second:,.0f} tokens/s  lr {window.learning_rate:.2g}{left}"
         )
 
@@ -194,7 +209,7 @@ class LiveReporter(SilentReporter):
             self.task,
             completed=position.update,
             epoch=position.current_epoch,
-            loss=f"{window.nll:.3f}",
+            loss=window.loss,
             speed=f"{window.tokens_per_second:,.0f}",
             rate=f"{window.learning_rate:.2g}",
         )

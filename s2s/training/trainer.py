@@ -104,7 +104,7 @@ class Trainer:
         per_epoch = math.ceil(len(self.epochs(0).plan) / self.recipe.accumulate)
         self.plan = TrainingPlan(self.recipe, state.position, per_epoch)
         self.updater = self._updater()
-        self.window = RunningAverages(self.device)
+        self.window = RunningAverages(self.device, context.objective.measures)
         self.has_diverged = False
         self.has_told_flat = False
         self.has_split = context.batch_size.pass_tokens is not None  # reported already
@@ -305,7 +305,7 @@ class Trainer:
         window = self.window.read()
         if self.context.objective.has_diverged(window.smoothed, window.nll):
             raise self._diverged(window.smoothed)
-        self._event("update", **asdict(window))
+        self._event("update", **window.as_json())
         self.reporter.update(self.state.position, window)
 
     def _log_failure(self, error: Exception) -> None:

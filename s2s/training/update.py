@@ -16,11 +16,14 @@ from s2s.recipe.train import Train
 from s2s.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from s2s.training.lr_schedule import learning_rate_factor
 from s2s.training.masked_step import masked_step
-from s2s.training.objective import Objective
+from s2s.training.objective import REHEARSAL, Objective
 from s2s.training.state import TrainingState
 
 Carried = tuple[CellState, ...] | None
 """The states that rows of a stream leave to their next window; None without a stream."""
+
+SUMS = 4
+"""Sums of an update before those of its measures."""
 
 WHOLE = ""
 """The whole model, among the names of its parts."""
@@ -44,6 +47,9 @@ class Update:
     learning_rate: float
     part_norms: dict[str, Tensor] | None
     """Gradient norm of each part of the model, where requested."""
+    measures: Tensor | None
+    """The number of pairs that the objective has measured, and sums of its measures over them;
+    None of an objective without."""
     parts: int
     """Passes of this process: more than its batches where memory was too small for these."""
 
@@ -122,7 +128,7 @@ class Updater:
         if tokens is None:
             tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
         groups = [self._fitting(batch) for batch in batches]
-        while (sums := self._gradients(groups, tokens)) is None:
+        while (sums := self._gradients(groups, tokens, position.update)) is None:
             groups = self._halved(groups)
         sums = self.group.sum_gradients(state.parameters, sums)
         norms = self._norms(watch)
@@ -131,7 +137,7 @@ class Updater:
         position.tokens += tokens
         state.update_average(left_out)
         self.on_stage("optimizer")
-        smoothed, nll, deviation, num_parts = sums
+        smoothed, nll, deviation, num_parts = sums[:SUMS]
         return Update(
             smoothed,
             nll,
@@ -140,13 +146,15 @@ class Updater:
             deviation / num_parts,
             self.learning_rate(),
             norms if watch else None,
+            sums[SUMS:] if self.objective.measures else None,
             sum(map(len, groups)),
         )
 
     def fits(self, batch: Batch) -> bool:
         """Whether a pass over a batch fits into memory; discards its gradients."""
         carried = self.state.carried
-        is_done = self._gradients([[batch]], int(batch.target_lengths.sum())) is not None
+        tokens = int(batch.target_lengths.sum())
+        is_done = self._gradients([[batch]], tokens, REHEARSAL) is not None
         self.state.carried = carried
         self._forget_gradients()
         return is_done
@@ -158,22 +166,26 @@ class Updater:
             return [batch]
         return [part for half in halves for part in self._fitting(half)]
 
-    def _gradients(self, groups: Sequence[Sequence[Batch]], tokens: int) -> Tensor | None:
-        """Accumulate gradients of the loss averaged over `tokens`; None where memory ran out.
+    def _gradients(
+        self, groups: Sequence[Sequence[Batch]], tokens: int, update: int
+    ) -> Tensor | None:
+        """Accumulate gradients of the loss of an update, averaged over `tokens`; None where memory
+        ran out.
 
         Each group has the parts of a batch. Sums of the smoothed loss, the nll, the deviation of
-        readouts and their number.
+        readouts and their number, then of the pairs that are measured and their measures.
         """
         torch.manual_seed(update_seed(self.seed, self.state.position.update, self.group.rank))
-        sums = torch.zeros(4, device=self.device)
+        measures = self.objective.measures
+        sums = torch.zeros(SUMS + len(measures) + bool(measures), device=self.device)
         carried = self.state.carried
         try:
             for parts in groups:
                 left, row = [], 0
                 for part in parts:
                     rows = slice(row, row + len(part.target_lengths))
-                    found = self._pass(part, tokens, _rows_of(carried, rows))
-                    sums += found.sums
+                    found = self._pass((part, update), tokens, _rows_of(carried, rows))
+                    sums[: len(found.sums)] += found.sums
                     left.append(found.carried)
                     row = rows.stop
                 carried = _joined(left)
@@ -184,16 +196,18 @@ class Updater:
         self.state.carried = carried
         return sums
 
-    def _pass(self, batch: Batch, tokens: int, carried: Carried) -> "_Passed":
+    def _pass(self, work: tuple[Batch, int], tokens: int, carried: Carried) -> "_Passed":
+        """Forward and backward of a batch of an update."""
         with fp32_of(self.precision, self.device):
             with autocast(self.precision, self.device):
-                update = self.state.position.update
-                found = self.objective.loss(self.state.model, batch, update, carried)
+                found = self.objective.loss(self.state.model, *work, carried)
             self.on_stage("forward")
             (found.loss / tokens).backward()  # type: ignore[no-untyped-call]
             self.on_stage("backward")
         one = torch.ones_like(found.diagnostic)
         sums = torch.stack((found.loss.detach(), found.nll.detach(), found.diagnostic, one))
+        if found.measures is not None:
+            sums = torch.cat((sums, found.measures.to(sums)))
         return _Passed(sums, found.carried)
 
     def _halved(self, groups: Sequence[Sequence[Batch]]) -> list[list[Batch]]:

@@ -18,8 +18,10 @@ from s2s.errors import Interrupted
 from s2s.nn.batch import Batch
 from s2s.recipe.guided_alignment import GuidedAlignment
 from s2s.recipe.load import dump_recipe
+from s2s.recipe.metric_loss import MinimumRisk
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.scheduled_sampling import LinearSampling
+from s2s.recipe.search import SampleSearch
 from s2s.recipe.train import CosineSchedule, InverseSqrtSchedule, PlateauSchedule
 from s2s.run.directory import Run
 from s2s.training import trainer
@@ -39,6 +41,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "schedule": CosineSchedule(kind="cosine", warmup=5),
     },
     "guided alignment": {"guided_alignment": GuidedAlignment(weight=0.5)},
+    "minimum risk": {
+        "metric_loss": MinimumRisk(
+            kind="minimum_risk",
+            metric="chrf",
+            candidates=SampleSearch(kind="sample", samples=2),
+            cross_entropy=0.5,
+            start=5,
+        ),
+        "max_updates": 12,
+    },
     "averaged, validated within epochs": {
         "average": 0.9,
         "validate_every": 6,
@@ -59,6 +71,7 @@ STOPS = {
     "cosine": [1, EPOCH - 1, EPOCH, EPOCH + 1],
     "scheduled sampling": [7, 25],
     "guided alignment": [7],
+    "minimum risk": [5, 9],
     "averaged, validated within epochs": [5, 6, 30],
     "accumulated, averaged, plateaus": [9, 10, 24],
 }

@@ -200,7 +200,7 @@ class _Work:
                 data.truncate,
                 temporary,
                 evaluated=evaluated_of(data).filters,
-                keeps_texts=_is_sampled(self.recipe),
+                keeps_texts=_reads_texts(self.recipe),
                 extended_vocabulary=extended_vocabulary_of(self.recipe.model, pair),
                 features=features,
                 check_labels=labels,
@@ -288,7 +288,7 @@ def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, F
         "filters": filters if len(filters) > 1 else filters[0],
         "splits": fingerprints,
         **({} if truncate == Truncate() else {"truncate": asdict(truncate)}),
-        **({"texts": True} if _is_sampled(recipe) else {}),
+        **({"texts": True} if _reads_texts(recipe) else {}),
         **({} if recipe.model.copy == "none" else {"copy": recipe.model.copy}),
         **_features_fingerprint(recipe),
         **alignment_fingerprint(recipe),
@@ -357,9 +357,10 @@ def tags_of(recipe: Recipe) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tags))
 
 
-def _is_sampled(recipe: Recipe) -> bool:
-    """Whether training reads texts, to sample their segmentation in every epoch."""
-    return any(sampling_alphas(recipe.tokenizer))
+def _reads_texts(recipe: Recipe) -> bool:
+    """Whether training reads texts, to sample their segmentation in every epoch or to compare
+    outputs with them."""
+    return any(sampling_alphas(recipe.tokenizer)) or recipe.train.metric_loss is not None
 
 
 def _upgrade(folder: Path, fingerprints: Mapping[str, Fingerprint]) -> None:

@@ -42,6 +42,9 @@ def label_loss(model: Seq2Seq, batch: Batch, smoothing: float = 0.0) -> tuple[Te
 class LabelObjective:
     """Cross-entropy of labels."""
 
+    measures = ()
+    """See `Objective`."""
+
     def __init__(self, recipe: Train, labels: int, *, is_one: bool) -> None:
         """`labels` is their number, which bounds the loss of a model that guesses; `is_one` where a
         text has one, so that half of the target's tokens are ends, which cost nothing."""

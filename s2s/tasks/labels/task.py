@@ -27,8 +27,7 @@ class LabelTask:
     recipe: Recipe
     tokenizers: TokenizerPair
 
-    @property
-    def objective(self) -> LabelObjective:
+    def objective(self, train: Corpus) -> LabelObjective:
         """Cross-entropy of the labels, with a CRF of their sequence."""
         labels = self.tokenizers.target.size - FIRST_LABEL
         is_one = self.recipe.task == "classify"

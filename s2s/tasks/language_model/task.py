@@ -26,12 +26,11 @@ class LanguageModelTask:
     recipe: Recipe
     tokenizers: TokenizerPair
 
-    @property
-    def objective(self) -> Seq2SeqObjective:
+    def objective(self, train: Corpus) -> Seq2SeqObjective:
         """Cross-entropy of the tokens, the end of each sentence included."""
-        train, size = self.recipe.train, self.tokenizers.target.size
-        kind = Seq2SeqObjective if train.stream is None else StreamObjective
-        return kind(train, size)
+        settings, size = self.recipe.train, self.tokenizers.target.size
+        kind = Seq2SeqObjective if settings.stream is None else StreamObjective
+        return kind(settings, size)
 
     def initial_model(self, train: Corpus) -> Seq2Seq:
         """See `Task`. The output bias starts at the logarithm of each token's frequency."""

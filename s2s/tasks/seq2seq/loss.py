@@ -4,6 +4,7 @@ Dimension letters: B sentences, S source time, T target time, N target tokens, E
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,9 +63,6 @@ def batch_loss(
     device = model.output.bias.device
     if weights.r_drop:
         batch = batch.repeated(2)
-    flat = batch.target_output.t().reshape(-1)
-    inside_N = flat.ne(PAD).nonzero().squeeze(1)
-    targets_N = to_device(flat[inside_N], device)
     there = batch.to(str(device))
     memory = model.encode(there.source, there.source_lengths, there.features)
     target_input = there.target_input
@@ -72,9 +70,9 @@ def batch_loss(
         mixed = weights.sampling, weights.teacher
         target_input = sampled_inputs(model, memory, target_input, *mixed)
     decoded = model.decoded(memory, target_input)
-    inside_N = to_device(inside_N, device)
     if isinstance(model.decoder, Hard):
         assert decoded.scores is not None
+        targets_N, inside_N = tokens_of(batch.target_output, device)
         emissions = model.decoder.emissions(memory, decoded, model.output, inside_N)
         loss = hard_cross_entropy(
             *(emissions, decoded.scores, targets_N, inside_N),
@@ -82,11 +80,8 @@ def batch_loss(
             smoothing=weights.smoothing,
         )
         return loss, emissions.own_NE
-    readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
-    copy_inputs = None
-    if model.is_copying:
-        copy_inputs = _copy_inputs(model.target_vocabulary, memory, decoded, targets_N, inside_N)
-        targets_N = known_ids(targets_N, model.target_vocabulary)
+    found = predictions(model, memory, decoded, batch.target_output)
+    readout_NE, targets_N, copy_inputs, inside_N = found
     output = (model.output.weight, model.output.bias)
     loss = linear_cross_entropy(
         *(readout_NE, *output, targets_N, weights.smoothing),
@@ -123,6 +118,38 @@ def _log_weights(memory: Memory, decoded: DecoderOutput) -> Tensor:
         return decoded.weights.clamp_min(torch.finfo(torch.float32).tiny).log()
     hidden_B1S = ~memory.mask_BS.unsqueeze(1)
     return decoded.scores.float().masked_fill(hidden_B1S, NEVER).log_softmax(-1)
+
+
+class Predictions(NamedTuple):
+    """The predictions of N target tokens, without padding."""
+
+    readout_NE: Tensor
+    targets_N: Tensor
+    """int64, in the vocabulary: a target that can only be copied is any id."""
+    copy_inputs: CopyInputs | None
+    """None in a model that does not copy."""
+    inside_N: Tensor
+    """int64, the places of the tokens in [T, B], flattened."""
+
+
+def tokens_of(target_BT: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The N tokens of targets on the host, int64 [N], and their places in [T, B], flattened."""
+    flat = target_BT.t().reshape(-1)
+    inside_N = flat.ne(PAD).nonzero().squeeze(1)
+    return to_device(flat[inside_N], device), to_device(inside_N, device)
+
+
+def predictions(
+    model: Seq2Seq, memory: Memory, decoded: DecoderOutput, target_BT: Tensor
+) -> Predictions:
+    """The predictions of `target_BT` (int64, on the host, padded with PAD)."""
+    targets_N, inside_N = tokens_of(target_BT, model.output.bias.device)
+    readout_NE = decoded.readout.flatten(0, 1).index_select(0, inside_N)
+    copy_inputs = None
+    if model.is_copying:
+        copy_inputs = _copy_inputs(model.target_vocabulary, memory, decoded, targets_N, inside_N)
+        targets_N = known_ids(targets_N, model.target_vocabulary)
+    return Predictions(readout_NE, targets_N, copy_inputs, inside_N)
 
 
 def _attention_loss(

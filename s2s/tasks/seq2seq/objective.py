@@ -14,6 +14,9 @@ from s2s.training.objective import BatchLoss
 class Seq2SeqObjective:
     """Cross-entropy of the target tokens, and the losses that a recipe adds."""
 
+    measures: tuple[str, ...] = ()
+    """See `Objective`."""
+
     def __init__(self, recipe: Train, vocabulary: int | None = None) -> None:
         """`vocabulary` is the size V of the target vocabulary, which bounds the loss of a model
         that guesses; None where divergence is not checked."""

@@ -15,11 +15,12 @@ from s2s.nn.encoders.regions import FeatureShape
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.recipe import Recipe
 from s2s.special import EOS
+from s2s.tasks.seq2seq.metric_objective import MetricObjective
 from s2s.tasks.seq2seq.objective import Seq2SeqObjective
 from s2s.tasks.seq2seq.validation import validate
 from s2s.tasks.seq2seq.warnings import recipe_warnings
 from s2s.text.tokenizer_pair import TokenizerPair
-from s2s.training.objective import Validate
+from s2s.training.objective import Objective, Validate
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,13 @@ class Seq2SeqTask:
     recipe: Recipe
     tokenizers: TokenizerPair
 
-    @property
-    def objective(self) -> Seq2SeqObjective:
-        """Cross-entropy under teacher forcing, and what the recipe adds to it."""
+    def objective(self, train: Corpus) -> Objective:
+        """Cross-entropy under teacher forcing, and what the recipe adds to it, or a metric.
+
+        Raises UsageError for a tokenization of the metric without its package.
+        """
+        if self.recipe.train.metric_loss is not None:
+            return MetricObjective(self.recipe, self.tokenizers, train)
         return Seq2SeqObjective(self.recipe.train, self.tokenizers.target.size)
 
     def initial_model(self, train: Corpus) -> Seq2Seq:

@@ -240,6 +240,16 @@ class _Mixture:
     def chunk(self, logits_CV: Tensor, targets_C: Tensor, rows: slice) -> Tensor:
         """As `_chunk_loss_and_gradient`, of tokens `rows`; stores the gradients of the copy
         inputs."""
+        nll_C, uniform_C1, apart = self.tokens(logits_CV, targets_C, rows)
+        nll, smoothing = nll_C.sum(), self.smoothing
+        smoothed = (1.0 - smoothing) * nll + smoothing * uniform_C1.sum() + apart
+        return torch.stack((smoothed, nll))
+
+    def tokens(
+        self, logits_CV: Tensor, targets_C: Tensor, rows: slice
+    ) -> tuple[Tensor, Tensor, float | Tensor]:
+        """As `chunk`: the nll [C] of tokens, that of a uniform target [C, 1], and the sum of
+        R-Drop."""
         smoothing, share = self.smoothing, 1.0 - self.smoothing
         gate_C, copied_C, is_known_C = (part[rows] for part in self.copy_inputs)
         chunk = _ChunkSoftmax(logits_CV, targets_C, smoothing, self.r_drop)
@@ -254,8 +264,7 @@ class _Mixture:
         if smoothing:
             logits_CV.sub_(smoothing / logits_CV.shape[1])
         logits_CV.scatter_add_(1, chunk.target_C1, -generated_C1)
-        nll = -total_C.sum()
-        return torch.stack((share * nll + smoothing * chunk.uniform_C1.sum() + apart, nll))
+        return -total_C, chunk.uniform_C1, apart
 
 
 def linear_cross_entropy(
@@ -305,3 +314,75 @@ def linear_cross_entropy(
         (r_drop, soft),
     )
     return Loss(*sums)
+
+
+class _LinearTokenNll(torch.autograd.Function):
+    """As `_LinearCrossEntropy`, with a loss and so a factor of the gradient for each token."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 (the interface of autograd)
+        ctx: Any,
+        readout_NE: Tensor,
+        weight_VE: Tensor,
+        bias_V: Tensor,
+        gate_N: Tensor | None,
+        copied_N: Tensor | None,
+        is_known_N: Tensor | None,
+        targets_N: Tensor,
+    ) -> Tensor:
+        chunk = CUDA_CHUNK if readout_NE.is_cuda else CPU_CHUNK
+        output_EV = weight_VE.to(readout_NE.dtype).t()
+        num_tokens = len(targets_N)
+        readout_NE = F.pad(readout_NE, (0, 0, 0, -num_tokens % ROW_MULTIPLE))
+        gradient_NV = readout_NE.new_zeros(len(readout_NE), len(bias_V))
+        nll_N = bias_V.new_empty(num_tokens)
+        mixture = None
+        if gate_N is not None and copied_N is not None and is_known_N is not None:
+            mixture = _Mixture(CopyInputs(gate_N, copied_N, is_known_N), 0.0, 0.0)
+        for start in range(0, num_tokens, chunk):
+            rows = slice(start, min(start + chunk, num_tokens))
+            logits_CV = multiply(readout_NE[start : start + chunk], output_EV)
+            logits_CV = logits_CV[: rows.stop - start].to(bias_V.dtype).add_(bias_V)
+            if mixture is None:
+                softmax = _ChunkSoftmax(logits_CV, targets_N[rows], 0.0, 0.0)
+                softmax.weigh(None)
+                nll_N[rows] = softmax.nll_C1.squeeze(1)
+                ones_C1 = torch.ones_like(softmax.nll_C1)
+                logits_CV.scatter_add_(1, softmax.target_C1, -ones_C1)
+            else:
+                nll_N[rows] = mixture.tokens(logits_CV, targets_N[rows], rows)[0]
+            gradient_NV[rows] = logits_CV.to(gradient_NV.dtype)
+        ctx.num_tokens = num_tokens
+        copy_inputs = (None, None) if mixture is None else mixture.gradients
+        ctx.save_for_backward(readout_NE, output_EV, gradient_NV, *copy_inputs)
+        return nll_N
+
+    @staticmethod
+    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor | None, ...]:
+        readout_NE, output_EV, gradient_NV, gate_N, copied_N = ctx.saved_tensors
+        scale_N = scales[0]
+        scale_N1 = F.pad(scale_N, (0, len(readout_NE) - ctx.num_tokens)).unsqueeze(1)
+        scale_N1 = scale_N1.to(readout_NE.dtype)
+        readout_gradient = (multiply(gradient_NV, output_EV.t()) * scale_N1)[: ctx.num_tokens]
+        weight_gradient = multiply(gradient_NV.t(), readout_NE * scale_N1).to(scale_N.dtype)
+        bias_gradient_V = multiply(gradient_NV.t(), scale_N1).squeeze(1).to(scale_N.dtype)
+        copy_inputs = (None, None) if gate_N is None else (gate_N * scale_N, copied_N * scale_N)
+        return readout_gradient, weight_gradient, bias_gradient_V, *copy_inputs, None, None
+
+
+def linear_token_nll(
+    readout_NE: Tensor,
+    weight_VE: Tensor,
+    bias_V: Tensor,
+    targets_N: Tensor,
+    *,
+    copy_inputs: CopyInputs | None = None,
+) -> Tensor:
+    """The negative log-likelihood [N] of each target, differentiable, in the type of the bias.
+
+    See `linear_cross_entropy`, of which it is the sum.
+    """
+    nll_N: Tensor = _LinearTokenNll.apply(  # type: ignore[no-untyped-call]
+        readout_NE, weight_VE, bias_V, *(copy_inputs or (None, None, None)), targets_N
+    )
+    return nll_N

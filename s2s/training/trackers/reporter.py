@@ -75,6 +75,7 @@ class TrackingReporter:
                 "train/tokens_per_second": window.tokens_per_second,
                 "train/epoch": float(position.current_epoch),
                 "train/minutes": position.seconds / 60,
+                **{f"train/{name}": value for name, value in window.measures.items()},
             },
             position.update,
         )

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from s2s.nn.kernels import has_slow_mkl
 from s2s.training.loss import cross_entropy as loss_module
-from s2s.training.loss.cross_entropy import linear_cross_entropy
+from s2s.training.loss.cross_entropy import CopyInputs, linear_cross_entropy, linear_token_nll
 from s2s.training.loss.cross_entropy_bf16 import CHUNK, runs_packed
 
 Found = tuple[Tensor, ...]
@@ -30,6 +30,37 @@ def test_value_and_gradients_are_pytorchs(
     torch.testing.assert_close(found.smoothed / 10, expected)
     torch.testing.assert_close(found.nll / 10, F.cross_entropy(logits, targets))
     torch.testing.assert_close(gradients, torch.autograd.grad(expected, tensors))
+
+
+@pytest.mark.parametrize("type_", [torch.float32, torch.float64])
+def test_the_nll_of_tokens_and_its_gradients_are_pytorchs(
+    type_: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each token with a factor of its own."""
+    monkeypatch.setattr(loss_module, "CPU_CHUNK", 3)
+    torch.manual_seed(0)
+    shapes = ((10, 4), (7, 4), (7,))
+    tensors = [torch.randn(shape, dtype=type_, requires_grad=True) for shape in shapes]
+    targets, factors = torch.randint(0, 7, (10,)), torch.randn(10, dtype=type_)
+    found = linear_token_nll(*tensors, targets)
+    expected = F.cross_entropy(F.linear(*tensors), targets, reduction="none")
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad((factors * one).sum(), tensors) for one in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_with_copies_the_nll_of_tokens_sums_to_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_module, "CPU_CHUNK", 3)
+    torch.manual_seed(0)
+    shapes = ((10, 4), (7, 4), (7,), (10,), (10,))
+    tensors = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    targets = torch.randint(0, 7, (10,))
+    copies = CopyInputs(tensors[3], -tensors[4].abs(), torch.arange(10) % 3 > 0)
+    found = linear_token_nll(*tensors[:3], targets, copy_inputs=copies)
+    expected = linear_cross_entropy(*tensors[:3], targets, copy_inputs=copies).smoothed
+    torch.testing.assert_close(found.sum(), expected)
+    gradients = [torch.autograd.grad(one, tensors) for one in (2.0 * found.sum(), 2.0 * expected)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
