@@ -62,8 +62,7 @@ def train_run(
     check_memory(recipe, sizes, chosen, processes, str(run.folder))
     corpus, validation = _corpora(run, recipe, tokenizers)
     task = build_task(recipe, tokenizers)
-    objective = task.objective(corpus)
-    model = task.initial_model(corpus)
+    objective, model = task.objective(corpus), task.initial_model(corpus)
     last = run.checkpoints().last
     is_first = group.rank == 0 and last is None
     lines = list(begin(model, run, recipe, tokenizers, corpus)) if is_first else []
@@ -97,8 +96,8 @@ def train_run(
         trainer = Trainer(context, state, listening)
         if state.position.ended is None:
             listening.note(_opening(context, state, chosen))
-            slow = slow_training(precision, chosen)
-            own = [slow, batch_size.warning, _other_size(run, group.size)]
+            size = _other_size(run, group.size)
+            own = [slow_training(precision, chosen), batch_size.warning, size]
             warnings = task.warnings(corpus, has_validation=validation is not None)
             for line in (*lines, *own, *warnings):
                 if line is not None:

@@ -184,7 +184,7 @@ class Updater:
                 left, row = [], 0
                 for part in parts:
                     rows = slice(row, row + len(part.target_lengths))
-                    found = self._pass((part, update), tokens, _rows_of(carried, rows))
+                    found = self._pass(part, tokens, _rows_of(carried, rows), update)
                     sums[: len(found.sums)] += found.sums
                     left.append(found.carried)
                     row = rows.stop
@@ -196,11 +196,11 @@ class Updater:
         self.state.carried = carried
         return sums
 
-    def _pass(self, work: tuple[Batch, int], tokens: int, carried: Carried) -> "_Passed":
+    def _pass(self, batch: Batch, tokens: int, carried: Carried, update: int) -> "_Passed":
         """Forward and backward of a batch of an update."""
         with fp32_of(self.precision, self.device):
             with autocast(self.precision, self.device):
-                found = self.objective.loss(self.state.model, *work, carried)
+                found = self.objective.loss(self.state.model, batch, update, carried)
             self.on_stage("forward")
             (found.loss / tokens).backward()  # type: ignore[no-untyped-call]
             self.on_stage("backward")

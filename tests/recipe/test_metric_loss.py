@@ -12,7 +12,7 @@ from s2s.recipe.load import dump_recipe, load_recipe
 from s2s.recipe.metric_loss import REWARDS, WITHOUT_REWARD, MinimumRisk, SelfCritical
 from s2s.recipe.metric_loss_rules import metric_loss_faults
 from s2s.recipe.metrics import METRICS, VALUES
-from s2s.recipe.model import Model, NoAttention
+from s2s.recipe.model import LuongDecoder, Model, NoAttention
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import BeamSearch
 from s2s.recipe.train import Train
@@ -99,7 +99,7 @@ def test_a_coverage_penalty_needs_attention() -> None:
     train = Train(
         metric_loss=MinimumRisk(kind="minimum_risk", metric="bleu", candidates=candidates)
     )
-    model = Model(attention=NoAttention(kind="none"))
+    model = Model(attention=NoAttention(kind="none"), decoder=LuongDecoder(kind="luong"))
     assert list(metric_loss_faults("translation", Model(), train)) == []
     (fault,) = metric_loss_faults("translation", model, train)
     assert fault == "train.metric_loss.candidates.coverage_penalty needs a model with attention"
