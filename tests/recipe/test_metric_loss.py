@@ -12,7 +12,7 @@ from s2s.recipe.load import dump_recipe, load_recipe
 from s2s.recipe.metric_loss import REWARDS, WITHOUT_REWARD, MinimumRisk, SelfCritical
 from s2s.recipe.metric_loss_rules import metric_loss_faults
 from s2s.recipe.metrics import METRICS, VALUES
-from s2s.recipe.model import LuongDecoder, Model, NoAttention
+from s2s.recipe.model import HardAttention, LuongDecoder, Model, NoAttention
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import BeamSearch
 from s2s.recipe.train import Train
