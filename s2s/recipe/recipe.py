@@ -155,7 +155,10 @@ def _initial_faults(model: Model, train: Train) -> Iterator[str]:
 def _source_faults(recipe: Recipe) -> Iterator[str]:
     """Faults of the sources that the recipe describes."""
     if _cuts_source_features(recipe.data, recipe.tokenizer):
-        yield "data.truncate.source would cut off the source features at the end of a source"
+        yield (
+            "data.truncate.source would cut source features off, or the source that they belong "
+            "to; remove it"
+        )
     for part in corpora_of(recipe.data):
         if fault := _source_features_fault(part, recipe.tokenizer):
             yield fault
@@ -198,6 +201,6 @@ def _source_features_fault(data: AnyCorpus, tokenizer: Tokenizers) -> str | None
 
 
 def _cuts_source_features(data: Data, tokenizer: Tokenizers) -> bool:
-    """Whether features, which follow the source, would be what truncation cuts off first."""
+    """Whether truncation would cut sources with features, which belong to the whole source."""
     is_split = isinstance(tokenizer, SeparateTokenizers) and tokenizer.source_features is not None
     return is_split and data.truncate.source is not None

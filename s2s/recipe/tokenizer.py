@@ -157,6 +157,9 @@ class SeparateTokenizers(Section):
     source_features: TrainedTokenizer | None = None
     """Tokenizer of the source features after a source and a tab, as `data.columns.source_features`
     puts them; they have a vocabulary of their own."""
+    source_features_place: Literal["after", "before"] = "after"
+    """Whether the model reads the source features after the source or before it. Lines have them
+    after it, behind a tab, either way."""
 
     def __post_init__(self) -> None:
         for name, side in (("source", self.source), ("target", self.target)):
@@ -168,6 +171,8 @@ class SeparateTokenizers(Section):
                 )
         if self.source_features is not None and _sampling(self.source_features) is not None:
             raise ValueError("source_features.sampling: source features are never sampled")
+        if self.source_features is None and self.source_features_place == "before":
+            raise ValueError("source_features_place needs source_features, the tokenizer of them")
 
 
 def _sampling(side: SideTokenizer) -> Sampling | None:

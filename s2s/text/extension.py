@@ -40,7 +40,8 @@ def extender(tokenizer: Tokenizer, most: int, min_count: int) -> TokenizerTraine
             return _OfTagged(tokenizer, extender(tokenizer.base, most, min_count))
         case SourceFeatureTokenizer():
             parts = (tokenizer.base, tokenizer.features)
-            return _OfFeatures(*(extender(one, most, min_count) for one in parts))
+            base, features = (extender(one, most, min_count) for one in parts)
+            return _OfFeatures(base, features, tokenizer.is_before)
         case Words() | Characters():
             return _OfWhole(tokenizer, most, min_count)
         case Subwords():
@@ -67,9 +68,10 @@ class _OfTagged:
 class _OfFeatures:
     """Extends the tokenizers of sources and of their features."""
 
-    def __init__(self, base: TokenizerTrainer, features: TokenizerTrainer) -> None:
+    def __init__(self, base: TokenizerTrainer, features: TokenizerTrainer, is_before: bool) -> None:
         self.base = base
         self.features = features
+        self.is_before = is_before
 
     def add(self, lines: Sequence[str]) -> None:
         """Read more text."""
@@ -79,7 +81,9 @@ class _OfFeatures:
 
     def train(self) -> Tokenizer:
         """The extended tokenizer."""
-        return SourceFeatureTokenizer(self.base.train(), self.features.train())
+        return SourceFeatureTokenizer(
+            self.base.train(), self.features.train(), is_before=self.is_before
+        )
 
 
 class _OfWhole:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from s2s.special import SPECIAL_PIECES, UNK
 
@@ -15,6 +15,8 @@ SEPARATOR = "\t"
 SHOWN_SEPARATOR = "⇥"
 
 FEATURES_FOLDER = "features"
+
+Item = TypeVar("Item")
 
 
 def with_features(sources: Sequence[str], features: Sequence[str]) -> list[str]:
@@ -30,18 +32,24 @@ class SourceFeatureTokenizer:
 
     The ids of features follow those of the source's vocabulary, and the id of the tab is the last.
     So a feature never shares its id with a token of the source. A line without a tab is a source
-    without features.
+    without features. The model reads the source, separator, features; with `is_before` features,
+    separator, source.
     """
 
-    def __init__(self, base: "Tokenizer", features: "Tokenizer") -> None:
+    def __init__(
+        self, base: "Tokenizer", features: "Tokenizer", *, is_before: bool = False
+    ) -> None:
         self.base = base
         self.features = features
+        self.is_before = is_before
         self._shift = base.size - len(SPECIAL_PIECES)
         self._separator = features.size + self._shift
 
     def __eq__(self, other: object) -> bool:
-        pair = (self.base, self.features)
-        return isinstance(other, SourceFeatureTokenizer) and pair == (other.base, other.features)
+        return isinstance(other, SourceFeatureTokenizer) and (
+            (self.base, self.features, self.is_before)
+            == (other.base, other.features, other.is_before)
+        )
 
     @property
     def size(self) -> int:
@@ -56,14 +64,14 @@ class SourceFeatureTokenizer:
         return self.base.normalize(source) + SEPARATOR + self.features.normalize(features)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line: of the source, the separator, the features."""
+        """Ids of each line: of the source, the separator, the features, or the reverse."""
         split = [line.rpartition(SEPARATOR) if SEPARATOR in line else (line,) for line in lines]
         found = self.base.encode([parts[0] for parts in split])
         featured = [place for place, parts in enumerate(split) if len(parts) > 1]
         features = self.features.encode([split[place][-1] for place in featured])
         for place, ids in zip(featured, features, strict=True):
             shifted = [UNK if token == UNK else token + self._shift for token in ids]
-            found[place] = [*found[place], self._separator, *shifted]
+            found[place] = self._joined(found[place], [self._separator], shifted)
         return found
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
@@ -81,11 +89,9 @@ class SourceFeatureTokenizer:
         """Each token; the separator shows as `⇥`."""
         source, features = self._parts(ids)
         shown = self.base.pieces(source)
-        return (
-            shown
-            if features is None
-            else [*shown, SHOWN_SEPARATOR, *self.features.pieces(features)]
-        )
+        if features is None:
+            return shown
+        return self._joined(shown, [SHOWN_SEPARATOR], self.features.pieces(features))
 
     def surfaces(self) -> list[str | bytes]:
         """The text that each id adds when it is decoded."""
@@ -101,7 +107,8 @@ class SourceFeatureTokenizer:
         split = [line.rpartition(SEPARATOR) if SEPARATOR in line else (line,) for line in lines]
         own = self.base.unknown([parts[0] for parts in split])
         features = self.features.unknown([parts[-1] if len(parts) > 1 else "" for parts in split])
-        return [row + [""] * len(more) for row, more in zip(own, features, strict=True)]
+        empty = ([""] * len(row) for row in features)
+        return [self._joined(row, [], more) for row, more in zip(own, empty, strict=True)]
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
         """The text of sources."""
@@ -112,12 +119,22 @@ class SourceFeatureTokenizer:
         self.base.save(folder)
         self.features.save(folder / FEATURES_FOLDER)
 
+    def _joined(
+        self, source: list[Item], separator: list[Item], features: list[Item]
+    ) -> list[Item]:
+        """The items of a line in the order of the model."""
+        if self.is_before:
+            return [*features, *separator, *source]
+        return [*source, *separator, *features]
+
     def _parts(self, ids: Sequence[int]) -> tuple[list[int], list[int] | None]:
-        """The ids before and after the separator, as their tokenizers number them."""
+        """The ids of the source and of the features, as their tokenizers number them."""
         row = [int(token) for token in ids]
         if self._separator not in row:
             return row, None
         end = row.index(self._separator)
+        source, features = row[:end], row[end + 1 :]
+        if self.is_before:
+            source, features = features, source
         special = len(SPECIAL_PIECES)
-        features = [token if token < special else token - self._shift for token in row[end + 1 :]]
-        return row[:end], features
+        return source, [token if token < special else token - self._shift for token in features]

@@ -42,6 +42,10 @@ from s2s.text.vocabulary import (
 PAIR_FILE = "tokenizers.json"
 FORMAT = 1
 
+BEFORE = {"source_features": "before"}
+"""What the file of a pair says beside its format where features stand before the source. Earlier
+versions refuse such a pair, as they would read its sources in another order."""
+
 
 @dataclass(frozen=True)
 class TokenizerPair:
@@ -63,19 +67,26 @@ class TokenizerPair:
             self.source.save(folder / "source")
             self.target.save(folder / "target")
         content = {"format": FORMAT, "shared": self.is_shared}
+        source = untagged(self.source)
+        if isinstance(source, SourceFeatureTokenizer) and source.is_before:
+            content |= BEFORE
         atomic_write(folder / PAIR_FILE, json.dumps(content) + "\n")
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read what `Tokenizer.save` wrote. Raises RunError if it is missing or damaged."""
+def load_tokenizer(folder: Path, *, is_before: bool = False) -> Tokenizer:
+    """Read what `Tokenizer.save` wrote; source features stand before the source if `is_before`.
+    Raises RunError if it is missing or damaged."""
     tags = read_tags(folder)
-    return _load_untagged(folder) if tags is None else Tagged(_load_untagged(folder), tags)
+    found = _load_untagged(folder, is_before)
+    return found if tags is None else Tagged(found, tags)
 
 
-def _load_untagged(folder: Path) -> Tokenizer:
+def _load_untagged(folder: Path, is_before: bool) -> Tokenizer:
     base = _load_one(folder)
     features = folder / FEATURES_FOLDER
-    return SourceFeatureTokenizer(base, _load_one(features)) if features.exists() else base
+    if not features.exists():
+        return base
+    return SourceFeatureTokenizer(base, _load_one(features), is_before=is_before)
 
 
 def _load_one(folder: Path) -> Tokenizer:
@@ -99,8 +110,10 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
     if content == {"format": FORMAT, "shared": True}:
         shared = load_tokenizer(folder / "shared")
         return TokenizerPair(shared, shared)
-    if content == {"format": FORMAT, "shared": False}:
-        return TokenizerPair(load_tokenizer(folder / "source"), load_tokenizer(folder / "target"))
+    separate = {"format": FORMAT, "shared": False}
+    if content in (separate, separate | BEFORE):
+        source = load_tokenizer(folder / "source", is_before=content != separate)
+        return TokenizerPair(source, load_tokenizer(folder / "target"))
     raise RunError(f"{path}: expected tokenizers of format {FORMAT}, found {content!r:.80}")
 
 
@@ -114,7 +127,7 @@ def sampling(tokenizer: Tokenizer, alpha: float, seed: Sequence[int]) -> Tokeniz
             return Tagged(sampling(tokenizer.base, alpha, seed), tokenizer.tags)
         case SourceFeatureTokenizer():
             base = sampling(tokenizer.base, alpha, seed)
-            return SourceFeatureTokenizer(base, tokenizer.features)
+            return SourceFeatureTokenizer(base, tokenizer.features, is_before=tokenizer.is_before)
         case Subwords():
             return tokenizer.sampling(alpha, seed)
         case _:
@@ -142,7 +155,11 @@ def train_tokenizers(
         source = _side("source", recipe.source, seed, folder)
         target = _side("target", recipe.target, seed, folder)
         if recipe.source_features is not None:
-            source = _SourceFeatureTrainer(source, _trainer(recipe.source_features, seed))
+            source = _SourceFeatureTrainer(
+                base=source,
+                features=_trainer(recipe.source_features, seed),
+                is_before=recipe.source_features_place == "before",
+            )
     elif isinstance(recipe, FromRunTokenizer):
         pair = load_tokenizers(taken_folder(folder, "tokenizer"))
         source = target = taken_trainer(pair.source, recipe)
@@ -186,6 +203,7 @@ class _SourceFeatureTrainer:
 
     base: TokenizerTrainer
     features: TokenizerTrainer
+    is_before: bool
 
     def add(self, lines: Sequence[str]) -> None:
         """Read more text."""
@@ -196,7 +214,9 @@ class _SourceFeatureTrainer:
 
     def train(self) -> Tokenizer:
         """Both tokenizers. Raises DataError if the text cannot fill a vocabulary."""
-        return SourceFeatureTokenizer(self.base.train(), self.features.train())
+        return SourceFeatureTokenizer(
+            self.base.train(), self.features.train(), is_before=self.is_before
+        )
 
 
 def _trainer(recipe: SideTokenizer, seed: int, place: str = "tokenizer") -> TokenizerTrainer:

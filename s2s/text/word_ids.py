@@ -33,7 +33,32 @@ def source_word_ids(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list
     else:
         counts = np.array([len(part) for part in tokenizer.encode([line[:end] for end in ends])])
     word_ids = np.searchsorted(counts, np.arange(len(ids)), side="right")
-    return [min(word, len(ends) - 1) for word in word_ids.tolist()]
+    found = [min(word, len(ends) - 1) for word in word_ids.tolist()]
+    start, end = _source_span(tokenizer, line, len(ids))
+    return [*found[:start], *found[end:], *found[start:end]]
+
+
+def _source_span(tokenizer: Tokenizer, line: str, length: int) -> tuple[int, int]:
+    """The tokens of a line that source features, though after them in it, precede in its encoding;
+    empty, at the end of so many tokens, where features do not precede."""
+    base = untagged(tokenizer)
+    if not (isinstance(base, SourceFeatureTokenizer) and base.is_before and SEPARATOR in line):
+        return length, length
+    start = _num_front(tokenizer, line)
+    return start, start + len(base.base.encode([_text(tokenizer, line)])[0])
+
+
+def _num_front(tokenizer: Tokenizer, line: str) -> int:
+    """The number of tags before a line."""
+    front = front_of(tokenizer, line)
+    return len(tokenizer.encode([front])[0]) if front else 0
+
+
+def _text(tokenizer: Tokenizer, line: str) -> str:
+    """A line without its tags and source features."""
+    text = line[len(front_of(tokenizer, line)) :]
+    has_features = isinstance(untagged(tokenizer), SourceFeatureTokenizer)
+    return text.rpartition(SEPARATOR)[0] if has_features and SEPARATOR in text else text
 
 
 def _word_ends(line: str) -> list[int]:
@@ -77,12 +102,14 @@ def source_units(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[st
     It is the character or word of the token, and for subwords the word between spaces that the
     token is a part of. Tags and features have None, as they are not text.
     """
-    front = front_of(tokenizer, line)
-    base, text = untagged(tokenizer), line[len(front) :]
+    base, text = untagged(tokenizer), _text(tokenizer, line)
+    before = _num_front(tokenizer, line)
     if isinstance(base, SourceFeatureTokenizer):
-        base, text = base.base, text.rpartition(SEPARATOR)[0] if SEPARATOR in text else text
+        if base.is_before and SEPARATOR in line:
+            features = base.features.encode([line.rpartition(SEPARATOR)[2]])[0]
+            before += len(features) + 1
+        base = base.base
     own = base.encode([text])[0]
-    before = len(tokenizer.encode([front])[0]) if front else 0
     found: list[str | None]
     match base:
         case Characters():

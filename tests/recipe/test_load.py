@@ -319,8 +319,14 @@ def test_features_need_a_tokenizer_and_a_column() -> None:
     ]
     assert faults(FILES, *both[:2]) != []
     assert faults(FILES, *both, "data.truncate.source=9") == [
-        "--set data.truncate.source: data.truncate.source would cut off the source features "
-        "at the end of a source"
+        "--set data.truncate.source: data.truncate.source would cut source features off, or the "
+        "source that they belong to; remove it"
+    ]
+    before = "tokenizer.source_features_place=before"
+    assert faults(FILES, *both, before, "data.truncate.source=9") != []
+    assert faults(FILES, both[0], before) == [
+        "--set tokenizer.source_features_place: tokenizer: source_features_place needs "
+        "source_features, the tokenizer of them"
     ]
     text = "data.train={source: a, target: b}"  # lines may be source, tab, features
     assert load(FILES, *both[:2], text).data.columns.source_features is None

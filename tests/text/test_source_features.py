@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from s2s import pipeline
+from s2s.data.sources.fingerprint import fingerprint_of
 from s2s.data.sources.open import open_split
 from s2s.errors import DataError
 from s2s.recipe.data import Columns, FilesData, FileSet
@@ -23,8 +24,16 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.run.directory import Run
 from s2s.special import UNK
+from s2s.text.extension import extender
 from s2s.text.source_features import SourceFeatureTokenizer
-from s2s.text.tokenizer_pair import TokenizerPair, load_tokenizers, train_tokenizers
+from s2s.text.tags import Tagged
+from s2s.text.tokenizer_pair import (
+    TokenizerPair,
+    load_tokenizers,
+    sampling,
+    train_tokenizers,
+)
+from s2s.text.word_ids import source_units, source_word_ids
 
 LEMMAS = ["gehen", "Aa machen", "V", "tab\there", ""]
 FEATURES = ["V;PST;NOM(3,SG)", "V.PTCP;PRS", "N;ACC(PL)", "", "N"]
@@ -32,6 +41,13 @@ LINES = [f"{lemma}\t{features}" for lemma, features in zip(LEMMAS, FEATURES, str
 
 CHARACTERS = CharacterTokenizer(kind="character")
 SYMBOLS = WordTokenizer(kind="word", separators=";(),")
+BEFORE = SeparateTokenizers(
+    kind="separate",
+    source=CHARACTERS,
+    target=CHARACTERS,
+    source_features=SYMBOLS,
+    source_features_place="before",
+)
 
 
 def trained(lines: list[str], recipe: SeparateTokenizers | None = None) -> TokenizerPair:
@@ -61,6 +77,74 @@ def test_what_is_encoded_comes_back_and_so_does_the_tokenizer(tmp_path: Path) ->
     assert isinstance(loaded.source, SourceFeatureTokenizer) and not isinstance(
         loaded.target, SourceFeatureTokenizer
     )
+
+
+def test_features_before_the_source_are_the_same_tokens_in_another_order(tmp_path: Path) -> None:
+    """The same ids, texts and sizes; only the two sides of the separator change places."""
+    lines = [*LINES, "no features"]
+    after = trained(lines).source
+    pair = trained(lines, BEFORE)
+    before = pair.source
+    assert before != after and before.size == after.size
+    asked = [*lines, "g?\tV;FUT", "?g\tFUT;V", "?\t", "\tFUT"]
+    separator = after.size - 1
+    for line, ids, moved in zip(asked, after.encode(asked), before.encode(asked), strict=True):
+        assert separator not in ids or ids.count(separator) == 1
+        place = ids.index(separator) if separator in ids else len(ids)
+        assert moved == [*ids[place + 1 :], *ids[place : place + 1], *ids[:place]]
+        assert before.decode([moved]) == after.decode([ids])
+        assert before.normalize(line) == after.normalize(line)
+        assert len(before.unknown([line])[0]) == moved.count(UNK)
+    assert before.pieces(before.encode(["V\tV;PST"])[0]) == ["V", "PST", "⇥", "V"]
+    assert before.unknown(["g?\tV"]) == [["?"]] and before.unknown(["?\tFUT"]) == [["", "?"]]
+    pair.save(tmp_path)
+    assert load_tokenizers(tmp_path).source == before
+    grown = extender(before, most=9, min_count=1)
+    grown.add(["?\tFUT"])
+    longer = grown.train()
+    assert longer.decode(longer.encode(["g?\tV;FUT"])) == ["g?\tV;FUT"]
+    assert longer.pieces(longer.encode(["g?\tV;FUT"])[0]) == ["V", "FUT", "⇥", "g", "?"]
+
+
+def test_sampled_subwords_stay_behind_their_features() -> None:
+    lines = [f"{word} {word}\tA;{word[0]}" for word in ("abba", "baab", "bbb", "aab") * 9]
+    recipe = SeparateTokenizers(
+        kind="separate",
+        source=SubwordTokenizer(kind="bpe", vocabulary=12),
+        target=CHARACTERS,
+        source_features=SYMBOLS,
+        source_features_place="before",
+    )
+    sampled = sampling(trained(lines, recipe).source, 0.5, (1,))
+    ids = sampled.encode(lines)
+    assert all(
+        sampled.pieces(row)[:3] == ["A", line[-1], "⇥"]
+        for row, line in zip(ids, lines, strict=True)
+    )
+    assert sampled.decode(ids) == lines
+
+
+def test_words_of_tokens_follow_the_order_of_tokens() -> None:
+    tokenizer = Tagged(trained(LINES, BEFORE).source, ["<x>"])
+    for front, tags in (("", []), ("<x> ", [0])):
+        line = f"{front}Aa en\tN;PL"
+        (ids,) = tokenizer.encode([line])
+        shift = len(tags)
+        words = [2, 2, 2, 0, 0, 1, 1, 1]  # N, PL and the separator; Aa; a space and en
+        words = [*tags, *(shift + word for word in words)]
+        assert source_word_ids(tokenizer, line, ids) == words
+        assert source_units(tokenizer, line, ids) == [*[None] * (3 + shift), *"Aa en"]
+    (ids,) = tokenizer.encode(["Aa en"])
+    assert source_word_ids(tokenizer, "Aa en", ids) == [0, 0, 1, 1, 1]
+    assert source_units(tokenizer, "Aa en", ids) == [*"Aa en"]
+
+
+def test_data_prepared_without_a_place_stay_up_to_date() -> None:
+    after = SeparateTokenizers(
+        kind="separate", source=CHARACTERS, target=CHARACTERS, source_features=SYMBOLS
+    )
+    assert "source_features_place" not in fingerprint_of(after)
+    assert fingerprint_of(BEFORE) == {**fingerprint_of(after), "source_features_place": "before"}
 
 
 def test_a_feature_is_no_letter() -> None:
@@ -127,6 +211,7 @@ tokenizer:
   source: {kind: character}
   target: {kind: character}
   source_features: {kind: word, separators: ;}
+  source_features_place: {place}
 model:
   embeddings: 20
   encoder: {width: 12}
@@ -143,8 +228,9 @@ search: {kind: greedy}
 """
 
 
+@pytest.mark.parametrize("place", ["after", "before"])
 def test_a_model_inflects_by_features(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], place: str
 ) -> None:
     """One lemma, three features, three forms; a line without features is reported."""
     monkeypatch.chdir(tmp_path)
@@ -152,7 +238,7 @@ def test_a_model_inflects_by_features(
     stems = ["".join(letters) for letters in itertools.product("abc", repeat=2)]
     rows = [f"{stem}\t{stem}{end}\t{key}\n" for stem in stems for key, end in endings.items()]
     Path("train.tsv").write_text("lemma\tform\tfeatures\n" + "".join(rows))
-    Path("recipe.yaml").write_text(RECIPE)
+    Path("recipe.yaml").write_text(RECIPE.replace("{place}", place))
     pipeline.train(load_recipe(None))
     asked = "".join(f"{stem}\t{key}\n" for stem in stems for key in endings) + "\nab\n"
     found = io.BytesIO()

@@ -7,6 +7,7 @@ from s2s.recipe.section import Section
 
 LATER: dict[str, Any] = {
     "source_features": None,
+    "source_features_place": "after",
     "references": None,
     "group": None,
     "decompose": False,
