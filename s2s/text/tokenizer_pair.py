@@ -66,7 +66,7 @@ class TokenizerPair:
         else:
             self.source.save(folder / "source")
             self.target.save(folder / "target")
-        content = {"format": FORMAT, "shared": self.is_shared}
+        content: dict[str, object] = {"format": FORMAT, "shared": self.is_shared}
         source = untagged(self.source)
         if isinstance(source, SourceFeatureTokenizer) and source.is_before:
             content |= BEFORE
