@@ -330,7 +330,7 @@ FAULTS: list[tuple[Callable[[s2s.TrainedModel], object], type[s2s.S2sError], str
     (
         lambda model: model.translate(SHORT, search="greedy", temperature=0.5),
         s2s.UsageError,
-        "greedy search does not use temperature; leave it out, or use search sample",
+        "greedy search does not use temperature; leave it out, or use search sample or mbr",
     ),
     (
         lambda model: model.translate(SHORT, beam=0),
