@@ -36,6 +36,17 @@ def _has_space(text: str) -> bool:
     return any(one.isspace() or (not one.isprintable() and one not in JOINERS) for one in text)
 
 
+def _check_symbols(symbols: tuple[str, ...]) -> None:
+    """Raise ValueError unless these are different texts that can be tokens."""
+    for place, symbol in enumerate(symbols):
+        if _has_space(symbol) or MARK in symbol:
+            raise ValueError(f"symbols: expected texts without spaces, found {symbol!r}")
+        if symbol in SPECIAL_PIECES:
+            raise ValueError(f"symbols: {symbol!r} is a special piece already; leave it out")
+        if symbol in symbols[:place]:
+            raise ValueError(f"symbols: expected each once, found {symbol!r} twice")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SubwordTokenizer(Section):
     """Subwords of sentencepiece (Kudo & Richardson 2018)."""
@@ -61,13 +72,7 @@ class SubwordTokenizer(Section):
     """Subword sampling; none by default."""
 
     def __post_init__(self) -> None:
-        for place, symbol in enumerate(self.symbols):
-            if _has_space(symbol) or MARK in symbol:
-                raise ValueError(f"symbols: expected texts without spaces, found {symbol!r}")
-            if symbol in SPECIAL_PIECES:
-                raise ValueError(f"symbols: {symbol!r} is a special piece already; leave it out")
-            if symbol in self.symbols[:place]:
-                raise ValueError(f"symbols: expected each once, found {symbol!r} twice")
+        _check_symbols(self.symbols)
         if self.symbols and self.sampling is not None:
             raise ValueError(
                 "symbols: subword sampling would split them; leave out 'sampling' or 'symbols'"
@@ -84,6 +89,11 @@ class CharacterTokenizer(Section):
     NFD). Decoded text is composed again (NFC)."""
     min_count: PositiveInt = 1
     """Rarer characters become unknown."""
+    symbols: tuple[NonEmpty, ...] = ()
+    """Texts such as `<b>` that are a token each wherever they stand, and not one a character."""
+
+    def __post_init__(self) -> None:
+        _check_symbols(self.symbols)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +110,20 @@ class WordTokenizer(Section):
     """Rarer words become unknown."""
     characters: bool = False
     """Encode the characters of each word after it, for `model.characters`, which sets it."""
+    symbols: tuple[NonEmpty, ...] = ()
+    """Texts such as `<b>` that are a word each wherever they stand: `word<b>` is two words, and
+    decoded text has a separator between them. They do not count in `vocabulary`."""
+
+    def __post_init__(self) -> None:
+        _check_symbols(self.symbols)
+        if self.symbols and self.characters:
+            raise ValueError("symbols: 'characters' spell whole words; leave one of the two out")
+        for symbol in self.symbols:
+            if any(one in self.separators for one in symbol):
+                raise ValueError(
+                    f"symbols: expected texts without separators ({self.separators!r}), found "
+                    f"{symbol!r}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

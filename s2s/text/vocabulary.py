@@ -4,6 +4,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from s2s.files import atomic_write, read_json
 from s2s.recipe.tokenizer import CharacterTokenizer, WordTokenizer
 from s2s.spaces import split_words
 from s2s.special import SPECIAL_PIECES, UNK
+from s2s.text.separators import LINE, SPACE, words_between, words_between_exactly
+from s2s.text.symbols import Symbols
 
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT = 1
@@ -26,32 +29,33 @@ UNKNOWN_TEXT = "⁇"
 
 NUM_CODE_POINTS = 0x110000
 
-SPACE = " "
-
-LINE = "\n"
-"""The separator of labels: a line is one, its white space single spaces."""
-
 
 class Characters:
     """A tokenizer whose tokens are characters, the space included. Decoding restores the text, in
     Unicode's NFC if `decompose`."""
 
-    def __init__(self, characters: Sequence[str], *, decompose: bool = False) -> None:
+    def __init__(
+        self, characters: Sequence[str], *, decompose: bool = False, symbols: Sequence[str] = ()
+    ) -> None:
         """`characters` are in the order of their ids, which follow the special ones; with
-        `decompose`, they are those of text in Unicode's NFD."""
+        `decompose`, they are those of text in Unicode's NFD. `symbols` have the ids before them."""
+        self._symbols = Symbols(symbols)
         self._characters = list(characters)
+        self._tokens = [*symbols, *characters]
         self._decompose = decompose
-        self._text = ["", UNKNOWN_TEXT, "", "", *characters]
+        self._text = ["", UNKNOWN_TEXT, "", "", *self._tokens]
+        self._id_of_symbol = {text: id_ for id_, text in enumerate(symbols, len(SPECIAL_PIECES))}
         # One array lookup for all characters of a batch; a dict would take a Python step for each.
         self._id_of_code = np.full(NUM_CODE_POINTS, UNK, dtype=np.int32)
         codes = _code_points("".join(characters))
-        self._id_of_code[codes] = np.arange(len(codes)) + len(SPECIAL_PIECES)
+        self._id_of_code[codes] = np.arange(len(codes)) + len(SPECIAL_PIECES) + len(symbols)
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Characters)
             and self._characters == other._characters
             and self._decompose == other._decompose
+            and self._symbols == other._symbols
         )
 
     @property
@@ -61,10 +65,23 @@ class Characters:
 
     def normalize(self, line: str) -> str:
         """The line itself, in NFC if characters are decomposed."""
-        return unicodedata.normalize("NFC", line) if self._decompose else line
+        return self._symbols.between(line, _composed) if self._decompose else line
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, one per character."""
+        """Ids of each line, one per character or symbol."""
+        if not self._symbols.are_in("\n".join(lines)):
+            return self._encode(lines)
+        rows = [self._symbols.split(line) for line in lines]
+        texts = [part for row in rows for part in row if part not in self._id_of_symbol]
+        found = iter(self._encode(texts))
+        ids_of = self._id_of_symbol
+        return [
+            [id_ for part in row for id_ in ([ids_of[part]] if part in ids_of else next(found))]
+            for row in rows
+        ]
+
+    def _encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of lines without symbols."""
         if self._decompose:
             lines = [unicodedata.normalize("NFD", line) for line in lines]
         ids: list[int] = self._id_of_code[_code_points("".join(lines))].tolist()
@@ -77,25 +94,41 @@ class Characters:
     def extends(self, other: "Characters") -> bool:
         """Whether these are the other characters, or those and more after them."""
         first = self._characters[: len(other._characters)]
-        return first == other._characters and self._decompose == other._decompose
+        is_like = (self._decompose, self._symbols) == (other._decompose, other._symbols)
+        return first == other._characters and is_like
 
     def extended(self, more: Sequence[str]) -> "Characters":
         """These characters and more after them."""
-        return Characters([*self._characters, *more], decompose=self._decompose)
+        characters = [*self._characters, *more]
+        return Characters(characters, decompose=self._decompose, symbols=self._symbols.texts)
 
     def written(self, line: str) -> list[str]:
-        """The character of `line` that each of its tokens comes from."""
-        if not self._decompose:
-            return list(line)
-        return [char for char in line for _ in unicodedata.normalize("NFD", char)]
+        """The character or symbol of `line` that each of its tokens comes from."""
+        written: list[str] = []
+        for part in self._symbols.split(line):
+            if part in self._id_of_symbol:
+                written.append(part)
+            elif self._decompose:
+                written += [char for char in part for _ in unicodedata.normalize("NFD", char)]
+            else:
+                written += part
+        return written
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
-        return [self.normalize("".join([self._text[token] for token in row])) for row in ids]
+        return [self._joined([self._text[token] for token in row]) for row in ids]
+
+    def _joined(self, parts: Sequence[str]) -> str:
+        """The text of characters and symbols; a symbol is not composed with what adjoins it."""
+        if not self._decompose:
+            return "".join(parts)
+        groups = groupby(parts, key=self._symbols.__contains__)
+        texts = (("".join(group), is_symbol) for is_symbol, group in groups)
+        return "".join(text if is_symbol else _composed(text) for text, is_symbol in texts)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each character; a space is `▁`."""
-        shown = [*SPECIAL_PIECES, *self._characters]
+        """Each character or symbol; a space is `▁`."""
+        shown = [*SPECIAL_PIECES, *self._tokens]
         return [shown[token].replace(" ", "▁") for token in ids]
 
     def surfaces(self) -> list[str | bytes]:
@@ -108,22 +141,25 @@ class Characters:
         return ""
 
     def spellings(self) -> Sequence[str]:
-        """The characters, by id."""
+        """The symbols and characters, by id."""
         return self._text
 
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
         """The unknown characters of each line."""
+        rows = [self._symbols.texts_between(line) for line in lines]
         if self._decompose:
-            lines = [unicodedata.normalize("NFD", line) for line in lines]
-        return [[c for c in line if self._id_of_code[ord(c)] == UNK] for line in lines]
+            rows = [[unicodedata.normalize("NFD", text) for text in row] for row in rows]
+        id_of = self._id_of_code
+        return [[c for text in row for c in text if id_of[ord(c)] == UNK] for row in rows]
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
         """The text of concatenated spellings."""
-        return [self.normalize("".join(row)) for row in spellings]
+        return [self._joined(row) for row in spellings]
 
     def save(self, folder: Path) -> None:
         """Write the characters into `folder`, which is made if missing."""
-        option = {"decompose": True} if self._decompose else {}
+        option: dict[str, Any] = {"decompose": True} if self._decompose else {}
+        option |= {"symbols": self._symbols.texts} if self._symbols.texts else {}
         _save(folder, {"kind": "character", **option, "tokens": self._characters})
 
 
@@ -134,20 +170,25 @@ class Words:
     with other white space in its words was made when U+0020 stood for itself alone, and is used so.
     """
 
-    def __init__(self, words: Sequence[str], separators: str = SPACE) -> None:
-        """`words` are in the order of their ids, which follow the special ones."""
+    def __init__(
+        self, words: Sequence[str], separators: str = SPACE, symbols: Sequence[str] = ()
+    ) -> None:
+        """`words` are in the order of their ids, which follow the special ones and `symbols`."""
+        self._symbols = Symbols(symbols)
         self._words = list(words)
         self._separators = separators
         has_space_inside = separators != LINE and any(split_words(word) != [word] for word in words)
-        self._split = _split_exactly if has_space_inside else _split
-        self._text = ["", UNKNOWN_TEXT, "", "", *words]
-        self._id_of_word = {word: id_ for id_, word in enumerate(words, start=len(SPECIAL_PIECES))}
+        self._cut = words_between_exactly if has_space_inside else words_between
+        self._tokens = [*symbols, *words]
+        self._text = ["", UNKNOWN_TEXT, "", "", *self._tokens]
+        self._id_of_word = {word: id_ for id_, word in enumerate(self._tokens, len(SPECIAL_PIECES))}
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Words)
             and self._words == other._words
             and self._separators == other._separators
+            and self._symbols == other._symbols
         )
 
     @property
@@ -157,27 +198,27 @@ class Words:
 
     def normalize(self, line: str) -> str:
         """The line with single separators, all of them the first of `separators`."""
-        return self._separators[0].join(self._split(line, self._separators))
+        return self._separators[0].join(self.written(line))
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, one per word."""
         id_of = self._id_of_word.get
-        return [
-            [id_of(word, UNK) for word in self._split(line, self._separators)] for line in lines
-        ]
+        return [[id_of(word, UNK) for word in self.written(line)] for line in lines]
 
     def extends(self, other: "Words") -> bool:
         """Whether these are the other words, or those and more after them."""
         first = self._words[: len(other._words)]
-        return first == other._words and self._separators == other._separators
+        is_like = (self._separators, self._symbols) == (other._separators, other._symbols)
+        return first == other._words and is_like
 
     def extended(self, more: Sequence[str]) -> "Words":
         """These words and more after them."""
-        return Words([*self._words, *more], self._separators)
+        return Words([*self._words, *more], self._separators, self._symbols.texts)
 
     def written(self, line: str) -> list[str]:
         """The word of `line` of each of its tokens."""
-        return self._split(line, self._separators)
+        words = self._cut(line, self._separators)
+        return self._symbols.split_each(words) if self._symbols.are_in(line) else words
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
@@ -186,7 +227,7 @@ class Words:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each word."""
-        shown = [*SPECIAL_PIECES, *self._words]
+        shown = [*SPECIAL_PIECES, *self._tokens]
         return [shown[token] for token in ids]
 
     def surfaces(self) -> list[str | bytes]:
@@ -199,15 +240,13 @@ class Words:
         return self._separators[0]
 
     def spellings(self) -> Sequence[str]:
-        """The words, by id."""
+        """The symbols and words, by id."""
         return self._text
 
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
         """The unknown words of each line."""
         known = self._id_of_word
-        return [
-            [w for w in self._split(line, self._separators) if w not in known] for line in lines
-        ]
+        return [[word for word in self.written(line) if word not in known] for line in lines]
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
         """The text of words, joined by the separator."""
@@ -220,7 +259,9 @@ class Words:
 
     def content(self) -> dict[str, Any]:
         """The words, for a file."""
-        option = {} if self._separators == SPACE else {"separators": self._separators}
+        is_plain = self._separators == SPACE
+        option: dict[str, Any] = {} if is_plain else {"separators": self._separators}
+        option |= {"symbols": self._symbols.texts} if self._symbols.texts else {}
         return {"kind": "word", **option, "tokens": self._words}
 
 
@@ -229,23 +270,25 @@ class CharacterTrainer:
 
     def __init__(self, recipe: CharacterTokenizer) -> None:
         self._recipe = recipe
+        self._symbols = Symbols(recipe.symbols)
         self._counts = np.zeros(NUM_CODE_POINTS, dtype=np.int64)
 
     def add(self, lines: Sequence[str]) -> None:
-        """Count the characters of these lines."""
+        """Count the characters of these lines, without symbols."""
+        lines = [text for line in lines for text in self._symbols.texts_between(line)]
         if self._recipe.decompose:
             lines = [unicodedata.normalize("NFD", line) for line in lines]
         self._counts += np.bincount(_code_points("".join(lines)), minlength=NUM_CODE_POINTS)
 
     def train(self) -> Characters:
         """The vocabulary, most frequent first. Raises DataError if it would be empty."""
-        least = self._recipe.min_count
+        recipe, least = self._recipe, self._recipe.min_count
         codes = np.flatnonzero(self._counts >= least)
         by_count = codes[np.argsort(-self._counts[codes], kind="stable")]
         kept = [chr(code) for code in by_count.tolist()]
         if not kept:
             raise DataError(f"tokenizer: no character occurs {least} times in the training data")
-        return Characters(kept, decompose=self._recipe.decompose)
+        return Characters(kept, decompose=recipe.decompose, symbols=recipe.symbols)
 
 
 class WordTrainer:
@@ -253,11 +296,13 @@ class WordTrainer:
 
     def __init__(self, recipe: WordTokenizer) -> None:
         self._recipe = recipe
+        self._symbols = Symbols(recipe.symbols)
         self._counts: Counter[str] = Counter()
 
     def split(self, line: str) -> list[str]:
         """The words of a line."""
-        return _split(line, self._recipe.separators)
+        words = words_between(line, self._recipe.separators)
+        return self._symbols.split_each(words) if self._symbols.are_in(line) else words
 
     def add(self, lines: Sequence[str]) -> None:
         """Count the words of these lines."""
@@ -267,11 +312,13 @@ class WordTrainer:
     def train(self) -> Words:
         """The vocabulary, most frequent first. Raises DataError if it would be empty."""
         least = self._recipe.min_count
-        kept = [word for word, count in self._counts.items() if count >= least]
+        symbols = self._recipe.symbols
+        counts = self._counts.items()
+        kept = [word for word, count in counts if count >= least and word not in symbols]
         kept.sort(key=lambda word: (-self._counts[word], word))
         if not kept:
             raise DataError(f"tokenizer: no word occurs {least} times in the training data")
-        return Words(kept[: self._recipe.vocabulary], self._recipe.separators)
+        return Words(kept[: self._recipe.vocabulary], self._recipe.separators, symbols)
 
 
 def save_words(folder: Path, words: Words, characters: Characters | None = None) -> None:
@@ -291,10 +338,11 @@ def load_vocabulary(folder: Path) -> tuple[Characters | Words, Characters | None
     if fault := _fault(content):
         raise RunError(f"{path}: not a vocabulary of s2s ({fault})")
     tokens: list[str] = content["tokens"]
+    symbols: list[str] = content.get("symbols", [])
     if content["kind"] == "character":
-        return Characters(tokens, decompose=content.get("decompose", False)), None
+        return Characters(tokens, decompose=content.get("decompose", False), symbols=symbols), None
     spelling = content.get("characters")
-    words = Words(tokens, content.get("separators", SPACE))
+    words = Words(tokens, content.get("separators", SPACE), symbols)
     return words, None if spelling is None else Characters(list(spelling))
 
 
@@ -304,12 +352,11 @@ def _fault(content: Any) -> str | None:
         return "expected the keys format, kind and tokens"
     if content["format"] != FORMAT:
         return f"expected format {FORMAT}, found {content['format']!r:.80}"
-    tokens = content["tokens"]
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        return "expected tokens to be a list of strings"
-    if len(set(tokens)) != len(tokens):
-        return "a token occurs twice"
-    options = {key: content[key] for key in set(content) - {"format", "kind", "tokens"}}
+    tokens, symbols = content["tokens"], content.get("symbols", [])
+    if fault := _fault_of_texts(tokens, symbols):
+        return fault
+    own = {"format", "kind", "tokens", "symbols"}
+    options = {key: content[key] for key in set(content) - own}
     separators = options.get("separators", SPACE)
     match content["kind"]:
         case "character" if options in ({}, {"decompose": True}):
@@ -319,13 +366,25 @@ def _fault(content: Any) -> str | None:
             if not isinstance(spelling, str) or len(set(spelling)) != len(spelling):
                 return "expected characters to be a string in which each occurs once"
             is_sound = bool(separators) and all(
-                _split_exactly(t, separators) == [t] for t in tokens
+                words_between_exactly(t, separators) == [t] for t in [*tokens, *symbols]
             )
         case "character" | "word":
             return f"unexpected keys: {', '.join(sorted(options)):.80}"
         case kind:
             return f"expected kind 'character' or 'word', found {kind!r:.80}"
     return None if is_sound else f"a token is no {content['kind']}"
+
+
+def _fault_of_texts(tokens: Any, symbols: Any) -> str | None:
+    """The fault of lists that should have different texts; None if they have."""
+    for name, several in (("tokens", tokens), ("symbols", symbols)):
+        if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
+            return f"expected {name} to be a list of strings"
+    if "" in symbols:
+        return "a symbol is empty"
+    if len({*tokens, *symbols}) != len(tokens) + len(symbols):
+        return "a token occurs twice"
+    return None
 
 
 def _save(folder: Path, content: dict[str, Any]) -> None:
@@ -337,20 +396,5 @@ def _code_points(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
 
 
-def _split(line: str, separators: str) -> list[str]:
-    """The words of a line; where U+0020 is a separator, all white space is."""
-    if separators == LINE:
-        label = SPACE.join(split_words(line))
-        return [label] if label else []
-    if SPACE not in separators:
-        return _split_exactly(line, separators)
-    for other in separators.replace(SPACE, ""):
-        line = line.replace(other, SPACE)
-    return split_words(line)
-
-
-def _split_exactly(line: str, separators: str) -> list[str]:
-    """The words of a line between these characters alone."""
-    for other in separators[1:]:
-        line = line.replace(other, separators[0])
-    return [word for word in line.split(separators[0]) if word]
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
