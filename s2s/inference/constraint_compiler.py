@@ -66,7 +66,8 @@ class ConstraintCompiler:
         whole = translator.whole(sources)
         prefixes = translator.read_targets([one.prefix for one in line_constraints], whole)
         if self.glossary is None:
-            return self.constraints(line_constraints, prefixes)
+            pairs = zip(line_constraints, whole, strict=True)
+            return self.constraints([_replaced(translator, *pair) for pair in pairs], prefixes)
         rows = zip(sources, line_constraints, prefixes, strict=True)
         return [self._with_glossary(self.glossary, translator, row) for row in rows]
 
@@ -92,7 +93,8 @@ class ConstraintCompiler:
             longest = longest_output(len(piece.ids), translator.search)
             terms = glossary.terms(_text_of(translator, piece))
             fitting = self._fitting(terms, one, longest - 1 - len(begun))
-            specs.append(self._required(fitting, one, begun))
+            terms = _known(translator, fitting, piece)
+            specs.append(self._required(terms, _replaced(translator, one, piece), begun))
         if len(specs) > 1:
             return ConstraintSpec(pieces=tuple(specs))
         return specs[0] if specs else ConstraintSpec()
@@ -213,9 +215,25 @@ class ConstraintCompiler:
 
 def _text_of(translator: LineTranslator, source: EncodedSource) -> str:
     """The text of a source, without its tags and features."""
-    text = source.text[len(front_of(translator.source, source.text)) :]
+    line = translator.placeholders.as_written(source)
+    text = line[len(front_of(translator.source, line)) :]
     has_features = isinstance(untagged(translator.source), SourceFeatureTokenizer)
     return text.rpartition(SEPARATOR)[0] if has_features and SEPARATOR in text else text
+
+
+def _replaced(
+    translator: LineTranslator, constraints: LineConstraints, source: EncodedSource
+) -> LineConstraints:
+    """The constraints with the entities of terms replaced that the source has too: the output has
+    their placeholders."""
+    if not source.entities:
+        return constraints
+    must, avoid = (_known(translator, one, source) for one in (constraints.must, constraints.avoid))
+    return replace(constraints, must=must, avoid=avoid)
+
+
+def _known(translator: LineTranslator, terms: Terms, source: EncodedSource) -> Terms:
+    return tuple(translator.placeholders.replace_known(terms, [source] * len(terms)))
 
 
 def _kept(cache: OrderedDict[Key, Value], key: Key) -> Value:

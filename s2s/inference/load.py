@@ -111,6 +111,7 @@ def load_translator(
     from s2s.nn.inference_model import inference_model
     from s2s.nn.state_dict import feature_shapes
     from s2s.text.extended_vocabulary import extended_vocabulary_of
+    from s2s.text.line_placeholders import line_placeholders
     from s2s.text.tokenizer_pair import load_tokenizers
 
     chosen = choose_device(device)
@@ -135,6 +136,7 @@ def load_translator(
         truncate=recipe.data.truncate.source,
         scoring=recipe.scoring,
         extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
+        placeholders=line_placeholders(recipe.data.placeholders, tokenizers),
         features=lines,
         has_prompts=recipe.task == "lm",
         has_labels=recipe.task in DECODERS,
@@ -221,6 +223,11 @@ def load_ensemble(
     for run, other in zip(runs[1:], loaded[1:], strict=True):
         _check_same("source", (runs[0], first.source), (run, other.source))
         _check_same("target", (runs[0], first.target), (run, other.target))
+        if set(runs[0].recipe.data.placeholders) != set(run.recipe.data.placeholders):
+            raise UsageError(
+                f"{runs[0].place} and {run.place}: expected models with the same placeholders "
+                "(data.placeholders), found others"
+            )
         if (first.extended_vocabulary is None) != (other.extended_vocabulary is None):
             raise UsageError(
                 f"{runs[0].place} and {run.place}: expected models that copy (model.copy) or "

@@ -9,7 +9,8 @@ import numpy as np
 
 from s2s.data.features.lookup import MISSING, FeatureLines, FeatureRows
 from s2s.inference.missing_features import report_missing
-from s2s.inference.nbest import Output, join_outputs, name_lines
+from s2s.inference.nbest import Output, join_outputs
+from s2s.inference.output_notes import length_notes, placeholder_note, unproven_note
 from s2s.inference.progress import StreamProgress
 from s2s.inference.replace_unknown import UnknownReplacer
 from s2s.inference.source_pieces import SourcePieces
@@ -28,6 +29,7 @@ from s2s.search.scorer import Scorer
 from s2s.spaces import is_blank as is_blank_text
 from s2s.special import EOS
 from s2s.text.extended_vocabulary import EncodedSource, ExtendedVocabulary
+from s2s.text.line_placeholders import NO_PLACEHOLDERS, LinePlaceholders
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import front_of, is_blank, untagged, with_tag
 from s2s.text.tokenizer import Tokenizer
@@ -79,6 +81,8 @@ class LineTranslator:
     """Replaces unknown tokens of an output by words."""
     extended_vocabulary: ExtendedVocabulary | None = None
     """The meaning of ids beyond the vocabularies, if the model copies."""
+    placeholders: LinePlaceholders = NO_PLACEHOLDERS
+    """Replaces numbers and addresses of sources, and puts them back in outputs."""
     features: FeatureLines | None = None
     """The files of image features, whose ids lines end with or consist of."""
     workers: TranslateInWorkers | None = None
@@ -221,7 +225,8 @@ class LineTranslator:
         """The output's text, its unknown tokens replaced by words if there is a replacer."""
         if self.replacer is None:
             return plain
-        return self.replacer.text(hypothesis, source.text, source.ids) or plain
+        text = self.replacer.text(hypothesis, source.text, source.ids)
+        return self.placeholders.put_back([text], [source])[0] if text else plain
 
     def _report_bare(self, lines: list[str]) -> None:
         """Report how many lines lack the source features that the model was trained with."""
@@ -260,6 +265,10 @@ class LineTranslator:
         return [one._replace(rows=row) for one, row in zip(sources, rows, strict=True)]
 
     def _read_texts(self, lines: Sequence[str]) -> list[EncodedSource]:
+        return self.placeholders.read(lines, self._encoded)
+
+    def _encoded(self, lines: Sequence[str]) -> list[EncodedSource]:
+        """Texts with placeholders as ids."""
         if self.extended_vocabulary is not None:
             return self.extended_vocabulary.read(lines)
         pairs = zip(self.source.encode(lines), lines, strict=True)
@@ -281,18 +290,23 @@ class LineTranslator:
         return FeatureRows(self.features, rows_NF.reshape(-1, len(self.features.stores)))
 
     def whole(self, sources: Sequence[EncodedSource]) -> list[EncodedSource]:
-        """Sources as they are searched; without tokens those that are translated in pieces."""
+        """Sources as they are searched; without tokens and entities those that are translated in
+        pieces."""
         if self.truncate is not None:
             return [source.cut(self.truncate) for source in sources]
         if self.has_labels:
             return list(sources)
         most = WHOLE * self.longest
-        return [source if len(source.ids) <= most else source.cut(0) for source in sources]
+        return [
+            source if len(source.ids) <= most else source.cut(0)._replace(entities=())
+            for source in sources
+        ]
 
     def read_targets(
         self, lines: Sequence[str], sources: Sequence[EncodedSource]
     ) -> list[list[int]]:
         """Target lines as ids, each for the source at its place."""
+        lines = self.placeholders.replace_known(lines, sources)
         if self.extended_vocabulary is not None:
             return self.extended_vocabulary.targets(lines, sources)
         return self.target.encode(lines)
@@ -300,8 +314,10 @@ class LineTranslator:
     def write(self, rows: Sequence[Sequence[int]], sources: Sequence[EncodedSource]) -> list[str]:
         """The text of predicted ids, each for the source at its place."""
         if self.extended_vocabulary is not None:
-            return self.extended_vocabulary.decode(rows, sources)
-        return self.target.decode(rows)
+            texts = self.extended_vocabulary.decode(rows, sources)
+        else:
+            texts = self.target.decode(rows)
+        return self.placeholders.put_back(texts, sources)
 
     def report_truncated(self, sources: list[list[int]]) -> None:
         """Report how many sources are truncated, if some are."""
@@ -319,44 +335,16 @@ class LineTranslator:
     def report_outputs(
         self, found: Sequence[Sequence[Hypothesis]], pieces: SourcePieces, first: int = 0
     ) -> None:
-        """Report hypotheses that are not proven, that were cut or that are too short."""
-        self._report_unproven(found)
-        self._report_lengths(found, pieces, first)
+        """Report hypotheses that are not proven, that were cut or are too short, and those that do
+        not have the placeholders of their sources."""
+        place = found, pieces.sources, pieces.ends, first
+        notes = [unproven_note(found), *length_notes(*place, self._shortest)]
+        for note in filter(None, [*notes, placeholder_note(*place, self.placeholders)]):
+            self.report(note)
 
-    def _report_unproven(self, found: Sequence[Sequence[Hypothesis]]) -> None:
-        unproven = sum(one[0].proven is False for one in found)
-        if unproven:
-            self.report(
-                f"{unproven:,} of {len(found):,} outputs are not proven to be the most probable: "
-                "the search ran out of nodes"
-            )
-
-    def _report_lengths(
-        self, found: Sequence[Sequence[Hypothesis]], pieces: SourcePieces, first: int
-    ) -> None:
-        """Report the outputs that were cut at the longest length or are too short."""
-        too_long, too_short = set(), set()
-        line = 0
-        for place, (source, one) in enumerate(zip(pieces.sources, found, strict=True)):
-            while place >= pieces.ends[line]:
-                line += 1
-            least = 0 if self.has_labels else shortest_output(len(source.ids), self.search)
-            is_searched = bool(source.ids or source.rows)
-            if is_searched and not one[0].finished:
-                too_long.add(first + line + 1)
-            elif is_searched and len(one[0].tokens) < least:
-                too_short.add(first + line + 1)
-        if too_long:
-            self.report(
-                f"{len(too_long):,} of {len(pieces.ends):,} outputs were cut at the longest that "
-                f"max_ratio and max_offset allow: {name_lines(sorted(too_long))}"
-            )
-        if too_short:
-            self.report(
-                f"{len(too_short):,} of {len(pieces.ends):,} outputs are shorter than "
-                "min_ratio and min_offset require, as nothing else was allowed: "
-                f"{name_lines(sorted(too_short))}"
-            )
+    def _shortest(self, source: EncodedSource) -> int:
+        """The least tokens of an output."""
+        return 0 if self.has_labels else shortest_output(len(source.ids), self.search)
 
     def pieces_of(self, source: EncodedSource) -> list[EncodedSource]:
         """A source in one piece, in several if it is much longer than those of training, or in none
@@ -365,7 +353,7 @@ class LineTranslator:
             return []
         if self.truncate is not None:
             return [source.cut(self.truncate)]
-        most, ids, line = WHOLE * self.longest, source.ids, source.text
+        most, ids, line = WHOLE * self.longest, source.ids, self.placeholders.as_written(source)
         # Source features belong to the whole line.
         has_features = isinstance(untagged(self.source), SourceFeatureTokenizer)
         if len(ids) <= most or has_features or self.has_labels:
@@ -378,10 +366,11 @@ class LineTranslator:
     def _report_split(self, source: EncodedSource, count: int) -> None:
         """Report a source that is translated in several pieces."""
         if count > 1:
+            begin = self.placeholders.as_written(source)[:30]
             self.report(
-                f"a line of {len(source.ids):,} tokens ({source.text[:30]!r}...) is longer than "
+                f"a line of {len(source.ids):,} tokens ({begin!r}...) is longer than "
                 f"{WHOLE * self.longest:,}: translated in {count} pieces"
             )
 
     def _count(self, text: str) -> int:
-        return len(self.source.encode([text])[0])
+        return len(self._read_texts([text])[0].ids)

@@ -79,6 +79,7 @@ class TranslatorFactory:
             "tokenizers": [tokenizer_digest(run)[:16] for run in self.runs],
             **self._fusion_note(),
             **self._shortlist_note(),
+            **self._placeholders_note(),
             "search": _search_note(self.search),
             **self._ranking_note(),
             "tag": self.tag,
@@ -114,6 +115,11 @@ class TranslatorFactory:
         if not self.search.shortlist or not path.is_file():
             return {}
         return {"lexicon": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+
+    def _placeholders_note(self) -> dict[str, Any]:
+        """The kinds of placeholders, which a recipe may get without another training."""
+        kinds = self.runs[0].recipe.data.placeholders
+        return {"placeholders": sorted(kinds)} if kinds else {}
 
     def _kernels_note(self) -> dict[str, Any]:
         """The kernels chosen by their speeds: others would round differently."""

@@ -89,6 +89,7 @@ def make_distributions(
     check_use(teachers, "translate")
     pair = load_tokenizers(run.tokenizer_folder)
     _check_tokenizers(teachers, pair)
+    _check_placeholders(teachers, recipe)
     lines = open_features(recipe.data, cache=run.features_folder)
     corpus = open_corpus(run.folder, "train", lines, tokenizers=pair)
     digest = _digest(corpus, teachers, distill)
@@ -161,6 +162,16 @@ def _check_tokenizers(teachers: Sequence[Run], pair: TokenizerPair) -> None:
             raise UsageError(
                 f"{PLACE}: {one.place} copies source tokens (model.copy), which are not in its "
                 "vocabulary; level 'sequence' can learn from it"
+            )
+
+
+def _check_placeholders(teachers: Sequence[Run], recipe: Recipe) -> None:
+    """Raise UsageError for teachers that were trained with other placeholders."""
+    for one in teachers:
+        if set(one.recipe.data.placeholders) != set(recipe.data.placeholders):
+            raise UsageError(
+                f"{PLACE}: {one.place} has other placeholders (data.placeholders), and level 'word' "
+                "or 'both' compares tokens; level 'sequence' can learn from it"
             )
 
 

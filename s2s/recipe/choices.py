@@ -8,6 +8,9 @@ from typing import Literal
 TaskName = Literal["translation", "captioning", "lm", "classify", "tag"]
 """Kinds of data and of the model that reads them."""
 
+PlaceholderKind = Literal["number", "url", "email"]
+"""Kinds of text that placeholders stand for."""
+
 SearchKind = Literal["greedy", "beam", "sample", "exhaustive", "mbr", "rerank"]
 """Search algorithms. Where several have a field that an option sets, the first is meant."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from s2s.recipe.choices import PlaceholderKind
 from s2s.recipe.filters import Filters, HoldOut, Tag, TargetText, Truncate
 from s2s.recipe.image_features import ImageFeatureFile
 from s2s.recipe.section import Count, Files, Fraction, NonEmpty, Section
@@ -93,6 +94,13 @@ class CorpusData(Section):
     truncate: Annotated[Truncate, Field(description="Limits to which long texts are cut.")] = field(
         default_factory=Truncate
     )
+    placeholders: Annotated[
+        tuple[PlaceholderKind, ...],
+        Field(
+            description="Kinds of text that become numbered symbols such as `<num1>` and come back "
+            "in outputs: `number`, `url`, `email` (docs/terms.md)."
+        ),
+    ] = ()
     target_text: Annotated[
         TargetText, Field(description="Normalization of targets, before all other steps.")
     ] = field(default_factory=TargetText)
@@ -286,6 +294,8 @@ class SeveralData(Section):
     """The corpora; each is a section like `data` with one corpus."""
     truncate: Truncate = field(default_factory=Truncate)
     """Limits to which long texts are cut, in every corpus."""
+    placeholders: tuple[PlaceholderKind, ...] = ()
+    """Kinds of text that become numbered symbols, in every corpus."""
     synthetic: tuple[Synthetic, ...] = ()
     """Training pairs of text without a translation and a trained run's outputs for it, beside
     those of the corpora."""
@@ -298,6 +308,11 @@ class SeveralData(Section):
             if part.truncate != Truncate():
                 raise ValueError(
                     f"corpora[{number}].truncate: use data.truncate, which is for all corpora"
+                )
+            if part.placeholders:
+                raise ValueError(
+                    f"corpora[{number}].placeholders: use data.placeholders, which is for all "
+                    "corpora"
                 )
             if part.synthetic:
                 raise ValueError(

@@ -28,6 +28,7 @@ from s2s.recipe.model import Model
 from s2s.recipe.rules import (
     guided_alignment_faults,
     hard_attention_faults,
+    placeholder_faults,
     source_faults,
     task_faults,
     text_faults,
@@ -97,6 +98,9 @@ def _faults(recipe: Recipe) -> Iterator[str]:
     if "copied" in recipe.metrics and model.copy != "none":
         yield COPIED_BY_COPYING
     yield from _source_faults(recipe)
+    yield from placeholder_faults(
+        recipe.task, recipe.data, recipe.tokenizer, recipe.train, recipe.metrics
+    )
     if train.schedule.kind == "plateau" and not recipe.data.has_validation:
         yield (
             "train.schedule 'plateau' needs validation pairs, and data has none; "

@@ -129,6 +129,36 @@ def hard_attention_faults(data: Data, model: Model, train: Train, search: Search
         yield f"{kind} needs source positions in order, and data.image_features has none"
 
 
+def placeholder_faults(
+    task: TaskName, data: Data, tokenizer: Tokenizers, train: Train, metrics: Sequence[MetricName]
+) -> Iterator[str]:
+    """Faults of fields that placeholders do not go with."""
+    kinds = data.placeholders
+    if not kinds:
+        return
+    if task not in ("translation", "captioning"):
+        yield f"data.placeholders is for tasks with a source and an output, not '{task}'"
+    elif not has_source_text(data):
+        yield "data.placeholders has no effect without source text (data.columns.source: null)"
+    if twice := next((one for one in kinds if kinds.count(one) > 1), None):
+        yield f"data.placeholders: expected each once, found '{twice}' twice"
+    if any(sampling_alphas(tokenizer)):
+        yield (
+            "data.placeholders: subword sampling would split them; leave out tokenizer.sampling or "
+            "data.placeholders"
+        )
+    if train.metric_loss is not None:
+        yield (
+            "train.metric_loss compares outputs with references, and training has placeholders in "
+            "place of texts (data.placeholders); leave one of the two out"
+        )
+    if "copied" in metrics:
+        yield (
+            "metrics: 'copied' compares outputs with training targets, whose numbers and addresses "
+            "are not stored as text with data.placeholders; leave one of the two out"
+        )
+
+
 def text_faults(data: Data, tokenizer: Tokenizers, train: Train, search: Search) -> Iterator[str]:
     """Faults of the data of a language model, which is text alone."""
     for part in corpora_of(data):

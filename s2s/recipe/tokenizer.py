@@ -1,6 +1,7 @@
 """The recipe's `tokenizer`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -236,6 +237,28 @@ def sides_of(recipe: Tokenizers) -> dict[str, SideTokenizer]:
     if isinstance(recipe, SeparateTokenizers):
         return {"tokenizer.source": recipe.source, "tokenizer.target": recipe.target}
     return {"tokenizer": recipe}
+
+
+def with_symbols(recipe: Tokenizers, symbols: Sequence[str]) -> Tokenizers:
+    """The tokenizers with more symbols, on both sides; those that are not trained stay."""
+    if isinstance(recipe, SeparateTokenizers):
+        source, target = (_with_symbols(side, symbols) for side in (recipe.source, recipe.target))
+        return replace(recipe, source=source, target=target)
+    return _with_symbols(recipe, symbols)
+
+
+def _with_symbols(side: SideTokenizer, symbols: Sequence[str]) -> SideTokenizer:
+    if isinstance(side, FromRunTokenizer | SentencePieceTokenizer):
+        return side
+    own = side.symbols
+    return replace(side, symbols=(*own, *(one for one in symbols if one not in own)))
+
+
+def symbols_of(recipe: Tokenizers) -> tuple[str, ...]:
+    """The symbols that the sections of tokenizers name."""
+    trained = SubwordTokenizer | CharacterTokenizer | WordTokenizer
+    sides = (side for side in sides_of(recipe).values() if isinstance(side, trained))
+    return tuple(symbol for side in sides for symbol in side.symbols)
 
 
 def taken_over(recipe: Tokenizers) -> dict[str, FromRunTokenizer]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from s2s.recipe.model import Model
 from s2s.special import SPECIAL_PIECES, UNK
 from s2s.text.piece_table import SPACE
+from s2s.text.placeholders import Entities
 from s2s.text.source_features import SourceFeatureTokenizer
 from s2s.text.subword import Subwords
 from s2s.text.tags import untagged
@@ -48,10 +49,12 @@ class EncodedSource(NamedTuple):
     """The whole line, without ids of features."""
     rows: tuple[int, ...] = ()
     """Rows of the feature files, if sources have some."""
+    entities: Entities = ()
+    """What the placeholders in `text` stand for."""
 
     def cut(self, most: int | None) -> "EncodedSource":
         """Its first `most` tokens; all of them if None."""
-        return EncodedSource(self.ids[:most], self.spellings[:most], self.text, self.rows)
+        return self._replace(ids=self.ids[:most], spellings=self.spellings[:most])
 
 
 class ExtendedVocabulary:

@@ -39,7 +39,7 @@ class Characters:
     ) -> None:
         """`characters` are in the order of their ids, which follow the special ones; with
         `decompose`, they are those of text in Unicode's NFD. `symbols` have the ids before them."""
-        self._symbols = Symbols(symbols)
+        self.symbols = Symbols(symbols)
         self._characters = list(characters)
         self._tokens = [*symbols, *characters]
         self._decompose = decompose
@@ -55,7 +55,7 @@ class Characters:
             isinstance(other, Characters)
             and self._characters == other._characters
             and self._decompose == other._decompose
-            and self._symbols == other._symbols
+            and self.symbols == other.symbols
         )
 
     @property
@@ -65,13 +65,13 @@ class Characters:
 
     def normalize(self, line: str) -> str:
         """The line itself, in NFC if characters are decomposed."""
-        return self._symbols.between(line, _composed) if self._decompose else line
+        return self.symbols.between(line, _composed) if self._decompose else line
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, one per character or symbol."""
-        if not self._symbols.are_in("\n".join(lines)):
+        if not self.symbols.are_in("\n".join(lines)):
             return self._encode(lines)
-        rows = [self._symbols.split(line) for line in lines]
+        rows = [self.symbols.split(line) for line in lines]
         texts = [part for row in rows for part in row if part not in self._id_of_symbol]
         found = iter(self._encode(texts))
         ids_of = self._id_of_symbol
@@ -94,18 +94,18 @@ class Characters:
     def extends(self, other: "Characters") -> bool:
         """Whether these are the other characters, or those and more after them."""
         first = self._characters[: len(other._characters)]
-        is_like = (self._decompose, self._symbols) == (other._decompose, other._symbols)
+        is_like = (self._decompose, self.symbols) == (other._decompose, other.symbols)
         return first == other._characters and is_like
 
     def extended(self, more: Sequence[str]) -> "Characters":
         """These characters and more after them."""
         characters = [*self._characters, *more]
-        return Characters(characters, decompose=self._decompose, symbols=self._symbols.texts)
+        return Characters(characters, decompose=self._decompose, symbols=self.symbols.texts)
 
     def written(self, line: str) -> list[str]:
         """The character or symbol of `line` that each of its tokens comes from."""
         written: list[str] = []
-        for part in self._symbols.split(line):
+        for part in self.symbols.split(line):
             if part in self._id_of_symbol:
                 written.append(part)
             elif self._decompose:
@@ -122,7 +122,7 @@ class Characters:
         """The text of characters and symbols; a symbol is not composed with what adjoins it."""
         if not self._decompose:
             return "".join(parts)
-        groups = groupby(parts, key=self._symbols.__contains__)
+        groups = groupby(parts, key=self.symbols.__contains__)
         texts = (("".join(group), is_symbol) for is_symbol, group in groups)
         return "".join(text if is_symbol else _composed(text) for text, is_symbol in texts)
 
@@ -146,7 +146,7 @@ class Characters:
 
     def unknown(self, lines: Sequence[str]) -> list[list[str]]:
         """The unknown characters of each line."""
-        rows = [self._symbols.texts_between(line) for line in lines]
+        rows = [self.symbols.texts_between(line) for line in lines]
         if self._decompose:
             rows = [[unicodedata.normalize("NFD", text) for text in row] for row in rows]
         id_of = self._id_of_code
@@ -159,7 +159,7 @@ class Characters:
     def save(self, folder: Path) -> None:
         """Write the characters into `folder`, which is made if missing."""
         option: dict[str, Any] = {"decompose": True} if self._decompose else {}
-        option |= {"symbols": self._symbols.texts} if self._symbols.texts else {}
+        option |= {"symbols": self.symbols.texts} if self.symbols.texts else {}
         _save(folder, {"kind": "character", **option, "tokens": self._characters})
 
 
@@ -174,7 +174,7 @@ class Words:
         self, words: Sequence[str], separators: str = SPACE, symbols: Sequence[str] = ()
     ) -> None:
         """`words` are in the order of their ids, which follow the special ones and `symbols`."""
-        self._symbols = Symbols(symbols)
+        self.symbols = Symbols(symbols)
         self._words = list(words)
         self._separators = separators
         has_space_inside = separators != LINE and any(split_words(word) != [word] for word in words)
@@ -188,7 +188,7 @@ class Words:
             isinstance(other, Words)
             and self._words == other._words
             and self._separators == other._separators
-            and self._symbols == other._symbols
+            and self.symbols == other.symbols
         )
 
     @property
@@ -208,17 +208,17 @@ class Words:
     def extends(self, other: "Words") -> bool:
         """Whether these are the other words, or those and more after them."""
         first = self._words[: len(other._words)]
-        is_like = (self._separators, self._symbols) == (other._separators, other._symbols)
+        is_like = (self._separators, self.symbols) == (other._separators, other.symbols)
         return first == other._words and is_like
 
     def extended(self, more: Sequence[str]) -> "Words":
         """These words and more after them."""
-        return Words([*self._words, *more], self._separators, self._symbols.texts)
+        return Words([*self._words, *more], self._separators, self.symbols.texts)
 
     def written(self, line: str) -> list[str]:
         """The word of `line` of each of its tokens."""
         words = self._cut(line, self._separators)
-        return self._symbols.split_each(words) if self._symbols.are_in(line) else words
+        return self.symbols.split_each(words) if self.symbols.are_in(line) else words
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
@@ -261,7 +261,7 @@ class Words:
         """The words, for a file."""
         is_plain = self._separators == SPACE
         option: dict[str, Any] = {} if is_plain else {"separators": self._separators}
-        option |= {"symbols": self._symbols.texts} if self._symbols.texts else {}
+        option |= {"symbols": self.symbols.texts} if self.symbols.texts else {}
         return {"kind": "word", **option, "tokens": self._words}
 
 
@@ -270,12 +270,12 @@ class CharacterTrainer:
 
     def __init__(self, recipe: CharacterTokenizer) -> None:
         self._recipe = recipe
-        self._symbols = Symbols(recipe.symbols)
+        self.symbols = Symbols(recipe.symbols)
         self._counts = np.zeros(NUM_CODE_POINTS, dtype=np.int64)
 
     def add(self, lines: Sequence[str]) -> None:
         """Count the characters of these lines, without symbols."""
-        lines = [text for line in lines for text in self._symbols.texts_between(line)]
+        lines = [text for line in lines for text in self.symbols.texts_between(line)]
         if self._recipe.decompose:
             lines = [unicodedata.normalize("NFD", line) for line in lines]
         self._counts += np.bincount(_code_points("".join(lines)), minlength=NUM_CODE_POINTS)
@@ -296,13 +296,13 @@ class WordTrainer:
 
     def __init__(self, recipe: WordTokenizer) -> None:
         self._recipe = recipe
-        self._symbols = Symbols(recipe.symbols)
+        self.symbols = Symbols(recipe.symbols)
         self._counts: Counter[str] = Counter()
 
     def split(self, line: str) -> list[str]:
         """The words of a line."""
         words = words_between(line, self._recipe.separators)
-        return self._symbols.split_each(words) if self._symbols.are_in(line) else words
+        return self.symbols.split_each(words) if self.symbols.are_in(line) else words
 
     def add(self, lines: Sequence[str]) -> None:
         """Count the words of these lines."""

@@ -25,6 +25,7 @@ from s2s.recipe.filters import Filters, Truncate
 from s2s.spaces import split_words
 from s2s.special import UNK
 from s2s.text.extended_vocabulary import ExtendedVocabulary
+from s2s.text.line_placeholders import NO_PLACEHOLDERS, LinePlaceholders
 from s2s.text.tags import with_tag
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.tokenizer_pair import TokenizerPair
@@ -56,6 +57,8 @@ class SplitEncoder:
     """The feature files that lines name, if there are some."""
     check_labels: LabelCheck | None = None
     """Checks targets that are labels; their lengths are not compared with those of sources."""
+    placeholders: LinePlaceholders = NO_PLACEHOLDERS
+    """Replaces what both sides of a pair have, in what becomes ids; texts are kept as they are."""
     alignments: tuple[GivenAlignments, AlignmentWriter] | None = None
     """The alignments of the training pairs, and what writes those of the pairs that are kept."""
     _overlaps: dict[str, Overlap] = field(default_factory=dict)
@@ -204,14 +207,14 @@ class SplitEncoder:
             (chunk.source, None) if named is None else (named.texts, named.rows_NF)
         )
         sources = with_tag(chunk.source, chunk.tag) if chunk.tag else chunk.source
-        if chunk.tag:
-            texts_only = with_tag(texts_only, chunk.tag)
-        counts.add_lost(texts_only if self._has_source_text else [], chunk.target)
-        source, target = self._ids(texts_only, chunk.target)
-        self._check(counts, (texts_only, chunk.target), target)
+        texts_only = with_tag(texts_only, chunk.tag) if chunk.tag else texts_only
+        texts_only, targets = self.placeholders.replace_pairs(texts_only, chunk.target)
+        counts.add_lost(texts_only if self._has_source_text else [], targets)
+        source, target = self._ids(texts_only, targets)
+        self._check(counts, (texts_only, targets), target)
         source, source_lost = truncate_rows(source, self.truncate.source)
         target, target_lost = truncate_rows(target, self.truncate.target)
-        links = self._links(counts.name, chunk, (texts_only, chunk.target), (source, target))
+        links = self._links(counts.name, chunk, (texts_only, targets), (source, target))
         hashes, source_hashes = pair_hashes(chunk.source, chunk.target), text_hashes(chunk.source)
         texts, references = (sources, chunk.target), chunk.references
         if counts.filters:
@@ -223,8 +226,8 @@ class SplitEncoder:
             source, target = _select(source, kept), _select(target, kept)
             source_lost, target_lost = source_lost[kept], target_lost[kept]
             texts = (list(compress(sources, kept)), list(compress(chunk.target, kept)))
+            targets, rows_NF = list(compress(targets, kept)), _of_rows(rows_NF, kept)
             references = references and list(compress(references, kept))
-            rows_NF = None if rows_NF is None else rows_NF[kept]
             self._write_links(list(compress(links, kept)))
         if counts.name == "train":
             for overlap in self._overlaps.values():
@@ -238,7 +241,7 @@ class SplitEncoder:
         kept_texts = texts if self._has_text(counts.name) else None
         writer.append(source, target, kept_texts, references, rows_NF)
         counts.add(whole, source, target)
-        counts.add_kept(self.tokenizers.target, texts[1], target)
+        counts.add_kept(self.tokenizers.target, targets, target)
         if self.features is not None and rows_NF is not None:
             self.features.use(rows_NF)
         counts.add_cut(source_lost, target_lost)
@@ -364,6 +367,13 @@ def _unknown(tokenizer: Tokenizer, lines: Sequence[str], rows: Encoded) -> tuple
 def _untagged(rows: Encoded) -> Encoded:
     """The rows with their lengths less the tag that each begins with."""
     return Encoded(rows.values, rows.lengths - (rows.lengths > 0))
+
+
+def _of_rows(
+    rows_NF: NDArray[np.int64] | None, kept: NDArray[np.bool_]
+) -> NDArray[np.int64] | None:
+    """The rows of feature files of the pairs that are kept."""
+    return None if rows_NF is None else rows_NF[kept]
 
 
 def _select(rows: Encoded, kept: NDArray[np.bool_]) -> Encoded:

@@ -29,6 +29,7 @@ from s2s.data.preparation.fingerprints import (
     fingerprint,
 )
 from s2s.data.preparation.labels import LabelCheck
+from s2s.data.preparation.placeholders import check_symbols, with_placeholders
 from s2s.data.preparation.report import PrepareReport, SplitReport
 from s2s.data.preparation.warnings import prepare_warnings
 from s2s.data.sources.chunks import feature_stamp, file_fingerprint
@@ -59,6 +60,7 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.recipe.training_parts import training_parts
 from s2s.text.extended_vocabulary import extended_vocabulary_of
+from s2s.text.line_placeholders import line_placeholders
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import untagged
 from s2s.text.taken_tokenizer import digest as tokenizer_digest
@@ -172,9 +174,9 @@ class _Work:
         """Train the tokenizers and write them to the folder."""
         with atomic_folder(self.folder / "tokenizer") as temporary:
             recipe = self.recipe
-            pair = train_tokenizers(
-                recipe.tokenizer, self._training_text(), recipe.seed, tags_of(recipe), self.folder
-            )
+            tags = tags_of(recipe)
+            section, text = with_placeholders(recipe, tags, self._training_text())
+            pair = train_tokenizers(section, text, recipe.seed, tags, self.folder)
             self.progress(TOKENIZER_STAGE, 1, 1)
             _check_tokenizers(recipe, pair)
             pair.save(temporary)
@@ -204,6 +206,7 @@ class _Work:
                 extended_vocabulary=extended_vocabulary_of(self.recipe.model, pair),
                 features=features,
                 check_labels=labels,
+                placeholders=line_placeholders(data.placeholders, pair),
             )
             # Training comes last: its overlap with the others is counted on the way.
             with aligning(self.recipe, temporary, encoder, self.progress):
@@ -280,6 +283,7 @@ def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, F
         "tokenizer": _tokenizer_fingerprint(recipe, folder),
         "train": fingerprints["train"],
         **({"tags": tags} if tags else {}),
+        **({"placeholders": recipe.data.placeholders} if recipe.data.placeholders else {}),
     }
     filters = [fingerprint_of(part.filters) for part in training_parts(recipe)]
     truncate = recipe.data.truncate
@@ -299,6 +303,7 @@ def fingerprints_of(recipe: Recipe, splits: Splits, folder: Path) -> dict[str, F
 
 def _check_tokenizers(recipe: Recipe, pair: TokenizerPair) -> None:
     """Raise DataError where tokenizers that were taken over do not suit the recipe."""
+    check_symbols(recipe, pair)
     if not isinstance(recipe.tokenizer, FromRunTokenizer):
         return
     run = recipe.tokenizer.run

@@ -16,6 +16,7 @@ LATER: dict[str, Any] = {
     "labels": False,
     "characters": False,
     "symbols": (),
+    "placeholders": (),
 }
 """Fields added since the first release of prepared data, with the value that changes nothing."""
 

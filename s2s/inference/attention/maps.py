@@ -99,9 +99,13 @@ class _Writer:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The label of each token."""
-        if self.translator.extended_vocabulary is not None:
-            return self.translator.extended_vocabulary.pieces(ids, self.source.spellings)
-        return self.translator.target.pieces(ids)
+        extended = self.translator.extended_vocabulary
+        pieces = (
+            self.translator.target.pieces(ids)
+            if extended is None
+            else extended.pieces(ids, self.source.spellings)
+        )
+        return _with_entities(pieces, self.source)
 
 
 def attention_maps(
@@ -171,7 +175,8 @@ def _pieces(
     pieces = []
     end = len(front)
     for source in sources:
-        text = source.text[len(front) :]
+        # Entities have no spaces: words and their numbers are those of the text with placeholders.
+        text = translator.placeholders.as_written(source)[len(front) :]
         start = line.index(text, end)
         end = start + len(text)
         # Every piece begins with the tags; its words follow those of the pieces before it.
@@ -182,7 +187,7 @@ def _pieces(
             for place, word in enumerate(source_word_ids(tokenizer, source.text, ids))
         ]
         num_read = len(source.ids)  # fewer than in the text if the recipe truncates sources
-        tokens = _shown(translator, source.text, ids)
+        tokens = _with_entities(_shown(translator, source.text, ids), source)
         pieces.append(_Piece(source, tokens[:num_read], word_ids[:num_read], feature_ids))
     return pieces
 
@@ -201,6 +206,12 @@ def _shown(translator: LineTranslator, line: str, ids: list[int]) -> list[str]:
     unknown = iter(translator.source.unknown([line])[0])
     own = (next(unknown) if id_ == UNK else "" for id_ in ids)
     return [spelling or piece for spelling, piece in zip(own, pieces, strict=True)]
+
+
+def _with_entities(pieces: Sequence[str], source: EncodedSource) -> list[str]:
+    """Labels of tokens, with what placeholders stand for."""
+    entities = dict(source.entities)
+    return [entities.get(piece, piece) for piece in pieces]
 
 
 def _feature_ids(translator: LineTranslator, line: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.search import GreedySearch
 from s2s.tasks.seq2seq.loss import batch_loss
 from s2s.text.extended_vocabulary import extended_vocabulary_of
+from s2s.text.line_placeholders import line_placeholders
 from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from s2s.training.objective import Validation
@@ -73,6 +74,7 @@ def validate(  # noqa: PLR0917 (the first four are bound once, for all validatio
         longest=recipe.data.longest_source,
         truncate=recipe.data.truncate.source,
         extended_vocabulary=extended_vocabulary_of(recipe.model, tokenizers),
+        placeholders=line_placeholders(recipe.data.placeholders, tokenizers),
         features=corpus.features,
         report=lambda text: None,  # the same lines at every validation
     )
