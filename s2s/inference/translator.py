@@ -207,7 +207,9 @@ class LineTranslator:
         if isinstance(settings, MbrSearch):
             return MinimumBayesRisk(settings, self.scoring, texts)
         assert self.reranker is not None, "whoever loads a run for this search adds it"
-        return self.reranker(settings, sources, texts)
+        # Other models read the text, not its placeholders.
+        written = [one._replace(text=self.placeholders.as_written(one)) for one in sources]
+        return self.reranker(settings, written, texts)
 
     def _texts(
         self,

@@ -170,8 +170,8 @@ def _check_placeholders(teachers: Sequence[Run], recipe: Recipe) -> None:
     for one in teachers:
         if set(one.recipe.data.placeholders) != set(recipe.data.placeholders):
             raise UsageError(
-                f"{PLACE}: {one.place} has other placeholders (data.placeholders), and level 'word' "
-                "or 'both' compares tokens; level 'sequence' can learn from it"
+                f"{PLACE}: {one.place} has other placeholders (data.placeholders), and level "
+                "'word' or 'both' compares tokens; level 'sequence' can learn from it"
             )
 
 

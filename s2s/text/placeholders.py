@@ -120,7 +120,7 @@ class Placeholders:
         if not self.kinds:
             return text
         written: list[str] = []
-        known = dict(entities)
+        known: dict[str, str] = dict(entities)
         end, is_left_out = 0, False
         for found in self._symbol.finditer(text):
             symbol = found[0]
