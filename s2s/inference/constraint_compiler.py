@@ -88,13 +88,12 @@ class ConstraintCompiler:
         source, constraints, prefix = row
         specs = []
         for number, piece in enumerate(translator.pieces_of(source)):
-            one = constraints.of_piece(number)
+            one = _replaced(translator, constraints.of_piece(number), piece)
             begun = prefix if number == 0 else ()
             longest = longest_output(len(piece.ids), translator.search)
-            terms = glossary.terms(_text_of(translator, piece))
+            terms = _known(translator, glossary.terms(_text_of(translator, piece)), piece)
             fitting = self._fitting(terms, one, longest - 1 - len(begun))
-            terms = _known(translator, fitting, piece)
-            specs.append(self._required(terms, _replaced(translator, one, piece), begun))
+            specs.append(self._required(fitting, one, begun))
         if len(specs) > 1:
             return ConstraintSpec(pieces=tuple(specs))
         return specs[0] if specs else ConstraintSpec()
@@ -108,7 +107,7 @@ class ConstraintCompiler:
         for term in others.elements():
             size = len(self._tokens_of(term))
             several = {*kept, *constraints.must, term}
-            if term not in self.impossible and size <= room and len(several) <= MOST_TERMS:
+            if self._is_possible(term) and size <= room and len(several) <= MOST_TERMS:
                 kept.append(term)
                 room -= size
         return tuple(kept)
@@ -131,10 +130,14 @@ class ConstraintCompiler:
         """Target terms of the glossary that no tokens spell, and the first row of each."""
         found: dict[str, Entry] = {}
         for entry in () if self.glossary is None else self.glossary.entries:
-            tokens = self._tokens_of(entry.target)
-            if not tokens or UNK in tokens:
+            if not self._is_possible(entry.target):
                 found.setdefault(entry.target, entry)
         return found
+
+    def _is_possible(self, term: str) -> bool:
+        """Whether tokens spell a term."""
+        tokens = self._tokens_of(term)
+        return bool(tokens) and UNK not in tokens
 
     def _tokens_of(self, term: str) -> tuple[int, ...]:
         if term not in self._tokens:

@@ -120,7 +120,7 @@ class Placeholders:
         if not self.kinds:
             return text
         written: list[str] = []
-        known: dict[str, str] = dict(entities)
+        known = dict(entities)
         end, is_left_out = 0, False
         for found in self._symbol.finditer(text):
             symbol = found[0]
@@ -167,7 +167,7 @@ class Placeholders:
         if names not in self._patterns:
             # The look-ahead is quicker than trying one symbol after the other.
             symbol = f"(?=[{re.escape(self._firsts)}])(?:{self._symbol.pattern})"
-            patterns = {"symbol": symbol, **PATTERNS}
+            patterns = {"symbol": symbol, **{str(kind): one for kind, one in PATTERNS.items()}}
             parts = [f"(?P<{name}>{patterns[name]})" for name in names]
             self._patterns[names] = re.compile("|".join(parts) or r"(?!)")
         return self._patterns[names]
