@@ -170,8 +170,9 @@ def test_without_attention_there_is_nothing_to_copy(here: Path, call: Call) -> N
         translator(WORDS, ExhaustiveSearch(kind="exhaustive"))(["a Q"])
     recipe = Path("runs/toy/recipe.yaml")
     text = recipe.read_text()
-    assert "kind: general" in text
-    recipe.write_text(text.replace("kind: general", "kind: none"))
+    whole = "kind: general\n    heads: 1\n"
+    assert whole in text
+    recipe.write_text(text.replace(whole, "kind: none\n"))
     status, line = call.fault("translate", "--run", "toy", "--input", "in", "--replace-unknown")
     assert (status, line) == (
         2,
