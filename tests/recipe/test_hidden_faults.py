@@ -141,3 +141,8 @@ def test_an_encoder_that_a_language_model_does_not_have_is_refused() -> None:
     recipe = load_recipe()
     Path("complete.yaml").write_text(dump_recipe(recipe))  # as a run stores it
     assert load_recipe("complete.yaml") == recipe
+    # A run that an earlier version stored lacks the fields that came later.
+    stored = Path("complete.yaml").read_text()
+    assert "    transitions: 1\n" in stored
+    Path("complete.yaml").write_text(stored.replace("    transitions: 1\n", ""))
+    assert load_recipe("complete.yaml") == recipe
