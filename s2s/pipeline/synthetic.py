@@ -58,6 +58,9 @@ FORMAT = 1
 INPUT_FILE, OUTPUT_FILE, REFERENCE_FILE = "input.txt", "output.jsonl", "reference.txt"
 BEGUN_FILE = "begun.json"
 
+LINES_TOGETHER = 2048
+"""Lines that are translated together, and so the most that an interrupted command has to repeat."""
+
 FEW_LINES = 2000
 """Lines below which one process translates: others would take longer to load the model."""
 
@@ -265,6 +268,7 @@ class _Maker:
                 self.runs,
                 Files(source=self.work / INPUT_FILE, target=target, resume=target.exists()),
                 search=self.search,
+                batch_size=LINES_TOGETHER,
                 device=self.device,
                 checkpoint=self.which,
                 listing=NbestOptions(section.outputs, "jsonl"),
