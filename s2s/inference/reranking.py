@@ -11,7 +11,7 @@ Dimension letters: C candidates of a source, F features.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,9 @@ from s2s.inference.pair_scores import score_lines
 from s2s.inference.translator import LineTranslator
 from s2s.recipe.search import RerankSearch, Search
 from s2s.search.hypothesis import Hypothesis
-from s2s.search.ranking import Ranking, Texts
+from s2s.search.ranking import Ranking, Texts, ordered
 from s2s.search.strategies.build import candidate_searches, most_outputs
 from s2s.text.extended_vocabulary import EncodedSource
-
-DECIMALS = 9
-"""Decimals to which scores are compared."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,5 @@ class _Reranking:
             log_probs, lengths = [h.log_prob for h in found], [h.length for h in found]
             source = self.sources[index]
             scores_C = self.reranker.features(source, texts, log_probs, lengths) @ weights_F
-            order = np.lexsort((-np.array(log_probs), -scores_C.round(DECIMALS)))
-            ranked.append([replace(found[i], score=float(scores_C[i])) for i in order.tolist()])
+            ranked.append(ordered(found, scores_C))
         return ranked

@@ -10,7 +10,7 @@ Dimension letters: N different texts among the candidates of a source.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -22,11 +22,8 @@ from s2s.recipe.choices import CandidateWeighting
 from s2s.recipe.scoring import Scoring
 from s2s.recipe.search import MbrSearch, Search
 from s2s.search.hypothesis import Hypothesis
-from s2s.search.ranking import Texts
+from s2s.search.ranking import Texts, ordered
 from s2s.search.strategies.build import candidate_searches, most_outputs
-
-DECIMALS = 9
-"""Decimals to which expected utilities are compared: rounding errors decide no tie."""
 
 
 class _Merged(NamedTuple):
@@ -73,7 +70,7 @@ class MinimumBayesRisk:
         ]
         utilities = utility([one.texts for one in merged])
         return [
-            _ranked(one.hypotheses, values_NN @ one.weights_N)
+            ordered(one.hypotheses, values_NN @ one.weights_N)
             for one, values_NN in zip(merged, utilities, strict=True)
         ]
 
@@ -104,9 +101,3 @@ def merge(
         owners = [place for place, _, _ in log_probs]
         weights_N = np.bincount(owners, np.exp(values - values.max())).astype(np.float64)
     return _Merged(list(places), best, weights_N / weights_N.sum())
-
-
-def _ranked(hypotheses: Sequence[Hypothesis], expected_N: NDArray[np.float64]) -> list[Hypothesis]:
-    log_probs = np.array([one.log_prob for one in hypotheses])
-    order = np.lexsort((-log_probs, -expected_N.round(DECIMALS)))
-    return [replace(hypotheses[i], score=float(expected_N[i])) for i in order.tolist()]

@@ -1,7 +1,11 @@
 """Searches in two steps: some searches find candidates, and a rule ranks them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from s2s.recipe.search import Search
 from s2s.search.bucketing import longest_output
@@ -10,6 +14,9 @@ from s2s.search.inputs import Inputs
 
 CANDIDATES = 1 << 14
 """Most candidates that are ranked together, unless those of one source are more."""
+
+DECIMALS = 9
+"""Decimals to which scores are compared: rounding errors decide no tie."""
 
 CELLS = 1 << 25
 """Most cells of attention of these candidates, likewise."""
@@ -67,6 +74,14 @@ def ranked_stream(
         ranked = ranking(window, list(candidates.values()))
         yield from zip(window, (one[:keep] for one in ranked), strict=True)
         start = end
+
+
+def ordered(hypotheses: Sequence[Hypothesis], scores_C: NDArray[np.float64]) -> list[Hypothesis]:
+    """The hypotheses with these scores, the best first; of equal ones the more probable, then the
+    one found first."""
+    log_probs = np.array([one.log_prob for one in hypotheses])
+    order = np.lexsort((-log_probs, -scores_C.round(DECIMALS)))
+    return [replace(hypotheses[i], score=float(scores_C[i])) for i in order.tolist()]
 
 
 def _window(ranking: Ranking, inputs: Inputs, longest: int, *, want_attention: bool) -> int:
