@@ -1,7 +1,6 @@
 """`s2s tune-rerank`: finds the weights of a reranking on validation."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,6 +12,7 @@ from .options.common import (
     RunOption,
     Runs,
     RunTarget,
+    TunedMetric,
     choose_checkpoint,
     choose_run,
     examples,
@@ -22,9 +22,6 @@ from .options.common import (
     say_json,
 )
 from .options.completion import run_names
-
-if TYPE_CHECKING:
-    from s2s.run.directory import Run
 
 EPILOG = examples(
     "s2s tune-rerank multi30k-de-en --reverse runs/multi30k-en-de",
@@ -56,13 +53,7 @@ def tune_rerank(
     candidates: Annotated[
         int, typer.Option(min=2, max=1000, metavar="N", help="Width of the beam to rerank.")
     ] = 20,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Metric to optimize: bleu, chrf, cer, ...; by default that of training.",
-        ),
-    ] = None,
+    metric: TunedMetric = None,
     runs: Runs = RUNS,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
@@ -76,13 +67,13 @@ def tune_rerank(
     """
     which = choose_checkpoint(checkpoint)
     chosen = choose_run(run_of(run, run_option), runs)
-    others = [_find("--reverse", reverse, runs), _find("--lm", lm, runs)]
     from s2s.pipeline.rerank_tuning import tune_rerank as tune
+    from s2s.run.finding import find_named_run
 
     found = tune(
         run=chosen,
-        reverse=others[0],
-        lm=others[1],
+        reverse=None if reverse is None else find_named_run("--reverse", reverse, runs),
+        lm=None if lm is None else find_named_run("--lm", lm, runs),
         candidates=candidates,
         metric=metric,
         device=device,
@@ -94,16 +85,3 @@ def tune_rerank(
         for line in found.lines():
             say(line)
     note(f"{found.path}: written; --search rerank --candidates {candidates} uses it")
-
-
-def _find(option: str, name: str | None, runs: Path) -> "Run | None":
-    """The named run; raises `UsageError`, with the option, where there is none."""
-    if name is None:
-        return None
-    from s2s.errors import UsageError
-    from s2s.run.finding import find_run
-
-    try:
-        return find_run(name, runs)
-    except UsageError as error:
-        raise UsageError(f"{option}: {error}") from error

@@ -12,6 +12,7 @@ from .options.common import (
     RunOption,
     Runs,
     RunTarget,
+    TunedMetric,
     choose_checkpoint,
     choose_run,
     examples,
@@ -41,13 +42,7 @@ def tune_search(
     length_penalties: Annotated[
         str, typer.Option(metavar="X,X,...", help="Length penalties to try with each width.")
     ] = "0,0.6,1,1.4",
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Metric to optimize: bleu, chrf, cer, ...; by default that of training.",
-        ),
-    ] = None,
+    metric: TunedMetric = None,
     lm: Lm = None,
     lm_weights: Annotated[
         str | None,

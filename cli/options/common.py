@@ -35,6 +35,14 @@ Overrides = Annotated[
 Runs = Annotated[
     Path, typer.Option(metavar="DIR", help="Folder of the runs.", rich_help_panel=PLACES)
 ]
+TunedMetric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Metric to optimize: bleu, chrf, cer, ...; by default that of training.",
+    ),
+]
 RunTarget = Annotated[
     str | None,
     typer.Argument(

@@ -39,12 +39,9 @@ def choose_fusion(lm: str | None, weight: float | None, runs: Path) -> "Fusion |
         return None
     from s2s.errors import UsageError
     from s2s.inference.fusion import Fusion, choose_weight
-    from s2s.run.finding import find_run
+    from s2s.run.finding import find_named_run
 
     if lm is None:
         raise UsageError("--lm-weight: has no effect without --lm RUN")
     number = choose_weight(weight, "--lm-weight")
-    try:
-        return Fusion(run=find_run(lm, runs), weight=number)
-    except UsageError as error:
-        raise UsageError(f"--lm: {error}") from error
+    return Fusion(run=find_named_run("--lm", lm, runs), weight=number)

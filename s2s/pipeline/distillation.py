@@ -32,7 +32,7 @@ from s2s.pipeline.direction import check_direction
 from s2s.pipeline.task_checks import check_use
 from s2s.recipe.section import names_of
 from s2s.run.checkpoints import read_which
-from s2s.run.finding import find_run
+from s2s.run.finding import find_named_run
 from s2s.text.tags import Tagged, untagged
 from s2s.text.tokenizer_pair import load_tokenizers
 
@@ -63,10 +63,8 @@ def teachers_of(recipe: Recipe, run: Run) -> list[Run]:
     distill = recipe.train.distill
     if distill is None:
         return []
-    try:
-        return [find_run(name, run.folder.parent) for name in names_of(distill.teacher)]
-    except UsageError as error:
-        raise UsageError(f"{PLACE}: {error}") from error
+    names = names_of(distill.teacher)
+    return [find_named_run(PLACE, name, run.folder.parent) for name in names]
 
 
 def make_distributions(

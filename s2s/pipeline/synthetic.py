@@ -41,10 +41,10 @@ from s2s.pipeline.task_checks import check_use
 from s2s.pipeline.translation import Files, translate_files
 from s2s.recipe.data import corpora_of, has_source_text, image_features_of
 from s2s.recipe.section import names_of
-from s2s.recipe.synthetic import Distill, Synthetic
+from s2s.recipe.synthetic import Distill, Synthetic, check_outputs
 from s2s.recipe.training_parts import TrainingPart, training_parts
 from s2s.run.checkpoints import read_which
-from s2s.run.finding import find_run
+from s2s.run.finding import find_named_run
 from s2s.spaces import is_blank
 from s2s.text.lines import read_lines
 from s2s.text.tags import with_tag
@@ -332,10 +332,7 @@ class _Maker:
 
 
 def _find(place: str, name: str, own: Run) -> Run:
-    try:
-        found = find_run(name, own.folder.parent)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from error
+    found = find_named_run(place, name, own.folder.parent)
     if found.folder.resolve() == own.folder.resolve():
         raise UsageError(
             f"{place}: {name} is this run itself; give it another name (--set name=NEW)"
@@ -345,8 +342,6 @@ def _find(place: str, name: str, own: Run) -> Run:
 
 def _check_outputs(search: Search, outputs: int, place: str) -> None:
     """Raise UsageError for more outputs than the search of a run finds."""
-    from s2s.recipe.synthetic import check_outputs
-
     try:
         check_outputs(search, outputs)
     except ValueError as error:

@@ -16,7 +16,7 @@ from s2s.recipe.section import names_of
 from s2s.recipe.tokenizer import taken_over
 from s2s.recipe.yaml import Keys
 from s2s.run.checkpoints import read_which
-from s2s.run.finding import find_run
+from s2s.run.finding import find_named_run
 from s2s.run.origin import copy_tokenizers, copy_weights, read_name, weights_folder
 from s2s.tasks.defaults.choice import Choice
 from s2s.text.subword import Subwords
@@ -102,7 +102,7 @@ def _copy_tokenizers(name: str, folder: Path, source: Run) -> None:
 def _copy(run: Run, place: str, name: str, folder: Path, copy: Callable[[Run], object]) -> None:
     """Copy from the run that a place of the recipe names, unless only the copy is left of it."""
     try:
-        source = _find(place, name, run.folder.parent)
+        source = find_named_run(place, name, run.folder.parent)
     except UsageError:
         if read_name(folder) != name:
             raise
@@ -113,13 +113,6 @@ def _copy(run: Run, place: str, name: str, folder: Path, copy: Callable[[Run], o
             f"{place}: {name} is this run itself; give it another name (--set name=NEW)"
         )
     copy(source)
-
-
-def _find(place: str, name: str, root: Path) -> Run:
-    try:
-        return find_run(name, root)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from error
 
 
 def inherited(draft: Draft, runs: Path) -> list[Choice]:
@@ -137,7 +130,7 @@ def inherited(draft: Draft, runs: Path) -> list[Choice]:
     if init.parts == "all" and not draft.says(("tokenizer",)):
         taken = {"kind": "from_run", "run": init.run}
         found.append(Choice({("tokenizer",): taken}, reason))
-    other = _find(INIT_FROM, init.run, runs).recipe
+    other = find_named_run(INIT_FROM, init.run, runs).recipe
     model = plain_recipe(other)["model"]
     if other.task == "lm" and draft.recipe.task not in TASK_FAMILIES:
         model = _of_language_model(model, init)
@@ -182,7 +175,7 @@ def described_tokenizer(recipe: Recipe, runs: Path) -> dict[str, Any]:
     """
     plain: dict[str, Any] = plain_recipe(recipe)["tokenizer"]
     for place, section in taken_over(recipe.tokenizer).items():
-        run = _find(f"{place}.run", section.run, runs)
+        run = find_named_run(f"{place}.run", section.run, runs)
         pair = load_tokenizers(run.tokenizer_folder)
         side = place.partition(".")[2]
         if side:

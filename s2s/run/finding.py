@@ -46,3 +46,14 @@ def find_run(name: str, root: Path = RUNS) -> Run:
     advice = f" (did you mean '{folded[near[0]]}'?)" if near else ""
     listed = f"; {root} has {', '.join(known[:8])}" if known else ""
     raise UsageError(f"{name}: no such run, neither as a folder nor in {root}{advice}{listed}")
+
+
+def find_named_run(place: str, name: str, root: Path = RUNS) -> Run:
+    """The run that an option or a place of a recipe names; errors begin with that place.
+
+    Raises `UsageError` and `RunError` as `find_run` does.
+    """
+    try:
+        return find_run(name, root)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
