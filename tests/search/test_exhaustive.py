@@ -5,8 +5,11 @@ import random
 import pytest
 
 from s2s.errors import UsageError
+from s2s.recipe.model import Model
 from s2s.recipe.search import BeamSearch, ExhaustiveSearch
+from s2s.search.ensemble import ensemble
 from s2s.search.loop import search
+from tests.nn.test_model import HARD, build, name
 from tests.search.toys import RecurrentToy, TiedToy, brute_force, rescored
 
 
@@ -41,6 +44,20 @@ def test_it_finds_what_enumeration_and_a_complete_beam_find(seed: int, keep: int
         assert all(h.proven and h.finished and h.score == h.log_prob for h in found)
         (widest,) = search(scorer, [source], raw_beam(6**4), "cpu")[0]
         assert widest.tokens == found[0].tokens
+
+
+@pytest.mark.parametrize("recipe", HARD, ids=name)
+def test_it_finds_what_enumeration_finds_with_hard_attention(recipe: Model) -> None:
+    """Also of an ensemble, whose members carry their alignments on, each its own."""
+    model = build(recipe)
+    both = ensemble([model, build(HARD[0])])
+    for scorer in (model, both):
+        for source in ([4, 9], [7]):
+            expected = [f for f in brute_force(scorer, source, raw_beam(1, offset=1)) if f[3]][:2]
+            found = search(scorer, [source], exhaustive(offset=1), "cpu", keep=2)[0]
+            assert [h.tokens for h in found] == [e[1] for e in expected]
+            assert [h.log_prob for h in found] == pytest.approx([e[2] for e in expected], abs=1e-4)
+            assert all(h.proven for h in found)
 
 
 def test_larger_trees_are_searched_to_the_end_and_beams_make_errors_there() -> None:
