@@ -4,7 +4,7 @@ from typing import Any
 
 from s2s.recipe.yaml import Document, Keys
 
-SHORT: dict[Keys, str] = {("train", "init_from"): "run"}
+SHORT: dict[Keys, str] = {("train", "init_from"): "run", ("train", "distill"): "teacher"}
 """By section: the field that a text in place of the section stands for."""
 
 

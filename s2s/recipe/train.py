@@ -203,9 +203,9 @@ class Train(Section):
     freeze: tuple[Part, ...] = ()
     """Parts that training leaves as they are, with the names of `init_from.parts`: they get no
     gradients. Weights that parts share (`model.tied`) are frozen if one of them is."""
-    distill: Distill | None = None
+    distill: Annotated[Distill | None, Field(json_schema_extra=_or_text)] = None
     """Teachers, trained runs that the model learns from beside the data (Kim & Rush 2016); null for
-    none."""
+    none. A run alone, `distill: RUN`, is short for `{teacher: RUN}`."""
     log_to: tuple[TrackerName, ...] = ()
     """Experiment trackers that follow the training beside `metrics.jsonl`: `tensorboard`, `wandb`
     (Weights & Biases), `mlflow`. Each needs its package; one that fails does not stop training."""

@@ -30,6 +30,14 @@ def test_a_text_is_the_run() -> None:
     assert load_draft(overrides=["train.init_from=toy"]).says(("train", "init_from", "run"))
 
 
+def test_a_text_is_the_teacher() -> None:
+    short = said(BASE + "train: {distill: toy}\n")
+    assert short == said(BASE + "train: {distill: {teacher: toy}}\n")
+    assert short == said(BASE, "train.distill=toy")
+    document = {"task": "translation", "data": {"kind": "generated", "corpus": "dates"}}
+    jsonschema.validate({**document, "train": {"distill": "toy"}}, recipe_schema())
+
+
 def test_what_builds_on_it_changes_its_fields() -> None:
     expected = InitFrom(run="toy", checkpoint="last", parts=("encoder",))
     said(BASE + "train: {init_from: toy}\n", name="below.yaml")
