@@ -25,6 +25,7 @@ from s2s.errors import TrainingError, UsageError
 from s2s.nn.batch import Batch
 from s2s.pipeline.training_process import train_run
 from s2s.recipe.load import dump_recipe
+from s2s.recipe.metric_loss import MinimumRisk
 from s2s.recipe.model import Dropout
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.train import Optimizer
@@ -169,6 +170,20 @@ def test_workers_train_what_one_process_does(plain: Recipe, alone: Run, tmp_path
     assert [event["processes"] for event in events(run, "start")] == [2]
     assert "training ended after 14 updates" in listener.notes[-1]
     assert not (run.folder / "sampling").exists()
+
+
+def test_workers_train_on_a_metric_as_one_process_does(plain: Recipe, tmp_path: Path) -> None:
+    """The samples of a pair are the same in whichever process they are drawn."""
+    loss = MinimumRisk(kind="minimum_risk", metric="cer", cross_entropy=0.5, start=2)
+    recipe = with_train(plain, metric_loss=loss, max_updates=6, validate_every=3)
+    one, _ = train(recipe, tmp_path / "one", 1)
+    two, _ = train(recipe, tmp_path / "two", 2)
+    assert_same_course(two, one)
+    rewards = [
+        [event["measures"]["reward"] for event in events(run, "update")] for run in (one, two)
+    ]
+    assert min(rewards[0]) < 0.0
+    assert rewards[1] == pytest.approx(rewards[0], rel=1e-4)
 
 
 def test_small_batches_leave_workers_without_work(plain: Recipe, tmp_path: Path) -> None:
