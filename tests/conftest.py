@@ -1,5 +1,6 @@
 """Set-up that several test files share; heavy modules are imported by those who ask for it."""
 
+import importlib
 import os
 import shutil
 import sys
@@ -23,6 +24,10 @@ if sys.platform == "win32":  # what tests write and read is the same everywhere
 # Threads that wait sleep: where several processes share the cores, they would spin for each other.
 # OpenMP reads this when PyTorch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+KERNEL_FILES = [f"s2s.nn.fused.{name}_kernel" for name in ("cross_entropy", "lstm_cell")]
+"""Modules that import Triton."""
 
 
 MOST_WORKERS = 8
@@ -129,3 +134,21 @@ def random_run() -> "Callable[..., Run]":
         return run
 
     return made
+
+
+@pytest.fixture(scope="session")
+def triton_interpreter() -> Iterator[None]:
+    """Triton, with functions that its interpreter runs on a CPU; decided when they are defined."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        pytest.importorskip("triton", reason="Triton comes with PyTorch's builds for CUDA alone")
+        for name in ("triton.experimental.gluon", *KERNEL_FILES):
+            importlib.import_module(name)
+        yield
+
+
+@pytest.fixture
+def interpreted(triton_interpreter: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU that has the kernels written in Triton."""
+    monkeypatch.setattr("s2s.nn.fused.choice.DEVICES", {"cpu"})
+    monkeypatch.setattr("s2s.nn.fused.choice._verdicts", {})

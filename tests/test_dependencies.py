@@ -14,6 +14,9 @@ NAMES = {"PIL": ["pillow"], "mlflow": ["mlflow-skinny"], "pydantic_core": ["pyda
 TYPES = {"_typeshed"}
 """Modules for type checkers alone."""
 
+OF_TORCH = {"triton"}
+"""Modules that builds of PyTorch for CUDA bring along; imported only where they are there."""
+
 
 def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -29,7 +32,7 @@ def imported() -> set[str]:
                     found |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                     found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - TYPES - {"s2s", "s2s_cli"}
+    return found - set(sys.stdlib_module_names) - TYPES - OF_TORCH - {"s2s", "s2s_cli"}
 
 
 def declared() -> tuple[set[str], set[str]]:

@@ -31,6 +31,11 @@ class LoopLinear:
         self._bias: Tensor | None
         self._matrix, self._bias = _SharedMatrix.apply(matrix, bias, kind, self._pairs)  # type: ignore[no-untyped-call]
 
+    @property
+    def kind(self) -> torch.dtype:
+        """The type of the products."""
+        return self._matrix.dtype
+
     def __call__(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
         """[N, O] of x [N, D]; [B, N, O] of [B, N, D] where every sentence has its own matrix.
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from s2s.nn.cells.base import Cell, CellState, LoopCell, WithoutInput, initialize
 from s2s.nn.cells.cudnn_lstm import KERNELS, PARAMETERS, FlattenedLSTM, kernels_for, lstm_in_bf16
+from s2s.nn.fused.lstm_cell import choose_lstm_cell
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.matmul import Weights
@@ -159,13 +160,15 @@ class LoopLSTM:
         weights = (layer.input_weight[:, start:], recurrent_OH)
         # What is projected has the bias already.
         self.product = LoopLinear(torch.cat(weights, dim=1), None if start else layer.bias)
+        device, kind = recurrent_OH.device, self.product.kind
+        self.cell = choose_lstm_cell(device, kind, layer.width, lstm_cell)
 
     def __call__(
         self, x_ND: Tensor, state: CellState, projected_NG: Tensor | None = None
     ) -> CellState:
         """See `LoopCell`."""
         h_NH, c_NH = state
-        return lstm_cell(self.product(torch.cat((x_ND, h_NH), dim=-1), projected_NG), c_NH)
+        return self.cell(self.product(torch.cat((x_ND, h_NH), dim=-1), projected_NG), c_NH)
 
 
 class QuantizedLSTMLayer(nn.Module):

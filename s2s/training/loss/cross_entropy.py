@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from s2s.nn.kernels import multiply
 from s2s.nn.pointer import NEVER
 from s2s.training.loss.cross_entropy_bf16 import packed_linear_cross_entropy, runs_packed
+from s2s.training.loss.cross_entropy_fused import fused_linear_cross_entropy, runs_fused
 
 CPU_CHUNK = 64
 """Tokens whose logits are computed at a time: 64 x 8,000 float32 stay in a core's L2 cache."""
@@ -283,7 +284,7 @@ def linear_cross_entropy(
     With smoothing e the target distribution is (1 - e) on the target plus e / V everywhere
     (Szegedy et al. 2016, section 7), as `torch.nn.functional.cross_entropy` has it. Products run
     in the type of `readout_NE`, everything else in float32 unless
-    `s2s.training.loss.cross_entropy_bf16` applies.
+    `s2s.training.loss.cross_entropy_bf16` or `cross_entropy_fused` applies.
 
     `copy_inputs` makes the target's probability that of generating or copying it; targets that are
     not known may be any id below V. Smoothing then is of what is generated alone: (1 - e) of the
@@ -298,12 +299,13 @@ def linear_cross_entropy(
     """
     assert copy_inputs is None or soft is None, "teachers do not know what can be copied"
     assert not (r_drop and len(targets_N) % 2), "two rows a token"
-    is_bf16 = readout_NE.dtype == torch.bfloat16 and readout_NE.device.type == "cpu"
-    if copy_inputs is None and not r_drop and is_bf16 and runs_packed():
-        packed = packed_linear_cross_entropy(
-            readout_NE, weight_VE, bias_V, targets_N, smoothing, soft
-        )
-        return Loss(*packed)
+    if copy_inputs is None and not r_drop:
+        given = (readout_NE, weight_VE, bias_V, targets_N, smoothing, soft)
+        if runs_fused(readout_NE, len(bias_V)):
+            return Loss(*fused_linear_cross_entropy(*given))
+        is_bf16 = readout_NE.dtype == torch.bfloat16 and readout_NE.device.type == "cpu"
+        if is_bf16 and runs_packed():
+            return Loss(*packed_linear_cross_entropy(*given))
     sums = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         readout_NE,
         weight_VE,
