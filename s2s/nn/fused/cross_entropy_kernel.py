@@ -31,6 +31,13 @@ class Shares(NamedTuple):
 
 
 @triton.jit
+def _logits(logits, bias, column, is_there):
+    """In fp32, the bias added; 0 where none is."""
+    x = tl.load(logits + column, mask=is_there, other=0.0).to(tl.float32)
+    return x + tl.load(bias + column, mask=is_there, other=0.0)
+
+
+@triton.jit
 def cross_entropy_rows(
     logits,
     bias,
@@ -38,7 +45,6 @@ def cross_entropy_rows(
     ids,
     probabilities,
     losses,
-    num_rows,
     target_share,
     uniform_share,
     soft_share,
@@ -60,18 +66,13 @@ def cross_entropy_rows(
         probabilities += row * NUM_SOFT
         place = tl.arange(0, SOFT_BLOCK)
         is_soft = place < NUM_SOFT
-        id_K = tl.load(ids + place, mask=is_soft, other=0)
-        said_K = tl.load(logits + id_K, mask=is_soft, other=0.0).to(tl.float32)
-        said_K += tl.load(bias + id_K, mask=is_soft, other=0.0)
+        said_K = _logits(logits, bias, tl.load(ids + place, mask=is_soft, other=0), is_soft)
         expected = tl.sum(said_K * tl.load(probabilities + place, mask=is_soft, other=0.0), 0)
-    top = float("-inf")
-    total = 0.0
-    sum_of_logits = 0.0
+    top, total, sum_of_logits = float("-inf"), 0.0, 0.0
     for start in range(0, VOCABULARY, BLOCK):
         column = start + tl.arange(0, BLOCK)
         is_word = column < VOCABULARY
-        x = tl.load(logits + column, mask=is_word, other=0.0).to(tl.float32)
-        x += tl.load(bias + column, mask=is_word, other=0.0)
+        x = _logits(logits, bias, column, is_word)
         sum_of_logits += tl.sum(x, 0)
         x = tl.where(is_word, x, float("-inf"))
         new_top = tl.maximum(top, tl.max(x, 0))
@@ -79,17 +80,16 @@ def cross_entropy_rows(
         top = new_top
     normalizer = tl.log(total) + top
     nll = normalizer - said
-    uniform = normalizer - sum_of_logits / VOCABULARY
-    loss = target_share * nll + uniform_share * uniform + soft_share * (normalizer - expected)
-    tl.store(losses + row, loss)
-    tl.store(losses + num_rows + row, nll)
+    loss = target_share * nll + soft_share * (normalizer - expected)
+    loss += uniform_share * (normalizer - sum_of_logits / VOCABULARY)
+    tl.store(losses + 2 * row, loss)
+    tl.store(losses + 2 * row + 1, nll)
     if WRITES:
         tl.debug_barrier()  # all threads have read the logits that they wanted
         for start in range(0, WIDTH, BLOCK):
             column = start + tl.arange(0, BLOCK)
             is_word = column < VOCABULARY
-            x = tl.load(logits + column, mask=is_word, other=0.0).to(tl.float32)
-            x += tl.load(bias + column, mask=is_word, other=0.0)
+            x = _logits(logits, bias, column, is_word)
             gradient = tl.exp(x - normalizer) - uniform_share / VOCABULARY
             gradient -= tl.where(column == target, target_share, 0.0)
             if NUM_SOFT > 0:
@@ -117,14 +117,14 @@ def cross_entropy(
     id may come more than once. All are contiguous.
     """
     rows, width = logits_CW.shape
-    losses_2C = torch.empty(2, rows, dtype=torch.float32, device=logits_CW.device)
+    losses_C2 = torch.empty(rows, 2, dtype=torch.float32, device=logits_CW.device)
     ids_CK, probabilities_CK = (targets_C, bias_V) if soft is None else soft
     num_soft = 0 if soft is None else ids_CK.shape[1]
     block = min(BLOCK, triton.next_power_of_2(width))
     if rows:
         cross_entropy_rows[(rows,)](
-            *(logits_CW, bias_V, targets_C, ids_CK, probabilities_CK, losses_2C),
-            *(rows, *shares),
+            *(logits_CW, bias_V, targets_C, ids_CK, probabilities_CK, losses_C2),
+            *shares,
             VOCABULARY=len(bias_V),
             WIDTH=width,
             NUM_SOFT=num_soft,
@@ -133,4 +133,4 @@ def cross_entropy(
             BLOCK=block,
             num_warps=8 if block >= 2048 else 4,
         )
-    return losses_2C
+    return losses_C2.t()

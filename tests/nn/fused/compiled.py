@@ -31,7 +31,7 @@ def compiled(kernel: Any, types: str, constants: dict[str, Any], warps: int) -> 
 
 def cross_entropy(kind: str) -> int:
     """With soft targets, as large as a model's."""
-    types = f"*{kind} *fp32 *i64 *i64 *fp32 *fp32 i32 fp32 fp32 fp32"
+    types = f"*{kind} *fp32 *i64 *i64 *fp32 *fp32 fp32 fp32 fp32"
     constants = {"VOCABULARY": 32_001, "WIDTH": 32_064, "NUM_SOFT": 5, "SOFT_BLOCK": 8}
     constants |= {"WRITES": True, "BLOCK": cross_entropy_kernel.BLOCK}
     return compiled(cross_entropy_kernel.cross_entropy_rows, types, constants, 8)
