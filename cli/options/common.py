@@ -151,10 +151,12 @@ def _terminal_width() -> int | None:
 def read_stdin_once(**inputs: "Path | Sequence[Path] | None") -> None:
     """Refuse `-` for more than one of a command's inputs, which are named like their options.
 
-    None is no stdin: who reads it by default passes `Path("-")`. Raises UsageError.
+    None is no stdin: who reads it by default passes `Path("-")`. Nor can several processes of
+    torchrun read one stdin. Raises UsageError.
     """
     from s2s.errors import UsageError
     from s2s.text.lines import STANDARD
+    from s2s.training.distributed.launch import is_launched
 
     found = [
         name.upper() if name.isupper() else f"--{name.replace('_', '-')}"
@@ -162,6 +164,11 @@ def read_stdin_once(**inputs: "Path | Sequence[Path] | None") -> None:
         for one in (given if isinstance(given, list | tuple) else [given])
         if one is not None and str(one) == STANDARD
     ]
+    if found and is_launched():
+        raise UsageError(
+            f"{found[0]}: torchrun has started several processes, which cannot read one stdin; "
+            "name a file"
+        )
     if len(found) > 1:
         raise UsageError(
             f"{', '.join(found)}: stdin can be read only once; give all but one of them a file"

@@ -41,6 +41,13 @@ class GlossaryCounts:
                 found = occurrences(text, target.normalize(term))
                 self.met += min(found, required.count(term))
 
+    def merge(self, other: "GlossaryCounts") -> None:
+        """Add the counts of other lines."""
+        self.lines += other.lines
+        self.with_terms += other.with_terms
+        self.terms += other.terms
+        self.met += other.met
+
     def note(self) -> str:
         """The counts in one line."""
         if not self.terms:

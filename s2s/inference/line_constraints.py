@@ -8,7 +8,7 @@ from typing import Any
 
 from s2s.errors import DataError, UsageError
 from s2s.spaces import is_blank
-from s2s.text.lines import read_lines
+from s2s.text.lines import count_lines, read_lines
 from s2s.text.source_features import with_features
 from s2s.text.tokenizer import Tokenizer
 from s2s.text.word_boundaries import occurrences
@@ -109,16 +109,15 @@ class LineConstraintsReader:
         return sources, line_constraints
 
     def _lines_of(self, file: Path, first: int, count: int) -> list[str]:
-        """`count` lines of the file from place `first`, at or after the last line read."""
-        if self._prefixes is None:
-            self._prefixes = read_lines(file)
+        """`count` lines of the file from place `first`; those before the last line read are read
+        again from the beginning."""
+        if self._prefixes is None or first < self._taken:
+            self._prefixes, self._taken = read_lines(file), 0
         skipped = first - self._taken
         found = list(islice(self._prefixes, skipped, skipped + count))
         self._taken = first + len(found)
         if len(found) < count:
-            raise DataError(
-                f"{file}: expected a line for every line of the input, found only {self._taken:,}"
-            )
+            raise self._too_few(file, self._taken)
         return found
 
     def finish(self, count: int) -> None:
@@ -127,10 +126,29 @@ class LineConstraintsReader:
             return
         left = read_lines(self.file) if self._prefixes is None else self._prefixes
         if next(left, None) is not None:
-            raise DataError(
-                f"{self.file}: expected a line for every line of the input, which has {count:,}; "
-                "found more"
-            )
+            raise self._too_many(self.file, count)
+
+    def check_file(self, count: int) -> None:
+        """Raises DataError unless there are prefixes for the `count` lines of an input."""
+        if self.file is None:
+            return
+        found = count_lines(self.file)
+        if found < count:
+            raise self._too_few(self.file, found)
+        if found > count:
+            raise self._too_many(self.file, count)
+
+    @staticmethod
+    def _too_few(file: Path, found: int) -> DataError:
+        return DataError(
+            f"{file}: expected a line for every line of the input, found only {found:,}"
+        )
+
+    @staticmethod
+    def _too_many(file: Path, count: int) -> DataError:
+        return DataError(
+            f"{file}: expected a line for every line of the input, which has {count:,}; found more"
+        )
 
     def _cells(self, line: str, number: int) -> dict[str, str]:
         if self.columns is None:

@@ -113,7 +113,7 @@ def count_listed(file: BinaryIO, form: ListFormat, name: str, most: int | None =
     end = count_lines(file).size
     number = start = None
     while end > 0:
-        start = _line_start(file, end)
+        start = line_start(file, end)
         file.seek(start)
         found = _line_number(file.read(end - start), form, name)
         if number is not None and found != number:
@@ -125,7 +125,7 @@ def count_listed(file: BinaryIO, form: ListFormat, name: str, most: int | None =
     return Done(0, 0)
 
 
-def _line_start(file: BinaryIO, end: int) -> int:
+def line_start(file: BinaryIO, end: int) -> int:
     """The start of the line whose last byte, a line end, precedes `end`."""
     stop = end - 1
     while stop > 0:
@@ -199,12 +199,24 @@ def check_note(path: Path, resumed_with: Mapping[str, Any]) -> Noted:
         return Noted()
     except (OSError, ValueError) as error:
         raise DataError(f"{noted}: cannot read it ({error}); delete it to resume anyway") from None
-    now = _flat(json.loads(json.dumps(resumed_with)))  # tuples are lists
-    before = _flat(begun_with)
-    format_ = before.pop("format", None)
-    unknown = SINCE_2 if format_ == 1 else ()
-    if format_ not in (1, FORMAT):
-        now["format"], before["format"] = FORMAT, format_
+    format_ = begun_with.pop("format", None)
+    if format_ in (1, FORMAT):
+        refuse_other(path, begun_with, resumed_with, unknown=SINCE_2 if format_ == 1 else ())
+    else:
+        refuse_other(path, {**begun_with, "format": format_}, {**resumed_with, "format": FORMAT})
+    return Noted(exists=True, rows=None if format_ == 1 else rows)
+
+
+def refuse_other(
+    path: Path,
+    begun_with: Mapping[str, Any],
+    resumed_with: Mapping[str, Any],
+    *,
+    unknown: tuple[str, ...] = (),
+) -> None:
+    """Raises UsageError where the two differ in other keys than those that begin with one of
+    `unknown`."""
+    before, now = (_flat(json.loads(json.dumps(one))) for one in (begun_with, resumed_with))
     changed = [
         f"{key!s:.80}: {before.get(key, 'none')!s:.80} -> {now.get(key, 'none')!s:.80}"
         for key in sorted({*now, *before})
@@ -216,7 +228,6 @@ def check_note(path: Path, resumed_with: Mapping[str, Any]) -> Noted:
             f"{path}: begun with something else ({listed}); resume with what it was "
             "begun with, or leave --resume out to start over"
         )
-    return Noted(exists=True, rows=None if format_ == 1 else rows)
 
 
 def _read_note(content: bytes) -> tuple[Any, list[Row]]:

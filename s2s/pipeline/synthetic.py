@@ -266,7 +266,12 @@ class _Maker:
         try:
             translate_files(
                 self.runs,
-                Files(source=self.work / INPUT_FILE, target=target, resume=target.exists()),
+                Files(
+                    source=self.work / INPUT_FILE,
+                    target=target,
+                    resume=target.exists(),
+                    is_own=True,
+                ),
                 search=self.search,
                 batch_size=LINES_TOGETHER,
                 device=self.device,

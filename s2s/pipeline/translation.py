@@ -6,14 +6,13 @@ import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from s2s.data.sources.contents import Hashes
 from s2s.errors import DataError, Interrupted, UsageError
 from s2s.files import atomic_gzip
-from s2s.inference.fusion import check_fusion
 from s2s.inference.input_record import (
     HashedInput,
     InputRecord,
@@ -21,6 +20,7 @@ from s2s.inference.input_record import (
     check_input,
     last_row,
 )
+from s2s.inference.parts import delete_parts
 from s2s.inference.resume import (
     Done,
     OutputFile,
@@ -31,9 +31,10 @@ from s2s.inference.resume import (
     write_note,
 )
 from s2s.inference.signals import SignalHandler, handle_signals
-from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.messages import is_closed
-from s2s.pipeline.task_checks import Use, check_glossary, check_replacement, check_use
+from s2s.pipeline.line_translation import LineTranslation, line_translation
+from s2s.pipeline.task_checks import Use, check_glossary, check_use
+from s2s.pipeline.translation_in_parts import InParts, is_in_parts
 from s2s.recipe.data import image_features_of
 from s2s.text.lines import one_line, open_input
 
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from s2s.inference.line_constraints import LineConstraintsReader
     from s2s.inference.load import FilesOfFeatures
     from s2s.inference.nbest import NbestOptions
-    from s2s.inference.stream import StreamContext
     from s2s.recipe.search import Search
     from s2s.run.checkpoints import Which
     from s2s.run.directory import Run
@@ -63,59 +63,8 @@ class Files:
     """Read in place of those of the runs' recipes."""
     lines: Sequence[str] | None = None
     """Read in place of `source`."""
-
-
-FIRST_NAMES = {"source_features": "features"}
-"""Names of columns in the notes of outputs that were begun before the columns were renamed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Translation:
-    """How lines are translated, wherever they come from."""
-
-    factory: TranslatorFactory
-    batch_size: int
-    listing: NbestOptions | None
-    line_constraints: LineConstraintsReader | None
-    glossary: Glossary | None
-    workers: int
-
-    def __call__(
-        self, source: BinaryIO, target: BinaryIO, context: StreamContext | None = None
-    ) -> int:
-        """Translate every line of `source`; returns their number."""
-        from s2s.inference.translate_stream import stream
-        from s2s.inference.workers import translator_with_workers
-        from s2s.search.strategies.build import build_strategy
-
-        if self.listing is not None:
-            build_strategy(self.factory.search, self.listing.nbest)  # reports a mistake early
-        with translator_with_workers(self.factory, self.workers) as translator:
-            return stream(
-                translator,
-                source,
-                target,
-                batch_size=self.batch_size,
-                listing=self.listing,
-                line_constraints=self.line_constraints,
-                glossary=self.glossary,
-                context=context,
-            )
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Everything that decides the output, for the note beside an unfinished one."""
-        reader = self.line_constraints
-        constraints = None
-        if reader is not None:
-            constraints = {
-                "columns": reader.columns and [FIRST_NAMES.get(c, c) for c in reader.columns],
-                "file": None if reader.file is None else _identity(reader.file),
-                **asdict(reader.every),
-            }
-        listing = None if self.listing is None else asdict(self.listing)
-        # Outputs that were begun before are resumed by these keys.
-        found = self.factory.fingerprint() | {"listing": listing, "demands": constraints}
-        return found if self.glossary is None else found | {"glossary": self.glossary.digest()}
+    is_own: bool = False
+    """Whether they are this process's own, where torchrun has started several."""
 
 
 def translate(
@@ -156,22 +105,20 @@ def translate(
     check_use((run, *others), use)
     if glossary is not None:
         check_glossary((run, *others), "--glossary")
-    translation = _Translation(
-        factory=_factory(
-            (run, *others),
-            search,
-            device,
-            checkpoint,
-            tag=tag,
-            unknown=unknown,
-            features=features,
-            fusion=fusion,
-        ),
+    translation = line_translation(
+        (run, *others),
+        search,
+        checkpoint,
+        device=device,
         batch_size=batch_size,
         listing=listing,
         line_constraints=line_constraints,
         glossary=glossary,
+        tag=tag,
+        unknown=unknown,
+        features=features,
         workers=workers,
+        fusion=fusion,
     )
     return translation(source, target)
 
@@ -197,6 +144,10 @@ def translate_files(
 
     With `files.resume`, the complete lines of the target stay, as many of the source are skipped
     and the rest is translated: the result is the file of a translation without interruption.
+    Where torchrun started this process, all processes that it started share the work
+    (`s2s.pipeline.translation_in_parts`), and those of other ranks end with SystemExit when rank 0
+    raises.
+
     Raises UsageError where the two do not belong together, DataError for files that cannot be
     opened, Interrupted on Ctrl-C, SIGTERM and SIGHUP.
     """
@@ -207,75 +158,43 @@ def translate_files(
             f"--resume: {files.target} is compressed, and such a file is written as a whole"
         )
     _refuse_same(files.source, files.target)
-    features = files.features
-    translation = _Translation(
-        factory=_factory(
-            runs,
-            search,
-            device,
-            checkpoint,
-            tag=tag,
-            unknown=unknown,
-            features=features,
-            fusion=fusion,
-        ),
+    make = partial(
+        line_translation,
+        runs,
+        search,
+        checkpoint,
         batch_size=batch_size,
         listing=listing,
         line_constraints=line_constraints,
         glossary=glossary,
-        workers=workers,
-    )
-    with _interrupted_by_signals() as signals, _input(files) as source:
-        check_use(runs, use)
-        if glossary is not None:
-            check_glossary(runs, "--glossary")
-        _check_features(runs, checkpoint, features)
-        if files.target is None:
-            return _to_stdout(source, signals, translation)
-        return _to_file(source, files, signals, translation)
-
-
-def _factory(
-    runs: Sequence[Run],
-    search: Search | None,
-    device: str,
-    checkpoint: Which,
-    *,
-    tag: str | None,
-    unknown: Mapping[str, str] | None,
-    features: FilesOfFeatures | None,
-    fusion: Fusion | None,
-) -> TranslatorFactory:
-    search = search or runs[0].recipe.search
-    if unknown is not None:
-        check_replacement(runs, "--replace-unknown", search)
-    if fusion is not None:
-        check_fusion(runs, fusion, search)
-    search = _resolved(search, device)
-    return TranslatorFactory(
-        runs=tuple(runs),
-        search=search,
-        speeds=kernel_speeds(search, device),
-        device=device,
-        checkpoint=checkpoint,
         tag=tag,
         unknown=unknown,
-        features=features,
+        features=files.features,
+        workers=workers,
         fusion=fusion,
     )
 
+    def check() -> None:
+        check_use(runs, use)
+        if glossary is not None:
+            check_glossary(runs, "--glossary")
+        _check_features(runs, checkpoint, files.features)
 
-def _resolved(search: Search, device: str) -> Search:
-    """The search with `auto` resolved, so that all workers have one precision."""
-    if search.precision != "auto":
-        return search
-    from s2s.inference.load import with_precision
-    from s2s.nn.device import choose_device
+    def alone() -> int:
+        translation = make(device=device)
+        with _interrupted_by_signals() as signals, _input(files) as source:
+            check()
+            if files.target is None:
+                return _to_stdout(source, signals, translation)
+            return _to_file(source, files, signals, translation)
 
-    return with_precision(search, choose_device(device))
+    if files.is_own or not is_in_parts(files.target, files.resume):
+        return alone()
+    source = None if files.lines is not None else files.source
+    return InParts(source, files.target, files.resume, make, check, alone).translate(device)
 
 
-def _to_stdout(source: BinaryIO, signals: SignalHandler, translation: _Translation) -> int:
+def _to_stdout(source: BinaryIO, signals: SignalHandler, translation: LineTranslation) -> int:
     from s2s.inference.stream import StreamContext
 
     target = _standard(sys.stdout, "stdout", "--output")
@@ -284,7 +203,7 @@ def _to_stdout(source: BinaryIO, signals: SignalHandler, translation: _Translati
 
 
 def _to_file(
-    source: BinaryIO, files: Files, signals: SignalHandler, translation: _Translation
+    source: BinaryIO, files: Files, signals: SignalHandler, translation: LineTranslation
 ) -> int:
     from s2s.inference.stream import StreamContext
 
@@ -302,6 +221,8 @@ def _to_file(
             done, rows = complete_part(file, path, fingerprint, form)
         skip(hashed, done.lines, str(path))
         check_input(hashed, last_row(rows, done.lines), path)
+        if not files.resume:
+            delete_parts(path)
         file.keep(done.size)
         write_note(path, fingerprint, [*rows, hashed.row])
         file.record = InputRecord(note_path(path), hashed)
@@ -316,7 +237,7 @@ def _to_file(
 
 
 def _to_gzip(
-    source: BinaryIO, path: Path, signals: SignalHandler, translation: _Translation
+    source: BinaryIO, path: Path, signals: SignalHandler, translation: LineTranslation
 ) -> int:
     """Write a gzip file, which appears when it is complete."""
     from s2s.inference.stream import StreamContext
@@ -328,11 +249,6 @@ def _to_gzip(
     context = StreamContext(signals=signals, advice=lambda done: advice)
     with atomic_gzip(path) as file:
         return translation(source, file, context)
-
-
-def _identity(path: Path) -> str:
-    """A hash of a file's content; the path of what can be read only once."""
-    return Hashes().of(path) if path.is_file() else str(path)
 
 
 def _check_features(runs: Sequence[Run], checkpoint: Which, files: FilesOfFeatures | None) -> None:
