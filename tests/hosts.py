@@ -11,6 +11,7 @@ each:
 - unplugged: a host loses its network; the others end within the stated time
 - late: a shared folder appears on one host only after a while
 - clocks: the hosts' clocks differ, by an hour (two hosts) to a year (four)
+- translate: a host that translates loses its processes; the same command again completes the file
 
 It needs root, `ip` and `nsenter`.
 """
@@ -132,12 +133,16 @@ def network(count: int) -> Iterator[list[Host]]:
 
 def torchrun(hosts: Sequence[Host], *extra: str) -> list[str]:
     """The documented command."""
+    return [*launcher(hosts), "train", "--device", "cpu", *extra]
+
+
+def launcher(hosts: Sequence[Host]) -> list[str]:
+    """The beginning of a command on several hosts."""
     endpoint = f"{hosts[0].name}:{PORT}"
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", str(len(hosts))),
         *("--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint),
         *("--no-python", sys.executable, "-c", "from s2s_cli.main import main; main()"),
-        *("train", "--device", "cpu", *extra),
     ]
 
 
@@ -299,6 +304,40 @@ def clocks(count: int, scratch: Path) -> str:
     return f"{count} hosts whose clocks are ahead by {tuple(ahead.values())} s: {said}"
 
 
+def translate(count: int, scratch: Path) -> str:
+    """A host that translates loses its processes: the same command completes the file."""
+    folder = alone(scratch, f"translate-{count}")
+    lines = (folder / "train.x").read_text() * 2000
+    (folder / "big.x").write_text(lines)
+    arguments = ["translate", "--device", "cpu", "--input", "big.x"]
+    command = [sys.executable, "-c", "from s2s_cli.main import main; main()", *arguments]
+    subprocess.run(
+        [*command, "--output", "whole.y"], cwd=folder, check=True, capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    together = [*arguments, "--output", "big.y", "--resume"]
+    with network(count) as hosts:
+        for host in hosts:
+            host.start([*launcher(hosts), *together], folder)
+        end = time.monotonic() + LIMIT
+        while not list(folder.glob("big.y.parts/*/*.part")):
+            check(time.monotonic() < end, "no part")
+            time.sleep(0.1)
+        hosts[-1].kill()
+        found = ends(hosts)
+        left = len(list(folder.glob("big.y.parts/*/*.part")))
+        for host in hosts:
+            host.start([*launcher(hosts), *together], folder)
+        again = ends(hosts)
+        check(all(status == 0 for status, _, _ in again), again)
+    check((folder / "big.y").read_bytes() == (folder / "whole.y").read_bytes(), "bytes differ")
+    check(not (folder / "big.y.parts").exists(), "parts are left")
+    return (
+        f"{count} hosts, one killed: {[status for status, _, _ in found]}, {left} parts left (none: "
+        "the others completed the file); the same command again ends with the file of one process"
+    )
+
+
 def wait_for_update(folder: Path, update: int) -> None:
     """Until a checkpoint after `update` stands."""
     from s2s.run.checkpoints import Checkpoints
@@ -323,6 +362,7 @@ SCENARIOS: dict[str, Callable[[int, Path], str]] = {
     "unplugged": unplugged,
     "late": late,
     "clocks": clocks,
+    "translate": translate,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from s2s.data.preparation.fingerprints import has_content, read_fingerprint
 from s2s.data.preparation.prepare import is_data_missing, is_prepared
@@ -17,21 +17,46 @@ from s2s.pipeline.progress import progress
 from s2s.pipeline.synthetic import drop_unused, make_synthetic
 from s2s.pipeline.transfer import take_over
 from s2s.run.directory import RUNS, Run
+from s2s.training.distributed.launch import is_launched, launched
 
 if TYPE_CHECKING:
     from s2s.data.preparation.report import PrepareReport
     from s2s.recipe.load import Draft
     from s2s.recipe.recipe import Recipe
+    from s2s.training.distributed.process_group import ProcessGroup
 
 
 def prepare(recipe: Recipe | Draft, *, runs: Path = RUNS, force: bool = False) -> PrepareReport:
     """Make those tokenizers and encoded data of a recipe's run that are not up to date.
 
-    What a draft does not say is chosen to fit the data first (`s2s.pipeline.defaults`).
+    What a draft does not say is chosen to fit the data first (`s2s.pipeline.defaults`). Where
+    torchrun started this process, rank 0 prepares; other ranks wait, and end with SystemExit.
 
     Raises DataError for data that differ from the recipe's description, UsageError where a training
     has begun on data that would change.
     """
+    if is_launched():
+        with launched("cpu") as (group, _):
+            if group.rank:
+                _wait_for_rank_zero(group)
+            report = _prepare(recipe, runs, force)
+            group.all_gather(None)
+            return report
+    return _prepare(recipe, runs, force)
+
+
+def _wait_for_rank_zero(group: ProcessGroup) -> NoReturn:
+    """Raises SystemExit when rank 0 has prepared, or has failed and said why."""
+    from s2s.training.distributed.process_group import WorkerLost
+
+    try:
+        group.all_gather(None)
+    except WorkerLost as error:
+        raise SystemExit(error.exit_status) from None
+    raise SystemExit(0)
+
+
+def _prepare(recipe: Recipe | Draft, runs: Path, force: bool) -> PrepareReport:
     completed, choices = complete(recipe, runs=runs)
     run = Run.create(completed, runs)
     with run.lock():
