@@ -79,9 +79,8 @@ def main() -> None:
         seconds = statistics.median(seconds for seconds, _ in measured)
         used = statistics.median(used for _, used in measured)
         name = "one" if count == 1 else f"{count}, {kind}"
-        print(
-            f"| {name} | {seconds:.1f} | {lines / seconds:,.0f} | {one / seconds:.2f} | {used:.1f} |"
-        )
+        rates = f"{lines / seconds:,.0f} | {one / seconds:.2f}"
+        print(f"| {name} | {seconds:.1f} | {rates} | {used:.1f} |")
 
 
 if __name__ == "__main__":

@@ -71,9 +71,12 @@ def check(
 def _data_faults(draft: "Draft") -> list[str]:
     """Faults of the data, each with its line of the recipe."""
     from s2s.data.sources.check import data_faults, unseen
+    from s2s.text.remote import url_of
 
     for name in unseen(draft.recipe):
-        note(f"{name}: on the hub, which is not contacted; 's2s prep' reads it")
+        is_hub = url_of(name) is None
+        where = "on the hub, which is not contacted" if is_hub else "a URL, which is not opened"
+        note(f"{name}: {where}; 's2s prep' reads it")
     return [draft.fault(keys, what) for keys, what in data_faults(draft.recipe)]
 
 

@@ -333,8 +333,8 @@ def translate(count: int, scratch: Path) -> str:
     check((folder / "big.y").read_bytes() == (folder / "whole.y").read_bytes(), "bytes differ")
     check(not (folder / "big.y.parts").exists(), "parts are left")
     return (
-        f"{count} hosts, one killed: {[status for status, _, _ in found]}, {left} parts left (none: "
-        "the others completed the file); the same command again ends with the file of one process"
+        f"{count} hosts, one killed: {[status for status, _, _ in found]}, {left} parts left "
+        "(none: the others completed it); the same command again ends with the file of one process"
     )
 
 

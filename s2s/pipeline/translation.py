@@ -37,6 +37,7 @@ from s2s.pipeline.task_checks import Use, check_glossary, check_use
 from s2s.pipeline.translation_in_parts import InParts, is_in_parts
 from s2s.recipe.data import image_features_of
 from s2s.text.lines import one_line, open_input
+from s2s.text.remote import uploading, url_of
 
 if TYPE_CHECKING:
     from s2s.inference.fusion import Fusion
@@ -153,6 +154,8 @@ def translate_files(
     """
     if files.resume and files.target is None:
         raise UsageError("--resume completes a file; name it with --output")
+    if files.resume and url_of(files.target) is not None:
+        raise UsageError(f"--resume: {url_of(files.target)} is a URL, which is written as a whole")
     if files.resume and files.target is not None and files.target.suffix == ".gz":
         raise UsageError(
             f"--resume: {files.target} is compressed, and such a file is written as a whole"
@@ -209,6 +212,8 @@ def _to_file(
 
     path = files.target
     assert path is not None
+    if (url := url_of(path)) is not None:
+        return _to_url(source, url, signals, translation)
     if path.suffix == ".gz":
         return _to_gzip(source, path, signals, translation)
     fingerprint = translation.fingerprint()
@@ -234,6 +239,21 @@ def _to_file(
             file.record.close()
     remove_note(path)
     return count
+
+
+def _to_url(
+    source: BinaryIO, url: str, signals: SignalHandler, translation: LineTranslation
+) -> int:
+    """Write a file that a store gets when it is complete."""
+    from s2s.inference.stream import StreamContext
+
+    advice = f"{url} is not written; --resume would complete a local --output"
+    with uploading(url) as path:
+        if path.suffix == ".gz":
+            return _to_gzip(source, path, signals, translation)
+        context = StreamContext(signals=signals, advice=lambda done: advice)
+        with path.open("xb") as file:
+            return translation(source, file, context)
 
 
 def _to_gzip(

@@ -35,6 +35,7 @@ from s2s.inference.resume import note_path, refuse_other
 from s2s.inference.signals import SignalHandler, handle_signals
 from s2s.messages import note
 from s2s.pipeline.range_translation import POLL_SECONDS, RangeTranslation
+from s2s.text.remote import url_of
 from s2s.training.distributed.launch import is_launched, launched
 
 if TYPE_CHECKING:
@@ -154,6 +155,12 @@ class InParts:
                 "several processes, which torchrun has started, translate ranges of one file into "
                 "another; name them with --input FILE and --output FILE, not stdin or stdout"
             )
+        for url in map(url_of, (self.source, self.target)):
+            if url is not None:
+                raise UsageError(
+                    f"{url}: several processes read and write files of a folder that all of them "
+                    "see; download it first, or translate in one process"
+                )
         return self.source, self.target
 
     def _is_whole(self, target: Path, previous: Plan | None) -> bool:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 from s2s.errors import DataError
 from s2s.files import GZIP_MAGIC, did_you_mean_file
 from s2s.spaces import MARK, is_blank
+from s2s.text.remote import local_copy
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -68,7 +69,7 @@ def no_such_file(path: str | Path) -> DataError:
 
 
 def open_input(path: str | Path) -> BinaryIO:
-    """The bytes of a file, or of stdin for `-`; of a gzip file, decompressed.
+    """The bytes of a file, of a URL, or of stdin for `-`; of a gzip file, decompressed.
 
     Unlike `open_bytes`, it needs no context, in which other errors might come up. Raises DataError
     for what cannot be opened and, while it is read, for a damaged gzip file.
@@ -77,8 +78,9 @@ def open_input(path: str | Path) -> BinaryIO:
         if sys.stdin is None:  # the parent process has closed it
             raise DataError("stdin is closed; name a file instead of -")
         return sys.stdin.buffer
+    local = local_copy(path)
     try:
-        raw = Path(path).open("rb")  # noqa: SIM115 - the caller closes it
+        raw = local.open("rb")
         if raw.peek(2)[:2] != GZIP_MAGIC:
             return raw
     except FileNotFoundError as error:
@@ -119,7 +121,7 @@ class _Unzipped(io.RawIOBase):
 
 @contextmanager
 def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, or of stdin for `-`; of a gzip file, decompressed.
+    """The bytes of a file, of a URL, or of stdin for `-`; of a gzip file, decompressed.
 
     Raises DataError, with the file, if it is missing, a folder or unreadable, and (also while it is
     read within the context) for a truncated or damaged gzip stream.
@@ -127,8 +129,9 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
     if is_standard(path):
         yield open_input(path)
         return
+    local = local_copy(path)
     try:
-        with Path(path).open("rb") as raw:
+        with local.open("rb") as raw:
             if raw.peek(2)[:2] != GZIP_MAGIC:
                 yield raw
                 return

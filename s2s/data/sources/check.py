@@ -1,6 +1,7 @@
 """Looks at the data that a recipe names: files that are there, columns that exist, text in UTF-8.
 
-Only the first rows are read, and nothing is downloaded: a data set on the hub is not looked at.
+Only the first rows are read, and nothing is downloaded: neither data sets on the hub nor URLs are
+looked at.
 """
 
 import re
@@ -19,6 +20,7 @@ from s2s.recipe.recipe import Recipe
 from s2s.recipe.section import Files
 from s2s.recipe.tokenizer import SentencePieceTokenizer, sides_of
 from s2s.recipe.yaml import Keys
+from s2s.text.remote import url_of
 
 MOST_FILES = 10
 """Files, or pairs of files, of a split whose first rows are read; the others only have to exist."""
@@ -55,10 +57,17 @@ def _beside_data(recipe: Recipe) -> Iterator[tuple[Keys, str]]:
 
 
 def unseen(recipe: Recipe) -> list[str]:
-    """The data sets of the hub, which are not looked at."""
+    """The data sets of the hub and the URLs, which are not looked at."""
     data = recipe.data
     parts = data.corpora if isinstance(data, SeveralData) else (data,)
-    return [part.dataset for part in parts if isinstance(part, DatasetData) and not _is_local(part)]
+    found = []
+    for part in parts:
+        if isinstance(part, DatasetData) and not _is_local(part):
+            found.append(part.dataset)
+        elif isinstance(part, FilesData):
+            names = [name for split in SPLITS for _, name in _names(part, split)]
+            found += [name for name in names if url_of(name) is not None]
+    return found
 
 
 def _corpus_faults(part: AnyCorpus, keys: Keys, splits: tuple[SplitName, ...]) -> Iterator[Found]:
@@ -73,14 +82,21 @@ def _corpus_faults(part: AnyCorpus, keys: Keys, splits: tuple[SplitName, ...]) -
             yield from _folder_faults(part, keys)
         return
     for split in splits:
-        named: dict[Keys, list[Path]] = {}
-        lacking = False
-        for own, name in _names(part, split):
-            named[own], faults = _files(name)
-            yield from (((*keys, *own), fault) for fault in faults)
-            lacking = lacking or bool(faults)
-        if named and not lacking:
-            yield from _first_rows(part, keys, split, named)
+        yield from _split_faults(part, keys, split)
+
+
+def _split_faults(part: FilesData, keys: Keys, split: SplitName) -> Iterator[Found]:
+    named: dict[Keys, list[Path]] = {}
+    is_whole = True
+    for own, name in _names(part, split):
+        if url_of(name) is not None:  # the rows of the others belong to its rows
+            is_whole = False
+            continue
+        named[own], faults = _files(name)
+        yield from (((*keys, *own), fault) for fault in faults)
+        is_whole = is_whole and not faults
+    if named and is_whole:
+        yield from _first_rows(part, keys, split, named)
 
 
 def _names(part: FilesData, split: SplitName) -> Iterator[tuple[Keys, str]]:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from s2s.errors import DataError
 from s2s.recipe.section import Files, names_of
+from s2s.text.remote import local_copy, url_of
 
 
 def files_of(files: Files) -> list[Path]:
     """The files in order: a list in its own, those of a pattern sorted by name.
 
-    `**` stands for any folders. A name with `*`, `?` or `[` that exists is a file, not a pattern.
+    `**` stands for any folders. A URL is one file, of which this is a local copy. A name with `*`,
+    `?` or `[` that exists is a file, not a pattern.
     Raises DataError for a pattern without files.
     """
     return [path for name in names_of(files) for path in _matches(name)]
@@ -23,6 +25,8 @@ def described(files: Files) -> str:
 
 
 def _matches(name: str) -> list[Path]:
+    if url_of(name) is not None:
+        return [local_copy(name)]
     path = Path(name)
     if not has_magic(name) or path.exists():
         return [path]
