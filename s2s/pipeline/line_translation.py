@@ -12,6 +12,7 @@ from s2s.inference.fusion import check_fusion
 from s2s.inference.translator_factory import TranslatorFactory, kernel_speeds
 from s2s.messages import silenced
 from s2s.pipeline.task_checks import check_replacement
+from s2s.text.remote import local_copy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,4 +159,5 @@ def _resolved(search: Search, device: str) -> Search:
 
 def _identity(path: Path) -> str:
     """A hash of a file's content; the path of what can be read only once."""
-    return Hashes().of(path) if path.is_file() else str(path)
+    local = local_copy(path)
+    return Hashes().of(local) if local.is_file() else str(path)

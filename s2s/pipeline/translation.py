@@ -152,14 +152,7 @@ def translate_files(
     Raises UsageError where the two do not belong together, DataError for files that cannot be
     opened, Interrupted on Ctrl-C, SIGTERM and SIGHUP.
     """
-    if files.resume and files.target is None:
-        raise UsageError("--resume completes a file; name it with --output")
-    if files.resume and url_of(files.target) is not None:
-        raise UsageError(f"--resume: {url_of(files.target)} is a URL, which is written as a whole")
-    if files.resume and files.target is not None and files.target.suffix == ".gz":
-        raise UsageError(
-            f"--resume: {files.target} is compressed, and such a file is written as a whole"
-        )
+    _check_resume(files)
     _refuse_same(files.source, files.target)
     make = partial(
         line_translation,
@@ -177,11 +170,7 @@ def translate_files(
         fusion=fusion,
     )
 
-    def check() -> None:
-        check_use(runs, use)
-        if glossary is not None:
-            check_glossary(runs, "--glossary")
-        _check_features(runs, checkpoint, files.features)
+    check = partial(_check, runs, files, checkpoint, glossary, use)
 
     def alone() -> int:
         translation = make(device=device)
@@ -195,6 +184,28 @@ def translate_files(
         return alone()
     source = None if files.lines is not None else files.source
     return InParts(source, files.target, files.resume, make, check, alone).translate(device)
+
+
+def _check_resume(files: Files) -> None:
+    """Raises UsageError for an output that cannot be resumed."""
+    if files.resume and files.target is None:
+        raise UsageError("--resume completes a file; name it with --output")
+    if files.resume and url_of(files.target) is not None:
+        raise UsageError(f"--resume: {url_of(files.target)} is a URL, which is written as a whole")
+    if files.resume and files.target is not None and files.target.suffix == ".gz":
+        raise UsageError(
+            f"--resume: {files.target} is compressed, and such a file is written as a whole"
+        )
+
+
+def _check(
+    runs: Sequence[Run], files: Files, checkpoint: Which, glossary: Glossary | None, use: Use
+) -> None:
+    """Raises UsageError or DataError for runs that do not suit, before anything is written."""
+    check_use(runs, use)
+    if glossary is not None:
+        check_glossary(runs, "--glossary")
+    _check_features(runs, checkpoint, files.features)
 
 
 def _to_stdout(source: BinaryIO, signals: SignalHandler, translation: LineTranslation) -> int:
