@@ -63,7 +63,7 @@ def main() -> None:
         for _ in range(options.repeats):
             for kind, count in rows:
                 target = Path(scratch, f"out-{kind}-{count}")
-                extra = ["--run", options.run, "--precision", options.precision, "--device", "cpu"]
+                extra = [options.run, "--precision", options.precision, "--device", "cpu"]
                 extra += ["--input", str(source), "--output", str(target)]
                 found[kind, count].append(measure([*command(kind, count), *extra]))
                 if not whole.exists():
