@@ -18,6 +18,7 @@ from s2s.errors import (
     shortened,
 )
 from s2s.messages import STDOUT, prepare_streams, printable
+from s2s.nn.threads import spin_briefly
 
 from .attention import EPILOG as ATTENTION_EPILOG
 from .attention import attention
@@ -159,6 +160,7 @@ def options(
 def main() -> NoReturn:
     """Run the command line of this process."""
     prepare_streams()
+    spin_briefly()
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -37,8 +37,10 @@ LIMITS = (
     "MKL_CBWR",
     "MKL_ENABLE_INSTRUCTIONS",
     "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
 )
-"""Environment variables that affect the choice of kernels on a CPU."""
+"""Environment variables that affect the choice of kernels on a CPU, and its threads."""
 
 SENTENCES, LONGEST = 48, 30
 """The number of sentences, and the most tokens of one."""

@@ -69,6 +69,16 @@ class BeamHistory:
         self.settled_B[slot] = -np.inf
         self.ended[slot] = []
 
+    def keep(self, slots: Slots) -> None:
+        """Go on with the sentences of these slots alone, in slots 0, 1, ..."""
+        self.rows_HBK, self.tokens_HBK = self.rows_HBK[:, slots], self.tokens_HBK[:, slots]
+        if self.attention_HBKS is not None:
+            self.attention_HBKS = self.attention_HBKS[:, slots]
+        self.key_B, self.first_step_B = self.key_B[slots], self.first_step_B[slots]
+        self.limit_B, self.settled_B = self.limit_B[slots], self.settled_B[slots]
+        self.positions = [self.positions[slot] for slot in slots]
+        self.ended = [self.ended[slot] for slot in slots]
+
     def record(self, chosen: Chosen) -> Slots:
         """Record a step; returns the slots whose sentence is done.
 

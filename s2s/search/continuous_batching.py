@@ -15,7 +15,7 @@ from s2s.search.decoding_batch import DecodingBatch, NewSentences
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.inputs import Inputs, Padded
 from s2s.search.scorer import M, S, Scorer
-from s2s.search.token_map import token_map_of
+from s2s.search.token_map import AllTokens, token_map_of
 
 
 class SentenceQueue(Generic[M, S]):
@@ -42,6 +42,11 @@ class SentenceQueue(Generic[M, S]):
     def is_empty(self) -> bool:
         """Whether all sentences have entered."""
         return self.taken == len(self.queue)
+
+    @property
+    def has_one_scorer(self) -> bool:
+        """Whether all sentences have the same scorer."""
+        return isinstance(self.tokens, AllTokens)
 
     def enter(self, batch: DecodingBatch[M, S], slots: Sequence[int]) -> list[int]:
         """Put the next sources into some of `slots`, in that order; returns which sources."""

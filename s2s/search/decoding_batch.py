@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s.nn.device import to_device
+from s2s.nn.step import Step
 from s2s.recipe.search import Search
 from s2s.search.bucketing import Shape
+from s2s.search.compaction import are_equal, is_known, remember
 from s2s.search.constraints.batch_constraints import BatchConstraints
 from s2s.search.constraints.logits import (
     LiveTokens,
@@ -23,10 +25,14 @@ from s2s.search.constraints.logits import (
     without_unknown,
 )
 from s2s.search.constraints.spec import ConstraintSpec
+from s2s.search.inputs import Padded
 from s2s.search.scorer import M, S, Scorer
 from s2s.search.strategies.base import Choice, StepContext, Strategy
 from s2s.search.topk import digest
 from s2s.special import BOS, PAD, UNK
+
+TESTED_FROM = 2
+"""Fewest predictions of a sentence in the step that tests a smaller batch."""
 
 
 class Chosen(NamedTuple):
@@ -132,6 +138,41 @@ class DecodingBatch(Generic[M, S]):
         if self.constraints is not None:
             self.constraints.put(slots, sentences.constraints, sentences.longest)
 
+    def keep(self, slots: NDArray[np.int64], padded: Padded) -> bool:
+        """Go on with the sentences of these slots, ascending, alone: in slots 0, 1, ...
+
+        Returns whether it did: without constraints, and where a step with fewer rows has the same
+        bits as one with all (`s2s.search.compaction`). `padded` are the lengths of the sources. The
+        test waits for the second step, as zeros in the first state would hide an order of sums.
+        """
+        assert self.memory is not None and self.state is not None
+        width = self.strategy.width
+        sizes = (self.slots, len(slots), width, padded, torch.get_num_threads())
+        if self.constraints is not None or is_known(self.scorer, sizes) is False:
+            return False
+        slots_M = torch.from_numpy(slots)
+        rows_M = (self.first_row_B1[slots_M] + torch.arange(width)).flatten()
+        memory, state = self.memory.select(slots_M), self.state.select(rows_M)
+        tokens_MK = self.tokens_BK[slots_M]
+        if is_known(self.scorer, sizes) is None:
+            if int(self.length_B[slots_M].min()) < TESTED_FROM:
+                return False
+            whole = self.scorer.step(self.memory, self.state, self.tokens_BK.flatten())
+            part = self.scorer.step(memory, state, tokens_MK.flatten())
+            is_equal = are_equal(_digested(whole), rows_M, _digested(part))
+            remember(self.scorer, sizes, is_equal=is_equal)
+            if not is_equal:
+                return False
+        self.memory, self.state, self.tokens_BK = memory, state, tokens_MK
+        self.slots = len(slots)
+        self.first_row_B1 = self.first_row_B1[: self.slots]
+        self.totals_BK, self.ended_BK = self.totals_BK[slots_M], self.ended_BK[slots_M]
+        self.place_B, self.length_B = self.place_B[slots_M], self.length_B[slots_M]
+        self.least_B = self.least_B[slots_M]
+        if self.history_BKH is not None:
+            self.history_BKH = self.history_BKH[slots_M]
+        return True
+
     def step(self, want_attention: bool) -> Chosen:
         """Predict a token for every row; waits for the device once, to copy the choice to the
         host."""
@@ -213,3 +254,8 @@ class DecodingBatch(Generic[M, S]):
             attention.float().view(self.slots, self.strategy.width, -1).cpu().numpy()
         )
         return weights
+
+
+def _digested(step: Step[S]) -> Step[S]:
+    """A step with the normalizer that search subtracts."""
+    return step._replace(normalizer=digest(step.logits, step.normalizer).normalizer)

@@ -12,11 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from s2s.data.features.lookup import FeatureRows
 from s2s.errors import UsageError
 from s2s.recipe.search import CandidateSearch, ExhaustiveSearch, Search
+from s2s.search import compaction
 from s2s.search.beam_history import BeamHistory
 from s2s.search.bucketing import longest_output, shape_of
 from s2s.search.constraints.base import Effect
@@ -186,6 +189,7 @@ def _decode(
     # Moving sentences in costs a copy, an idle slot a share of a step: some are let gather.
     needs_attention = want_attention or strategy.coverage_penalty > 0.0
     refill = max(1, shape.slots // 8)
+    may_shrink = queue.device.type == "cpu" and queue.has_one_scorer
     while True:
         empty = history.empty
         if len(empty) >= refill and not queue.is_empty:
@@ -193,7 +197,18 @@ def _decode(
                 limit = longest_output(len(queue.inputs.sources[key]), settings)
                 positions = queue.inputs.positions(key, queue.padded)
                 history.admit(int(slot), key, positions, limit)
-        elif len(empty) == shape.slots:
+        elif len(empty) == batch.slots:
             return
+        if queue.is_empty and may_shrink:
+            kept = _kept(history, batch)
+            if len(kept) < batch.slots and batch.keep(kept, queue.padded):
+                history.keep(kept)
         for slot in history.record(batch.step(needs_attention)):
             yield int(history.key_B[slot]), history.release(int(slot))
+
+
+def _kept(history: BeamHistory, batch: DecodingBatch[M, S]) -> NDArray[np.int64]:
+    """The slots of the sentences in search, and idle ones up to the size of a smaller batch."""
+    occupied = np.flatnonzero(history.key_B >= 0)
+    size = compaction.smaller_size(batch.slots, batch.strategy.width, len(occupied))
+    return np.sort(np.concatenate((occupied, history.empty[: size - len(occupied)])))

@@ -1,6 +1,7 @@
 """An OMP_NUM_THREADS that does not suit the machine causes one line on stderr and no failure."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +137,28 @@ def test_an_invalid_number_is_reported_once(folder: Path) -> None:
         "s2s: OMP_NUM_THREADS=many: expected a number of threads, 1 or more; the variable is "
         "ignored"
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")],
+    ids=["nothing", "spins", "policy"],
+)
+def test_waiting_threads_sleep_soon_unless_the_environment_says_otherwise(
+    said: dict[str, str], spins: str
+) -> None:
+    """As OpenMP itself reports it."""
+    plain = {name: text for name, text in os.environ.items() if name not in threads.WAITING}
+    program = "import sys; sys.argv[1:] = ['recipes', 'list']; from s2s_cli.main import main\n"
+    program += "try: main()\nfinally: import torch"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**plain, **said, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    found = re.search(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if found is None:
+        pytest.skip("PyTorch's OpenMP is another one")
+    assert found[1] == spins

@@ -101,9 +101,11 @@ def test_company_number_and_order_change_nothing(settings: GreedySearch | BeamSe
 
 
 def test_all_shapes_are_functions_of_the_sentence() -> None:
+    """Or of a smaller batch that has been tested, once all have entered."""
     scorer, sources = RecurrentToy(40, 1), sentences(200, 1)
     search(scorer, sources, beam(5), "cpu")
-    assert set(scorer.steps) == {120}
+    assert scorer.steps[0] == 120
+    assert set(scorer.steps) <= {120, 60, 30, 15, 10, 5}
     assert set(scorer.encodings) == {(16, 16), (16, 32)}
 
 

@@ -1,0 +1,61 @@
+"""Compaction: a decoding batch whose queue is empty goes on without its idle slots.
+
+Kernels may round differently for different numbers of rows. So before a batch first becomes
+smaller, one step is computed with both sizes: only where all results are the same, bit for bit, do
+sentences go on in the smaller one. What a kernel sums in which order depends on shapes, not on
+numbers, so one step of all rows shows it, and the answer is kept for the scorer.
+
+Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows.
+"""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from s2s.nn.step import Step
+
+LEAST_ROWS = 4
+"""Fewest rows of a batch. Kernels treat a single row as a vector, and sum in another order."""
+
+_known: WeakKeyDictionary[Any, dict[Hashable, bool]] = WeakKeyDictionary()
+
+
+def smaller_size(slots: int, width: int, occupied: int) -> int:
+    """The number of slots for `occupied` sentences of `width` hypotheses: `slots`, or the least of
+    its halves, quarters, ... (rounded up) that has room for them."""
+    size, half = slots, -(-slots // 2)
+    while half < size and half >= max(occupied, 1) and half * width >= LEAST_ROWS:
+        size, half = half, -(-half // 2)
+    return size
+
+
+def is_known(scorer: object, sizes: Hashable) -> bool | None:
+    """Whether a batch of a scorer may become smaller by `sizes`; None where it is not tested."""
+    return _known.get(scorer, {}).get(sizes)
+
+
+def remember(scorer: object, sizes: Hashable, is_equal: bool) -> None:
+    """Keep the result of a test."""
+    _known.setdefault(scorer, {})[sizes] = is_equal
+
+
+def are_equal(whole: Step[Any], rows_M: Tensor, part: Step[Any]) -> bool:
+    """Whether `part`, a step of the rows `rows` [M] of `whole`, has the same bits."""
+    found = zip(_tensors(whole), _tensors(part), strict=True)
+    return all(torch.equal(one.index_select(0, rows_M), other) for one, other in found)
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors in a bundle of rows, whose first dimension runs over rows."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _tensors(part)
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _tensors(getattr(value, item.name))
