@@ -26,7 +26,10 @@ if sys.platform == "win32":  # what tests write and read is the same everywhere
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-KERNEL_FILES = [f"s2s.nn.fused.{name}_kernel" for name in ("cross_entropy", "lstm_cell")]
+KERNEL_FILES = [
+    f"s2s.nn.fused.{name}_kernel"
+    for name in ("additive", "attention", "cross_entropy", "lstm_cell")
+]
 """Modules that import Triton."""
 
 
@@ -147,8 +150,18 @@ def triton_interpreter() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def verdicts() -> dict[tuple[object, ...], bool]:
+    """Of trials of kernels, each of which is made once."""
+    return {}
+
+
 @pytest.fixture
-def interpreted(triton_interpreter: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def interpreted(
+    triton_interpreter: None,
+    verdicts: dict[tuple[object, ...], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A CPU that has the kernels written in Triton."""
     monkeypatch.setattr("s2s.nn.fused.choice.DEVICES", {"cpu"})
-    monkeypatch.setattr("s2s.nn.fused.choice._verdicts", {})
+    monkeypatch.setattr("s2s.nn.fused.choice._verdicts", verdicts)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from s2s.nn.attention_scores import AttentionScore
+from s2s.nn.fused.attention import AttentionStep
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.memory import Memory
 from s2s.nn.weighted_sum import weighted_sum
@@ -64,6 +65,8 @@ class LoopMemory(NamedTuple):
     """Encoder states [B, D, S], or the values of heads [B*M, P, S]."""
     context: Callable[[Tensor], Tensor]
     """See `AttentionScore.loop_context`."""
+    fused_step: AttentionStep | None = None
+    """See `AttentionScore.fused_step`."""
 
     @classmethod
     def of(cls, scores: AttentionScore | None, memory: Memory) -> "LoopMemory | None":
@@ -72,7 +75,9 @@ class LoopMemory(NamedTuple):
             return None
         summed = memory.states_BSD if memory.values is None else memory.values.flatten(0, 1)
         keys = scores.loop_keys(memory.keys)
-        return cls(keys, LoopLinear(summed.mT), scores.loop_context())
+        values = LoopLinear(summed.mT)
+        fused_step = scores.fused_step(keys, values, memory.mask_BS)
+        return cls(keys, values, scores.loop_context(), fused_step)
 
 
 class AttentionOutput(NamedTuple):
@@ -112,6 +117,8 @@ def attend_rows(
     query_BQH = query_NH.view(memory.final_BD.shape[0], -1, query_NH.shape[1])
     if scores is None:
         return _rows(attend(None, memory, query_BQH))
+    if loop_memory is not None and loop_memory.fused_step is not None and coverage is None:
+        return AttentionOutput(*loop_memory.fused_step(query_NH))
     scores_BGS = _step_scores(scores, memory, query_BQH, loop_memory)
     if coverage is not None:
         covered_BQS = coverage[1].view(*query_BQH.shape[:2], -1)

@@ -17,6 +17,7 @@ from typing import NamedTuple, assert_never
 import torch
 from torch import Tensor, nn
 
+from s2s.nn.fused.attention import AttentionStep, choose_additive_step, choose_bilinear_step
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.weighted_sum import weighted_sum
 from s2s.recipe.model import (
@@ -70,6 +71,15 @@ class AttentionScore(nn.Module):
         """`keys` for a loop over time of training: a `LoopLinear` where they are a matrix that
         multiplies the query."""
         return keys
+
+    def fused_step(
+        self, keys: Tensor | LoopLinear, values: LoopLinear, mask_BS: Tensor
+    ) -> AttentionStep | None:
+        """A step of a loop over time of training in one kernel, where there is such a kernel.
+
+        `keys` are those of `loop_keys`, values are [B, D, S].
+        """
+        return None
 
     def values(self, states_BSD: Tensor) -> Tensor | None:
         """What the weights of each head sum, [B, heads, S, ...]; None for the states themselves."""
@@ -138,6 +148,13 @@ class BilinearScores(AttentionScore):
         """See `AttentionScore`."""
         return LoopLinear(keys.mT)
 
+    def fused_step(
+        self, keys: Tensor | LoopLinear, values: LoopLinear, mask_BS: Tensor
+    ) -> AttentionStep | None:
+        """See `AttentionScore`."""
+        assert isinstance(keys, LoopLinear)
+        return choose_bilinear_step(keys, values, mask_BS, self.scale)
+
     def input_bounds(self, state_D: Tensor, query_H: Tensor) -> Mapping[str, Tensor]:
         """See `AttentionScore`."""
         return {} if self.projection is None else {"projection": state_D}
@@ -182,6 +199,14 @@ class AdditiveScores(AttentionScore):
         # A product with a single column may round a row by its place; a sum per row does not.
         scores_BQS = (hidden_BQSA * self.vector.weight[0]).sum(-1)
         return scores_BQS.flatten(0, 1)
+
+    def fused_step(
+        self, keys: Tensor | LoopLinear, values: LoopLinear, mask_BS: Tensor
+    ) -> AttentionStep | None:
+        """See `AttentionScore`."""
+        assert isinstance(keys, Tensor)
+        own = (self.query.weight, self.vector.weight[0])
+        return choose_additive_step(keys, values, mask_BS, *own)
 
     def input_bounds(self, state_D: Tensor, query_H: Tensor) -> Mapping[str, Tensor]:
         """See `AttentionScore`; `rows` computes the product with v itself."""

@@ -32,6 +32,17 @@ class LoopLinear:
         self._matrix, self._bias = _SharedMatrix.apply(matrix, bias, kind, self._pairs)  # type: ignore[no-untyped-call]
 
     @property
+    def matrix(self) -> Tensor:
+        """M in the type of the products. What multiplies it by itself, as a function of autograd,
+        returns no gradient of it, but appends to `pairs` in its backward pass."""
+        return self._matrix
+
+    @property
+    def pairs(self) -> Pairs:
+        """See `Pairs`; of the backward pass that is running."""
+        return self._pairs
+
+    @property
     def kind(self) -> torch.dtype:
         """The type of the products."""
         return self._matrix.dtype

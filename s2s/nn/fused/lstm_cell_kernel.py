@@ -16,7 +16,8 @@ BLOCK = 1024
 
 
 @triton.jit
-def _tanh(x):
+def tanh(x):
+    """2 sigmoid(2x) - 1."""
     return 2.0 * tl.sigmoid(2.0 * x) - 1.0
 
 
@@ -37,11 +38,11 @@ def lstm_cell_forward(
     place = row * WIDTH + channel
     i = tl.sigmoid(tl.load(gates, mask=is_there, other=0.0).to(tl.float32))
     f = tl.sigmoid(tl.load(gates + WIDTH, mask=is_there, other=0.0).to(tl.float32))
-    g = _tanh(tl.load(gates + 2 * WIDTH, mask=is_there, other=0.0).to(tl.float32))
+    g = tanh(tl.load(gates + 2 * WIDTH, mask=is_there, other=0.0).to(tl.float32))
     o = tl.sigmoid(tl.load(gates + 3 * WIDTH, mask=is_there, other=0.0).to(tl.float32))
     c = f * tl.load(c_before + place, mask=is_there, other=0.0).to(tl.float32) + i * g
     tl.store(c_after + place, c, mask=is_there)
-    tl.store(h_after + place, (o * _tanh(c)).to(h_after.dtype.element_ty), mask=is_there)
+    tl.store(h_after + place, (o * tanh(c)).to(h_after.dtype.element_ty), mask=is_there)
 
 
 @triton.jit
@@ -65,10 +66,10 @@ def lstm_cell_backward(
     place = row * WIDTH + channel
     i = tl.sigmoid(tl.load(gates, mask=is_there, other=0.0).to(tl.float32))
     f = tl.sigmoid(tl.load(gates + WIDTH, mask=is_there, other=0.0).to(tl.float32))
-    g = _tanh(tl.load(gates + 2 * WIDTH, mask=is_there, other=0.0).to(tl.float32))
+    g = tanh(tl.load(gates + 2 * WIDTH, mask=is_there, other=0.0).to(tl.float32))
     o = tl.sigmoid(tl.load(gates + 3 * WIDTH, mask=is_there, other=0.0).to(tl.float32))
     before = tl.load(c_before + place, mask=is_there, other=0.0).to(tl.float32)
-    tanh_c = _tanh(f * before + i * g)
+    tanh_c = tanh(f * before + i * g)
     d_h = tl.zeros([BLOCK], tl.float32)
     if HAS_H:
         d_h = tl.load(of_h + place, mask=is_there, other=0.0).to(tl.float32)

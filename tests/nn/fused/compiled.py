@@ -5,6 +5,7 @@ Run as a script, for Triton's functions are either compiled or interpreted in a 
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from s2s.nn.fused import cross_entropy_kernel, lstm_cell_kernel
+from s2s.nn.fused import (
+    additive_kernel,
+    attention_kernel,
+    cross_entropy_kernel,
+    lstm_cell_kernel,
+)
 
 HOPPER = GPUTarget("cuda", 90, 32)
 
@@ -51,10 +57,40 @@ def lstm_backward(kind: str) -> int:
     return compiled(lstm_cell_kernel.lstm_cell_backward, types, constants, 4)
 
 
+SIZES = {"WIDTH": 1000, "VALUE_WIDTH": 520, "TIME": 64, "BLOCK": 64}
+"""Of attention over some 60 positions."""
+
+BOTH = {"HAS_WEIGHTS": True, "HAS_SCORES": True}
+
+
+def attention_forward(kind: str, *, is_additive: bool) -> int:
+    """Of either score."""
+    types = f"*{kind} *{kind} *{kind} *fp32 *i8 *fp32 *fp32 *{kind} i32 i32 i32 i32 fp32 i32"
+    constants = {"IS_ADDITIVE": is_additive, **SIZES}
+    return compiled(attention_kernel.attention_forward, types, constants, 4)
+
+
+def bilinear_backward(kind: str) -> int:
+    """With gradients of weights and scores."""
+    types = f"*{kind} *{kind} *fp32 *{kind} *fp32 *fp32 *{kind} *{kind} i32 i32 i32 i32 fp32 i32"
+    return compiled(attention_kernel.bilinear_backward, types, {**SIZES, **BOTH}, 4)
+
+
+def additive_backward(kind: str) -> int:
+    """As `bilinear_backward`."""
+    types = f"*{kind} *{kind} *{kind} *fp32 *fp32 *{kind} *fp32 *fp32 *{kind} *fp32 *fp32"
+    types += " i32 i32 i32"
+    return compiled(additive_kernel.additive_backward, types, {**SIZES, **BOTH}, 4)
+
+
 KERNELS = {
     "cross_entropy": cross_entropy,
     "lstm_forward": lstm_forward,
     "lstm_backward": lstm_backward,
+    "bilinear_forward": partial(attention_forward, is_additive=False),
+    "bilinear_backward": bilinear_backward,
+    "additive_forward": partial(attention_forward, is_additive=True),
+    "additive_backward": additive_backward,
 }
 
 if __name__ == "__main__":

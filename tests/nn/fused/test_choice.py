@@ -120,7 +120,10 @@ def test_kernels_compile_for_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     assert min(sizes.values()) > 1_000
 
 
-KERNELS = ["cross_entropy", "lstm_forward", "lstm_backward"]
+KERNELS = [
+    *("cross_entropy", "lstm_forward", "lstm_backward", "bilinear_forward"),
+    *("bilinear_backward", "additive_forward", "additive_backward"),
+]
 
 
 def test_nothing_imports_triton_where_there_is_no_gpu() -> None:
