@@ -9,8 +9,9 @@ DIR/STAGE.log; a table comes last. The exit status is 1 where something is not a
 the GPU is new then.
 
 Nothing is installed and no network is needed. Stages whose packages are missing are skipped, and
-told first. There is nothing here yet for kernels of s2s's own (loss, cell, attention) and for
-steps captured as graphs, as there are none.
+told first. Training and layers are timed with the kernels written in Triton and without; a fault of
+theirs is a line, and training goes on without them. There is nothing here yet for steps captured as
+graphs, as there are none.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "results.jsonl"
 
 S2S = ("numpy", "pyarrow", "pydantic", "rich", "ruamel.yaml", "safetensors", "sentencepiece")
+KERNELS = (*S2S, "triton")
 QUICKSTART = (*S2S, "babel", "filelock", "sacrebleu", "unicode_rbnf")
 
 
@@ -49,13 +51,15 @@ class Stage:
 STAGES = {
     "machine": Stage(60, "gpu_speed", ()),
     "lstm": Stage(60, "gpu_correct"),
+    "kernels": Stage(90, "gpu_kernels", KERNELS),
     "wirings": Stage(60, "gpu_correct"),
     "waits": Stage(45, "gpu_correct"),
     "repeats": Stage(45, "gpu_correct"),
     "rows": Stage(45, "gpu_correct"),
     "memory": Stage(45, "gpu_correct"),
-    "training": Stage(150, "gpu_speed"),
-    "layers": Stage(45, "gpu_speed"),
+    "training": Stage(180, "gpu_speed"),
+    "layers": Stage(60, "gpu_speed"),
+    "kernel_speed": Stage(45, "gpu_kernels", KERNELS),
     "decoding": Stage(75, "gpu_speed"),
     "quickstart": Stage(90, "gpu_speed", QUICKSTART),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from s2s.data.store import Corpus
 from s2s.nn.cells.cudnn_lstm import KERNELS, is_accurate
 from s2s.nn.cells.lstm import LSTMLayer
 from s2s.nn.device import Precision, autocast, fp32_of
+from s2s.nn.fused.choice import plain
 from s2s.nn.inference_model import inference_model
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.load import load_recipe
@@ -110,7 +111,8 @@ def _outputs(
 
 
 def wirings(check: Check) -> None:
-    """Loss and gradients of every wiring beside the CPU's in fp32."""
+    """Loss and gradients of every wiring beside the CPU's in fp32, with s2s's own kernels and
+    without."""
     device = device_of(check)
     sizes = Sizes(embeddings=256, encoder=256, decoder=512, vocabulary=2_000, layers=2)
     sizes = sizes if check.is_gpu else Sizes()
@@ -122,12 +124,14 @@ def wirings(check: Check) -> None:
         expected = _gradients(model, batch, "fp32")
         there = copy.deepcopy(model).to(device)
         for precision in precisions:
-            _gradients(there, batch, precision)
-            with strict():
-                found = _gradients(there, batch, precision)
-            for what, one, other in zip(("loss", "gradients"), found, expected, strict=True):
-                difference = share(one, other)
-                check.record(f"{name}, {what}, {precision}", difference, most=most[precision])
+            for how, context in (("kernels", nullcontext), ("plain", plain)):
+                with context():
+                    _gradients(there, batch, precision)
+                    with strict():
+                        found = _gradients(there, batch, precision)
+                for what, one, other in zip(("loss", "gradients"), found, expected, strict=True):
+                    told = f"{name}, {what}, {precision}, {how}"
+                    check.record(told, share(one, other), most=most[precision])
     if not check.is_gpu:
         check.skip("wirings in fp32 and TF32 beside the CPU's", "it is the CPU")
 
@@ -194,14 +198,15 @@ def repeats(check: Check) -> None:
     """Two equal trainings, one of them resumed, and a gradient that is not finite."""
     device, sizes = device_of(check), Sizes()
     corpus = corpus_of(sizes, 400)
-    for precision in ("fp32", "bf16"):
-        first, again = (_trained(corpus, device, precision, at) for at in (None, None))
-        resumed = _trained(corpus, device, precision, 2)
+    for precision, wiring in (("fp32", "stacked"), ("bf16", "stacked"), ("bf16", "bahdanau")):
+        first, again = (_trained(corpus, device, precision, at, wiring) for at in (None, None))
+        resumed = _trained(corpus, device, precision, 2, wiring)
         for what, other in (("again", again), ("resumed", resumed)):
             worst = max(share(other[name], first[name]) for name in first)
-            due = f"a training {what}, {precision}: the same to the last bit"
+            told = f"a training {what}, {wiring}, {precision}"
+            due = f"{told}: the same to the last bit"
             check.expect(due, worst == 0.0, is_due=not check.is_gpu)
-            check.record(f"a training {what}, {precision}: largest share", worst, most=1e-3)
+            check.record(f"{told}: largest share", worst, most=1e-3)
         update = trainer(network("luong", sizes), device, precision)
         update(batches_of(corpus, 500, 1))
         before = {**update.state.weights(), **update.state.training_tensors()}
@@ -214,10 +219,14 @@ def repeats(check: Check) -> None:
 
 
 def _trained(
-    corpus: Corpus, device: torch.device, precision: Precision, at: int | None
+    corpus: Corpus,
+    device: torch.device,
+    precision: Precision,
+    at: int | None,
+    wiring: str,
 ) -> dict[str, Tensor]:
     """Weights after four updates with dropout, saved and read again after `at` of them."""
-    model = network("stacked", Sizes(), Dropout())
+    model = network(wiring, Sizes(), Dropout())
     update = trainer(model, device, precision)
     for place, batch in enumerate(batches_of(corpus, 500, 4)):
         if place == at:

@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,7 +79,9 @@ def _expands() -> bool:
 
 
 def training(check: Check) -> None:
-    """Target tokens a second of every wiring, and what takes the time of large batches."""
+    """Target tokens a second of every wiring, and what takes the time of large batches: with s2s's
+    own kernels, then without."""
+    from s2s.nn.fused.choice import plain
     from tests.gpu_models import LARGE, WIRINGS, Sizes, batches_of, corpus_of, device_of, network
 
     device = device_of(check)
@@ -90,11 +92,13 @@ def training(check: Check) -> None:
         batches = batches_of(corpus, tokens, before + counted)
         for name in WIRINGS:
             model = network(name, sizes)
-            rate, peak = _rate(model, device, batches, before)
-            what = f"{name}, batches of {tokens} tokens, bf16"
-            check.record(what, rate, "target tokens/s", peak=peak)
-            if tokens == max(amounts):
-                _profile(check, model, device, batches[:3], name)
+            for how, context in (("kernels", nullcontext), ("plain", plain)):
+                with context():
+                    rate, peak = _rate(model, device, batches, before)
+                    what = f"{name}, batches of {tokens} tokens, bf16, {how}"
+                    check.record(what, rate, "target tokens/s", peak=peak)
+                    if tokens == max(amounts):
+                        _profile(check, model, device, batches[:3], f"{name}-{how}")
 
 
 def _rate(
@@ -156,6 +160,7 @@ def _back(y: Tensor, layer: Any) -> None:
 def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     from s2s.nn.cells.lstm import LoopLSTM
     from s2s.nn.cuda import tf32
+    from s2s.nn.fused.choice import plain
 
     kind = x.device.type
 
@@ -171,6 +176,10 @@ def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[
         with tf32():
             return layer(x)[0]
 
+    def by_plain_steps() -> Tensor:
+        with plain():
+            return by_steps()
+
     def by_steps() -> Tensor:
         with torch.autocast(kind, torch.bfloat16):
             step, outputs = LoopLSTM(layer), []
@@ -183,6 +192,7 @@ def _ways(check: Check, layer: Any, x: Tensor) -> Iterator[tuple[str, Callable[[
     yield "fp32", lambda: layer(x)[0]
     yield "bf16", lambda: of(torch.bfloat16)
     yield "bf16, step by step", by_steps
+    yield "bf16, step by step, plain", by_plain_steps
     if check.is_gpu:
         yield "fp16", in_fp16
         yield "TF32, forward", in_tf32

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import gpu_correct, gpu_speed
+from tests import gpu_correct, gpu_kernels, gpu_speed
 from tests.gpu_check import RESULTS, STAGES, Check, append, missing, start_stage, table
 
 SCRIPT = Path(__file__).parent / "gpu_check.py"
@@ -34,7 +34,7 @@ def test_a_stage_runs_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_every_stage_is_a_function() -> None:
-    modules = {"gpu_correct": gpu_correct, "gpu_speed": gpu_speed}
+    modules = {"gpu_correct": gpu_correct, "gpu_kernels": gpu_kernels, "gpu_speed": gpu_speed}
     assert all(callable(getattr(modules[one.module], name)) for name, one in STAGES.items())
 
 

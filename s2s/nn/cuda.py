@@ -71,6 +71,20 @@ def tf32(*, products: bool = True) -> Iterator[None]:
         set_tf32(products=False, recurrences=False)
 
 
+@contextmanager
+def ieee_products() -> Iterator[None]:
+    """Context in which fp32 products are IEEE fp32, whatever they are outside."""
+    backends: Any = torch.backends
+    is_new = hasattr(backends.cudnn.rnn, "fp32_precision")
+    name, ieee = ("fp32_precision", "ieee") if is_new else ("allow_tf32", False)
+    before = getattr(backends.cuda.matmul, name)
+    setattr(backends.cuda.matmul, name, ieee)
+    try:
+        yield
+    finally:
+        setattr(backends.cuda.matmul, name, before)
+
+
 def check_tf32(device: torch.device) -> None:
     """Raise UsageError where the hardware has no TF32."""
     has_tf32 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

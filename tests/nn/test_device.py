@@ -80,6 +80,10 @@ def test_fp32_is_ieee_outside_of_tf32_contexts(monkeypatch: pytest.MonkeyPatch) 
         assert fp32_of_a_gpu() == ["ieee"] * 3
         with fp32_of(precision, torch.device("cpu")):
             assert fp32_of_a_gpu() == ["ieee"] * 3
+    with fp32_of("tf32", gpu):
+        with cuda.ieee_products():
+            assert fp32_of_a_gpu() == ["ieee", "tf32", "tf32"]
+        assert fp32_of_a_gpu() == ["tf32"] * 3
     with pytest.raises(KeyError), fp32_of("tf32", gpu):
         raise KeyError
     assert fp32_of_a_gpu() == ["ieee"] * 3

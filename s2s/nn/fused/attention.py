@@ -7,7 +7,7 @@ the kernel, so that its hidden layer [B, S, H] is never stored.
 Dimension letters: B sentences, S source time, H width of queries and keys, D width of values.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -203,11 +203,13 @@ def choose_bilinear_step(
     """`bilinear_step` where its kernels run and agree with PyTorch's operations, else None."""
     tensors = keys.matrix, values.matrix.mT
 
-    def trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        return _trial(device, kind, (tensors[0].shape[2], tensors[1].shape[2]), is_additive=False)
+    def own_trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        return trial(device, kind, (tensors[0].shape[2], tensors[1].shape[2]), is_additive=False)
 
     sizes = tuple(one.shape[2] for one in tensors)
-    is_used = _suits(tensors) and passes("dot attention", mask_BS.device, keys.kind, sizes, trial)
+    is_used = _suits(tensors) and passes(
+        "dot attention", mask_BS.device, keys.kind, sizes, own_trial
+    )
     return bilinear_step(keys, values, mask_BS, scale) if is_used else None
 
 
@@ -218,27 +220,35 @@ def choose_additive_step(
     values_BSD = values.matrix.mT
     sizes = (keys_BSH.shape[2], values_BSD.shape[2])
 
-    def trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        return _trial(device, kind, sizes, is_additive=True)
+    def own_trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        return trial(device, kind, sizes, is_additive=True)
 
     is_used = _suits((values_BSD,)) and keys_BSH.shape[1] <= LONGEST
-    if not is_used or not passes("additive attention", mask_BS.device, values.kind, sizes, trial):
+    if not is_used or not passes(
+        "additive attention", mask_BS.device, values.kind, sizes, own_trial
+    ):
         return None
     return additive_step(keys_BSH, values, mask_BS, query_HQ, vector_H)
 
 
-def _trial(
-    device: torch.device, kind: torch.dtype, sizes: tuple[int, int], *, is_additive: bool
+def trial(
+    device: torch.device,
+    kind: torch.dtype,
+    sizes: tuple[int, int],
+    *,
+    is_additive: bool,
+    times: Sequence[int] = (7, 130),
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Contexts, weights and scores of two steps over short and long sources, and gradients."""
+    """Contexts, weights and scores of two steps over sources of some lengths, and gradients, each
+    beside the equations'. `sizes` are the widths of keys and values."""
     generator, (width, value_width) = torch.Generator().manual_seed(1), sizes
-    for time in (7, 130):
+    for time in times:
         shapes = [(2, 3, width), (3, time, width), (3, time, value_width), (width, width), (width,)]
         drawn = [torch.randn(shape, generator=generator) for shape in shapes]
         drawn[1] /= 1.0 if is_additive else width**0.5
         drawn[3] /= width**0.5
         leaves = [one.to(kind).to(device).requires_grad_() for one in drawn]
-        lengths = torch.tensor([1, time - 3, time]).unsqueeze(1)
+        lengths = torch.tensor([1, max(1, time - 3), time]).unsqueeze(1)
         mask_BS = (torch.arange(time) < lengths).to(device)
         seen = [
             torch.randn(2, 3, size, generator=generator).to(device) for size in (value_width, time)

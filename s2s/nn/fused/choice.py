@@ -17,6 +17,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from s2s.nn.cuda import ieee_products
+
 VARIABLE = "S2S_FUSED"
 """Environment variable; `0` turns the kernels off."""
 
@@ -84,9 +86,10 @@ def _try(name: str, device: torch.device, kind: torch.dtype, trial: Trial) -> bo
         with (
             torch.inference_mode(False),
             torch.enable_grad(),
+            ieee_products(),
             torch.autocast(device.type, enabled=False),
         ):
-            worst = torch.stack([_difference(*pair) for pair in trial(device, kind)]).amax()
+            worst = torch.stack([difference(*pair) for pair in trial(device, kind)]).amax()
         # NaN compares false with any tolerance.
         fault = "" if float(worst) <= TOLERANCES[kind] else f"differs by {float(worst):.2g}"
     except torch.OutOfMemoryError:
@@ -99,7 +102,7 @@ def _try(name: str, device: torch.device, kind: torch.dtype, trial: Trial) -> bo
     return not fault
 
 
-def _difference(found: Tensor, expected: Tensor) -> Tensor:
+def difference(found: Tensor, expected: Tensor) -> Tensor:
     """The norm of the difference, relative to the expected one."""
     assert found.shape == expected.shape, "a result of the expected shape"
     found, expected = found.detach().double(), expected.detach().double()

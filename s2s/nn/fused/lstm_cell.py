@@ -51,13 +51,13 @@ def choose_lstm_cell(
     `kind` is the type of the gates.
     """
 
-    def trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        return _trial(device, kind, width, plain)
+    def own_trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        return trial(device, kind, width, plain)
 
-    return fused_lstm_cell if passes("LSTM cell", device, kind, (width,), trial) else plain
+    return fused_lstm_cell if passes("LSTM cell", device, kind, (width,), own_trial) else plain
 
 
-def _trial(
+def trial(
     device: torch.device, kind: torch.dtype, width: int, plain: LSTMCell
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """h and c of two steps, and gradients that come from h, from c and from both."""

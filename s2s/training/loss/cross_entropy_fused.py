@@ -129,13 +129,13 @@ def fused_linear_cross_entropy(  # noqa: PLR0917 (as the function of autograd ha
 def runs_fused(readout_NE: Tensor, vocabulary: int) -> bool:
     """Whether the kernel runs where readouts are, in their type, for so many words."""
 
-    def trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        return _trial(device, kind, vocabulary)
+    def own_trial(device: torch.device, kind: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        return trial(device, kind, vocabulary)
 
-    return passes("cross-entropy", readout_NE.device, readout_NE.dtype, (vocabulary,), trial)
+    return passes("cross-entropy", readout_NE.device, readout_NE.dtype, (vocabulary,), own_trial)
 
 
-def _trial(
+def trial(
     device: torch.device, kind: torch.dtype, vocabulary: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Losses and gradients of a few rows, with soft targets and without."""
