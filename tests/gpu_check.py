@@ -59,7 +59,7 @@ STAGES = {
     "memory": Stage(45, "gpu_correct"),
     "training": Stage(180, "gpu_speed"),
     "layers": Stage(60, "gpu_speed"),
-    "kernel_speed": Stage(45, "gpu_kernels", KERNELS),
+    "parts": Stage(45, "gpu_kernels", KERNELS),
     "decoding": Stage(75, "gpu_speed"),
     "quickstart": Stage(90, "gpu_speed", QUICKSTART),
 }

@@ -104,7 +104,7 @@ def _repeats(device: torch.device) -> bool:
     return all(torch.equal(*pair) for pair in zip(first, again, strict=True))
 
 
-def kernel_speed(check: Check) -> None:
+def parts(check: Check) -> None:
     """Loss, attention and cell alone, forward and backward, by kernels and by PyTorch."""
     device = device_of(check)
     if not check.is_gpu:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests import gpu_correct, gpu_kernels, gpu_speed
 from tests.gpu_check import RESULTS, STAGES, Check, append, missing, start_stage, table
@@ -78,3 +79,13 @@ def test_a_stage_that_breaks_is_reported(tmp_path: Path) -> None:
     ended = start_stage("machine", arguments, 60.0)
     assert ended["status"] == "exit status 2", "its command line was refused"
     assert "invalid choice: 'nowhere'" in ended["note"]
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_what_compares_the_loss_finds_no_difference_in_the_interpreter() -> None:
+    """The code of a stage that a CPU skips."""
+    cpu = torch.device("cpu")
+    for kind, most in gpu_kernels.MOST.items():
+        for is_soft in (False, True):
+            found = gpu_kernels._loss_in_chunks(cpu, kind, 50, 7, is_soft=is_soft)
+            assert found < most
