@@ -245,9 +245,9 @@ def forward(
     sentences, time, _ = keys_BSH.shape
     is_additive = isinstance(how, Tensor)
     context_BD = values_BSD.new_empty(sentences, values_BSD.shape[2])
-    weights_BS, scores_BS = torch.empty(
-        2, sentences, time, dtype=torch.float32, device=query_BH.device
-    ).unbind(0)
+    weights_BS, scores_BS = (
+        torch.empty(sentences, time, dtype=torch.float32, device=query_BH.device) for _ in range(2)
+    )
     if sentences:
         attention_forward[(sentences,)](
             *(query_BH, keys_BSH, values_BSD, how if is_additive else query_BH, mask_BS),
