@@ -1,9 +1,11 @@
-"""Compaction: a decoding batch whose queue is empty goes on without its idle slots.
+"""Compaction: a decoding batch whose queue is empty goes on without its idle slots, and the last
+sentences are encoded without dummies.
 
 Kernels may round differently for different numbers of rows. So before a batch first becomes
 smaller, one step is computed with both sizes: only where all results are the same, bit for bit, do
-sentences go on in the smaller one. What a kernel sums in which order depends on shapes, not on
-numbers, so one step of all rows shows it, and the answer is kept for the scorer.
+sentences go on in the smaller one. So it is with encoding. What a kernel sums in which order
+depends on shapes, not on numbers, so one step of all rows shows it, and the answer is kept for the
+scorer.
 
 Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows.
 """
@@ -15,8 +17,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-
-from s2s.nn.step import Step
 
 LEAST_ROWS = 4
 """Fewest rows of a batch. Kernels treat a single row as a vector, and sum in another order."""
@@ -43,8 +43,9 @@ def remember(scorer: object, sizes: Hashable, is_equal: bool) -> None:
     _known.setdefault(scorer, {})[sizes] = is_equal
 
 
-def are_equal(whole: Step[Any], rows_M: Tensor, part: Step[Any]) -> bool:
-    """Whether `part`, a step of the rows `rows` [M] of `whole`, has the same bits."""
+def are_equal(whole: tuple[Any, ...], rows_M: Tensor, part: tuple[Any, ...]) -> bool:
+    """Whether bundles of rows (a step, a memory) have the same bits: `part` has those of `rows` [M]
+    of `whole`."""
     found = zip(_tensors(whole), _tensors(part), strict=True)
     return all(torch.equal(one.index_select(0, rows_M), other) for one, other in found)
 

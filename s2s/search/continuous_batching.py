@@ -9,6 +9,7 @@ import torch
 from s2s.nn.device import to_device
 from s2s.recipe.search import Search
 from s2s.search.bucketing import Shape, longest_output
+from s2s.search.compaction import are_equal, is_known, remember, smaller_size
 from s2s.search.constraints.logits import shortest_output
 from s2s.search.constraints.spec import ConstraintSpec
 from s2s.search.decoding_batch import DecodingBatch, NewSentences
@@ -76,16 +77,32 @@ class SentenceQueue(Generic[M, S]):
         )
 
     def _encode(self, keys: Sequence[int]) -> None:
-        """Encode the next E sentences; dummies of EOS alone follow the last of the queue."""
-        texts, lengths, features = self.inputs.encodable(keys, self.padded, self.shape.encoded)
+        """Encode the next E sentences, the last of the queue by themselves (`compaction`)."""
+        whole, tokens = self.shape.encoded, self.tokens
+        fewer = smaller_size(whole, 1, len(keys))
+        if fewer == whole or self.device.type != "cpu" or not isinstance(tokens, AllTokens):
+            self.memory, self.state = self._encoded(keys, whole)
+            return
+        sizes = ("encoder", whole, fewer, self.padded, torch.get_num_threads())
+        known = is_known(tokens.scorer, sizes)
+        self.memory, self.state = self._encoded(keys, whole if known is False else fewer)
+        if known is None:
+            part = self.memory, self.state
+            self.memory, self.state = self._encoded(keys, whole)
+            is_equal = are_equal((self.memory, self.state), torch.arange(fewer), part)
+            remember(tokens.scorer, sizes, is_equal=is_equal)
+
+    def _encoded(self, keys: Sequence[int], count: int) -> tuple[M, S]:
+        """Memory and first state of sentences; dummies of EOS alone follow, `count` in all."""
+        texts, lengths, features = self.inputs.encodable(keys, self.padded, count)
         sources = to_device(texts, self.device)
         moved = [regions.to(str(self.device)) for regions in features]
         # Scorers without image features have no such argument.
         more = (moved,) if moved else ()
         wanted = [self.inputs.constraint(key).tokens for key in keys]
         scorer = self.tokens.scorer_for(keys, sources, wanted)
-        self.memory = scorer.encode(sources, to_device(lengths, self.device), *more)
-        self.state = scorer.start(self.memory)
+        memory = scorer.encode(sources, to_device(lengths, self.device), *more)
+        return memory, scorer.start(memory)
 
     def scorer_of(self, key: int) -> Scorer[M, S]:
         """The scorer that encodes one source again."""

@@ -51,15 +51,20 @@ def test_sizes(slots: int, width: int, occupied: int, expected: int) -> None:
 class Watched:
     """A scorer that keeps the numbers of rows of its steps."""
 
-    def __init__(self, scorer: Any, error: float = 0.0) -> None:
+    def __init__(self, scorer: Any, error: float = 0.0, error_of_encoder: float = 0.0) -> None:
         self.scorer = scorer
-        self.error = error
-        """Added to the logits for each row, as if a kernel rounded differently."""
+        self.error, self.error_of_encoder = error, error_of_encoder
+        """Added to what is computed for each row, as if a kernel rounded differently."""
         self.rows: list[int] = []
+        self.encoded: list[int] = []
         self.vocabulary = scorer.vocabulary
 
     def encode(self, *inputs: Any) -> Any:
-        return self.scorer.encode(*inputs)
+        self.encoded.append(len(inputs[0]))
+        memory = self.scorer.encode(*inputs)
+        if self.error_of_encoder:
+            memory = Numbers(memory.x + self.error_of_encoder * self.encoded[-1])
+        return memory
 
     def start(self, memory: Any) -> Any:
         return self.scorer.start(memory)
@@ -115,18 +120,20 @@ def test_a_smaller_batch_finds_the_same(
 
 
 def test_what_has_been_tested_is_small_from_the_first_step_on() -> None:
-    scorer = Watched(TwiceExact(RecurrentToy(30, 1)))
+    scorer = Watched(RowByRow(RecurrentToy(30, 1)))
     settings = SEARCHES["beam"]
     search(scorer, [[5, 6, 7]], settings, "cpu")
     assert scorer.rows[:4] == [120, 120, 120, 5]  # the third is the test's
+    assert scorer.encoded == [4, 16]
     scorer.rows.clear()
     search(scorer, [[5, 6, 8]], settings, "cpu")
     assert set(scorer.rows) == {5}
+    assert scorer.encoded == [4, 16, 4]
 
 
 def test_a_batch_whose_rows_depend_on_their_number_stays_whole() -> None:
     """Tested once."""
-    scorer = Watched(TwiceExact(RecurrentToy(30, 1)), error=1e-3)
+    scorer = Watched(RowByRow(RecurrentToy(30, 1)), error=1e-3)
     settings = SEARCHES["beam"]
     for _ in range(2):
         search(scorer, [[5, 6, 7]], settings, "cpu")
@@ -134,7 +141,14 @@ def test_a_batch_whose_rows_depend_on_their_number_stays_whole() -> None:
     assert set(scorer.rows) == {5, 120}
 
 
-class TwiceExact:
+def test_so_does_an_encoder_whose_sentences_depend_on_their_number() -> None:
+    scorer = Watched(RowByRow(RecurrentToy(30, 1)), error_of_encoder=1e-3)
+    for _ in range(2):
+        search(scorer, [[5, 6, 7]], SEARCHES["greedy"], "cpu")
+    assert scorer.encoded == [4, 16, 16]
+
+
+class RowByRow:
     """A toy whose products are the same for any number of rows: they are computed row by row."""
 
     def __init__(self, toy: RecurrentToy) -> None:
