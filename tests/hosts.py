@@ -307,7 +307,7 @@ def clocks(count: int, scratch: Path) -> str:
 def translate(count: int, scratch: Path) -> str:
     """A host that translates loses its processes: the same command completes the file."""
     folder = alone(scratch, f"translate-{count}")
-    lines = (folder / "train.x").read_text() * 2000
+    lines = (folder / "train.x").read_text() * 150
     (folder / "big.x").write_text(lines)
     arguments = ["translate", "--device", "cpu", "--input", "big.x"]
     command = [sys.executable, "-c", "from s2s_cli.main import main; main()", *arguments]
