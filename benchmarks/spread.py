@@ -70,8 +70,8 @@ def main() -> None:
                     target.rename(whole)
                 elif target.read_bytes() != whole.read_bytes():
                     raise SystemExit(f"{kind} {count}: another output than that of one process")
-    print(f"{lines:,} lines, {source.name} of {options.input} {options.copies} times")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, fp32 threads: 1")
+    print(f"{lines:,} lines: {options.input}, {options.copies} times; {options.precision}")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     print("| processes | seconds | lines/s | times one process | processor seconds |")
     print("| --- | --- | --- | --- | --- |")
     one = statistics.median(seconds for seconds, _ in found["torchrun", 1])

@@ -278,6 +278,7 @@ def _to_gzip(
         raise DataError(f"{path}: cannot write it: {reason}")
     advice = f"{path} is not written; without .gz, --resume would complete it"
     context = StreamContext(signals=signals, advice=lambda done: advice)
+    delete_parts(path)
     with atomic_gzip(path) as file:
         return translation(source, file, context)
 
