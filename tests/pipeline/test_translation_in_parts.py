@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -366,12 +367,15 @@ def test_a_folder_that_other_hosts_do_not_see_is_one_line(
 
 def test_processes_that_a_launcher_starts(folder: Path, tmp_path: Path) -> None:
     """As commands, with the variables that torchrun sets."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(29_600 + os.getpid() % 300),
+        "MASTER_PORT": str(port),
     }
     (tmp_path / "in").write_text("".join(f"{line}\n" for line in LINES * 3))
     program = (
