@@ -1,6 +1,6 @@
 """Time of one sentence alone, with decoding batches that become smaller and with whole ones.
 
-    python benchmarks/latency.py RUN LINES [--sentences 100]
+    python benchmarks/latency.py RUN LINES [--sentences 100] [--precisions int8]
 
 RUN is a trained run, LINES a file of its source text. Every sentence is translated by itself, from
 text to text, with both kinds of batches in turns: median and 95th percentile in milliseconds. Then
@@ -40,12 +40,13 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("lines", type=Path)
     parser.add_argument("--sentences", type=int, default=100)
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
     options = parser.parse_args()
     run = Run.open(options.run)
     lines = options.lines.read_text(encoding="utf-8").splitlines()
     print("| search | precision | batches | median ms | 95 % ms | sentences/s, all together |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for (name, chosen), precision in itertools.product(SEARCHES.items(), ("fp32", "bf16", "int8")):
+    for (name, chosen), precision in itertools.product(SEARCHES.items(), options.precisions):
         search = override(run.recipe.search, {**chosen, "precision": precision})
         translator = load_translator(run, search=search, device="cpu")
         seconds: dict[str, list[float]] = {size: [] for size in SIZES}
