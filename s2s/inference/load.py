@@ -14,7 +14,7 @@ from s2s.messages import note
 from s2s.recipe.data import has_source_text, image_features_of
 from s2s.recipe.label_rules import DECODERS
 from s2s.run.directory import Run
-from s2s.run.rerank_weights import other_run, read_rerank_weights
+from s2s.run.rerank_weights import other_runs, read_rerank_weights
 from s2s.run.shortlist import read_lexicon
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def with_reranker(translator: LineTranslator, run: Run) -> LineTranslator:
     """The translator with the tuned reranking of `run` if its search is `rerank`, otherwise itself.
 
     Raises UsageError where the run has no weights, RunError for weights that are damaged or whose
-    runs are gone.
+    runs are gone or of another task.
     """
     from s2s.inference.reranking import Reranker
     from s2s.recipe.search import RerankSearch
@@ -257,8 +257,7 @@ def with_reranker(translator: LineTranslator, run: Run) -> LineTranslator:
     if not isinstance(translator.search, RerankSearch):
         return translator
     found = read_rerank_weights(run)
-    places = (found.reverse, found.lm)
-    others = [load_scoring(other_run(run, place), translator.device) for place in places]
+    others = [load_scoring(one, translator.device) for one in other_runs(run, found)]
     return replace(translator, reranker=Reranker(found.weights, *others))
 
 

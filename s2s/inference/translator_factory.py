@@ -14,7 +14,7 @@ from s2s.data.sources.chunks import feature_stamp, file_fingerprint
 from s2s.data.sources.contents import Hashes, by_content
 from s2s.recipe.data import image_features_of
 from s2s.recipe.search import MbrSearch, RerankSearch
-from s2s.run.rerank_weights import other_run, read_rerank_weights
+from s2s.run.rerank_weights import other_runs, read_rerank_weights
 from s2s.run.shortlist import NAME as SHORTLIST
 from s2s.run.shortlist import tokenizer_digest
 from s2s.text.lines import is_standard
@@ -105,8 +105,10 @@ class TranslatorFactory:
         if not isinstance(self.search, RerankSearch):
             return {}
         found = read_rerank_weights(run)
-        others = [other_run(run, place) for place in (found.reverse, found.lm)]
-        names = [None if one is None else model_fingerprint(one, "best") for one in others]
+        names = [
+            None if one is None else model_fingerprint(one, "best")
+            for one in other_runs(run, found)
+        ]
         return {"rerank": [dict(found.weights), *names]}
 
     def _shortlist_note(self) -> dict[str, Any]:

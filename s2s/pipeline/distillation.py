@@ -33,7 +33,7 @@ from s2s.pipeline.task_checks import check_use
 from s2s.recipe.section import names_of
 from s2s.run.checkpoints import read_which
 from s2s.run.finding import find_named_run
-from s2s.text.tags import Tagged, untagged
+from s2s.text.tags import tags_of, untagged
 from s2s.text.tokenizer_pair import load_tokenizers
 
 if TYPE_CHECKING:
@@ -263,8 +263,7 @@ class _Tags:
     """Removes tags that the teachers do not know from the beginning of sources."""
 
     def __init__(self, own: Tokenizer, other: Tokenizer) -> None:
-        ours = own.tags if isinstance(own, Tagged) else ()
-        theirs = other.tags if isinstance(other, Tagged) else ()
+        ours, theirs = tags_of(own), tags_of(other)
         first = untagged(own).size
         self.new_ids = {
             first + place: (first + theirs.index(tag) if tag in theirs else None)

@@ -25,6 +25,7 @@ from s2s.pipeline.tuning import text_metric, validation_texts
 from s2s.recipe.metrics import LOWER_IS_BETTER, VALUES, MetricName, format_value
 from s2s.recipe.search_overrides import override
 from s2s.run.rerank_weights import FEATURES, RerankWeights, write_rerank_weights
+from s2s.search.strategies.build import candidate_searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,8 @@ def tune_rerank(
     _check_tasks(reverse, lm)
     name, value = text_metric(run.recipe, metric)
     sources, references = validation_texts(run)
-    search = override(run.recipe.search, {"kind": "beam", "width": candidates})
+    reranked = override(run.recipe.search, {"kind": "rerank", "candidates": candidates})
+    (search,) = candidate_searches(reranked)
     translator = load_translator(run, search=search, device=device, checkpoint=checkpoint)
     models = {"reverse": load_scoring(reverse, device), "lm": load_scoring(lm, device)}
     if reverse is not None:

@@ -47,7 +47,8 @@ from s2s.run.checkpoints import read_which
 from s2s.run.finding import find_named_run
 from s2s.spaces import is_blank
 from s2s.text.lines import read_lines
-from s2s.text.tags import with_tag
+from s2s.text.tags import tags_of, with_tag
+from s2s.text.tokenizer_pair import load_tokenizers
 
 if TYPE_CHECKING:
     from s2s.recipe.recipe import Recipe
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INPUT_FILE, OUTPUT_FILE, REFERENCE_FILE = "input.txt", "output.jsonl", "reference.txt"
+TAGGED_FILE = "tagged.txt"
+"""The lines of the input with all their tags, where a teacher does not know some."""
 BEGUN_FILE = "begun.json"
 
 LINES_TOGETHER = 2048
@@ -168,7 +171,7 @@ class _Maker:
         report = self._write_pairs(counts, seconds)
         made = {"format": FORMAT, "digest": digest, "report": asdict(report)}
         atomic_write(self.work / MADE_FILE, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
-        for name in (INPUT_FILE, OUTPUT_FILE, REFERENCE_FILE, BEGUN_FILE):
+        for name in (INPUT_FILE, TAGGED_FILE, OUTPUT_FILE, REFERENCE_FILE, BEGUN_FILE):
             remove(self.work / name)
         # What was encoded from the former pairs is out of date, whatever happens from here on.
         remove(self.folder)
@@ -203,6 +206,8 @@ class _Maker:
             split = open_split(self.recipe.data, "train")
             assert split is not None, "every recipe names training pairs"
             content |= {"train": split.fingerprint(), "choose": section.choose}
+            if tags := self._unknown_tags():
+                content["without"] = tags
         else:
             side = "target" if section.is_back_translation else "source"
             content |= {side: [file_fingerprint(path) for path in self._files()]}
@@ -236,20 +241,31 @@ class _Maker:
         lines = 0
         with ExitStack() as stack:
             write = stack.enter_context(writing_lines(self.work / INPUT_FILE))
-            keep = None
+            keep = tagged = None
             if section.choose == "closest":
                 keep = stack.enter_context(writing_lines(self.work / REFERENCE_FILE))
+            if unknown := self._unknown_tags():
+                tagged = stack.enter_context(writing_lines(self.work / TAGGED_FILE))
             for corpus in corpora_of(self.recipe.data):
                 split = open_split(corpus, "train")
                 assert split is not None, "every recipe names training pairs"
                 for chunk in split.chunks():
                     sources = with_tag(chunk.source, corpus.tag) if corpus.tag else chunk.source
-                    for source, target in zip(sources, chunk.target, strict=True):
-                        write(source)
+                    read = chunk.source if corpus.tag in unknown else sources
+                    for line, source, target in zip(read, sources, chunk.target, strict=True):
+                        write(line)
                         lines += 1
+                        if tagged is not None:
+                            tagged(source)
                         if keep is not None:
                             keep(target)
         return lines
+
+    def _unknown_tags(self) -> list[str]:
+        """The tags of training sources that the runs do not know, who would read them as text."""
+        tags = self.part.tags_within
+        known = tags_of(load_tokenizers(self.runs[0].tokenizer_folder).source) if tags else ()
+        return [tag for tag in tags if tag not in known]
 
     def _translate(self, lines: int) -> float:
         """Translate the input, from where an earlier command was; returns the seconds."""
@@ -326,8 +342,9 @@ class _Maker:
         )
 
     def _translated(self) -> Iterator[tuple[str, list[ListedOutput]]]:
-        """Every line of the input and its outputs."""
-        inputs = read_lines(self.work / INPUT_FILE)
+        """Every line of the input, with all its tags, and its outputs."""
+        tagged = self.work / TAGGED_FILE
+        inputs = read_lines(tagged if tagged.exists() else self.work / INPUT_FILE)
         listed = listed_outputs(self.work / OUTPUT_FILE)
         is_closest = isinstance(self.section, Distill) and self.section.choose == "closest"
         references = read_lines(self.work / REFERENCE_FILE) if is_closest else None

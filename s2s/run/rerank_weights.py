@@ -1,7 +1,6 @@
 """The weights of a run's reranking: `rerank.json` in its folder, with what they were tuned on."""
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from s2s.errors import RunError, UsageError
 from s2s.files import atomic_write, parse_json, remove_abandoned
+from s2s.recipe.choices import TaskName
 from s2s.run.directory import Run
 
 NAME = "rerank.json"
@@ -18,6 +18,10 @@ FORMAT = 1
 FEATURES = ("log_prob", "length", "reverse", "lm")
 """The model's log-probability of an output, the number of its tokens, and log-probabilities of the
 source given the output and of the output under a language model."""
+
+
+LARGEST = 1e6
+"""Of a weight, so that sums stay finite; those of a tuning are at most 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +68,7 @@ def read_rerank_weights(run: Run) -> RerankWeights:
         content: Any = parse_json(path.read_bytes())
         format_ = content.pop("format")
         found = RerankWeights(**content)
-        numbers = [found.weights[name] for name in found.weights]
-        is_sound = set(found.weights) <= set(FEATURES) and all(map(math.isfinite, numbers))
+        is_sound = _is_sound(found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path}: not weights of s2s, or damaged; {again}") from error
     if format_ != FORMAT or not is_sound:
@@ -73,14 +76,35 @@ def read_rerank_weights(run: Run) -> RerankWeights:
     return found
 
 
-def other_run(run: Run, place: str | None) -> Run | None:
-    """The run whose folder is noted in the weights of `run`. Raises RunError where it is gone."""
+def _is_sound(found: RerankWeights) -> bool:
+    """Whether weights are numbers of known features, and name the runs that these features need."""
+    weights = found.weights
+    if not weights or not set(weights) <= set(FEATURES):
+        return False
+    numbers = [weights[name] for name in weights]
+    if any(isinstance(one, bool) or not -LARGEST <= one <= LARGEST for one in numbers):
+        return False
+    runs = {"reverse": found.reverse, "lm": found.lm}
+    return all(isinstance(run, str) == (name in weights) for name, run in runs.items())
+
+
+def other_runs(run: Run, found: RerankWeights) -> tuple[Run | None, Run | None]:
+    """The reverse run and the language model of a run's weights. Raises RunError where one is gone,
+    or is of another task by now."""
+    return _other_run(run, found.reverse, "translation"), _other_run(run, found.lm, "lm")
+
+
+def _other_run(run: Run, place: str | None, task: TaskName) -> Run | None:
     if place is None:
         return None
-    folder = run.folder / str(place)
+    folder = Path(os.path.normpath(run.folder / place))
+    again = f"'s2s tune-rerank {run.folder}' tunes with another"
     if not (folder / "recipe.yaml").is_file():
+        raise RunError(f"{run.folder / NAME}: expected a run at {folder}, found none; {again}")
+    other = Run.open(folder)
+    if other.recipe.task != task:
         raise RunError(
-            f"{run.folder / NAME}: expected a run at {os.path.normpath(folder)}, found none; "
-            f"'s2s tune-rerank {run.folder}' tunes with another"
+            f"{run.folder / NAME}: expected a run of task '{task}' at {folder}, found one of task "
+            f"'{other.recipe.task}'; {again}"
         )
-    return Run.open(Path(os.path.normpath(folder)))
+    return other

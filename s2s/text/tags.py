@@ -146,6 +146,11 @@ def untagged(tokenizer: "Tokenizer") -> "Tokenizer":
     return tokenizer.base if isinstance(tokenizer, Tagged) else tokenizer
 
 
+def tags_of(tokenizer: "Tokenizer") -> tuple[str, ...]:
+    """The tags that a tokenizer knows."""
+    return tokenizer.tags if isinstance(tokenizer, Tagged) else ()
+
+
 def front_of(tokenizer: "Tokenizer", line: str) -> str:
     """The tags of a line, with the space after them; empty if there are none."""
     return tokenizer.front(line) if isinstance(tokenizer, Tagged) else ""
@@ -163,7 +168,7 @@ def with_tag(lines: Sequence[str], tag: str) -> list[str]:
 
 def check_tag(tokenizer: "Tokenizer", tag: str, place: str) -> None:
     """Raises UsageError, with the known tags, for a tag that a run was not trained with."""
-    known = tokenizer.tags if isinstance(tokenizer, Tagged) else ()
+    known = tags_of(tokenizer)
     if tag not in known:
         listed = f"one of {', '.join(known)}" if known else "none: the run's data have no tags"
         raise UsageError(f"{place}: expected {listed}, found '{tag}'")

@@ -21,7 +21,7 @@ from s2s.recipe.tokenizer import (
 from s2s.text.source_features import FEATURES_FOLDER, SEPARATOR, SourceFeatureTokenizer
 from s2s.text.spelled_words import SpelledWords, SpelledWordTrainer
 from s2s.text.subword import MODEL_FILE, Subwords, SubwordTrainer
-from s2s.text.tags import Tagged, read_tags, untagged
+from s2s.text.tags import Tagged, read_tags, tags_of, untagged
 from s2s.text.taken_tokenizer import (
     Ready,
     open_sentencepiece,
@@ -176,7 +176,7 @@ def train_tokenizers(
 
 def _with_tags(tokenizer: Tokenizer, tags: Sequence[str], recipe: Tokenizers) -> Tokenizer:
     """The source's tokenizer with these tags, and those that it has."""
-    known = tokenizer.tags if isinstance(tokenizer, Tagged) else ()
+    known = tags_of(tokenizer)
     missing = [tag for tag in tags if tag not in known]
     if not missing:
         return tokenizer

@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from s2s import pipeline
+from s2s.errors import RunError
 from s2s.inference.load import load_ensemble, load_translator
 from s2s.inference.pair_scores import score_lines
 from s2s.metrics.corpus import Request
@@ -168,3 +171,56 @@ def test_a_run_without_weights_or_with_damaged_ones_is_one_line(runs: Path, call
     status, _, err = call(*given)
     assert (status, err.count("\n")) != (0, 0)
     assert "not weights of s2s, or damaged" in err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": {}},
+        {"weights": []},
+        {"weights": {"log_prob": True}},
+        {"weights": {"log_prob": 1e308, "length": 1e308}},
+        {"weights": {"log_prob": 1.0, "lm": 1.0}},
+        {"reverse": "../back"},
+    ],
+)
+def test_weights_that_cannot_rank_are_damaged(runs: Path, change: dict[str, Any]) -> None:
+    run = Run.open(runs / "there")
+    sound = {"weights": {"log_prob": 1.0}, "reverse": None, "lm": None, "candidates": 2}
+    sound |= {"checkpoint": "1", "metric": "chrf", "lines": 1, "before": 0.0, "after": 0.0}
+    (run.folder / NAME).write_text(json.dumps({"format": 1, **sound}))
+    read_rerank_weights(run)
+    (run.folder / NAME).write_text(json.dumps({"format": 1, **sound, **change}))
+    with pytest.raises(RunError, match=r"rerank\.json: not weights of s2s, or damaged"):
+        read_rerank_weights(run)
+
+
+@pytest.fixture
+def copied(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The runs, which a test may change."""
+    shutil.copytree(runs.parent, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy" / "runs"
+
+
+def test_a_run_of_another_task_in_the_place_of_a_tuned_one_is_refused(
+    copied: Path, call: Call
+) -> None:
+    assert tune(call, "--lm", "lm")[0] == 0
+    shutil.rmtree(copied / "lm")
+    shutil.copytree(copied / "back", copied / "lm")
+    Path("in").write_text("abc\n")
+    status, out, err = call("translate", "there", "--input", "in", "--search", "rerank")
+    assert (status, out) == (1, "")
+    assert "expected a run of task 'lm' at" in err and "found one of task 'translation'" in err
+
+
+def test_candidates_are_tuned_as_reranking_finds_them(copied: Path, call: Call) -> None:
+    """A recipe's own beam may have groups or penalties, which search `rerank` does not have."""
+    recipe = copied / "there" / "recipe.yaml"
+    own = "search: {kind: beam, width: 2, groups: 2, coverage_penalty: 5.0"
+    changed = re.sub(r"(?ms)^search:.*?(?=^\S|\Z)", own + "}\n", recipe.read_text())
+    plain = tune(call)[1]
+    recipe.write_text(changed)
+    assert tune(call, "--candidates", "3")[0] == 0
+    assert tune(call)[1] == plain

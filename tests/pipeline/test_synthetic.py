@@ -273,6 +273,17 @@ def test_originals_stay_beside_them() -> None:
     assert report.train.distill.teacher == ("spell", "spell")
 
 
+def test_a_teacher_reads_no_tag_that_it_does_not_know() -> None:
+    pipeline.prepare(recipe("data.tag=<a>", "train.distill={teacher: spell, originals: false}"))
+    sources = Path("train.x").read_text().splitlines()
+    expected = [
+        (f"<a> {line}", texts[0])
+        for line, texts in zip(sources, whole("spell", sources), strict=True)
+        if texts
+    ]
+    assert list(zip(*made("distilled"), strict=True)) == expected
+
+
 def test_the_closest_output_has_the_best_sentence_bleu() -> None:
     pipeline.prepare(recipe("train.distill={teacher: spell, outputs: 3, choose: closest}"))
     sources = Path("train.x").read_text().splitlines()
