@@ -48,7 +48,7 @@ class Glossary:
             for character in self._folded(entry.source):
                 node = node.setdefault(character, {})
             if (before := node.setdefault("", entry)) is not entry:
-                equal = ", as case is ignored" if before.source != entry.source else ""
+                equal = self._why_equal(before.source, entry.source)
                 raise DataError(
                     f"{entry.place}: expected every source term once, found "
                     f"'{printable(entry.source)}' again (the first is {before.place}{equal})"
@@ -108,8 +108,17 @@ class Glossary:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def _folded(self, text: str) -> str:
-        composed = unicodedata.normalize("NFC", single_spaced(text))
+        composed = _composed(text)
         return composed.casefold() if self.ignore_case else composed
+
+    @staticmethod
+    def _why_equal(first: str, second: str) -> str:
+        """Why terms that are written differently are one."""
+        if first == second:
+            return ""
+        if _composed(first) != _composed(second):
+            return ", as case is ignored"
+        return ", as Unicode composition makes no difference"
 
     def _found(self, text: str) -> Iterable[tuple[int, int, Entry]]:
         """Start, end and entry of all occurrences as whole words."""
@@ -125,6 +134,10 @@ class Glossary:
                 is_inside = text[end + 1 : end + 2] and joins(text[end]) and joins(text[end + 1])
                 if "" in node and not is_inside:
                     yield start, end + 1, node[""]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", single_spaced(text))
 
 
 def _entry(cells: Iterable[str], place: str) -> Entry:

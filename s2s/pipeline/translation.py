@@ -242,7 +242,8 @@ def _to_file(
         file.keep(done.size)
         write_note(path, fingerprint, [*rows, hashed.row])
         file.record = InputRecord(note_path(path), hashed)
-        advice = f"the same command with --resume completes {path}"
+        again = "goes on there" if files.is_own else f"with --resume completes {path}"
+        advice = f"the same command {again}"
         context = StreamContext(start=done.lines, signals=signals, advice=lambda done: advice)
         try:
             count = translation(cast(BinaryIO, hashed), file, context)

@@ -48,6 +48,11 @@ def metric_loss_faults(task: TaskName, model: Model, train: Train) -> Iterator[s
                     f"train.{name} adds to cross-entropy, whose weight is 0; raise "
                     "train.metric_loss.cross_entropy, or remove it"
                 )
+        if train.distill is not None and train.distill.has_distributions:
+            yield (
+                f"train.distill.level '{train.distill.level}' adds to cross-entropy, whose weight "
+                "is 0; raise train.metric_loss.cross_entropy, or use 'sequence'"
+            )
     if isinstance(recipe, MinimumRisk):
         yield from _candidate_faults(recipe, model)
 

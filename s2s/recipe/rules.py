@@ -108,6 +108,13 @@ def guided_alignment_faults(
             "data.hold_out takes some away; name the files of validation, or give no alignments, "
             "which are learned then"
         )
+    is_distilled = train.distill is not None and train.distill.makes_pairs
+    if guided.alignments is not None and (data.synthetic or is_distilled):
+        made = "train.distill" if is_distilled else "data.synthetic"
+        yield (
+            "train.guided_alignment.alignments has a line for each training pair, and "
+            f"{made} makes further ones; give no alignments, which are learned then"
+        )
 
 
 def hard_attention_faults(data: Data, model: Model, train: Train, search: Search) -> Iterator[str]:

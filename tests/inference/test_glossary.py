@@ -75,6 +75,10 @@ def test_terms_that_differ_in_case_are_one_where_case_is_ignored(tmp_path: Path)
     assert Glossary.read(path).terms("US us Us") == ("USA", "uns")
     with pytest.raises(DataError, match=r"tsv:2: .* again .*terms.tsv:1, as case is ignored\)$"):
         Glossary.read(path, ignore_case=True)
+    (tmp_path / "composed").mkdir()
+    path = written(tmp_path / "composed", "\u00e9\ta\ne\u0301\tb\n")
+    with pytest.raises(DataError, match=r"tsv:1, as Unicode composition makes no difference\)$"):
+        Glossary.read(path, ignore_case=True)
     either = Glossary.of({"Straße": "street"}, ignore_case=True)
     assert either.terms("STRASSE, straße, Strassen") == ("street", "street")
 

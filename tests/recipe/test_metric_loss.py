@@ -81,6 +81,11 @@ def test_a_recipe_says_kind_and_metric_alone(loss: str, kind: type) -> None:
         (RISK, "r_drop: 1.0", "train.r_drop adds to cross-entropy, whose weight is 0"),
         (RISK, "coverage_loss: 1.0", "train.coverage_loss adds to cross-entropy"),
         (
+            RISK,
+            "distill: {teacher: a, level: word}",
+            "train.distill.level 'word' adds to cross-entropy, whose weight is 0",
+        ),
+        (
             f"{RISK}, start: 90",
             "max_updates: 90",
             "train.metric_loss.start: expected less than train.max_updates (90), found 90",

@@ -143,6 +143,14 @@ def test_a_file_that_is_not_there_is_named_with_its_key() -> None:
             "train.guided_alignment.alignments has a line for each training pair",
         ),
         (
+            ["data.synthetic=[{run: a, source: b}]"],
+            "a line for each training pair, and data.synthetic makes further ones",
+        ),
+        (
+            ["train.distill=a"],
+            "a line for each training pair, and train.distill makes further ones",
+        ),
+        (
             ["tokenizer={kind: unigram, sampling: {alpha: 0.1}}"],
             "train.guided_alignment links the tokens of one segmentation",
         ),
