@@ -23,6 +23,7 @@ from s2s.pipeline.progress import progress
 from s2s.pipeline.task_checks import check_tunable
 from s2s.pipeline.tuning import text_metric, validation_texts
 from s2s.recipe.metrics import LOWER_IS_BETTER, VALUES, MetricName, format_value
+from s2s.recipe.search import RerankSearch
 from s2s.recipe.search_overrides import override
 from s2s.run.rerank_weights import FEATURES, RerankWeights, write_rerank_weights
 from s2s.search.strategies.build import candidate_searches
@@ -87,6 +88,7 @@ def tune_rerank(
     name, value = text_metric(run.recipe, metric)
     sources, references = validation_texts(run)
     reranked = override(run.recipe.search, {"kind": "rerank", "candidates": candidates})
+    assert isinstance(reranked, RerankSearch), "that kind was asked for"
     (search,) = candidate_searches(reranked)
     translator = load_translator(run, search=search, device=device, checkpoint=checkpoint)
     models = {"reverse": load_scoring(reverse, device), "lm": load_scoring(lm, device)}

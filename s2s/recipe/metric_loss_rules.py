@@ -42,19 +42,24 @@ def metric_loss_faults(task: TaskName, model: Model, train: Train) -> Iterator[s
             f"found {recipe.start}: the loss would never begin"
         )
     if not recipe.cross_entropy and not recipe.start:
-        for name in OF_CROSS_ENTROPY:
-            if getattr(train, name):
-                yield (
-                    f"train.{name} adds to cross-entropy, whose weight is 0; raise "
-                    "train.metric_loss.cross_entropy, or remove it"
-                )
-        if train.distill is not None and train.distill.has_distributions:
-            yield (
-                f"train.distill.level '{train.distill.level}' adds to cross-entropy, whose weight "
-                "is 0; raise train.metric_loss.cross_entropy, or use 'sequence'"
-            )
+        yield from _cross_entropy_faults(train)
     if isinstance(recipe, MinimumRisk):
         yield from _candidate_faults(recipe, model)
+
+
+def _cross_entropy_faults(train: Train) -> Iterator[str]:
+    """Faults of what adds to cross-entropy, where that is not minimized."""
+    for name in OF_CROSS_ENTROPY:
+        if getattr(train, name):
+            yield (
+                f"train.{name} adds to cross-entropy, whose weight is 0; raise "
+                "train.metric_loss.cross_entropy, or remove it"
+            )
+    if train.distill is not None and train.distill.has_distributions:
+        yield (
+            f"train.distill.level '{train.distill.level}' adds to cross-entropy, whose weight "
+            "is 0; raise train.metric_loss.cross_entropy, or use 'sequence'"
+        )
 
 
 def _candidate_faults(recipe: MinimumRisk, model: Model) -> Iterator[str]:
