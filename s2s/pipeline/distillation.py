@@ -84,7 +84,7 @@ def make_distributions(
         remove(folder)
         return
     teachers = teachers_of(recipe, run)
-    check_use(teachers, "translate")
+    check_use(teachers, "translate", PLACE)
     pair = load_tokenizers(run.tokenizer_folder)
     _check_tokenizers(teachers, pair)
     _check_placeholders(teachers, recipe)
@@ -154,7 +154,7 @@ def _check_tokenizers(teachers: Sequence[Run], pair: TokenizerPair) -> None:
                 raise UsageError(
                     f"{PLACE}: {one.place} has another {side} tokenizer, and level 'word' or "
                     "'both' compares its tokens with the model's; 'tokenizer: {kind: from_run, "
-                    f"run: {one.name}}}' takes it over, level 'sequence' needs none"
+                    f"run: {one.place}}}' takes it over, level 'sequence' needs none"
                 )
         if one.recipe.model.copy != "none":
             raise UsageError(

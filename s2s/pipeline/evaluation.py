@@ -102,7 +102,7 @@ def evaluate_lines(
         lowercase=request.scoring.lowercase,
     )
     scores = score_run(translator, texts, request, trained)
-    where = f"{run.folder}: {split}, {len(hypotheses):,} lines, {model}, {described}"
+    where = f"{run.place}: {split}, {len(hypotheses):,} lines, {model}, {described}"
     result = Evaluation(scores, where, saved, _confusion(request, hypotheses, texts[2]))
     event = {"event": "evaluation", **model.as_json(), "split": split, **result.as_json()}
     if saved is not None:
@@ -137,7 +137,7 @@ def open_texts(run: Run, split: SplitName) -> tuple[list[str], list[list[str | N
             "score the output against files of references"
         )
     if not (run.data_folder / f"{split}.arrow").exists():
-        raise UsageError(f"{run.folder}: its recipe has no {split} split, or data/ was deleted")
+        raise UsageError(f"{run.place}: its recipe has no {split} split, or data/ was deleted")
     corpus = open_corpus(run.folder, split)
     sources, references = corpus.source_texts, corpus.references
     assert sources is not None and references is not None, "only train comes without texts"

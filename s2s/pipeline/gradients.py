@@ -118,7 +118,7 @@ def inspect_gradients(run: Run, options: GradientOptions) -> GradientReport:
         raise UsageError(f"{run.place}: an exported model, which has no data to measure on")
     if not path.exists():
         raise UsageError(
-            f"{run.folder}: its recipe has no {options.split} split, or data/ was deleted"
+            f"{run.place}: its recipe has no {options.split} split, or data/ was deleted"
         )
     measured = _Measured(run, options)
     curves = []

@@ -86,6 +86,21 @@ def tune_rerank(
     check_tunable(run)
     _check_tasks(reverse, lm)
     name, value = text_metric(run.recipe, metric)
+    with run.lock():  # before the search, which would be lost in a run that cannot be written to
+        found = _found(run, (reverse, lm), candidates, (name, value), (device, checkpoint))
+        return TunedReranking(found=found, path=write_rerank_weights(run, found))
+
+
+def _found(
+    run: Run,
+    others: tuple[Run | None, Run | None],
+    candidates: int,
+    measure: tuple[MetricName, str],
+    loading: tuple[str, Which],
+) -> RerankWeights:
+    """What a tuning finds; `others` are a reverse run and a language model, `measure` a metric and
+    the name of its value, `loading` a device and a checkpoint."""
+    (reverse, lm), (name, value), (device, checkpoint) = others, measure, loading
     sources, references = validation_texts(run)
     reranked = override(run.recipe.search, {"kind": "rerank", "candidates": candidates})
     assert isinstance(reranked, RerankSearch), "that kind was asked for"
@@ -104,7 +119,7 @@ def tune_rerank(
     weights_F, after = tune_weights(lists, worth)
     before = worth(np.sum([one.statistics_CK[0] for one in lists], axis=0))
     sign = -1.0 if value in LOWER_IS_BETTER else 1.0
-    found = RerankWeights(
+    return RerankWeights(
         weights=dict(zip(names, weights_F.tolist(), strict=True)),
         reverse=_place(run, reverse),
         lm=_place(run, lm),
@@ -115,8 +130,6 @@ def tune_rerank(
         before=sign * before,
         after=sign * after,
     )
-    with run.lock():
-        return TunedReranking(found=found, path=write_rerank_weights(run, found))
 
 
 def _check_tasks(reverse: Run | None, lm: Run | None) -> None:

@@ -114,7 +114,7 @@ class _Maker:
     def check(self) -> None:
         """Raise UsageError or DataError for what cannot be made."""
         part, section = self.part, self.section
-        check_use(self.runs, "translate")
+        check_use(self.runs, "translate", f"{part.place}.{self.field}")
         _check_outputs(self.search, section.outputs, part.place)
         is_text = has_source_text(self.recipe.data) and not image_features_of(self.recipe.data)
         if isinstance(section, Synthetic) and not is_text:

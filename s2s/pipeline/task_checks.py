@@ -33,16 +33,17 @@ def use_of(task: TaskName) -> Use:
     return "predict" if task in DECODERS else "translate"
 
 
-def check_use(runs: Iterable[Run], use: Use) -> None:
-    """Raise UsageError for a run whose task has another command."""
+def check_use(runs: Iterable[Run], use: Use, place: str | None = None) -> None:
+    """Raise UsageError for a run whose task has another command; `place` of a recipe names it."""
     for run in runs:
+        named = run.place if place is None else f"{place}: {run.place}"
         task = run.recipe.task
         own = use_of(task)
         if own == use:
             continue
         if own == "generate" and use == "translate":
             raise UsageError(
-                f"{run.place}: a language model (task: lm) has no source to translate; "
+                f"{named}: a language model (task: lm) has no source to translate; "
                 "'s2s generate' continues prompts with it"
             )
         what = {
@@ -51,7 +52,7 @@ def check_use(runs: Iterable[Run], use: Use) -> None:
             "predict": "predicts labels (tasks: classify, tag)",
         }[use]
         raise UsageError(
-            f"{run.place}: task '{task}'; 's2s {use}' {what}, and 's2s {own}' uses this run"
+            f"{named}: task '{task}'; 's2s {use}' {what}, and 's2s {own}' uses this run"
         )
 
 

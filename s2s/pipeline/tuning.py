@@ -200,7 +200,7 @@ def validation_texts(run: Run) -> tuple[list[str], Sequence[Sequence[str | None]
     """Sources and sets of references. Raises UsageError where there are none."""
     if not (run.data_folder / "validation.arrow").exists():
         raise UsageError(
-            f"{run.folder}: its recipe has no validation split, or data/ was deleted; a search "
+            f"{run.place}: its recipe has no validation split, or data/ was deleted; a search "
             "is not tuned on test data"
         )
     corpus = open_corpus(run.folder, "validation")

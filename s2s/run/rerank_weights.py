@@ -62,7 +62,12 @@ def read_rerank_weights(run: Run) -> RerankWeights:
     """The weights of a run. Raises UsageError where it has none, RunError for a damaged file."""
     path = run.folder / NAME
     again = f"'s2s tune-rerank {run.folder}' finds them"
-    if run.is_exported or not path.is_file():
+    if run.is_exported:
+        raise UsageError(
+            f"{run.place}: exported models have no weights to rerank by ({NAME}); use the run's "
+            "folder"
+        )
+    if not path.is_file():
         raise UsageError(f"{run.place}: no weights to rerank by ({NAME}); {again}")
     try:
         content: Any = parse_json(path.read_bytes())

@@ -251,6 +251,9 @@ def test_commands_that_write_into_runs_refuse_it(run: Run, call: Call) -> None:
     writes = "an exported model, to which no command writes"
     assert call.fault("average", "model.s2s") == (2, f"model.s2s: {writes}")
     assert call.fault("tune-search", "model.s2s") == (2, f"model.s2s: {writes}")
+    assert call.fault("tune-rerank", "model.s2s") == (2, f"model.s2s: {writes}")
+    status, line = call.fault("translate", "--run", "model.s2s", "--search", "rerank")
+    assert (status, line.startswith("model.s2s: exported models have no weights")) == (2, True)
     status, line = call.fault("shortlist", "--run", "model.s2s")
     assert (status, line.startswith(f"model.s2s: {writes}")) == (2, True)
     for command in (("report", "model.s2s"), ("bench", "--run", "model.s2s")):

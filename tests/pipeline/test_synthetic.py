@@ -30,6 +30,12 @@ from tests.training.toys import differing
 SWAPPED = RECIPE.replace("source: ", "SIDE: ").replace("target: ", "source: ")
 SWAPPED = SWAPPED.replace("SIDE: ", "target: ").replace("name: spell", "name: reverse")
 
+LM = """\
+task: lm
+data: {kind: files, train: {target: train.y}, validation: {target: validation.y}}
+model: {decoder: {kind: plain}}
+"""
+
 TEXT = [target for _, target in pairs(60, seed=11)]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -409,6 +415,7 @@ def test_interrupted_teachers_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ("{run: spell, target: text.y}", "spell translates sources into targets"),
         ("{run: reverse, source: text.x}", "reverse translates targets into sources"),
         ("{run: reverse, target: text.z}", "text.z: no such file"),
+        ("{run: lm, source: text.x}", r"synthetic\[0\].run: runs/lm: a language model"),
         ("{run: reverse, target: blank.y}", r"data.synthetic\[0\]: blank.y: expected a line of te"),
         ("{run: reverse, target: test.y}", r"has \d+ of the \d+ different lines of test"),
         ("{run: reverse, target: text.y, outputs: 9}", r"\[0\].outputs: search 'beam' finds 3"),
@@ -416,6 +423,8 @@ def test_interrupted_teachers_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_cannot_be_made_is_one_line(section: str, what: str) -> None:
     Path("blank.y").write_text("\n \n")
+    Path("runs/lm").mkdir()
+    Path("runs/lm/recipe.yaml").write_text(LM)
     with pytest.raises((UsageError, DataError), match=what) as error:
         pipeline.prepare(recipe(f"data.synthetic=[{section}]"))
     assert "\n" not in str(error.value)
