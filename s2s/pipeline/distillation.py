@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,14 @@ from s2s.data.distributions import (
     IDS_FILE,
     MADE_FILE,
     PROBABILITIES_FILE,
+    Distributions,
     read_made,
 )
 from s2s.data.features.lookup import open_features
 from s2s.data.preparation.fingerprints import digest as digest_of
 from s2s.data.preparation.prepare import open_corpus
 from s2s.data.preparation.share import share_made
-from s2s.errors import Interrupted, UsageError
+from s2s.errors import Interrupted, RunError, UsageError
 from s2s.files import atomic_write, parse_json, remove, rename_folder, sync_file
 from s2s.messages import note
 from s2s.pipeline.direction import check_direction
@@ -91,9 +93,11 @@ def make_distributions(
     lines = open_features(recipe.data, cache=run.features_folder)
     corpus = open_corpus(run.folder, "train", lines, tokenizers=pair)
     digest = _digest(corpus, teachers, distill)
-    if read_made(folder) == digest:
+    tokens = len(corpus.target_values) + len(corpus)
+    made_digest = partial(_sound_digest, num_tokens=tokens, vocabulary=pair.target.size)
+    if made_digest(folder) == digest:
         return
-    if share_made(run.folder, DISTRIBUTIONS_FOLDER, folder, read_made, digest):
+    if share_made(run.folder, DISTRIBUTIONS_FOLDER, folder, made_digest, digest):
         return
     work = folder.with_name(f"{DISTRIBUTIONS_FOLDER}.making")
     which = read_which(distill.checkpoint, "train.distill.checkpoint")
@@ -114,6 +118,17 @@ def make_distributions(
 
 
 BEGUN_FILE = "begun.json"
+
+
+def _sound_digest(folder: Path, num_tokens: int, vocabulary: int) -> str | None:
+    """What the distributions of a folder were made from; None if they are missing or damaged."""
+    found = read_made(folder)
+    if found is not None:
+        try:
+            Distributions.open(folder, num_tokens, vocabulary)
+        except RunError:
+            return None
+    return found
 
 
 def _digest(corpus: Corpus, teachers: Sequence[Run], distill: Distill) -> str:

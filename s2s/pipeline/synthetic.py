@@ -154,7 +154,7 @@ class _Maker:
     def make(self, force: bool) -> None:
         """Make the pairs, unless they are up to date."""
         digest = self._digest()
-        if not force and read_made(self.folder).get("digest") == digest:
+        if not force and _made_digest(self.folder) == digest:
             return
         if not force and self._share(digest):
             return

@@ -36,6 +36,9 @@ PATTERNS = {
     ),
     DURATION: "a time such as '90 s', '15 min' or '1.5 h'",
     r"^<[^\s<>▁]+>$": "one symbol such as <2en>, in angle brackets and without spaces",
+    r"^(?:<[^\s<>▁]+>|none)$": (
+        "one symbol such as <2en>, in angle brackets and without spaces, or 'none'"
+    ),
 }
 """The recipe's regular expressions in words."""
 

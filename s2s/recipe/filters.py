@@ -78,3 +78,4 @@ class TargetText(Section):
 
 
 Tag = Annotated[str, Field(pattern=r"^<[^\s<>▁]+>$")]
+TagOrNone = Annotated[str, Field(pattern=r"^(?:<[^\s<>▁]+>|none)$")]

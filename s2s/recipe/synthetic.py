@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from s2s.recipe.filters import Filters, Tag
+from s2s.recipe.filters import Filters, TagOrNone
 from s2s.recipe.search import Search
 from s2s.recipe.section import Files, PositiveFloat, PositiveInt, Section
 from s2s.recipe.transfer import CheckpointName
@@ -62,7 +62,7 @@ class Synthetic(Section):
     """`best`, `last`, a number of updates or a name, such as `average`."""
     search: OwnSearch = None
     outputs: Outputs = 1
-    tag: Tag | Literal["none"] | None = None
+    tag: TagOrNone | None = None
     """A symbol in front of every source, which tells the model that a source was made (Caswell et
     al. 2019). Null is `<bt>` for back-translation and none for forward translation; `none` is none
     for both."""

@@ -435,6 +435,10 @@ def test_what_cannot_be_made_is_one_line(section: str, what: str) -> None:
     ("change", "what"),
     [
         ("data.synthetic=[{run: reverse}]", "found neither"),
+        (
+            "data.synthetic=[{run: r, target: a, tag: bt}]",
+            r"synthetic\[0\].tag: expected one symbol such as <2en>, .*, or 'none', found 'bt'$",
+        ),
         ("data.synthetic=[{run: reverse, target: a, source: b}]", "found both"),
         ("data.synthetic=[{run: r, target: a, search: {kind: greedy}, outputs: 2}]", "finds 1"),
         ("train.distill={teacher: spell, choose: closest}", "needs several outputs"),
@@ -453,9 +457,7 @@ def test_teachers_with_other_tokens_are_refused_before_training() -> None:
         pipeline.prepare(recipe(WORD.replace("spell", "reverse"), name="other"))
 
 
-@pytest.mark.parametrize("damage", ["missing", "short", "ids"])
-def test_damaged_distributions_are_one_line(damage: str) -> None:
-    pipeline.prepare(recipe(WORD, TAKEN))
+def damage_distributions(damage: str) -> None:
     folder = Path("runs/new") / DISTRIBUTIONS_FOLDER
     ids = np.load(folder / "ids.npy")
     if damage == "missing":
@@ -465,8 +467,37 @@ def test_damaged_distributions_are_one_line(damage: str) -> None:
     else:
         ids[3, 2] = 60000
         np.save(folder / "ids.npy", ids)
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "ids"])
+def test_damaged_distributions_of_a_begun_run_are_one_line(
+    damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after([3], patch)
+        with pytest.raises(Interrupted):
+            pipeline.train(recipe(WORD, TAKEN), device="cpu")
+    damage_distributions(damage)
     with pytest.raises(RunError, match="distributions: missing or damaged"):
         pipeline.train(recipe(WORD, TAKEN), device="cpu")
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "ids"])
+def test_damaged_distributions_are_made_anew_before_training(damage: str) -> None:
+    pipeline.prepare(recipe(WORD, TAKEN))
+    folder = Path("runs/new") / DISTRIBUTIONS_FOLDER
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    damage_distributions(damage)
+    pipeline.prepare(recipe(WORD, TAKEN))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+def test_missing_pairs_are_made_anew() -> None:
+    pipeline.prepare(recipe(BACK))
+    before = made()
+    Path("runs/new/synthetic/1/target.txt").unlink()
+    pipeline.prepare(recipe(BACK))
+    assert made() == before
 
 
 def test_a_damaged_report_of_pairs_makes_them_anew(monkeypatch: pytest.MonkeyPatch) -> None:
