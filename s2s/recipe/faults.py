@@ -176,10 +176,10 @@ def _expected(detail: ErrorDetails) -> str:
 
 
 def _choices(expected: str) -> str:
-    """pydantic's `'a', 'b' or 'c'` as a list with commas."""
+    """pydantic's `'a', 'b' or 'c'` as a list with commas, and as YAML writes them."""
     if expected == f"'{AUTO}'":
         return f"a whole number or {expected}"
-    listed = expected.replace(" or ", ", ")
+    listed = expected.replace(" or ", ", ").replace("False", "false")
     return f"one of {listed}" if ", " in listed else listed
 
 

@@ -47,7 +47,7 @@ class Filters(Section):
     """Largest ratio of the two lengths in tokens (for pairs with more than 10 on a side)."""
     duplicates: bool = False
     """Drop exact duplicates of a pair; the first stays."""
-    unseen: Literal[False] | Compared = False
+    unseen: Literal[False, "pairs", "sources"] = False
     """Drop training pairs that occur in validation or test, and validation pairs that occur in
     test: equal `pairs`, or all pairs with equal `sources`. The comparison ignores case, white space
     and punctuation."""

@@ -428,6 +428,10 @@ BAD_OVERRIDES = [
     ("seed=!foo 1", "--set seed: unknown tag '!foo'"),
     ("seed=.nan", "--set seed: expected a finite number, found .nan"),
     ("seed=", "--set seed: expected a whole number, found null"),
+    (
+        "data.filters.unseen=all",
+        "--set data.filters.unseen: expected one of false, 'pairs', 'sources', found 'all'",
+    ),
     ("metrics=[x]", f"--set metrics: metrics[0]: expected one of {METRIC_NAMES}, found 'x'"),
     ("search.width=0", "--set search.width: expected at least 1, found 0"),
 ]
