@@ -415,6 +415,10 @@ def test_interrupted_teachers_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ("{run: spell, target: text.y}", "spell translates sources into targets"),
         ("{run: reverse, source: text.x}", "reverse translates targets into sources"),
         ("{run: reverse, target: text.z}", "text.z: no such file"),
+        (
+            "{run: reverse, target: text.y, filters: {max_length: 4, max_dropped: 0.1}}",
+            r"train, data.synthetic\[0\]: .* than data.synthetic\[0\].filters.max_dropped 0.1",
+        ),
         ("{run: lm, source: text.x}", r"synthetic\[0\].run: runs/lm: a language model"),
         ("{run: reverse, target: blank.y}", r"data.synthetic\[0\]: blank.y: expected a line of te"),
         ("{run: reverse, target: test.y}", r"has \d+ of the \d+ different lines of test"),

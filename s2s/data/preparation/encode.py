@@ -49,6 +49,8 @@ class SplitEncoder:
     """The folder of the files."""
     evaluated: Filters
     """The filters of the corpus that has validation and test."""
+    made: tuple[str | None, ...] = ()
+    """The section of each corpus whose pairs other runs make, for messages."""
     keeps_texts: bool = False
     """Whether the training split keeps its texts, as the others always do."""
     extended_vocabulary: ExtendedVocabulary | None = None
@@ -80,6 +82,7 @@ class SplitEncoder:
         counts = _SplitCounts(
             name=name,
             filters=self._filters_of(name),
+            made=self.made if name == "train" else (),
             source=SideCounts(vocabulary=self.tokenizers.source.size),
             target=SideCounts(vocabulary=self.tokenizers.target.size),
             source_lost=LostCharacters(self.tokenizers.source),
@@ -254,6 +257,8 @@ class _SplitCounts:
     name: SplitName
     filters: list[PairFilter]
     """The filters of each corpus; none if nothing is dropped."""
+    made: tuple[str | None, ...]
+    """See `SplitEncoder`."""
     source: SideCounts
     target: SideCounts
     source_lost: LostCharacters
@@ -293,9 +298,11 @@ class _SplitCounts:
 
     def check(self) -> None:
         """Raises DataError if a filter has dropped more than the recipe allows."""
-        for number, one in enumerate(self.filters, start=1):
-            corpus = f", corpus {number}" if len(self.filters) > 1 else ""
-            one.check(f"{self.name}{corpus}")
+        for number, one in enumerate(self.filters):
+            made = self.made[number] if self.made else None
+            corpus = f", {made or f'corpus {number + 1}'}" if made or len(self.filters) > 1 else ""
+            has_own = made is not None and made.startswith("data.")
+            one.check(f"{self.name}{corpus}", f"{made}.filters" if has_own else "data.filters")
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -78,10 +78,10 @@ class PairFilter:
             RATIO: (longer > SHORT) & (longer > self._filters.max_ratio * shorter),
         }
 
-    def check(self, place: str) -> None:
+    def check(self, place: str, section: str = "data.filters") -> None:
         """Raises DataError, with the counts, if more is dropped than the recipe allows, or all.
 
-        `place` names the pairs in the message.
+        `place` names the pairs in the message, and `section` the filters.
         """
         num_dropped = self.dropped.total()
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.dropped.items() if count)
@@ -90,7 +90,7 @@ class PairFilter:
         if num_dropped > self._filters.max_dropped * self.num_read:
             raise DataError(
                 f"{place}: {num_dropped} of {self.num_read} pairs are dropped ({reasons}), more "
-                f"than data.filters.max_dropped {self._filters.max_dropped} allows"
+                f"than {section}.max_dropped {self._filters.max_dropped} allows"
             )
 
 

@@ -189,7 +189,7 @@ class _Work:
         pair = load_tokenizers(self.folder / "tokenizer")
         with atomic_folder(self.folder / "data") as temporary:
             data = self.recipe.data
-            filters = tuple(part.filters for part in training_parts(self.recipe))
+            parts = training_parts(self.recipe)
             lines = open_features(data, cache=self.folder / FEATURES_FOLDER)
             features = None if lines is None else FeatureFiles(lines, image_features_of(data))
             labels = None
@@ -198,10 +198,11 @@ class _Work:
                 labels.check_metrics(self.recipe.metrics)
             encoder = SplitEncoder(
                 pair,
-                filters,
+                tuple(part.filters for part in parts),
                 data.truncate,
                 temporary,
                 evaluated=evaluated_of(data).filters,
+                made=tuple(None if part.made is None else part.place for part in parts),
                 keeps_texts=_reads_texts(self.recipe),
                 extended_vocabulary=extended_vocabulary_of(self.recipe.model, pair),
                 features=features,
