@@ -5,7 +5,7 @@ Kernels may round differently for different numbers of rows. So before a batch f
 smaller, one step is computed with both sizes: only where all results are the same, bit for bit, do
 sentences go on in the smaller one. So it is with encoding. What a kernel sums in which order
 depends on shapes, not on numbers, so one step of all rows shows it, and the answer is kept for the
-scorer.
+model.
 
 Dimension letters: B sentences (slots), K hypotheses per sentence, N = B*K rows.
 """
@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+
+from s2s.nn.inference_model import InferenceModel
 
 LEAST_ROWS = 4
 """Fewest rows of a batch. Kernels treat a single row as a vector, and sum in another order."""
@@ -35,12 +37,22 @@ def smaller_size(slots: int, width: int, occupied: int) -> int:
 
 def is_known(scorer: object, sizes: Hashable) -> bool | None:
     """Whether a batch of a scorer may become smaller by `sizes`; None where it is not tested."""
-    return _known.get(scorer, {}).get(sizes)
+    owner, precision = _owner(scorer)
+    return _known.get(owner, {}).get((precision, sizes))
 
 
 def remember(scorer: object, sizes: Hashable, is_equal: bool) -> None:
     """Keep the result of a test."""
-    _known.setdefault(scorer, {})[sizes] = is_equal
+    owner, precision = _owner(scorer)
+    _known.setdefault(owner, {})[precision, sizes] = is_equal
+
+
+def _owner(scorer: object) -> tuple[object, str | None]:
+    """What a test holds for, and the precision of products. Training on a metric and validation
+    pack the same model again and again: its weights change, its shapes do not."""
+    if isinstance(scorer, InferenceModel):
+        return scorer.model, scorer.precision
+    return scorer, None
 
 
 def are_equal(whole: tuple[Any, ...], rows_M: Tensor, part: tuple[Any, ...]) -> bool:

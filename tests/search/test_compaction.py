@@ -12,7 +12,7 @@ from s2s.nn.inference_model import inference_model
 from s2s.nn.step import Step
 from s2s.recipe.choices import SearchPrecision
 from s2s.recipe.search import BeamSearch, GreedySearch, SampleSearch, Search
-from s2s.search import compaction
+from s2s.search import compaction, decoding_batch
 from s2s.search.compaction import smaller_size
 from s2s.search.hypothesis import Hypothesis
 from s2s.search.loop import search
@@ -129,6 +129,24 @@ def test_what_has_been_tested_is_small_from_the_first_step_on() -> None:
     search(scorer, [[5, 6, 8]], settings, "cpu")
     assert set(scorer.rows) == {5}
     assert scorer.encoded == [4, 16, 4]
+
+
+@pytest.mark.kernels
+def test_a_model_that_is_packed_again_is_not_tested_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As training on a metric does in every update; another precision is tested by itself."""
+    tested: list[int] = []
+    equal = compaction.are_equal
+
+    def counted(*arguments: Any) -> bool:
+        tested.append(len(arguments[1]))
+        return equal(*arguments)
+
+    monkeypatch.setattr(decoding_batch, "are_equal", counted)
+    model, counts = network(*WIRINGS[4]), []
+    for precision in ("int8", "int8", "fp32"):
+        search(inference_model(model, precision), sentences(3), SEARCHES["beam"], "cpu")
+        counts.append(len(tested))
+    assert 0 < counts[0] == counts[1] < counts[2]
 
 
 def test_a_batch_whose_rows_depend_on_their_number_stays_whole() -> None:
