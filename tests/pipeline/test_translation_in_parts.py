@@ -31,19 +31,9 @@ from s2s.text.tokenizer_pair import TokenizerPair
 from s2s.text.vocabulary import Words
 from s2s.training.distributed.process_group import WorkerLost
 from tests.commands import HANGS, Call, call
+from tests.inference.test_resume import LINES, RECIPE
 
 __all__ = ["call"]
-
-RECIPE = """\
-task: translation
-name: toy
-data: {kind: files, train: {source: x, target: y}, filters: {max_length: 9}}
-tokenizer: {kind: word}
-model: {embeddings: 10, encoder: {width: 6}, decoder: {kind: luong, width: 14}}
-train: {epochs: 1}
-search: {kind: beam, width: 3, max_offset: 3}
-"""
-LINES = ["a b c", "", "b", "c c a b", "unknown a", "b a", " ", "a", "c b", "b b b b b", "a c"]
 
 
 @pytest.fixture(scope="module")
