@@ -27,13 +27,20 @@ class Int8Product:
     """The product in int8 on a CPU, by oneDNN."""
 
     def __init__(self, weights: Weights, levels: int) -> None:
-        """`levels` is the largest integer of the weights."""
+        """`levels` is the largest integer of the weights.
+
+        Fewer than `LEVELS` are a second rounding: stored weights, which have had the first one
+        (`s2s.nn.stored_weights`), then give the same integers as those of training.
+        """
         least = torch.finfo(torch.float32).tiny
         bound_D = weights.bound_D.float()
         reach_OD = weights.weight_OD.float() * bound_D
-        self.scale_O = reach_OD.abs().amax(1).clamp_min(least) / levels
-        whole_OD = (reach_OD / self.scale_O.unsqueeze(1)).round_().to(torch.int8)
-        self.weight_OD = torch.ops.onednn.qlinear_prepack(whole_OD, None)
+        self.scale_O = reach_OD.abs().amax(1).clamp_min(least) / LEVELS
+        whole_OD = (reach_OD / self.scale_O.unsqueeze(1)).round_()
+        if levels < LEVELS:
+            whole_OD = whole_OD.mul_(levels / LEVELS).round_()
+            self.scale_O *= LEVELS / levels
+        self.weight_OD = torch.ops.onednn.qlinear_prepack(whole_OD.to(torch.int8), None)
         self.zeros_O = torch.zeros(len(whole_OD), dtype=torch.int64)
         self.bias_O = weights.bias_O.float()
         self.levels_D = LEVELS / bound_D.clamp_min(least)

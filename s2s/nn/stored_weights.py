@@ -7,8 +7,7 @@ file gives the same outputs, bit for bit, as from the weights in fp32:
 - bf16: rounding twice is rounding once.
 - int8: each row of a matrix has its integers, and its largest weight in fp32, of which the scale
   is computed. The weights that `read_weights` makes of these are in fp32 and not those of training,
-  but `Int8Product` rounds them to the same integers and scales. On a CPU whose int8 weights have
-  fewer levels (`weight_levels`) it rounds them a second time, and outputs may differ.
+  but `Int8Product` rounds them to the same integers and scales, on every CPU.
 
 Dimension letters: O output channels, D input channels.
 """

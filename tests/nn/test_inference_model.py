@@ -99,8 +99,10 @@ def test_int8_is_the_product_of_integers() -> None:
     weights = random_weights(17, 29)
     x_ND = inputs_within(weights, 11)
     reach_OD = weights.weight_OD.double() * weights.bound_D
-    scale_O = reach_OD.abs().amax(1) / weight_levels()
+    scale_O = reach_OD.abs().amax(1) / 127
     whole_OD = (reach_OD / scale_O[:, None]).round()
+    step = 127 / weight_levels()  # fewer levels are a second rounding
+    whole_OD, scale_O = (whole_OD / step).round(), scale_O * step
     whole_ND = (x_ND.double() / weights.bound_D * 127).round()
     expected_NO = whole_ND @ whole_OD.T / 127 * scale_O + weights.bias_O
     assert whole_ND.abs().max() > 100

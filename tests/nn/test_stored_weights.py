@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import RunError
-from s2s.nn.int8 import LEVELS, Int8Product
+from s2s.nn.int8 import LEVELS, NARROW_LEVELS, Int8Product
 from s2s.nn.kernels import speeds
 from s2s.nn.matmul import Weights
 from s2s.nn.stored_weights import read_weights, round_weights
@@ -41,14 +41,17 @@ def stored(seed: int, precision: SearchPrecision) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("factor", [1.0, 0.5])
-def test_int8_of_stored_weights_is_that_of_the_trained_ones(seed: int, factor: float) -> None:
+@pytest.mark.parametrize("levels", [LEVELS, NARROW_LEVELS])
+def test_int8_of_stored_weights_is_that_of_the_trained_ones(
+    seed: int, factor: float, levels: int
+) -> None:
     if "int8" not in speeds():
         pytest.skip("no fast int8 here")
     weights, bound_D = matrices(seed)
     back = read_weights(stored(seed, "int8"), "here")
     bias_O = torch.zeros(ROWS)
     ours, other = (
-        Int8Product(Weights(factor * whole(one), bias_O, bound_D), LEVELS)
+        Int8Product(Weights(factor * whole(one), bias_O, bound_D), levels)
         for one in (weights, back)
     )
     assert torch.equal(ours.scale_O, other.scale_O)
