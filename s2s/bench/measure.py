@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from s2s.bench.decoding import Decoding
-from s2s.bench.machine import OtherProcesses, describe_machine
+from s2s.bench.machine import describe_machine
 from s2s.bench.matmul import SQUARE, Products, limits, sizes_of
 from s2s.bench.prep import Preparation
 from s2s.bench.report import FORMAT, PARTS, Part, Report
@@ -20,6 +20,7 @@ from s2s.bench.training import GroupTraining, Training
 from s2s.bench.workload import Workload, workload_of
 from s2s.errors import UsageError
 from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
+from s2s.nn.other_processes import OtherProcesses
 from s2s.recipe.recipe import Recipe
 from s2s.run.directory import Run
 from s2s.run.environment import describe_environment

@@ -7,6 +7,7 @@ Events of `metrics.jsonl`, each with update, epoch (those completed), tokens and
     plan          the number of updates that a budget allows, when it is first known or changes
     update        averages over the updates since the last such event
     split         memory was too small for whole batches, for the first time since the start
+    threads       another number of threads, for other processes took or left cores
     gradients     norms by part of the model, every 50 updates: a part without one does not learn
     validation    loss and scores, and whether they are the best so far
     interrupted   after a signal; saved
@@ -54,6 +55,7 @@ from s2s.training.reporter import Reporter
 from s2s.training.running_averages import RunningAverages
 from s2s.training.signals import StopRequest, stop_request
 from s2s.training.state import Position, TrainingState
+from s2s.training.thread_choice import thread_choice
 from s2s.training.update import Updater
 from s2s.version import __version__
 
@@ -105,6 +107,7 @@ class Trainer:
         self.plan = TrainingPlan(self.recipe, state.position, per_epoch)
         self.updater = self._updater()
         self.window = RunningAverages(self.device, context.objective.measures)
+        self.threads = thread_choice(self.device, self.group)
         self.has_diverged = False
         self.has_told_flat = False
         self.has_split = context.batch_size.pass_tokens is not None  # reported already
@@ -182,6 +185,10 @@ class Trainer:
             self._log()
         if is_watched or position.update in FIRST_PLANS:
             self._revise_plan()
+        if self.threads is not None and (change := self.threads.revise()) is not None:
+            torch.set_num_threads(change.threads)
+            self._event("threads", threads=change.threads, others=change.others)
+            self.reporter.note(f"{self.context.run.folder}: {change.message}")
 
     def _revise_plan(self) -> None:
         """Plan the rest of a training with a budget by the speed so far, that of rank 0."""

@@ -7,9 +7,11 @@ import math
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from s2s import pipeline
 from s2s.errors import RunError, TrainingError, UsageError
@@ -21,8 +23,10 @@ from s2s.report.comparison import compare_runs
 from s2s.run.best_checkpoint import Best, best_of
 from s2s.run.checkpoints import Checkpoints
 from s2s.run.directory import Run
+from s2s.training import trainer
 from s2s.training.objective import Validation
 from s2s.training.state import Position
+from s2s.training.thread_choice import ThreadChange
 from tests.training.toys import Listener, differing, small_recipe, weights, with_train, write_task
 
 
@@ -416,6 +420,23 @@ def test_a_training_state_that_was_deleted_is_missed(recipe: Recipe, tmp_path: P
     ):
         train(with_train(recipe, epochs=2), tmp_path)
     assert pipeline.evaluate(run=run, device="cpu").saved is not None
+
+
+def test_another_number_of_threads_is_set_and_said(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = iter([None, ThreadChange(3, 1.0, 4)])
+    choice = SimpleNamespace(revise=lambda: next(changes, None))
+    monkeypatch.setattr(trainer, "thread_choice", lambda device, group: choice)
+    threads = torch.get_num_threads()
+    try:
+        run, _, listener = train(recipe, tmp_path)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    (event,) = events(run, "threads")
+    assert (event["update"], event["threads"], event["others"]) == (2, 3, 1.0)
+    assert [note for note in listener.notes if "training goes on with 3 threads" in note]
 
 
 def test_warm_up_is_part_of_what_is_logged(recipe: Recipe, tmp_path: Path) -> None:
