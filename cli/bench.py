@@ -14,6 +14,7 @@ from .options.grouped import grouped
 from .options.panels import MEASURING
 
 if TYPE_CHECKING:
+    from s2s.bench.comparison import Peer
     from s2s.bench.measure import Plan
     from s2s.bench.report import Part, Report
     from s2s.recipe.recipe import Recipe
@@ -33,6 +34,7 @@ EPILOG = examples(
     "s2s bench my.yaml --quick",
     "s2s bench --run runs/multi30k-de-en --only training,decoding",
     "s2s bench --only training,decoding --workers 2",
+    "s2s bench --compare opennmt=onmt/bin/python",
     "s2s bench --json > bench.json",
     "s2s bench --show bench.json --markdown",
 )
@@ -76,6 +78,15 @@ class Measured:
             rich_help_panel=MEASURING,
         ),
     ] = 1
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOOLKIT[=PYTHON]",
+            help="Compare with a toolkit, in turns: opennmt or marian, installed in PYTHON, by "
+            "default this one. Without --only nothing else is measured.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = None
     device: Device = "auto"
 
 
@@ -127,7 +138,8 @@ def bench(
 
     if shown.as_json and shown.as_markdown:
         raise UsageError("--json, --markdown: expected one of them")
-    parts = _parts(measured.only)
+    peer = _peer(measured.compare)
+    parts = _parts(measured.only, has_peer=peer is not None)
     if shown.show is not None:
         from s2s.bench.report import read_report
 
@@ -145,13 +157,15 @@ def bench(
     from s2s.pipeline.progress import progress
 
     with progress() as callback:
-        report = measure(subject, _plan(measured, parts, commands), callback)
+        report = measure(subject, _plan(measured, parts, commands, peer), callback)
     _print(report, shown)
     if not report.is_complete:
         raise Interrupted("stopped before the end", signal.SIGINT)
 
 
-def _plan(measured: Measured, parts: "tuple[Part, ...]", commands: list[str]) -> "Plan":
+def _plan(
+    measured: Measured, parts: "tuple[Part, ...]", commands: list[str], peer: "Peer | None"
+) -> "Plan":
     from s2s.bench.measure import QUICK, Amounts, Plan
     from s2s.bench.startup import Program
 
@@ -162,18 +176,34 @@ def _plan(measured: Measured, parts: "tuple[Part, ...]", commands: list[str]) ->
         threads=measured.threads,
         workers=measured.workers,
         device=measured.device,
+        compare=peer,
         amounts=QUICK if measured.quick else Amounts(),
         program=Program(start=START, commands=((), *((name,) for name in started))),
     )
 
 
-def _parts(only: str | None) -> "tuple[Part, ...]":
-    """The parts in --only, in the order of all parts."""
+def _peer(compare: str | None) -> "Peer | None":
+    """The toolkit and the Python in --compare."""
+    from s2s.bench.comparison import Peer
+    from s2s.bench.toolkits import BY_NAME
+    from s2s.errors import UsageError
+
+    if compare is None:
+        return None
+    name, _, python = compare.partition("=")
+    for toolkit in BY_NAME.values():
+        if toolkit.name == name:
+            return Peer(name=toolkit.name, python=python or sys.executable)
+    raise UsageError(f"--compare: expected one of {', '.join(BY_NAME)}, found {name!r}")
+
+
+def _parts(only: str | None, *, has_peer: bool) -> "tuple[Part, ...]":
+    """The parts in --only, in the order of all parts; without it all, or none beside a peer."""
     from s2s.bench.report import PARTS
     from s2s.errors import UsageError
 
     if only is None:
-        return PARTS
+        return () if has_peer else PARTS
     wanted = [name.strip() for name in only.split(",")]
     for name in wanted:
         if name not in PARTS:

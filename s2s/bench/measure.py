@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from s2s.bench.comparison import Comparison, Peer
 from s2s.bench.decoding import Decoding
 from s2s.bench.machine import describe_machine
 from s2s.bench.matmul import SQUARE, Products, limits, sizes_of
@@ -16,7 +17,7 @@ from s2s.bench.prep import Preparation
 from s2s.bench.report import FORMAT, PARTS, Part, Report
 from s2s.bench.startup import FirstTranslation, Program, Startup
 from s2s.bench.timing import Turn, restore_threads, take_turns
-from s2s.bench.training import GroupTraining, Training
+from s2s.bench.training import GroupTraining, Training, training_batches
 from s2s.bench.workload import Workload, workload_of
 from s2s.errors import UsageError
 from s2s.nn.device import choose_device, keep_freed_memory, limit_threads
@@ -42,9 +43,11 @@ class Amounts:
     """Pairs to prepare."""
     square: int = SQUARE
     """Rows of the square product."""
+    compared: tuple[int, int] = (6, 192)
+    """Updates and sentences of a comparison with another toolkit."""
 
 
-QUICK = Amounts(updates=3, sentences=48, pairs=2_000)
+QUICK = Amounts(updates=3, sentences=48, pairs=2_000, compared=(2, 64))
 """The amounts of `--quick`."""
 
 
@@ -62,6 +65,8 @@ class Plan:
     """Processes that train, and that decode, in parallel; more than one adds a measurement."""
     device: str = "auto"
     """The device of the model."""
+    compare: Peer | None = None
+    """The toolkit to compare with."""
     amounts: Amounts = Amounts()
     """The work of each part."""
     program: Program
@@ -81,7 +86,9 @@ class _Benchmark:
         only, amounts = plan.only, plan.amounts
         sizes = sizes_of(workload, amounts.square) if NEED_PRODUCTS & {*only} else []
         self.products = Products(sizes, device)
-        self.training = Training(workload, amounts.updates) if "training" in only else None
+        self.training = None
+        if "training" in only:
+            self.training = Training(workload, training_batches(workload, amounts.updates))
         self.group_training = None
         if self.training is not None and plan.workers > 1:
             self.group_training = GroupTraining(workload, amounts.updates, plan.workers)
@@ -99,6 +106,9 @@ class _Benchmark:
                 place = str(workload.run.folder)
                 first = FirstTranslation(run=place, device=str(device), line=workload.line)
             self.startup = Startup(plan.program, first)
+        self.comparison = None
+        if plan.compare is not None:
+            self.comparison = Comparison(workload, plan.compare, amounts.compared, folder)
 
     @property
     def turns(self) -> list[Turn]:
@@ -110,12 +120,13 @@ class _Benchmark:
             self.decoding,
             self.prep,
             self.startup,
+            self.comparison,
         )
         return [turn for part in parts if part is not None for turn in part.turns]
 
     def close(self) -> None:
-        """Terminate workers; their processor time then counts as that of this process."""
-        for part in (self.group_training, self.decoding):
+        """Terminate other processes; their processor time then counts as that of this one."""
+        for part in (self.group_training, self.decoding, self.comparison):
             if part is not None:
                 part.close()
 
@@ -143,14 +154,16 @@ class _Benchmark:
             prep=self.prep.results(taken) if self.prep else None,
             startup=self.startup.results(taken) if self.startup else [],
             skipped=self.products.skipped if self.products.ready else [],
+            comparison=self.comparison.results(taken) if self.comparison else None,
         )
 
 
 def measure(subject: Recipe | Run, plan: Plan, progress: Progress) -> Report:
     """The benchmark of a recipe's sizes, or of a run.
 
-    Ctrl-C ends it, with a report of the measurements so far. Raises UsageError for a missing device
-    or workers on a GPU, RunError for a run that cannot be used.
+    Ctrl-C ends it, with a report of the measurements so far. Raises UsageError for a missing
+    device, for workers or a comparison on a GPU, and as `Comparison` does; RunError for a run that
+    cannot be used.
     """
     keep_freed_memory()
     device = choose_device(plan.device)
@@ -158,6 +171,8 @@ def measure(subject: Recipe | Run, plan: Plan, progress: Progress) -> Report:
         raise UsageError(
             f"--workers share the cores of a CPU, found --device {device}; leave one out"
         )
+    if plan.compare is not None and device.type != "cpu":
+        raise UsageError(f"--compare: expected --device cpu, found {device}")
     with restore_threads(), tempfile.TemporaryDirectory() as folder:
         if isinstance(subject, Recipe):
             limit_threads(subject.model, device)

@@ -223,6 +223,48 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparedSpeed:
+    """The speeds of s2s and another toolkit at one task."""
+
+    name: str
+    """training, greedy or beam 5."""
+    unit: str
+    """What is counted: target tokens with ends of sentence, or sentences."""
+    tokens: int
+    """Target tokens, or predictions of all outputs, in a repeat; both made as many."""
+    own: Spread
+    """Units per second of s2s."""
+    other: Spread
+    """Units per second of the other toolkit."""
+    ratio: Spread
+    """The first over the second, each of one repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResults:
+    """The results of s2s and another toolkit, in fp32 on a CPU, in turns."""
+
+    toolkit: str
+    """The other toolkit's name."""
+    versions: dict[str, str]
+    """Versions of the other toolkit, its Python and what it computes with."""
+    options: list[str]
+    """The recipe in the other toolkit's options."""
+    parameters: int
+    """Parameters of the other toolkit's model."""
+    batch_pairs: int
+    """Pairs of a batch in training."""
+    updates: int
+    """Updates in a repeat."""
+    sentences: int
+    """Sentences that a search of a repeat has."""
+    source_length: int
+    """Tokens of each of them, without end of sentence; outputs have one more."""
+    speeds: list[ComparedSpeed]
+    """Of each task that both did."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The report of one benchmark."""
 
@@ -250,6 +292,8 @@ class Report:
     skipped: list[Skipped]
     team_training: TrainingResults | None = None
     """The results of training by several processes."""
+    comparison: ComparisonResults | None = None
+    """The results of a comparison with another toolkit."""
 
     def to_json(self) -> str:
         """The report as JSON, which `read_report` reads."""

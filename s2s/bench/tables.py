@@ -29,6 +29,7 @@ def tables(report: Report) -> list[Table]:
         _decoding(report),
         _prep(report),
         _startup(report),
+        _comparison(report),
     )
     return [
         table._replace(rows=[tuple(map(printable, row)) for row in table.rows])
@@ -183,6 +184,32 @@ def _prep(report: Report) -> Table:
 def _startup(report: Report) -> Table:
     rows = [(one.command, _range(one.seconds, 1.0, ".2f")) for one in report.startup]
     return Table("Starting", ("command", "seconds"), rows)
+
+
+def _comparison(report: Report) -> Table:
+    found = report.comparison
+    if found is None:
+        return Table("Comparison", (), [])
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    own = ", ".join(f"{name} {report.versions[name]}" for name in ("s2s", "torch", "python"))
+    rows = [
+        (
+            f"{one.name}, {one.unit}/s",
+            _whole(one.own),
+            _whole(one.other),
+            _range(one.ratio, 1.0, ".2f"),
+        )
+        for one in found.speeds
+    ]
+    rows += [
+        ("parameters", f"{report.sizes.parameters:,}", f"{found.parameters:,}", ""),
+        ("versions", own, versions, ""),
+    ]
+    title = (
+        f"Comparison with {found.toolkit}, fp32, in turns: batches of {found.batch_pairs} pairs, "
+        f"{found.sentences} sentences of {found.source_length} tokens"
+    )
+    return Table(title, ("", "s2s", found.toolkit, "ratio"), rows)
 
 
 def _range(value: Spread, unit: float, form: str) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import statistics
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -39,12 +40,16 @@ class Training:
     in a process group."""
 
     def __init__(
-        self, workload: Workload, updates: int, group: ProcessGroup = SINGLE_PROCESS
+        self,
+        workload: Workload,
+        groups: Sequence[Sequence[NDArray[np.int64]]],
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
+        """`groups` are the batches of each update, int64 [B] pairs each."""
         self.workload = workload
         self.group = group
         self.device = workload.model.output.bias.device
-        self.groups = _groups(workload, updates)
+        self.groups = groups
         self.updater: Updater | None = None
         self.clock = Clock(self.device)
         self.peak = 0
@@ -161,7 +166,9 @@ class GroupTraining:
                 subject = self.workload.run or self.workload.recipe
                 work = partial(_work, subject, self.updates)
                 group = self.others.enter_context(workers(self.processes, work))
-                self.training = Training(self.workload, self.updates, group)
+                self.training = Training(
+                    self.workload, training_batches(self.workload, self.updates), group
+                )
             self.training.group.all_gather(None)  # starts the others
             return self.training.run()
 
@@ -176,13 +183,14 @@ def _work(subject: Recipe | Run, updates: int, *, group: SharedMemoryGroup) -> N
     """The loop of the other processes, until they are terminated."""
     keep_freed_memory()
     torch.set_num_threads(1)
-    training = Training(workload_of(subject, torch.device("cpu")), updates, group)
+    workload = workload_of(subject, torch.device("cpu"))
+    training = Training(workload, training_batches(workload, updates), group)
     while True:
         group.all_gather(None)
         training.run()
 
 
-def _groups(workload: Workload, updates: int) -> list[list[NDArray[np.int64]]]:
+def training_batches(workload: Workload, updates: int) -> list[list[NDArray[np.int64]]]:
     """The pairs of the batches of each of the first `updates`, or of all in the corpus."""
     recipe, corpus = workload.recipe, workload.corpus
     lengths = (corpus.memory_lengths, corpus.target_lengths)

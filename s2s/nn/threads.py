@@ -10,7 +10,9 @@ from s2s.nn.control_groups import read_limits
 
 VARIABLE = "OMP_NUM_THREADS"
 
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+SPIN_VARIABLE = "GOMP_SPINCOUNT"
+
+WAITING = ("OMP_WAIT_POLICY", SPIN_VARIABLE)
 """What says how threads of GNU's OpenMP, that of PyTorch on Linux, wait for each other."""
 
 SPINS = 1000
@@ -26,7 +28,7 @@ def spin_briefly() -> None:
     so call this before.
     """
     if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+        os.environ[SPIN_VARIABLE] = str(SPINS)
 
 
 def requested_threads() -> int | None:

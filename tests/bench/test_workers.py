@@ -14,7 +14,7 @@ from s2s.bench.decoding import Decoding, SearchSetup
 from s2s.bench.measure import Amounts, Plan, measure
 from s2s.bench.startup import Program
 from s2s.bench.tables import tables
-from s2s.bench.training import GroupTraining, Training
+from s2s.bench.training import GroupTraining, Training, training_batches
 from s2s.bench.workload import random_workload, run_workload
 from s2s.errors import UsageError
 from s2s.inference.process_pool import equal_shares
@@ -141,7 +141,8 @@ def test_several_processes_train_what_one_trains() -> None:
     )
     recipe = dataclasses.replace(RECIPE, model=model, train=train)
     workload = random_workload(recipe, CPU)
-    alone, group = Training(workload, 2), GroupTraining(workload, 2, 2)
+    alone = Training(workload, training_batches(workload, 2))
+    group = GroupTraining(workload, 2, 2)
     with closing(group):
         taken = {turn.name: [turn.run(), turn.run()] for turn in (*alone.turns, *group.turns)}
         assert alone.updater is not None and group.training is not None
