@@ -47,7 +47,7 @@ class Amounts:
     """Updates and sentences of a comparison with another toolkit."""
 
 
-QUICK = Amounts(updates=3, sentences=48, pairs=2_000, compared=(2, 64))
+QUICK = Amounts(updates=3, sentences=48, pairs=2_000, compared=(2, 96))
 """The amounts of `--quick`."""
 
 
