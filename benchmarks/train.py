@@ -3,11 +3,11 @@
     python benchmarks/train.py [--run DIR] [--decoder luong fed ...] [--batch-tokens 4096]
         [--threads 1] [--updates 5] [--repeats 5] [--profile]
     python benchmarks/train.py --losses 120 [--run DIR] [--decoder ...] [--seed 1]
-        [--precision bf16]
+        [--precision auto]
 
-A model of the Multi30k recipe's sizes trains in bf16 on batches of a run's corpus or, without a
-run, of random sentences: a sample of an epoch's batches, from the fewest rows to the most. The
-script prints median target tokens per second and their ratio to the first variant:
+A model of the Multi30k recipe's sizes trains, in bf16 where that is faster, on batches of a run's
+corpus or, without a run, of random sentences: a sample of an epoch's batches, from the fewest rows
+to the most. The script prints median target tokens per second and their ratio to the first variant:
 
 - `any rows, plain loss`: batches of as many pairs as fit, the loss in float32;
 - `plain loss`: the number of pairs is a multiple of 16 (`s2s.data.batches`);
@@ -43,7 +43,7 @@ from s2s.data import batches as batches_module
 from s2s.data.batches import batch_plan, collate
 from s2s.data.store import Corpus
 from s2s.nn.batch import Batch
-from s2s.nn.device import Precision, keep_freed_memory
+from s2s.nn.device import Precision, choose_precision, keep_freed_memory
 from s2s.nn.loop_linear import LoopLinear
 from s2s.nn.model import Seq2Seq
 from s2s.recipe.model import AnyDecoder, Dropout, Encoder, GeneralAttention, Model
@@ -138,7 +138,7 @@ class Training:
         updates: int,
         *,
         seed: int = 1,
-        precision: Precision = "bf16",
+        precision: Precision,
     ) -> Training:
         """A model with random weights."""
         torch.manual_seed(1)
@@ -169,7 +169,10 @@ def losses(decoder: AnyDecoder, corpus: Corpus, arguments: argparse.Namespace) -
     before: list[float] = []
     for name, kind in list(WAYS.items())[1:]:
         sizes = (arguments.batch_tokens, arguments.losses)
-        how = {"seed": arguments.seed, "precision": arguments.precision}
+        how = {
+            "seed": arguments.seed,
+            "precision": choose_precision(arguments.precision, torch.device("cpu")),
+        }
         with way(*kind):
             training = Training.of(decoder, corpus, *sizes, **how)
             updates = [training.updater([batch]) for batch in training.batches]
@@ -187,7 +190,8 @@ def compare(decoder: AnyDecoder, corpus: Corpus, arguments: argparse.Namespace) 
     trainings = {}
     for name, kind in WAYS.items():
         with way(*kind):
-            training = Training.of(decoder, corpus, arguments.batch_tokens, arguments.updates)
+            sizes = (arguments.batch_tokens, arguments.updates)
+            training = Training.of(decoder, corpus, *sizes, precision=arguments.precision)
             training.rate()
             training.rate()
         trainings[name] = training
@@ -224,8 +228,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--losses", type=int, metavar="UPDATES")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
     arguments = parser.parse_args()
+    arguments.precision = choose_precision(arguments.precision, torch.device("cpu"))
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     corpus = open_or_draw(arguments.run)

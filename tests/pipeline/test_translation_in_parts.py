@@ -75,8 +75,10 @@ class Threads:
     def __init__(self, size: int) -> None:
         self.size = self.local_world_size = size
         self.is_launched = True
-        self.barrier = threading.Barrier(size)
-        self.values: list[object] = [None] * size
+        self.changed = threading.Condition()
+        self.rounds: dict[int, dict[int, object]] = {}
+        """The values of each rank, by the number of the gathering."""
+        self.has_lost = False
         self.own = threading.local()
 
     @property
@@ -84,28 +86,33 @@ class Threads:
         return int(self.own.rank)
 
     def all_gather(self, value: object) -> list[object]:
-        self.values[self.rank] = value
-        try:
-            self.barrier.wait()
-            found = list(self.values)
-            self.barrier.wait()
-        except threading.BrokenBarrierError:
-            raise WorkerLost("gone") from None
-        return found
+        with self.changed:
+            values = self.rounds.setdefault(self.own.round, {})
+            self.own.round += 1
+            values[self.rank] = value
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: len(values) == self.size or self.has_lost)
+            if len(values) < self.size:
+                raise WorkerLost("gone")
+            return [values[rank] for rank in range(self.size)]
 
     def run(self, work: Callable[[], int]) -> list[int | BaseException]:
         """What the work of each rank returns or raises."""
         found: list[int | BaseException] = [0] * self.size
 
         def one(rank: int) -> None:
-            self.own.rank = rank
+            self.own.rank, self.own.round = rank, 0
             try:
                 found[rank] = work()
             except BaseException as error:
                 found[rank] = error
-                self.barrier.abort()
+                with self.changed:
+                    self.has_lost = True
+                    self.changed.notify_all()
 
-        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(self.size)]
+        threads = [
+            threading.Thread(target=one, args=(rank,), name=str(rank)) for rank in range(self.size)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -297,10 +304,9 @@ def test_processes_with_other_files_are_named(here: Run, monkeypatch: pytest.Mon
     original = translation_in_parts.Counted
 
     def counted(host: str, fingerprint: dict[str, object], size: int) -> object:
-        rank = next(ranks)
+        rank = int(threading.current_thread().name)
         return original(f"host-{rank}", fingerprint, size + (rank > 0))
 
-    ranks = iter((0, 1))
     monkeypatch.setattr(translation_in_parts, "Counted", counted)
     found = together(monkeypatch, 2, here)
     said = next(str(one) for one in found if isinstance(one, UsageError))
