@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.batches import ranges
-from s2s.data.preparation.encode import WIDEST, concatenate, encode, truncate_rows
+from s2s.data.preparation.encode import WIDEST
+from s2s.data.preparation.token_rows import concatenate, encode, truncate_rows
 from s2s.data.store import Corpus, Encoded, write_corpus
 from s2s.errors import RunError
 from s2s.files import remove

@@ -197,21 +197,24 @@ def read_line(
     return raw
 
 
-def raw_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+def raw_lines(
+    stream: SupportsReadline, name: str, longest: int = LONGEST_LINE, number: int = 1
+) -> Iterator[bytes]:
     """The lines of a binary stream, with their line feeds; raises as `read_line` does."""
-    number = 1
     while raw := read_line(stream, name, number, longest):
         yield raw
         number += 1
 
 
-def decode_lines(stream: SupportsReadline, name: str, longest: int = LONGEST_LINE) -> Iterator[str]:
+def decode_lines(
+    stream: SupportsReadline, name: str, longest: int = LONGEST_LINE, first: int = 1
+) -> Iterator[str]:
     """The lines of a binary stream, without their line end; holds one line at a time.
 
     Raises DataError, with `name` and the line, for bytes that are not UTF-8 and for a line of more
-    than `longest` bytes.
+    than `longest` bytes. The lines are numbered from `first` on.
     """
-    for number, raw in enumerate(raw_lines(stream, name, longest), start=1):
+    for number, raw in enumerate(raw_lines(stream, name, longest, first), start=first):
         try:
             yield decode_line(raw)
         except UnicodeDecodeError as error:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import sentencepiece
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from s2s.special import UNK
 
@@ -51,7 +51,7 @@ class PieceTable:
                 self.ids[piece] = token
                 self.scores[piece] = float(processor.get_score(token))
         self.longest = max(map(len, self.ids), default=1)
-        self._crosses_words = any(SPACE in piece[1:] for piece in self.ids)
+        self.crosses_words = any(SPACE in piece[1:] for piece in self.ids)
 
     @property
     def has_merges(self) -> bool:
@@ -67,7 +67,7 @@ class PieceTable:
 
     def words(self, line: str) -> list[str]:
         """The parts of a normalized line that no piece crosses, each with the space before it."""
-        if self._crosses_words:
+        if self.crosses_words:
             return [line] if line else []
         return _WORD.findall(line)
 
@@ -89,25 +89,25 @@ def draw_rows(
 
 
 class Growing:
-    """An int64 array that grows at its end."""
+    """An array that grows at its end."""
 
-    def __init__(self) -> None:
-        self._buffer = np.empty(1024, dtype=np.int64)
+    def __init__(self, dtype: DTypeLike = np.int64) -> None:
+        self._buffer: NDArray[Any] = np.empty(1024, dtype=dtype)
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     @property
-    def values(self) -> Ids:
+    def values(self) -> NDArray[Any]:
         """The array; writing changes it."""
         return self._buffer[: self._size]
 
-    def extend(self, values: Sequence[int] | Ids) -> None:
+    def extend(self, values: Sequence[int] | NDArray[Any]) -> None:
         """Add values at the end."""
         size = self._size + len(values)
         if size > len(self._buffer):
-            buffer = np.empty(max(size, 2 * len(self._buffer)), dtype=np.int64)
+            buffer = np.empty(max(size, 2 * len(self._buffer)), dtype=self._buffer.dtype)
             buffer[: self._size] = self.values
             self._buffer = buffer
         self._buffer[self._size : size] = values

@@ -91,13 +91,23 @@ class Subwords:
         )
         return ids
 
+    def encode_here(self, lines: Sequence[str]) -> list[list[int]]:
+        """The same without sampling, in this thread alone."""
+        ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, num_threads=1)
+        return ids
+
+    @cached_property
+    def piece_table(self) -> PieceTable:
+        """The pieces, and what becomes of characters without one."""
+        return PieceTable(self._processor)
+
     def sampling(self, alpha: float, seed: Sequence[int]) -> "Subwords":
         """The same model with sampled segmentations (see `s2s.recipe.tokenizer`).
 
         What words can be cut into is found once for a model and `alpha`, whatever the seed.
         """
         if alpha not in self._segmentations:
-            self._segmentations[alpha] = Segmentations(PieceTable(self._processor), alpha)
+            self._segmentations[alpha] = Segmentations(self.piece_table, alpha)
         drawing = copy.copy(self)
         drawing._drawn = (self._segmentations[alpha], tuple(seed))
         return drawing

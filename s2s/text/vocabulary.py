@@ -205,6 +205,11 @@ class Words:
         id_of = self._id_of_word.get
         return [[id_of(word, UNK) for word in self.written(line)] for line in lines]
 
+    @property
+    def cuts_at_spaces(self) -> bool:
+        """Whether U+0020 separates words."""
+        return SPACE in self._separators
+
     def extends(self, other: "Words") -> bool:
         """Whether these are the other words, or those and more after them."""
         first = self._words[: len(other._words)]

@@ -1,8 +1,7 @@
 """Filters of sentence pairs, which count what they drop by reason."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from s2s.data.sources.split import SplitName
 from s2s.data.store import Encoded
 from s2s.errors import DataError
 from s2s.recipe.filters import Filters, Truncate
+from s2s.text.byte_lines import Hashes, LineWords, mix
 
 EMPTY, TOO_LONG, RATIO, DUPLICATE = "empty side", "too long", "length ratio", "duplicate"
 
@@ -49,7 +49,7 @@ class PairFilter:
         self,
         source: Encoded,
         target: Encoded,
-        hashes: NDArray[np.int64],
+        hashes: Hashes | None,
         held_out: Mapping[str, NDArray[np.bool_]],
     ) -> NDArray[np.bool_]:
         """bool [pairs]: which of the next pairs to keep.
@@ -62,6 +62,7 @@ class PairFilter:
             self.dropped[reason] += int(np.count_nonzero(kept & is_fault))
             kept &= ~is_fault
         if DUPLICATE in self.dropped:
+            assert hashes is not None, "duplicates are found by hashes"
             candidates = np.flatnonzero(kept)
             repeated = candidates[~self._seen.add(hashes[candidates])]
             self.dropped[DUPLICATE] += len(repeated)
@@ -101,9 +102,9 @@ class SeenPairs:
     """
 
     def __init__(self) -> None:
-        self._runs: list[NDArray[np.int64]] = []
+        self._runs: list[Hashes] = []
 
-    def add(self, hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def add(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Add hashes; bool [hashes]: which are new, of equal ones only the first."""
         run, firsts = np.unique(hashes, return_index=True)
         is_new = np.ones(len(run), dtype=bool)
@@ -116,7 +117,7 @@ class SeenPairs:
             self._insert(run[is_new])
         return flags
 
-    def _insert(self, run: NDArray[np.int64]) -> None:
+    def _insert(self, run: Hashes) -> None:
         while self._runs and len(self._runs[-1]) <= 2 * len(run):
             run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
         self._runs.append(run)
@@ -125,27 +126,24 @@ class SeenPairs:
 class Overlap:
     """Counts the held-out pairs that occur in training."""
 
-    def __init__(self, hashes: NDArray[np.int64]) -> None:
+    def __init__(self, hashes: Hashes) -> None:
         """`hashes` are those of the held-out pairs."""
-        self._hashes = hashes
-        self._is_in_train = np.zeros(len(hashes), dtype=bool)
+        self._hashes, self._counts = np.unique(hashes, return_counts=True)
+        self._is_in_train = np.zeros(len(self._hashes), dtype=bool)
 
-    def update(self, train: NDArray[np.int64]) -> None:
+    def update(self, train: Hashes) -> None:
         """Compare with more training pairs."""
-        self._is_in_train |= np.isin(self._hashes, train)
+        if len(self._hashes):
+            places = np.searchsorted(self._hashes, train)
+            places[places == len(self._hashes)] = 0
+            self._is_in_train[places[self._hashes[places] == train]] = True
 
     @property
     def count(self) -> int:
         """The number of held-out pairs that training has."""
-        return int(np.count_nonzero(self._is_in_train))
+        return int(self._counts[self._is_in_train].sum())
 
 
-def pair_hashes(source: Sequence[str], target: Sequence[str]) -> NDArray[np.int64]:
-    """int64 [pairs]: hashes, which differ between processes and so are never stored."""
-    pairs: Any = zip(source, target, strict=True)
-    return np.fromiter(map(hash, pairs), np.int64, len(source))
-
-
-def text_hashes(texts: Sequence[str]) -> NDArray[np.int64]:
-    """int64 [texts]: hashes, which differ between processes and so are never stored."""
-    return np.fromiter(map(hash, texts), np.int64, len(texts))
+def pair_hashes(source: LineWords, target: LineWords) -> Hashes:
+    """uint64 [pairs]: hashes, which differ between processes and so are never stored."""
+    return mix(mix(source.line_hashes()) + target.line_hashes())

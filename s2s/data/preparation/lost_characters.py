@@ -4,18 +4,30 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from s2s.text.byte_lines import LINE_FEED, SPACE, ByteLines
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import untagged
 from s2s.text.tokenizer import Tokenizer
-from s2s.text.vocabulary import NUM_CODE_POINTS
 
 KEPT = 5
 """Characters that a report names."""
 
-_SPACES = re.compile(r"^ |  ", re.MULTILINE)
+_SPACES = re.compile(r"^ |  ")
+
+_NUM_ASCII = 128
+
+
+class Lost(NamedTuple):
+    """What some texts lose."""
+
+    num_texts: int
+    characters: Counter[str]
+    num_spaced: int
 
 
 class LostCharacters:
@@ -28,10 +40,13 @@ class LostCharacters:
         self._has_features = isinstance(untagged(tokenizer), SourceFeatureTokenizer)
         self._normalize = tokenizer.normalize
         self._folds_case = tokenizer.normalize("A") == "a"
-        self._known: set[str] = set()
-        """Characters that were tried, alone between letters."""
-        self._suspect: set[str] = set()
-        """Those of them that were lost."""
+        self._known: dict[str, bool] = {}
+        """Characters that were tried, and whether a text with them has to be looked at."""
+        self._lost_alone: set[str] = set()
+        """Those that were lost alone between letters."""
+        suspects = [code for code in range(_NUM_ASCII) if self._is_suspect(chr(code))]
+        self._control = [code for code in suspects if code < SPACE and code != LINE_FEED]
+        self._printable = [code for code in suspects if code >= SPACE]
         self._joins_spaces = tokenizer.normalize("a  a") != "a  a"
         self.num_texts = 0
         self.characters: Counter[str] = Counter()
@@ -41,27 +56,66 @@ class LostCharacters:
 
     def add(self, lines: Sequence[str]) -> None:
         """Count these lines; source features are no text."""
+        self.merge(self.look(lines))
+
+    def merge(self, found: Lost) -> None:
+        """Count what was found in lines."""
+        self.num_texts += found.num_texts
+        self.characters.update(found.characters)
+        self.num_spaced += found.num_spaced
+
+    def look(self, lines: Sequence[str]) -> Lost:
+        """What lines lose; source features are no text."""
         if self._has_features:
             lines = [line.rpartition(SEPARATOR)[0] for line in lines]
-        together = "\n".join(lines)
-        if self._joins_spaces and _SPACES.search(together):
-            self.num_spaced += sum(bool(_SPACES.search(line.rstrip())) for line in lines)
-        characters = _characters(together)
-        for character in characters - self._known:
-            self._known.add(character)
-            if character != "\n" and self._lost(f"a{character}a"):
-                self._suspect.add(character)
+        texts = ByteLines.of(lines)
+        num_texts, characters = 0, Counter[str]()
         # Normalizing every line would double the time of encoding. Besides single characters, it
         # changes only texts with marks or letters that become composed.
-        is_composed = together.isascii() or unicodedata.is_normalized("NFC", together)
-        if is_composed and self._suspect.isdisjoint(characters):
-            return
-        for line in lines:
-            if self._suspect.isdisjoint(line) and unicodedata.is_normalized("NFC", line):
+        for line in texts.take(texts.rows_of(self._suspects(texts))):
+            if self._lost_alone.isdisjoint(line) and unicodedata.is_normalized("NFC", line):
                 continue
             if found := self._lost(line):
-                self.num_texts += 1
-                self.characters.update(found)
+                num_texts += 1
+                characters.update(found)
+        num_spaced = self._num_spaced(texts) if self._joins_spaces else 0
+        return Lost(num_texts, characters, num_spaced)
+
+    def _num_spaced(self, texts: ByteLines) -> int:
+        raw = texts.raw
+        if b"  " not in raw and b"\n " not in raw and not raw.startswith(b" "):
+            return 0
+        is_space = texts.bytes == SPACE
+        places = np.flatnonzero(is_space[1:] & is_space[:-1])
+        leading = texts.starts[is_space[texts.starts]]
+        rows = texts.rows_of(np.sort(np.concatenate([places, leading])))
+        return sum(bool(_SPACES.search(line.rstrip())) for line in texts.take(rows))
+
+    def _suspects(self, texts: ByteLines) -> NDArray[np.int64]:
+        """int64 [characters]: the places of characters that may be lost, which ascend."""
+        raw, content = texts.raw, texts.bytes
+        wanted = [code for code in self._printable if bytes([code]) in raw]
+        if np.count_nonzero(content < SPACE) > len(texts):
+            wanted += [code for code in self._control if bytes([code]) in raw]
+        places = [np.flatnonzero(content == code) for code in wanted]
+        if not raw.isascii():
+            beyond = np.flatnonzero(content >= _NUM_ASCII)
+            firsts = beyond[content[beyond] & 0xC0 != 0x80]  # the others continue a character
+            codes = _code_points(content[beyond].tobytes().decode())
+            is_there = np.zeros(int(codes.max()) + 1, dtype=np.bool_)
+            is_there[codes] = True
+            different = np.flatnonzero(is_there).tolist()
+            wanted = [code for code in different if self._is_suspect(chr(code))]
+            places.append(firsts[np.isin(codes, wanted)] if wanted else firsts[:0])
+        return np.sort(np.concatenate(places)) if places else np.empty(0, dtype=np.int64)
+
+    def _is_suspect(self, character: str) -> bool:
+        if character not in self._known:
+            if self._lost(f"a{character}a"):
+                self._lost_alone.add(character)
+            is_suspect = character in self._lost_alone or may_compose(character)
+            self._known[character] = is_suspect
+        return self._known[character]
 
     def most_common(self) -> tuple[tuple[str, int], ...]:
         """The first characters, those of most texts first, with the number of texts."""
@@ -80,11 +134,18 @@ class LostCharacters:
         return lost - letters
 
 
-def _characters(text: str) -> set[str]:
-    """The different characters of a text; `set` would make an object of each."""
-    is_there = np.zeros(NUM_CODE_POINTS, dtype=np.bool_)
-    is_there[np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)] = True
-    return set(map(chr, np.flatnonzero(is_there).tolist()))
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+
+
+def may_compose(character: str) -> bool:
+    """Whether Unicode's NFC may change a text for a character in it: it is composed with those
+    before it, ordered among them, or written otherwise.
+
+    Beyond the first 2^16 code points, letters are composed too.
+    """
+    is_letter = character > "\uffff" and unicodedata.category(character).startswith("L")
+    return _is_composed(character) or is_letter or not unicodedata.is_normalized("NFC", character)
 
 
 def _is_composed(character: str) -> bool:

@@ -11,7 +11,7 @@ pair to drop duplicates, and 8 bytes a pair of validation and test for `filters.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -232,7 +232,7 @@ class _Work:
             (temporary / FINGERPRINT_FILE).write_text(fingerprint, encoding="utf-8", newline="\n")
         return report
 
-    def _training_text(self) -> Iterator[tuple[list[str], list[str]]]:
+    def _training_text(self) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
         num_pairs = 0
         has_text, has_features = (
             has_source_text(self.recipe.data),
@@ -242,7 +242,7 @@ class _Work:
         report = partial(self.progress, "reading")
         for chunk in read_chunks(self.splits["train"], report):
             num_pairs += len(chunk.source)
-            source = chunk.source if has_text else []
+            source: Sequence[str] = chunk.source if has_text else []
             if num_ids:
                 source = [line.rsplit(SEPARATOR, num_ids)[0] for line in source]
             yield source, chunk.target

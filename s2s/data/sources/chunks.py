@@ -21,8 +21,8 @@ CHUNK_PAIRS = 10_000
 class Chunk(NamedTuple):
     """Consecutive pairs of a split: as many source lines as target lines."""
 
-    source: list[str]
-    target: list[str]
+    source: Sequence[str]
+    target: Sequence[str]
     line_breaks: list[int] | None = None
     """The number of texts of every pair with line breaks, which became spaces: each text must be
     one line. None if there are none."""
@@ -79,7 +79,7 @@ def clean(source: list[str], target: list[str], features: list[str] | None = Non
     )
 
 
-def with_texts(chunk: Chunk, references: list[list[str]]) -> Chunk:
+def with_texts(chunk: Chunk, references: Sequence[Sequence[str]]) -> Chunk:
     """The chunk with references, given as columns of texts: all first ones, all second ones, ..."""
     if not references:
         return chunk

@@ -10,7 +10,6 @@ of images behind their separators. `s2s.pipeline.synthetic` writes them.
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from s2s.errors import DataError
 from s2s.files import read_json, remove, replace_file, sync_file, temporary_beside
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.training_parts import training_parts
-from s2s.text.lines import read_lines
+from s2s.text.byte_lines import NO_LINES
+from s2s.text.line_blocks import read_blocks
 
 SYNTHETIC_FOLDER = "synthetic"
 MADE_FILE = "made.json"
@@ -86,11 +86,11 @@ class MadePairs:
     def chunks(self) -> Iterator[Chunk]:
         """Raises DataError for pairs that are missing or damaged."""
         paths = self.folder / SOURCE_FILE, self.folder / TARGET_FILE
-        with closing(read_lines(paths[0])) as sources, closing(read_lines(paths[1])) as targets:
+        sources, targets = (read_blocks(path, CHUNK_PAIRS) for path in paths)
+        with closing(sources), closing(targets):
             num_pairs = 0
             while True:
-                source = list(islice(sources, CHUNK_PAIRS))
-                target = list(islice(targets, CHUNK_PAIRS))
+                source, target = next(sources, NO_LINES), next(targets, NO_LINES)
                 if len(source) != len(target):
                     raise DataError(
                         f"{self.folder}: damaged: unequal numbers of lines; "

@@ -33,7 +33,9 @@ from s2s.recipe.data import (
 )
 from s2s.recipe.filters import HoldOut, TargetText
 from s2s.recipe.section import Files
-from s2s.text.lines import count_lines, read_lines
+from s2s.text.byte_lines import NO_LINES
+from s2s.text.line_blocks import read_blocks
+from s2s.text.lines import count_lines
 
 PROCESSING_FIELDS = {item.name for item in fields(CorpusData)} - {"kind"}
 """Fields about the processing of pairs, which do not affect the pairs that are generated."""
@@ -62,18 +64,19 @@ class ParallelFiles:
         num_pairs = 0
         with ExitStack() as stack:
             paths = (self.source, self.target, *self.references)
-            files = [stack.enter_context(closing(read_lines(path))) for path in paths]
+            blocks = [read_blocks(path, CHUNK_PAIRS) for path in paths]
+            files = [stack.enter_context(closing(file)) for file in blocks]
             while True:
-                columns = [list(islice(file, CHUNK_PAIRS)) for file in files]
+                columns = [next(file, NO_LINES) for file in files]
                 if len(set(map(len, columns))) > 1:
-                    rest = [sum(1 for _ in file) for file in files]
+                    rest = [sum(map(len, file)) for file in files]
                     pairs = zip(columns, rest, strict=True)
                     raise self._unequal([num_pairs + len(read) + left for read, left in pairs])
                 source, target, *references = columns
                 if not source:
                     break
                 num_pairs += len(source)
-                yield with_texts(clean(source, target), references)
+                yield with_texts(Chunk(source, target), references)
         if num_pairs == 0:
             raise DataError(f"{self.source}: empty file")
 

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from s2s.data.sources.chunks import Chunk
@@ -131,7 +131,7 @@ class PairCounts:
     targets_of: dict[str, list[int]] = field(default_factory=dict, repr=False)
     """Hashes of the targets of each source."""
 
-    def add(self, source: list[str], target: list[str], whole: list[str]) -> None:
+    def add(self, source: Sequence[str], target: Sequence[str], whole: Sequence[str]) -> None:
         """Count these pairs; `whole` are the sources with ids and features."""
         self.source.add(source)
         self.target.add(target)

@@ -31,6 +31,7 @@ from s2s.recipe.tokenizer import (
 )
 from s2s.recipe.train import Train
 from s2s.special import UNK
+from s2s.text.byte_lines import ByteLines, LineWords
 from s2s.text.tokenizer_pair import load_tokenizers
 from tests.places import CORPORA
 
@@ -405,12 +406,13 @@ def test_seen_pairs_is_a_set() -> None:
     random, seen, known = Random(1), SeenPairs(), set[int]()
     for _ in range(50):
         values = [random.randrange(500) for _ in range(random.randrange(1, 30))]
-        pairs = pair_hashes([str(v) for v in values], ["x"] * len(values))
+        lines = [str(v) for v in values], ["x"] * len(values)
+        source, target = (LineWords.of(ByteLines.of(side)) for side in lines)
         expected = []
         for value in values:
             expected.append(value not in known)
             known.add(value)
-        assert seen.add(pairs).tolist() == expected
+        assert seen.add(pair_hashes(source, target)).tolist() == expected
 
 
 def test_generated_data(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pyarrow.parquet
 import pytest
 
 from s2s import pipeline
-from s2s.data.preparation.encode import concatenate, truncate_rows
 from s2s.data.preparation.prepare import fingerprints_of, open_corpus, open_splits, prepare
 from s2s.data.preparation.report import PrepareReport
+from s2s.data.preparation.token_rows import concatenate, truncate_rows
 from s2s.inference.attention.maps import attention_maps
 from s2s.pipeline import scoring as pipeline_score
 from s2s.recipe.data import Columns, FilesData, FileSet, GeneratedData
