@@ -16,6 +16,7 @@ from torch import Tensor
 
 from s2s.data.store import Corpus, Ids
 from s2s.nn.batch import Batch, Predicted, Regions
+from s2s.ranges import ranges
 from s2s.special import BOS, EOS, PAD
 
 Lengths = NDArray[np.int64]
@@ -191,14 +192,6 @@ def _fill(padded: Lengths, batch_tokens: int) -> Lengths:
         begin += fit if fit < ONE_BLOCK else fit - fit % ROW_MULTIPLE
         starts.append(begin)
     return np.asarray(starts, dtype=np.int64)
-
-
-def ranges(starts: Lengths, sizes: Lengths) -> Lengths:
-    """For each i in turn the sizes[i] numbers from starts[i] on."""
-    ends = np.cumsum(sizes)
-    total = int(ends[-1]) if len(ends) else 0
-    numbers: Lengths = np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
-    return numbers
 
 
 def _padded(

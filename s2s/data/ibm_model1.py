@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.store import Corpus
+from s2s.ranges import ranges
 from s2s.special import PAD
 
 Ints = NDArray[np.integer[Any]]
@@ -137,13 +138,6 @@ def pair_keys(corpus: Corpus, chosen: Ints, target_vocabulary: int) -> Ints:
     source_P *= target_vocabulary
     source_P += np.repeat(targets_O.astype(np.int64), widths_O)
     return source_P
-
-
-def ranges(starts: Ints, lengths: Ints) -> Ints:
-    """starts[0], starts[0] + 1, ... (lengths[0] numbers), then starts[1] and so on."""
-    before = np.cumsum(lengths) - lengths
-    ranges: Ints = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
-    return ranges
 
 
 def lexicon(cells: Cells, frequent: NDArray[np.int64], source_vocabulary: int) -> Lexicon:

@@ -4,22 +4,21 @@ Kudo 2018 (subword regularization, unigram), Provilkov et al. 2020 (BPE-dropout)
 """
 
 import threading
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.data.batches import ranges
+from s2s.data.map_in_order import map_in_order
 from s2s.data.preparation.encode import WIDEST
 from s2s.data.preparation.token_rows import concatenate, encode, truncate_rows
 from s2s.data.store import Corpus, Encoded, write_corpus
 from s2s.errors import RunError
 from s2s.files import remove
+from s2s.ranges import ranges
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import sampling_alphas
 from s2s.text.extended_vocabulary import ExtendedVocabulary, extended_vocabulary_of
@@ -99,18 +98,12 @@ class SubwordSampler:
 
     def _encoded(self, number: int, rows: NDArray[np.int64]) -> Iterator[tuple[Encoded, Encoded]]:
         """Both sides of each chunk; some chunks are encoded ahead."""
-        waiting: deque[Future[tuple[Encoded, Encoded]]] = deque()
-        with ThreadPoolExecutor(self.threads) as pool:
-            try:
-                for begin in range(0, len(rows), CHUNK_ROWS):
-                    chunk = rows[begin : begin + CHUNK_ROWS]
-                    waiting.append(pool.submit(self._chunk, self._drawing(number, begin), chunk))
-                    if len(waiting) > 2 * self.threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        tasks = (
+            (self._drawing(number, begin), rows[begin : begin + CHUNK_ROWS])
+            for begin in range(0, len(rows), CHUNK_ROWS)
+        )
+        with closing(map_in_order(lambda task: self._chunk(*task), tasks, self.threads)) as chunks:
+            yield from chunks
 
     def _drawing(self, epoch: int, begin: int) -> TokenizerPair:
         """The tokenizers with what is drawn for the chunk that begins with pair `begin`."""

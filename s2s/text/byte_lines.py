@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,13 @@ def line_feeds(raw: bytes) -> Places:
     return np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == LINE_FEED)
 
 
+def take_lines(lines: Sequence[str], rows: Places) -> list[str]:
+    """Some of the lines, int64 [rows]."""
+    if isinstance(lines, ByteLines):
+        return lines.take(rows)
+    return [lines[row] for row in rows.tolist()]
+
+
 NO_LINES = ByteLines(b"")
 
 
@@ -178,18 +185,3 @@ def mix(values: Hashes) -> Hashes:
     mixed *= _MULTIPLIERS[1]
     mixed ^= mixed >> _HALF
     return mixed
-
-
-class Ranges(NamedTuple):
-    """Adjacent ranges of numbers, given by the first of each and their count."""
-
-    starts: Places
-    counts: Places
-
-    def places(self) -> Places:
-        """int64 [all]: the numbers of all ranges, one after the other."""
-        ends = np.cumsum(self.counts)
-        total = int(ends[-1]) if len(ends) else 0
-        shifts: Places = np.repeat(self.starts - (ends - self.counts), self.counts)
-        shifts += np.arange(total)
-        return shifts

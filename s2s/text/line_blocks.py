@@ -70,7 +70,7 @@ def _cleaned(lines: ByteLines) -> ByteLines:
     raw = lines.raw
     if b"\r" in raw:
         raw = _replaced(raw, b"\r\n", b"\n").replace(b"\r", b" ")
-    if _MARK in raw:
+    if _MARK[:1] in raw and _MARK in raw:  # one byte is found sooner
         raw = _replaced(b"\n" + raw, b"\n" + _MARK, b"\n")[1:]
     return lines if raw is lines.raw else ByteLines(raw)
 

@@ -56,7 +56,8 @@ class Margins:
         offsets = np.arange(len(codes)) - (np.cumsum(lengths) - lengths)[word]
         characters, sizes, scores = self._edges(codes, lengths[word] - offsets)
         begins = characters + word[characters]  # a word has one node more than characters
-        order = np.argsort(offsets[characters], kind="stable")
+        # Numbers of 16 bits are sorted by their digits.
+        order = np.argsort(offsets[characters].astype(np.uint16), kind="stable")
         begins, ends, scores = begins[order], (begins + sizes)[order], scores[order]
         bounds = np.searchsorted(offsets[characters][order], np.arange(lengths.max(initial=0) + 1))
         lasts = np.cumsum(lengths + 1) - 1

@@ -18,6 +18,7 @@ from s2s.files import atomic_write
 from s2s.recipe.tokenizer import SubwordTokenizer
 from s2s.special import BOS, EOS, PAD, SPECIAL_PIECES, UNK
 from s2s.text.bpe_dropout import BPEDropout
+from s2s.text.byte_lines import take_lines
 from s2s.text.piece_table import SPACE, PieceTable, Segmenter, draw_rows
 from s2s.text.sentencepiece_model import pieces_of, read_model, with_pieces, without_normalization
 from s2s.text.unigram_lattice import UnigramLattice
@@ -254,8 +255,10 @@ class SubwordTrainer:
         self._sample.extend(lines[:fill])
         num_seen = np.arange(self._num_seen + fill, self._num_seen + len(lines), dtype=np.int64)
         slots = self._random.integers(0, num_seen + 1)
-        for hit in np.flatnonzero(slots < limit).tolist():
-            self._sample[slots[hit]] = lines[fill + hit]
+        hits = np.flatnonzero(slots < limit)
+        chosen = take_lines(lines, fill + hits)
+        for slot, line in zip(slots[hits].tolist(), chosen, strict=True):
+            self._sample[slot] = line
         self._num_seen += len(lines)
 
     def train(self) -> Subwords:

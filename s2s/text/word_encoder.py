@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.ranges import ranges
 from s2s.special import UNK
-from s2s.text.byte_lines import LineWords, Ranges
+from s2s.text.byte_lines import LineWords
 from s2s.text.hash_table import UNKNOWN, HashTable
 from s2s.text.margins import Margins
 from s2s.text.piece_table import SPACE, Growing
@@ -111,7 +112,7 @@ class WordEncoder:
             is_whole[whole] = True
             counts[np.repeat(is_whole, np.diff(words.firsts, append=len(counts)))] = 0
             lengths[whole] = 0
-        places = Ranges(memory.starts.values.take(numbers), counts).places()
+        places = ranges(memory.starts.values.take(numbers), counts)
         values = memory.ids.values.take(places)
         if len(whole):
             found = rows_of(self._encode(words.lines.take(whole)))
@@ -191,6 +192,7 @@ class SubwordLearner:
         self.is_usable = (
             SPACE in pieces.ids
             and not pieces.crosses_words
+            and not any(" " in symbol for symbol in self._symbols)
             and bool(self._are_local(usual, tokenizer.normalized(usual)).all())
         )
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.alignment import AlignmentWriter
+from s2s.data.map_in_order import map_in_order, num_threads
 from s2s.data.preparation.alignments import GivenAlignments
 from s2s.data.preparation.feature_coverage import FeatureFiles
 from s2s.data.preparation.filters import Overlap, PairFilter
 from s2s.data.preparation.labels import LabelCheck
 from s2s.data.preparation.lost_characters import LostCharacters
-from s2s.data.preparation.map_in_order import map_in_order, num_threads
 from s2s.data.preparation.overlap import HeldOut
 from s2s.data.preparation.read_pairs import PairReader, ReadPairs, Texts
 from s2s.data.preparation.report import SideCounts, SplitReport
