@@ -20,8 +20,7 @@ Graph = Mapping[str, set[str]]
 LEVELS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "s2s.errors s2s.files s2s.messages s2s.ranges s2s.signals s2s.spaces s2s.special "
-        "s2s.version",
+        "s2s.errors s2s.files s2s.messages s2s.signals s2s.spaces s2s.special s2s.version",
         "s2s.recipe",
         "s2s.text s2s.metrics s2s.nn",
         "s2s.data",

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from s2s.data.store import Corpus, Ids
 from s2s.nn.batch import Batch, Predicted, Regions
-from s2s.ranges import ranges
 from s2s.special import BOS, EOS, PAD
+from s2s.text.arrays import ranges
 
 Lengths = NDArray[np.int64]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from s2s.data.ibm_model1 import Cells, Ints, model_one, pair_keys, sampled
 from s2s.data.store import Corpus
-from s2s.ranges import ranges
+from s2s.text.arrays import ranges
 
 SENTENCES = 4096
 """Sentences that are aligned at a time."""

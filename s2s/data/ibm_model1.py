@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.store import Corpus
-from s2s.ranges import ranges
 from s2s.special import PAD
+from s2s.text.arrays import ranges
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]

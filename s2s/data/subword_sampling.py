@@ -18,9 +18,9 @@ from s2s.data.preparation.token_rows import concatenate, encode, truncate_rows
 from s2s.data.store import Corpus, Encoded, write_corpus
 from s2s.errors import RunError
 from s2s.files import remove
-from s2s.ranges import ranges
 from s2s.recipe.recipe import Recipe
 from s2s.recipe.tokenizer import sampling_alphas
+from s2s.text.arrays import ranges
 from s2s.text.extended_vocabulary import ExtendedVocabulary, extended_vocabulary_of
 from s2s.text.tokenizer_pair import TokenizerPair, sampling
 

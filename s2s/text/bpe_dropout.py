@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s2s.text.piece_table import Growing, Ids, PieceTable
+from s2s.text.arrays import Growing
+from s2s.text.piece_table import Ids, PieceTable
 
 MOST_PIECES = 1 << 22
 """Pieces of the words that are remembered, some 100 MB; then they are forgotten and found again.

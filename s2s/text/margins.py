@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.text.arrays import code_points
 from s2s.text.byte_lines import mix
 from s2s.text.hash_table import UNKNOWN, HashTable
 from s2s.text.piece_table import PieceTable
@@ -117,5 +118,5 @@ def _next(hashes: NDArray[np.uint64], codes: Codes) -> NDArray[np.uint64]:
 
 def _code_points(texts: Sequence[str]) -> tuple[Codes, Places]:
     """uint64 [characters] of all texts, and their lengths, int64 [texts]."""
-    codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype="<u4")
-    return codes.astype(np.uint64), np.fromiter(map(len, texts), np.int64, len(texts))
+    codes = code_points("".join(texts)).astype(np.uint64)
+    return codes, np.fromiter(map(len, texts), np.int64, len(texts))

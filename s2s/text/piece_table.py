@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import sentencepiece
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from s2s.special import UNK
 
@@ -86,32 +86,6 @@ def draw_rows(
         ends = ends - np.concatenate([[0], np.cumsum(is_again)])[ends]
     flat, bounds = ids.tolist(), ends.tolist()
     return [flat[begin:end] for begin, end in pairwise(bounds)]
-
-
-class Growing:
-    """An array that grows at its end."""
-
-    def __init__(self, dtype: DTypeLike = np.int64) -> None:
-        self._buffer: NDArray[Any] = np.empty(1024, dtype=dtype)
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def values(self) -> NDArray[Any]:
-        """The array; writing changes it."""
-        return self._buffer[: self._size]
-
-    def extend(self, values: Sequence[int] | NDArray[Any]) -> None:
-        """Add values at the end."""
-        size = self._size + len(values)
-        if size > len(self._buffer):
-            buffer = np.empty(max(size, 2 * len(self._buffer)), dtype=self._buffer.dtype)
-            buffer[: self._size] = self.values
-            self._buffer = buffer
-        self._buffer[self._size : size] = values
-        self._size = size
 
 
 def remembered(known: dict[str, int], words: Sequence[str], add: Callable[[str], int]) -> Ids:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s2s.text.piece_table import Growing, Ids, PieceTable, remembered
+from s2s.text.arrays import Growing
+from s2s.text.piece_table import Ids, PieceTable, remembered
 
 UNKNOWN_PENALTY = 10.0
 """An unknown character scores this much less than the worst piece, as in sentencepiece."""

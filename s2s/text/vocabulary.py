@@ -15,6 +15,7 @@ from s2s.files import atomic_write, read_json
 from s2s.recipe.tokenizer import CharacterTokenizer, WordTokenizer
 from s2s.spaces import split_words
 from s2s.special import SPECIAL_PIECES, UNK
+from s2s.text.arrays import code_points
 from s2s.text.separators import LINE, SPACE, words_between, words_between_exactly
 from s2s.text.symbols import Symbols
 
@@ -47,7 +48,7 @@ class Characters:
         self._id_of_symbol = {text: id_ for id_, text in enumerate(symbols, len(SPECIAL_PIECES))}
         # One array lookup for all characters of a batch; a dict would take a Python step for each.
         self._id_of_code = np.full(NUM_CODE_POINTS, UNK, dtype=np.int32)
-        codes = _code_points("".join(characters))
+        codes = code_points("".join(characters))
         self._id_of_code[codes] = np.arange(len(codes)) + len(SPECIAL_PIECES) + len(symbols)
 
     def __eq__(self, other: object) -> bool:
@@ -84,7 +85,7 @@ class Characters:
         """Ids of lines without symbols."""
         if self._decompose:
             lines = [unicodedata.normalize("NFD", line) for line in lines]
-        ids: list[int] = self._id_of_code[_code_points("".join(lines))].tolist()
+        ids: list[int] = self._id_of_code[code_points("".join(lines))].tolist()
         encoded, start = [], 0
         for line in lines:
             encoded.append(ids[start : start + len(line)])
@@ -176,7 +177,7 @@ class Words:
         """`words` are in the order of their ids, which follow the special ones and `symbols`."""
         self.symbols = Symbols(symbols)
         self._words = list(words)
-        self._separators = separators
+        self.separators = separators
         has_space_inside = separators != LINE and any(split_words(word) != [word] for word in words)
         self._cut = words_between_exactly if has_space_inside else words_between
         self._tokens = [*symbols, *words]
@@ -187,7 +188,7 @@ class Words:
         return (
             isinstance(other, Words)
             and self._words == other._words
-            and self._separators == other._separators
+            and self.separators == other.separators
             and self.symbols == other.symbols
         )
 
@@ -198,36 +199,31 @@ class Words:
 
     def normalize(self, line: str) -> str:
         """The line with single separators, all of them the first of `separators`."""
-        return self._separators[0].join(self.written(line))
+        return self.separators[0].join(self.written(line))
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, one per word."""
         id_of = self._id_of_word.get
         return [[id_of(word, UNK) for word in self.written(line)] for line in lines]
 
-    @property
-    def cuts_at_spaces(self) -> bool:
-        """Whether U+0020 separates words."""
-        return SPACE in self._separators
-
     def extends(self, other: "Words") -> bool:
         """Whether these are the other words, or those and more after them."""
         first = self._words[: len(other._words)]
-        is_like = (self._separators, self.symbols) == (other._separators, other.symbols)
+        is_like = (self.separators, self.symbols) == (other.separators, other.symbols)
         return first == other._words and is_like
 
     def extended(self, more: Sequence[str]) -> "Words":
         """These words and more after them."""
-        return Words([*self._words, *more], self._separators, self.symbols.texts)
+        return Words([*self._words, *more], self.separators, self.symbols.texts)
 
     def written(self, line: str) -> list[str]:
         """The word of `line` of each of its tokens."""
-        words = self._cut(line, self._separators)
+        words = self._cut(line, self.separators)
         return self.symbols.split_each(words) if self.symbols.are_in(line) else words
 
     def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sequence."""
-        between = self._separators[0]
+        between = self.separators[0]
         return [between.join([t for token in row if (t := self._text[token])]) for row in ids]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -237,12 +233,12 @@ class Words:
 
     def surfaces(self) -> list[str | bytes]:
         """The text that each id adds when it is decoded, with the separator before it."""
-        return [self._separators[0] + text if text else "" for text in self._text]
+        return [self.separators[0] + text if text else "" for text in self._text]
 
     @property
     def between(self) -> str:
         """The text between two tokens."""
-        return self._separators[0]
+        return self.separators[0]
 
     def spellings(self) -> Sequence[str]:
         """The symbols and words, by id."""
@@ -255,7 +251,7 @@ class Words:
 
     def spell(self, spellings: Iterable[Sequence[str]]) -> list[str]:
         """The text of words, joined by the separator."""
-        between = self._separators[0]
+        between = self.separators[0]
         return [between.join([word for word in row if word]) for row in spellings]
 
     def save(self, folder: Path) -> None:
@@ -264,8 +260,8 @@ class Words:
 
     def content(self) -> dict[str, Any]:
         """The words, for a file."""
-        is_plain = self._separators == SPACE
-        option: dict[str, Any] = {} if is_plain else {"separators": self._separators}
+        is_plain = self.separators == SPACE
+        option: dict[str, Any] = {} if is_plain else {"separators": self.separators}
         option |= {"symbols": self.symbols.texts} if self.symbols.texts else {}
         return {"kind": "word", **option, "tokens": self._words}
 
@@ -283,7 +279,7 @@ class CharacterTrainer:
         lines = [text for line in lines for text in self.symbols.texts_between(line)]
         if self._recipe.decompose:
             lines = [unicodedata.normalize("NFD", line) for line in lines]
-        self._counts += np.bincount(_code_points("".join(lines)), minlength=NUM_CODE_POINTS)
+        self._counts += np.bincount(code_points("".join(lines)), minlength=NUM_CODE_POINTS)
 
     def train(self) -> Characters:
         """The vocabulary, most frequent first. Raises DataError if it would be empty."""
@@ -395,10 +391,6 @@ def _fault_of_texts(tokens: Any, symbols: Any) -> str | None:
 def _save(folder: Path, content: dict[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **content}, ensure_ascii=False, indent=0)
     atomic_write(folder / VOCABULARY_FILE, text + "\n")
-
-
-def _code_points(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
 
 
 def _composed(text: str) -> str:

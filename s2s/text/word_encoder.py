@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.ranges import ranges
 from s2s.special import UNK
+from s2s.text.arrays import Growing, ranges
 from s2s.text.byte_lines import LineWords
 from s2s.text.hash_table import UNKNOWN, HashTable
 from s2s.text.margins import Margins
-from s2s.text.piece_table import SPACE, Growing
+from s2s.text.piece_table import SPACE
 from s2s.text.sentencepiece_model import USER_DEFINED, pieces_of
 from s2s.text.subword import Subwords
 from s2s.text.tokenizer import Tokenizer
@@ -73,7 +73,7 @@ def encoder_of(tokenizer: Tokenizer) -> Encoder:
     match tokenizer:
         case Subwords() if (learner := SubwordLearner(tokenizer)).is_usable:
             return WordEncoder(tokenizer.encode_here, learner, learner.largest_score)
-        case Words() if tokenizer.cuts_at_spaces:
+        case Words() if " " in tokenizer.separators:
             return WordEncoder(tokenizer.encode, partial(_learn_words, tokenizer), 1.0)
         case _:
             return lambda words: rows_of(tokenizer.encode(list(words.lines)))
@@ -115,10 +115,11 @@ class WordEncoder:
         places = ranges(memory.starts.values.take(numbers), counts)
         values = memory.ids.values.take(places)
         if len(whole):
-            found = rows_of(self._encode(words.lines.take(whole)))
-            starts = np.cumsum(lengths)[whole]
-            values = np.insert(values, np.repeat(starts, found.lengths), found.values)
-            lengths[whole] = found.lengths
+            ids = self._encode(words.lines.take(whole))
+            first, *others = np.split(values, np.cumsum(lengths)[whole])
+            rows = [np.array(row, dtype=np.int32) for row in ids]
+            values = np.concatenate([first, *chain(*zip(rows, others, strict=True))])
+            lengths[whole] = list(map(len, ids))
         return Rows(values, lengths)
 
     def _encoded_whole(self, words: LineWords, limits: NDArray[Any], lengths: Places) -> Places:

@@ -6,7 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from s2s.ranges import ranges
+from s2s.text.arrays import ranges
 from s2s.text.byte_lines import NO_LINES, ByteLines, LineWords, take_lines
 
 RANDOM = Random(5)

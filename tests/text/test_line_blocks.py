@@ -37,7 +37,19 @@ def outcome(path: Path, size: int | None) -> list[str] | str:
         return str(error)
 
 
-@pytest.mark.parametrize("more", [[], [b"\xff"], [b"\xef\xbb"], [b"x" * 30], [b"\x00"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        [b"\xed\xa0\x80"],
+        [b"\xc0\x80"],
+        [b"\xf4\x90\x80\x80"],
+        [b"\xff"],
+        [b"\xef\xbb"],
+        [b"x" * 30],
+        [b"\x00"],
+    ],
+)
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_all_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[bytes], is_packed: bool

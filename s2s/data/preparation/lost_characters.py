@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.text.arrays import code_points
 from s2s.text.byte_lines import LINE_FEED, SPACE, ByteLines
 from s2s.text.source_features import SEPARATOR, SourceFeatureTokenizer
 from s2s.text.tags import untagged
@@ -101,12 +102,12 @@ class LostCharacters:
         if not raw.isascii():
             beyond = np.flatnonzero(content >= _NUM_ASCII)
             firsts = beyond[content[beyond] & 0xC0 != 0x80]  # the others continue a character
-            codes = _code_points(content[beyond].tobytes().decode())
+            codes = code_points(content[beyond].tobytes().decode())
             is_there = np.zeros(int(codes.max()) + 1, dtype=np.bool_)
             is_there[codes] = True
             different = np.flatnonzero(is_there).tolist()
-            wanted = [code for code in different if self._is_suspect(chr(code))]
-            places.append(firsts[np.isin(codes, wanted)] if wanted else firsts[:0])
+            is_there[different] = [self._is_suspect(chr(code)) for code in different]
+            places.append(firsts[is_there[codes]])
         return np.sort(np.concatenate(places)) if places else np.empty(0, dtype=np.int64)
 
     def _is_suspect(self, character: str) -> bool:
@@ -130,12 +131,10 @@ class LostCharacters:
         if self._folds_case:
             lost = {character for character in lost if character.lower() == character}
         # The letters of composed ones are not lost, but their marks are never written as such.
-        letters = {c for c in unicodedata.normalize("NFD", normalized) if not _is_composed(c)}
-        return lost - letters
-
-
-def _code_points(text: str) -> NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+        parts = set(unicodedata.normalize("NFD", normalized))
+        return {
+            character for character in lost if character not in parts or _is_composed(character)
+        }
 
 
 def may_compose(character: str) -> bool:

@@ -6,8 +6,9 @@
     folder/hashes.json  hashes of the files of data
 
 Files are known by their content (docs/decisions/0023). Each folder is replaced as a whole. Memory
-does not grow with the corpus, except for the sample that the tokenizer is trained on, 8 bytes a
-pair to drop duplicates, and 8 bytes a pair of validation and test for `filters.unseen`.
+does not grow with the corpus, except for the sample that the tokenizer is trained on, the words
+that are remembered (docs/decisions/0027), 8 bytes a pair to drop duplicates, and 8 bytes a pair of
+validation and test for `filters.unseen`.
 """
 
 import time

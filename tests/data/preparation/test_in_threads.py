@@ -1,5 +1,6 @@
 """A corpus that is prepared in threads, by blocks of lines, is the corpus prepared pair by pair."""
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 from s2s.data.preparation import encode
 from s2s.data.preparation.prepare import open_corpus, prepare
 from s2s.data.preparation.report import PrepareReport
+from s2s.data.preparation.split_counts import SplitCounts
 from s2s.data.sources import open as sources
+from s2s.data.store import CorpusWriter
+from s2s.errors import RunError
 from s2s.recipe.data import FilesData, FileSet
 from s2s.recipe.filters import Filters
 from s2s.recipe.recipe import Recipe
@@ -109,3 +113,29 @@ def test_the_corpus_is_that_of_single_pairs(
         assert other.splits == first.splits
         for name in ("data/train.arrow", "data/validation.arrow"):
             assert (folder / name).read_bytes() == (folders[0] / name).read_bytes()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("where", ["keep", "write"])
+def test_what_is_interrupted_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, fault: BaseException, where: str
+) -> None:
+    monkeypatch.setattr(sources, "CHUNK_PAIRS", 37)
+    tokenizer, run = WordTokenizer(kind="word"), tmp_path / "run"
+    calls = []
+
+    def fail(*_: Any, **__: Any) -> None:
+        calls.append(1)
+        if len(calls) == 5:
+            raise fault
+
+    before = threading.active_count()
+    place = (SplitCounts, "add") if where == "keep" else (CorpusWriter, "append")
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, fail)
+        with pytest.raises((KeyboardInterrupt, RunError)):
+            prepared(run, tokenizer, threads, patch)
+    assert threading.active_count() == before
+    assert [path.name for path in run.iterdir()] == ["tokenizer"]
+    assert prepared(run, tokenizer, threads, monkeypatch).redone == ("data",)
