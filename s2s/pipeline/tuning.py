@@ -16,6 +16,7 @@ from s2s.messages import note
 from s2s.metrics.corpus import score
 from s2s.pipeline.progress import progress
 from s2s.pipeline.task_checks import check_tunable
+from s2s.recipe.label_rules import LABEL_METRICS
 from s2s.recipe.metrics import LOWER_IS_BETTER, TEXT_METRICS, VALUES, MetricName, format_value
 from s2s.recipe.search import BeamSearch
 from s2s.recipe.search_overrides import override
@@ -238,8 +239,10 @@ def _locked(run: Run, warns: bool) -> Iterator[bool]:
 
 def text_metric(recipe: Recipe, asked: str | None) -> tuple[MetricName, str]:
     """The metric and the name of its value that decide. Raises UsageError for one that needs more
-    than text."""
-    known = {value: metric for metric in TEXT_METRICS for value in VALUES[metric]}
+    than text, or compares labels."""
+    of_labels = {name for names in LABEL_METRICS.values() for name in names}
+    metrics = [metric for metric in TEXT_METRICS if metric not in of_labels]
+    known = {value: metric for metric in metrics for value in VALUES[metric]}
     own = [value for metric in recipe.metrics for value in VALUES[metric]]
     chosen = asked or next((f for f in (recipe.train.best, *own) if f in known), "bleu")
     if chosen not in known:

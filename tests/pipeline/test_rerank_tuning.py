@@ -149,6 +149,7 @@ def test_without_other_runs_only_length_is_weighed(runs: Path, call: Call) -> No
         (("--reverse", "lm"), "--reverse: "),
         (("--lm", "back"), "expected a run of task 'lm', found one of task 'translation'"),
         (("--metric", "nonsense"), "--metric: expected one of"),
+        (("--metric", "accuracy"), "--metric: expected one of"),
         (("--reverse", "nowhere"), "--reverse: "),
     ],
 )

@@ -167,6 +167,7 @@ def test_a_grid_is_every_width_with_every_penalty() -> None:
         (["--length-penalties", ""], "--length-penalties: expected numbers separated by commas"),
         (["--metric", "bleurt"], "--metric: expected one of bleu, bleu1, "),
         (["--metric", "perplexity"], "--metric: expected one of bleu, bleu1, "),
+        (["--metric", "accuracy"], "--metric: expected one of bleu, bleu1, "),
         (["--checkpoint", "average"], "no checkpoint average; there: "),
     ],
 )
