@@ -36,8 +36,9 @@ demo: setup
 	@echo "      $(BIN)/s2s recipes list               (recipes for real data)"
 
 # One thread for each process; where a test wants several, those that wait do not spin on a core that
-# another process needs.
-TESTING := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python
+# another process needs. Hundreds of tests start a command, which should not compile s2s each time,
+# whatever the environment says of files of bytecode.
+TESTING := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python
 
 # A process for each core that this process may use; one that has nothing left to do takes tests from
 # the others. `.venv/bin/python -m pytest` runs them in one process, as a debugger needs it.
