@@ -18,6 +18,12 @@ CONFIRMED = 2
 """Measurements in a row that must leave cores for more threads. One is enough for fewer: a thread
 without a core of its own holds up all others."""
 
+SHORT = 0.25
+"""Cores that may be missing for the threads that train after their number was lowered."""
+
+PAUSE = 600.0
+"""Seconds without another lowering after one that did not help."""
+
 
 class ThreadChange(NamedTuple):
     """Another number of threads, and why."""
@@ -42,6 +48,8 @@ class ThreadChoice:
 
     Threads share every product and wait for the slowest of them. Where another program takes a
     core, all wait for the thread that shares it, and fewer threads are faster (docs/training.md).
+    Where others want all cores, no thread has one of its own, and the system divides its time by
+    threads: then `most` get most of it.
     """
 
     def __init__(
@@ -58,6 +66,8 @@ class ThreadChoice:
         self._since, self._others, self._seconds = clock(), begin(), FIRST
         self._roomy = 0
         """Measurements in a row that left cores for more threads."""
+        self._lower_from = self._since
+        """The time from which the number may become lower."""
 
     def revise(self) -> ThreadChange | None:
         """The change that a measurement asks for, if one has just ended; to call after an update.
@@ -70,13 +80,24 @@ class ThreadChoice:
         self._since, self._others, self._seconds = self._clock(), self._begin(), PERIOD
         if others is None:
             return None
-        # Of half a core a thread gets enough: the other process is not always there.
-        fitting = min(self.most, max(1, int(self.cores - others + 0.5)))
-        self._roomy = self._roomy + 1 if fitting > self.threads else 0
-        if fitting == self.threads or 0 < self._roomy < CONFIRMED:
+        threads = self._threads_beside(others)
+        if threads == self.threads:
             return None
-        self.threads, self._roomy = fitting, 0
-        return ThreadChange(fitting, others, self.cores)
+        self.threads, self._roomy = threads, 0
+        return ThreadChange(threads, others, self.cores)
+
+    def _threads_beside(self, others: float) -> int:
+        """The number of threads from now on."""
+        left = self.cores - others
+        if self.threads < self.most and left < self.threads - SHORT:
+            self._lower_from = self._since + PAUSE
+            return self.most
+        # Of half a core a thread gets enough: the other process is not always there.
+        fitting = min(self.most, max(1, int(left + 0.5)))
+        self._roomy = self._roomy + 1 if fitting > self.threads else 0
+        if fitting > self.threads:
+            return fitting if self._roomy >= CONFIRMED else self.threads
+        return fitting if self._since >= self._lower_from else self.threads
 
 
 def thread_choice(device: torch.device, group: ProcessGroup) -> ThreadChoice | None:
