@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import UsageError
+from s2s.nn.int8 import int8_product
 from s2s.nn.matmul import (
     NO_POST_OP,
     PlainProduct,
@@ -105,8 +106,10 @@ def _laid_out(kernel: Kernel, weights: Weights) -> Product:
             return onednn_product(weights, kernel) if has_kernel else PlainProduct(weights)
         case "rounded":
             return RoundedProduct(weights, partial(_laid_out, "fp32"))
-        case "bf16" | "int8":
+        case "bf16":
             return onednn_product(weights, kernel)
+        case "int8":
+            return int8_product(weights)
         case _:
             assert_never(kernel)
 

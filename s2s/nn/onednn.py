@@ -8,7 +8,7 @@ from typing import assert_never
 
 import torch
 
-from s2s.nn.int8 import Int8Product, weight_levels
+from s2s.nn.int8 import OneDNNInt8Product, weight_levels
 from s2s.nn.matmul import OneDNNProduct, Product, Weights
 from s2s.recipe.choices import SearchPrecision
 
@@ -21,7 +21,7 @@ def onednn_product(weights: Weights, precision: SearchPrecision) -> Product:
         case "bf16":
             return OneDNNProduct(weights, torch.bfloat16)
         case "int8":
-            return Int8Product(weights, weight_levels())
+            return OneDNNInt8Product(weights, weight_levels())
         case _:
             assert_never(precision)
 

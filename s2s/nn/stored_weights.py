@@ -7,7 +7,7 @@ file gives the same outputs, bit for bit, as from the weights in fp32:
 - bf16: rounding twice is rounding once.
 - int8: each row of a matrix has its integers, and its largest weight in fp32, of which the scale
   is computed. The weights that `read_weights` makes of these are in fp32 and not those of training,
-  but `Int8Product` rounds them to the same integers and scales, on every CPU.
+  but `Integers` rounds them to the same integers and scales, on every CPU.
 
 Dimension letters: O output channels, D input channels.
 """
@@ -104,6 +104,6 @@ def _fp32(names: list[str], joined: str, stored: Mapping[str, Tensor]) -> dict[s
 
 
 def _scale(largest_O: Tensor, bound_O: Tensor) -> Tensor:
-    """The scale of each row, computed as `Int8Product` does."""
+    """The scale of each row, computed as `Integers` does."""
     reach_O = (largest_O * bound_O).abs()
     return reach_O.clamp_min(torch.finfo(torch.float32).tiny) / LEVELS

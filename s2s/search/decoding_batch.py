@@ -87,7 +87,6 @@ class DecodingBatch(Generic[M, S]):
         self.state: S | None = None
         width = strategy.width
         self.tokens_BK = torch.full((slots, width), BOS, device=device)
-        self.totals_BK = torch.zeros(slots, width, dtype=torch.float64, device=device)
         self.first_row_B1 = torch.arange(slots, device=device).unsqueeze(1) * width
         # A prefix with an unknown token is forced at the model's own logit of it.
         self.keeps_unknown_apart = settings.suppress_unknown and has_constraints
@@ -110,6 +109,8 @@ class DecodingBatch(Generic[M, S]):
         if not strategy.is_sampling:
             # Before the first token all hypotheses of a sentence are the same: only row 0 lives.
             self.fresh_K[1:] = -torch.inf
+        # Also in slots that stay empty: rows with equal totals would be ties at every step.
+        self.totals_BK = self.fresh_K.repeat(slots, 1)
 
     def put(
         self, slots: NDArray[np.int64], memory: M, state: S, first: int, sentences: NewSentences

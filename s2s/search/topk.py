@@ -83,15 +83,20 @@ def largest(values_BJ: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Where fewer than `count` are above -inf, the rest are -inf with any index.
     """
+    if values_BJ.device.type == "cpu" and count < values_BJ.shape[-1]:
+        found = values_BJ.topk(count + 1, dim=-1)
+        # Without ties there is one answer. Looking would make a GPU wait.
+        if bool((found.values[:, :-1] > found.values[:, 1:]).all()):
+            return found.values[:, :-1], found.indices[:, :-1]
     if count > ROUNDS:
         sorted_BJ, index_BJ = values_BJ.sort(dim=-1, descending=True, stable=True)
         return sorted_BJ[:, :count], index_BJ[:, :count]
     rest_BJ = values_BJ.clone()
-    found = []
+    maxima = []
     for _ in range(count):
-        found.append(rest_BJ.max(dim=-1, keepdim=True))  # the first of equal values
-        rest_BJ.scatter_(-1, found[-1].indices, -torch.inf)
-    return torch.cat([f.values for f in found], -1), torch.cat([f.indices for f in found], -1)
+        maxima.append(rest_BJ.max(dim=-1, keepdim=True))  # the first of equal values
+        rest_BJ.scatter_(-1, maxima[-1].indices, -torch.inf)
+    return torch.cat([m.values for m in maxima], -1), torch.cat([m.indices for m in maxima], -1)
 
 
 def first_largest(logits_BKV: Tensor, maxima_BKC: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from s2s.errors import RunError
-from s2s.nn.int8 import LEVELS, NARROW_LEVELS, Int8Product
+from s2s.nn.int8 import LEVELS, NARROW_LEVELS, OneDNNInt8Product
 from s2s.nn.kernels import speeds
 from s2s.nn.matmul import Weights
 from s2s.nn.stored_weights import read_weights, round_weights
@@ -51,7 +51,7 @@ def test_int8_of_stored_weights_is_that_of_the_trained_ones(
     back = read_weights(stored(seed, "int8"), "here")
     bias_O = torch.zeros(ROWS)
     ours, other = (
-        Int8Product(Weights(factor * whole(one), bias_O, bound_D), levels)
+        OneDNNInt8Product(Weights(factor * whole(one), bias_O, bound_D), levels)
         for one in (weights, back)
     )
     assert torch.equal(ours.scale_O, other.scale_O)

@@ -218,6 +218,17 @@ def test_largest_and_best_tokens_are_a_stable_sort() -> None:
         for row, index in zip(values, largest(values, count)[1], strict=True):
             expected = sorted(range(60), key=lambda j: -row[j])
             assert index.tolist() == expected[:count]
+        # Without ties, with ties among those of one row alone, and with too few above -inf.
+        distinct = torch.rand(5, 60, generator=generator, dtype=torch.float64)
+        tied, few = distinct.clone(), torch.full_like(distinct, -torch.inf)
+        tied[3, 7:50] = 2.0
+        few[:, 5:7] = distinct[:, 5:7]
+        for values in (distinct, tied, few):
+            ordered, places = values.sort(dim=-1, descending=True, stable=True)
+            found, index = largest(values, count)
+            assert torch.equal(found, ordered[:, :count])
+            is_real = found > -torch.inf
+            assert torch.equal(index[is_real], places[:, :count][is_real])
         logits = torch.randint(0, 3, (2, count, 130), generator=generator).float()
         offsets = torch.randint(-3, 0, (2, count), generator=generator).double()
         best = best_tokens(logits, offsets, count)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.activations import sigmoid_of_negative_
 from s2s.nn.cells.base import Cell, CellState, LoopCell
 from s2s.nn.kernels import product
 from s2s.nn.loop_linear import LoopLinear
@@ -156,7 +157,7 @@ class ElementwiseLayer(Cell):
         return QuantizedElementwiseLayer(self, bound_D, precision)
 
     def rounded_matrices(self, bound_D: Tensor) -> dict[tuple[str, ...], Tensor]:
-        """See `Cell`. Halving the gates' rows, as search does, changes neither rounding."""
+        """See `Cell`. Negating the gates' rows, as search does, changes neither rounding."""
         return {("linear.weight",): bound_D}
 
     def for_rows(self, precision: SearchPrecision) -> nn.Module:
@@ -185,14 +186,14 @@ class LoopElementwise:
 
 
 class QuantizedElementwiseLayer(nn.Module):
-    """`ElementwiseLayer` for search, with tanh alone (see `QuantizedLSTMLayer`)."""
+    """`ElementwiseLayer` for search (see `QuantizedLSTMLayer`)."""
 
     def __init__(
         self, layer: ElementwiseLayer, bound_D: Tensor, precision: SearchPrecision
     ) -> None:
         super().__init__()
         self.recurrence = layer.recurrence
-        rebuild = partial(_halved_weights, layer, bound_D)
+        rebuild = partial(_negated_weights, layer, bound_D)
         self.product = product(rebuild(), precision, rebuild)
 
     def initial(self, bridge_NH: Tensor) -> CellState:
@@ -205,7 +206,7 @@ class QuantizedElementwiseLayer(nn.Module):
 
     def step(self, x_ND: Tensor, state: CellState) -> CellState:
         """See `StepCell`."""
-        terms = self.recurrence.terms(_sigmoid_of_half, self.product(x_ND))
+        terms = self.recurrence.terms(sigmoid_of_negative_, self.product(x_ND))
         return self.recurrence.next_state(terms, state)
 
     def forward(self, x_TBD: Tensor) -> tuple[Tensor, CellState]:
@@ -215,7 +216,7 @@ class QuantizedElementwiseLayer(nn.Module):
         padded_ND = F.pad(rows_ND, (0, 0, 0, -len(rows_ND) % ROWS))
         sums_NG = torch.cat([self.product(part_ND) for part_ND in torch.split(padded_ND, ROWS)])
         sums_TBG = sums_NG[: len(rows_ND)].view(time, batch, -1)
-        terms = self.recurrence.terms(_sigmoid_of_half, sums_TBG)
+        terms = self.recurrence.terms(sigmoid_of_negative_, sums_TBG)
         c_BH, c_TBH = terms.b.new_zeros(terms.b.shape[1:]), torch.empty_like(terms.b)
         for a_BH, b_BH, out_BH in zip(terms.a, terms.b, c_TBH, strict=True):
             c_BH = torch.add(a_BH * c_BH, b_BH, out=out_BH)
@@ -223,15 +224,10 @@ class QuantizedElementwiseLayer(nn.Module):
         return h_TBH.to(x_TBD.dtype), (h_TBH[-1], c_TBH[-1])
 
 
-def _sigmoid_of_half(x: Tensor) -> Tensor:
-    """sigmoid(2 x), by tanh, whose kernel rounds an element alike at any place."""
-    return torch.tanh(x).add_(1.0).mul_(0.5)
-
-
 @torch.no_grad()
-def _halved_weights(layer: ElementwiseLayer, bound_D: Tensor) -> Weights:
-    """Weights and biases, those of sigmoids halved, which is exact."""
+def _negated_weights(layer: ElementwiseLayer, bound_D: Tensor) -> Weights:
+    """Weights and biases, those of sigmoids negated."""
     scale_G = torch.ones_like(layer.linear.bias)
-    scale_G[: SIGMOIDS[layer.recurrence.kind] * layer.width] = 0.5
+    scale_G[: SIGMOIDS[layer.recurrence.kind] * layer.width] = -1.0
     weight_GD = layer.linear.weight * scale_G.unsqueeze(1)
     return Weights(weight_GD, layer.linear.bias * scale_G, bound_D)

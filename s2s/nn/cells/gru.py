@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.activations import sigmoid_of_negative_, tanh
 from s2s.nn.cells.base import Cell, CellState, LoopCell, WithoutInput, initialize
 from s2s.nn.cells.cudnn_lstm import without_autocast
 from s2s.nn.kernels import product
@@ -127,7 +128,7 @@ class GRULayer(Cell):
         return kind(self, bound_D, precision)
 
     def rounded_matrices(self, bound_D: Tensor) -> dict[tuple[str, ...], Tensor]:
-        """See `Cell`. Halving the gates' rows, as search does, changes neither rounding."""
+        """See `Cell`. Negating the gates' rows, as search does, changes neither rounding."""
         ones_H = bound_D.new_ones(self.width)
         names = "gru.weight_ih_l0", "gru.weight_hh_l0"
         if self.resets_before:
@@ -179,7 +180,7 @@ class LoopGRU:
 
 
 class _QuantizedGRULayer(nn.Module):
-    """`GRULayer.step` for search, with tanh alone (see `QuantizedLSTMLayer`)."""
+    """`GRULayer.step` for search (see `QuantizedLSTMLayer`)."""
 
     def initial(self, bridge_NH: Tensor) -> CellState:
         """See `StepCell`."""
@@ -213,7 +214,7 @@ class QuantizedResetAfter(_QuantizedGRULayer):
         own_NO, own_NH = torch.split(self.recurrent(h_NH), self.widths, dim=-1)
         r_NH, z_NH = _gates(rz_NO + own_NO)
         # Each operation rounds once, so that no kernel can fuse two of them.
-        n_NH = (r_NH * own_NH).add_(n_NH).tanh_()
+        n_NH = tanh((r_NH * own_NH).add_(n_NH))
         return ((h_NH - n_NH).mul_(z_NH).add_(n_NH),)
 
 
@@ -232,36 +233,36 @@ class QuantizedResetBefore(_QuantizedGRULayer):
         """See `StepCell`."""
         (h_NH,) = state
         r_NH, z_NH = _gates(self.gates(torch.cat((x_ND, h_NH), dim=-1)))
-        n_NH = self.candidate(torch.cat((x_ND, r_NH * h_NH), dim=-1)).tanh_()
+        n_NH = tanh(self.candidate(torch.cat((x_ND, r_NH * h_NH), dim=-1)))
         return ((h_NH - n_NH).mul_(z_NH).add_(n_NH),)
 
 
-def _gates(halves_NO: Tensor) -> tuple[Tensor, Tensor]:
-    """r and z of the halves of their sums; in place."""
-    r_NH, z_NH = halves_NO.tanh_().add_(1.0).mul_(0.5).chunk(2, dim=-1)
+def _gates(negated_NO: Tensor) -> tuple[Tensor, Tensor]:
+    """r and z of their negated sums; in place."""
+    r_NH, z_NH = sigmoid_of_negative_(negated_NO).chunk(2, dim=-1)
     return r_NH, z_NH
 
 
-def _halved(rows: Tensor, width: int) -> Tensor:
-    """Rows of r and z halved, which is exact; those of n as they are."""
-    return torch.cat((0.5 * rows[: 2 * width], rows[2 * width :]))
+def _negated(rows: Tensor, width: int) -> Tensor:
+    """Rows of r and z negated; those of n as they are."""
+    return torch.cat((-rows[: 2 * width], rows[2 * width :]))
 
 
 @torch.no_grad()
 def _of_input(layer: GRULayer, bound_D: Tensor) -> Weights:
-    weight_OD = _halved(layer.input_weight, layer.width)
-    return Weights(weight_OD, _halved(layer.bias, layer.width), bound_D)
+    weight_OD = _negated(layer.input_weight, layer.width)
+    return Weights(weight_OD, _negated(layer.bias, layer.width), bound_D)
 
 
 @torch.no_grad()
 def _of_state(layer: GRULayer, bound_H: Tensor) -> Weights:
     bias_O = torch.cat((bound_H.new_zeros(2 * layer.width), layer.candidate_bias))
-    return Weights(_halved(layer.recurrent_weight, layer.width), bias_O, bound_H)
+    return Weights(_negated(layer.recurrent_weight, layer.width), bias_O, bound_H)
 
 
 @torch.no_grad()
 def _of_both(layer: GRULayer, bound_D: Tensor, *, is_gates: bool) -> Weights:
     weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
     rows = slice(0, 2 * layer.width) if is_gates else slice(2 * layer.width, None)
-    scale = 0.5 if is_gates else 1.0
+    scale = -1.0 if is_gates else 1.0
     return Weights(scale * weight_OD[rows], scale * layer.bias[rows], bound_D)

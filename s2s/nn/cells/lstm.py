@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.activations import sigmoid_of_negative_, tanh
 from s2s.nn.cells.base import Cell, CellState, LoopCell, WithoutInput, initialize
 from s2s.nn.cells.cudnn_lstm import KERNELS, PARAMETERS, FlattenedLSTM, kernels_for, lstm_in_bf16
 from s2s.nn.fused.lstm_cell import choose_lstm_cell
@@ -142,7 +143,7 @@ class LSTMLayer(Cell):
         return QuantizedLSTMLayer(self, bound_D, precision)
 
     def rounded_matrices(self, bound_D: Tensor) -> dict[tuple[str, ...], Tensor]:
-        """See `Cell`. Halving the gates' rows, as search does, changes neither rounding."""
+        """See `Cell`. What search multiplies the gates' rows by changes neither rounding."""
         whole_D = torch.cat((bound_D, bound_D.new_ones(self.width)))
         return {("lstm.weight_ih_l0", "lstm.weight_hh_l0"): whole_D}
 
@@ -172,16 +173,14 @@ class LoopLSTM:
 
 
 class QuantizedLSTMLayer(nn.Module):
-    """`LSTMLayer.step` in one product over [x; h], and tanh alone.
+    """`LSTMLayer.step` in one product over [x; h].
 
-    sigmoid(z) = (tanh(z / 2) + 1) / 2, so the weights of the gates i, f and o are halved
-    beforehand, which is exact. The kernel of `torch.sigmoid` rounds the last elements of a thread's
-    part differently, so that a row's result would depend on its place; that of tanh does not.
+    The weights of the gates i, f and o are negated and those of g multiplied by -2 beforehand,
+    which is exact, as `s2s.nn.activations` expects.
     """
 
     def __init__(self, layer: LSTMLayer, bound_D: Tensor, precision: SearchPrecision) -> None:
         super().__init__()
-        self.num_gates = 3 * layer.width
         bound_D = torch.cat((bound_D, bound_D.new_ones(layer.width)))
         rebuild = partial(_stacked_weights, layer, bound_D)
         self.product = product(rebuild(), precision, rebuild)
@@ -197,20 +196,20 @@ class QuantizedLSTMLayer(nn.Module):
     def step(self, x_ND: Tensor, state: CellState) -> CellState:
         """See `StepCell`."""
         h_NH, c_NH = state
-        gates_NG = self.product(torch.cat((x_ND, h_NH), dim=-1)).tanh_()
-        gates_NG[:, : self.num_gates].add_(1.0).mul_(0.5)
+        gates_NG = sigmoid_of_negative_(self.product(torch.cat((x_ND, h_NH), dim=-1)))
         i, f, o, g = gates_NG.chunk(4, dim=-1)
+        g.mul_(2.0).sub_(1.0)
         # Each operation rounds once, so that no kernel can fuse two of them.
         c_NH = (f * c_NH).add_(i * g)
-        return c_NH.tanh().mul_(o), c_NH
+        return tanh(c_NH).mul_(o), c_NH
 
 
 @torch.no_grad()
 def _stacked_weights(layer: LSTMLayer, bound_D: Tensor) -> Weights:
-    """Weights of the product over [x; h]: the gates i, f and o, halved, and the candidate g."""
+    """Weights of the product over [x; h]: the gates i, f and o, negated, and the candidate g."""
     weight_OD = torch.cat((layer.input_weight, layer.recurrent_weight), dim=1)
     i, f, g, o = torch.cat((weight_OD, layer.bias.unsqueeze(1)), dim=1).chunk(4)
-    both = torch.cat((0.5 * i, 0.5 * f, 0.5 * o, g))
+    both = torch.cat((-i, -f, -o, -2.0 * g))
     return Weights(both[:, :-1].contiguous(), both[:, -1].contiguous(), bound_D)
 
 
