@@ -6,9 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from s2s.nn import activations
 from s2s.nn.activations import sigmoid_of_negative_, tanh
 
 pytestmark = pytest.mark.kernels
+
+
+@pytest.fixture(autouse=True, params=["as tested", "without exp"])
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions as this CPU has them, and those of one whose exponentials round by place."""
+    if request.param == "without exp":
+        monkeypatch.setattr(activations, "exp_rounds_alike", lambda: False)
+
 
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "sigmoid": (lambda x: sigmoid_of_negative_(x.clone()), lambda x: torch.sigmoid(-x)),
