@@ -17,6 +17,9 @@ TYPES = {"_typeshed"}
 OF_TORCH = {"triton"}
 """Modules that builds of PyTorch for CUDA bring along; imported only where they are there."""
 
+OF_OTHER_TOOLKITS = {"onmt", "pyonmttok", "_pymarian"}
+"""Modules that only the script for another toolkit imports, in the Python of that toolkit."""
+
 
 def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -32,7 +35,8 @@ def imported() -> set[str]:
                     found |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                     found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - TYPES - OF_TORCH - {"s2s", "s2s_cli"}
+    others = TYPES | OF_TORCH | OF_OTHER_TOOLKITS
+    return found - set(sys.stdlib_module_names) - others - {"s2s", "s2s_cli"}
 
 
 def declared() -> tuple[set[str], set[str]]:
