@@ -42,8 +42,10 @@ TESTING := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(
 
 # A process for each core that this process may use; one that has nothing left to do takes tests from
 # the others. `.venv/bin/python -m pytest` runs them in one process, as a debugger needs it.
+# SELECT='-m "not slow"' leaves out tests that start commands.
+SELECT :=
 test: setup
-	$(TESTING) -m pytest -n auto --dist worksteal
+	$(TESTING) -m pytest -n auto --dist worksteal $(SELECT)
 
 # Kills, full disks, damaged and hostile input for so many seconds; docs/reliability.md.
 SECONDS := 120

@@ -37,6 +37,39 @@ MOST_WORKERS = 8
 """Processes that test side by side: each imports PyTorch, and more would save little."""
 
 
+SLOW_FILES = {
+    "bench/test_workers.py",
+    "cli/test_completion.py",
+    "cli/test_ensemble.py",
+    "cli/test_grouped.py",
+    "cli/test_inputs.py",
+    "cli/test_json.py",
+    "cli/test_messages.py",
+    "cli/test_runs.py",
+    "cli/test_search_options.py",
+    "cli/test_streams.py",
+    "data/test_subword_sampling.py",
+    "inference/test_line_ends.py",
+    "inference/test_workers.py",
+    "nn/test_threads.py",
+    "pipeline/test_captions.py",
+    "pipeline/test_export.py",
+    "pipeline/test_initialization.py",
+    "pipeline/test_sharing.py",
+    "pipeline/test_translation_in_parts.py",
+    "test_platforms.py",
+    "training/distributed/test_processes.py",
+}
+"""Files most of whose tests start commands or processes, which takes seconds each: marked slow."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of SLOW_FILES; `-m "not slow"` leaves them out."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix() in SLOW_FILES:
+            item.add_marker("slow")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
     """What `-n auto` is, unless the variable that pytest-xdist has for it says otherwise."""
