@@ -156,16 +156,18 @@ def _opennmt_options(recipe: Recipe) -> list[str]:
     decoder = model.decoder
     assert isinstance(decoder, LuongDecoder)
     attention = "mlp" if model.attention.kind == "additive" else model.attention.kind
-    tied = {"none": [], "output": ["-share_decoder_embeddings"], "all": []}[model.tied]
-    if model.tied == "all":
-        tied = ["-share_vocab", "-share_embeddings", "-share_decoder_embeddings"]
+    tied = {
+        "none": [],
+        "output": ["-share_decoder_embeddings"],
+        "all": ["-share_vocab", "-share_embeddings", "-share_decoder_embeddings"],
+    }
     return [
         *("-encoder_type", "brnn" if model.encoder.bidirectional else "rnn"),
         *("-decoder_type", "rnn", "-rnn_type", "LSTM"),
         *("-layers", str(decoder.layers)),
         *("-word_vec_size", str(model.embeddings), "-hidden_size", str(decoder.width)),
         *("-global_attention", attention, "-input_feed", str(int(decoder.input_feeding))),
-        *tied,
+        *tied[model.tied],
         *("-dropout", str(_dropout(model)), "-label_smoothing", str(train.label_smoothing)),
         *("-optim", "adam", "-learning_rate", str(train.optimizer.learning_rate)),
         *("-adam_beta1", str(train.optimizer.beta1), "-adam_beta2", str(train.optimizer.beta2)),

@@ -3,11 +3,12 @@
 Threads, not processes: numpy and sentencepiece let other threads run while they work.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from s2s.nn.threads import usable_cores
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -18,9 +19,7 @@ MOST_THREADS = 8
 
 def num_threads() -> int:
     """The number of cores that this process may use, up to `MOST_THREADS`."""
-    usable = getattr(os, "sched_getaffinity", None)  # Windows and macOS lack it
-    count = os.cpu_count() or 1 if usable is None else len(usable(0))
-    return min(count, MOST_THREADS)
+    return min(usable_cores(), MOST_THREADS)
 
 
 def map_in_order(

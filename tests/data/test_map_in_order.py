@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from s2s.data import map_in_order as module
 from s2s.data.map_in_order import map_in_order, num_threads
 
 
@@ -72,5 +73,9 @@ def test_items_are_read_little_ahead_and_no_more_after_the_end(threads: int) -> 
     assert len(read) <= 21 + 2 * threads
 
 
-def test_there_is_a_thread() -> None:
-    assert num_threads() >= 1
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (5, 5), (64, 8)])
+def test_threads_are_as_many_as_cores_up_to_eight(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+) -> None:
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    assert num_threads() == threads
